@@ -1,0 +1,51 @@
+# Sets up, runs and checks the project on a fresh machine. Every target can be run first.
+#
+#   make demo [VIDEO=clip.mp4]   a silent clip in, the same clip with its sound out
+#   make test                    all tests
+#   make check                   lint, format, types
+#   make bench                   speed and memory, as JSON
+#   make clean                   removes what the targets above have made (not the weights)
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+VIDEO ?= $(firstword $(sort $(wildcard foleyflow/assets/examples/*.mp4)))
+DEMO_OUTPUT = demo/$(basename $(notdir $(VIDEO))).foley.mp4
+
+.PHONY: setup demo test check bench clean
+
+setup: $(STAMP)
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+# torch comes first and alone: where its CPU build is installed already, it stays.
+$(STAMP): pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt torch
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e '.[physics,eval,dev]'
+	@sh scripts/system_packages.sh
+	@touch $@
+
+demo: setup
+	@test -n "$(VIDEO)" || { echo "no clip: say make demo VIDEO=clip.mp4" >&2; exit 2; }
+	@mkdir -p demo
+	$(BIN)/foleyflow generate "$(VIDEO)" -o "$(DEMO_OUTPUT)" --report --overwrite
+	@echo
+	@echo "video with sound: $(DEMO_OUTPUT)"
+	@echo "report picture:   $(DEMO_OUTPUT).report.png"
+
+test: setup
+	$(BIN)/python -m pytest -q
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: setup
+	$(BIN)/foleyflow bench
+
+clean:
+	rm -rf demo build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	find foleyflow tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,43 @@
+"""foleyflow gives a silent video its sound (Foley-Flow, arXiv:2603.08126).
+
+    from foleyflow import FoleyFlow
+    model = FoleyFlow.from_pretrained()
+    model.generate("clip.mp4", seed=0).save("clip.foley.mp4")
+
+Names resolve when they are first used: `import foleyflow` does not import torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from foleyflow.errors import FoleyflowError
+    from foleyflow.pipeline import FoleyFlow, Generated
+    from foleyflow.signals import Event, Frames, Waveform
+
+__version__ = "0.1.0"
+__all__ = [
+    "Event",
+    "FoleyFlow",
+    "FoleyflowError",
+    "Frames",
+    "Generated",
+    "Waveform",
+    "__version__",
+]
+_HOMES = {
+    "Event": "foleyflow.signals",
+    "FoleyFlow": "foleyflow.pipeline",
+    "FoleyflowError": "foleyflow.errors",
+    "Frames": "foleyflow.signals",
+    "Generated": "foleyflow.pipeline",
+    "Waveform": "foleyflow.signals",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'foleyflow' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)

@@ -1,0 +1,66 @@
+"""Which audio segments are hidden, and what may be seen of those that are not.
+
+A segment is hidden with all its frequencies. Kept segments come in short contiguous blocks
+("inverse blocks"), for with single ones a long-ringing sound is recovered from its own
+neighbours and the video is not needed.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def draw_kept(
+    batch: int, segments: int, *, ratio: float, longest_block: int, generator: torch.Generator
+) -> Tensor:
+    """Draws which segments stay visible.
+
+    Args:
+        batch: rows.
+        segments: per row.
+        ratio: share of segments that are hidden, 0..1; round(ratio * segments) exactly.
+        longest_block: kept blocks have 1 to this many segments; 1 gives random single ones.
+        generator: of torch, on the CPU.
+
+    Returns:
+        (batch, segments) bool, True where visible.
+
+    Raises:
+        ValueError: a ratio outside 0..1.
+
+    Source: method section B.2 (after EAT's inverse block masks).
+    """
+    if not 0 <= ratio <= 1:
+        raise ValueError(f"ratio={ratio}: expected 0..1")
+    wanted = segments - round(ratio * segments)
+    kept = torch.zeros(batch, segments, dtype=torch.bool)
+    for row in kept:
+        while (missing := wanted - int(row.sum())) > 0:
+            length = int(torch.randint(1, longest_block + 1, (), generator=generator))
+            length = min(length, missing)
+            start = int(torch.randint(0, segments - length + 1, (), generator=generator))
+            row[start : start + length] = True
+    return kept
+
+
+def visible_frames(kept: Tensor, frames_per_segment: int) -> Tensor:
+    """Which spectrogram frames may be shown: those of kept segments, less guards.
+
+    A frame's window reaches a little beyond it, so the first and the last frame of each kept
+    block would tell of the hidden segment beside it: both are hidden too. (At the clip's ends
+    there is nothing to tell of.)
+
+    Args:
+        kept: (B, S) bool.
+        frames_per_segment: spectrogram frames per segment.
+
+    Returns:
+        (B, S * frames_per_segment) bool.
+
+    Source: method section B.2 (guard frames).
+    """
+    frames = kept.repeat_interleave(frames_per_segment, dim=1)
+    before = torch.cat([frames[:, :1], frames[:, :-1]], dim=1)
+    after = torch.cat([frames[:, 1:], frames[:, -1:]], dim=1)
+    return frames & before & after

@@ -1,0 +1,335 @@
+"""VAMA: hidden audio segments are recovered from the video of the same moment.
+
+The network has a temporal video encoder on top of a frame encoder it is given, a student audio
+encoder that sees only visible segments, and a decoder whose audio queries attend to video. After
+training, `guide` gives what the flow needs: features per video moment and the decoder's states
+with all audio hidden. Targets, losses and masks are made elsewhere (targets.py, losses.py,
+masking.py).
+
+Dimension letters: B batch, T video frames, S segments, L latent frames (4 S), C latent channels,
+M mel frames per segment times bands, D width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from foleyflow.alignment.masking import visible_frames
+from foleyflow.attention import FeedForward, TimedAttention
+from foleyflow.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlignmentConfig:
+    """Shape of VAMA; defaults are the tiny model's.
+
+    Attributes:
+        width: of all tokens.
+        heads: of all attention.
+        video_layers, audio_layers, decoder_layers: transformer blocks of each part.
+        segment_s: length of an audio segment.
+        latents_per_segment: codec latent frames in a segment.
+        latent_channels: of the codec.
+        mel_frames_per_segment, mel_bands: of the student's input and the mel target.
+        window_s: half of the cross-attention heads see video within this distance only.
+        materials: classes of the material head.
+    """
+
+    width: int = 192
+    heads: int = 6
+    video_layers: int = 3
+    audio_layers: int = 2
+    decoder_layers: int = 3
+    segment_s: float = 0.08
+    latents_per_segment: int = 4
+    latent_channels: int = 32
+    mel_frames_per_segment: int = 8
+    mel_bands: int = 64
+    window_s: float = 0.6
+    materials: int = 9
+
+    def __post_init__(self) -> None:
+        if self.width % (2 * self.heads) or self.heads % 2:
+            raise ConfigError(
+                f"width={self.width}, heads={self.heads}: expected an even number of heads of even width"
+            )
+
+    @property
+    def latent_rate_hz(self) -> float:
+        """Latent frames per second."""
+        return self.latents_per_segment / self.segment_s
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recovered:
+    """What the decoder says of every segment.
+
+    Attributes:
+        states: (B, S, D) hidden states.
+        latents: (B, L, C) standardised codec latents.
+        mel: (B, S, mel_frames * mel_bands + 1) normalised mel patch and its energy.
+        onsets: (B, L) logits of an event that starts in this latent frame.
+    """
+
+    states: Tensor
+    latents: Tensor
+    mel: Tensor
+    onsets: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Guidance:
+    """What stage two receives, all on the clip's clock (method section B.7).
+
+    Attributes:
+        video: (B, L, D) F^v, interpolated to the latent frames' centres.
+        states: (B, S, D) G, decoder states with all audio hidden.
+        onsets: (B, L) probability of an event that starts in this latent frame.
+        materials: (B, materials) probabilities of the struck material.
+    """
+
+    video: Tensor
+    states: Tensor
+    onsets: Tensor
+    materials: Tensor
+
+
+class SelfBlock(nn.Module):
+    """Self-attention and a feed-forward network, pre-norm."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.attention = TimedAttention(width, heads)
+        self.feed = nn.Sequential(nn.LayerNorm(width), FeedForward(width))
+
+    def forward(self, tokens: Tensor, times_s: Tensor, present: Tensor | None) -> Tensor:
+        """(B, K, D) to the same shape."""
+        normed = self.norm(tokens)
+        tokens = tokens + self.attention(
+            normed, normed, query_times_s=times_s, key_times_s=times_s, key_present=present
+        )
+        return tokens + self.feed(tokens)
+
+
+class CrossBlock(nn.Module):
+    """Self-attention over audio, cross-attention to video, feed-forward; gates start at zero."""
+
+    def __init__(self, width: int, heads: int, window_s: float) -> None:
+        super().__init__()
+        self.self_norm = nn.LayerNorm(width)
+        self.self_attention = TimedAttention(width, heads)
+        self.cross_norm = nn.LayerNorm(width)
+        self.cross_attention = TimedAttention(width, heads, window_s=window_s)
+        self.feed = nn.Sequential(nn.LayerNorm(width), FeedForward(width))
+        self.gates = nn.Parameter(torch.full((3, width), 0.1))
+
+    def forward(
+        self,
+        audio: Tensor,
+        video: Tensor,
+        audio_times_s: Tensor,
+        video_times_s: Tensor,
+        video_present: Tensor | None,
+    ) -> Tensor:
+        """(B, S, D) audio tokens to the same shape."""
+        normed = self.self_norm(audio)
+        audio = audio + self.gates[0] * self.self_attention(
+            normed, normed, query_times_s=audio_times_s, key_times_s=audio_times_s
+        )
+        audio = audio + self.gates[1] * self.cross_attention(
+            self.cross_norm(audio),
+            video,
+            query_times_s=audio_times_s,
+            key_times_s=video_times_s,
+            key_present=video_present,
+        )
+        return audio + self.gates[2] * self.feed(audio)
+
+
+class Alignment(nn.Module):
+    """Video-Audio Masking Alignment.
+
+    Source: paper section 3.2, eq. 4 with frozen targets; method sections B.2 to B.7.
+    """
+
+    def __init__(self, config: AlignmentConfig, *, encoder: nn.Module) -> None:
+        """Takes the frame encoder: (B, T + window, 3, H, W) uint8 to (B, T, D)."""
+        super().__init__()
+        self.config = config
+        width, heads = config.width, config.heads
+        self.encoder = encoder
+        self.spacing = nn.Linear(2, width)
+        self.video_blocks = nn.ModuleList(
+            SelfBlock(width, heads) for _ in range(config.video_layers)
+        )
+        self.video_norm = nn.LayerNorm(width)
+        self.patch_size = config.mel_frames_per_segment * config.mel_bands
+        self.audio_enter = nn.Linear(self.patch_size + config.mel_frames_per_segment, width)
+        self.audio_blocks = nn.ModuleList(
+            SelfBlock(width, heads) for _ in range(config.audio_layers)
+        )
+        self.hidden_token = nn.Parameter(0.02 * torch.randn(width))
+        self.decoder_blocks = nn.ModuleList(
+            CrossBlock(width, heads, config.window_s) for _ in range(config.decoder_layers)
+        )
+        self.state_norm = nn.LayerNorm(width)
+        per_segment = config.latents_per_segment
+        self.latent_head = nn.Linear(width, per_segment * config.latent_channels)
+        self.mel_head = nn.Linear(width, self.patch_size + 1)
+        self.onset_head = nn.Linear(width, per_segment)
+        self.pool = nn.Linear(width, 1)
+        self.material_head = nn.Linear(width, config.materials)
+        self.register_buffer("target_mean", torch.zeros(config.latent_channels))
+        self.register_buffer("target_deviation", torch.ones(config.latent_channels))
+
+    def watch(
+        self, pixels: Tensor, times_s: Tensor, present: Tensor | None = None
+    ) -> Tensor:
+        """The frame encoder's features of consecutive frames, without looking along time.
+
+        Args:
+            pixels: (B, T + window, 3, S, S) uint8.
+            times_s: (B, T) seconds (unused by the tiny encoder; part of the encoder's contract).
+            present: (B, T) bool, False for padding.
+
+        Returns:
+            (B, T, D).
+        """
+        features = self.encoder(pixels)
+        return features if present is None else features * present[..., None]
+
+    def contextualise(
+        self, features: Tensor, times_s: Tensor, present: Tensor | None = None
+    ) -> Tensor:
+        """Per-frame features to F^v: each frame knows what comes before and after it.
+
+        Args:
+            features: (B, T, D) from `watch`.
+            times_s: (B, T) seconds.
+            present: (B, T) bool.
+
+        Returns:
+            (B, T, D).
+        """
+        gaps_s = torch.diff(times_s, dim=1).clamp(1e-3, 1.0)
+        before = torch.cat([gaps_s[:, :1], gaps_s], 1)
+        after = torch.cat([gaps_s, gaps_s[:, -1:]], 1)
+        spacing = torch.log(torch.stack([before, after], -1) * 25.0)
+        tokens = features + self.spacing(spacing)
+        for block in self.video_blocks:
+            tokens = block(tokens, times_s, present)
+        return self.video_norm(tokens)
+
+    def recover(
+        self,
+        video: Tensor,
+        video_times_s: Tensor,
+        *,
+        mel: Tensor | None,
+        kept: Tensor | None,
+        segments: int,
+        present: Tensor | None = None,
+    ) -> Recovered:
+        """Recovers all segments from the video and the visible ones.
+
+        Args:
+            video: (B, T, D) F^v.
+            video_times_s: (B, T) seconds.
+            mel: (B, S * mel_frames_per_segment, mel_bands) log-mel of the true sound, or None
+                where all segments are hidden.
+            kept: (B, S) bool, True where a segment is visible; None if all are hidden.
+            segments: S.
+            present: (B, T) bool.
+
+        Returns:
+            `Recovered`.
+        """
+        batch = len(video)
+        centres = (torch.arange(segments, device=video.device) + 0.5) * self.config.segment_s
+        audio_times_s = centres.expand(batch, -1)
+        tokens = self.hidden_token.expand(batch, segments, -1)
+        if mel is not None and kept is not None and bool(kept.any()):
+            seen = self._listen(mel, kept, audio_times_s)
+            tokens = torch.where(kept[..., None], seen, tokens)
+        for block in self.decoder_blocks:
+            tokens = block(tokens, video, audio_times_s, video_times_s, present)
+        states = self.state_norm(tokens)
+        latents = self.latent_head(states).float()
+        return Recovered(
+            states=states,
+            latents=latents.reshape(batch, -1, self.config.latent_channels),
+            mel=self.mel_head(states).float(),
+            onsets=self.onset_head(states).float().flatten(1),
+        )
+
+    def classify(self, video: Tensor, present: Tensor | None = None) -> Tensor:
+        """(B, T, D) F^v to (B, materials) logits of the struck material."""
+        scores = self.pool(video).float()
+        if present is not None:
+            scores = scores.masked_fill(~present[..., None], -1e4)
+        return self.material_head((scores.softmax(1).to(video.dtype) * video).sum(1)).float()
+
+    def guide(self, features: Tensor, times_s: Tensor, *, segments: int) -> Guidance:
+        """What stage two receives for one window of video.
+
+        Args:
+            features: (B, T, D) from `watch`.
+            times_s: (B, T) seconds from the window's start.
+            segments: S of the window.
+
+        Returns:
+            `Guidance`.
+        """
+        video = self.contextualise(features, times_s)
+        recovered = self.recover(video, times_s, mel=None, kept=None, segments=segments)
+        count = segments * self.config.latents_per_segment
+        centres = (torch.arange(count, device=video.device) + 0.5) / self.config.latent_rate_hz
+        return Guidance(
+            video=interpolate_in_time(video, times_s, centres),
+            states=recovered.states,
+            onsets=recovered.onsets.sigmoid(),
+            materials=self.classify(video).softmax(-1),
+        )
+
+    def _listen(self, mel: Tensor, kept: Tensor, times_s: Tensor) -> Tensor:
+        """Student encoder: visible frames of visible segments only, (B, S, D)."""
+        per_segment = self.config.mel_frames_per_segment
+        visible = visible_frames(kept, per_segment)
+        shown = (mel * visible[..., None]).reshape(*kept.shape, self.patch_size)
+        flags = visible.reshape(*kept.shape, per_segment).to(shown.dtype)
+        tokens = self.audio_enter(torch.cat([shown, flags], -1))
+        for block in self.audio_blocks:
+            tokens = block(tokens, times_s, kept)
+        return tokens
+
+
+def interpolate_in_time(values: Tensor, times_s: Tensor, wanted_s: Tensor) -> Tensor:
+    """Linear interpolation along time; held constant beyond the ends.
+
+    Args:
+        values: (B, T, D).
+        times_s: (B, T) increasing seconds.
+        wanted_s: (L,) seconds.
+
+    Returns:
+        (B, L, D).
+
+    Source: method section B.7.
+    """
+    count = times_s.shape[1]
+    if count == 1:
+        return values.expand(-1, len(wanted_s), -1)
+    targets = wanted_s.to(times_s.dtype).expand(len(times_s), -1).contiguous()
+    right = torch.searchsorted(times_s.contiguous(), targets).clamp(1, count - 1)
+    left = right - 1
+    start, end = times_s.gather(1, left), times_s.gather(1, right)
+    share = ((targets - start) / (end - start).clamp_min(1e-6)).clamp(0, 1)[..., None]
+
+    def take(indices: Tensor) -> Tensor:
+        return values.gather(1, indices[..., None].expand(-1, -1, values.shape[-1]))
+
+    return take(left) * (1 - share).to(values.dtype) + take(right) * share.to(values.dtype)

@@ -1,0 +1,125 @@
+"""Attention whose sense of position is time in seconds: what alignment and flow share.
+
+Tokens of different streams (video frames at their presentation time stamps, audio segments and
+latent frames at their centres) meet on one clock. There are no learned positions and no indices.
+
+Dimension letters: B batch, Q queries, K keys, H heads, E width of a head, D = H * E.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+FASTEST_HZ = 12.5
+SLOWEST_HZ = 1.0 / 16.0
+
+
+class RotaryTime(nn.Module):
+    """Turns pairs of channels by angles proportional to time in seconds.
+
+    Source: Su et al. 2021 (RoPE); frequencies from 12.5 Hz down to 1/16 Hz, method section B.5.
+    """
+
+    def __init__(self, head_width: int) -> None:
+        super().__init__()
+        frequencies_hz = torch.logspace(
+            math.log10(FASTEST_HZ), math.log10(SLOWEST_HZ), head_width // 2
+        )
+        self.register_buffer("angular", 2.0 * math.pi * frequencies_hz, persistent=False)
+
+    def forward(self, heads: Tensor, times_s: Tensor) -> Tensor:
+        """(B, H, K, E) at times (B, K) seconds to the same shape, turned; in float32."""
+        angles = (times_s.float()[..., None] * self.angular)[:, None]
+        cosine, sine = angles.cos(), angles.sin()
+        even, odd = heads.float().chunk(2, -1)
+        return torch.cat([even * cosine - odd * sine, even * sine + odd * cosine], -1)
+
+
+class TimedAttention(nn.Module):
+    """Multi-head attention on tokens with times; half of the heads may be kept local.
+
+    Queries and keys are RMS-normalised. With `window_s`, the first half of the heads sees only
+    keys within that distance in time.
+
+    Source: method section B.5.
+    """
+
+    def __init__(self, width: int, heads: int, *, window_s: float | None = None) -> None:
+        super().__init__()
+        self.heads = heads
+        self.window_s = window_s
+        self.query = nn.Linear(width, width)
+        self.key_value = nn.Linear(width, 2 * width)
+        self.query_norm = nn.RMSNorm(width // heads)
+        self.key_norm = nn.RMSNorm(width // heads)
+        self.rotary = RotaryTime(width // heads)
+        self.out = nn.Linear(width, width)
+
+    def forward(
+        self,
+        queries: Tensor,
+        keys: Tensor,
+        *,
+        query_times_s: Tensor,
+        key_times_s: Tensor,
+        key_present: Tensor | None = None,
+    ) -> Tensor:
+        """Attends.
+
+        Args:
+            queries: (B, Q, D).
+            keys: (B, K, D).
+            query_times_s: (B, Q) seconds.
+            key_times_s: (B, K) seconds.
+            key_present: (B, K) bool, False for padding; None if all are present.
+
+        Returns:
+            (B, Q, D).
+        """
+
+        def split(tokens: Tensor) -> Tensor:
+            return tokens.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+        key, value = self.key_value(keys).chunk(2, -1)
+        query = self.rotary(self.query_norm(split(self.query(queries))), query_times_s)
+        key = self.rotary(self.key_norm(split(key)), key_times_s)
+        value = split(value)
+        mixed = functional.scaled_dot_product_attention(
+            query.to(value.dtype),
+            key.to(value.dtype),
+            value,
+            attn_mask=self._bias(query_times_s, key_times_s, key_present, value.dtype),
+        )
+        return self.out(mixed.transpose(1, 2).flatten(2))
+
+    def _bias(
+        self,
+        query_times_s: Tensor,
+        key_times_s: Tensor,
+        key_present: Tensor | None,
+        dtype: torch.dtype,
+    ) -> Tensor | None:
+        if key_present is None and self.window_s is None:
+            return None
+        shape = (len(query_times_s), self.heads, query_times_s.shape[1], key_times_s.shape[1])
+        # A large finite number, not -inf: a row without any key in reach must stay finite.
+        bias = torch.zeros(shape, dtype=torch.float32, device=query_times_s.device)
+        if self.window_s is not None:
+            distance_s = (query_times_s[:, :, None] - key_times_s[:, None, :]).abs()
+            bias[:, : self.heads // 2] = (distance_s > self.window_s).float()[:, None] * -1e4
+        if key_present is not None:
+            bias = bias + (~key_present).float()[:, None, None, :] * -1e4
+        return bias.to(dtype)
+
+
+class FeedForward(nn.Sequential):
+    """Two linear layers with a GELU between."""
+
+    def __init__(self, width: int, ratio: int = 4) -> None:
+        super().__init__(
+            nn.Linear(width, ratio * width), nn.GELU(), nn.Linear(ratio * width, width)
+        )

@@ -1,0 +1,209 @@
+"""The verbs and their flags. Nothing heavy is imported until a verb runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from foleyflow import __version__
+from foleyflow.cli.outcome import reported
+
+app = typer.Typer(
+    help="Gives a silent video its sound.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+data_app = typer.Typer(help="Make or check data sets.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks and log lines.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, nothing else there.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would be done, do nothing.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing outputs.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    app(prog_name="foleyflow")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"foleyflow {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    """Gives a silent video its sound."""
+
+
+@app.command()
+def generate(
+    videos: Annotated[list[Path], typer.Argument(help="Video files.", metavar="VIDEO...")],
+    output: Annotated[
+        Optional[Path],
+        typer.Option("-o", "--output", help="File, or folder for several videos. Default: CLIP.foley.mp4 beside the video."),
+    ] = None,
+    model: Annotated[str, typer.Option(help="Model folder, or embedded.")] = "embedded",
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same sound.")] = 0,
+    steps: Annotated[int, typer.Option(min=1, help="Evaluations of the flow per window.")] = 1,
+    guidance: Annotated[
+        float, typer.Option(min=1.0, max=20.0, help="How strongly the video rules; 1 to about 4.")
+    ] = 1.0,
+    material: Annotated[
+        str, typer.Option(help="auto, or what the struck things are made of: wood, metal, ...")
+    ] = "auto",
+    loudness: Annotated[str, typer.Option(help="Integrated loudness in LUFS, or off.")] = "-23",
+    audio_only: Annotated[bool, typer.Option("--audio-only", help="Write a wav file.")] = False,
+    overwrite: Overwrite = False,
+    report: Annotated[bool, typer.Option("--report", help="Draw a picture beside the output.")] = False,
+    events: Annotated[
+        bool, typer.Option("--events", help="Write found events: CSV, Audacity labels, MIDI.")
+    ] = False,
+    sidecar: Annotated[
+        bool, typer.Option("--sidecar", help="Write a JSON of all that is needed to repeat this.")
+    ] = False,
+    device: Device = "auto",
+    as_json: Json = False,
+    dry_run: DryRun = False,
+    debug: Debug = False,
+) -> None:
+    """Make the sound of videos and write them with it; pictures are copied untouched."""
+    with reported(debug=debug):
+        from foleyflow.cli.generate import Request, run
+
+        status = run(
+            videos,
+            Request(
+                output=output,
+                model=model,
+                seed=seed,
+                steps=steps,
+                guidance=guidance,
+                material=material,
+                loudness=loudness,
+                audio_only=audio_only,
+                overwrite=overwrite,
+                report=report,
+                events=events,
+                sidecar=sidecar,
+                device=device,
+            ),
+            as_json=as_json,
+            dry_run=dry_run,
+            debug=debug,
+        )
+    raise typer.Exit(status)
+
+
+@app.command()
+def train(
+    task: Annotated[str, typer.Argument(help="codec, align or flow.")],
+    recipe: Annotated[str, typer.Option(help="Name of a recipe of this task.")] = "tiny",
+    data: Annotated[Path, typer.Option(help="Data set; for codec a folder for its sound bank.")] = Path("data/sim"),
+    out: Annotated[Optional[Path], typer.Option(help="Run folder. Default: runs/TASK.")] = None,
+    set_: Annotated[
+        Optional[list[str]], typer.Option("--set", metavar="KEY=VALUE", help="Change one setting; may be repeated.")
+    ] = None,
+    threads: Annotated[int, typer.Option(min=0, help="Processor threads; 0 takes all.")] = 0,
+    device: Device = "auto",
+    as_json: Json = False,
+    dry_run: DryRun = False,
+    debug: Debug = False,
+) -> None:
+    """Train one part of the model; the same command again resumes."""
+    with reported(debug=debug):
+        from foleyflow.cli.train import run
+
+        run(
+            task,
+            recipe_name=recipe,
+            data=data,
+            out=out or Path("runs") / task,
+            assignments=set_ or [],
+            threads=threads,
+            device=device,
+            as_json=as_json,
+            dry_run=dry_run,
+        )
+
+
+@data_app.command()
+def simulate(
+    clips: Annotated[int, typer.Option(min=1, help="Clips wanted in the split, in all.")],
+    out: Annotated[Path, typer.Option(help="Folder of the data set.")],
+    seed: Annotated[int, typer.Option(min=0, help="Another seed gives other clips.")] = 0,
+    split: Annotated[str, typer.Option(help="train, validation or test; they share no clip.")] = "train",
+    duration: Annotated[float, typer.Option(help="Seconds of each clip.")] = 4.0,
+    workers: Annotated[int, typer.Option(min=0, help="Processes; 0 takes one per core.")] = 0,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Make clips of impacts by physics simulation; what is there already is kept."""
+    with reported(debug=debug):
+        from foleyflow.cli.simulate import run
+
+        run(
+            out,
+            clips=clips,
+            seed=seed,
+            split=split,
+            duration_s=duration,
+            workers=workers,
+            as_json=as_json,
+        )
+
+
+@app.command()
+def evaluate(
+    generated: Annotated[Path, typer.Argument(help="Folder of generated sounds or videos.")],
+    reference: Annotated[
+        Optional[Path],
+        typer.Argument(
+            help="Folder of true sounds, videos or event files. Left out: GENERATED holds "
+            "CASE/SYSTEM.* with CASE/gt.* as the truth."
+        ),
+    ] = None,
+    out: Annotated[Optional[Path], typer.Option(help="Also write the report as JSON here.")] = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Score generated sounds of any system against the true ones: onset F1, lags, controls."""
+    with reported(debug=debug):
+        from foleyflow.cli.evaluate import run
+
+        run(generated, reference, out=out, as_json=as_json)
+
+
+@app.command()
+def bench(
+    out: Annotated[Optional[Path], typer.Option(help="Also write the figures as JSON here.")] = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Measure speed and memory on this machine."""
+    with reported(debug=debug):
+        from foleyflow.cli.bench import run
+
+        run(out=out, as_json=as_json)
+
+
+@app.command()
+def doctor(as_json: Json = False, debug: Debug = False) -> None:
+    """Say what is installed and usable, what is missing, and the line that mends it."""
+    with reported(debug=debug):
+        from foleyflow.cli.doctor import run
+
+        status = run(as_json=as_json)
+    raise typer.Exit(status)

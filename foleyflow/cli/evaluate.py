@@ -1,0 +1,30 @@
+"""`foleyflow evaluate`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from foleyflow.cli.outcome import answer
+from foleyflow.errors import DataError
+from foleyflow.evaluation.folder import evaluate_folder, evaluate_systems, systems_text
+from foleyflow.weights import write_atomically
+
+
+def run(generated: Path, reference: Path | None, *, out: Path | None, as_json: bool) -> None:
+    """Scores a folder, or several systems side by side, and prints the table or the JSON."""
+    for folder in filter(None, (generated, reference)):
+        if not folder.is_dir():
+            raise DataError(
+                f"{folder}: no such folder", hint="give folders of sound or video files"
+            )
+    if reference is None:
+        reports = evaluate_systems(generated)
+        content = {name: report.to_json() for name, report in reports.items()}
+        text = systems_text(reports)
+    else:
+        report = evaluate_folder(generated, reference)
+        content, text = report.to_json(), report.to_text()
+    if out is not None:
+        write_atomically(out, json.dumps(content, indent=1) + "\n")
+    answer(content, as_json=as_json, text=text)

@@ -1,0 +1,123 @@
+"""`foleyflow train`: a recipe, its overrides, the loop, and the model folder at the end."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import platform
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import typer
+
+from foleyflow import __version__
+from foleyflow.cli.outcome import answer
+from foleyflow.errors import ConfigError
+from foleyflow.pipeline import pick_device
+from foleyflow.recipes import recipe_named
+from foleyflow.recipes.overrides import override
+from foleyflow.training.journal import read_journal
+from foleyflow.training.loop import train
+from foleyflow.weights import save_component, write_atomically
+
+MAY_CHANGE = ("train.steps", "train.log_every", "train.validate_every", "train.save_every")
+
+
+def run(
+    task_name: str,
+    *,
+    recipe_name: str,
+    data: Path,
+    out: Path,
+    assignments: Sequence[str],
+    threads: int,
+    device: str,
+    as_json: bool,
+    dry_run: bool,
+) -> None:
+    """Trains to the recipe's last step and exports `OUT/model`."""
+    recipe = override(recipe_named(task_name, recipe_name), assignments)
+    config = {
+        "task": task_name,
+        "recipe": recipe_name,
+        "data": str(data),
+        "settings": dataclasses.asdict(recipe),
+    }
+    if dry_run:
+        answer(config, as_json=True, text="")
+        return
+    where = pick_device(device)
+    if threads:
+        torch.set_num_threads(threads)
+    out.mkdir(parents=True, exist_ok=True)
+    _note(out, config)
+    task = recipe.build(data)
+    with typer.progressbar(
+        length=recipe.train.steps, label=f"training {task_name}", file=sys.stderr
+    ) as bar:
+
+        def show(step: int, figures: dict[str, float]) -> None:
+            bar.label = f"training {task_name}  loss {figures.get(f'{task.turns[-1]}/loss', 0):.3f}"
+            bar.update(step - bar.pos)
+
+        averages = train(task, recipe.train, folder=out, device=where, progress=show)
+    with torch.no_grad():
+        exported = task.export(averages)
+    journal = read_journal(out / "journal.jsonl")
+    results = [e for e in journal if any(k.startswith("validation/") for k in e)]
+    hours = sum(entry.get("took_s", 0.0) for entry in journal) / 3600
+    for name, (module, module_config) in exported.items():
+        save_component(
+            out / "model",
+            name,
+            module=module,
+            config=module_config,
+            provenance={
+                **config,
+                "foleyflow": __version__,
+                "training_hours": round(hours, 3),
+                "validation": results[-1] if results else {},
+            },
+        )
+    summary = {
+        "model": str(out / "model"),
+        "components": sorted(exported),
+        "steps": recipe.train.steps,
+        "validation": results[-1] if results else {},
+    }
+    answer(summary, as_json=as_json, text=f"{out / 'model'}: {', '.join(summary['components'])}")
+
+
+def _note(out: Path, config: dict[str, Any]) -> None:
+    """config.json and environment.json before the first step; refuses another configuration."""
+    path = out / "config.json"
+    if path.exists():
+        there = json.loads(path.read_text(encoding="utf-8"))
+        changed = _differences(there, json.loads(json.dumps(config)))
+        changed = [key for key in changed if key.removeprefix("settings.") not in MAY_CHANGE]
+        if changed:
+            raise ConfigError(
+                f"{out}: was begun with other settings: {', '.join(changed[:5])}",
+                hint="give the same command again to resume, or another --out",
+            )
+    write_atomically(path, json.dumps(config, indent=1) + "\n")
+    environment = {
+        "foleyflow": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "platform": platform.platform(),
+        "threads": torch.get_num_threads(),
+    }
+    write_atomically(out / "environment.json", json.dumps(environment, indent=1) + "\n")
+
+
+def _differences(one: Any, other: Any, prefix: str = "") -> list[str]:
+    if isinstance(one, dict) and isinstance(other, dict):
+        found: list[str] = []
+        for key in sorted(one.keys() | other.keys()):
+            found += _differences(one.get(key), other.get(key), f"{prefix}{key}.")
+        return found
+    return [] if one == other else [prefix.rstrip(".")]

@@ -1,0 +1,40 @@
+"""Decodes latents piece by piece, in constant memory, to the same samples as all at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import torch
+from torch import Tensor
+
+from foleyflow.codec.autoencoder import Codec
+
+
+def decode_stream(codec: Codec, pieces: Iterable[Tensor]) -> Iterator[Tensor]:
+    """Sound of latents that arrive in pieces.
+
+    Each decoded stretch has the codec's receptive field of latents on both sides, so that borders
+    can't be heard; the ends of the sound are the ends of the first and the last piece.
+
+    Args:
+        codec: in eval mode.
+        pieces: (1, T, C) standardised latents, any T.
+
+    Yields:
+        (1, n) sound; all together as long as all latents.
+
+    Source: ours (method section D.5).
+    """
+    hop, context = codec.config.hop_samples, codec.context_frames
+    held = torch.zeros(1, 0, codec.config.channels)
+    before = 0  # frames at the start of `held` that are decoded already
+    for piece in pieces:
+        held = torch.cat([held.to(piece.device), piece], 1)
+        ready = held.shape[1] - context
+        if ready - before < 2 * context:
+            continue
+        yield codec.decode(held)[:, before * hop : ready * hop]
+        keep = max(0, ready - context)
+        held, before = held[:, keep:], ready - keep
+    if held.shape[1] > before:
+        yield codec.decode(held)[:, before * hop :]

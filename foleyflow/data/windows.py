@@ -1,0 +1,230 @@
+"""Training windows: stretches of a few seconds cut from cached clips, pictures and sound together.
+
+A window starts on a segment's border, anywhere in its clip; pictures keep their presentation time
+stamps, counted from the window's start. Clips of one batch have similar frame rates, so that
+little padding is needed. Augmentation changes how a clip looks, never when things happen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from foleyflow.clock import centres_s, count_at
+from foleyflow.errors import DataError
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipArrays:
+    """A split of clips as arrays (memory maps, mostly).
+
+    Attributes:
+        frames: (sum of T, S, S, 3) uint8.
+        times_s: (sum of T,) float64 on each clip's clock.
+        offsets: (N + 1,) int; clip i has frames offsets[i]..offsets[i + 1].
+        sounds: (N, samples) int16, mono.
+        rate_hz: of the sounds.
+        event_times_s: per clip, (E,) float64.
+        event_strengths: per clip, (E,) 0..1.
+        materials: (N,) int, class of the struck material or -1.
+    """
+
+    frames: NDArray[np.uint8]
+    times_s: NDArray[np.float64]
+    offsets: NDArray[np.int64]
+    sounds: NDArray[np.int16]
+    rate_hz: int
+    event_times_s: Sequence[NDArray[np.float64]]
+    event_strengths: Sequence[NDArray[np.float64]]
+    materials: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.sounds)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WindowConfig:
+    """How windows are cut and augmented.
+
+    Attributes:
+        segments: length in audio segments.
+        segment_s: seconds of a segment.
+        latents_per_segment: latent frames in a segment.
+        neighbours: frames on each side that the frame encoder looks at.
+        augment: change colours, framing and side.
+    """
+
+    segments: int = 40
+    segment_s: float = 0.08
+    latents_per_segment: int = 4
+    neighbours: int = 2
+    augment: bool = True
+
+
+class WindowSource:
+    """Draws batches of windows from a split.
+
+    `segments`, `rate_hz` and `latents` are public: tasks need them for their own shapes and
+    statistics.
+    """
+
+    def __init__(
+        self, clips: ClipArrays, latents: NDArray[np.float16], config: WindowConfig
+    ) -> None:
+        """Takes a split and its codec latents (N, L, C).
+
+        Raises:
+            DataError: no clips, or clips shorter than a window.
+        """
+        self.clips = clips
+        self.latents = latents
+        self.config = config
+        self.segments = config.segments
+        self.rate_hz = clips.rate_hz
+        self._samples = count_at(config.segments * config.segment_s, clips.rate_hz)
+        self._latent_frames = config.segments * config.latents_per_segment
+        if not len(clips) or latents.shape[1] < self._latent_frames:
+            raise DataError(
+                f"{len(clips)} clips of {latents.shape[1]} latent frames, expected clips of at "
+                f"least {self._latent_frames}",
+                hint="simulate more or longer clips, or set windows.segments lower",
+            )
+        self.spare = latents.shape[1] // config.latents_per_segment - config.segments
+        counts = np.diff(clips.offsets)
+        self._by_rate = np.argsort(counts, kind="stable")
+
+    def draw(self, rng: np.random.Generator, clips: int, *, plain: bool = False) -> dict[str, Tensor]:
+        """A batch of windows.
+
+        Args:
+            rng: all choices come from it.
+            clips: B.
+            plain: neither augmentation nor random starts (for validation).
+
+        Returns:
+            "pixels" (B, T + 2 neighbours, 3, S, S) uint8; "times_s" (B, T) float32 from the
+            window's start; "present" (B, T) bool; "sound" (B, N) float32; "latents" (B, L, C);
+            "onsets" (B, L) 0..1, 1 where an event starts; "material" (B,) int64 or -1;
+            "clip" (B,) index in the split.
+        """
+        first = int(rng.integers(max(1, len(self._by_rate) - 4 * clips)))
+        chosen = rng.permutation(self._by_rate[first : first + 4 * clips])[:clips]
+        starts = rng.integers(self.spare + 1, size=len(chosen))
+        if plain:
+            starts[:] = 0
+        return self.cut(chosen, starts, rng if self.config.augment and not plain else None)
+
+    def cut(
+        self, chosen: NDArray[np.int64], starts: NDArray[np.int64], rng: np.random.Generator | None
+    ) -> dict[str, Tensor]:
+        """The windows of given clips at given start segments; augmented where `rng` is given."""
+        pieces = [
+            self._pictures(c, s * self.config.segment_s) for c, s in zip(chosen, starts, strict=True)
+        ]
+        longest = max(len(times) for _, times in pieces)
+        around = 2 * self.config.neighbours
+        side = self.clips.frames.shape[1]
+        pixels = np.zeros((len(chosen), longest + around, side, side, 3), np.uint8)
+        times = np.zeros((len(chosen), longest), np.float32)
+        present = np.zeros((len(chosen), longest), bool)
+        for row, (pictures, seconds) in enumerate(pieces):
+            if rng is not None:
+                pictures = augment(pictures, rng)
+            pixels[row, : len(pictures)] = pictures
+            pixels[row, len(pictures) :] = pictures[-1]
+            times[row, : len(seconds)] = seconds
+            times[row, len(seconds) :] = seconds[-1] + 0.04 * np.arange(1, 1 + longest - len(seconds))
+            present[row, : len(seconds)] = True
+        per_segment = self.config.latents_per_segment
+        sample_starts = np.round(starts * self.config.segment_s * self.rate_hz).astype(int)
+        sounds = np.stack(
+            [self.clips.sounds[c, s : s + self._samples] for c, s in zip(chosen, sample_starts, strict=True)]
+        )
+        latents = np.stack(
+            [
+                self.latents[c, s * per_segment : s * per_segment + self._latent_frames]
+                for c, s in zip(chosen, starts, strict=True)
+            ]
+        )
+        onsets = np.stack(
+            [
+                self._onsets(self.clips.event_times_s[c] - s * self.config.segment_s)
+                for c, s in zip(chosen, starts, strict=True)
+            ]
+        )
+        return {
+            "pixels": torch.from_numpy(pixels).permute(0, 1, 4, 2, 3),
+            "times_s": torch.from_numpy(times),
+            "present": torch.from_numpy(present),
+            "sound": torch.from_numpy(sounds.astype(np.float32) / 32767),
+            "latents": torch.from_numpy(latents.astype(np.float32)),
+            "onsets": torch.from_numpy(onsets),
+            "material": torch.from_numpy(self.clips.materials[chosen]),
+            "clip": torch.from_numpy(np.asarray(chosen, np.int64)),
+        }
+
+    def _pictures(
+        self, clip: int, start_s: float
+    ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        """Frames inside the window with their neighbours, and the inner frames' times."""
+        begin, end = self.clips.offsets[clip], self.clips.offsets[clip + 1]
+        times = self.clips.times_s[begin:end] - start_s
+        window_s = self.config.segments * self.config.segment_s
+        inside = np.flatnonzero((times >= -1e-6) & (times < window_s - 1e-6))
+        around = self.config.neighbours
+        wanted = np.arange(inside[0] - around, inside[-1] + around + 1)
+        wanted = begin + np.clip(wanted, 0, end - begin - 1)
+        low, high = wanted[0], wanted[-1] + 1
+        block = np.asarray(self.clips.frames[low:high])
+        return block[wanted - low], times[inside].astype(np.float32)
+
+    def _onsets(self, times_s: NDArray[np.float64]) -> NDArray[np.float32]:
+        """1 in the latent frame where an event starts, a little beside it, else 0."""
+        rate_hz = self.config.latents_per_segment / self.config.segment_s
+        centres = centres_s(self._latent_frames, rate_hz)
+        near = np.abs(centres[:, None] - times_s[None, :])
+        level = np.exp(-0.5 * (near / 0.013) ** 2).max(axis=1, initial=0.0)
+        level[(near <= 0.5 / rate_hz).any(axis=1)] = 1.0
+        level[level < 0.05] = 0.0
+        return level.astype(np.float32)
+
+
+def augment(pictures: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """One clip's pictures in another framing, side and colour; the same for all its frames.
+
+    Args:
+        pictures: (T, S, S, 3) uint8.
+        rng: all choices come from it.
+
+    Returns:
+        (T, S, S, 3) uint8.
+
+    Source: ours.
+    """
+    side = pictures.shape[1]
+    if rng.random() < 0.6:
+        spans = side * rng.uniform(0.72, 1.0, size=2)
+        top, left = (side - spans) * rng.random(2)
+        rows = np.round(top + np.linspace(0, spans[0] - 1, side)).astype(int).clip(0, side - 1)
+        columns = np.round(left + np.linspace(0, spans[1] - 1, side)).astype(int).clip(0, side - 1)
+        pictures = pictures[:, rows[:, None], columns[None, :]]
+    if rng.random() < 0.5:
+        pictures = pictures[:, :, ::-1]
+    if rng.random() < 0.08:
+        pictures = np.broadcast_to(
+            pictures.mean(-1, keepdims=True).astype(np.uint8), pictures.shape
+        )
+    if rng.random() < 0.7:
+        levels = np.arange(256) / 255.0
+        tables = []
+        gamma, gain, lift = rng.uniform(0.7, 1.4), rng.uniform(0.6, 1.3), rng.uniform(-0.12, 0.12)
+        for tint in rng.uniform(0.85, 1.15, size=3):
+            curve = np.clip(gain * tint * levels**gamma + lift, 0, 1)
+            tables.append(np.round(255 * curve).astype(np.uint8))
+        pictures = np.stack([tables[c][pictures[..., c]] for c in range(3)], axis=-1)
+    return pictures

@@ -1,0 +1,251 @@
+"""What is installed, which devices and models can be used, and the line that mends the rest.
+
+It looks and tries, but changes nothing: no download, no installation. What may crash (opening
+OpenGL) is tried in a process of its own. A full examination takes about two seconds.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from foleyflow.errors import CheckpointError
+
+State = Literal["ok", "missing", "broken"]
+
+OLDEST_PYTHON = (3, 10)
+# Package as pip knows it -> module to import, or None where the metadata must do (slow imports).
+CORE = {
+    "torch": "torch",
+    "numpy": "numpy",
+    "av": "av",
+    "soxr": "soxr",
+    "pyloudnorm": None,
+    "safetensors": "safetensors",
+    "typer": "typer",
+    "matplotlib": "matplotlib",
+}
+EXTRAS = {
+    "encoders": ("transformers", "timm"),
+    "physics": ("mujoco", "soundfile"),
+    "web": ("fastapi", "uvicorn"),
+    "eval": ("librosa", "mir_eval"),
+    "cluster": ("accelerate", "ray"),
+}
+ENCODERS = {
+    "aac": "sound in mp4 and mov",
+    "libopus": "sound in webm",
+    "flac": "simulated sound",
+    "libx264": "simulated video",
+}
+GL_TRIAL = "from foleyflow.data.physics.render import open_gl; open_gl()"
+GL_TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        name: what it is, "package torch" or "extra physics" for instance.
+        state: "ok", "missing" (not there) or "broken" (there, but of no use).
+        detail: version, size or what went wrong; one line.
+        mend: the line that mends it; empty if there is nothing to mend.
+        needed: whether the main job, `foleyflow generate`, can't do without it.
+    """
+
+    name: str
+    state: State
+    detail: str
+    mend: str = ""
+    needed: bool = False
+
+
+def examine(*, model: Path | None = None) -> list[Finding]:
+    """Look at everything once.
+
+    Args:
+        model: the model folder to check; None for the embedded one.
+
+    Returns:
+        findings in the order python, packages, extras, devices, media, model.
+
+    Source: ours.
+    """
+    trial = _start_gl_trial()  # runs while the rest is looked at
+    findings = [_python(), *_packages()]
+    findings += [_extra(name, packages) for name, packages in EXTRAS.items()]
+    findings += [_devices(), *_media_encoders(), _model(model)]
+    findings.insert(1 + len(CORE) + list(EXTRAS).index("physics") + 1, _rendering(trial))
+    return findings
+
+
+def is_usable(findings: list[Finding]) -> bool:
+    """Whether everything that the main job needs is there.
+
+    Source: ours.
+    """
+    return all(finding.state == "ok" for finding in findings if finding.needed)
+
+
+def _python() -> Finding:
+    fresh = sys.version_info[:2] >= OLDEST_PYTHON
+    oldest = ".".join(map(str, OLDEST_PYTHON))
+    return Finding(
+        name="python",
+        state="ok" if fresh else "broken",
+        detail=f"{platform.python_version()} on {platform.system()} {platform.machine()}",
+        mend="" if fresh else f"install Python {oldest} or newer",
+        needed=True,
+    )
+
+
+def _packages() -> Iterator[Finding]:
+    for package, module in CORE.items():
+        version = _version(package)
+        state: State = "ok" if version else "missing"
+        detail = version or "not installed"
+        if version and module:
+            try:
+                importlib.import_module(module)
+            except (ImportError, OSError, RuntimeError) as error:
+                state, detail = "broken", f"{version}, can't be imported: {_one_line(error)}"
+        command = f"pip install {'--force-reinstall ' if state == 'broken' else ''}{package}"
+        yield Finding(
+            name=f"package {package}",
+            state=state,
+            detail=detail,
+            mend="" if state == "ok" else command,
+            needed=True,
+        )
+
+
+def _extra(extra: str, packages: tuple[str, ...]) -> Finding:
+    versions = {package: _version(package) for package in packages}
+    absent = [package for package, version in versions.items() if not version]
+    return Finding(
+        name=f"extra {extra}",
+        state="missing" if absent else "ok",
+        detail=", ".join(
+            f"{package} {version or 'missing'}" for package, version in versions.items()
+        ),
+        mend=f"pip install 'foleyflow[{extra}]'" if absent else "",
+    )
+
+
+def _devices() -> Finding:
+    try:
+        import torch
+    except (ImportError, OSError) as error:
+        return Finding(name="devices", state="broken", detail=_one_line(error), needed=True)
+    parts = [f"cpu with {torch.get_num_threads()} threads of {os.cpu_count()} cores"]
+    for index in range(torch.cuda.device_count()):
+        seen = torch.cuda.get_device_properties(index)
+        parts.append(f"cuda:{index} {seen.name} with {seen.total_memory / 2**30:.0f} GiB")
+    if not torch.cuda.is_available():
+        parts.append("no cuda")
+    return Finding(name="devices", state="ok", detail=", ".join(parts), needed=True)
+
+
+def _start_gl_trial() -> subprocess.Popen[str] | None:
+    if not _version("mujoco"):
+        return None
+    return subprocess.Popen(
+        [sys.executable, "-c", GL_TRIAL],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def _rendering(trial: subprocess.Popen[str] | None) -> Finding:
+    """Whether simulated clips can be drawn: OpenGL without a screen."""
+    name = "rendering (simulation only)"
+    if trial is None:
+        return Finding(
+            name=name,
+            state="missing",
+            detail="needs mujoco",
+            mend="pip install 'foleyflow[physics]'",
+        )
+    try:
+        _, errors = trial.communicate(timeout=GL_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        trial.kill()
+        trial.communicate()
+        errors = f"no answer in {GL_TIMEOUT_S:.0f} s"
+    backend = os.environ.get("MUJOCO_GL", "osmesa")
+    if trial.returncode == 0:
+        return Finding(name=name, state="ok", detail=f"OpenGL by {backend}")
+    last = errors.strip().splitlines()[-1] if errors.strip() else f"exit {trial.returncode}"
+    mend = "apt-get install libosmesa6" if backend == "osmesa" else "unset MUJOCO_GL"
+    return Finding(name=name, state="broken", detail=f"{backend}: {last}", mend=mend)
+
+
+def _media_encoders() -> Iterator[Finding]:
+    try:
+        import av
+    except (ImportError, OSError) as error:
+        yield Finding(name="media", state="broken", detail=_one_line(error), needed=True)
+        return
+    for encoder, purpose in ENCODERS.items():
+        there = _can_encode(encoder)
+        yield Finding(
+            name=f"encoder {encoder}",
+            state="ok" if there else "missing",
+            detail=purpose if there else f"PyAV {av.__version__} was built without it: {purpose}",
+            mend="" if there else "pip install --force-reinstall --only-binary av av",
+            needed=encoder == "aac",
+        )
+
+
+def _can_encode(encoder: str) -> bool:
+    from av.codec import Codec
+    from av.codec.codec import UnknownCodecError
+
+    try:
+        return bool(Codec(encoder, "w").is_encoder)
+    except UnknownCodecError:
+        return False
+
+
+def _model(folder: Path | None) -> Finding:
+    """Whether a model is there, whole, and can be loaded; nothing is computed with it."""
+    name = "embedded model" if folder is None else f"model {folder}"
+    mend = "pip install --force-reinstall --no-deps foleyflow" if folder is None else ""
+    state: State = "ok"
+    try:
+        from foleyflow import pretrained
+
+        folder = folder or pretrained.EMBEDDED
+        if not (folder / "config.json").is_file():
+            state, detail = "missing", f"no config.json in {folder}"
+        else:
+            for load in (pretrained.load_codec, pretrained.load_aligner, pretrained.load_flow):
+                load(folder)
+            size_bytes = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+            detail = f"{size_bytes / 1e6:.1f} MB, hashes match, loads"
+    except (CheckpointError, OSError, ImportError) as error:
+        state, detail = "broken", _one_line(error)
+    return Finding(
+        name=name, state=state, detail=detail, mend="" if state == "ok" else mend, needed=True
+    )
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:160]

@@ -1,0 +1,139 @@
+"""What a metric is: its name, unit, direction, range and source, and how sure a mean is.
+
+The metrics themselves live in their families (`synchrony.py`, `spectral.py`). To add one: write
+the function there and one record in `METRICS`. Nothing here reads files or knows a model.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from foleyflow.errors import MissingExtra
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """How the numbers of one metric are to be read.
+
+    Attributes:
+        name: the key in reports.
+        unit: "1" for a ratio, else the unit.
+        direction: whether higher or lower is better, or the value nearest to zero.
+        range: (lowest, highest) possible value.
+        reference: paper, package or "ours", with what matters to repeat it.
+    """
+
+    name: str
+    unit: str
+    direction: Literal["higher", "lower", "zero"]
+    range: tuple[float, float]
+    reference: str
+
+
+METRICS: dict[str, Metric] = {
+    "onset_f1": Metric(
+        name="onset_f1",
+        unit="1",
+        direction="higher",
+        range=(0.0, 1.0),
+        reference="mir_eval.onset.f_measure (Raffel et al., ISMIR 2014), matched one to one",
+    ),
+    "shuffled_f1": Metric(
+        name="shuffled_f1",
+        unit="1",
+        direction="lower",
+        range=(0.0, 1.0),
+        reference="ours: onset_f1 of each clip against the true onsets of all other clips",
+    ),
+    "gain": Metric(
+        name="gain",
+        unit="1",
+        direction="higher",
+        range=(-1.0, 1.0),
+        reference="ours: onset_f1 - shuffled_f1; 0 is what chance gives",
+    ),
+    "median_lag": Metric(
+        name="median_lag",
+        unit="s",
+        direction="zero",
+        range=(-0.1, 0.1),
+        reference="ours: median of (generated - true) over matched onsets; positive is late",
+    ),
+    "log_spectral_distance": Metric(
+        name="log_spectral_distance",
+        unit="dB",
+        direction="lower",
+        range=(0.0, math.inf),
+        reference="Gray and Markel, IEEE Trans. ASSP 24(5), 1976; n_fft 2048, hop 512, eps 1e-5",
+    ),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interval:
+    """A mean over clips with its 95 % bootstrap interval.
+
+    Attributes:
+        mean: over the clips used.
+        low: 2.5th percentile of the bootstrapped means.
+        high: 97.5th percentile.
+        count: clips used.
+    """
+
+    mean: float
+    low: float
+    high: float
+    count: int
+
+
+def bootstrap_mean(values: ArrayLike, *, resamples: int = 2000, seed: int = 0) -> Interval:
+    """The mean of one value per clip, and how much it would vary with other clips.
+
+    Args:
+        values: (N,) one finite number per clip, N >= 1.
+        resamples: number of bootstrap draws of N clips with replacement.
+        seed: of the draws; the same seed gives the same interval.
+
+    Returns:
+        mean and percentile interval; with one clip the interval is that value.
+
+    Raises:
+        ValueError: no values, or one that is not finite.
+
+    Source: Efron and Tibshirani 1993, percentile bootstrap.
+    """
+    per_clip = np.asarray(values, dtype=np.float64)
+    if per_clip.ndim != 1 or not len(per_clip) or not np.isfinite(per_clip).all():
+        raise ValueError(f"values: got {values!r}, expected at least one finite number per clip")
+    rng = np.random.default_rng(seed)
+    means = np.empty(resamples)
+    for draw in range(resamples):
+        means[draw] = per_clip[rng.integers(len(per_clip), size=len(per_clip))].mean()
+    low, high = np.percentile(means, (2.5, 97.5))
+    return Interval(
+        mean=float(per_clip.mean()), low=float(low), high=float(high), count=len(per_clip)
+    )
+
+
+def extra_package(name: str) -> ModuleType:
+    """A package of the extra `eval`, imported when it is first needed (librosa takes seconds).
+
+    Args:
+        name: "librosa" or "mir_eval".
+
+    Raises:
+        MissingExtra: it is not installed.
+
+    Source: ours.
+    """
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise MissingExtra(name, "eval") from error

@@ -1,0 +1,432 @@
+"""Score a folder of results, of any system, against the true sounds or the true events.
+
+Clips are paired by name: `{case}` in a pattern stands for it. The default pattern takes every
+sound or video of a folder and pairs by file stem, where a trailing `.foley` does not count:
+
+    evaluate_folder(Path("made"), Path("true"))
+    evaluate_folder(root, root, generated_pattern="{case}/frieren.m4a",
+                    reference_pattern="{case}/gt.m4a")
+    evaluate_systems(root)      # every <case>/<system>.* against <case>/gt.*, one report each
+
+A reference may be a media file or a JSON of events, {"events": [{"time_s": 1.25}, ...]}, with
+"duration_s" if known. Where a folder holds several files of one case, events come before sound
+and sound before video; a JSON beside generated files is taken for a sidecar and ignored.
+Nothing is left out in silence: files without a partner, unreadable, silent or short ones are
+listed in the report and counted.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foleyflow.errors import DataError, FoleyflowError
+from foleyflow.evaluation import synchrony
+from foleyflow.evaluation.base import METRICS, Interval
+from foleyflow.evaluation.synchrony import ClipOnsets, Synchrony
+
+logger = logging.getLogger(__name__)
+
+EVENT_SUFFIXES = (".json",)
+SOUND_SUFFIXES = (".wav", ".flac", ".m4a", ".mp3", ".ogg", ".opus", ".aac", ".mka")
+VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".m4v", ".avi")
+CASE_PATTERN = "{case}"
+SHORT_BY_S = 0.25  # a result that ends this much before the truth is listed as short
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipScore:
+    """One scored clip.
+
+    Attributes:
+        case: its name.
+        duration_s: what was compared, the shorter of both.
+        reference_onsets: true onsets therein.
+        generated_onsets: generated onsets therein.
+        f1: window in seconds -> F1.
+        median_lag_s: of matched onsets at the widest window; None without any.
+    """
+
+    case: str
+    duration_s: float
+    reference_onsets: int
+    generated_onsets: int
+    f1: Mapping[float, float]
+    median_lag_s: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What a folder scored, and what could not be scored.
+
+    Attributes:
+        synchrony: figures over all scored clips; None if there is none.
+        clips: one entry per scored clip, by name.
+        only_generated: results without a reference.
+        only_reference: references without a result.
+        unreadable: name -> why (of the result or of its reference); not scored.
+        silent: results whose peak is below -70 dBFS; scored.
+        short: results that end 0.25 s or more before the truth; scored on what there is.
+        skipped: clips left out because their reference has no onsets.
+    """
+
+    synchrony: Synchrony | None
+    clips: tuple[ClipScore, ...] = ()
+    only_generated: tuple[str, ...] = ()
+    only_reference: tuple[str, ...] = ()
+    unreadable: Mapping[str, str] = field(default_factory=dict)
+    silent: tuple[str, ...] = ()
+    short: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything as plain values for `json.dumps`."""
+        return {
+            "count": len(self.clips),
+            "synchrony": None if self.synchrony is None else _synchrony_json(self.synchrony),
+            "clips": [
+                {**asdict(clip), "f1": {_window_name(w): f for w, f in clip.f1.items()}}
+                for clip in self.clips
+            ],
+            "only_generated": list(self.only_generated),
+            "only_reference": list(self.only_reference),
+            "unreadable": dict(self.unreadable),
+            "silent": list(self.silent),
+            "short": list(self.short),
+            "skipped": list(self.skipped),
+            "metrics": {name: asdict(METRICS[name]) for name in ("onset_f1", "gain")},
+            "resampler": "soxr VHQ, 22050 Hz mono",
+        }
+
+    def to_text(self) -> str:
+        """A table for people."""
+        lines = [_HEADER, _row("", self), ""] if self.synchrony else ["nothing to score"]
+        for label, names in self.remarks().items():
+            lines.append(f"{label}: {len(names)}")
+            lines.extend(f"  {name}" for name in names)
+        return "\n".join(lines).rstrip() + "\n"
+
+    def remarks(self) -> dict[str, Sequence[str]]:
+        """Label -> clips, for everything that was not plainly scored; empty lists left out."""
+        labelled: dict[str, Sequence[str]] = {
+            "results without a reference": self.only_generated,
+            "references without a result": self.only_reference,
+            "unreadable": [f"{case}: {why}" for case, why in self.unreadable.items()],
+            "silent (scored)": self.silent,
+            "shorter than the reference (scored)": self.short,
+            "without true onsets (left out)": self.skipped,
+        }
+        return {label: names for label, names in labelled.items() if names}
+
+
+def evaluate_folder(
+    generated: Path,
+    reference: Path,
+    *,
+    generated_pattern: str = CASE_PATTERN,
+    reference_pattern: str = CASE_PATTERN,
+    windows_s: Sequence[float] = synchrony.WINDOWS_S,
+    skip_without_onsets: bool = False,
+    seed: int = 0,
+) -> Report:
+    """Score every clip of a folder against its reference.
+
+    Args:
+        generated: folder of results.
+        reference: folder of true sounds, videos or event files.
+        generated_pattern: path below `generated` with `{case}` for the name; without a suffix
+            it stands for any sound or video file.
+        reference_pattern: the same below `reference`; also for event files.
+        windows_s: tolerances in seconds, ascending.
+        skip_without_onsets: leave out clips whose reference has no onset, instead of scoring
+            them 1 if the result has none either, else 0.
+        seed: of the bootstrap intervals.
+
+    Returns:
+        the figures and every file that could not be used.
+
+    Raises:
+        DataError: a folder that does not exist, or a pattern without `{case}`.
+        MissingExtra: librosa or mir_eval is not installed.
+
+    Source: ours.
+    """
+    made = _find(generated, generated_pattern, SOUND_SUFFIXES + VIDEO_SUFFIXES)
+    true = _find(reference, reference_pattern, EVENT_SUFFIXES + SOUND_SUFFIXES + VIDEO_SUFFIXES)
+    pairs: dict[str, tuple[ClipOnsets, ClipOnsets]] = {}
+    unreadable: dict[str, str] = {}
+    silent, short, skipped = [], [], []
+    for case in sorted(made.keys() & true.keys()):
+        try:
+            clip, has_sound = _read_sound(made[case])
+            truth = _read_reference(true[case], duration_s=clip.duration_s)
+        except FoleyflowError as error:
+            logger.warning("%s: %s", case, error)
+            unreadable[case] = str(error)
+            continue
+        if skip_without_onsets and not len(truth.times_s):
+            skipped.append(case)
+            continue
+        if not has_sound:
+            silent.append(case)
+        if clip.duration_s <= truth.duration_s - SHORT_BY_S:
+            short.append(case)
+        pairs[case] = truth, clip
+    result = None
+    if pairs:
+        truths, clips = zip(*pairs.values(), strict=True)
+        result = synchrony.compare(truths, clips, windows_s=windows_s, seed=seed)
+    return Report(
+        synchrony=result,
+        clips=_clip_scores(pairs, result),
+        only_generated=tuple(sorted(made.keys() - true.keys())),
+        only_reference=tuple(sorted(true.keys() - made.keys())),
+        unreadable=unreadable,
+        silent=tuple(silent),
+        short=tuple(short),
+        skipped=tuple(skipped),
+    )
+
+
+def evaluate_systems(
+    root: Path,
+    *,
+    reference_name: str = "gt",
+    windows_s: Sequence[float] = synchrony.WINDOWS_S,
+    skip_without_onsets: bool = False,
+    seed: int = 0,
+) -> dict[str, Report]:
+    """Score several systems on the same clips: `<root>/<case>/<system>.*` against `gt.*`.
+
+    Args:
+        root: folder of case folders.
+        reference_name: stem of the true sound in each.
+        windows_s: tolerances in seconds, ascending.
+        skip_without_onsets: as in `evaluate_folder`.
+        seed: of the bootstrap intervals.
+
+    Returns:
+        system -> report, by name.
+
+    Raises:
+        DataError: no such folder, or no system in it.
+
+    Source: ours.
+    """
+    _check_folder(root)
+    known = SOUND_SUFFIXES + VIDEO_SUFFIXES
+    systems = sorted({path.stem for path in root.glob("*/*") if path.suffix.lower() in known})
+    if not set(systems) - {reference_name}:
+        raise DataError(
+            f"{root}: no <case>/<system> sounds in it",
+            hint=f"expected folders that hold {reference_name}.* and one file per system",
+        )
+    return {
+        system: evaluate_folder(
+            root,
+            root,
+            generated_pattern=f"{CASE_PATTERN}/{system}",
+            reference_pattern=f"{CASE_PATTERN}/{reference_name}",
+            windows_s=windows_s,
+            skip_without_onsets=skip_without_onsets,
+            seed=seed,
+        )
+        for system in systems
+        if system != reference_name
+    }
+
+
+def systems_text(reports: Mapping[str, Report]) -> str:
+    """One row per system, then how many clips of each could not be scored plainly.
+
+    Args:
+        reports: system -> report, as `evaluate_systems` returns them.
+
+    Source: ours.
+    """
+    rows = [_row(name, report) for name, report in reports.items()]
+    remarks = [
+        f"{name}: "
+        + ", ".join(f"{len(names)} {label}" for label, names in report.remarks().items())
+        for name, report in reports.items()
+        if report.remarks()
+    ]
+    return "\n".join([_HEADER, *rows, "", *remarks]).rstrip() + "\n"
+
+
+_HEADER = (
+    f"{'':24}{'clips':>6}  {'window':>8}  {'F1':>5} {'shuffled':>9}  {'gain':>6}"
+    f"  {'95 % interval':>15}  {'median lag':>10}  {'onsets true/made':>16}"
+)
+
+
+def _row(name: str, report: Report) -> str:
+    result = report.synchrony
+    if result is None:
+        return f"{name:24}{0:6d}"
+    lag = "-" if result.median_lag_s is None else f"{1000 * result.median_lag_s:+.0f} ms"
+    lines: list[str] = []
+    for window in result.windows:
+        head = f"{name:24}{len(report.clips):6d}" if not lines else " " * 30
+        tail = (
+            f"  {lag:>10}  {result.reference_onsets:>8}/{result.generated_onsets}"
+            if not lines
+            else ""
+        )
+        gain, chance = window.gain, window.shuffled_f1
+        against = f"{'-':>9}  {'-':>6}  {'-':>15}"
+        if gain is not None and chance is not None:
+            interval = f"{gain.low:+.2f} .. {gain.high:+.2f}"
+            against = f"{chance.mean:9.2f}  {gain.mean:+6.2f}  {interval:>15}"
+        name_ms = f"±{1000 * window.window_s:.0f} ms"
+        lines.append(f"{head}  {name_ms:>8}  {window.f1.mean:5.2f} {against}{tail}")
+    return "\n".join(lines)
+
+
+def _find(folder: Path, pattern: str, suffixes: tuple[str, ...]) -> dict[str, Path]:
+    """Case name -> file; of several files the one whose suffix comes first."""
+    _check_folder(folder)
+    if pattern.count(CASE_PATTERN) != 1:
+        raise DataError(
+            f"pattern {pattern!r}: expected {CASE_PATTERN!r} in it exactly once",
+            hint="for instance '{case}/gt.m4a'",
+        )
+    with_suffix = Path(pattern.replace(CASE_PATTERN, "case")).suffix.lower() in suffixes
+    expression = re.compile(
+        re.escape(pattern).replace(re.escape(CASE_PATTERN), "(?P<case>[^/]+?)")
+        + ("" if with_suffix else r"\.[^./]+")
+    )
+    found: dict[str, Path] = {}
+    for path in sorted(folder.glob("/".join("*" for _ in pattern.split("/")))):
+        match = expression.fullmatch(path.relative_to(folder).as_posix())
+        if not match or path.suffix.lower() not in suffixes or not path.is_file():
+            continue
+        case = match["case"].removesuffix(".foley")
+        known = found.get(case)
+        if known is None or _rank(path, suffixes) < _rank(known, suffixes):
+            found[case] = path
+    return found
+
+
+def _rank(path: Path, suffixes: tuple[str, ...]) -> int:
+    return suffixes.index(path.suffix.lower())
+
+
+def _check_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder")
+
+
+def _read_sound(path: Path) -> tuple[ClipOnsets, bool]:
+    """A media file's onsets, and whether there is any sound in it."""
+    from foleyflow.media.waveform import read_waveform
+
+    waveform = read_waveform(path)
+    samples = waveform.mono()
+    onsets = synchrony.detect_onsets(samples, waveform.rate_hz)
+    clip = ClipOnsets(times_s=onsets.times_s, duration_s=waveform.duration_s)
+    return clip, not synchrony.is_silent(samples)
+
+
+def _read_reference(path: Path, *, duration_s: float) -> ClipOnsets:
+    if path.suffix.lower() in EVENT_SUFFIXES:
+        return read_events(path, duration_s=duration_s)
+    return _read_sound(path)[0]
+
+
+def read_events(path: Path, *, duration_s: float) -> ClipOnsets:
+    """The moments of an event file; events nearer than 30 ms to the one before are one.
+
+    Args:
+        path: JSON, {"events": [{"time_s": seconds}, ...]}, optionally "duration_s".
+        duration_s: length of the clip where the file does not say.
+
+    Returns:
+        events from 0 to the duration, as the onset detector could find them.
+
+    Raises:
+        DataError: not such a file.
+
+    Source: ours.
+    """
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        times_s = sorted(float(event["time_s"]) for event in record["events"])
+        duration_s = float(record.get("duration_s", duration_s))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(
+            f"{path}: not a file of events ({type(error).__name__}: {error})",
+            hint='expected {"events": [{"time_s": 1.25}, ...]}',
+        ) from error
+    return ClipOnsets(
+        times_s=_apart([t for t in times_s if 0 <= t < duration_s]), duration_s=duration_s
+    )
+
+
+def _apart(times_s: Sequence[float]) -> NDArray[np.float64]:
+    kept: list[float] = []
+    for time_s in times_s:
+        if not kept or time_s - kept[-1] >= synchrony.SHORTEST_GAP_S:
+            kept.append(time_s)
+    return np.array(kept, dtype=np.float64)
+
+
+def _clip_scores(
+    pairs: Mapping[str, tuple[ClipOnsets, ClipOnsets]], result: Synchrony | None
+) -> tuple[ClipScore, ...]:
+    if result is None:
+        return ()
+    scores = []
+    widest_s = max(window.window_s for window in result.windows)
+    for index, (case, (truth, clip)) in enumerate(pairs.items()):
+        true_s, made_s = synchrony.common_onsets(truth, clip)
+        lags_s = synchrony.matched_lags_s(true_s, made_s, widest_s)
+        scores.append(
+            ClipScore(
+                case=case,
+                duration_s=min(truth.duration_s, clip.duration_s),
+                reference_onsets=len(true_s),
+                generated_onsets=len(made_s),
+                f1={w.window_s: float(w.per_clip_f1[index]) for w in result.windows},
+                median_lag_s=synchrony.median_lag(lags_s),
+            )
+        )
+    return tuple(scores)
+
+
+def _synchrony_json(result: Synchrony) -> dict[str, Any]:
+    return {
+        "windows": {
+            _window_name(window.window_s): {
+                "f1": asdict(window.f1),
+                "shuffled_f1": _interval_json(window.shuffled_f1),
+                "gain": _interval_json(window.gain),
+            }
+            for window in result.windows
+        },
+        "median_lag_s": result.median_lag_s,
+        "matched": result.matched,
+        "lags": {
+            "centres_s": [round(float(centre), 6) for centre in result.lags.centres_s],
+            "counts": result.lags.counts.tolist(),
+        },
+        "reference_onsets": result.reference_onsets,
+        "generated_onsets": result.generated_onsets,
+        "clips_without_onsets": result.clips_without_onsets,
+    }
+
+
+def _interval_json(interval: Interval | None) -> dict[str, Any] | None:
+    return None if interval is None else asdict(interval)
+
+
+def _window_name(window_s: float) -> str:
+    return f"{1000 * window_s:.0f}_ms"

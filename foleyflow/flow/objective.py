@@ -1,0 +1,239 @@
+"""What the flow is trained on: DCF's flow matching, then GDCF's one-step map (improved MeanFlow).
+
+Losses are means over the frames that are not context, and weighted so that quiet and loud clips
+count alike.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from foleyflow.errors import ConfigError
+from foleyflow.flow.path import draw_tau, interpolate
+from foleyflow.flow.transformer import DROP_ALL, DROP_TIMING, KEEP_ALL, Condition, FlowTransformer
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObjectiveConfig:
+    """Settings of both objectives.
+
+    Attributes:
+        path: a key of `path.PATHS`.
+        tau_mean, tau_deviation: of the logit-normal flow times.
+        drop_all, drop_timing: shares of rows without condition, or without its timing.
+        interval_share: GDCF: share of rows with r < tau, at full curriculum.
+        endpoint_share: GDCF: share of those with (tau near 1, r = 0), the query of inference.
+        largest_guidance: GDCF: w is drawn from 1 to this.
+        difference: GDCF: half step of the central difference along the flow.
+        balance: p of the weight 1 / (loss + floor)^p.
+        floor: see `balance`.
+    """
+
+    path: str = "linear"
+    tau_mean: float = -0.2
+    tau_deviation: float = 1.0
+    drop_all: float = 0.1
+    drop_timing: float = 0.05
+    interval_share: float = 0.5
+    endpoint_share: float = 0.2
+    largest_guidance: float = 4.0
+    difference: float = 2e-3
+    balance: float = 0.75
+    floor: float = 1e-2
+
+    def __post_init__(self) -> None:
+        if self.largest_guidance < 1 or not 0 <= self.interval_share <= 1:
+            raise ConfigError(
+                f"largest_guidance={self.largest_guidance} (>= 1), "
+                f"interval_share={self.interval_share} (0..1)"
+            )
+
+
+def draw_drops(batch: int, config: ObjectiveConfig, device: torch.device) -> Tensor:
+    """Which rows lose their condition: (batch,) of KEEP_ALL, DROP_TIMING, DROP_ALL."""
+    chance = torch.rand(batch, device=device)
+    drops = torch.full((batch,), KEEP_ALL, device=device)
+    drops[chance < config.drop_all + config.drop_timing] = DROP_TIMING
+    drops[chance < config.drop_all] = DROP_ALL
+    return drops
+
+
+def masked_error(predicted: Tensor, target: Tensor, known: Tensor) -> Tensor:
+    """Mean squared error per row over frames that are not context, (B,)."""
+    wanted = (~known).float()
+    per_frame = (predicted - target).square().mean(-1)
+    return (per_frame * wanted).sum(1) / wanted.sum(1).clamp_min(1)
+
+
+def balanced(errors: Tensor, config: ObjectiveConfig) -> Tensor:
+    """Mean of rows' errors, each weighted by 1 / (error + floor)^balance.
+
+    Source: method section C.4 step 5 (adaptive weighting of MeanFlow).
+    """
+    return (errors / (errors.detach() + config.floor) ** config.balance).mean()
+
+
+def dcf_loss(
+    network: FlowTransformer, audio: Tensor, condition: Condition, config: ObjectiveConfig
+) -> tuple[Tensor, dict[str, float]]:
+    """Conditional flow matching with per-frame conditions.
+
+    Args:
+        network: the flow.
+        audio: (B, L, C) standardised latents.
+        condition: of the same rows.
+        config: settings.
+
+    Returns:
+        The loss and figures for the journal.
+
+    Source: paper eq. 5; method section C.1, L_DCF.
+    """
+    batch, device = len(audio), audio.device
+    tau = draw_tau(batch, mean=config.tau_mean, deviation=config.tau_deviation, device=device)
+    x, velocity = interpolate(audio, torch.randn_like(audio), tau, config.path)
+    one = torch.ones(batch, device=device)
+    predicted = network(
+        x,
+        r=tau,
+        tau=tau,
+        strength=one,
+        embedded=network.embed(condition, draw_drops(batch, config, device)),
+        condition=condition,
+    )
+    errors = masked_error(predicted, velocity, condition.known)
+    return balanced(errors, config), {"error": float(errors.detach().mean())}
+
+
+def gdcf_loss(
+    network: FlowTransformer,
+    audio: Tensor,
+    condition: Condition,
+    config: ObjectiveConfig,
+    *,
+    progress: float,
+) -> tuple[Tensor, dict[str, float]]:
+    """One-step flow map with guidance as an input, from its DCF diagonal.
+
+    The network's own mean velocity u is turned into a velocity, V = u + (tau - r) du/dtau, and V
+    is matched to the (guided) conditional velocity. The derivative follows the predicted velocity
+    and is a central difference, without gradient.
+
+    Args:
+        network: the flow, trained by `dcf_loss` before.
+        audio: (B, L, C) standardised latents.
+        condition: of the same rows.
+        config: settings.
+        progress: 0..1, how far this stage is (curriculum of intervals and guidance).
+
+    Returns:
+        The loss and figures for the journal.
+
+    Source: improved MeanFlow (Geng et al. 2025) as method section C.4, steps 1 to 6.
+    """
+    batch, device = len(audio), audio.device
+    tau, r = _draw_intervals(batch, config, progress, device)
+    guided = progress > 0.2
+    power = torch.rand(batch, device=device)
+    strength = torch.exp(power * torch.log(torch.tensor(config.largest_guidance, device=device)))
+    drops = draw_drops(batch, config, device)
+    strength = torch.where((drops == KEEP_ALL) & guided, strength, torch.ones_like(strength))
+
+    x, velocity = interpolate(audio, torch.randn_like(audio), tau, config.path)
+    embedded = network.embed(condition, drops)
+    with torch.no_grad():
+        own = network(
+            x, r=tau, tau=tau, strength=strength, embedded=embedded, condition=condition
+        )
+        target = velocity
+        chosen = (strength > 1).nonzero()[:, 0]
+        if len(chosen):
+            some = condition.rows(chosen)
+            one = torch.ones(len(chosen), device=device)
+            nothing = network(
+                x[chosen],
+                r=tau[chosen],
+                tau=tau[chosen],
+                strength=one,
+                embedded=network.embed(some, torch.full_like(drops[chosen], DROP_ALL)),
+                condition=some,
+            )
+            share = (1 - 1 / strength[chosen])[:, None, None]
+            target = velocity.clone()
+            target[chosen] += share * (own[chosen] - nothing)
+        slope = torch.zeros_like(x)
+        chosen = (tau - r > 1e-4).nonzero()[:, 0]
+        if len(chosen):
+            slope[chosen] = _slope(
+                network,
+                x[chosen],
+                own[chosen],
+                r=r[chosen],
+                tau=tau[chosen],
+                strength=strength[chosen],
+                embedded=embedded[chosen].float(),
+                condition=condition.rows(chosen),
+                half=config.difference,
+            )
+    predicted = network(x, r=r, tau=tau, strength=strength, embedded=embedded, condition=condition)
+    compound = predicted + (tau - r)[:, None, None] * slope
+    errors = masked_error(compound, target, condition.known)
+    return balanced(errors, config), {
+        "error": float(errors.detach().mean()),
+        "slope": float(slope.square().mean().sqrt()),
+    }
+
+
+def _draw_intervals(
+    batch: int, config: ObjectiveConfig, progress: float, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """(tau, r) with r <= tau; the share of r < tau grows over the first tenth."""
+    draws = [
+        draw_tau(batch, mean=config.tau_mean, deviation=config.tau_deviation, device=device)
+        for _ in range(2)
+    ]
+    tau, r = torch.maximum(*draws), torch.minimum(*draws)
+    ends = torch.rand(batch, device=device) < config.endpoint_share
+    tau = torch.where(ends, 1 - 0.02 * torch.rand(batch, device=device), tau)
+    r = torch.where(ends, torch.zeros_like(r), r)
+    share = config.interval_share * min(1.0, progress / 0.1)
+    same = torch.rand(batch, device=device) >= share
+    tau = torch.where(same, draws[0], tau)
+    return tau, torch.where(same, tau, r)
+
+
+@torch.no_grad()
+def _slope(
+    network: FlowTransformer,
+    x: Tensor,
+    velocity: Tensor,
+    *,
+    r: Tensor,
+    tau: Tensor,
+    strength: Tensor,
+    embedded: Tensor,
+    condition: Condition,
+    half: float,
+) -> Tensor:
+    """d/dtau of u(x_tau, r, tau) along the flow, by a central difference in float32.
+
+    Context frames have no tangent. tau may leave 0..1 by `half`.
+    """
+    tangent = velocity * (~condition.known)[..., None]
+    ends = []
+    with torch.autocast(x.device.type, enabled=False):
+        for sign in (1.0, -1.0):
+            ends.append(
+                network(
+                    x + sign * half * tangent,
+                    r=r,
+                    tau=tau + sign * half,
+                    strength=strength,
+                    embedded=embedded,
+                    condition=condition,
+                )
+            )
+    return (ends[0] - ends[1]) / (2 * half)

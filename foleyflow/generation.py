@@ -1,0 +1,242 @@
+"""From a stream of frames to a stream of latents, window by window, in constant memory.
+
+A window of a few seconds is what the networks were trained on. Each window begins with latents
+that the window before it made (its context) and leaves its last moments to the next one, which
+sees more of what follows. Knows no files and no sound levels.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from foleyflow.alignment.model import Alignment
+from foleyflow.clock import count_covering
+from foleyflow.flow.samplers import follow_map, uniform_grid
+from foleyflow.flow.transformer import Condition, FlowTransformer
+
+FRAMES_AT_ONCE = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class WindowPlan:
+    """How a clip is cut, in segments of the aligner.
+
+    Attributes:
+        length: segments of a window.
+        context: segments at a window's start that are known from the window before.
+        ahead: segments at its end that are left to the next one.
+    """
+
+    length: int = 40
+    context: int = 10
+    ahead: int = 5
+
+    @property
+    def hop(self) -> int:
+        """Segments from one window's start to the next's."""
+        return self.length - self.context - self.ahead
+
+    def cut(self, segments: int) -> Iterator[tuple[int, int, int]]:
+        """(start, length, kept) of each window, together covering `segments`."""
+        start = 0
+        while True:
+            length = min(self.length, segments - start)
+            last = start + length >= segments
+            yield start, length, length if last else length - self.ahead
+            if last:
+                return
+            start += self.hop
+
+
+@dataclass(frozen=True, kw_only=True)
+class Piece:
+    """A stretch of the result.
+
+    Attributes:
+        latents: (1, T, C) codec latents.
+        onsets: (T,) probability of an event that starts in each latent frame.
+        material: (materials,) probabilities of the struck material in this window.
+    """
+
+    latents: Tensor
+    onsets: NDArray[np.float32]
+    material: NDArray[np.float32]
+
+
+@dataclass
+class Stopwatch:
+    """Seconds spent in each part; `count` adds to one."""
+
+    seconds: dict[str, float]
+
+    def count(self, name: str, began_s: float) -> None:
+        """Adds the time since `began_s` (of `time.perf_counter`)."""
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - began_s
+
+
+@torch.inference_mode()
+def generate_latents(
+    aligner: Alignment,
+    flow: FlowTransformer,
+    frames: Iterable[tuple[float, NDArray[np.uint8]]],
+    *,
+    duration_s: float,
+    seed: int,
+    steps: int,
+    guidance: float,
+    material: int,
+    plan: WindowPlan,
+    watch: Stopwatch,
+    on_window: Callable[[float], None],
+) -> Iterator[Piece]:
+    """Latents of a clip, in the order of time.
+
+    Args:
+        aligner: in eval mode.
+        flow: in eval mode.
+        frames: (time stamp in seconds, (S, S, 3) uint8), in order; taken as they are needed.
+        duration_s: of the clip; the pieces cover it.
+        seed: noise depends on it and on the window's number alone.
+        steps: jumps of the flow map.
+        guidance: w, at least 1.
+        material: 0 for "not given", else 1 + the label's index.
+        plan: how to cut.
+        watch: gets "encode", "align" and "flow".
+        on_window: called with the seconds done after each window.
+
+    Source: paper eqs. 5 to 8; method sections C.4 and D.5.
+    """
+    config = aligner.config
+    device = next(flow.parameters()).device
+    segments = max(1, count_covering(duration_s, 1 / config.segment_s))
+    features = _FeatureStream(aligner, frames, watch)
+    per_segment = config.latents_per_segment
+    known = torch.zeros(1, 0, flow.config.channels, device=device)
+    for number, (start, length, kept) in enumerate(plan.cut(segments)):
+        start_s, end_s = start * config.segment_s, (start + length) * config.segment_s
+        values, times_s = features.between(start_s, end_s)
+        began_s = time.perf_counter()
+        guide = aligner.guide(values, times_s - start_s, segments=length)
+        watch.count("align", began_s)
+        began_s = time.perf_counter()
+        count = length * per_segment
+        context = torch.zeros(1, count, flow.config.channels, device=device)
+        context[:, : known.shape[1]] = known
+        condition = Condition(
+            video=guide.video,
+            states=guide.states,
+            onsets=guide.onsets,
+            material=torch.tensor([material], device=device),
+            context=context,
+            known=torch.arange(count, device=device)[None] < known.shape[1],
+        )
+        noise = _noise(seed, number, count, flow.config.channels).to(device)
+        latents = sample(flow, condition, noise, steps=steps, guidance=guidance)
+        watch.count("flow", began_s)
+        fresh = slice(known.shape[1], kept * per_segment)
+        yield Piece(
+            latents=flow.restore(latents[:, fresh]),
+            onsets=guide.onsets[0, fresh].float().cpu().numpy(),
+            material=guide.materials[0].float().cpu().numpy(),
+        )
+        first_known = plan.hop * per_segment
+        known = latents[:, first_known : kept * per_segment]
+        on_window(min(duration_s, (start + kept) * config.segment_s))
+
+
+def sample(
+    flow: FlowTransformer, condition: Condition, noise: Tensor, *, steps: int, guidance: float
+) -> Tensor:
+    """Standardised latents of one window from noise, by `steps` jumps of the flow map.
+
+    Known frames are given back as they were.
+    """
+    one = torch.ones(len(noise), device=noise.device)
+    embedded = flow.embed(condition)
+
+    def mean_velocity(x: Tensor, r: float, tau: float) -> Tensor:
+        return flow(
+            x,
+            r=one * r,
+            tau=one * tau,
+            strength=one * guidance,
+            embedded=embedded,
+            condition=condition,
+        )
+
+    made = follow_map(mean_velocity, noise, uniform_grid(steps))
+    return torch.where(condition.known[..., None], condition.context, made)
+
+
+def _noise(seed: int, window: int, count: int, channels: int) -> Tensor:
+    state = int(np.random.SeedSequence([seed, window]).generate_state(1, np.uint64)[0] >> 1)
+    return torch.randn(1, count, channels, generator=torch.Generator().manual_seed(state))
+
+
+class _FeatureStream:
+    """Features of frames as they come, forgetting what no window needs any more."""
+
+    def __init__(
+        self,
+        aligner: Alignment,
+        frames: Iterable[tuple[float, NDArray[np.uint8]]],
+        watch: Stopwatch,
+    ) -> None:
+        self._aligner = aligner
+        self._frames = iter(frames)
+        self._watch = watch
+        self._half = aligner.encoder.config.window // 2
+        self._pictures: list[NDArray[np.uint8]] = []  # half before the next frame, and after
+        self._times: list[float] = []  # of frames not yet encoded
+        self._features: list[Tensor] = []
+        self._feature_times: list[float] = []
+        self._ended = False
+
+    def between(self, start_s: float, end_s: float) -> tuple[Tensor, Tensor]:
+        """(1, T, D) features of frames in [start_s, end_s) and their times (1, T)."""
+        while not self._ended and (not self._feature_times or self._feature_times[-1] < end_s):
+            self._advance()
+        # A frame stays on screen until the next: where a window has none, the last one counts.
+        first = int(np.searchsorted(self._feature_times, start_s - 1e-6))
+        if first == len(self._feature_times) or self._feature_times[first] >= end_s - 1e-6:
+            first = max(0, first - 1)
+        del self._features[:first], self._feature_times[:first]
+        count = max(1, int(np.searchsorted(self._feature_times, end_s - 1e-6)))
+        device = self._features[0].device
+        times = torch.tensor(self._feature_times[:count], dtype=torch.float32, device=device)
+        return torch.stack(self._features[:count])[None], times[None].clamp_min(start_s)
+
+    def _advance(self) -> None:
+        began_s = time.perf_counter()
+        new = []
+        for pair in self._frames:
+            new.append(pair)
+            if len(new) == FRAMES_AT_ONCE:
+                break
+        self._ended = len(new) < FRAMES_AT_ONCE
+        self._watch.count("decode", began_s)
+        began_s = time.perf_counter()
+        if new and not self._pictures:
+            self._pictures = [new[0][1]] * self._half
+        self._pictures += [picture for _, picture in new]
+        self._times += [time_s for time_s, _ in new]
+        if self._ended and self._pictures:
+            self._pictures += [self._pictures[-1]] * self._half
+        ready = len(self._pictures) - 2 * self._half
+        if ready > 0:
+            device = next(self._aligner.parameters()).device
+            stack = torch.from_numpy(np.stack(self._pictures)).permute(0, 3, 1, 2)[None]
+            times = torch.tensor(self._times[:ready])[None]
+            values = self._aligner.watch(stack.to(device), times)[0]
+            self._features += list(values)
+            self._feature_times += self._times[:ready]
+            self._times = self._times[ready:]
+            self._pictures = self._pictures[ready:]
+        self._watch.count("encode", began_s)

@@ -1,0 +1,457 @@
+"""Tells what a media file holds, without decoding more than its first frame.
+
+Reads the header, the packets at both ends of the file and one picture; never the pixels of the
+whole clip. Every other file of this room opens its input through `open_input`, so that a bad file
+gives the same message everywhere.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import math
+import statistics
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import cast
+
+import av
+from av.container import InputContainer
+from av.packet import Packet
+from av.sidedata.sidedata import SideData
+from av.stream import Discard, Disposition, Stream
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from foleyflow.errors import MediaError
+
+logger = logging.getLogger(__name__)
+
+SMALLEST_SIDE_PIXELS = 16
+LARGEST_SIDE_PIXELS = 8192
+LONGEST_DURATION_S = 24 * 3600.0
+
+# Packets looked at before the first shown time is settled: reordering never spans that many.
+_HEAD_PACKETS = 48
+# Packets that may fail before the first picture is given up.
+_FIRST_PICTURE_PACKETS = 300
+# Demuxers with an index: a seek to the end is exact, and spares reading the whole file.
+_INDEXED_FORMATS = frozenset({"mov", "mp4", "matroska", "webm", "avi"})
+# "Demuxers" that turn a text or a single picture into a video stream.
+_NOT_VIDEO_FORMATS = frozenset({"tty", "image2", "bin", "xbin", "adf", "idf", "lrc", "srt"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class MediaInfo:
+    """What a video file holds.
+
+    Attributes:
+        path: the file.
+        container: name of the container format, as libavformat calls it.
+        video_index: index of the video stream within the file.
+        video_codec: name of the video codec.
+        pixel_format: name of the pixel format.
+        width: pixels of the picture as it is shown, after rotation.
+        height: pixels of the picture as it is shown, after rotation.
+        rotation_deg: clockwise turn that a player applies: 0, 90, 180 or 270.
+        orientation: signs (a, b, c, d) of the display matrix; (1, 0, 0, 1) changes nothing.
+        pixel_aspect: width of a pixel over its height.
+        start_s: time stamp of the first shown frame; may be non-zero or negative.
+        duration_s: from the first shown frame to the end of the last one.
+        rate_hz: average frames per second.
+        has_audio: whether there is a sound track.
+        audio_rate_hz: its sample rate, None without sound.
+        audio_channels: its channels, None without sound.
+        audio_start_s: time stamp of its first sample, on the scale of `start_s`; None if unknown.
+        subtitle_count: number of subtitle tracks.
+        chapter_count: number of chapters.
+    """
+
+    path: Path
+    container: str
+    video_index: int
+    video_codec: str
+    pixel_format: str
+    width: int
+    height: int
+    rotation_deg: int
+    orientation: tuple[int, int, int, int]
+    pixel_aspect: float
+    start_s: float
+    duration_s: float
+    rate_hz: float
+    has_audio: bool
+    audio_rate_hz: int | None
+    audio_channels: int | None
+    audio_start_s: float | None
+    subtitle_count: int
+    chapter_count: int
+
+
+def probe(path: str | Path) -> MediaInfo:
+    """Describe a video file.
+
+    Args:
+        path: a file with a video stream.
+
+    Returns:
+        What the file holds; times in seconds.
+
+    Raises:
+        MediaError: the file is missing, empty, damaged, not a video, without a picture that can be
+            decoded, longer than 24 h, or its picture is smaller than 16 or larger than 8192 pixels.
+
+    Source: ours.
+    """
+    path = Path(path)
+    with open_input(path) as container:
+        stream = pick_video(container, path)
+        _check_size(stream.codec_context.width, stream.codec_context.height, path)
+        head = _read_head(container, stream)
+        if head.packet_count == 0:
+            raise MediaError(
+                f"{path}: the video stream is empty (zero length)",
+                hint="export the clip again; its video track holds no frame",
+            )
+        if head.picture is None:
+            raise MediaError(
+                f"{path}: no frame of the {stream.codec_context.name} video can be decoded",
+                hint="the file may be damaged; check that it plays",
+            )
+        _check_size(head.picture.width, head.picture.height, path)
+        if head.first_pts is None:
+            raise MediaError(
+                f"{path}: the video has no time stamps (a raw {stream.codec_context.name} stream?)",
+                hint="wrap it into mp4 or mkv first, with its frame rate",
+            )
+        time_base = time_base_of(stream)
+        rate_hz = _average_rate_hz(stream, head, time_base)
+        end_pts = _end_pts(container, stream, head, path, rate_hz)
+        start_s = float(head.first_pts * time_base)
+        duration_s = float((end_pts - head.first_pts) * time_base)
+        _check_duration(duration_s, path)
+        orientation = orientation_of(head.picture)
+        turned = orientation[0] == 0
+        width, height = head.picture.width, head.picture.height
+        audio = container.streams.audio[0] if container.streams.audio else None
+        aspect = stream.sample_aspect_ratio
+        return MediaInfo(
+            path=path,
+            container=container.format.name,
+            video_index=stream.index,
+            video_codec=stream.codec_context.name,
+            pixel_format=head.picture.format.name,
+            width=height if turned else width,
+            height=width if turned else height,
+            rotation_deg=_clockwise_deg(orientation),
+            orientation=orientation,
+            pixel_aspect=float(aspect) if aspect else 1.0,
+            start_s=start_s,
+            duration_s=duration_s,
+            rate_hz=rate_hz,
+            has_audio=audio is not None,
+            audio_rate_hz=audio.codec_context.sample_rate if audio else None,
+            audio_channels=audio.codec_context.channels if audio else None,
+            audio_start_s=_stream_start_s(audio),
+            subtitle_count=len(container.streams.subtitles),
+            chapter_count=len(container.chapters()),
+        )
+
+
+@contextmanager
+def open_input(path: str | Path) -> Iterator[InputContainer]:
+    """Open a media file for reading, or say plainly why that can't be done.
+
+    Args:
+        path: a file on disk; never a URL or a pattern, whatever it looks like.
+
+    Returns:
+        A context manager that gives the open container.
+
+    Raises:
+        MediaError: the file is missing, a directory, empty, unreadable or not media.
+
+    Source: ours.
+    """
+    path = Path(path)
+    try:
+        if path.is_dir():
+            raise MediaError(f"{path}: is a directory, not a file", hint="name the clip within it")
+        if not path.exists():
+            raise MediaError(f"{path}: no such file", hint="check the name and the folder")
+        if path.stat().st_size == 0:
+            raise MediaError(f"{path}: the file is empty (0 bytes)", hint="copy or export it again")
+        # The protocol is named, so that a colon in a file's name is never taken for one.
+        container = av.open(f"file:{path}", "r", metadata_errors="replace")
+    except PermissionError as error:
+        raise MediaError(
+            f"{path}: not allowed to read it", hint="check the file's permissions"
+        ) from error
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise MediaError(
+            f"{path}: not a media file that can be read ({_reason(error)})",
+            hint="the file may be truncated (its index is written last) or of another kind;"
+            " check that it plays",
+        ) from error
+    with container:
+        yield container
+
+
+def pick_video(container: InputContainer, path: str | Path) -> VideoStream:
+    """The stream that a player would show.
+
+    Args:
+        container: an open file.
+        path: its name, for messages.
+
+    Raises:
+        MediaError: there is none: audio only, cover art only, a text or a still picture.
+
+    Source: ours.
+    """
+    names = set(container.format.name.split(","))
+    if names & _NOT_VIDEO_FORMATS or any(name.endswith("_pipe") for name in names):
+        raise MediaError(
+            f"{path}: not a video (it reads as {container.format.name})",
+            hint="a video file is needed, such as mp4, mov, mkv or webm",
+        )
+    streams = [s for s in container.streams.video if not is_cover_art(s)]
+    if not streams:
+        what = "sound only, no video stream" if container.streams.audio else "no video stream in it"
+        raise MediaError(f"{path}: {what}", hint="a file with pictures is needed")
+    usable = [s for s in streams if s.codec_context is not None]
+    if not usable:
+        raise MediaError(
+            f"{path}: its video codec is not known here", hint="convert the video to h264 first"
+        )
+    preferred = [s for s in usable if s.disposition & Disposition.default]
+    return (preferred or usable)[0]
+
+
+def is_cover_art(stream: VideoStream) -> bool:
+    """Whether a video stream is a still picture attached to the file.
+
+    Source: ours.
+    """
+    return bool(stream.disposition & (Disposition.attached_pic | Disposition.timed_thumbnails))
+
+
+def read_packets(container: InputContainer, streams: Sequence[Stream]) -> Iterator[Packet]:
+    """Packets of some streams in the file's order, up to its end or to where it can't be read.
+
+    A file that breaks off is used as far as it goes, with a warning. Empty packets come last, one
+    per stream: they ask a decoder for what it still holds.
+
+    Source: ours.
+    """
+    try:
+        yield from container.demux(*streams)
+    except (av.FFmpegError, OSError) as error:
+        logger.warning("%s: reading stopped early: %s", container.name, _reason(error))
+        for stream in streams:
+            ending = Packet()
+            ending.stream = stream
+            yield ending
+
+
+def discard_others(container: InputContainer, stream: Stream) -> None:
+    """Have the demuxer skip every stream but one.
+
+    Source: ours.
+    """
+    for other in container.streams:
+        if other.index != stream.index:
+            other.discard = Discard.all
+
+
+def first_shown_s(container: InputContainer, stream: VideoStream) -> float:
+    """Time stamp of the first shown frame, from a container that nobody has read from yet.
+
+    Args:
+        container: an open file, at its beginning; it is left somewhere behind it.
+        stream: its video stream.
+
+    Returns:
+        Seconds; 0 where the stream has no time stamps at all.
+
+    Source: ours.
+    """
+    head = _read_head(container, stream, picture_needed=False)
+    return float((head.first_pts or 0) * time_base_of(stream))
+
+
+def orientation_of(frame: VideoFrame) -> tuple[int, int, int, int]:
+    """Signs of the display matrix of a frame, as (a, b, c, d).
+
+    A point (x, y) of the stored picture is shown at (a x + c y, b x + d y), moved back into view.
+
+    Source: libavutil/display.h.
+    """
+    matrix = frame.side_data.get("DISPLAYMATRIX")
+    if matrix is None:
+        return (1, 0, 0, 1)
+    values = memoryview(bytes(cast(SideData, matrix))).cast("i")
+    a, b, c, d = values[0], values[1], values[3], values[4]
+    if abs(a) + abs(d) >= abs(b) + abs(c):
+        return (-1 if a < 0 else 1, 0, 0, -1 if d < 0 else 1)
+    return (0, -1 if b < 0 else 1, -1 if c < 0 else 1, 0)
+
+
+def _clockwise_deg(orientation: tuple[int, int, int, int]) -> int:
+    a, _, c, d = orientation
+    if a == 0:
+        return 90 if c < 0 else 270
+    return 180 if d < 0 else 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Head:
+    """The first packets of a video stream and its first picture."""
+
+    packet_count: int
+    first_pts: int | None
+    spacing: int  # median distance of time stamps, 0 if unknown
+    end_pts: int  # end of the last shown packet seen
+    complete: bool  # the whole stream was read
+    picture: VideoFrame | None
+
+
+def _read_head(
+    container: InputContainer, stream: VideoStream, *, picture_needed: bool = True
+) -> _Head:
+    discard_others(container, stream)
+    shown: list[tuple[int, int]] = []
+    count = 0
+    complete = True
+    picture: VideoFrame | None = None
+    for packet in read_packets(container, [stream]):
+        if picture_needed and picture is None:
+            picture = _first_picture(stream, packet)
+        if packet.size:
+            count += 1
+            if packet.pts is not None and not packet.is_discard:
+                shown.append((packet.pts, packet.duration or 0))
+            enough = len(shown) >= _HEAD_PACKETS or count >= 20 * _HEAD_PACKETS
+            seen = not picture_needed or picture is not None or count >= _FIRST_PICTURE_PACKETS
+            if enough and seen:
+                complete = False
+                break
+    shown.sort()
+    gaps = [b[0] - a[0] for a, b in itertools.pairwise(shown) if b[0] > a[0]]
+    spacing = round(statistics.median(gaps)) if gaps else 0
+    return _Head(
+        packet_count=count,
+        first_pts=shown[0][0] if shown else None,
+        spacing=spacing,
+        end_pts=max((pts + (length or spacing) for pts, length in shown), default=0),
+        complete=complete,
+        picture=picture,
+    )
+
+
+def _first_picture(stream: VideoStream, packet: Packet) -> VideoFrame | None:
+    try:
+        frames = stream.decode(packet if packet.size else None)
+    except av.FFmpegError:
+        return None
+    return frames[0] if frames else None
+
+
+def _end_pts(
+    container: InputContainer, stream: VideoStream, head: _Head, path: Path, rate_hz: float
+) -> int:
+    """End of the last shown frame: from the file's tail where it has an index, else from all."""
+    time_base = time_base_of(stream)
+    spacing = head.spacing or round(1 / (rate_hz * time_base))
+    end = head.end_pts
+    if not head.complete:
+        tail_end = _tail_end_pts(container, stream, spacing)
+        if tail_end is None or tail_end < end:
+            logger.debug("%s: reading all packets to learn the duration", path)
+            tail_end = _all_end_pts(path, stream.index, spacing)
+        end = max(end, tail_end)
+    assert head.first_pts is not None
+    # A lone frame of unknown length is shown for one period.
+    return end if end > head.first_pts else head.first_pts + spacing
+
+
+def _tail_end_pts(container: InputContainer, stream: VideoStream, spacing: int) -> int | None:
+    if not set(container.format.name.split(",")) & _INDEXED_FORMATS:
+        return None
+    time_base = time_base_of(stream)
+    if stream.duration:
+        target = (stream.start_time or 0) + stream.duration
+    elif container.duration:
+        target = math.ceil(Fraction(container.duration, av.time_base) / time_base)
+    else:
+        return None
+    try:
+        container.seek(target, stream=stream)
+    except (av.FFmpegError, OSError):
+        return None
+    ends = _shown_ends(read_packets(container, [stream]), spacing)
+    return max(ends, default=None)
+
+
+def _all_end_pts(path: Path, stream_index: int, spacing: int) -> int:
+    with open_input(path) as container:
+        stream = container.streams[stream_index]
+        discard_others(container, stream)
+        return max(_shown_ends(read_packets(container, [stream]), spacing), default=0)
+
+
+def _shown_ends(packets: Iterator[Packet], spacing: int) -> Iterator[int]:
+    for packet in packets:
+        if packet.size and packet.pts is not None and not packet.is_discard:
+            yield packet.pts + (packet.duration or spacing)
+
+
+def _average_rate_hz(stream: VideoStream, head: _Head, time_base: Fraction) -> float:
+    for rate in (stream.average_rate, stream.guessed_rate):
+        if rate and 0 < rate <= 1000:
+            return float(rate)
+    if head.spacing:
+        return float(1 / (head.spacing * time_base))
+    return 25.0
+
+
+def time_base_of(stream: Stream) -> Fraction:
+    """Seconds per tick of a stream's time stamps.
+
+    Source: ours.
+    """
+    return stream.time_base or Fraction(1, av.time_base)
+
+
+def _stream_start_s(stream: av.AudioStream | None) -> float | None:
+    if stream is None or stream.start_time is None or stream.time_base is None:
+        return None
+    return float(stream.start_time * stream.time_base)
+
+
+def _check_size(width: int, height: int, path: Path) -> None:
+    if width == 0 or height == 0:
+        return  # not in the header: known once a picture is decoded
+    if min(width, height) < SMALLEST_SIDE_PIXELS or max(width, height) > LARGEST_SIDE_PIXELS:
+        raise MediaError(
+            f"{path}: the picture is {width}x{height}; sides of {SMALLEST_SIDE_PIXELS} to"
+            f" {LARGEST_SIDE_PIXELS} pixels are supported",
+            hint="scale the video first",
+        )
+
+
+def _check_duration(duration_s: float, path: Path) -> None:
+    if not duration_s > 0:
+        raise MediaError(f"{path}: the video lasts {duration_s:g} s", hint="export the clip again")
+    if duration_s > LONGEST_DURATION_S:
+        raise MediaError(
+            f"{path}: the video seems to last {duration_s / 3600:.1f} h; up to 24 h are supported",
+            hint="its time stamps may jump; write it anew with steady ones, or cut it",
+        )
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "strerror", None) or error)

@@ -1,0 +1,130 @@
+"""Encodes a sound that comes in pieces into the packets of a new track.
+
+The track begins exactly with the first shown video frame: the delay that an encoder adds is taken
+back, in the way of each format. Where the packets go is `remux`'s work.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from typing import cast
+
+import av
+import numpy as np
+from av.audio.stream import AudioStream
+from av.container import OutputContainer
+from av.packet import Packet
+from av.stream import Disposition
+from numpy.typing import NDArray
+
+from foleyflow import clock
+from foleyflow.media.formats import OutputFormat
+from foleyflow.media.waveform import fit_blocks, resample_blocks
+
+# For encoders that do not take the rate given.
+_FALLBACK_RATE_HZ = 48_000
+# Samples per packet of codecs that take any number.
+_FREE_PACKET_SAMPLES = 4096
+
+
+class SoundTrack:
+    """The new sound as encoded packets, made while they are taken.
+
+    Attributes:
+        codec: name of the encoder.
+        rate_hz: rate of the track; differs from the sound's only where the encoder asks for it.
+        duration_s: length of the track.
+    """
+
+    def __init__(
+        self,
+        blocks: Iterable[NDArray[np.float32]],
+        *,
+        rate_hz: int,
+        sample_count: int,
+        output_format: OutputFormat,
+        start_s: float,
+    ) -> None:
+        self.codec = output_format.sound_codec
+        pieces = iter(blocks)
+        first = next(pieces, np.zeros((1, 0), np.float32))
+        if first.ndim != 2 or first.shape[0] not in (1, 2):
+            raise ValueError(f"sound_blocks: got {first.shape}, expected (1 or 2, n)")
+        self._channels = first.shape[0]
+        self._layout = "mono" if self._channels == 1 else "stereo"
+        self._bit_rate = output_format.bit_rate
+        sound = fit_blocks(itertools.chain([first], pieces), sample_count)
+        rates = av.Codec(self.codec, "w").audio_rates
+        if rates and rate_hz not in rates:
+            sample_count = clock.count_at(sample_count / rate_hz, _FALLBACK_RATE_HZ)
+            sound = fit_blocks(resample_blocks(sound, rate_hz, _FALLBACK_RATE_HZ), sample_count)
+            rate_hz = _FALLBACK_RATE_HZ
+        self.rate_hz = rate_hz
+        self.duration_s = sample_count / rate_hz
+        self._sound = sound
+        self._offset_samples = round(start_s * rate_hz)
+        self._delay_samples: int | None = None
+        self._skips_by_edit_list = output_format.has_edit_lists and self._offset_samples > 0
+
+    def add_to(self, sink: OutputContainer) -> AudioStream:
+        """Add the stream to an output whose header is not yet written.
+
+        Source: ours.
+        """
+        stream = cast(AudioStream, sink.add_stream(self.codec, rate=self.rate_hz))
+        stream.codec_context.layout = self._layout
+        if self._bit_rate is not None:
+            stream.codec_context.bit_rate = self._bit_rate * self._channels // 2
+        if self.codec == "flac":
+            stream.codec_context.format = "s32"  # 24 bits are kept
+        stream.time_base = Fraction(1, self.rate_hz)
+        stream.disposition = Disposition.default
+        return stream
+
+    def packets(self, stream: AudioStream) -> Iterator[Packet[AudioStream]]:
+        """Encode the sound, as packets are taken.
+
+        Args:
+            stream: what `add_to` gave, its header written.
+
+        Source: ours.
+        """
+        position = 0
+        for samples in _of_length(self._sound, stream.frame_size or _FREE_PACKET_SAMPLES):
+            frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout=self._layout)
+            frame.sample_rate = self.rate_hz
+            frame.time_base = Fraction(1, self.rate_hz)
+            frame.pts = position
+            position += samples.shape[1]
+            for packet in stream.encode(frame):
+                yield self._timed(packet)
+        for packet in stream.encode(None):
+            yield self._timed(packet)
+
+    def _timed(self, packet: Packet[AudioStream]) -> Packet[AudioStream]:
+        """Move a packet to where the video starts."""
+        pts = packet.pts or 0
+        if self._delay_samples is None:
+            self._delay_samples = max(0, -pts)
+        packet.dts = packet.pts = pts + self._offset_samples
+        if self._skips_by_edit_list:
+            # The muxer writes an empty edit up to the first packet's pts, then skips (pts - dts)
+            # of the media: with this lead exactly the encoder's delay. For a track that starts at
+            # 0 it knows the delay from the negative time stamps.
+            packet.pts += self._delay_samples
+        return packet
+
+
+def _of_length(blocks: Iterable[NDArray[np.float32]], length: int) -> Iterator[NDArray[np.float32]]:
+    """The same sound in pieces of `length` samples, the last one shorter."""
+    held: NDArray[np.float32] | None = None
+    for block in blocks:
+        joined = block if held is None else np.concatenate([held, block], axis=1)
+        whole = joined.shape[1] // length * length
+        for start in range(0, whole, length):
+            yield np.ascontiguousarray(joined[:, start : start + length], np.float32)
+        held = joined[:, whole:]
+    if held is not None and held.shape[1]:
+        yield np.ascontiguousarray(held, np.float32)

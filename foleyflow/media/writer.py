@@ -1,0 +1,262 @@
+"""Writes results: the same video with a new sound track, or the sound alone as wav.
+
+An output appears whole or not at all: it is written beside its final name and moved there at the
+end. The video is copied, see `remux`; what the sound is, and how loud, was decided before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import itertools
+import logging
+import os
+import wave
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from foleyflow.errors import MediaError
+from foleyflow.media.formats import format_of
+from foleyflow.media.probe import MediaInfo, open_input, probe
+from foleyflow.media.remux import Remux
+from foleyflow.media.sound_track import SoundTrack
+
+logger = logging.getLogger(__name__)
+
+# A wav file counts its bytes in 32 bits.
+_LARGEST_WAV_BYTES = 2**32 - 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class MuxReport:
+    """What was written.
+
+    Attributes:
+        output: the new file.
+        sound_codec: codec of the new sound track.
+        dropped: what the output's format can't hold, in words; empty if all was kept.
+    """
+
+    output: Path
+    sound_codec: str
+    dropped: tuple[str, ...]
+
+
+def mux(
+    video_path: str | Path,
+    output_path: str | Path,
+    sound_blocks: Iterable[NDArray[np.float32]],
+    *,
+    rate_hz: int,
+    n_samples: int,
+    overwrite: bool = False,
+    keep_old_sound: bool = False,
+    info: MediaInfo | None = None,
+) -> MuxReport:
+    """Write a copy of a video with a new sound track.
+
+    Video packets, their times, rotation and colour data are copied; subtitles, chapters, metadata,
+    cover art and attachments are kept where the output's format can hold them. The new sound begins
+    with the first shown frame and is exactly `n_samples` long: cut, or filled with zeros.
+
+    Args:
+        video_path: the video.
+        output_path: where to write; its suffix decides the format.
+        sound_blocks: (channels, n) float32 pieces, 1 or 2 channels, full scale at -1..1; they are
+            taken as they are needed.
+        rate_hz: rate of the sound.
+        n_samples: length of the sound, at least 1.
+        overwrite: replace an existing output.
+        keep_old_sound: keep the old sound tracks behind the new one.
+        info: what `probe` said of the video, to spare a second look.
+
+    Returns:
+        What was written and what had to be left out.
+
+    Raises:
+        MediaError: the video can't be used, the output can't be written, or its format does not
+            take this video. No output is left, and an existing one stays as it was.
+        ValueError: fewer than 1 sample, or not 1 or 2 channels.
+
+    Source: ours.
+    """
+    if n_samples < 1:
+        raise ValueError(f"n_samples: got {n_samples}, expected at least 1")
+    output_path = Path(output_path)
+    output_format = format_of(output_path)
+    check_output(output_path, overwrite=overwrite, source=video_path)
+    info = info or probe(video_path)
+    with (
+        _written_whole(output_path, overwrite=overwrite) as draft,
+        open_input(video_path) as source,
+    ):
+        sound = SoundTrack(
+            sound_blocks,
+            rate_hz=rate_hz,
+            sample_count=n_samples,
+            output_format=output_format,
+            start_s=max(info.start_s, 0.0) if output_format.has_edit_lists else info.start_s,
+        )
+        remux = Remux(
+            source, draft, output_format, info=info, sound=sound, keep_old_sound=keep_old_sound
+        )
+        remux.run()
+    for text in remux.dropped:
+        logger.warning("%s: %s", output_path, text)
+    return MuxReport(output=output_path, sound_codec=sound.codec, dropped=tuple(remux.dropped))
+
+
+def write_wav(
+    path: str | Path,
+    blocks: Iterable[NDArray[np.float32]],
+    rate_hz: int,
+    *,
+    bits: int = 24,
+    overwrite: bool = False,
+) -> Path:
+    """Write sound as PCM wav, piece by piece.
+
+    Args:
+        path: where to write.
+        blocks: (channels, n) float32 pieces; what exceeds -1..1 is clipped.
+        rate_hz: sample rate.
+        bits: 16 or 24 per sample.
+        overwrite: replace an existing file.
+
+    Returns:
+        The path.
+
+    Raises:
+        MediaError: the file can't be written, or would exceed the 4 GiB of a wav file.
+        ValueError: another number of bits.
+
+    Source: ours.
+    """
+    if bits not in (16, 24):
+        raise ValueError(f"bits: got {bits}, expected 16 or 24")
+    path = Path(path)
+    check_output(path, overwrite=overwrite)
+    pieces = iter(blocks)
+    with _written_whole(path, overwrite=overwrite) as draft, wave.open(str(draft), "wb") as file:
+        first = next(pieces, np.zeros((1, 0), np.float32))
+        file.setnchannels(first.shape[0])
+        file.setsampwidth(bits // 8)
+        file.setframerate(rate_hz)
+        bytes_left = _LARGEST_WAV_BYTES
+        for block in itertools.chain([first], pieces):
+            data = _pcm(block, bits)
+            bytes_left -= len(data)
+            if bytes_left < 0:
+                raise MediaError(
+                    f"{path}: the sound does not fit the 4 GiB of a wav file",
+                    hint="write 16 bits, one channel, or a part of it",
+                )
+            file.writeframesraw(data)
+    return path
+
+
+def check_output(
+    path: str | Path, *, overwrite: bool = False, source: str | Path | None = None
+) -> None:
+    """Say at once, before any work, whether an output can be written.
+
+    Args:
+        path: the file that is going to be written.
+        overwrite: an existing file may be replaced.
+        source: the input, which must not be the output.
+
+    Raises:
+        MediaError: the file exists, is the input, or its folder is missing or not writable.
+
+    Source: ours.
+    """
+    path = Path(path)
+    folder = path.parent
+    try:
+        if path.is_dir():
+            raise MediaError(f"{path}: is a directory", hint="name a file within it")
+        if not folder.is_dir():
+            raise MediaError(f"{folder}: no such folder", hint=f"mkdir -p {folder}")
+        if path.exists():
+            if source is not None and Path(source).exists() and os.path.samefile(path, source):
+                raise MediaError(
+                    f"{path}: the output is the input itself", hint="choose another name with -o"
+                )
+            if not overwrite:
+                raise MediaError(f"{path}: exists already", hint="--overwrite replaces it")
+    except OSError as error:
+        raise _write_error(path, error) from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise MediaError(f"{folder}: not allowed to write there", hint="choose another folder")
+
+
+def _pcm(block: NDArray[np.float32], bits: int) -> bytes:
+    """(channels, n) samples as interleaved little-endian integers."""
+    full_scale = float(2 ** (bits - 1) - 1)
+    levels = np.rint(np.clip(block.T.astype(np.float64), -1.0, 1.0) * full_scale).astype("<i4")
+    if bits == 16:
+        return levels.astype("<i2").tobytes()
+    return np.ascontiguousarray(levels).view(np.uint8).reshape(-1, 4)[:, :3].tobytes()
+
+
+@contextlib.contextmanager
+def _written_whole(path: Path, *, overwrite: bool) -> Iterator[Path]:
+    """A draft beside `path` that takes its place at the end, or vanishes.
+
+    Whatever the system or libav says while it is written becomes a MediaError.
+    """
+    _remove_leftovers(path)
+    draft = path.with_name(f"{_draft_prefix(path)}{os.getpid()}.part")
+    try:
+        yield draft
+        with open(draft, "rb+") as file:
+            os.fsync(file.fileno())
+        check_output(path, overwrite=overwrite)  # it may have come to exist meanwhile
+        os.replace(draft, path)
+    except (av.FFmpegError, OSError) as error:
+        raise _write_error(path, error) from error
+    finally:
+        with contextlib.suppress(OSError):
+            draft.unlink()
+
+
+def _draft_prefix(path: Path) -> str:
+    return f".{path.name[:100]}."
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Drafts of the same output whose process was killed."""
+    prefix = _draft_prefix(path)
+    with contextlib.suppress(OSError):
+        for other in path.parent.iterdir():
+            process = other.name.removeprefix(prefix).removesuffix(".part")
+            if other.name == f"{prefix}{process}.part" and process.isdigit():
+                if not _is_running(int(process)):
+                    other.unlink()
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _write_error(path: Path, error: Exception) -> MediaError:
+    if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+        return MediaError(
+            f"{path}: no space left on the disk of {path.parent}",
+            hint="free some space or choose another folder with -o",
+        )
+    reason = getattr(error, "strerror", None) or str(error)
+    return MediaError(
+        f"{path}: can't be written ({reason})", hint="choose another place or format with -o"
+    )

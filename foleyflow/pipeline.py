@@ -1,0 +1,374 @@
+"""A silent video in, its sound out: the whole way on one page.
+
+    frames --encoder--> features --alignment--> guidance --flow--> latents --codec--> sound --> file
+
+Everything streams: pictures come in as they are needed, sound goes to a spool, so a video of any
+length takes the same memory. The first file to read.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from foleyflow.alignment.model import Alignment
+from foleyflow.clock import count_at, seconds_of
+from foleyflow.codec.autoencoder import Codec
+from foleyflow.codec.streaming import decode_stream
+from foleyflow.errors import ConfigError
+from foleyflow.flow.transformer import FlowTransformer
+from foleyflow.generation import Piece, Stopwatch, WindowPlan, generate_latents
+from foleyflow.media import (
+    LoudnessMeter,
+    MediaInfo,
+    fit_blocks,
+    loudness_gain,
+    mux,
+    peak_gain,
+    probe,
+    read_frames,
+    write_wav,
+)
+from foleyflow.pretrained import load_aligner, load_codec, load_flow, model_folder
+from foleyflow.signals import Event, Waveform
+
+log = logging.getLogger(__name__)
+
+DEFAULT_LUFS = -23.0
+HELD_IN_MEMORY_BYTES = 32 * 2**20  # sound beyond this goes to a temporary file
+BLOCK_SAMPLES = 48_000
+EVENT_THRESHOLD = 0.5
+QUIETEST_EVENT = 0.02  # of the loudest event's level
+
+
+class SoundSpool:
+    """Mono sound of any length: short in memory, long in a temporary file."""
+
+    def __init__(self) -> None:
+        self._file = tempfile.SpooledTemporaryFile(max_size=HELD_IN_MEMORY_BYTES)
+        self.samples = 0
+        self.peak = 0.0
+
+    def append(self, block: NDArray[np.float32]) -> None:
+        """Adds (n,) samples."""
+        self._file.write(np.ascontiguousarray(block, np.float32).tobytes())
+        self.samples += len(block)
+        self.peak = max(self.peak, float(np.abs(block).max(initial=0.0)))
+
+    def blocks(self, gain: float) -> Iterator[NDArray[np.float32]]:
+        """All samples times `gain`, in (1, n) pieces."""
+        self._file.seek(0)
+        while data := self._file.read(4 * BLOCK_SAMPLES):
+            yield np.frombuffer(data, np.float32)[None] * np.float32(gain)
+        self._file.seek(0, 2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Generated:
+    """What `FoleyFlow.generate` made.
+
+    Attributes:
+        info: the video it was made for.
+        sample_rate_hz: of the sound.
+        sample_count: length of the sound; the video's length, rounded to the sample.
+        events: what the video was found to show, in the order of time.
+        material_guess: the most likely struck material, and its probability.
+        settings: seed, steps, guidance, material, loudness and model.
+        timings_s: seconds per part.
+        warnings: what a user should know.
+    """
+
+    info: MediaInfo
+    sample_rate_hz: int
+    sample_count: int
+    events: tuple[Event, ...]
+    material_guess: tuple[str, float]
+    settings: dict[str, object]
+    timings_s: dict[str, float]
+    warnings: tuple[str, ...]
+    _spool: SoundSpool = field(repr=False)
+    _gain: float = field(repr=False)
+
+    def blocks(self) -> Iterator[NDArray[np.float32]]:
+        """The sound in (1, n) float32 pieces, `sample_count` samples in all."""
+        return fit_blocks(self._spool.blocks(self._gain), self.sample_count)
+
+    @property
+    def waveform(self) -> NDArray[np.float32]:
+        """The whole sound, (sample_count,) float32, mono, full scale at -1..1."""
+        return np.concatenate([block[0] for block in self.blocks()])
+
+    def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
+        """Writes the video with its sound, or the sound alone where the name ends in .wav.
+
+        Raises:
+            MediaError: the output exists or can't be written.
+        """
+        path = Path(path)
+        began_s = time.perf_counter()
+        if path.suffix.lower() == ".wav":
+            write_wav(path, self.blocks(), self.sample_rate_hz, overwrite=overwrite)
+        else:
+            report = mux(
+                self.info.path,
+                path,
+                self.blocks(),
+                rate_hz=self.sample_rate_hz,
+                n_samples=self.sample_count,
+                overwrite=overwrite,
+                info=self.info,
+            )
+            for text in report.dropped:
+                log.warning("%s", text)
+        self.timings_s["mux"] = time.perf_counter() - began_s
+        self.timings_s["total"] = self.timings_s.get("total", 0.0) + self.timings_s["mux"]
+        return path
+
+    def as_waveform(self) -> Waveform:
+        """The whole sound as a `Waveform`."""
+        return Waveform(samples=self.waveform[None], rate_hz=self.sample_rate_hz)
+
+
+class FoleyFlow:
+    """A codec, an aligner and a flow that belong together."""
+
+    def __init__(
+        self, codec: Codec, aligner: Alignment, flow: FlowTransformer, *, name: str
+    ) -> None:
+        """Takes networks in eval mode, all on one device.
+
+        Raises:
+            ConfigError: their latents or rates don't fit.
+        """
+        rates = {
+            "codec": codec.config.latent_rate_hz,
+            "align": aligner.config.latent_rate_hz,
+            "flow": flow.config.latent_rate_hz,
+        }
+        channels = {codec.config.channels, aligner.config.latent_channels, flow.config.channels}
+        if len(set(rates.values())) > 1 or len(channels) > 1:
+            raise ConfigError(
+                f"model {name!r}: latent rates {rates} Hz, channels {sorted(channels)}: "
+                "expected one rate and one number of channels"
+            )
+        self.codec, self.aligner, self.flow = codec, aligner, flow
+        self.name = name
+
+    @classmethod
+    def from_pretrained(
+        cls, source: str | Path | None = None, *, device: str = "auto"
+    ) -> FoleyFlow:
+        """Loads a model.
+
+        Args:
+            source: None for the embedded model, or a folder made by `foleyflow train`.
+            device: "auto", "cpu", "cuda" or "cuda:N".
+
+        Raises:
+            CheckpointError: missing, damaged or foreign weights.
+            ConfigError: the device can't be used.
+        """
+        folder = model_folder(source)
+        where = pick_device(device)
+        return cls(
+            load_codec(folder).to(where),
+            load_aligner(folder).to(where, memory_format=torch.channels_last),
+            load_flow(folder).to(where),
+            name="embedded" if source is None else str(source),
+        )
+
+    @property
+    def materials(self) -> tuple[str, ...]:
+        """Labels that `generate` takes as `material`."""
+        return self.flow.config.material_names
+
+    def generate(
+        self,
+        video: str | Path,
+        *,
+        seed: int = 0,
+        steps: int = 1,
+        guidance: float = 1.0,
+        material: str | None = None,
+        loudness_lufs: float | None = DEFAULT_LUFS,
+        progress: Callable[[float], None] | None = None,
+    ) -> Generated:
+        """Makes the sound of a video.
+
+        Args:
+            video: any file that PyAV can decode.
+            seed: the same seed gives the same samples on the same device.
+            steps: network evaluations of the flow per window; 1 is the product's normal way.
+            guidance: how strongly the video rules, 1 to about 4.
+            material: one of `materials`, or None to let the picture decide.
+            loudness_lufs: integrated loudness to bring the sound to, or None to leave it.
+            progress: called with the seconds of video done.
+
+        Returns:
+            `Generated`; nothing is written yet.
+
+        Raises:
+            MediaError: the video can't be used.
+            ConfigError: a setting is out of range.
+        """
+        label = self._label(material)
+        if steps < 1 or not 1.0 <= guidance <= 20.0 or seed < 0:
+            raise ConfigError(
+                f"seed={seed}, steps={steps}, guidance={guidance}: expected seed >= 0, "
+                "steps >= 1, guidance from 1 to 20"
+            )
+        began_s = time.perf_counter()
+        watch = Stopwatch({})
+        info = probe(video)
+        frames = read_frames(video, size=self.aligner.encoder.config.size, info=info)
+        pieces: list[Piece] = []
+        latents = generate_latents(
+            self.aligner,
+            self.flow,
+            frames,
+            duration_s=info.duration_s,
+            seed=seed,
+            steps=steps,
+            guidance=guidance,
+            material=label,
+            plan=WindowPlan(),
+            watch=watch,
+            on_window=progress or (lambda done_s: None),
+        )
+        spool, meter = SoundSpool(), LoudnessMeter(self.codec.config.rate_hz, 1)
+        levels: list[NDArray[np.float32]] = []
+        hop = self.codec.config.hop_samples
+        for block in self._decoded(latents, pieces, watch):
+            spool.append(block)
+            meter.add(block[None])
+            levels.append(np.abs(block.reshape(-1, hop)).max(axis=1))
+        gain = 1.0
+        if loudness_lufs is not None:
+            gain = loudness_gain(meter.integrated_lufs(), loudness_lufs)
+        gain *= peak_gain(spool.peak * gain)
+        seconds = watch.seconds
+        seconds["total"] = time.perf_counter() - began_s
+        warnings = []
+        if frames.counts.lost_packets:
+            warnings.append(f"{frames.counts.lost_packets} damaged packets were skipped")
+        guess = np.mean([piece.material for piece in pieces], axis=0)
+        return Generated(
+            info=info,
+            sample_rate_hz=self.codec.config.rate_hz,
+            sample_count=max(1, count_at(info.duration_s, self.codec.config.rate_hz)),
+            events=find_events(
+                np.concatenate([piece.onsets for piece in pieces]),
+                np.concatenate(levels),
+                rate_hz=self.codec.config.latent_rate_hz,
+                duration_s=info.duration_s,
+            ),
+            material_guess=(self.materials[int(guess.argmax())], float(guess.max())),
+            settings={
+                "model": self.name,
+                "seed": seed,
+                "steps": steps,
+                "guidance": guidance,
+                "material": material or "auto",
+                "loudness_lufs": loudness_lufs,
+            },
+            timings_s=seconds,
+            warnings=tuple(warnings),
+            _spool=spool,
+            _gain=gain,
+        )
+
+    def _label(self, material: str | None) -> int:
+        if material is None:
+            return 0
+        if material not in self.materials:
+            raise ConfigError(
+                f"material {material!r}: expected auto or one of {', '.join(self.materials)}"
+            )
+        return 1 + self.materials.index(material)
+
+    @torch.inference_mode()
+    def _decoded(
+        self, latents: Iterator[Piece], pieces: list[Piece], watch: Stopwatch
+    ) -> Iterator[NDArray[np.float32]]:
+        """Sound of the pieces, which are noted in `pieces` on their way."""
+
+        def noted() -> Iterator[torch.Tensor]:
+            for piece in latents:
+                pieces.append(piece)
+                yield piece.latents
+
+        stream = decode_stream(self.codec, noted())
+        while True:
+            spent = sum(watch.seconds.values())
+            began_s = time.perf_counter()
+            block = next(stream, None)
+            # What the pieces took meanwhile is counted already; the rest is the codec's.
+            others = sum(watch.seconds.values()) - spent
+            watch.count("codec", began_s + others)
+            if block is None:
+                return
+            yield block[0].float().cpu().numpy()
+
+
+def pick_device(name: str) -> torch.device:
+    """A device by its name; "auto" is CUDA where there is one.
+
+    Raises:
+        ConfigError: unknown, or not available here.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError(f"device {name!r}: expected auto, cpu, cuda or cuda:N") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(f"device {name!r}: no usable CUDA device", hint="use --device cpu")
+    return device
+
+
+def find_events(
+    onsets: NDArray[np.float32],
+    levels: NDArray[np.float32],
+    *,
+    rate_hz: float,
+    duration_s: float,
+) -> tuple[Event, ...]:
+    """Peaks of the onset probability that are heard.
+
+    Args:
+        onsets: (T,) probability per latent frame.
+        levels: (T,) peak level of the sound per latent frame.
+        rate_hz: latent frames per second.
+        duration_s: events after it are left out.
+
+    Returns:
+        Events; strength is the level within 60 ms of the event over that of the loudest one.
+
+    Source: ours.
+    """
+    padded = np.pad(onsets, 1)
+    inner, left, right = padded[1:-1], padded[:-2], padded[2:]
+    peaks = np.flatnonzero((inner >= EVENT_THRESHOLD) & (inner >= left) & (inner > right))
+    found: list[tuple[float, float]] = []
+    for peak in peaks:
+        curve = left[peak] - 2 * inner[peak] + right[peak]
+        shift = 0.5 * (left[peak] - right[peak]) / curve if curve < -1e-6 else 0.0
+        time_s = seconds_of(peak, rate_hz) + (0.5 + shift) / rate_hz
+        level = float(levels[max(0, peak - 1) : peak + 4].max(initial=0.0))
+        if time_s < duration_s:
+            found.append((float(max(0.0, time_s)), level))
+    loudest = max((level for _, level in found), default=0.0)
+    return tuple(
+        Event(time_s=time_s, strength=level / loudest)
+        for time_s, level in found
+        if loudest > 0 and level >= QUIETEST_EVENT * loudest
+    )

@@ -1,0 +1,72 @@
+"""From a model folder to its networks: the one place that pairs stored records with classes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from foleyflow.alignment.model import Alignment, AlignmentConfig
+from foleyflow.codec.autoencoder import Codec, CodecConfig
+from foleyflow.encoders.motion import MotionEncoder, MotionEncoderConfig
+from foleyflow.errors import CheckpointError
+from foleyflow.flow.transformer import FlowConfig, FlowTransformer
+from foleyflow.weights import CONFIG_NAME, load_into, read_record
+
+EMBEDDED = Path(__file__).parent / "assets" / "model"
+
+
+def model_folder(source: str | Path | None) -> Path:
+    """Where a model is.
+
+    Args:
+        source: None or "embedded" for the one that ships with foleyflow, else a folder.
+
+    Raises:
+        CheckpointError: no such model.
+    """
+    if source is None or str(source) == "embedded":
+        return EMBEDDED
+    folder = Path(source)
+    if not (folder / CONFIG_NAME).is_file():
+        raise CheckpointError(
+            f"model {str(source)!r}: expected 'embedded' or a folder with {CONFIG_NAME}",
+            hint="`foleyflow doctor` lists the models at hand",
+        )
+    return folder
+
+
+def load_codec(folder: Path) -> Codec:
+    """The codec of a model folder, ready to encode and decode."""
+    codec = Codec(_config(CodecConfig, folder, "codec", read_record(folder, "codec").config))
+    load_into(codec, folder, "codec")
+    return codec
+
+
+def load_aligner(folder: Path) -> Alignment:
+    """The aligner of a model folder with its frame encoder."""
+    stored = read_record(folder, "align").config
+    if not {"model", "encoder"} <= stored.keys():
+        raise CheckpointError(f"{folder}: the aligner's config lacks 'model' or 'encoder'")
+    encoder = MotionEncoder(_config(MotionEncoderConfig, folder, "align", stored["encoder"]))
+    config = _config(AlignmentConfig, folder, "align", stored["model"])
+    aligner = Alignment(config, encoder=encoder)
+    load_into(aligner, folder, "align")
+    return aligner
+
+
+def load_flow(folder: Path) -> FlowTransformer:
+    """The flow of a model folder."""
+    flow = FlowTransformer(_config(FlowConfig, folder, "flow", read_record(folder, "flow").config))
+    load_into(flow, folder, "flow")
+    return flow
+
+
+def _config(kind: type, folder: Path, name: str, stored: dict[str, Any]) -> Any:
+    """A config dataclass from JSON, where lists stand for tuples."""
+    try:
+        return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in stored.items()})
+    except TypeError as error:
+        raise CheckpointError(
+            f"{folder / CONFIG_NAME}: config of {name!r}: {error}",
+            hint="use the foleyflow version that wrote it",
+        ) from error

@@ -1,0 +1,28 @@
+"""A run is a Python function that returns a complete, typed, frozen configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from foleyflow.errors import ConfigError
+from foleyflow.recipes import align, codec, flow
+
+RECIPES: dict[str, dict[str, Callable[[], Any]]] = {
+    "codec": {"tiny": codec.tiny, "smoke": codec.smoke},
+    "align": {"tiny": align.tiny, "literal": align.literal, "smoke": align.smoke},
+    "flow": {"tiny": flow.tiny, "smoke": flow.smoke},
+}
+
+
+def recipe_named(task: str, name: str) -> Any:
+    """The recipe of a task by its name.
+
+    Raises:
+        ConfigError: no such task or recipe; the known ones are listed.
+    """
+    if task not in RECIPES:
+        raise ConfigError(f"task {task!r}: expected one of {', '.join(RECIPES)}")
+    if name not in RECIPES[task]:
+        raise ConfigError(f"recipe {name!r} of {task}: expected one of {', '.join(RECIPES[task])}")
+    return RECIPES[task][name]()

@@ -1,0 +1,54 @@
+"""Recipes for the codec."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from foleyflow.codec.autoencoder import Codec, CodecConfig
+from foleyflow.data.sound_bank import SoundBankConfig, open_sound_bank
+from foleyflow.training.codec_task import CodecLossConfig, CodecTask
+from foleyflow.training.task import TrainConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class CodecRecipe:
+    """All that decides a codec."""
+
+    model: CodecConfig = field(default_factory=CodecConfig)
+    losses: CodecLossConfig = field(default_factory=CodecLossConfig)
+    bank: SoundBankConfig = field(default_factory=SoundBankConfig)
+    train: TrainConfig
+
+    def build(self, data: Path) -> CodecTask:
+        """The task, with its sound bank under `data` (made where it is missing)."""
+        return CodecTask(
+            Codec(self.model),
+            self.losses,
+            sounds=open_sound_bank(data, self.bank),
+            validation_sounds=open_sound_bank(
+                data, replace(self.bank, split="validation", items=100)
+            ),
+        )
+
+
+def tiny() -> CodecRecipe:
+    """The embedded model's codec: 48 kHz, 50 Hz x 32, 8.4 M parameters.
+
+    Command: foleyflow train codec --data data/codec --out runs/codec
+    """
+    return CodecRecipe(train=TrainConfig(steps=5000, batch_clips=8, learning_rate=8e-4))
+
+
+def smoke() -> CodecRecipe:
+    """Seconds on a CPU; shows that everything runs, learns nothing worth keeping."""
+    return CodecRecipe(
+        model=CodecConfig(
+            encoder_width=32, encoder_blocks=1, decoder_width=32, decoder_blocks=1, fine_blocks=1
+        ),
+        losses=CodecLossConfig(crop_s=0.2),
+        bank=SoundBankConfig(items=8, duration_s=0.5),
+        train=TrainConfig(
+            steps=4, batch_clips=2, warmup_steps=1, log_every=1, validate_every=4, save_every=2
+        ),
+    )

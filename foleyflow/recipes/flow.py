@@ -1,0 +1,138 @@
+"""Recipes for GVAF, stage two."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from foleyflow.alignment.model import Alignment
+from foleyflow.data.guided import Arrays, GuidedWindows, open_guided
+from foleyflow.data.physics.contacts import MATERIALS
+from foleyflow.data.windows import WindowConfig, WindowSource
+from foleyflow.flow.objective import ObjectiveConfig
+from foleyflow.flow.transformer import FlowConfig, FlowTransformer
+from foleyflow.pretrained import load_aligner
+from foleyflow.recipes.dataset import window_source
+from foleyflow.training.flow_task import FlowStageConfig, FlowTask
+from foleyflow.training.task import TrainConfig
+from foleyflow.weights import file_sha256
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlowRecipe:
+    """All that decides a flow."""
+
+    model: FlowConfig = field(default_factory=lambda: FlowConfig(material_names=MATERIALS))
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    stages: FlowStageConfig = field(default_factory=FlowStageConfig)
+    windows: WindowConfig = field(default_factory=WindowConfig)
+    train: TrainConfig
+    views: int = 3  # augmented looks at every training clip
+    codec: str = "runs/codec/model"
+    align: str = "runs/align/model"
+
+    def build(self, data: Path) -> FlowTask:
+        """The task; the aligner's features are computed first where they are missing."""
+        stages = replace(self.stages, total_steps=self.train.steps)
+        return FlowTask(
+            FlowTransformer(self.model),
+            self.objective,
+            stages,
+            windows=self._guided(data, "train", self.views),
+            validation_windows=self._guided(data, "validation", 1),
+        )
+
+    def _guided(self, data: Path, split: str, views: int) -> GuidedWindows:
+        source = window_source(
+            data, split, codec_folder=Path(self.codec), config=self.windows
+        )
+        weights = Path(self.align) / "align.safetensors"
+        key = hashlib.sha256(
+            f"{file_sha256(weights)} {source.latents.shape} {self.windows} {views}".encode()
+        ).hexdigest()[:16]
+        aligner = load_aligner(Path(self.align))
+        return open_guided(
+            data / "cache" / f"guided-{split}-{key}",
+            lambda: guide_all(aligner, source, views=views),
+            rows=views * len(source.clips),
+        )
+
+
+@torch.no_grad()
+def guide_all(aligner: Alignment, source: WindowSource, *, views: int) -> Iterator[Arrays]:
+    """Features of all clips of a split, `views` times; the first view is plain.
+
+    The source's own random starts and augmentation make the views differ.
+    """
+    order = np.arange(len(source.clips))
+    for view in range(views):
+        rng = np.random.default_rng([7, view])
+        for chosen in np.array_split(order, max(1, len(order) // 8)):
+            starts = rng.integers(source.spare + 1, size=len(chosen))
+            cut = source.cut(chosen, starts, rng if view else None)
+            yield _guide(aligner, cut, source.segments)
+
+
+def _guide(aligner: Alignment, cut: dict[str, torch.Tensor], segments: int) -> Arrays:
+    """One block of windows: rows of different lengths go through one by one."""
+    with torch.autocast("cpu", torch.bfloat16):
+        features = aligner.watch(cut["pixels"], cut["times_s"], cut["present"]).float()
+    rows = []
+    for row in range(len(features)):
+        count = int(cut["present"][row].sum())
+        rows.append(
+            aligner.guide(
+                features[row : row + 1, :count],
+                cut["times_s"][row : row + 1, :count],
+                segments=segments,
+            )
+        )
+    return {
+        "video": torch.cat([g.video for g in rows]).numpy().astype(np.float16),
+        "states": torch.cat([g.states for g in rows]).numpy().astype(np.float16),
+        "onsets": torch.cat([g.onsets for g in rows]).numpy().astype(np.float16),
+        "latents": cut["latents"].numpy().astype(np.float16),
+        "material": cut["material"].numpy(),
+        "clip": cut["clip"].numpy(),
+    }
+
+
+def tiny() -> FlowRecipe:
+    """The embedded model's flow: 4.7 M parameters, DCF then one-step GDCF.
+
+    Command: foleyflow train flow --data data/sim --out runs/flow
+    """
+    return FlowRecipe(
+        train=TrainConfig(
+            steps=3600,
+            batch_clips=32,
+            learning_rate=8e-4,
+            warmup_steps=100,
+            weight_decay=0.0,
+            beta2=0.95,
+            ema=0.999,
+            decay_share=0.4,
+            validate_every=400,
+            save_every=100,
+        )
+    )
+
+
+def smoke() -> FlowRecipe:
+    """Seconds on a CPU; shows that everything runs, learns nothing worth keeping."""
+    return FlowRecipe(
+        model=FlowConfig(
+            width=16, layers=1, heads=2, guide_width=16, material_names=MATERIALS
+        ),
+        stages=FlowStageConfig(dcf_steps=2, longest_context=10, shortest_context=4),
+        windows=WindowConfig(segments=10),
+        views=1,
+        train=TrainConfig(
+            steps=4, batch_clips=2, warmup_steps=1, log_every=1, validate_every=4, save_every=2
+        ),
+    )

@@ -1,0 +1,81 @@
+"""The nouns that travel between rooms: frames, waveforms, events.
+
+They hold numpy arrays (not tensors), so that media, simulation and evaluation work without
+torch. All are frozen and checked when made. Nothing here reads files or knows models.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frames:
+    """A run of video frames, each a point sample at its own time.
+
+    Attributes:
+        pixels: (T, H, W, 3) uint8, RGB, 0..255.
+        times_s: (T,) float64, strictly increasing seconds on the clip's clock.
+    """
+
+    pixels: NDArray[np.uint8]
+    times_s: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        if self.pixels.ndim != 4 or self.pixels.shape[3] != 3 or self.pixels.dtype != np.uint8:
+            raise ValueError(
+                f"pixels: got {self.pixels.shape} {self.pixels.dtype}, expected (T, H, W, 3) uint8"
+            )
+        if self.times_s.shape != (len(self.pixels),):
+            raise ValueError(f"times_s: got {self.times_s.shape}, expected ({len(self.pixels)},)")
+        if len(self.times_s) > 1 and not (np.diff(self.times_s) > 0).all():
+            raise ValueError("times_s must increase strictly")
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Waveform:
+    """Sound.
+
+    Attributes:
+        samples: (channels, N) float32, full scale at -1..1.
+        rate_hz: samples per second and channel.
+    """
+
+    samples: NDArray[np.float32]
+    rate_hz: int
+
+    def __post_init__(self) -> None:
+        if self.samples.ndim != 2 or self.samples.dtype != np.float32:
+            raise ValueError(
+                f"samples: got {self.samples.shape} {self.samples.dtype}, expected (channels, N) float32"
+            )
+        if self.rate_hz <= 0:
+            raise ValueError(f"rate_hz: got {self.rate_hz}, expected a positive rate")
+
+    @property
+    def duration_s(self) -> float:
+        """Length in seconds."""
+        return self.samples.shape[1] / self.rate_hz
+
+    def mono(self) -> NDArray[np.float32]:
+        """The mean of the channels, (N,) float32."""
+        return self.samples.mean(axis=0, dtype=np.float32)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """Something that sounds at one moment.
+
+    Attributes:
+        time_s: seconds on the clip's clock.
+        strength: 0..1, relative to the loudest event a model expects.
+    """
+
+    time_s: float
+    strength: float

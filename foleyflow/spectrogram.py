@@ -1,0 +1,131 @@
+"""Short-time spectra on the clip's clock: frames, mel filters, and the exact inverse.
+
+One framing rule for the whole project: frame n of hop h covers samples [n h, (n+1) h) and its
+window of length w is centred on that stretch, so N samples (a multiple of h) give exactly N / h
+frames and frame n's centre is `clock.centres_s`. Edges are padded with zeros. Not a general
+audio library: only what codec, alignment and evaluation share.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+LOG_FLOOR = 1e-5  # added to magnitudes before the logarithm: -100 dB
+
+
+def frame(waveform: Tensor, *, window_samples: int, hop_samples: int) -> Tensor:
+    """Cuts sound into overlapping frames centred on their hops.
+
+    Args:
+        waveform: (B, N), N a multiple of `hop_samples`.
+        window_samples: at least `hop_samples`, and of the same parity.
+        hop_samples: positive.
+
+    Returns:
+        (B, N / hop_samples, window_samples).
+
+    Raises:
+        ValueError: N is not a multiple of the hop, or the window's parity differs.
+
+    Source: ours; same principle as "same" padding in Vocos (Siuzdak 2023).
+    """
+    if waveform.shape[-1] % hop_samples:
+        raise ValueError(f"{waveform.shape[-1]} samples: expected a multiple of {hop_samples}")
+    if (window_samples - hop_samples) % 2 or window_samples < hop_samples:
+        raise ValueError(
+            f"window of {window_samples} samples: expected {hop_samples} plus an even number"
+        )
+    pad = (window_samples - hop_samples) // 2
+    return functional.pad(waveform, (pad, pad)).unfold(-1, window_samples, hop_samples)
+
+
+def stft(waveform: Tensor, *, window_samples: int, hop_samples: int) -> Tensor:
+    """Hann-windowed spectra.
+
+    Returns:
+        (B, T, window_samples // 2 + 1) complex64.
+
+    Source: ours, on `frame`.
+    """
+    window = torch.hann_window(window_samples, device=waveform.device, dtype=waveform.dtype)
+    frames = frame(waveform, window_samples=window_samples, hop_samples=hop_samples)
+    return torch.fft.rfft(frames * window)
+
+
+def istft(spectrum: Tensor, *, window_samples: int, hop_samples: int) -> Tensor:
+    """Exact inverse of `stft` by weighted overlap-add.
+
+    Args:
+        spectrum: (B, T, window_samples // 2 + 1) complex64.
+        window_samples: as given to `stft`.
+        hop_samples: as given to `stft`; at most half a window.
+
+    Returns:
+        (B, T * hop_samples) float32.
+
+    Source: Griffin & Lim 1984, eq. 6 (least-squares inverse).
+    """
+    batch, count, _ = spectrum.shape
+    window = torch.hann_window(window_samples, device=spectrum.device, dtype=torch.float32)
+    frames = torch.fft.irfft(spectrum, n=window_samples) * window
+    total = (count - 1) * hop_samples + window_samples
+    pad = (window_samples - hop_samples) // 2
+
+    def overlap_add(columns: Tensor) -> Tensor:
+        folded = functional.fold(
+            columns.transpose(1, 2),
+            output_size=(1, total),
+            kernel_size=(1, window_samples),
+            stride=(1, hop_samples),
+        )
+        return folded.reshape(len(columns), total)[:, pad : total - pad]
+
+    envelope = overlap_add(window.square().expand(1, count, window_samples))
+    return overlap_add(frames) / envelope.clamp_min(1e-8).expand(batch, -1)
+
+
+def mel_filters(
+    *, bands: int, window_samples: int, rate_hz: int, low_hz: float, high_hz: float
+) -> Tensor:
+    """Triangular mel filters of unit peak (HTK scale).
+
+    Returns:
+        (window_samples // 2 + 1, bands) float32. A band narrower than a bin takes its nearest
+        bin, so that no band is empty.
+
+    Source: HTK mel scale, mel = 2595 log10(1 + f / 700).
+    """
+
+    def mel(frequency_hz: float) -> float:
+        return 2595.0 * float(torch.log10(torch.tensor(1.0 + frequency_hz / 700.0)))
+
+    edges_mel = torch.linspace(mel(low_hz), mel(high_hz), bands + 2, dtype=torch.float64)
+    edges_hz = 700.0 * (10.0 ** (edges_mel / 2595.0) - 1.0)
+    bins_hz = torch.linspace(0, rate_hz / 2, window_samples // 2 + 1, dtype=torch.float64)[:, None]
+    rising = (bins_hz - edges_hz[:-2]) / (edges_hz[1:-1] - edges_hz[:-2])
+    falling = (edges_hz[2:] - bins_hz) / (edges_hz[2:] - edges_hz[1:-1])
+    filters = torch.minimum(rising, falling).clamp_min(0.0)
+    empty = (filters.sum(0) == 0).nonzero()[:, 0]
+    nearest = (bins_hz - edges_hz[1:-1]).abs().argmin(0)
+    filters[nearest[empty], empty] = 1.0
+    return filters.float()
+
+
+def log_magnitude(spectrum: Tensor, filters: Tensor | None = None) -> Tensor:
+    """Natural logarithm of (mel-filtered) magnitudes, floored at -100 dB.
+
+    Args:
+        spectrum: (..., bins) complex.
+        filters: (bins, bands) or None.
+
+    Returns:
+        (..., bands or bins) float32.
+
+    Source: ours.
+    """
+    magnitude = spectrum.abs()
+    if filters is not None:
+        magnitude = magnitude @ filters
+    return torch.log(magnitude + LOG_FLOOR)

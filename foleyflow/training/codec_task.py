@@ -1,0 +1,125 @@
+"""Trains the codec to give back what it was given, through noisy latents."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from foleyflow.codec.autoencoder import Codec
+from foleyflow.codec.losses import envelope_loss, kl_to_unit, mel_loss, spectral_loss
+from foleyflow.spectrogram import mel_filters
+from foleyflow.training.task import Batch
+
+
+@dataclass(frozen=True, kw_only=True)
+class CodecLossConfig:
+    """Weights of the codec's losses.
+
+    Attributes:
+        crop_s: seconds of each training sound.
+        mel, spectral, envelope, kl: weights.
+        latent_noise: deviation of noise added to the standardised latents before decoding, so
+            that the decoder forgives a generator's errors.
+    """
+
+    crop_s: float = 1.0
+    mel: float = 3.0
+    spectral: float = 1.0
+    envelope: float = 0.3
+    kl: float = 1e-2
+    latent_noise: float = 0.08
+
+
+class CodecTask:
+    """The codec as a `Task`; one turn."""
+
+    turns = ("codec",)
+
+    def __init__(
+        self,
+        codec: Codec,
+        losses: CodecLossConfig,
+        *,
+        sounds: NDArray[np.int16],
+        validation_sounds: NDArray[np.int16],
+    ) -> None:
+        self.losses = losses
+        self.modules = {"codec": codec}
+        self._sounds = sounds
+        self._crop = round(losses.crop_s * codec.config.rate_hz)
+        middle = (validation_sounds.shape[1] - self._crop) // 2
+        kept = validation_sounds[:96, middle : middle + self._crop]
+        self._validation = torch.from_numpy(kept.astype(np.float32) / 32767)
+        self._filters = mel_filters(
+            bands=128,
+            window_samples=1920,
+            rate_hz=codec.config.rate_hz,
+            low_hz=30.0,
+            high_hz=codec.config.rate_hz / 2,
+        )
+
+    def draw(self, rng: np.random.Generator, clips: int) -> Batch:
+        """Random crops of random sounds at random levels, (clips, crop) float32."""
+        rows = rng.integers(len(self._sounds), size=clips)
+        starts = rng.integers(self._sounds.shape[1] - self._crop + 1, size=clips)
+        gains = 10 ** (rng.uniform(-15, 3, size=clips) / 20) * rng.choice([-1, 1], size=clips)
+        crops = np.stack(
+            [self._sounds[r, s : s + self._crop] for r, s in zip(rows, starts, strict=True)]
+        ).astype(np.float32)
+        crops *= gains[:, None].astype(np.float32) / 32767
+        return {"sound": torch.from_numpy(np.clip(crops, -1.0, 1.0))}
+
+    def loss(self, turn: str, batch: Batch, step: int) -> tuple[Tensor, dict[str, float]]:
+        """Reconstruction through sampled, noisy latents."""
+        codec = self.modules["codec"]
+        target = batch["sound"]
+        mean, log_variance = codec.encoder(target)
+        deviation = (0.5 * log_variance).exp()
+        spread = mean.detach().std(dim=(0, 1)).clamp_min(1e-3)
+        extra = self.losses.latent_noise * spread
+        noise = torch.randn_like(mean) * (deviation.square() + extra.square()).sqrt()
+        decoded = codec.decoder(mean + noise)
+        parts = self._parts(decoded, target)
+        parts["kl"] = kl_to_unit(mean, log_variance)
+        total = sum(getattr(self.losses, name) * value for name, value in parts.items())
+        return total, {name: float(value.detach()) for name, value in parts.items()}
+
+    def validate(self, modules: Mapping[str, nn.Module]) -> dict[str, float]:
+        """Losses of clean reconstructions of validation sounds."""
+        codec = modules["codec"]
+        device = next(codec.parameters()).device
+        sums: dict[str, list[float]] = {}
+        for target in self._validation.to(device).split(16):
+            mean, _ = codec.encoder(target)
+            for name, value in self._parts(codec.decoder(mean), target).items():
+                sums.setdefault(name, []).append(float(value))
+        return {name: float(np.mean(values)) for name, values in sums.items()}
+
+    def export(
+        self, modules: Mapping[str, nn.Module]
+    ) -> Mapping[str, tuple[nn.Module, dict[str, Any]]]:
+        """The averaged codec with its latents' statistics measured on training sounds."""
+        codec = modules["codec"]
+        device = next(codec.parameters()).device
+        rng = np.random.default_rng(0)
+        means = [
+            codec.encoder(self.draw(rng, 16)["sound"].to(device))[0].flatten(0, 1)
+            for _ in range(64)
+        ]
+        latents = torch.cat(means)
+        codec.latent_mean.copy_(latents.mean(0))
+        codec.latent_deviation.copy_(latents.std(0).clamp_min(1e-3))
+        return {"codec": (codec, asdict(codec.config))}
+
+    def _parts(self, decoded: Tensor, target: Tensor) -> dict[str, Tensor]:
+        return {
+            "mel": mel_loss(decoded, target, self._filters.to(target.device)),
+            "spectral": spectral_loss(decoded, target),
+            "envelope": envelope_loss(decoded, target),
+        }

@@ -1,0 +1,169 @@
+"""Trains the flow: first DCF (many steps), then GDCF (one step) from it, in one run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from foleyflow.data.guided import GuidedWindows
+from foleyflow.errors import ConfigError
+from foleyflow.flow.objective import ObjectiveConfig, dcf_loss, gdcf_loss, masked_error
+from foleyflow.flow.path import interpolate
+from foleyflow.flow.samplers import follow_map, uniform_grid
+from foleyflow.flow.transformer import Condition, FlowTransformer
+from foleyflow.training.task import Batch
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlowStageConfig:
+    """How the run is divided, and what conditions are shown.
+
+    Attributes:
+        dcf_steps: steps of flow matching before the one-step map is trained.
+        total_steps: of the run; the rest is GDCF.
+        context_share: share of rows that start with known latents.
+        shortest_context, longest_context: their latent frames.
+        context_noise: deviation of noise on some of them, as their own output will have it.
+        material_share: share of rows that are told their material.
+    """
+
+    dcf_steps: int = 2000
+    total_steps: int = 3600
+    context_share: float = 0.4
+    shortest_context: int = 10
+    longest_context: int = 50
+    context_noise: float = 0.1
+    material_share: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 < self.dcf_steps <= self.total_steps:
+            raise ConfigError(
+                f"stages: dcf_steps={self.dcf_steps}, total_steps={self.total_steps}: "
+                "expected 0 < dcf_steps <= total_steps"
+            )
+
+
+class FlowTask:
+    """The flow as a `Task`; one turn."""
+
+    turns = ("flow",)
+
+    def __init__(
+        self,
+        network: FlowTransformer,
+        objective: ObjectiveConfig,
+        stages: FlowStageConfig,
+        *,
+        windows: GuidedWindows,
+        validation_windows: GuidedWindows,
+    ) -> None:
+        self.objective = objective
+        self.stages = stages
+        self.modules = {"flow": network}
+        self._windows = windows
+        self._validation = validation_windows
+        sample = np.asarray(windows.latents[:: max(1, len(windows.latents) // 2000)], np.float32)
+        flat = torch.from_numpy(sample).flatten(0, 1)
+        network.latent_mean.copy_(flat.mean(0))
+        network.latent_deviation.copy_(flat.std(0).clamp_min(1e-3))
+
+    def draw(self, rng: np.random.Generator, clips: int) -> Batch:
+        """Random windows with context and material shown to some of them."""
+        rows = np.sort(rng.integers(len(self._windows.clip), size=clips))
+        batch = rows_of(self._windows, rows)
+        frames = batch["latents"].shape[1]
+        longest = min(self.stages.longest_context, frames - 1)
+        lengths = rng.integers(min(self.stages.shortest_context, longest), longest + 1, size=clips)
+        lengths[rng.random(clips) >= self.stages.context_share] = 0
+        batch["context_length"] = torch.from_numpy(lengths)
+        told = torch.from_numpy(rng.random(clips) < self.stages.material_share)
+        batch["material"] = torch.where(told, batch["material"] + 1, 0)
+        batch["context_noise"] = torch.from_numpy(
+            self.stages.context_noise * (rng.random(clips) < 0.3).astype(np.float32)
+        )
+        return batch
+
+    def loss(self, turn: str, batch: Batch, step: int) -> tuple[Tensor, dict[str, float]]:
+        """DCF's loss in the first steps, GDCF's in the others."""
+        network = self.modules["flow"]
+        audio, condition = self._prepare(network, batch)
+        if step < self.stages.dcf_steps:
+            return dcf_loss(network, audio, condition, self.objective)
+        rest = max(1, self.stages.total_steps - self.stages.dcf_steps)
+        progress = (step - self.stages.dcf_steps) / rest
+        return gdcf_loss(network, audio, condition, self.objective, progress=progress)
+
+    def validate(self, modules: Mapping[str, nn.Module]) -> dict[str, float]:
+        """Velocity error, and how one-step samples differ from the true latents."""
+        network = modules["flow"]
+        device = next(network.parameters()).device
+        count = min(192, len(self._validation.clip))
+        batch = rows_of(self._validation, np.arange(count))
+        batch |= {
+            "context_length": torch.zeros(count, dtype=torch.int64),
+            "context_noise": torch.zeros(count),
+            "material": torch.zeros(count, dtype=torch.int64),
+        }
+        audio, condition = self._prepare(network, {k: v.to(device) for k, v in batch.items()})
+        embedded = network.embed(condition)
+        one = torch.ones(count, device=device)
+        figures: dict[str, float] = {}
+        for level in (0.3, 0.6, 0.9):
+            tau = torch.full((count,), level, device=device)
+            x, velocity = interpolate(audio, torch.randn_like(audio), tau, self.objective.path)
+            out = network(x, r=tau, tau=tau, strength=one, embedded=embedded, condition=condition)
+            error = masked_error(out, velocity, condition.known)
+            figures[f"velocity_error_{level}"] = float(error.mean())
+
+        def mean_velocity(x: Tensor, r: float, tau: float) -> Tensor:
+            return network(
+                x,
+                r=one * r,
+                tau=one * tau,
+                strength=one,
+                embedded=embedded,
+                condition=condition,
+            )
+
+        noise = torch.randn_like(audio)
+        for steps in (1, 4):
+            sample = follow_map(mean_velocity, noise, uniform_grid(steps))
+            figures[f"error_{steps}"] = float((sample - audio).square().mean())
+            figures[f"deviation_{steps}"] = float(sample.std() / audio.std())
+        return figures
+
+    def export(
+        self, modules: Mapping[str, nn.Module]
+    ) -> Mapping[str, tuple[nn.Module, dict[str, Any]]]:
+        """The averaged network."""
+        return {"flow": (modules["flow"], asdict(modules["flow"].config))}
+
+    def _prepare(self, network: nn.Module, batch: Batch) -> tuple[Tensor, Condition]:
+        with torch.autocast(batch["latents"].device.type, enabled=False):
+            audio = network.standardise(batch["latents"])
+            frames = torch.arange(audio.shape[1], device=audio.device)
+            known = frames[None] < batch["context_length"][:, None]
+            noise = batch["context_noise"][:, None, None] * torch.randn_like(audio)
+            context = (audio + noise) * known[..., None]
+        return audio, Condition(
+            video=batch["video"],
+            states=batch["states"],
+            onsets=batch["onsets"],
+            material=batch["material"],
+            context=context,
+            known=known,
+        )
+
+
+def rows_of(windows: GuidedWindows, rows: np.ndarray) -> Batch:
+    """Some rows as tensors, float32 where they are floating."""
+    batch: Batch = {}
+    for name in ("video", "states", "onsets", "latents"):
+        batch[name] = torch.from_numpy(np.asarray(getattr(windows, name)[rows], np.float32))
+    batch["material"] = torch.from_numpy(np.asarray(windows.material[rows]))
+    return batch

@@ -1,0 +1,153 @@
+"""The training loop: load, step, log, validate, save. It knows no model and no task by name.
+
+To resume a run, give the same command again. All randomness is a function of (seed, rank, step),
+so a run that was killed and resumed gives the same losses as one that ran through.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from foleyflow.errors import TrainingError
+from foleyflow.training.checkpoint import load_state, save_state
+from foleyflow.training.journal import Journal
+from foleyflow.training.optimiser import MovingAverage, learning_rate_at, make_optimiser
+from foleyflow.training.task import Batch, Task, TrainConfig
+
+log = logging.getLogger(__name__)
+
+
+def train(
+    task: Task,
+    config: TrainConfig,
+    *,
+    folder: Path,
+    device: torch.device,
+    rank: int = 0,
+    progress: Callable[[int, dict[str, float]], None] | None = None,
+) -> dict[str, torch.nn.Module]:
+    """Trains a task to `config.steps` steps, from where `folder` stands.
+
+    Args:
+        task: what to train; its modules are moved to `device`.
+        config: the loop's settings.
+        folder: gets `state.safetensors` and `journal.jsonl`; made if missing.
+        device: CPU or one CUDA device.
+        rank: which process this is, in training on many.
+        progress: called after each logged step with the step and its figures.
+
+    Returns:
+        turn -> module with the averaged weights.
+
+    Raises:
+        TrainingError: a loss or gradient is not finite; the last good state is kept.
+        CheckpointError: the folder's state does not fit.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    modules = {turn: task.modules[turn].to(device) for turn in task.turns}
+    averages = {turn: MovingAverage(module, config.ema) for turn, module in modules.items()}
+    optimisers = {turn: make_optimiser(module, config) for turn, module in modules.items()}
+    state = {"modules": modules, "averages": averages, "optimisers": optimisers}
+    done = load_state(folder, **state)
+    journal = Journal(folder / "journal.jsonl", keep_to_step=done)
+    log.info("%s: %d of %d steps done", folder, done, config.steps)
+
+    mark_s, waited_s = time.perf_counter(), 0.0
+    batches = _batches_ahead(task, config, first_step=done, rank=rank)
+    for step in range(done, config.steps):
+        asked_s = time.perf_counter()
+        batch = {key: value.to(device) for key, value in next(batches).items()}
+        waited_s += time.perf_counter() - asked_s
+        torch.manual_seed(_seed_of(config.seed, rank, step))
+        figures: dict[str, float] = {}
+        for turn in task.turns:
+            figures |= _take_turn(task, turn, batch, step, config, optimisers[turn], modules[turn])
+            averages[turn].update_(modules[turn], step)
+        number = step + 1
+        if number % config.log_every == 0 or number == config.steps:
+            now_s = time.perf_counter()
+            entry = {"step": number, **figures, "took_s": now_s - mark_s, "waited_s": waited_s}
+            mark_s, waited_s = now_s, 0.0
+            journal.write(entry)
+            if progress:
+                progress(number, entry)
+        if number % config.validate_every == 0 or number == config.steps:
+            torch.manual_seed(_seed_of(config.seed, rank, -1))
+            with torch.no_grad():
+                results = task.validate({t: a.module for t, a in averages.items()})
+            journal.write({"step": number, **{f"validation/{k}": v for k, v in results.items()}})
+            if progress:
+                progress(number, results)
+        if number % config.save_every == 0 or number == config.steps:
+            save_state(folder, step=number, **state)
+    journal.close()
+    return {turn: average.module for turn, average in averages.items()}
+
+
+def _take_turn(
+    task: Task,
+    turn: str,
+    batch: Batch,
+    step: int,
+    config: TrainConfig,
+    optimiser: torch.optim.Optimizer,
+    module: torch.nn.Module,
+) -> dict[str, float]:
+    module.train()
+    optimiser.zero_grad(set_to_none=True)
+    sums: dict[str, float] = {}
+    for part in _parts(batch, config.accumulate):
+        device_type = next(iter(part.values())).device.type
+        with torch.autocast(device_type, torch.bfloat16, enabled=config.bf16):
+            loss, figures = task.loss(turn, part, step)
+        (loss / config.accumulate).backward()
+        for key, value in {f"{turn}/loss": float(loss.detach()), **figures}.items():
+            sums[key] = sums.get(key, 0.0) + value / config.accumulate
+    norm = float(torch.nn.utils.clip_grad_norm_(module.parameters(), config.clip_norm))
+    if not (math.isfinite(norm) and math.isfinite(sums[f"{turn}/loss"])):
+        raise TrainingError(
+            f"step {step + 1}, turn {turn!r}: loss {sums[f'{turn}/loss']}, gradient norm {norm}",
+            hint="the last good state is kept; lower train.learning_rate and give the command again",
+        )
+    rate = learning_rate_at(step, config)
+    for group in optimiser.param_groups:
+        group["lr"] = rate
+    optimiser.step()
+    return {**sums, f"{turn}/gradient_norm": norm, f"{turn}/learning_rate": rate}
+
+
+def _parts(batch: Batch, count: int) -> Iterator[Batch]:
+    chunks: dict[str, tuple[Tensor, ...]] = {k: v.chunk(count) for k, v in batch.items()}
+    for index in range(count):
+        yield {key: parts[index] for key, parts in chunks.items()}
+
+
+def _batches_ahead(
+    task: Task, config: TrainConfig, *, first_step: int, rank: int
+) -> Iterator[Batch]:
+    """Batches in the order of steps, each drawn while the step before it runs."""
+
+    def draw(step: int) -> Batch:
+        rng = np.random.default_rng([config.seed, rank, step])
+        return task.draw(rng, config.batch_clips)
+
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        ahead = pool.submit(draw, first_step)
+        for step in range(first_step, config.steps):
+            batch = ahead.result()
+            if step + 1 < config.steps:
+                ahead = pool.submit(draw, step + 1)
+            yield batch
+
+
+def _seed_of(seed: int, rank: int, step: int) -> int:
+    return int(np.random.SeedSequence([seed, rank, step + 1]).generate_state(1, np.uint64)[0] >> 1)

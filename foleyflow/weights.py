@@ -1,0 +1,185 @@
+"""Weights on disk: one safetensors file and one JSON record per component, in a folder.
+
+    model/
+      codec.safetensors   align.safetensors   flow.safetensors
+      config.json         {"format": 1, "components": {"codec": {kind, config, sha256, provenance}}}
+
+Strict both ways: every tensor must be there, fit, and be used; the file's hash must match its
+record. Nothing is ever unpickled. Which class a component is, the caller says: no class names on
+disk.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from foleyflow.errors import CheckpointError
+
+FORMAT = 1
+CONFIG_NAME = "config.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """What config.json says of one component.
+
+    Attributes:
+        kind: "codec", "align" or "flow".
+        config: the component's configuration as plain JSON.
+        sha256: of the safetensors file.
+        provenance: recipe, steps, data fingerprint, code version, measured results.
+    """
+
+    kind: str
+    config: dict[str, Any]
+    sha256: str
+    provenance: dict[str, Any]
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Writes a text file that appears whole or not at all."""
+    temporary = path.with_name(path.name + ".part")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def file_sha256(path: Path) -> str:
+    """Hash of a file, hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def save_component(
+    folder: Path,
+    name: str,
+    *,
+    module: nn.Module,
+    config: Mapping[str, Any],
+    provenance: Mapping[str, Any],
+    dtype: torch.dtype = torch.float16,
+) -> None:
+    """Adds or replaces one component in a model folder.
+
+    Args:
+        folder: made if missing.
+        name: file name without suffix; also the component's kind.
+        module: its state_dict is stored.
+        config: JSON-able; enough to build the module again.
+        provenance: JSON-able; how the weights were made.
+        dtype: floating-point tensors are stored in it (loaded as float32).
+
+    Raises:
+        CheckpointError: a tensor is not finite, or overflows `dtype`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    stored: dict[str, Tensor] = {}
+    for key, tensor in module.state_dict().items():
+        value = tensor.detach().cpu()
+        value = value.to(dtype) if value.is_floating_point() else value
+        if value.is_floating_point() and not torch.isfinite(value).all():
+            raise CheckpointError(
+                f"{name}: tensor {key!r} is not finite as {dtype}",
+                hint="train again from the last good checkpoint, or store another dtype",
+            )
+        stored[key] = value.contiguous()
+    path = folder / f"{name}.safetensors"
+    temporary = path.with_suffix(".part")
+    save_file(stored, temporary)
+    os.replace(temporary, path)
+    components = _read_config(folder)["components"] if (folder / CONFIG_NAME).exists() else {}
+    components[name] = {
+        "kind": name,
+        "config": dict(config),
+        "sha256": file_sha256(path),
+        "provenance": dict(provenance),
+    }
+    text = json.dumps({"format": FORMAT, "components": components}, indent=1, sort_keys=True)
+    write_atomically(folder / CONFIG_NAME, text + "\n")
+
+
+def read_record(folder: Path, name: str) -> Record:
+    """What a model folder says of one component.
+
+    Raises:
+        CheckpointError: the folder, its config.json or the component is missing or damaged.
+    """
+    components = _read_config(folder)["components"]
+    if name not in components:
+        raise CheckpointError(
+            f"{folder}: holds {sorted(components)}, expected a component {name!r}",
+            hint="give a folder made by `foleyflow train` or leave --model out for the embedded one",
+        )
+    try:
+        return Record(**components[name])
+    except TypeError as error:
+        raise CheckpointError(f"{folder / CONFIG_NAME}: record of {name!r}: {error}") from error
+
+
+def load_into(module: nn.Module, folder: Path, name: str) -> nn.Module:
+    """Fills a module with stored weights, strictly, as float32.
+
+    Returns:
+        The same module, in eval mode.
+
+    Raises:
+        CheckpointError: missing or damaged file, wrong hash, tensors that don't fit.
+    """
+    path = folder / f"{name}.safetensors"
+    record = read_record(folder, name)
+    if not path.exists():
+        raise CheckpointError(f"{path}: no such file", hint="copy the whole model folder")
+    if file_sha256(path) != record.sha256:
+        raise CheckpointError(
+            f"{path}: the hash differs from the one in {CONFIG_NAME}",
+            hint="the file is damaged or was replaced: copy the model folder again",
+        )
+    try:
+        tensors = load_file(path)
+    except SafetensorError as error:
+        raise CheckpointError(f"{path}: not a safetensors file ({error})") from error
+    wanted = module.state_dict()
+    missing, foreign = sorted(wanted.keys() - tensors), sorted(tensors.keys() - wanted)
+    wrong = [k for k in wanted.keys() & tensors.keys() if wanted[k].shape != tensors[k].shape]
+    if missing or foreign or wrong:
+        raise CheckpointError(
+            f"{path}: does not fit its config: missing {missing[:3]}, foreign {foreign[:3]}, "
+            f"of another shape {wrong[:3]}",
+            hint="weights and config.json must come from the same run",
+        )
+    module.load_state_dict(
+        {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}
+    )
+    return module.eval()
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    path = folder / CONFIG_NAME
+    if not path.is_file():
+        raise CheckpointError(
+            f"{folder}: no {CONFIG_NAME} here, expected a model folder",
+            hint="`foleyflow doctor` lists the models at hand",
+        )
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise CheckpointError(f"{path}: not JSON ({error})") from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        found = content.get("format") if isinstance(content, dict) else type(content).__name__
+        raise CheckpointError(
+            f"{path}: format {found!r}, expected {FORMAT}",
+            hint="use the foleyflow version that wrote it",
+        )
+    if not isinstance(content.get("components"), dict):
+        raise CheckpointError(f"{path}: has no components")
+    return content
