@@ -85,8 +85,8 @@ class TimedAttention(nn.Module):
             return tokens.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
         key, value = self.key_value(keys).chunk(2, -1)
-        query = self.rotary(self.query_norm(split(self.query(queries))), query_times_s)
-        key = self.rotary(self.key_norm(split(key)), key_times_s)
+        query = self.rotary(self.query_norm(split(self.query(queries)).float()), query_times_s)
+        key = self.rotary(self.key_norm(split(key).float()), key_times_s)
         value = split(value)
         mixed = functional.scaled_dot_product_attention(
             query.to(value.dtype),

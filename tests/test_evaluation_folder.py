@@ -64,6 +64,17 @@ def test_events_are_a_reference_and_come_before_sound(folders):
     assert evaluate_folder(made, true).clips[0].f1[0.05] == 0.0
 
 
+def test_references_in_shards_are_found_and_doubles_are_refused(folders):
+    made, true = folders
+    for case in TIMES_S:
+        (true / f"shard_{case}").mkdir()
+        (true / f"{case}.flac").rename(true / f"shard_{case}" / f"{case}.flac")
+    assert evaluate_folder(made, true).synchrony.windows[0].f1.mean == 1.0
+    write_clicks(true / "shard_a" / "b.flac", [1.0])
+    with pytest.raises(DataError, match="'b' is there twice"):
+        evaluate_folder(made, true)
+
+
 def test_a_sidecar_beside_a_result_is_not_a_result(folders):
     made, true = folders
     write_events(made / "a.json", [0.1])

@@ -29,8 +29,7 @@ class ClipArrays:
         offsets: (N + 1,) int; clip i has frames offsets[i]..offsets[i + 1].
         sounds: (N, samples) int16, mono.
         rate_hz: of the sounds.
-        event_times_s: per clip, (E,) float64.
-        event_strengths: per clip, (E,) 0..1.
+        event_times_s: per clip, (E,) float64: events that should be heard.
         materials: (N,) int, class of the struck material or -1.
     """
 
@@ -40,7 +39,6 @@ class ClipArrays:
     sounds: NDArray[np.int16]
     rate_hz: int
     event_times_s: Sequence[NDArray[np.float64]]
-    event_strengths: Sequence[NDArray[np.float64]]
     materials: NDArray[np.int64]
 
     def __len__(self) -> int:

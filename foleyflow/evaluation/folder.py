@@ -1,7 +1,8 @@
 """Score a folder of results, of any system, against the true sounds or the true events.
 
 Clips are paired by name: `{case}` in a pattern stands for it. The default pattern takes every
-sound or video of a folder and pairs by file stem, where a trailing `.foley` does not count:
+sound or video of a folder and of those in it, and pairs by file stem, where a trailing `.foley`
+does not count; so the labels of a simulated data set are a reference as they lie:
 
     evaluate_folder(Path("made"), Path("true"))
     evaluate_folder(root, root, generated_pattern="{case}/frieren.m4a",
@@ -304,13 +305,20 @@ def _find(folder: Path, pattern: str, suffixes: tuple[str, ...]) -> dict[str, Pa
         re.escape(pattern).replace(re.escape(CASE_PATTERN), "(?P<case>[^/]+?)")
         + ("" if with_suffix else r"\.[^./]+")
     )
+    anywhere = pattern == CASE_PATTERN
     found: dict[str, Path] = {}
-    for path in sorted(folder.glob("/".join("*" for _ in pattern.split("/")))):
-        match = expression.fullmatch(path.relative_to(folder).as_posix())
+    for path in sorted(folder.rglob("*")):
+        inner = path.name if anywhere else path.relative_to(folder).as_posix()
+        match = expression.fullmatch(inner)
         if not match or path.suffix.lower() not in suffixes or not path.is_file():
             continue
         case = match["case"].removesuffix(".foley")
         known = found.get(case)
+        if known is not None and known.parent != path.parent:
+            raise DataError(
+                f"{folder}: {case!r} is there twice, in {known.parent} and {path.parent}",
+                hint="say which by a pattern, '{case}/gt.m4a' for instance",
+            )
         if known is None or _rank(path, suffixes) < _rank(known, suffixes):
             found[case] = path
     return found

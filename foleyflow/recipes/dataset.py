@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 import numpy as np
@@ -10,16 +11,21 @@ import torch
 from numpy.typing import NDArray
 
 from foleyflow.codec.autoencoder import Codec
-from foleyflow.data.base import SimulatedClips
+from foleyflow.data.base import ClipLabels, FrameCache, cache_frames
+from foleyflow.data.physics.contacts import MATERIALS
 from foleyflow.data.windows import ClipArrays, WindowConfig, WindowSource
 from foleyflow.pretrained import load_codec
 from foleyflow.weights import file_sha256
+
+# Strengths are logarithms of force: an event this far below its clip's strongest is masked by it.
+AUDIBLE_RANGE = 0.45
+FAINTEST = 0.12
 
 
 def window_source(
     data: Path, split: str, *, codec_folder: Path, config: WindowConfig
 ) -> WindowSource:
-    """Windows of a split, with codec latents computed once and kept beside the frames.
+    """Windows of a split, with codec latents computed once and kept beside the clips.
 
     Args:
         data: folder made by `foleyflow data simulate`.
@@ -27,17 +33,42 @@ def window_source(
         codec_folder: model folder that holds the codec.
         config: how windows are cut.
     """
-    clips = SimulatedClips(data, split).arrays()
-    key = hashlib.sha256(
-        (file_sha256(codec_folder / "codec.safetensors") + SimulatedClips(data, split).fingerprint).encode()
-    ).hexdigest()[:16]
-    path = data / "cache" / f"latents-{split}-{key}.npy"
+    cache = cache_frames(data, split)
+    clips = clip_arrays(cache)
+    codec_hash = file_sha256(codec_folder / "codec.safetensors")
+    key = hashlib.sha256(f"{codec_hash} {cache.fingerprint}".encode()).hexdigest()[:16]
+    path = data / f".latents-{split}-{key}.npy"
     if not path.exists():
         latents = encode_all(load_codec(codec_folder), clips)
         temporary = path.with_suffix(".part.npy")
         np.save(temporary, latents)
-        temporary.rename(path)
+        os.replace(temporary, path)
     return WindowSource(clips, np.load(path, mmap_mode="r"), config)
+
+
+def clip_arrays(cache: FrameCache) -> ClipArrays:
+    """A cached split as arrays; events that a listener would not hear are left out."""
+    heard = [audible_events(labels) for labels in cache.labels]
+    return ClipArrays(
+        frames=cache.frames,
+        times_s=cache.times_s,
+        offsets=cache.offsets,
+        sounds=cache.sounds,
+        rate_hz=cache.rate_hz,
+        event_times_s=heard,
+        materials=np.array(
+            [-1 if x.material is None else MATERIALS.index(x.material) for x in cache.labels],
+            np.int64,
+        ),
+    )
+
+
+def audible_events(labels: ClipLabels) -> NDArray[np.float64]:
+    """Times of a clip's impacts that are not masked by louder ones, (E,) seconds."""
+    strengths = labels.event_strengths
+    if not len(strengths):
+        return np.zeros(0)
+    return labels.event_times_s[strengths >= max(FAINTEST, strengths.max() - AUDIBLE_RANGE)]
 
 
 @torch.no_grad()

@@ -57,7 +57,7 @@ class FlowRecipe:
         ).hexdigest()[:16]
         aligner = load_aligner(Path(self.align))
         return open_guided(
-            data / "cache" / f"guided-{split}-{key}",
+            data / f".guided-{split}-{key}",
             lambda: guide_all(aligner, source, views=views),
             rows=views * len(source.clips),
         )

@@ -178,14 +178,13 @@ class AlignTask:
             segments=segments,
             present=tiled(batch["present"]),
         )
+        materials = model.classify(video, batch["present"])
         with torch.autocast(video.device.type, enabled=False):
             parts = recovery_losses(
                 recovered, hidden=~kept, **{k: tiled(v) for k, v in targets.items()}
             )
             parts["onset"] = onset_loss(recovered.onsets, tiled(batch["onsets"]), ~kept)
-            material = functional.cross_entropy(
-                model.classify(video, batch["present"]), batch["material"], ignore_index=-1
-            )
+            material = functional.cross_entropy(materials, batch["material"], ignore_index=-1)
             parts["material"] = torch.nan_to_num(material)
         return parts
 

@@ -7,6 +7,7 @@ user's choice (`MUJOCO_GL`: egl, glfw, osmesa); without one it is osmesa, which 
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import os
 from types import TracebackType
@@ -50,6 +51,7 @@ def open_gl() -> None:
         ) from error
     context.make_current()
     _opened.append(context)
+    atexit.register(context.free)  # before the interpreter takes OpenGL's modules down
 
 
 class Canvas:

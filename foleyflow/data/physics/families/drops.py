@@ -11,19 +11,19 @@ import math
 import mujoco
 import numpy as np
 
-from foleyflow.data.physics.contacts import Body, ContactLog, Shape
+from foleyflow.data.physics.contacts import Body, Shape
 from foleyflow.data.physics.families.background import add_bystanders
 from foleyflow.data.physics.families.catalogue import draw_material
 from foleyflow.data.physics.families.puppet import Puppetry
 from foleyflow.data.physics.families.rigid import (
     DENSITY,
     GRAVITY_MPS2,
+    Heard,
     Recording,
     Release,
     contact_settings,
+    listen,
     prepare,
-    read_frictions,
-    read_impacts,
     simulate,
 )
 from foleyflow.data.physics.families.rotations import (
@@ -34,6 +34,7 @@ from foleyflow.data.physics.families.rotations import (
     about,
     add,
     aim,
+    lerp,
     scale,
     unit,
 )
@@ -78,7 +79,7 @@ def add_free_body(
     if shape == "sphere":
         half, full, sound = [size], (2 * size, 2 * size, 2 * size), "sphere"
     elif shape == "capsule":
-        thick = size * rng.uniform(0.12, 0.45)
+        thick = size * rng.uniform(0.25, 0.5)
         half, full, sound = [thick, size - thick], (2 * size, 2 * thick, 2 * thick), "capsule"
     elif shape == "cylinder":
         angle = rng.uniform(0.12, 1.45)
@@ -86,7 +87,7 @@ def add_free_body(
         flat = half[1] < 0.3 * half[0]
         full, sound = (2 * half[0], 2 * half[0], 2 * half[1]), "plate" if flat else "cylinder"
     else:
-        extents = unit(tuple(float(v) for v in rng.uniform(0.15, 1.0, 3)))  # type: ignore[arg-type]
+        extents = unit(tuple(float(v) for v in rng.uniform(0.25, 1.0, 3)))  # type: ignore[arg-type]
         half = [size * value for value in extents]
         full, sound = (2 * half[0], 2 * half[1], 2 * half[2]), "box" if shape == "box" else "sphere"
     body = bench.spec.worldbody.add_body(name=name)
@@ -141,19 +142,37 @@ def add_solid(
 def finish(
     bench: Puppetry,
     recording: Recording,
-    log: ContactLog,
+    heard: Heard,
     *,
-    focus_m: Vec,
+    middle_m: Vec,
     extent_m: float,
-    azimuth_deg: tuple[float, float] = (0.0, 360.0),
     elevation_deg: tuple[float, float] = (-55.0, -6.0),
 ) -> Scene:
-    """The scene of a simulated world: recorded bodies, and driven ones beside them."""
-    bench.impacts.extend(log.impacts)
-    bench.frictions.extend(log.frictions)
-    still = bench.scene(
-        focus_m=focus_m, extent_m=extent_m, azimuth_deg=azimuth_deg, elevation_deg=elevation_deg
-    )
+    """The scene of a simulated world, framed so that most of what is heard is seen.
+
+    Args:
+        bench: the world, with driven bodies beside the simulated ones.
+        recording: of the simulated ones.
+        heard: its contacts; those far outside the picture are left out.
+        middle_m: where the action is meant to be.
+        extent_m: how much the picture should hold, at least.
+        elevation_deg: of the camera.
+
+    Source: ours.
+    """
+    focus = middle_m
+    seen = heard.within(middle_m, 2.5 * extent_m + 0.3)
+    if seen.impacts:
+        weight = np.sqrt([impact.impulse_ns for impact in seen.impacts])
+        centre = (weight[:, None] * seen.impact_places_m).sum(0) / weight.sum()
+        focus = lerp(middle_m, tuple(float(v) for v in centre), 0.6)  # type: ignore[arg-type]
+        away = np.linalg.norm(seen.impact_places_m - focus, axis=1)
+        extent_m = max(extent_m, 0.9 * float(np.quantile(away, 0.7)))
+    seen = heard.within(focus, 1.3 * extent_m)
+    bench.impacts.extend(seen.impacts)
+    bench.frictions.extend(seen.frictions)
+    focus_m = add(focus, (0.0, 0.0, 0.3 * extent_m))
+    still = bench.scene(focus_m=focus_m, extent_m=extent_m, elevation_deg=elevation_deg)
     driven = still.play
 
     def play(model: mujoco.MjModel) -> Performance:
@@ -173,7 +192,7 @@ def finish(
         looks=still.looks,
         focus_m=focus_m,
         extent_m=extent_m,
-        azimuth_deg=azimuth_deg,
+        azimuth_deg=still.azimuth_deg,
         elevation_deg=elevation_deg,
         play=play,
     )
@@ -198,45 +217,36 @@ def draw_drops(rng: np.random.Generator, duration_s: float) -> Scene:
     bench = Puppetry("drop", duration_s)
     prepare(bench.spec)
     main = draw_material(rng)
-    top_m = _add_landing(bench, rng, main)
+    usual = 0.02 * 5.0 ** rng.random()
+    top_m = _add_landing(bench, rng, main, usual)
     count = int(rng.choice((1, 2, 3, 4, 5, 6), p=(0.34, 0.28, 0.18, 0.1, 0.06, 0.04)))
     moments = np.sort(rng.uniform(-0.5, duration_s - 0.4, count))
     moments[0] = min(moments[0], rng.uniform(-0.4, 1.2))
-    usual = 0.02 * 5.0 ** rng.random()
     spread = usual * rng.uniform(0.3, 2.0)
     releases = []
     for index in range(count):
         name = f"object{index}"
         made_of = main if rng.random() < 0.75 else draw_material(rng)
-        size = usual * 0.6 * 2.5 ** rng.random()
+        size = usual * 0.8 * 2.0 ** rng.random()
         radius = add_free_body(bench, rng, name, material=made_of, size_m=size)
         aside = rng.normal(0.0, spread, 2)
         target = (float(aside[0]), float(aside[1]), top_m)
-        if rng.random() < 0.45:
+        if rng.random() < (0.6 if index == 0 else 0.15):
             release = _from_hand(bench, rng, index, float(moments[index]), target, radius)
         else:
-            release = _thrown(rng, name, float(moments[index]), target, radius)
+            release = _thrown(rng, name, float(moments[index]), target, radius, 6.0 * usual)
         releases.append(release)
     if rng.random() < 0.3:
         add_bystanders(bench, rng, away_m=1.3)
     model = bench.spec.compile()
     recording = simulate(model, releases, start_s=BEFORE_S, end_s=duration_s)
-    log = ContactLog(
-        bodies=bench.bodies,
-        impacts=read_impacts(model, recording),
-        frictions=read_frictions(recording),
-    )
-    extent = min(usual * rng.uniform(4.0, 8.0) + 0.5 * spread, 0.9)
+    extent = min(usual * rng.uniform(3.5, 7.0) + 0.5 * spread, 0.9)
     return finish(
-        bench,
-        recording,
-        log,
-        focus_m=(0.0, 0.0, top_m + 0.35 * extent),
-        extent_m=extent,
+        bench, recording, listen(model, recording), middle_m=(0.0, 0.0, top_m), extent_m=extent
     )
 
 
-def _add_landing(bench: Puppetry, rng: np.random.Generator, main: str) -> float:
+def _add_landing(bench: Puppetry, rng: np.random.Generator, main: str, usual_m: float) -> float:
     """Floor, and perhaps a table, a slope or blocks on it; returns the height things fall on."""
     floor = str(rng.choice(("stone", "wood", "ceramic", "plastic"), p=(0.4, 0.4, 0.12, 0.08)))
     add_solid(
@@ -278,22 +288,23 @@ def _add_landing(bench: Puppetry, rng: np.random.Generator, main: str) -> float:
             pose=((0, 0, top_m - 0.015), about(unit(axis), tilt)),
         )
     for index in range(int(rng.choice((0, 1, 2), p=(0.65, 0.2, 0.15)))):
-        half = tuple(float(v) for v in rng.uniform(0.02, 0.09, 3))  # type: ignore[assignment]
-        aside = rng.normal(0.0, 0.15, 2)
+        half = tuple(float(v) for v in usual_m * rng.uniform(0.5, 2.2, 3))  # type: ignore[assignment]
+        aside = rng.normal(0.0, 3.0 * usual_m, 2)
         at = (float(aside[0]), float(aside[1]), top_m + half[2])
         add_solid(bench, f"block{index}", material=draw_material(rng), half_m=half, pose=(at, turn))
     return top_m
 
 
 def _thrown(
-    rng: np.random.Generator, name: str, time_s: float, target: Vec, radius: float
+    rng: np.random.Generator, name: str, time_s: float, target: Vec, radius: float, size_m: float
 ) -> Release:
-    """A throw from outside the picture that comes down near a target."""
+    """A throw from outside a picture of a size that comes down near a target."""
     turn = rng.uniform(0, 2 * math.pi)
-    far = rng.uniform(0.9, 1.6) if rng.random() < 0.7 else rng.uniform(0.0, 0.1)
-    high = rng.uniform(0.4, 1.2) if far > 0.5 else rng.uniform(0.9, 1.5)
+    aside = rng.random() < 0.6
+    far = size_m * rng.uniform(1.2, 2.2) if aside else 0.1 * rng.random()
+    high = rng.uniform(0.25, 1.0) if aside else rng.uniform(0.7, 1.5)
     start = add(target, (far * math.cos(turn), far * math.sin(turn), high + radius))
-    rise = rng.uniform(-0.5, 2.0) if far > 0.5 else 0.0
+    rise = rng.uniform(-0.5, 2.0) if aside else 0.0
     flight_s = (rise + math.sqrt(rise * rise + 2.0 * GRAVITY_MPS2 * high)) / GRAVITY_MPS2
     onward = scale((math.cos(turn), math.sin(turn), 0.0), -far / flight_s)
     return Release(
@@ -346,7 +357,7 @@ def _from_hand(
     for k in range(4):
         finger = f"{name}_finger{k}"
         thing = bench.driven(finger)
-        reach = radius + 0.045
+        reach = 0.06 + 0.5 * radius
         bench.geom(thing, "capsule", size=[0.008], look="skin", span=((0, 0, 0), (0.0, 0.0, reach)))
         around = add(scale(side, math.cos(k * 1.9 + 0.4)), (0, 0, math.sin(k * 1.9 + 0.4)))
         fingers.append((finger, around))

@@ -67,7 +67,7 @@ def draw_drums(rng: np.random.Generator, duration_s: float) -> Scene:
         add_person(bench, rng, "drummer", place, sway_m=rng.uniform(0.005, 0.05))
     if rng.random() < 0.3:
         add_bystanders(bench, rng, away_m=1.4)
-    return framed_scene(bench, rng, aims, swings, draw_views(rng, azimuth))
+    return framed_scene(bench, rng, aims, swings, draw_views(rng, azimuth), zoom=1.4)
 
 
 def _play(
@@ -151,7 +151,7 @@ def _pattern(rng: np.random.Generator, count: int, duration_s: float) -> list[No
     """A looped pattern on a grid with accents, rests, small timing errors and fills."""
     step_s = 0.105 * (3.2 ** rng.random())
     beats = int(rng.choice((4, 6, 8, 8, 12, 16)))
-    density = rng.uniform(0.35, 1.0)
+    density = rng.uniform(0.5, 1.0)
     sloppy = rng.uniform(0.0, 0.012)
     loop: list[list[tuple[int, float]]] = []
     for beat in range(beats):

@@ -357,7 +357,7 @@ def _foot(bench: Puppetry, rng: np.random.Generator, name: str, material: str | 
     look = str(rng.choice(("rubber", "cloth", "plastic")))
     bench.geom(body, "box", size=[0.125, 0.042, 0.011], look=look, position=(0.0, 0.0, 0.011))
     bench.geom(
-        body, "ellipsoid", size=[0.125, 0.045, 0.05], look="cloth", position=(0.005, 0.0, 0.035)
+        body, "ellipsoid", size=[0.125, 0.045, 0.05], look="cloth", position=(0.005, 0.0, 0.051)
     )
     wrist = (0.09, 0.0, 0.09)
     return Rig(

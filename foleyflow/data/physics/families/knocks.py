@@ -54,7 +54,7 @@ def draw_knocks(rng: np.random.Generator, duration_s: float) -> Scene:
         _add_fittings(bench, rng, target)
         side = rng.uniform(-0.9, 0.9)
         back = (side, 0.3, -1.0 if rng.random() < 0.7 else rng.uniform(-0.3, 0.6))
-        views = (-155.0, -25.0)
+        views = (-160.0, -118.0) if rng.random() < 0.5 else (-62.0, -20.0)
     elif what == "table":
         target = make_table(bench, rng, "table", rng.uniform(0.4, 0.9))
     elif what == "stomp":

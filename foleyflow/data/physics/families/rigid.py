@@ -91,6 +91,37 @@ class Recording:
         return pose
 
 
+@dataclass(frozen=True, kw_only=True)
+class Heard:
+    """Impacts and frictions read off a recording, and where they happen.
+
+    Attributes:
+        impacts: in order of time.
+        impact_places_m: (N, 3) float64, world.
+        frictions: in order of time.
+        friction_places_m: (M, 3) float64, world, the middle of each.
+    """
+
+    impacts: list[Impact]
+    impact_places_m: NDArray[np.float64]
+    frictions: list[Friction]
+    friction_places_m: NDArray[np.float64]
+
+    def within(self, centre_m: Vec, radius_m: float) -> Heard:
+        """What happens inside a ball: things that left the picture are not heard.
+
+        Source: ours.
+        """
+        near = np.linalg.norm(self.impact_places_m - centre_m, axis=1) <= radius_m
+        close = np.linalg.norm(self.friction_places_m - centre_m, axis=1) <= radius_m
+        return Heard(
+            impacts=[impact for impact, keep in zip(self.impacts, near, strict=True) if keep],
+            impact_places_m=self.impact_places_m[near],
+            frictions=[f for f, keep in zip(self.frictions, close, strict=True) if keep],
+            friction_places_m=self.friction_places_m[close],
+        )
+
+
 @dataclass(kw_only=True)
 class Touches:
     """History of one pair of bodies, one entry per step in which they touch.
@@ -235,6 +266,21 @@ def _note(
         )
 
 
+def listen(model: mujoco.MjModel, recording: Recording) -> Heard:
+    """All impacts and frictions of a recording with their places.
+
+    Source: ours.
+    """
+    impacts = read_impacts(model, recording)
+    frictions = read_frictions(recording)
+    return Heard(
+        impacts=[impact for impact, _ in impacts],
+        impact_places_m=np.array([place for _, place in impacts]).reshape(-1, 3),
+        frictions=[friction for friction, _ in frictions],
+        friction_places_m=np.array([place for _, place in frictions]).reshape(-1, 3),
+    )
+
+
 def read_impacts(
     model: mujoco.MjModel,
     recording: Recording,
@@ -242,7 +288,7 @@ def read_impacts(
     least_ns: float = 0.002,
     least_mps: float = 0.15,
     least_share: float = 0.012,
-) -> list[Impact]:
+) -> list[tuple[Impact, NDArray[np.float64]]]:
     """Impacts of a recording: bursts of normal force far above the weight of the lighter body.
 
     A burst begins where the pair comes to touch, or where the force rises sharply in a lasting
@@ -257,11 +303,11 @@ def read_impacts(
         least_share: softer than this share of the clip's strongest impulse is not heard.
 
     Returns:
-        In order of time; the body that is struck is the heavier (or fixed) one.
+        Impacts with their places, in order of time; the heavier (or fixed) body is the struck one.
 
     Source: ours.
     """
-    impacts: list[Impact] = []
+    impacts: list[tuple[Impact, NDArray[np.float64]]] = []
     start_s = float(recording.times_s[0])
     for (first, second), history in recording.touches.items():
         mass = _free_mass(model, recording, first, second)
@@ -290,24 +336,24 @@ def read_impacts(
             new = begin == 0 or steps[begin - 1] < steps[begin] - 1
             back_s = min(history.depth_m[begin] / speed, STEP_S) if new else 0.0
             struck, striker = (first, second) if _heavier(model, first, second) else (second, first)
-            impacts.append(
-                Impact(
-                    time_s=start_s + int(steps[begin]) * STEP_S - back_s,
-                    body=struck,
-                    other=striker,
-                    impulse_ns=impulse,
-                    speed_mps=speed,
-                    position=_local(model, recording, struck, history.place[begin], step),
-                )
+            place = history.place[begin]
+            impact = Impact(
+                time_s=start_s + int(steps[begin]) * STEP_S - back_s,
+                body=struck,
+                other=striker,
+                impulse_ns=impulse,
+                speed_mps=speed,
+                position=_local(model, recording, struck, place, step),
             )
-    floor_ns = least_share * max((impact.impulse_ns for impact in impacts), default=0.0)
-    heard = [impact for impact in impacts if impact.impulse_ns >= floor_ns]
-    return sorted(heard, key=lambda impact: (impact.time_s, impact.body, impact.other))
+            impacts.append((impact, place))
+    floor_ns = least_share * max((impact.impulse_ns for impact, _ in impacts), default=0.0)
+    heard = [entry for entry in impacts if entry[0].impulse_ns >= floor_ns]
+    return sorted(heard, key=lambda entry: (entry[0].time_s, entry[0].body, entry[0].other))
 
 
 def read_frictions(
     recording: Recording, *, every_s: float = 0.006, least_mps: float = 0.05
-) -> list[Friction]:
+) -> list[tuple[Friction, NDArray[np.float64]]]:
     """Rolling and sliding of a recording, each stretch in which a pair touches and moves.
 
     Args:
@@ -317,7 +363,7 @@ def read_frictions(
 
     Source: ours.
     """
-    frictions: list[Friction] = []
+    frictions: list[tuple[Friction, NDArray[np.float64]]] = []
     stride = max(1, round(every_s / STEP_S))
     for (first, second), history in recording.touches.items():
         steps = np.array(history.steps)
@@ -331,17 +377,16 @@ def read_frictions(
             speed = slip if sliding else travel
             smooth = np.convolve(np.array(history.force_n)[part], np.ones(15) / 15, mode="same")
             picked = part[::stride]
-            frictions.append(
-                Friction(
-                    body=second,
-                    other=first,
-                    kind="scrape" if sliding else "roll",
-                    times_s=recording.times_s[steps[picked]],
-                    speed_mps=speed[picked],
-                    force_n=smooth[::stride],
-                )
+            friction = Friction(
+                body=second,
+                other=first,
+                kind="scrape" if sliding else "roll",
+                times_s=recording.times_s[steps[picked]],
+                speed_mps=speed[picked],
+                force_n=smooth[::stride],
             )
-    return sorted(frictions, key=lambda friction: float(friction.times_s[0]))
+            frictions.append((friction, history.place[int(part[len(part) // 2])]))
+    return sorted(frictions, key=lambda entry: float(entry[0].times_s[0]))
 
 
 def _free_mass(model: mujoco.MjModel, recording: Recording, first: str, second: str) -> float:

@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from foleyflow.data.physics.contacts import Body, ContactLog, Friction
+from foleyflow.data.physics.contacts import Body, Friction
 from foleyflow.data.physics.families.background import add_bystanders
 from foleyflow.data.physics.families.catalogue import draw_material, make_ground, make_table
 from foleyflow.data.physics.families.drops import add_free_body, add_solid, finish
@@ -18,9 +18,8 @@ from foleyflow.data.physics.families.props import UP
 from foleyflow.data.physics.families.puppet import Puppetry
 from foleyflow.data.physics.families.rigid import (
     Release,
+    listen,
     prepare,
-    read_frictions,
-    read_impacts,
     simulate,
 )
 from foleyflow.data.physics.families.rotations import (
@@ -140,16 +139,11 @@ def _rolling(rng: np.random.Generator, duration_s: float) -> Scene:
         add_bystanders(bench, rng, away_m=1.4)
     model = bench.spec.compile()
     recording = simulate(model, releases, start_s=START_S, end_s=duration_s)
-    log = ContactLog(
-        bodies=bench.bodies,
-        impacts=read_impacts(model, recording),
-        frictions=read_frictions(recording),
-    )
     return finish(
         bench,
         recording,
-        log,
-        focus_m=(top[0], top[1], top[2] + 0.03),
+        listen(model, recording),
+        middle_m=top,
         extent_m=long * rng.uniform(0.8, 1.2),
         elevation_deg=(-60.0, -12.0),
     )

@@ -329,6 +329,8 @@ def framed_scene(
     aims: list[Aim],
     swings: list[Swing],
     azimuth_deg: tuple[float, float],
+    *,
+    zoom: float = 1.0,
 ) -> Scene:
     """The scene, framed so that contacts and swings are in the picture."""
     places = np.array([apply(aim.prop.base, aim.spot.point) for aim in aims])
@@ -336,7 +338,9 @@ def framed_scene(
     spread = float(np.quantile(np.linalg.norm(places - middle, axis=1), 0.9))
     heights = float(np.mean([swing.height_m for swing in swings]))
     size = min(0.5, aims[0].prop.radius_m)
-    extent = max(0.16, 1.1 * (spread + 0.6 * heights + 0.5 * size) * rng.uniform(0.9, 1.5) + 0.06)
+    extent = max(
+        0.16, 1.1 * (spread + 0.6 * heights + 0.5 * size) * rng.uniform(0.85, 1.4) / zoom + 0.06
+    )
     return bench.scene(
         focus_m=(float(middle[0]), float(middle[1]), float(middle[2]) + 0.4 * heights),
         extent_m=float(min(extent, 1.1)),

@@ -1,0 +1,123 @@
+"""Loudness in one pass equals the reference; gains do what they say."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pyloudnorm
+import pytest
+
+from foleyflow.media import (
+    LoudnessMeter,
+    guard_peak,
+    loudness_gain,
+    loudness_lufs,
+    normalise_loudness,
+    peak_gain,
+)
+from foleyflow.signals import Waveform
+
+
+def noise(seconds, rate_hz=48_000, channels=1, seed=0, level=0.1):
+    rng = np.random.default_rng(seed)
+    return rng.normal(0, level, (channels, round(seconds * rate_hz))).astype(np.float32)
+
+
+def sparse(seconds, rate_hz=48_000, channels=1, seed=0):
+    """Decaying hits with silence between them, as foley is."""
+    rng = np.random.default_rng(seed)
+    samples = np.zeros((channels, round(seconds * rate_hz)), np.float32)
+    for start in rng.integers(0, samples.shape[1] - rate_hz // 2, 5):
+        hit = rng.normal(0, 0.3, rate_hz // 4) * np.exp(-np.arange(rate_hz // 4) / 2000)
+        samples[:, start : start + len(hit)] += hit.astype(np.float32)
+    return samples
+
+
+def reference_lufs(samples, rate_hz):
+    return pyloudnorm.Meter(rate_hz).integrated_loudness(samples.T.astype(np.float64))
+
+
+@pytest.mark.parametrize("rate_hz", [16_000, 22_050, 44_100, 48_000])
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("make", [noise, sparse])
+@pytest.mark.parametrize("seconds", [0.4, 0.97, 3.33, 10.0])
+def test_one_pass_equals_pyloudnorm(make, seconds, channels, rate_hz):
+    if make is sparse and seconds < 0.9:
+        pytest.skip("too short for hits")
+    samples = make(seconds, rate_hz, channels, seed=round(seconds * 100))
+    meter = LoudnessMeter(rate_hz, channels)
+    for start in range(0, samples.shape[1], 7_001):
+        meter.add(samples[:, start : start + 7_001])
+    assert meter.integrated_lufs() == pytest.approx(reference_lufs(samples, rate_hz), abs=0.05)
+
+
+def test_full_scale_sine_of_1_khz_is_minus_3_lufs():
+    time_s = np.arange(5 * 48_000) / 48_000
+    sine = np.sin(2 * np.pi * 997 * time_s)[None].astype(np.float32)
+    waveform = Waveform(samples=sine, rate_hz=48_000)
+    # BS.1770-4: 0 dBFS at 997 Hz in one front channel reads -3.01 LKFS.
+    assert loudness_lufs(waveform) == pytest.approx(-3.01, abs=0.1)
+
+
+def test_gate_ignores_silence():
+    loud = noise(4.0)
+    padded = np.concatenate([loud, np.zeros((1, 20 * 48_000), np.float32)], axis=1)
+    with_silence = loudness_lufs(Waveform(samples=padded, rate_hz=48_000))
+    assert with_silence == pytest.approx(
+        loudness_lufs(Waveform(samples=loud, rate_hz=48_000)), abs=0.3
+    )
+
+
+def test_silence_and_very_short_sound():
+    assert loudness_lufs(Waveform(samples=np.zeros((1, 48_000), np.float32), rate_hz=48_000)) == (
+        -math.inf
+    )
+    assert loudness_lufs(Waveform(samples=np.zeros((2, 0), np.float32), rate_hz=48_000)) == (
+        -math.inf
+    )
+    short = noise(0.1)
+    padded = np.pad(short, ((0, 0), (0, round(0.3 * 48_000))))
+    assert loudness_lufs(Waveform(samples=short, rate_hz=48_000)) == pytest.approx(
+        reference_lufs(padded, 48_000), abs=0.05
+    )
+
+
+def test_meter_refuses_another_channel_count():
+    with pytest.raises(ValueError, match=r"got \(2, 10\), expected \(1, n\)"):
+        LoudnessMeter(48_000, 1).add(np.zeros((2, 10), np.float32))
+
+
+@pytest.mark.parametrize("target_lufs", [-30.0, -20.0, -14.0])
+def test_normalised_sound_has_the_loudness_asked_for(target_lufs):
+    waveform = Waveform(samples=sparse(5.0), rate_hz=48_000)
+    result = normalise_loudness(waveform, target_lufs)
+    assert loudness_lufs(result) == pytest.approx(target_lufs, abs=0.05)
+
+
+def test_gain_is_limited():
+    quiet = Waveform(samples=noise(2.0, level=0.002), rate_hz=48_000)
+    before = loudness_lufs(quiet)
+    assert -60 < before < -40
+    assert loudness_lufs(normalise_loudness(quiet, -14.0, max_gain_db=6.0)) == pytest.approx(
+        before + 6.0, abs=0.05
+    )
+
+
+@pytest.mark.parametrize("level", [0.0, 1e-4])
+def test_silence_is_left_as_it_is(level):
+    waveform = Waveform(samples=noise(2.0, level=level), rate_hz=48_000)
+    result = normalise_loudness(waveform, -14.0)
+    assert np.array_equal(result.samples, waveform.samples)
+    assert loudness_gain(-math.inf, -14.0) == 1.0
+
+
+def test_guard_peak_scales_and_never_clips():
+    samples = noise(1.0, level=0.8)
+    result = guard_peak(Waveform(samples=samples, rate_hz=48_000), ceiling_dbfs=-1.0)
+    assert np.abs(result.samples).max() == pytest.approx(10 ** (-1 / 20), rel=1e-5)
+    ratio = result.samples / samples
+    assert ratio.max() - ratio.min() < 1e-5
+    quiet = Waveform(samples=noise(1.0, level=0.01), rate_hz=48_000)
+    assert guard_peak(quiet) is quiet
+    assert peak_gain(0.0) == 1.0
