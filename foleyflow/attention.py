@@ -106,13 +106,14 @@ class TimedAttention(nn.Module):
         if key_present is None and self.window_s is None:
             return None
         shape = (len(query_times_s), self.heads, query_times_s.shape[1], key_times_s.shape[1])
-        # A large finite number, not -inf: a row without any key in reach must stay finite.
+        # Large finite numbers, not -inf: a row without any key in reach must stay finite. Absent
+        # keys are further down than those out of reach, or such a row would mix them in.
         bias = torch.zeros(shape, dtype=torch.float32, device=query_times_s.device)
         if self.window_s is not None:
             distance_s = (query_times_s[:, :, None] - key_times_s[:, None, :]).abs()
             bias[:, : self.heads // 2] = (distance_s > self.window_s).float()[:, None] * -1e4
         if key_present is not None:
-            bias = bias + (~key_present).float()[:, None, None, :] * -1e4
+            bias = bias + (~key_present).float()[:, None, None, :] * -3e4
         return bias.to(dtype)
 
 

@@ -1,7 +1,11 @@
-"""Events as files that other programs read: CSV, Audacity labels, MIDI."""
+"""Events as files that other programs read: CSV, Audacity labels, MIDI.
+
+It writes events that others found; each file appears whole or not at all.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +15,7 @@ TICKS_PER_QUARTER = 480
 MICROSECONDS_PER_QUARTER = 500_000  # 120 beats a minute: 960 ticks a second
 NOTE = 60
 NOTE_TICKS = 48
+EVENT_SUFFIXES = (".events.csv", ".labels.txt", ".mid")
 
 
 def write_events(output: Path, events: Sequence[Event]) -> list[Path]:
@@ -25,17 +30,21 @@ def write_events(output: Path, events: Sequence[Event]) -> list[Path]:
 
     Source: ours; standard MIDI file, format 0 (MIDI 1.0 specification, 1996).
     """
-    csv = output.with_name(output.name + ".events.csv")
     rows = [f"{event.time_s:.4f},{event.strength:.4f}\n" for event in events]
-    csv.write_text("time_s,strength\n" + "".join(rows), encoding="utf-8")
-    labels = output.with_name(output.name + ".labels.txt")
     lines = [
         f"{event.time_s:.4f}\t{event.time_s:.4f}\thit {event.strength:.2f}\n" for event in events
     ]
-    labels.write_text("".join(lines), encoding="utf-8")
-    midi = output.with_name(output.name + ".mid")
-    midi.write_bytes(midi_bytes(events))
-    return [csv, labels, midi]
+    contents = (
+        ("time_s,strength\n" + "".join(rows)).encode(),
+        "".join(lines).encode(),
+        midi_bytes(events),
+    )
+    paths = [output.with_name(output.name + suffix) for suffix in EVENT_SUFFIXES]
+    for path, content in zip(paths, contents, strict=True):
+        part = path.with_name(f".{path.name}.part")
+        part.write_bytes(content)
+        os.replace(part, path)
+    return paths
 
 
 def midi_bytes(events: Sequence[Event]) -> bytes:

@@ -123,7 +123,7 @@ def generate_latents(
         start_s, end_s = start * config.segment_s, (start + length) * config.segment_s
         values, times_s = features.between(start_s, end_s)
         began_s = time.perf_counter()
-        guide = aligner.guide(values, times_s - start_s, segments=length)
+        guide = aligner.guide(values, times_s, segments=length)
         watch.count("align", began_s)
         began_s = time.perf_counter()
         count = length * per_segment
@@ -200,7 +200,7 @@ class _FeatureStream:
         self._ended = False
 
     def between(self, start_s: float, end_s: float) -> tuple[Tensor, Tensor]:
-        """(1, T, D) features of frames in [start_s, end_s) and their times (1, T)."""
+        """(1, T, D) features of frames in [start_s, end_s), their times (1, T) from start_s on."""
         while not self._ended and (not self._feature_times or self._feature_times[-1] < end_s):
             self._advance()
         # A frame stays on screen until the next: where a window has none, the last one counts.
@@ -210,8 +210,10 @@ class _FeatureStream:
         del self._features[:first], self._feature_times[:first]
         count = max(1, int(np.searchsorted(self._feature_times, end_s - 1e-6)))
         device = self._features[0].device
-        times = torch.tensor(self._feature_times[:count], dtype=torch.float32, device=device)
-        return torch.stack(self._features[:count])[None], times[None].clamp_min(start_s)
+        # In float64 up to here: float32 has no milliseconds left after some hours.
+        since_start_s = np.maximum(np.array(self._feature_times[:count]) - start_s, 0.0)
+        times = torch.from_numpy(since_start_s.astype(np.float32)).to(device)
+        return torch.stack(self._features[:count])[None], times[None]
 
     def _advance(self) -> None:
         began_s = time.perf_counter()

@@ -8,9 +8,9 @@ length takes the same memory. The first file to read.
 
 from __future__ import annotations
 
-import logging
 import tempfile
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,8 +40,6 @@ from foleyflow.media import (
 from foleyflow.pretrained import load_aligner, load_codec, load_flow, model_folder
 from foleyflow.signals import Event, Waveform
 
-log = logging.getLogger(__name__)
-
 DEFAULT_LUFS = -23.0
 HELD_IN_MEMORY_BYTES = 32 * 2**20  # sound beyond this goes to a temporary file
 BLOCK_SAMPLES = 48_000
@@ -54,6 +52,7 @@ class SoundSpool:
 
     def __init__(self) -> None:
         self._file = tempfile.SpooledTemporaryFile(max_size=HELD_IN_MEMORY_BYTES)
+        weakref.finalize(self, self._file.close)
         self.samples = 0
         self.peak = 0.0
 
@@ -83,7 +82,7 @@ class Generated:
         material_guess: the most likely struck material, and its probability.
         settings: seed, steps, guidance, material, loudness and model.
         timings_s: seconds per part.
-        warnings: what a user should know.
+        warnings: what a user should know; `save` adds what the output's format can't hold.
     """
 
     info: MediaInfo
@@ -93,7 +92,7 @@ class Generated:
     material_guess: tuple[str, float]
     settings: dict[str, object]
     timings_s: dict[str, float]
-    warnings: tuple[str, ...]
+    warnings: list[str]
     _spool: SoundSpool = field(repr=False)
     _gain: float = field(repr=False)
 
@@ -126,8 +125,7 @@ class Generated:
                 overwrite=overwrite,
                 info=self.info,
             )
-            for text in report.dropped:
-                log.warning("%s", text)
+            self.warnings.extend(report.dropped)
         self.timings_s["mux"] = time.perf_counter() - began_s
         self.timings_s["total"] = self.timings_s.get("total", 0.0) + self.timings_s["mux"]
         return path
@@ -169,7 +167,7 @@ class FoleyFlow:
         """Loads a model.
 
         Args:
-            source: None for the embedded model, or a folder made by `foleyflow train`.
+            source: None or "embedded" for the one that ships with foleyflow, or a model folder.
             device: "auto", "cpu", "cuda" or "cuda:N".
 
         Raises:
@@ -182,7 +180,7 @@ class FoleyFlow:
             load_codec(folder).to(where),
             load_aligner(folder).to(where, memory_format=torch.channels_last),
             load_flow(folder).to(where),
-            name="embedded" if source is None else str(source),
+            name=str(source or "embedded"),
         )
 
     @property
@@ -223,7 +221,8 @@ class FoleyFlow:
         if steps < 1 or not 1.0 <= guidance <= 20.0 or seed < 0:
             raise ConfigError(
                 f"seed={seed}, steps={steps}, guidance={guidance}: expected seed >= 0, "
-                "steps >= 1, guidance from 1 to 20"
+                "steps >= 1, guidance from 1 to 20",
+                hint="seed=0, steps=1, guidance=1 is the normal way",
             )
         began_s = time.perf_counter()
         watch = Stopwatch({})
@@ -280,7 +279,7 @@ class FoleyFlow:
                 "loudness_lufs": loudness_lufs,
             },
             timings_s=seconds,
-            warnings=tuple(warnings),
+            warnings=warnings,
             _spool=spool,
             _gain=gain,
         )
@@ -290,7 +289,8 @@ class FoleyFlow:
             return 0
         if material not in self.materials:
             raise ConfigError(
-                f"material {material!r}: expected auto or one of {', '.join(self.materials)}"
+                f"material {material!r}: expected auto or one of {', '.join(self.materials)}",
+                hint="auto lets the picture decide",
             )
         return 1 + self.materials.index(material)
 
@@ -326,12 +326,16 @@ def pick_device(name: str) -> torch.device:
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    hint = "--device auto takes the best that is there"
     try:
         device = torch.device(name)
-    except RuntimeError as error:
-        raise ConfigError(f"device {name!r}: expected auto, cpu, cuda or cuda:N") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(f"device {name!r}: no usable CUDA device", hint="use --device cpu")
+    except RuntimeError:
+        device = torch.device("meta")  # no such device
+    if device.type not in ("cpu", "cuda"):
+        raise ConfigError(f"device {name!r}: expected auto, cpu, cuda or cuda:N", hint=hint)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        found = torch.cuda.device_count() or "no usable"
+        raise ConfigError(f"device {name!r}: {found} CUDA device(s) here", hint=hint)
     return device
 
 

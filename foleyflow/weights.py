@@ -14,8 +14,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +57,11 @@ def write_atomically(path: Path, text: str) -> None:
 
 def file_sha256(path: Path) -> str:
     """Hash of a file, hexadecimal."""
+    digest = hashlib.sha256()
     with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+        while block := stream.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def save_component(
@@ -104,8 +108,7 @@ def save_component(
         "sha256": file_sha256(path),
         "provenance": dict(provenance),
     }
-    text = json.dumps({"format": FORMAT, "components": components}, indent=1, sort_keys=True)
-    write_atomically(folder / CONFIG_NAME, text + "\n")
+    _write_config(folder, components)
 
 
 def read_record(folder: Path, name: str) -> Record:
@@ -118,7 +121,7 @@ def read_record(folder: Path, name: str) -> Record:
     if name not in components:
         raise CheckpointError(
             f"{folder}: holds {sorted(components)}, expected a component {name!r}",
-            hint="give a folder made by `foleyflow train` or leave --model out for the embedded one",
+            hint="give a folder that holds codec, align and flow, or leave --model out",
         )
     try:
         return Record(**components[name])
@@ -135,15 +138,7 @@ def load_into(module: nn.Module, folder: Path, name: str) -> nn.Module:
     Raises:
         CheckpointError: missing or damaged file, wrong hash, tensors that don't fit.
     """
-    path = folder / f"{name}.safetensors"
-    record = read_record(folder, name)
-    if not path.exists():
-        raise CheckpointError(f"{path}: no such file", hint="copy the whole model folder")
-    if file_sha256(path) != record.sha256:
-        raise CheckpointError(
-            f"{path}: the hash differs from the one in {CONFIG_NAME}",
-            hint="the file is damaged or was replaced: copy the model folder again",
-        )
+    path = _checked_file(folder, name, read_record(folder, name))
     try:
         tensors = load_file(path)
     except SafetensorError as error:
@@ -161,6 +156,61 @@ def load_into(module: nn.Module, folder: Path, name: str) -> nn.Module:
         {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}
     )
     return module.eval()
+
+
+def merge_models(folders: Sequence[Path], out: Path) -> list[str]:
+    """Gathers the components of several model folders in one, byte by byte, with their records.
+
+    Args:
+        folders: model folders, as training writes them; each adds all of its components.
+        out: made if missing; components that it holds already are kept, or replaced by a new one
+            of the same name.
+
+    Returns:
+        Names of the components that `out` holds now, sorted.
+
+    Raises:
+        CheckpointError: two folders hold the same component, or a component is missing or damaged.
+    """
+    found: dict[str, Path] = {}
+    for folder in folders:
+        for name in _read_config(folder)["components"]:
+            if name in found:
+                raise CheckpointError(
+                    f"{folder}: holds {name!r}, which {found[name]} holds too",
+                    hint="give each component once",
+                )
+            found[name] = folder
+    records = {name: read_record(folder, name) for name, folder in found.items()}
+    for name, folder in found.items():
+        _checked_file(folder, name, records[name])
+    out.mkdir(parents=True, exist_ok=True)
+    components = _read_config(out)["components"] if (out / CONFIG_NAME).exists() else {}
+    for name, folder in found.items():
+        temporary = out / f"{name}.part"
+        shutil.copyfile(folder / f"{name}.safetensors", temporary)
+        os.replace(temporary, out / f"{name}.safetensors")
+        components[name] = asdict(records[name])
+    _write_config(out, components)
+    return sorted(components)
+
+
+def _checked_file(folder: Path, name: str, record: Record) -> Path:
+    """A component's file, if it is there and is the one that its record means."""
+    path = folder / f"{name}.safetensors"
+    if not path.exists():
+        raise CheckpointError(f"{path}: no such file", hint="copy the whole model folder")
+    if file_sha256(path) != record.sha256:
+        raise CheckpointError(
+            f"{path}: the hash differs from the one in {CONFIG_NAME}",
+            hint="the file is damaged or was replaced: copy the model folder again",
+        )
+    return path
+
+
+def _write_config(folder: Path, components: Mapping[str, Any]) -> None:
+    text = json.dumps({"format": FORMAT, "components": components}, indent=1, sort_keys=True)
+    write_atomically(folder / CONFIG_NAME, text + "\n")
 
 
 def _read_config(folder: Path) -> dict[str, Any]:

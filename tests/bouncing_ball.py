@@ -1,4 +1,4 @@
-"""A tiny scene family for the tests: a ball that goes up and down and hits the floor twice a second.
+"""A tiny scene family for the tests: a ball that bounces twice a second.
 
 It is no part of the product, and it stays away from the real families: its contact times, speeds
 and heights are known in closed form. Two more families crash their process, once or always.

@@ -92,7 +92,10 @@ def make_video(
     with av.open(str(path), "w", format=format, options=options or {}) as sink:
         sink.metadata.update(metadata or {})
         # Enough bits that frames can be told apart by their grey.
-        stream = sink.add_stream(codec, rate=rate, options={"b": "4000000", **(codec_options or {})})
+        settings = {"b": "4000000"}
+        if codec.startswith("libvpx"):
+            settings |= {"deadline": "realtime", "cpu-used": "8"}
+        stream = sink.add_stream(codec, rate=rate, options=settings | (codec_options or {}))
         stream.width, stream.height, stream.pix_fmt = width, height, pixel_format
         stream.codec_context.time_base = tick
         stream.codec_context.gop_size = key_frame_every
@@ -237,6 +240,8 @@ def make_bad_files(folder: Path) -> dict[str, BadFile]:
     add("undecodable", _garbled(good, folder / "undecodable.mp4"), "no frame .* can be decoded")
     make_video(folder / "raw.h264", format="h264")
     add("no_time_stamps", folder / "raw.h264", "no time stamps")
+    jumping = make_video(folder / "jumping.mkv", times_s=[0.0, 0.04, 0.08, 100_000.0])
+    add("jumping", jumping, "seems to last 27.8 h")
     return bad
 
 

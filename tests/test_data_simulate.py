@@ -8,8 +8,6 @@ import bouncing_ball
 import numpy as np
 import pytest
 
-pytest.importorskip("mujoco")
-
 from foleyflow.data.base import SimulatedClips, cache_frames
 from foleyflow.data.physics import dataset
 from foleyflow.data.physics.simulate import clip_seed, simulate, write_example

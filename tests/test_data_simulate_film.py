@@ -7,10 +7,9 @@ from fractions import Fraction
 from io import BytesIO
 
 import bouncing_ball
+import mujoco
 import numpy as np
 import pytest
-
-mujoco = pytest.importorskip("mujoco")
 
 from foleyflow.data.physics import film, h264, render, stage, textures
 from foleyflow.data.physics.camera import Shot, draw_shot, draw_wobble
@@ -58,9 +57,7 @@ def _exposure(rate=Fraction(30), duration_s=2.0, samples=1, shutter_s=0.0):
 
 def _shoot(render_, exposure, look=NEUTRAL, duration_s=2.0, size=32):
     rng = np.random.default_rng(0)
-    return film.shoot(
-        render_, exposure, look, rng, duration_s=duration_s, width=size, height=size
-    )
+    return film.shoot(render_, exposure, look, rng, duration_s=duration_s, width=size, height=size)
 
 
 def _ball(shot, size=96, shadows=False, seed=3):
@@ -95,7 +92,10 @@ def test_frames_show_the_moment_of_their_time_stamp(rate):
 
     frames = _shoot(render_, exposure)
     packed = h264.encode(
-        frames.pixels, exposure.ticks, exposure.rate, compression=h264.Compression(crf=1, b_frames=3)
+        frames.pixels,
+        exposure.ticks,
+        exposure.rate,
+        compression=h264.Compression(crf=1, b_frames=3),
     )
     back = h264.decode(BytesIO(packed))
     np.testing.assert_allclose(back.times_s, np.arange(len(back)) / float(rate), atol=1e-5)

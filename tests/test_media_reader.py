@@ -9,8 +9,14 @@ import pytest
 from media_files import corner_painter, damage, grey_level, make_video
 
 from foleyflow.errors import MediaError
-from foleyflow.media import frame_blocks, keep_at_rate, probe, read_frames, read_pictures
-from foleyflow.media import stack_frames
+from foleyflow.media import (
+    frame_blocks,
+    keep_at_rate,
+    probe,
+    read_frames,
+    read_pictures,
+    stack_frames,
+)
 
 
 def levels(pairs):

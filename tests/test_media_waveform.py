@@ -35,7 +35,9 @@ def test_sound_is_placed_by_time_stamps(tmp_path, codec, sound_start_s, video_st
     at = [4_800, 24_000, 70_000]
     sound = Sound(samples=impulses(96_000, at), codec=codec, start_s=sound_start_s)
     suffix = "mov" if codec != "flac" else "mkv"
-    path = make_video(tmp_path / f"a.{suffix}", start_s=video_start_s, sound=sound)
+    # By default mov rounds the start of a track to the millisecond.
+    options = {"movie_timescale": "48000"} if suffix == "mov" else {}
+    path = make_video(tmp_path / f"a.{suffix}", start_s=video_start_s, sound=sound, options=options)
     waveform = read_waveform(path)
     shift = round((sound_start_s - video_start_s) * 48_000)
     expected = [position + shift for position in at if position + shift >= 0]

@@ -22,6 +22,9 @@ from foleyflow.attention import FeedForward, TimedAttention
 from foleyflow.errors import ConfigError
 
 
+LONGEST_GAP_S = 1.0  # frames further apart count as this far apart
+
+
 @dataclass(frozen=True, kw_only=True)
 class AlignmentConfig:
     """Shape of VAMA; defaults are the tiny model's.
@@ -116,7 +119,7 @@ class SelfBlock(nn.Module):
 
 
 class CrossBlock(nn.Module):
-    """Self-attention over audio, cross-attention to video, feed-forward; gates start at zero."""
+    """Self-attention over audio, cross-attention to video, feed-forward, each scaled per channel."""
 
     def __init__(self, width: int, heads: int, window_s: float) -> None:
         super().__init__()
@@ -125,7 +128,7 @@ class CrossBlock(nn.Module):
         self.cross_norm = nn.LayerNorm(width)
         self.cross_attention = TimedAttention(width, heads, window_s=window_s)
         self.feed = nn.Sequential(nn.LayerNorm(width), FeedForward(width))
-        self.gates = nn.Parameter(torch.full((3, width), 0.1))
+        self.gates = nn.Parameter(torch.full((3, width), 0.5))
 
     def forward(
         self,
@@ -163,6 +166,7 @@ class Alignment(nn.Module):
         width, heads = config.width, config.heads
         self.encoder = encoder
         self.spacing = nn.Linear(2, width)
+        self.nearby = nn.Conv1d(width, width, 5, padding=2)
         self.video_blocks = nn.ModuleList(
             SelfBlock(width, heads) for _ in range(config.video_layers)
         )
@@ -181,6 +185,7 @@ class Alignment(nn.Module):
         self.latent_head = nn.Linear(width, per_segment * config.latent_channels)
         self.mel_head = nn.Linear(width, self.patch_size + 1)
         self.onset_head = nn.Linear(width, per_segment)
+        self.direct_onset_head = nn.Linear(width, 1)
         self.pool = nn.Linear(width, 1)
         self.material_head = nn.Linear(width, config.materials)
         self.register_buffer("target_mean", torch.zeros(config.latent_channels))
@@ -215,11 +220,9 @@ class Alignment(nn.Module):
         Returns:
             (B, T, D).
         """
-        gaps_s = torch.diff(times_s, dim=1).clamp(1e-3, 1.0)
-        before = torch.cat([gaps_s[:, :1], gaps_s], 1)
-        after = torch.cat([gaps_s, gaps_s[:, -1:]], 1)
-        spacing = torch.log(torch.stack([before, after], -1) * 25.0)
-        tokens = features + self.spacing(spacing)
+        spacing = torch.log(frame_gaps(times_s, present) * 25.0)
+        nearby = self.nearby(nn.functional.gelu(features).transpose(1, 2)).transpose(1, 2)
+        tokens = features + nearby + self.spacing(spacing)
         for block in self.video_blocks:
             tokens = block(tokens, times_s, present)
         return self.video_norm(tokens)
@@ -259,11 +262,15 @@ class Alignment(nn.Module):
             tokens = block(tokens, video, audio_times_s, video_times_s, present)
         states = self.state_norm(tokens)
         latents = self.latent_head(states).float()
+        # An event shows in the video features of its own moment: a short way for its gradient.
+        moments_s = self._latent_times_s(segments, video)
+        aligned = interpolate_in_time(video, video_times_s, moments_s, present=present)
+        direct = self.direct_onset_head(aligned)[..., 0].float()
         return Recovered(
             states=states,
             latents=latents.reshape(batch, -1, self.config.latent_channels),
             mel=self.mel_head(states).float(),
-            onsets=self.onset_head(states).float().flatten(1),
+            onsets=self.onset_head(states).float().flatten(1) + direct,
         )
 
     def classify(self, video: Tensor, present: Tensor | None = None) -> Tensor:
@@ -286,14 +293,17 @@ class Alignment(nn.Module):
         """
         video = self.contextualise(features, times_s)
         recovered = self.recover(video, times_s, mel=None, kept=None, segments=segments)
-        count = segments * self.config.latents_per_segment
-        centres = (torch.arange(count, device=video.device) + 0.5) / self.config.latent_rate_hz
         return Guidance(
-            video=interpolate_in_time(video, times_s, centres),
+            video=interpolate_in_time(video, times_s, self._latent_times_s(segments, video)),
             states=recovered.states,
             onsets=recovered.onsets.sigmoid(),
             materials=self.classify(video).softmax(-1),
         )
+
+    def _latent_times_s(self, segments: int, like: Tensor) -> Tensor:
+        """Centres of the latent frames of a window, (L,) seconds."""
+        count = segments * self.config.latents_per_segment
+        return (torch.arange(count, device=like.device) + 0.5) / self.config.latent_rate_hz
 
     def _listen(self, mel: Tensor, kept: Tensor, times_s: Tensor) -> Tensor:
         """Student encoder: visible frames of visible segments only, (B, S, D)."""
@@ -307,13 +317,45 @@ class Alignment(nn.Module):
         return tokens
 
 
-def interpolate_in_time(values: Tensor, times_s: Tensor, wanted_s: Tensor) -> Tensor:
+def frame_gaps(times_s: Tensor, present: Tensor | None = None) -> Tensor:
+    """Time from each frame to the one before and to the one after it.
+
+    The first and the last frame of a row take the gap on their other side for the missing one; a
+    frame that is alone has the longest gap on both.
+
+    Args:
+        times_s: (B, T) increasing seconds.
+        present: (B, T) bool, True for the first frames of each row; None if all are present.
+
+    Returns:
+        (B, T, 2) seconds, LONGEST_GAP_S at most.
+
+    Source: ours.
+    """
+    if times_s.shape[1] == 1:
+        return torch.full_like(times_s, LONGEST_GAP_S)[..., None].expand(-1, -1, 2)
+    gaps_s = torch.diff(times_s, dim=1).clamp(1e-3, LONGEST_GAP_S)
+    if present is not None:
+        # The gap to a frame that is only padding says nothing.
+        count = present.sum(1, keepdim=True)
+        last = gaps_s.gather(1, (count - 2).clamp_min(0))
+        last = torch.where(count < 2, torch.full_like(last, LONGEST_GAP_S), last)
+        gaps_s = torch.where(present[:, 1:], gaps_s, last)
+    before = torch.cat([gaps_s[:, :1], gaps_s], 1)
+    after = torch.cat([gaps_s, gaps_s[:, -1:]], 1)
+    return torch.stack([before, after], -1)
+
+
+def interpolate_in_time(
+    values: Tensor, times_s: Tensor, wanted_s: Tensor, *, present: Tensor | None = None
+) -> Tensor:
     """Linear interpolation along time; held constant beyond the ends.
 
     Args:
         values: (B, T, D).
         times_s: (B, T) increasing seconds.
         wanted_s: (L,) seconds.
+        present: (B, T) bool, True for the first frames of each row; None if all are present.
 
     Returns:
         (B, L, D).
@@ -328,6 +370,10 @@ def interpolate_in_time(values: Tensor, times_s: Tensor, wanted_s: Tensor) -> Te
     left = right - 1
     start, end = times_s.gather(1, left), times_s.gather(1, right)
     share = ((targets - start) / (end - start).clamp_min(1e-6)).clamp(0, 1)[..., None]
+    if present is not None:
+        last = present.sum(1, keepdim=True) - 1
+        share = share * (right <= last)[..., None]
+        left = torch.minimum(left, last)
 
     def take(indices: Tensor) -> Tensor:
         return values.gather(1, indices[..., None].expand(-1, -1, values.shape[-1]))

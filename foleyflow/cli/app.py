@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -21,7 +21,7 @@ data_app = typer.Typer(help="Make or check data sets.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks and log lines.")]
-Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, nothing else there.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, no more.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would be done, do nothing.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing outputs.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
@@ -42,7 +42,9 @@ def _print_version(wanted: bool) -> None:
 def _root(
     version: Annotated[
         bool,
-        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version."),
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
     ] = False,
 ) -> None:
     """Gives a silent video its sound."""
@@ -52,8 +54,14 @@ def _root(
 def generate(
     videos: Annotated[list[Path], typer.Argument(help="Video files.", metavar="VIDEO...")],
     output: Annotated[
-        Optional[Path],
-        typer.Option("-o", "--output", help="File, or folder for several videos. Default: CLIP.foley.mp4 beside the video."),
+        # Text, not a path: a slash at the end, which says "folder", would be lost.
+        str | None,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="FILE|FOLDER/",
+            help="Where to write. Default: CLIP.foley.mp4 beside the video.",
+        ),
     ] = None,
     model: Annotated[str, typer.Option(help="Model folder, or embedded.")] = "embedded",
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same sound.")] = 0,
@@ -67,7 +75,9 @@ def generate(
     loudness: Annotated[str, typer.Option(help="Integrated loudness in LUFS, or off.")] = "-23",
     audio_only: Annotated[bool, typer.Option("--audio-only", help="Write a wav file.")] = False,
     overwrite: Overwrite = False,
-    report: Annotated[bool, typer.Option("--report", help="Draw a picture beside the output.")] = False,
+    report: Annotated[
+        bool, typer.Option("--report", help="Draw a picture beside the output.")
+    ] = False,
     events: Annotated[
         bool, typer.Option("--events", help="Write found events: CSV, Audacity labels, MIDI.")
     ] = False,
@@ -80,7 +90,7 @@ def generate(
     debug: Debug = False,
 ) -> None:
     """Make the sound of videos and write them with it; pictures are copied untouched."""
-    with reported(debug=debug):
+    with reported(debug=debug, as_json=as_json):
         from foleyflow.cli.generate import Request, run
 
         status = run(
@@ -111,10 +121,13 @@ def generate(
 def train(
     task: Annotated[str, typer.Argument(help="codec, align or flow.")],
     recipe: Annotated[str, typer.Option(help="Name of a recipe of this task.")] = "tiny",
-    data: Annotated[Path, typer.Option(help="Data set; for codec a folder for its sound bank.")] = Path("data/sim"),
-    out: Annotated[Optional[Path], typer.Option(help="Run folder. Default: runs/TASK.")] = None,
+    data: Annotated[Path, typer.Option(help="Data set; for codec a place for its sounds.")] = Path(
+        "data/sim"
+    ),
+    out: Annotated[Path | None, typer.Option(help="Run folder. Default: runs/TASK.")] = None,
     set_: Annotated[
-        Optional[list[str]], typer.Option("--set", metavar="KEY=VALUE", help="Change one setting; may be repeated.")
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change one setting; repeatable."),
     ] = None,
     threads: Annotated[int, typer.Option(min=0, help="Processor threads; 0 takes all.")] = 0,
     device: Device = "auto",
@@ -123,7 +136,7 @@ def train(
     debug: Debug = False,
 ) -> None:
     """Train one part of the model; the same command again resumes."""
-    with reported(debug=debug):
+    with reported(debug=debug, as_json=as_json):
         from foleyflow.cli.train import run
 
         run(
@@ -144,14 +157,16 @@ def simulate(
     clips: Annotated[int, typer.Option(min=1, help="Clips wanted in the split, in all.")],
     out: Annotated[Path, typer.Option(help="Folder of the data set.")],
     seed: Annotated[int, typer.Option(min=0, help="Another seed gives other clips.")] = 0,
-    split: Annotated[str, typer.Option(help="train, validation or test; they share no clip.")] = "train",
+    split: Annotated[
+        str, typer.Option(help="train, validation or test: no clip in common.")
+    ] = "train",
     duration: Annotated[float, typer.Option(help="Seconds of each clip.")] = 4.0,
     workers: Annotated[int, typer.Option(min=0, help="Processes; 0 takes one per core.")] = 0,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Make clips of impacts by physics simulation; what is there already is kept."""
-    with reported(debug=debug):
+    with reported(debug=debug, as_json=as_json):
         from foleyflow.cli.simulate import run
 
         run(
@@ -169,18 +184,18 @@ def simulate(
 def evaluate(
     generated: Annotated[Path, typer.Argument(help="Folder of generated sounds or videos.")],
     reference: Annotated[
-        Optional[Path],
+        Path | None,
         typer.Argument(
             help="Folder of true sounds, videos or event files. Left out: GENERATED holds "
             "CASE/SYSTEM.* with CASE/gt.* as the truth."
         ),
     ] = None,
-    out: Annotated[Optional[Path], typer.Option(help="Also write the report as JSON here.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Also write the report as JSON here.")] = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Score generated sounds of any system against the true ones: onset F1, lags, controls."""
-    with reported(debug=debug):
+    with reported(debug=debug, as_json=as_json):
         from foleyflow.cli.evaluate import run
 
         run(generated, reference, out=out, as_json=as_json)
@@ -188,12 +203,12 @@ def evaluate(
 
 @app.command()
 def bench(
-    out: Annotated[Optional[Path], typer.Option(help="Also write the figures as JSON here.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Also write the figures as JSON here.")] = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Measure speed and memory on this machine."""
-    with reported(debug=debug):
+    with reported(debug=debug, as_json=as_json):
         from foleyflow.cli.bench import run
 
         run(out=out, as_json=as_json)
@@ -202,7 +217,7 @@ def bench(
 @app.command()
 def doctor(as_json: Json = False, debug: Debug = False) -> None:
     """Say what is installed and usable, what is missing, and the line that mends it."""
-    with reported(debug=debug):
+    with reported(debug=debug, as_json=as_json):
         from foleyflow.cli.doctor import run
 
         status = run(as_json=as_json)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from foleyflow.cli.outcome import answer
+from foleyflow.cli.outcome import answer, check_writable
 from foleyflow.errors import DataError
 from foleyflow.evaluation.folder import evaluate_folder, evaluate_systems, systems_text
 from foleyflow.weights import write_atomically
@@ -13,6 +13,7 @@ from foleyflow.weights import write_atomically
 
 def run(generated: Path, reference: Path | None, *, out: Path | None, as_json: bool) -> None:
     """Scores a folder, or several systems side by side, and prints the table or the JSON."""
+    check_writable(out)
     for folder in filter(None, (generated, reference)):
         if not folder.is_dir():
             raise DataError(

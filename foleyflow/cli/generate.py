@@ -1,12 +1,18 @@
-"""`foleyflow generate`: files in, files with sound out, and what goes beside them."""
+"""`foleyflow generate`: files in, files with sound out, and what goes beside them.
+
+A bad video does not stop the others; a setting that no video could be made with does. How sound
+is made is the pipeline's matter.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import resource
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,22 +21,26 @@ import typer
 
 from foleyflow import __version__
 from foleyflow.cli.outcome import answer, complain, say
-from foleyflow.errors import ConfigError, FoleyflowError, MediaError, UsageError
-from foleyflow.events import write_events
+from foleyflow.errors import ConfigError, MediaError, UsageError
+from foleyflow.events import EVENT_SUFFIXES, write_events
 from foleyflow.media import check_output, probe, read_pictures, read_waveform
+from foleyflow.media.formats import FORMATS, format_of
 from foleyflow.pipeline import FoleyFlow, Generated
+from foleyflow.pretrained import model_folder
 from foleyflow.report import draw_report
-from foleyflow.weights import write_atomically
+from foleyflow.weights import read_record, write_atomically
 
 PROGRESS_FROM_S = 20.0
 PICTURES = 10
+REPORT_SUFFIX = ".report.png"
+SIDECAR_SUFFIX = ".json"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
     """The flags of `generate`, as given."""
 
-    output: Path | None
+    output: str | None
     model: str
     seed: int
     steps: int
@@ -49,18 +59,33 @@ class Request:
         """The wanted loudness, None for off."""
         if self.loudness == "off":
             return None
+        hint = "--loudness -23 is the usual level of broadcasts; off leaves the sound as it is"
         try:
             value = float(self.loudness)
         except ValueError as error:
-            raise ConfigError(f"--loudness {self.loudness!r}: expected LUFS, or off") from error
+            raise ConfigError(
+                f"--loudness {self.loudness!r}: expected LUFS, or off", hint=hint
+            ) from error
         if not -70 <= value <= 0:
-            raise ConfigError(f"--loudness {value:g}: expected -70 to 0 LUFS, or off")
+            raise ConfigError(f"--loudness {value:g}: expected -70 to 0 LUFS, or off", hint=hint)
         return value
 
+    @property
+    def folder(self) -> Path | None:
+        """The folder that all outputs go to, None where each has its own place."""
+        if self.output and (self.output.endswith("/") or Path(self.output).is_dir()):
+            return Path(self.output)
+        return None
 
-def run(
-    videos: list[Path], request: Request, *, as_json: bool, dry_run: bool, debug: bool
-) -> int:
+    @property
+    def companion_suffixes(self) -> list[str]:
+        """Added to an output's name: the files that are wanted beside it."""
+        wanted = list(EVENT_SUFFIXES) if self.events else []
+        wanted += [REPORT_SUFFIX] if self.report else []
+        return wanted + ([SIDECAR_SUFFIX] if self.sidecar else [])
+
+
+def run(videos: list[Path], request: Request, *, as_json: bool, dry_run: bool, debug: bool) -> int:
     """Generates all, one after the other; a bad input does not stop the others.
 
     Returns:
@@ -70,76 +95,113 @@ def run(
     outputs = plan_outputs(videos, request)
     if dry_run:
         plan = [{"video": str(v), "output": str(o)} for v, o in zip(videos, outputs, strict=True)]
-        settings = {k: str(v) if isinstance(v, Path) else v for k, v in vars(request).items()}
-        answer({"plan": plan, "settings": settings}, as_json=True, text="")
+        answer({"plan": plan, "settings": vars(request)}, as_json=True, text="")
         return 0
     many = len(videos) > 1
     model: FoleyFlow | None = None
     results: list[dict[str, Any]] = []
     errors: list[dict[str, str]] = []
+    skipped: list[str] = []
     status = 0
-    for video, output in zip(videos, outputs, strict=True):
-        if many and output.exists() and not request.overwrite:
-            say(f"{output}: is there already, skipped (--overwrite makes it again)")
-            continue
-        try:
-            probe(video)
-            check_output(output, overwrite=request.overwrite, source=video)
-            model = model or FoleyFlow.from_pretrained(
-                None if request.model == "embedded" else request.model, device=request.device
-            )
-            results.append(_one(model, video, output, request))
-        except FoleyflowError as error:
-            errors.append({"video": str(video), "error": str(error), "hint": error.hint or ""})
-            status = max(status, complain(error, debug=debug))
-            continue
-        if not as_json:
-            typer.echo(_line(results[-1]))
+    with _folder_for(request.folder):
+        for video, output in zip(videos, outputs, strict=True):
+            if many and output.exists() and not request.overwrite:
+                say(f"{output}: is there already, skipped (--overwrite makes it again)")
+                skipped.append(str(output))
+                continue
+            try:
+                _check(video, output, request)
+                model = model or FoleyFlow.from_pretrained(request.model, device=request.device)
+                results.append(_one(model, video, output, request))
+            except MediaError as error:
+                errors.append({"video": str(video), "error": str(error), "hint": error.hint or ""})
+                status = max(status, complain(error, debug=debug))
+                continue
+            if not as_json:
+                typer.echo(_line(results[-1]))
     if as_json:
-        whole = {"results": results, "errors": errors} if many else {**(results or errors)[0]}
-        typer.echo(json.dumps(whole, indent=1))
+        whole: dict[str, Any] = {"results": results, "errors": errors, "skipped": skipped}
+        typer.echo(json.dumps(whole if many else (results or errors)[0], indent=1))
     return status
 
 
 def plan_outputs(videos: list[Path], request: Request) -> list[Path]:
-    """Where each video's result goes.
+    """Where each video's result goes; nothing is made.
 
     Raises:
-        UsageError: several videos and one output file, two videos of one name, or a suffix that
-            does not fit --audio-only.
+        UsageError: several videos and one output file, two videos of one name, an output that is
+            another input, or a suffix that does not fit --audio-only.
+        MediaError: no video format has that suffix.
     """
-    given = request.output
-    folder = given is not None and (given.is_dir() or str(given).endswith("/"))
-    if len(videos) > 1 and given is not None and not folder:
+    given, folder = request.output, request.folder
+    if len(videos) > 1 and given is not None and folder is None:
         raise UsageError(
-            f"-o {given}: one file for {len(videos)} videos", hint="give a folder, as in -o results/"
+            f"-o {given}: one file for {len(videos)} videos",
+            hint="give a folder, as in -o results/",
         )
     outputs = []
     for video in videos:
-        suffix = ".wav" if request.audio_only else (video.suffix or ".mp4")
-        name = f"{video.stem}.foley{suffix}"
-        if given is None:
-            outputs.append(video.with_name(name))
-        elif folder:
-            outputs.append(given / name)
+        suffix = video.suffix if video.suffix.lower() in FORMATS else ".mkv"
+        name = f"{video.stem}.foley{'.wav' if request.audio_only else suffix}"
+        if folder is not None:
+            outputs.append(folder / name)
+        elif given is not None:
+            outputs.append(_fitting(Path(given), audio_only=request.audio_only))
         else:
-            if request.audio_only != (given.suffix.lower() == ".wav"):
-                raise UsageError(
-                    f"-o {given}: expected a name ending in {'.wav' if request.audio_only else 'a video suffix such as .mp4'}",
-                    hint="--audio-only writes .wav, without it a video is written",
-                )
-            outputs.append(given)
-    twice = {str(o) for o in outputs if outputs.count(o) > 1}
-    if twice:
-        raise UsageError(
-            f"two videos would be written to {sorted(twice)[0]}", hint="run them one by one with -o"
-        )
-    if folder and given is not None:
-        try:
-            given.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise MediaError(f"{given}: can't be made ({error.strerror})") from error
+            outputs.append(video.with_name(name))
+    inputs = {video.resolve() for video in videos} if len(videos) > 1 else set()
+    for output in outputs:
+        if outputs.count(output) > 1:
+            raise UsageError(
+                f"two videos would be written to {output}", hint="run them one by one with -o"
+            )
+        if output.resolve() in inputs:
+            raise UsageError(
+                f"{output} is an input, and what another input would be written to",
+                hint="leave it out, or write to another folder, as in -o results/",
+            )
     return outputs
+
+
+def _fitting(output: Path, *, audio_only: bool) -> Path:
+    """The output as given, where its suffix fits."""
+    if audio_only != (output.suffix.lower() == ".wav"):
+        wanted = ".wav" if audio_only else "a video suffix such as .mp4"
+        raise UsageError(
+            f"-o {output}: expected a name ending in {wanted}",
+            hint="--audio-only writes .wav, without it a video is written",
+        )
+    if not audio_only:
+        format_of(output)
+    return output
+
+
+@contextlib.contextmanager
+def _folder_for(folder: Path | None) -> Iterator[None]:
+    """Makes the output folder; where nothing came into it, it is taken away again."""
+    made = folder is not None and not folder.exists()
+    if folder is None or not made:
+        yield
+        return
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise MediaError(
+            f"{folder}: can't be made ({error.strerror})", hint="choose another folder with -o"
+        ) from error
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # it has files in it
+            folder.rmdir()
+
+
+def _check(video: Path, output: Path, request: Request) -> None:
+    """Refuses what can be refused before any work."""
+    probe(video)
+    check_output(output, overwrite=request.overwrite, source=video)
+    for suffix in request.companion_suffixes:
+        check_output(output.with_name(output.name + suffix), overwrite=request.overwrite)
 
 
 def _one(model: FoleyFlow, video: Path, output: Path, request: Request) -> dict[str, Any]:
@@ -162,21 +224,43 @@ def _one(model: FoleyFlow, video: Path, output: Path, request: Request) -> dict[
     result.save(output, overwrite=request.overwrite)
     result.timings_s["total"] = time.perf_counter() - began_s
     described = _described(result, video, output)
+    try:
+        _write_companions(described, result, video, output, request)
+    except OSError as error:
+        raise MediaError(
+            f"{output}: is made, but a file beside it can't be written ({error.strerror})",
+            hint="free some space, or leave --events, --report and --sidecar out",
+        ) from error
+    return described
+
+
+def _write_companions(
+    described: dict[str, Any], result: Generated, video: Path, output: Path, request: Request
+) -> None:
+    """The files beside the output, noted in `described`."""
     if request.events:
         described["event_files"] = [str(p) for p in write_events(output, result.events)]
     if request.report:
-        described["report"] = str(_report(result, video, output))
+        path = output.with_name(output.name + REPORT_SUFFIX)
+        described["warnings"] += _draw(path, result, video)
+        described["report"] = str(path)
     if request.sidecar:
-        path = output.with_name(output.name + ".json")
-        write_atomically(path, json.dumps({"foleyflow": __version__, **described}, indent=1) + "\n")
+        path = output.with_name(output.name + SIDECAR_SUFFIX)
+        folder = model_folder(request.model)
+        hashes = {name: read_record(folder, name).sha256 for name in ("codec", "align", "flow")}
+        content = {
+            "foleyflow": __version__,
+            "weights_sha256": hashes,
+            "audio_only": request.audio_only,
+            **described,
+        }
+        write_atomically(path, json.dumps(content, indent=1) + "\n")
         described["sidecar"] = str(path)
-    return described
 
 
 def _described(result: Generated, video: Path, output: Path) -> dict[str, Any]:
     """What --json prints (the product's contract)."""
     name, probability = result.material_guess
-    peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {
         "video": str(video),
         "output": str(output),
@@ -186,26 +270,31 @@ def _described(result: Generated, video: Path, output: Path) -> dict[str, Any]:
         "material_guess": {"name": name, "probability": round(probability, 4)},
         "events": [dataclasses.asdict(event) for event in result.events],
         "timings_s": {key: round(value, 4) for key, value in result.timings_s.items()},
-        "peak_rss_mb": round(peak_kib / (2**20 if sys.platform == "darwin" else 1024), 1),
+        "peak_rss_mb": round(_peak_memory_mb(), 1),
         "warnings": list(result.warnings),
     }
 
 
-def _report(result: Generated, video: Path, output: Path) -> Path:
-    """Draws OUTPUT.report.png, with the true sound where the clip has one."""
-    path = output.with_name(output.name + ".report.png")
+def _draw(path: Path, result: Generated, video: Path) -> list[str]:
+    """Draws the report, with the true sound where the clip has one; gives warnings."""
     duration_s = result.info.duration_s
     times_s = [duration_s * (k + 0.5) / PICTURES for k in range(PICTURES)]
     pictures = read_pictures(video, times_s, height=160, info=result.info)
+    reference, warnings = None, []
+    if result.info.has_audio:
+        try:
+            reference = read_waveform(video)
+        except MediaError as error:
+            warnings.append(f"the report lacks the true sound: {error}")
     draw_report(
         path,
         pictures=list(zip(times_s, pictures, strict=True)),
         generated=result.as_waveform(),
         events=result.events,
-        reference=read_waveform(video) if result.info.has_audio else None,
+        reference=reference,
         title=video.name,
     )
-    return path
+    return warnings
 
 
 def _line(described: dict[str, Any]) -> str:
@@ -217,6 +306,18 @@ def _line(described: dict[str, Any]) -> str:
     lines += [f"  {name}" for name in described.get("event_files", [])]
     lines += [f"  warning: {text}" for text in described["warnings"]]
     return "\n".join(lines)
+
+
+def _peak_memory_mb() -> float:
+    """The largest resident size of this process, in MiB."""
+    # Linux hands getrusage's figure on from the process that started this one; VmHWM it does not.
+    status = Path("/proc/self/status")
+    if status.is_file():
+        for line in status.read_text(encoding="utf-8").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) / 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 1024)
 
 
 class _Nowhere:

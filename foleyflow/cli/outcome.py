@@ -1,4 +1,8 @@
-"""How a verb ends: its result on stdout, its errors in one line and a hint on stderr."""
+"""How a verb ends: its result on stdout, its errors in one line and a hint on stderr.
+
+Knows no verb. With --json a failure is an object on stdout as well, so that a program that calls
+foleyflow never has to read stderr.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +11,12 @@ import logging
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import typer
 
-from foleyflow.errors import FoleyflowError
+from foleyflow.errors import FoleyflowError, MediaError
 
 
 def say(text: str) -> None:
@@ -28,27 +33,49 @@ def complain(error: FoleyflowError, *, debug: bool) -> int:
     """One line and a hint for an error; its exit status."""
     if debug:
         typer.echo(traceback.format_exc(), err=True)
-    typer.echo(f"foleyflow: {error}", err=True)
+    typer.echo(f"foleyflow: {' '.join(str(error).split())}", err=True)
     if error.hint:
         typer.echo(f"  hint: {error.hint}", err=True)
     return error.exit_status
 
 
+def check_writable(path: Path | None) -> None:
+    """Refuses a file that could not be written, before the work that it is for.
+
+    Raises:
+        MediaError: it is a directory, or its folder is missing.
+    """
+    if path is not None and path.is_dir():
+        raise MediaError(f"{path}: is a directory", hint="name a file within it")
+    if path is not None and not path.parent.is_dir():
+        raise MediaError(f"{path.parent}: no such folder", hint=f"mkdir -p {path.parent}")
+
+
 @contextmanager
-def reported(*, debug: bool) -> Iterator[None]:
+def reported(*, debug: bool, as_json: bool = False) -> Iterator[None]:
     """Turns errors inside into one line, a hint and an exit status; shows log warnings."""
     logging.basicConfig(
         level=logging.INFO if debug else logging.WARNING, format="foleyflow: %(message)s"
     )
     try:
         yield
-    except FoleyflowError as error:
-        raise typer.Exit(complain(error, debug=debug)) from None
+    except (FoleyflowError, OSError) as problem:
+        error = problem if isinstance(problem, FoleyflowError) else _of_the_system(problem)
+        status = complain(error, debug=debug)
+        if as_json:
+            answer({"error": str(error), "hint": error.hint or ""}, as_json=True, text="")
+        raise typer.Exit(status) from None
     except KeyboardInterrupt:
         say("foleyflow: stopped")
         raise typer.Exit(130) from None
-    except (OSError, MemoryError) as error:
-        if debug:
-            typer.echo(traceback.format_exc(), err=True)
-        say(f"foleyflow: {error}")
+    except MemoryError:
+        say("foleyflow: not enough memory")
         raise typer.Exit(1) from None
+
+
+def _of_the_system(problem: OSError) -> MediaError:
+    reason = problem.strerror or str(problem) or type(problem).__name__
+    return MediaError(
+        f"{problem.filename}: {reason}" if problem.filename else reason,
+        hint="check that the place exists, has space and may be written to",
+    )

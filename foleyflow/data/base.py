@@ -361,9 +361,9 @@ def _make_cache(clips: SimulatedClips, folder: Path, workers: int) -> None:
         open(unfinished / "sounds.i16", "wb") as sounds_file,
     ):
         for path, clip in zip(clips.paths, _loaded(clips, workers), strict=True):
-            frames_file.write(clip.frames.pixels)
+            frames_file.write(clip.frames.pixels.data)
             scaled = np.clip(clip.waveform.samples[0], -1.0, 1.0) * FULL_SCALE
-            sounds_file.write(np.round(scaled).astype(np.int16))
+            sounds_file.write(np.round(scaled).astype(np.int16).data)
             times_s.append(clip.frames.times_s)
             offsets.append(offsets[-1] + len(clip.frames))
             entries.append(json.loads(path.read_text(encoding="utf-8")))

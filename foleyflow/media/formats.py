@@ -22,6 +22,7 @@ class OutputFormat:
         text_codec: encoder of text subtitles of another kind; None if the format takes none.
         takes_attachments: whether files (fonts, say) can be attached.
         has_edit_lists: whether tracks say by an edit list what of them is shown.
+        stamps_sound: whether sound carries time stamps; without, it begins with the file.
     """
 
     muxer: str
@@ -30,6 +31,7 @@ class OutputFormat:
     text_codec: str | None = None
     takes_attachments: bool = False
     has_edit_lists: bool = False
+    stamps_sound: bool = True
 
 
 _MP4 = OutputFormat(
@@ -43,7 +45,7 @@ _MATROSKA = OutputFormat(
     muxer="matroska", sound_codec="flac", text_codec="srt", takes_attachments=True
 )
 _WEBM = OutputFormat(muxer="webm", sound_codec="libopus", bit_rate=160_000, text_codec="webvtt")
-_AVI = OutputFormat(muxer="avi", sound_codec="pcm_s16le")
+_AVI = OutputFormat(muxer="avi", sound_codec="pcm_s16le", stamps_sound=False)
 _TS = OutputFormat(muxer="mpegts", sound_codec="aac", bit_rate=192_000)
 _FLV = OutputFormat(muxer="flv", sound_codec="aac", bit_rate=192_000)
 _MPEG = OutputFormat(muxer="mpeg", sound_codec="mp2", bit_rate=256_000)

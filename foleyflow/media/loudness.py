@@ -86,8 +86,8 @@ class LoudnessMeter:
         hops = np.zeros((block_count + 3, self._channels))
         filled = [*self._hop_energies, self._open_energy][: len(hops)]
         hops[: len(filled)] = filled
-        windows = sum(hops[start : start + block_count] for start in range(4))
-        mean_squares = windows / (GATE_BLOCK_S * self._rate_hz)
+        energies = np.sum([hops[start : start + block_count] for start in range(4)], axis=0)
+        mean_squares = np.asarray(energies / (GATE_BLOCK_S * self._rate_hz))
         gains = np.array(_CHANNEL_GAINS[: self._channels])
         loudness = _lufs(mean_squares @ gains)
         loud = loudness >= _ABSOLUTE_GATE_LUFS

@@ -365,7 +365,7 @@ def _end_pts(
 ) -> int:
     """End of the last shown frame: from the file's tail where it has an index, else from all."""
     time_base = time_base_of(stream)
-    spacing = head.spacing or round(1 / (rate_hz * time_base))
+    spacing = head.spacing or max(1, round(1 / (rate_hz * time_base)))
     end = head.end_pts
     if not head.complete:
         tail_end = _tail_end_pts(container, stream, spacing)
@@ -373,9 +373,9 @@ def _end_pts(
             logger.debug("%s: reading all packets to learn the duration", path)
             tail_end = _all_end_pts(path, stream.index, spacing)
         end = max(end, tail_end)
-    assert head.first_pts is not None
     # A lone frame of unknown length is shown for one period.
-    return end if end > head.first_pts else head.first_pts + spacing
+    first = head.first_pts or 0
+    return end if end > first else first + spacing
 
 
 def _tail_end_pts(container: InputContainer, stream: VideoStream, spacing: int) -> int | None:

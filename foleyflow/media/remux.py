@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+import os
 from fractions import Fraction
 from pathlib import Path
 from typing import cast
@@ -23,7 +24,7 @@ from av.video.stream import VideoStream
 
 from foleyflow.errors import MediaError
 from foleyflow.media.edit_list import limit_shown_duration
-from foleyflow.media.formats import OutputFormat
+from foleyflow.media.formats import FORMATS, OutputFormat
 from foleyflow.media.probe import MediaInfo, is_cover_art, read_packets, time_base_of
 from foleyflow.media.sound_track import SoundTrack
 
@@ -44,6 +45,8 @@ _TEXT_SUBTITLES = frozenset({"subrip", "srt", "ass", "ssa", "webvtt", "mov_text"
 # How far the sound runs ahead of the video in the file, so that players need no long buffer.
 _SOUND_LEAD_S = 1.0
 _LARGEST_TIMESCALE = 1_000_000
+# Offered first where a format can't hold a video.
+_USUAL_SUFFIXES = (".mp4", ".webm", ".mov", ".mkv")
 
 
 class Remux:
@@ -124,7 +127,8 @@ class Remux:
                 )
             )
             options["movflags"] = "+faststart"
-            if set(_fresh(self._source.metadata)) - _ITUNES_METADATA:
+            keys = {key.lower() for key in _fresh(self._source.metadata)}
+            if keys - _ITUNES_METADATA:
                 options["movflags"] += "+use_metadata_tags"
         return options
 
@@ -132,10 +136,13 @@ class Remux:
         try:
             self._add_copy(sink, self._video, keep_tags=keep_tags)
         except ValueError as error:
+            suffixes = suffixes_holding(self._video)
             raise MediaError(
                 f"{self._format.muxer} can't hold {self._info.video_codec} video, and the video is"
                 " copied, never re-encoded",
-                hint="choose another format, for example -o NAME.mkv",
+                hint=f"choose another format: -o NAME{suffixes[0]}"
+                if suffixes
+                else "convert the video to h264 first",
             ) from error
         sound_stream = self._sound.add_to(sink)
         for stream in self._source.streams:
@@ -274,6 +281,21 @@ class Remux:
         if packet.pts is None or packet.pts < packet.dts:
             packet.pts = packet.dts
         self._last_dts[index] = packet.dts
+
+
+def suffixes_holding(video: VideoStream) -> list[str]:
+    """Suffixes of output formats that take a video as it is, the usual ones first.
+
+    Source: ours.
+    """
+    names = {video.codec_context.name, video.codec_context.codec.canonical_name}
+    found = []
+    for suffix in dict.fromkeys([*_USUAL_SUFFIXES, *FORMATS]):
+        sink = av.open(os.devnull, "w", format=FORMATS[suffix].muxer)
+        if names & sink.supported_codecs:
+            found.append(suffix)
+        sink.close()
+    return found
 
 
 def _movie_timescale(time_base: Fraction, rate_hz: int, duration_s: float) -> int:

@@ -63,8 +63,12 @@ class SoundTrack:
             rate_hz = _FALLBACK_RATE_HZ
         self.rate_hz = rate_hz
         self.duration_s = sample_count / rate_hz
-        self._sound = sound
         self._offset_samples = round(start_s * rate_hz)
+        if not output_format.stamps_sound:
+            lead = np.zeros((self._channels, max(self._offset_samples, 0)), np.float32)
+            sound = itertools.chain([lead], sound)
+            self._offset_samples = 0
+        self._sound = sound
         self._delay_samples: int | None = None
         self._skips_by_edit_list = output_format.has_edit_lists and self._offset_samples > 0
 

@@ -197,8 +197,9 @@ def check_output(
 
 def _pcm(block: NDArray[np.float32], bits: int) -> bytes:
     """(channels, n) samples as interleaved little-endian integers."""
-    full_scale = float(2 ** (bits - 1) - 1)
-    levels = np.rint(np.clip(block.T.astype(np.float64), -1.0, 1.0) * full_scale).astype("<i4")
+    full_scale = 2.0 ** (bits - 1)
+    levels = np.rint(block.T.astype(np.float64) * full_scale)
+    levels = np.clip(levels, -full_scale, full_scale - 1.0).astype("<i4")
     if bits == 16:
         return levels.astype("<i2").tobytes()
     return np.ascontiguousarray(levels).view(np.uint8).reshape(-1, 4)[:, :3].tobytes()

@@ -37,7 +37,7 @@ def tiny() -> CodecRecipe:
 
     Command: foleyflow train codec --data data/codec --out runs/codec
     """
-    return CodecRecipe(train=TrainConfig(steps=5000, batch_clips=8, learning_rate=8e-4))
+    return CodecRecipe(train=TrainConfig(steps=3300, batch_clips=8, learning_rate=8e-4))
 
 
 def smoke() -> CodecRecipe:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from foleyflow.alignment.model import Alignment
+from foleyflow.data.base import SimulatedClips
 from foleyflow.data.guided import Arrays, GuidedWindows, open_guided
 from foleyflow.data.physics.contacts import MATERIALS
 from foleyflow.data.windows import WindowConfig, WindowSource
@@ -51,10 +52,14 @@ class FlowRecipe:
         source = window_source(
             data, split, codec_folder=Path(self.codec), config=self.windows
         )
-        weights = Path(self.align) / "align.safetensors"
-        key = hashlib.sha256(
-            f"{file_sha256(weights)} {source.latents.shape} {self.windows} {views}".encode()
-        ).hexdigest()[:16]
+        parts = (
+            file_sha256(Path(self.align) / "align.safetensors"),
+            file_sha256(Path(self.codec) / "codec.safetensors"),
+            SimulatedClips(data, split).fingerprint,
+            self.windows,
+            views,
+        )
+        key = hashlib.sha256(" ".join(map(str, parts)).encode()).hexdigest()[:16]
         aligner = load_aligner(Path(self.align))
         return open_guided(
             data / f".guided-{split}-{key}",

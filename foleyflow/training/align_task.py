@@ -44,8 +44,8 @@ class AlignLossConfig:
     latent: float = 1.0
     mel: float = 0.25
     energy: float = 0.5
-    onset: float = 1.0
-    material: float = 0.05
+    onset: float = 3.0
+    material: float = 0.1
 
 
 class AlignTask:

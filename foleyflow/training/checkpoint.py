@@ -73,7 +73,7 @@ def load_state(
                 state.setdefault(int(index), {})[name] = value
             whole = optimisers[turn].state_dict()
             optimisers[turn].load_state_dict({**whole, "state": state})
-    except (SafetensorError, RuntimeError, KeyError, ValueError) as error:
+    except (SafetensorError, RuntimeError, KeyError, ValueError, TypeError) as error:
         raise CheckpointError(
             f"{path}: can't go on from it ({str(error)[:200]})",
             hint="give another --out folder, or remove this one to start again",

@@ -58,10 +58,12 @@ def train(
     optimisers = {turn: make_optimiser(module, config) for turn, module in modules.items()}
     state = {"modules": modules, "averages": averages, "optimisers": optimisers}
     done = load_state(folder, **state)
-    journal = Journal(folder / "journal.jsonl", keep_to_step=done)
     log.info("%s: %d of %d steps done", folder, done, config.steps)
-
-    mark_s, waited_s = time.perf_counter(), 0.0
+    with (
+        Journal(folder / "journal.jsonl", keep_to_step=done) as journal,
+        closing(_batches_ahead(task, config, first_step=done, rank=rank)) as batches,
+    ):
+        mark_s, waited_s = time.perf_counter(), 0.0
     batches = _batches_ahead(task, config, first_step=done, rank=rank)
     for step in range(done, config.steps):
         asked_s = time.perf_counter()

@@ -51,7 +51,8 @@ class Wobble:
     def __call__(self, time_s: float) -> Vector:
         """Value at one moment, (D,)."""
         turn = 2.0 * np.pi * self.frequency_hz * time_s
-        return (self.amplitude * np.sin(turn + self.phase)).sum(axis=1)
+        value: Vector = (self.amplitude * np.sin(turn + self.phase)).sum(axis=1)
+        return value
 
 
 def draw_wobble(

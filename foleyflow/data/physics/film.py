@@ -66,12 +66,13 @@ class Exposure:
     @property
     def times_s(self) -> NDArray[np.float64]:
         """Time stamps in seconds, (T,)."""
-        return self.ticks / TICKS_PER_S
+        seconds: NDArray[np.float64] = self.ticks / TICKS_PER_S
+        return seconds
 
     def moments_s(self, frame: int) -> NDArray[np.float64]:
         """Moments to render for one frame, (samples,), centred on what it shows."""
         offsets = (np.arange(self.samples) + 0.5) / self.samples - 0.5
-        return self.seen_s[frame] + self.shutter_s * offsets
+        return np.asarray(self.seen_s[frame] + self.shutter_s * offsets)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,9 +178,10 @@ def draw_look(rng: np.random.Generator, *, samples: int, clean: bool = False) ->
     grey = np.tile([0.299, 0.587, 0.114], (3, 1))
     colour = (saturation * np.eye(3) + (1.0 - saturation) * grey) @ balance
     bars = float(rng.choice([-1.0, 1.0]) * rng.uniform(0.04, 0.12)) if rng.random() < 0.03 else 0.0
+    slight, strong = rng.uniform(0.2, 0.5), rng.uniform(0.5, 1.2)
     look = Look(
         supersampling=1.25 if samples == 1 and rng.random() < 0.85 else 1.0,
-        blur_px=float(rng.choice([0.0, rng.uniform(0.2, 0.5), rng.uniform(0.5, 1.2)], p=[0.6, 0.3, 0.1])),
+        blur_px=float(rng.choice([0.0, slight, strong], p=[0.6, 0.3, 0.1])),
         sharpen=float(rng.uniform(0.2, 0.9)) if rng.random() < 0.35 else 0.0,
         brightness=float(np.clip(rng.normal(0.45, 0.11), 0.18, 0.75)),
         exposure_pull=float(rng.uniform(0.7, 1.0)),
@@ -254,7 +256,7 @@ def shoot(
                 render_(float(moment_s), shift, pixels)
                 light[row] += pixels
         if development is None:
-            metered = light[::8, ::6, ::6].astype(np.float32) / exposure.samples
+            metered = light[::8, ::6, ::6].astype(np.float32) / np.float32(exposure.samples)
             development = _Development(look, rng, width, height, metered)
         developed[start : start + len(frames)] = development(
             light, exposure.samples, exposure.times_s[start : start + len(frames)]
@@ -282,6 +284,7 @@ class _Development:
         # The renderer's rows run upwards: turning them round is part of the vertical matrix.
         self.vertical = _optics(rendered_height, height, look)[:, ::-1].copy()
         self.horizontal = _optics(rendered_width, width, look).T.copy()
+        self.sharp = (look.supersampling, look.blur_px, look.sharpen) == (1.0, 0.0, 0.0)
         self.curve = _tone_curve(look)
         gain = _metered_gain(metered, self.curve, look)
         self.colour = (gain * np.array(look.colour)).astype(np.float32)
@@ -294,12 +297,14 @@ class _Development:
         self, light: NDArray[np.uint16], samples: int, times_s: NDArray[np.float64]
     ) -> NDArray[np.uint8]:
         count, rendered_height, rendered_width = light.shape[:3]
-        rows = np.matmul(
-            self.vertical, light.reshape(count, rendered_height, -1).astype(np.float32)
-        )
         height, width = self.vertical.shape[0], self.horizontal.shape[1]
-        planes = rows.reshape(count, height, rendered_width, 3).transpose(0, 3, 1, 2)
-        picture = np.ascontiguousarray(planes) @ self.horizontal
+        if self.sharp:
+            picture = light[:, ::-1].transpose(0, 3, 1, 2).astype(np.float32, order="C")
+        else:
+            rows = light.reshape(count, rendered_height, -1).astype(np.float32)
+            rows = np.matmul(self.vertical, rows)
+            planes = rows.reshape(count, height, rendered_width, 3).transpose(0, 3, 1, 2)
+            picture = np.ascontiguousarray(planes) @ self.horizontal
         picture = np.matmul(self.colour / samples, picture.reshape(count, 3, -1))
         picture = picture.reshape(count, 3, height, width)
         picture *= self.shade * self._lamp(times_s)[:, None, None, None]
@@ -310,7 +315,7 @@ class _Development:
                 top, left = self.rng.integers(0, 64, 2)
                 frame += self.grain[:, top : top + height, left : left + width]
         _bar_(picture, self.look.bars)
-        finished = np.clip(picture + 0.5, 0.0, 255.0).astype(np.uint8)
+        finished: NDArray[np.uint8] = np.clip(picture + 0.5, 0.0, 255.0).astype(np.uint8)
         return finished.transpose(0, 2, 3, 1)
 
     def _lamp(self, times_s: NDArray[np.float64]) -> Float:
@@ -320,7 +325,7 @@ class _Development:
         level = 1.0 + look.flicker * np.sin(turn)
         if look.fade_s > 0.0:
             level *= np.clip((times_s + 0.02) / look.fade_s, 0.0, 1.0)
-        return level.astype(np.float32)
+        return np.asarray(level, np.float32)
 
 
 def _metered_gain(metered: Float, curve: Float, look: Look) -> float:
@@ -331,7 +336,7 @@ def _metered_gain(metered: Float, curve: Float, look: Look) -> float:
         levels = (np.clip(gain * metered, 0.0, 255.0) * 4.0).astype(np.uint16)
         too_bright = curve[levels].mean() > 255.0 * look.brightness
         low, high = (low, gain) if too_bright else (gain, high)
-    return float(np.sqrt(low * high)) ** look.exposure_pull
+    return float(np.sqrt(low * high) ** look.exposure_pull)
 
 
 def _optics(rendered: int, stored: int, look: Look) -> Float:
@@ -345,7 +350,7 @@ def _optics(rendered: int, stored: int, look: Look) -> Float:
     matrix = _gauss(stored, look.blur_px) @ area
     if look.sharpen > 0.0:
         matrix = matrix + look.sharpen * (matrix - _gauss(stored, 1.0) @ matrix)
-    return matrix.astype(np.float32)
+    return np.asarray(matrix, np.float32)
 
 
 def _gauss(size: int, sigma_px: float) -> NDArray[np.float64]:
@@ -354,7 +359,7 @@ def _gauss(size: int, sigma_px: float) -> NDArray[np.float64]:
         return np.eye(size)
     offset = np.subtract.outer(np.arange(size), np.arange(size))
     kernel = np.exp(-0.5 * (offset / sigma_px) ** 2)
-    return kernel / kernel.sum(axis=1, keepdims=True)
+    return np.asarray(kernel / kernel.sum(axis=1, keepdims=True))
 
 
 def _tone_curve(look: Look) -> Float:
@@ -363,13 +368,13 @@ def _tone_curve(look: Look) -> Float:
     level = level**look.gamma
     smooth = level * level * (3.0 - 2.0 * level)
     level = level + look.contrast * (smooth - level)
-    return (255.0 * (look.black + (1.0 - look.black) * level)).astype(np.float32)
+    return np.asarray(255.0 * (look.black + (1.0 - look.black) * level), np.float32)
 
 
 def _shade(look: Look, width: int, height: int) -> Float:
     """(height, width) darkening towards the corners."""
     y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
-    return (1.0 - look.vignette * 0.5 * (x * x + y * y)).astype(np.float32)
+    return np.asarray(1.0 - look.vignette * 0.5 * (x * x + y * y), np.float32)
 
 
 def _bar_(picture: Float, bars: float) -> None:

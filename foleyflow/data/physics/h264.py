@@ -53,7 +53,7 @@ def draw_compression(rng: np.random.Generator, *, size: int) -> Compression:
     twice = rng.random() < 0.1
     first = 2 * int(rng.integers(round(0.28 * size), round(0.6 * size)))
     return Compression(
-        crf=int(round(rng.triangular(16.0, 20.0, 36.0))),
+        crf=round(rng.triangular(16.0, 20.0, 36.0)),
         keyframe_every=int(rng.choice([12, 25, 48, 125, 250])),
         b_frames=int(rng.choice([0, 2, 3])),
         first_size=(first, first) if twice else None,
@@ -81,11 +81,11 @@ def encode(
     if compression.first_size is not None:
         width, height = compression.first_size
         rough = Compression(crf=compression.first_crf, keyframe_every=250)
-        small = [
-            av.VideoFrame.from_ndarray(frame, "rgb24").reformat(width, height, interpolation="AREA")
-            for frame in frames
-        ]
-        packed = _encode([frame.to_ndarray() for frame in small], ticks, rate, rough)
+        small = np.empty((len(frames), height, width, 3), np.uint8)
+        for row, frame in enumerate(frames):
+            full = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), "rgb24")
+            small[row] = full.reformat(width, height, interpolation="AREA").to_ndarray()
+        packed = _encode(small, ticks, rate, rough)
         frames = decode(BytesIO(packed), size=(frames.shape[2], frames.shape[1])).pixels
     return _encode(frames, ticks, rate, compression)
 
@@ -101,19 +101,19 @@ def decode(file: Path | BytesIO, *, size: tuple[int, int] | None = None) -> Fram
     """
     source = str(file) if isinstance(file, Path) else file
     pixels, times_s = [], []
-    with av.open(source) as container:
+    with av.open(source, "r") as container:
         stream = container.streams.video[0]
         stream.thread_type = "NONE"
         for frame in container.decode(stream):
             if size is not None:
                 frame = frame.reformat(*size)
             pixels.append(frame.to_ndarray(format="rgb24"))
-            times_s.append(float(frame.pts * frame.time_base))
+            times_s.append(frame.time)
     return Frames(pixels=np.stack(pixels), times_s=np.array(times_s))
 
 
 def _encode(
-    frames: NDArray[np.uint8] | list[NDArray[np.uint8]],
+    frames: NDArray[np.uint8],
     ticks: NDArray[np.int64],
     rate: Fraction,
     compression: Compression,
@@ -123,7 +123,7 @@ def _encode(
     options = {"video_track_timescale": str(TICKS_PER_S)}
     with av.open(file, "w", format="mp4", options=options) as container:
         stream = container.add_stream("libx264", rate=rate)
-        stream.height, stream.width = frames[0].shape[:2]
+        stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = "yuv420p"
         stream.codec_context.time_base = Fraction(1, TICKS_PER_S)
         stream.thread_count = 1

@@ -32,7 +32,14 @@ from foleyflow.data.physics.dataset import (
     write_clip,
 )
 from foleyflow.data.physics.families import FAMILIES, draw_scene
-from foleyflow.data.physics.filming import PARTS, DrawScene, FilmedClip, Picture, Stopwatch, film_clip
+from foleyflow.data.physics.filming import (
+    PARTS,
+    DrawScene,
+    FilmedClip,
+    Picture,
+    Stopwatch,
+    film_clip,
+)
 from foleyflow.data.physics.h264 import encode
 from foleyflow.errors import ConfigError, DataError
 
@@ -391,9 +398,7 @@ def _worker_environment() -> Iterator[None]:
 
 def _encoded(clip: FilmedClip) -> bytes:
     exposure = clip.exposure
-    return encode(
-        clip.frames.pixels, exposure.ticks, exposure.rate, compression=clip.compression
-    )
+    return encode(clip.frames.pixels, exposure.ticks, exposure.rate, compression=clip.compression)
 
 
 def _check(clips: int, seed: int, split: str, duration_s: float, workers: int | None) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import mujoco
 import numpy as np
+from numpy.typing import NDArray
 
 from foleyflow.data.physics import textures
 from foleyflow.data.physics.camera import Shot, forward
@@ -76,7 +77,8 @@ def dress(
     spec.visual.global_.offwidth = picture_px
     spec.visual.global_.offheight = picture_px
     spec.visual.quality.offsamples = 0  # multisampling costs more than rendering larger
-    spec.visual.quality.shadowsize = 160 * detail
+    spec.visual.quality.shadowsize = 160 if detail == 1 else 2048
+    spec.visual.map.shadowclip = 1.0 if detail == 1 else 3.0  # small: sharp; large: no moire
     if detail == 1:
         spec.visual.quality.numslices = 14
         spec.visual.quality.numstacks = 8
@@ -87,7 +89,8 @@ def dress(
     paint = _Painter(spec, rng, 128 * detail)
     _paint_scene(scene, paint, rng)
     sky = textures.surroundings(rng, size=128 * detail)
-    paint.texture("surroundings", sky.reshape(-1, sky.shape[2], 3), mujoco.mjtTexture.mjTEXTURE_SKYBOX)
+    sky_kind = mujoco.mjtTexture.mjTEXTURE_SKYBOX
+    paint.texture("surroundings", sky.reshape(-1, sky.shape[2], 3), sky_kind)
     if rng.random() < 0.6:
         _background(scene, shot, paint, rng)
     _lights(scene, rng, shadows)
@@ -103,7 +106,7 @@ class _Painter:
         self.size = size
         self.count = 0
 
-    def texture(self, name: str, picture: np.ndarray, kind: mujoco.mjtTexture) -> None:
+    def texture(self, name: str, picture: NDArray[np.uint8], kind: mujoco.mjtTexture) -> None:
         height, width = picture.shape[:2]
         texture = self.spec.add_texture(name=name, type=kind, width=width, height=height)
         texture.nchannel = 3
@@ -186,9 +189,7 @@ def _background(scene: Scene, shot: Shot, paint: _Painter, rng: np.random.Genera
         wall.material = paint.material("wall", flat=True)
         repeat = float(np.exp(rng.uniform(np.log(0.15), np.log(1.0)))) / reach
         scene.spec.material(wall.material).texrepeat = [repeat, repeat]
-    skins = [
-        paint.material(str(rng.choice(CLUTTER_LOOKS))) for _ in range(int(rng.integers(1, 4)))
-    ]
+    skins = [paint.material(str(rng.choice(CLUTTER_LOOKS))) for _ in range(int(rng.integers(1, 4)))]
     kinds = (
         mujoco.mjtGeom.mjGEOM_BOX,
         mujoco.mjtGeom.mjGEOM_CYLINDER,

@@ -105,9 +105,10 @@ def field(kind: str, index: int, size: int) -> FloatArray:
     Source: ours.
     """
     rng = np.random.default_rng((FIELDS_ORDER[kind], index, size))
-    values = FIELDS[kind](rng, size)
-    low, high = np.percentile(values, (1, 99))
-    values = np.clip((values - low) / max(high - low, 1e-6), 0.0, 1.0).astype(np.float32)
+    drawn = FIELDS[kind](rng, size)
+    low, high = np.percentile(drawn, (1, 99))
+    values: FloatArray = np.clip((drawn - low) / max(high - low, 1e-6), 0.0, 1.0)
+    values = values.astype(np.float32)
     values.setflags(write=False)
     return values
 
@@ -118,7 +119,7 @@ def _noise(rng: np.random.Generator, size: int, slope: float | None = None) -> F
     frequency = np.hypot(np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)[None, :]) * size
     spectrum = np.fft.rfft2(rng.standard_normal((size, size)))
     values = np.fft.irfft2(spectrum / np.maximum(frequency, 1.0) ** slope, (size, size))
-    return (values / (values.std() + 1e-9)).astype(np.float32)
+    return np.asarray(values / (values.std() + 1e-9), np.float32)
 
 
 def _streaks(rng: np.random.Generator, size: int) -> FloatArray:
@@ -128,32 +129,31 @@ def _streaks(rng: np.random.Generator, size: int) -> FloatArray:
     spectrum = np.fft.rfft2(rng.standard_normal((size, size)))
     spectrum *= np.exp(-((frequency_x / rng.uniform(1.0, 4.0)) ** 2))
     spectrum /= np.maximum(np.abs(frequency_y), 1.0) ** rng.uniform(0.2, 0.9)
-    return np.fft.irfft2(spectrum, (size, size)).astype(np.float32)
+    return np.asarray(np.fft.irfft2(spectrum, (size, size)), np.float32)
 
 
 def _grain(rng: np.random.Generator, size: int) -> FloatArray:
     """Wood: rings cut lengthwise, bent by slow noise, over fine fibre."""
     across = np.arange(size, dtype=np.float32)[:, None] / size
     bend = _streaks(rng, size)
-    rings = np.sin(
-        2 * np.pi * (rng.integers(2, 9) * across + bend / (bend.std() + 1e-9) * rng.uniform(0.1, 0.5))
-    )
+    bend *= rng.uniform(0.1, 0.5) / (bend.std() + 1e-9)
+    rings = np.sin(2 * np.pi * (rng.integers(2, 9) * across + bend))
     fibre = _streaks(rng, size)
-    return rings + rng.uniform(0.4, 1.5) * fibre / (fibre.std() + 1e-9)
+    return np.asarray(rings + rng.uniform(0.4, 1.5) * fibre / (fibre.std() + 1e-9), np.float32)
 
 
 def _cells(rng: np.random.Generator, size: int) -> FloatArray:
-    """Gravel, stones, leaves on the ground: Voronoi cells, each with its own shade and a dark rim."""
+    """Gravel, stones, fallen leaves: Voronoi cells, each with its own shade and a dark rim."""
     count = int(rng.integers(40, 500))
     points = rng.random((count, 2))
-    around = np.concatenate([points + (dx, dy) for dx in (-1, 0, 1) for dy in (-1, 0, 1)])
+    around = np.concatenate([points + np.array([i, j]) for i in (-1, 0, 1) for j in (-1, 0, 1)])
     y, x = np.mgrid[:size, :size] / size
     distances, nearest = cKDTree(around).query(np.stack([y, x], -1).reshape(-1, 2), k=2)
     rim = np.clip((distances[:, 1] - distances[:, 0]) * np.sqrt(count) * 2.0, 0.0, 1.0)
     shade = rng.random(count)[nearest[:, 0] % count]
     slope = (around[nearest[:, 0]] - np.stack([y, x], -1).reshape(-1, 2)) @ rng.normal(size=2)
     values = (0.3 + 0.7 * shade) * rim + rng.uniform(0.0, 0.4) * slope * np.sqrt(count)
-    return values.reshape(size, size).astype(np.float32)
+    return np.asarray(values.reshape(size, size), np.float32)
 
 
 def _blades(rng: np.random.Generator, size: int) -> FloatArray:
@@ -175,7 +175,8 @@ def _blades(rng: np.random.Generator, size: int) -> FloatArray:
 
 def _blotches(rng: np.random.Generator, size: int) -> FloatArray:
     """Spots and stains with soft edges."""
-    return np.tanh(_noise(rng, size, rng.uniform(1.6, 3.0)) * rng.uniform(1.0, 6.0))
+    smooth = _noise(rng, size, rng.uniform(1.6, 3.0))
+    return np.asarray(np.tanh(smooth * rng.uniform(1.0, 6.0)), np.float32)
 
 
 def _stripes(rng: np.random.Generator, size: int) -> FloatArray:
@@ -183,7 +184,7 @@ def _stripes(rng: np.random.Generator, size: int) -> FloatArray:
     bands = rng.random(int(rng.integers(2, 7)))
     period = int(2 ** rng.integers(0, 4))
     index = (np.arange(size) * period * len(bands) // size) % len(bands)
-    return np.repeat(bands[index][:, None], size, axis=1).astype(np.float32)
+    return np.asarray(np.repeat(bands[index][:, None], size, axis=1), np.float32)
 
 
 def _plaid(rng: np.random.Generator, size: int) -> FloatArray:
@@ -195,7 +196,7 @@ def _checks(rng: np.random.Generator, size: int) -> FloatArray:
     """A chequered board."""
     count = int(2 ** rng.integers(1, 5))
     index = np.arange(size) * count // size
-    return ((index[:, None] + index[None, :]) % 2).astype(np.float32)
+    return np.asarray((index[:, None] + index[None, :]) % 2, np.float32)
 
 
 def _tiles(rng: np.random.Generator, size: int) -> FloatArray:
@@ -208,14 +209,14 @@ def _tiles(rng: np.random.Generator, size: int) -> FloatArray:
     joint = np.minimum(np.minimum(y % 1, 1 - y % 1) / rows, np.minimum(x % 1, 1 - x % 1) / columns)
     joint_colour = rng.choice([-0.6, 1.4])
     values = 0.5 + rng.uniform(0.1, 0.8) * (shade - 0.5) + 0.1 * _noise(rng, size)
-    return np.where(joint < rng.uniform(0.003, 0.012), joint_colour, values).astype(np.float32)
+    return np.asarray(np.where(joint < rng.uniform(0.003, 0.012), joint_colour, values), np.float32)
 
 
 def _dots(rng: np.random.Generator, size: int) -> FloatArray:
     """Round dots on a grid."""
     count = int(2 ** rng.integers(1, 5))
     y, x = np.mgrid[:size, :size] / size * count % 1 - 0.5
-    return (np.hypot(y, x) < rng.uniform(0.2, 0.42)).astype(np.float32)
+    return np.asarray(np.hypot(y, x) < rng.uniform(0.2, 0.42), np.float32)
 
 
 def _letters(rng: np.random.Generator, size: int) -> FloatArray:
@@ -388,7 +389,10 @@ LOOKS: dict[str, tuple[tuple[tuple[str, float], ...], Palette]] = {
     "rubber": ((("flat", 0.4), ("noise", 0.4), ("stripes", 0.2)), _rubber),
     "membrane": ((("flat", 0.5), ("blotches", 0.3), ("noise", 0.2)), _membrane),
     "stone": ((("noise", 0.4), ("cells", 0.35), ("blotches", 0.25)), _stone),
-    "cardboard": ((("flat", 0.35), ("letters", 0.35), ("stripes", 0.1), ("noise", 0.2)), _cardboard),
+    "cardboard": (
+        (("flat", 0.35), ("letters", 0.35), ("stripes", 0.1), ("noise", 0.2)),
+        _cardboard,
+    ),
     "skin": ((("flat", 0.5), ("noise", 0.3), ("blotches", 0.2)), _skin),
     "cloth": (
         (
@@ -462,7 +466,7 @@ def _floor(rng: np.random.Generator, size: int) -> FloatArray:
 
 def _hedge(strip: FloatArray, horizon: int, rng: np.random.Generator) -> None:
     """Trees, bushes and houses above the horizon, drawn into the strip."""
-    size, width = strip.shape[:2]
+    size = strip.shape[0]
     for _ in range(int(rng.integers(1, 4))):
         leaves = _tiled(surface("leaf", rng, size=size), 4) * rng.uniform(0.5, 1.0)
         outline = np.tile(field("noise", int(rng.integers(BANK)), size)[0], 4)

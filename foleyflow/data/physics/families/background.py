@@ -18,10 +18,27 @@ from foleyflow.data.physics.families.trajectories import Wander
 GRAVITY_MPS2 = 9.81
 
 
-def add_bystanders(bench: Puppetry, rng: np.random.Generator, *, away_m: float) -> None:
-    """Add one or two silent movers at a distance from the origin: a person, a passer, a thing."""
+def add_bystanders(
+    bench: Puppetry,
+    rng: np.random.Generator,
+    *,
+    away_m: float,
+    beyond_rad: float | None = None,
+) -> None:
+    """Add one or two silent movers at a distance from the origin: a person, a passer, a thing.
+
+    Args:
+        bench: the world.
+        rng: source of chance.
+        away_m: their least distance.
+        beyond_rad: the azimuth in which the camera mostly looks, so that they stand behind the
+            action and not before the lens; any, if not given.
+
+    Source: ours.
+    """
     for index in range(1 + int(rng.random() < 0.3)):
-        turn = rng.uniform(0, 2 * math.pi)
+        spread = math.pi if beyond_rad is None else 1.5
+        turn = (beyond_rad or 0.0) + rng.uniform(-spread, spread)
         far = away_m * rng.uniform(1.0, 2.0)
         place = (far * math.cos(turn), far * math.sin(turn), 0.0)
         if rng.random() < 0.5:

@@ -514,7 +514,7 @@ def _chair(
             look=made_of,
             position=(-wide, 0.0, tall + 0.17),
         )
-    prop.offer(1.0, patch((0, 0, tall), UP, Y, 0.8 * wide, 0.8 * wide, half))
+    prop.offer(1.0, patch((0.4 * wide, 0, tall), UP, Y, 0.7 * wide, 0.35 * wide, half))
     return prop
 
 
@@ -556,6 +556,57 @@ def _railing(
         )
     prop.offer(1.0, patch((0, 0, tall), UP, X, 0.5 * long, 0.0, half))
     prop.offer(0.3, patch((0, thick, top), Y, X, 0.5 * long, 0.0, half))
+    return prop
+
+
+def _hanging(
+    bench: Puppetry,
+    rng: np.random.Generator,
+    name: str,
+    place: Vec,
+    most: float,
+    material: str | None,
+) -> Prop:
+    """A plate, pan or bar that hangs from a frame by two strings, and swings when hit."""
+    made_of = material or str(rng.choice(("metal", "wood", "glass", "ceramic", "plastic")))
+    wide, tall = 0.5 * most * rng.uniform(0.15, 0.6), 0.5 * most * rng.uniform(0.3, 0.8)
+    half = (wide, rng.uniform(0.003, 0.012), tall)
+    low, string = rng.uniform(0.05, 0.3), rng.uniform(0.05, 0.2)
+    turn = spin(rng, place)
+    top = 2 * tall
+    sound = Body(
+        name=name,
+        material=made_of,
+        shape="plate",
+        size_m=(2 * wide, top, 2 * half[1]),
+        damping=rng.uniform(0.5, 1.2),
+    )
+    prop = Prop(
+        bench,
+        name,
+        sound,
+        base=(add(place, (0.0, 0.0, low)), turn[1]),
+        half_m=half,
+        light=rng.uniform(0.8, 2.5),
+        pivot=(0.0, 0.0, top + string),
+        swing_hz=(1.0, 2.5),
+    )
+    bench.geom(prop.body, "box", size=half, look=made_of, position=(0, 0, tall))
+    for side in (-0.8, 0.8):
+        ends = ((side * wide, 0.0, top), (side * wide, 0.0, top + string))
+        bench.geom(prop.body, "capsule", size=[0.0015], look="cloth", span=ends)
+    frame = bench.fixed(f"{name}_frame", turn)
+    look = str(rng.choice(("wood", "metal")))
+    high = low + top + string
+    for side in (-1.0, 1.0):
+        span = ((side * (wide + 0.06), 0.0, 0.0), (side * (wide + 0.06), 0.0, high))
+        bench.geom(frame, "capsule", size=[0.009], look=look, span=span)
+    span = ((-wide - 0.06, 0.0, high), (wide + 0.06, 0.0, high))
+    bench.geom(frame, "capsule", size=[0.009], look=look, span=span)
+    for sign in (-1.0, 1.0):
+        face = (0.0, sign * half[1], tall)
+        prop.offer(0.5, patch(face, (0.0, sign, 0.0), X, wide, 0.6 * tall, half))
+    prop.offer(0.12, patch((0, 0, 0), (0.0, 0.0, -1.0), X, wide, 0.0, half))
     return prop
 
 
@@ -646,6 +697,7 @@ PROPS: dict[str, tuple[float, Maker]] = {
     "pile": (0.05, _pile),
     "chair": (0.04, _chair),
     "railing": (0.04, _railing),
+    "hanging": (0.05, _hanging),
 }
 
 

@@ -66,7 +66,7 @@ def draw_drums(rng: np.random.Generator, duration_s: float) -> Scene:
         place = (far * math.cos(azimuth), far * math.sin(azimuth), 0.0)
         add_person(bench, rng, "drummer", place, sway_m=rng.uniform(0.005, 0.05))
     if rng.random() < 0.3:
-        add_bystanders(bench, rng, away_m=1.4)
+        add_bystanders(bench, rng, away_m=1.4, beyond_rad=azimuth)
     return framed_scene(bench, rng, aims, swings, draw_views(rng, azimuth), zoom=1.4)
 
 
@@ -238,7 +238,16 @@ def _cymbal(bench: Puppetry, rng: np.random.Generator, name: str, place: Vec, ti
         size_m=(2 * radius, 2 * radius, 0.0015),
         damping=rng.uniform(0.6, 1.5),
     )
-    prop = Prop(bench, name, sound, base=tilt, half_m=half, light=rng.uniform(1.0, 2.5))
+    prop = Prop(
+        bench,
+        name,
+        sound,
+        base=tilt,
+        half_m=half,
+        light=rng.uniform(1.0, 2.5),
+        pivot=(0.0, 0.0, 0.006),
+        swing_hz=(1.5, 4.5),
+    )
     bench.geom(prop.body, "cylinder", size=[radius, 0.002], look="metal", position=(0, 0, 0.006))
     bench.geom(
         prop.body, "ellipsoid", size=[0.035, 0.035, 0.018], look="metal", position=(0, 0, 0.006)
@@ -269,7 +278,7 @@ def _kit(bench: Puppetry, rng: np.random.Generator, azimuth: float) -> list[Prop
         name = f"drum{index}"
         kind = rng.random()
         if kind < 0.45:
-            up = (place[0], place[1], place[2] + rng.uniform(0.02, 0.2))
+            up = (1.25 * place[0], 1.25 * place[1], place[2] + rng.uniform(0.05, 0.25))
             tilt = _facing(up, azimuth, rng.uniform(0.0, 0.5))
             props.append(_cymbal(bench, rng, name, up, tilt))
         elif kind < 0.9:

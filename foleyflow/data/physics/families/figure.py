@@ -99,7 +99,7 @@ def arm_motion(rig: Rig, lift: Lift, way: Way, wander: Wander, shoulder: Vec) ->
     def motion(time_s: float) -> list[Pose]:
         height = lift.at(time_s)
         place, turn = way.at(time_s)
-        fade = height * height / (height * height + 4e-4)
+        fade = height * height / (height * height + 2.5e-3)
         frame = (add(place, scale(wander.at(time_s), fade)), turn)
         at_elbow = turn_about(rig.elbow, about(Y_AXIS, height * elbow_rad_per_m))
         shift = (rig.slant[0] * height, rig.slant[1] * height, rise * height)
@@ -435,8 +435,8 @@ def _towards(rng: np.random.Generator, rise_rad: float, size_m: float) -> Vec:
 
 
 def _slant(rng: np.random.Generator) -> tuple[float, float]:
-    """Sideways metres per metre of lift: mostly little."""
-    return (float(rng.normal(0.0, 0.25)), float(rng.normal(0.0, 0.25)))
+    """Metres back (never forward) and sideways per metre of lift: mostly little."""
+    return (abs(float(rng.normal(0.0, 0.25))), float(rng.normal(0.0, 0.25)))
 
 
 def _add_arm(bench: Puppetry, rng: np.random.Generator, rig: Rig) -> None:

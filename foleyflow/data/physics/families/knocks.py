@@ -87,7 +87,8 @@ def draw_knocks(rng: np.random.Generator, duration_s: float) -> Scene:
     )
     target.settle(rng)
     if rng.random() < 0.3:
-        add_bystanders(bench, rng, away_m=1.5)
+        beyond = -0.5 * math.pi if what == "door" else azimuth
+        add_bystanders(bench, rng, away_m=1.5, beyond_rad=beyond)
     return framed_scene(bench, rng, aims, swings, views)
 
 

@@ -28,6 +28,7 @@ from foleyflow.data.physics.families.rotations import (
     from_axes,
     rotate,
     scale,
+    subtract,
     unit,
 )
 
@@ -89,6 +90,7 @@ class Prop:
         half_m: Vec,
         light: float = 0.0,
         pivot: Vec = (0.0, 0.0, 0.0),
+        swing_hz: tuple[float, float] = (3.0, 14.0),
     ) -> None:
         self.name = name
         self.sound = sound
@@ -96,6 +98,7 @@ class Prop:
         self.half_m = half_m
         self.light = light
         self.pivot = pivot
+        self.swing_hz = swing_hz
         self.slid: Vec = (0.0, 0.0, 0.0)
         self.surfaces: list[tuple[float, Callable[[np.random.Generator], Spot]]] = []
         self._touches: list[tuple[float, Spot, float, Vec]] = []
@@ -141,7 +144,8 @@ class Prop:
         if self.light <= 0.0:
             return
         self._touches.sort(key=lambda touch: touch[0])
-        rate_hz = rng.uniform(3.0, 14.0)
+        rate_hz = rng.uniform(*self.swing_hz)
+        decay_s = (0.3, 0.9) if self.swing_hz[1] < 5.0 else (0.05, 0.3)
         for index, (time_s, spot, strength, slide) in enumerate(self._touches):
             following = self._touches[index + 1 :]
             until_s = following[0][0] - 0.01 if following else time_s + 2.0
@@ -151,7 +155,9 @@ class Prop:
             until_s = max(until_s, time_s + 0.004)
             size = strength * self.light
             push = scale(spot.normal, -1.0)
-            lever = (spot.point[0], spot.point[1], max(spot.point[2], 0.3 * self.top_m))
+            lever = subtract(spot.point, self.pivot)
+            if self.pivot[2] == 0.0:  # a thing that stands: its weight keeps it from turning flat
+                lever = (lever[0], lever[1], max(lever[2], 0.3 * self.top_m))
             axis = unit(cross(lever, push))
             sideways = (push[0], push[1], 0.0)
             hop = size * 0.012 * max(0.0, -push[2]) * rng.uniform(0.2, 1.0)
@@ -163,7 +169,7 @@ class Prop:
                     turn_rad=min(0.35, size * rng.uniform(0.02, 0.09)),
                     shift=add(scale(sideways, size * rng.uniform(0.0, 0.015)), (0.0, 0.0, hop)),
                     rate_hz=rate_hz * rng.uniform(0.9, 1.1),
-                    decay_s=rng.uniform(0.05, 0.3),
+                    decay_s=rng.uniform(*decay_s),
                     slide=slide,
                 )
             )

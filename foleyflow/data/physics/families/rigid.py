@@ -122,27 +122,94 @@ class Heard:
         )
 
 
-@dataclass(kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Touches:
     """History of one pair of bodies, one entry per step in which they touch.
 
     Attributes:
-        steps: step numbers.
-        force_n: summed normal force.
-        approach_mps: fastest approach along a normal, before the step's forces act.
-        slip_mps: sliding speed at the contact.
-        travel_mps: speed of the moving body's middle along the surface.
-        depth_m: deepest overlap.
-        place: a contact point, world.
+        steps: (K,) step numbers, increasing.
+        force_n: (K,) summed normal force.
+        approach_mps: (K,) fastest approach along a normal, before the step's forces act.
+        slip_mps: (K,) sliding speed at the contact.
+        travel_mps: (K,) speed of the second body's middle along the surface.
+        depth_m: (K,) deepest overlap.
+        place: (K, 3) a contact point, world.
     """
 
+    steps: NDArray[np.int64]
+    force_n: NDArray[np.float64]
+    approach_mps: NDArray[np.float64]
+    slip_mps: NDArray[np.float64]
+    travel_mps: NDArray[np.float64]
+    depth_m: NDArray[np.float64]
+    place: NDArray[np.float64]
+
+
+@dataclass(kw_only=True)
+class _Diary:
+    """Raw copies of each step with contacts, worked up only when the simulation is over."""
+
     steps: list[int] = field(default_factory=list)
-    force_n: list[float] = field(default_factory=list)
-    approach_mps: list[float] = field(default_factory=list)
-    slip_mps: list[float] = field(default_factory=list)
-    travel_mps: list[float] = field(default_factory=list)
-    depth_m: list[float] = field(default_factory=list)
-    place: list[NDArray[np.float64]] = field(default_factory=list)
+    geoms: list[NDArray[np.int32]] = field(default_factory=list)
+    forces: list[NDArray[np.float64]] = field(default_factory=list)
+    places: list[NDArray[np.float64]] = field(default_factory=list)
+    normals: list[NDArray[np.float64]] = field(default_factory=list)
+    distances: list[NDArray[np.float64]] = field(default_factory=list)
+    twists: list[NDArray[np.float64]] = field(default_factory=list)
+    pivots: list[NDArray[np.float64]] = field(default_factory=list)
+    middles: list[NDArray[np.float64]] = field(default_factory=list)
+
+    def note(self, data: mujoco.MjData, step: int) -> None:
+        """Copy this step's contacts."""
+        contact = data.contact
+        address = contact.efc_address
+        self.steps.append(step)
+        self.geoms.append(contact.geom.copy())
+        self.forces.append(np.where(address >= 0, data.efc_force[np.maximum(address, 0)], 0.0))
+        self.places.append(contact.pos.copy())
+        self.normals.append(contact.frame[:, :3].copy())
+        self.distances.append(contact.dist.copy())
+        self.twists.append(data.cvel.copy())
+        self.pivots.append(data.subtree_com.copy())
+        self.middles.append(data.xipos.copy())
+
+    def histories(self, model: mujoco.MjModel) -> dict[tuple[str, str], Touches]:
+        """One history per pair of bodies."""
+        if not self.steps:
+            return {}
+        row = np.repeat(np.arange(len(self.steps)), [len(part) for part in self.geoms])
+        pairs = np.array(model.geom_bodyid)[np.concatenate(self.geoms)]
+        place, normal = np.concatenate(self.places), np.concatenate(self.normals)
+        force, depth = np.concatenate(self.forces), -np.concatenate(self.distances)
+        twists, pivots, middles = map(np.array, (self.twists, self.pivots, self.middles))
+        roots = np.array(model.body_rootid)
+
+        def velocity(body: NDArray[np.int64], at: NDArray[np.float64]) -> NDArray[np.float64]:
+            twist = twists[row, body]
+            return twist[:, 3:] + np.cross(twist[:, :3], at - pivots[row, roots[body]])
+
+        relative = velocity(pairs[:, 1], place) - velocity(pairs[:, 0], place)
+        along = np.einsum("ij,ij->i", relative, normal)
+        slip = np.linalg.norm(relative - along[:, None] * normal, axis=1)
+        first, second = pairs.min(axis=1), pairs.max(axis=1)
+        onward = velocity(second, middles[row, second])
+        across = onward - np.einsum("ij,ij->i", onward, normal)[:, None] * normal
+        travel = np.linalg.norm(across, axis=1)
+        steps = np.array(self.steps)[row]
+        histories = {}
+        for a, b in np.unique(np.stack([first, second], axis=1), axis=0):
+            mine = np.flatnonzero((first == a) & (second == b))
+            moments, start = np.unique(steps[mine], return_index=True)
+            histories[(model.body(int(a)).name, model.body(int(b)).name)] = Touches(
+                steps=moments,
+                force_n=np.add.reduceat(force[mine], start),
+                approach_mps=np.maximum.reduceat(-along[mine], start),
+                slip_mps=np.maximum.reduceat(slip[mine], start),
+                travel_mps=travel[mine][start],
+                depth_m=np.maximum.reduceat(depth[mine], start),
+                place=place[mine][start],
+            )
+        return histories
 
 
 def contact_settings(material: str) -> dict[str, object]:
@@ -188,82 +255,33 @@ def simulate(
         qpos, qvel = int(joint.qposadr[0]), int(joint.dofadr[0])
         data.qpos[qpos : qpos + 7] = [*release.place, *release.turn]
         held.append((release, qpos, qvel))
-    names = [model.body(index).name for index in range(model.nbody)]
-    owner = np.array(model.geom_bodyid)
     kept = np.empty((count, model.nq))
-    touches: dict[tuple[int, int], Touches] = {}
+    diary = _Diary()
+    waiting = sorted(held, key=lambda entry: -entry[0].time_s)
     still = 0
     for step in range(count):
         time_s = start_s + step * STEP_S
-        for release, qpos, qvel in held:
-            if time_s < release.time_s:
-                data.qpos[qpos : qpos + 7] = [*release.place, *release.turn]
-                data.qvel[qvel : qvel + 6] = 0.0
-            elif time_s < release.time_s + STEP_S:
-                data.qvel[qvel : qvel + 6] = [*release.speed, *release.spin]
+        while waiting and time_s >= waiting[-1][0].time_s:
+            release, qpos, qvel = waiting.pop()
+            data.qvel[qvel : qvel + 6] = [*release.speed, *release.spin]
+        for release, qpos, qvel in waiting:
+            data.qpos[qpos : qpos + 7] = [*release.place, *release.turn]
+            data.qvel[qvel : qvel + 6] = 0.0
         kept[step] = data.qpos
         mujoco.mj_step(model, data)
         if data.ncon:
-            _note(model, data, owner, touches, step)
-        moving = bool(np.abs(data.qvel).max() > 0.01) or any(r.time_s >= time_s for r, _, _ in held)
-        still = 0 if moving else still + 1
-        if still > 80:
+            diary.note(data, step)
+        quiet = not waiting and step % 8 == 0 and float(np.abs(data.qvel).max()) < 0.02
+        still = still + 1 if quiet else (0 if step % 8 == 0 else still)
+        if still > 12:
             kept[step + 1 :] = data.qpos
             break
     states = {r.name: kept[:, qpos : qpos + 7].copy() for r, qpos, _ in held}
     return Recording(
-        times_s=start_s + STEP_S * np.arange(count),
+        times_s=start_s + STEP_S * np.arange(count, dtype=np.float64),
         states=states,
-        touches={(names[a], names[b]): history for (a, b), history in touches.items()},
+        touches=diary.histories(model),
     )
-
-
-def _note(
-    model: mujoco.MjModel,
-    data: mujoco.MjData,
-    owner: NDArray[np.int64],
-    touches: dict[tuple[int, int], Touches],
-    step: int,
-) -> None:
-    """Add this step's contacts to the histories of their pairs."""
-    contact = data.contact
-    pairs = owner[contact.geom]
-    address = contact.efc_address
-    force = np.where(address >= 0, data.efc_force[np.maximum(address, 0)], 0.0)
-    place, normal, depth = contact.pos, contact.frame[:, :3], -contact.dist
-    velocity = []
-    for side in (0, 1):
-        body = pairs[:, side]
-        arm = place - data.subtree_com[model.body_rootid[body]]
-        twist = data.cvel[body]
-        velocity.append(twist[:, 3:] + np.cross(twist[:, :3], arm))
-    relative = velocity[1] - velocity[0]
-    along = np.einsum("ij,ij->i", relative, normal)
-    slip = np.linalg.norm(relative - along[:, None] * normal, axis=1)
-    for index in range(len(pairs)):
-        a, b = int(pairs[index, 0]), int(pairs[index, 1])
-        key = (a, b) if a < b else (b, a)
-        history = touches.get(key)
-        if history is None:
-            history = touches[key] = Touches()
-        if history.steps and history.steps[-1] == step:
-            history.force_n[-1] += float(force[index])
-            history.approach_mps[-1] = max(history.approach_mps[-1], -float(along[index]))
-            history.slip_mps[-1] = max(history.slip_mps[-1], float(slip[index]))
-            history.depth_m[-1] = max(history.depth_m[-1], float(depth[index]))
-            continue
-        history.steps.append(step)
-        history.force_n.append(float(force[index]))
-        history.approach_mps.append(-float(along[index]))
-        history.slip_mps.append(float(slip[index]))
-        history.depth_m.append(float(depth[index]))
-        history.place.append(place[index].copy())
-        middle = data.cvel[key[1], 3:] + np.cross(
-            data.cvel[key[1], :3], data.xipos[key[1]] - data.subtree_com[model.body_rootid[key[1]]]
-        )
-        history.travel_mps.append(
-            float(np.linalg.norm(middle - (middle @ normal[index]) * normal[index]))
-        )
 
 
 def listen(model: mujoco.MjModel, recording: Recording) -> Heard:
@@ -312,7 +330,7 @@ def read_impacts(
     for (first, second), history in recording.touches.items():
         mass = _free_mass(model, recording, first, second)
         strong = 3.5 * mass * GRAVITY_MPS2
-        steps, force = np.array(history.steps), np.array(history.force_n)
+        steps, force = history.steps, history.force_n
         last_step = -1000
         for index in np.flatnonzero(force > strong):
             step = int(steps[index])
@@ -330,11 +348,11 @@ def read_impacts(
                 begin -= 1
             window = (steps >= steps[begin]) & (steps < steps[begin] + 12)
             impulse = float(force[window].sum()) * STEP_S
-            speed = max(history.approach_mps[begin : int(index) + 1])
+            speed = float(history.approach_mps[begin : int(index) + 1].max())
             if impulse < least_ns or speed < least_mps:
                 continue
             new = begin == 0 or steps[begin - 1] < steps[begin] - 1
-            back_s = min(history.depth_m[begin] / speed, STEP_S) if new else 0.0
+            back_s = min(float(history.depth_m[begin]) / speed, STEP_S) if new else 0.0
             struck, striker = (first, second) if _heavier(model, first, second) else (second, first)
             place = history.place[begin]
             impact = Impact(
@@ -366,8 +384,7 @@ def read_frictions(
     frictions: list[tuple[Friction, NDArray[np.float64]]] = []
     stride = max(1, round(every_s / STEP_S))
     for (first, second), history in recording.touches.items():
-        steps = np.array(history.steps)
-        travel, slip = np.array(history.travel_mps), np.array(history.slip_mps)
+        steps, travel, slip = history.steps, history.travel_mps, history.slip_mps
         moving = np.maximum(travel, slip) > least_mps
         cut = np.flatnonzero((np.diff(steps) > 12) | (np.diff(moving.astype(int)) != 0)) + 1
         for part in np.split(np.arange(len(steps)), cut):
@@ -375,7 +392,7 @@ def read_frictions(
                 continue
             sliding = bool(np.median(slip[part]) > 0.5 * np.median(travel[part]))
             speed = slip if sliding else travel
-            smooth = np.convolve(np.array(history.force_n)[part], np.ones(15) / 15, mode="same")
+            smooth = np.convolve(history.force_n[part], np.ones(15) / 15, mode="same")
             picked = part[::stride]
             friction = Friction(
                 body=second,

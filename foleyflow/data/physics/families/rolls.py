@@ -258,7 +258,7 @@ def _pushing(rng: np.random.Generator, duration_s: float) -> Scene:
 
     bench.drive((*rig.parts, "pushed"), motion)
     if rng.random() < 0.3:
-        add_bystanders(bench, rng, away_m=1.2)
+        add_bystanders(bench, rng, away_m=1.2, beyond_rad=azimuth)
     return bench.scene(
         focus_m=(0.0, 0.0, top_m + 0.08),
         extent_m=rng.uniform(0.25, 0.5),

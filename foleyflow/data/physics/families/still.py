@@ -77,7 +77,7 @@ def draw_still(rng: np.random.Generator, duration_s: float) -> Scene:
         turn = azimuth + math.pi
         place = (0.5 * math.cos(turn), 0.5 * math.sin(turn), 0.0)
         add_person(bench, rng, "person", place, sway_m=rng.uniform(0.02, 0.15))
-        add_bystanders(bench, rng, away_m=0.8)
+        add_bystanders(bench, rng, away_m=0.8, beyond_rad=azimuth)
         height, extent = 0.7, rng.uniform(0.6, 1.0)
     return bench.scene(
         focus_m=(0.0, 0.0, height),
@@ -104,7 +104,7 @@ def _misses(bench: Puppetry, rng: np.random.Generator) -> Scene:
     swings = perform(bench, rng, rig, strokes, aims, hover_m=manner.hover_m)
     prop.settle(rng)
     if rng.random() < 0.4:
-        add_bystanders(bench, rng, away_m=1.2)
+        add_bystanders(bench, rng, away_m=1.2, beyond_rad=azimuth)
     return framed_scene(bench, rng, aims, swings, draw_views(rng, azimuth))
 
 

@@ -99,7 +99,7 @@ def _free_play(rng: np.random.Generator, duration_s: float) -> Scene:
         prop.settle(rng)
     if rng.random() < 0.15 and where >= 0.09:
         add_crumbs(bench, rng, touch_places(aims, swings))
-    _surround(bench, rng, azimuth)
+    _surround(bench, rng, -0.5 * math.pi if where < 0.09 else azimuth)
     return framed_scene(bench, rng, aims, swings, views)
 
 
@@ -428,9 +428,9 @@ def _arrange(
 
 def _surround(bench: Puppetry, rng: np.random.Generator, azimuth_rad: float) -> None:
     """Silent company: the striking person's body, bystanders."""
-    if rng.random() < 0.25:
+    if rng.random() < 0.25 and azimuth_rad >= 0.0:
         far = rng.uniform(0.75, 1.0)
         place = (far * math.cos(azimuth_rad), far * math.sin(azimuth_rad), 0.0)
         add_person(bench, rng, "striker", place, sway_m=rng.uniform(0.005, 0.03))
     if rng.random() < 0.3:
-        add_bystanders(bench, rng, away_m=1.2)
+        add_bystanders(bench, rng, away_m=1.2, beyond_rad=azimuth_rad)

@@ -337,13 +337,13 @@ def framed_scene(
     middle = np.median(places, axis=0)
     spread = float(np.quantile(np.linalg.norm(places - middle, axis=1), 0.9))
     heights = float(np.mean([swing.height_m for swing in swings]))
-    size = min(0.5, aims[0].prop.radius_m)
+    size = min(0.3, aims[0].prop.radius_m)
     extent = max(
         0.16, 1.1 * (spread + 0.6 * heights + 0.5 * size) * rng.uniform(0.85, 1.4) / zoom + 0.06
     )
     return bench.scene(
-        focus_m=(float(middle[0]), float(middle[1]), float(middle[2]) + 0.4 * heights),
-        extent_m=float(min(extent, 1.1)),
+        focus_m=(float(middle[0]), float(middle[1]), float(middle[2]) + 0.25 * heights),
+        extent_m=float(min(extent, 0.85)),
         azimuth_deg=azimuth_deg,
         elevation_deg=(-55.0, -6.0),
     )

@@ -1,0 +1,518 @@
+"""Measures speed and memory on this machine: the rows of the targets that a clock can decide.
+
+Each row says what was measured and how. Ratios are taken in one run. Nothing here judges sound;
+that is `evaluation`'s matter. Clips are made on the spot.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.flop_counter import FlopCounterMode
+
+from foleyflow.alignment.model import Alignment
+from foleyflow.clock import count_at
+from foleyflow.codec.streaming import decode_stream
+from foleyflow.data.guided import GuidedWindows
+from foleyflow.data.windows import ClipArrays, WindowSource
+from foleyflow.encoders.motion import MotionEncoder
+from foleyflow.errors import DataError, FoleyflowError
+from foleyflow.flow.transformer import FlowTransformer
+from foleyflow.generation import Stopwatch, WindowPlan, generate_latents
+from foleyflow.media import read_frames
+from foleyflow.media.testclip import decode_plainly, repeat_clip, write_test_clip
+from foleyflow.pipeline import FoleyFlow
+from foleyflow.recipes import recipe_named
+from foleyflow.recipes.align import AlignRecipe
+from foleyflow.recipes.flow import FlowRecipe
+from foleyflow.training.align_task import AlignTask
+from foleyflow.training.flow_task import FlowTask
+from foleyflow.training.optimiser import make_optimiser
+from foleyflow.training.task import Task, TrainConfig
+
+FRAME_RATE_HZ = 25.0  # of the synthetic training clips
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One measured figure.
+
+    Attributes:
+        name: what it is.
+        value: the figure; None where it could not be measured, `how` says why.
+        unit: of the value.
+        target: what the product promises, in words; empty where it is for comparison.
+        how: how it was measured.
+    """
+
+    name: str
+    value: float | None
+    unit: str
+    target: str
+    how: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Effort:
+    """How much work is put into the figures; the defaults are what the targets speak of.
+
+    Attributes:
+        width, height, rate_hz, duration_s: of the clip.
+        repeats: the long clip is the clip so many times.
+        warm_runs, cold_runs: figures are medians over them.
+        many_steps: what one step is compared with.
+        matrix_side: of the square matrices.
+        recipe: whose training steps are measured.
+        training_steps: timed ones; one more goes before.
+        simulated_clips: for the rate of the simulation.
+    """
+
+    width: int = 1280
+    height: int = 720
+    rate_hz: int = 30
+    duration_s: float = 10.0
+    repeats: int = 60
+    warm_runs: int = 3
+    cold_runs: int = 2
+    many_steps: int = 25
+    matrix_side: int = 2048
+    recipe: str = "tiny"
+    training_steps: int = 2
+    simulated_clips: int = 12
+
+
+class Workbench:
+    """What the measurements share: a model, a clip and a folder for what they write."""
+
+    def __init__(self, folder: Path, effort: Effort, *, model: str = "embedded") -> None:
+        self.folder = folder
+        self.effort = effort
+        self.model_name = model
+
+    @cached_property
+    def model(self) -> FoleyFlow:
+        """The model, loaded once."""
+        return FoleyFlow.from_pretrained(self.model_name, device="cpu")
+
+    @cached_property
+    def clip(self) -> Path:
+        """The clip, made once."""
+        effort = self.effort
+        return write_test_clip(
+            self.folder / "clip.mp4",
+            duration_s=effort.duration_s,
+            width=effort.width,
+            height=effort.height,
+            rate_hz=effort.rate_hz,
+        )
+
+    @property
+    def clip_text(self) -> str:
+        """The clip in words."""
+        effort = self.effort
+        return f"{effort.duration_s:g} s of {effort.width}x{effort.height} at {effort.rate_hz} fps"
+
+    def command(self, video: Path) -> tuple[float, dict[str, Any]]:
+        """Runs `foleyflow generate` in a fresh process: (wall seconds, what it says by --json)."""
+        arguments = ["-m", "foleyflow", "generate", str(video), "--model", self.model_name]
+        arguments += ["-o", str(self.folder / "cold.mp4"), "--overwrite", "--json"]
+        began_s = time.perf_counter()
+        done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True)
+        wall_s = time.perf_counter() - began_s
+        if done.returncode:
+            last = done.stderr.strip().splitlines()[-2:]
+            raise FoleyflowError(f"the command failed: {' '.join(last)}")
+        return wall_s, json.loads(done.stdout)
+
+
+def measure(
+    *,
+    model: str = "embedded",
+    effort: Effort | None = None,
+    on_row: Callable[[Row], None] = lambda row: None,
+) -> list[Row]:
+    """Takes all figures, one after the other.
+
+    Args:
+        model: what `FoleyFlow.from_pretrained` takes.
+        effort: how much work; None for the full one.
+        on_row: told each row when it is there.
+
+    Returns:
+        The rows.
+
+    Raises:
+        FoleyflowError: the model can't be loaded, or a measurement fails.
+
+    Source: ours.
+    """
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory(prefix="foleyflow-bench-") as folder:
+        bench = Workbench(Path(folder), effort or Effort(), model=model)
+        _ = bench.model  # a missing one is said at once
+        for part in PARTS:
+            for row in part(bench):
+                rows.append(row)
+                on_row(row)
+    return rows
+
+
+def machine() -> dict[str, str | int]:
+    """What was measured on."""
+    return {
+        "cpu": _cpu_name(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else _cores(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "os": platform.platform(),
+    }
+
+
+def warm_generation(bench: Workbench) -> Iterator[Row]:
+    """A whole generation, file to file, in a process that has done one before."""
+    walls_s: list[float] = []
+    parts: list[dict[str, float]] = []
+    for _ in range(bench.effort.warm_runs + 1):
+        began_s = time.perf_counter()
+        result = bench.model.generate(bench.clip)
+        result.save(bench.folder / "warm.mp4", overwrite=True)
+        walls_s.append(time.perf_counter() - began_s)
+        parts.append(result.timings_s)
+    middle = {
+        name: statistics.median(part.get(name, 0.0) for part in parts[1:])
+        for name in ("decode", "encode", "align", "flow", "codec", "mux")
+    }
+    yield Row(
+        name="generate, warm process",
+        value=statistics.median(walls_s[1:]),
+        unit="s",
+        target="<= 1.0",
+        how=f"{bench.clip_text}, 1 step, mux included; median of {bench.effort.warm_runs}; "
+        + ", ".join(f"{name} {value:.3f}" for name, value in middle.items()),
+    )
+
+
+def cold_generation(bench: Workbench) -> Iterator[Row]:
+    """The command from nothing, and how much memory it takes for a short and a long video."""
+    effort = bench.effort
+    runs = [bench.command(bench.clip) for _ in range(effort.cold_runs)]
+    yield Row(
+        name="generate, cold command",
+        value=statistics.median(wall_s for wall_s, _ in runs),
+        unit="s",
+        target="<= 4",
+        how=f"{bench.clip_text}; python and torch start included; median of {effort.cold_runs}",
+    )
+    short_mb = statistics.median(told["peak_rss_mb"] for _, told in runs)
+    yield Row(
+        name="peak memory, short video",
+        value=short_mb,
+        unit="MB",
+        target="<= 1000",
+        how=f"{bench.clip_text}; peak resident size of the command's process",
+    )
+    long_s = effort.repeats * effort.duration_s
+    long_clip = repeat_clip(bench.clip, bench.folder / "long.mp4", times=effort.repeats)
+    wall_s, told = bench.command(long_clip)
+    long_mb = told["peak_rss_mb"]
+    long_clip.unlink()
+    yield Row(
+        name="peak memory, long video",
+        value=long_mb,
+        unit="MB",
+        target="<= 1000",
+        how=f"the same clip {effort.repeats} times in a row ({long_s:g} s, packets copied); "
+        f"took {wall_s:.1f} s",
+    )
+    yield Row(
+        name="peak memory, long over short",
+        value=long_mb / short_mb,
+        unit="ratio",
+        target="0.9 to 1.1",
+        how="what does not grow here does not grow in an hour either",
+    )
+
+
+def flow_and_codec(bench: Workbench) -> Iterator[Row]:
+    """The generator alone: features are given, no file is read or written."""
+    one = [_generator_s(bench, steps=1) for _ in range(bench.effort.warm_runs + 1)][1:]
+    flow_s = statistics.median(flow for flow, _ in one)
+    yield Row(
+        name="flow and codec alone",
+        value=statistics.median(flow + codec for flow, codec in one),
+        unit="s",
+        target="<= 0.15",
+        how=f"{bench.effort.duration_s:g} s of sound, 1 step; median of {bench.effort.warm_runs}; "
+        f"flow {flow_s:.3f}",
+    )
+    many_s, _ = _generator_s(bench, steps=bench.effort.many_steps)
+    yield Row(
+        name=f"one step against {bench.effort.many_steps}",
+        value=many_s / flow_s,
+        unit="ratio",
+        target=">= 20 at 25 steps",
+        how=f"the same network, without codec: {many_s:.3f} s over {flow_s:.3f} s",
+    )
+
+
+def decoding(bench: Workbench) -> Iterator[Row]:
+    """Our reading of frames against PyAV alone on the same file."""
+    size = bench.model.aligner.encoder.config.size
+    plain_s, own_s, counts = [], [], set()
+    for _ in range(bench.effort.warm_runs):
+        began_s = time.perf_counter()
+        counts.add(decode_plainly(bench.clip, size=size))
+        middle_s = time.perf_counter()
+        counts.add(sum(1 for _ in read_frames(bench.clip, size=size)))
+        own_s.append(time.perf_counter() - middle_s)
+        plain_s.append(middle_s - began_s)
+    if len(counts) > 1:
+        raise FoleyflowError(f"decoding gave {sorted(counts)} frames, expected one number")
+    plain, own = statistics.median(plain_s), statistics.median(own_s)
+    yield Row(
+        name="decode and resize, of PyAV's rate",
+        value=plain / own,
+        unit="ratio",
+        target=">= 0.8",
+        how=f"{bench.clip_text} to {size}x{size}: {own:.3f} s, PyAV alone {plain:.3f} s; "
+        f"medians of {bench.effort.warm_runs}",
+    )
+
+
+def training(bench: Workbench) -> Iterator[Row]:
+    """What share of the machine's matrix rate the training steps reach."""
+    side = bench.effort.matrix_side
+    rates = {}
+    for name, dtype in (("bf16", torch.bfloat16), ("fp32", torch.float32)):
+        rates[name] = matrix_flops_per_s(side, dtype)
+        yield Row(
+            name=f"matrix rate, {name}",
+            value=rates[name] / 1e12,
+            unit="TFLOP/s",
+            target="",
+            how=f"product of two {side}x{side} matrices, best of 5",
+        )
+    align = recipe_named("align", bench.effort.recipe)
+    flow = recipe_named("flow", bench.effort.recipe)
+    flow_task = _flow_task(flow)
+    for name, task, config, step in (
+        ("align training step", _align_task(align), align.train, 0),
+        ("flow training step", flow_task, flow.train, 0),
+        ("flow training step, one-step stage", flow_task, flow.train, flow.train.steps - 1),
+    ):
+        flops, step_s = step_cost(task, config, step=step, repeats=bench.effort.training_steps)
+        yield Row(
+            name=f"{name}, of the bf16 matrix rate",
+            value=flops / step_s / rates["bf16"],
+            unit="ratio",
+            target=">= 0.35",
+            how=f"{bench.effort.recipe} recipe, {config.batch_clips} synthetic clips: "
+            f"{flops / 1e9:.0f} GFLOP of matrices, convolutions and attention in {step_s:.2f} s",
+        )
+
+
+def simulation(bench: Workbench) -> Iterator[Row]:
+    """Rendered frames with sound per second of one core."""
+    clips = bench.effort.simulated_clips
+    value, how = None, f"{clips} clips, sound and compression included"
+    try:
+        import mujoco  # noqa: F401  (asked for here, so that its absence is said plainly)
+
+        from foleyflow.data.physics.simulate import simulate
+
+        value = simulate(bench.folder / "clips", clips=clips, seed=0).frames_per_core_s
+    except (ImportError, DataError) as error:
+        how = f"not measured: {error}"
+    yield Row(name="simulation", value=value, unit="frames/s/core", target=">= 250", how=how)
+
+
+PARTS: tuple[Callable[[Workbench], Iterator[Row]], ...] = (
+    cold_generation,
+    warm_generation,
+    flow_and_codec,
+    decoding,
+    training,
+    simulation,
+)
+
+
+def matrix_flops_per_s(side: int, dtype: torch.dtype) -> float:
+    """Floating-point operations per second of one product of square matrices.
+
+    Args:
+        side: of the matrices.
+        dtype: of their numbers.
+
+    Source: ours; 2 side^3 operations, best of 5 after one.
+    """
+    left, right = (torch.randn(side, side).to(dtype) for _ in range(2))
+    walls_s = []
+    for _ in range(6):
+        began_s = time.perf_counter()
+        torch.mm(left, right)
+        walls_s.append(time.perf_counter() - began_s)
+    return 2 * side**3 / min(walls_s[1:])
+
+
+def step_cost(task: Task, config: TrainConfig, *, step: int, repeats: int) -> tuple[int, float]:
+    """What an optimiser step of a task costs.
+
+    Args:
+        task: its first turn is measured, on the CPU.
+        config: of the training.
+        step: where in the run the step is.
+        repeats: timed steps.
+
+    Returns:
+        Operations of matrix products, convolutions and attention, forward and backward; and the
+        median of the steps' seconds.
+
+    Source: ours; counts by torch's `FlopCounterMode`.
+    """
+    turn = task.turns[0]
+    module = task.modules[turn].train()
+    optimiser = make_optimiser(module, config)
+    batch = task.draw(np.random.default_rng(0), config.batch_clips)
+
+    def one() -> float:
+        began_s = time.perf_counter()
+        optimiser.zero_grad(set_to_none=True)
+        with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
+            loss, _ = task.loss(turn, batch, step)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(module.parameters(), config.clip_norm)
+        optimiser.step()
+        return time.perf_counter() - began_s
+
+    torch.manual_seed(0)
+    with FlopCounterMode(display=False, custom_mapping=_CPU_ATTENTION) as counter:
+        one()
+    return counter.get_total_flops(), statistics.median(one() for _ in range(repeats))
+
+
+def _attention_flops(query: tuple[int, ...], key: tuple[int, ...], *_: Any, **__: Any) -> int:
+    """Two products per head: queries with keys, weights with values."""
+    rows, heads, queries, width = query
+    return 2 * 2 * rows * heads * queries * key[2] * width
+
+
+def _attention_backward_flops(
+    gradient: tuple[int, ...], query: tuple[int, ...], key: tuple[int, ...], *_: Any, **__: Any
+) -> int:
+    """Five products per head, one of them the weights again."""
+    return 5 * _attention_flops(query, key) // 2
+
+
+# torch counts the attention kernels of CUDA only.
+_CPU_ATTENTION = {
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops,
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward_flops,
+}
+
+
+def _generator_s(bench: Workbench, *, steps: int) -> tuple[float, float]:
+    """(flow, codec) seconds for a clip whose few pictures are at hand."""
+    model, watch = bench.model, Stopwatch({})
+    size = model.aligner.encoder.config.size
+    rng = np.random.default_rng(0)
+    frames = (
+        (index / 4, rng.integers(256, size=(size, size, 3), dtype=np.uint8))
+        for index in range(count_at(bench.effort.duration_s, 4))
+    )
+    pieces = generate_latents(
+        model.aligner,
+        model.flow,
+        frames,
+        duration_s=bench.effort.duration_s,
+        seed=0,
+        steps=steps,
+        guidance=1.0,
+        material=0,
+        plan=WindowPlan(),
+        watch=watch,
+        on_window=lambda done_s: None,
+    )
+    began_s = time.perf_counter()
+    with torch.inference_mode():
+        for _ in decode_stream(model.codec, (piece.latents for piece in pieces)):
+            pass
+    return watch.seconds["flow"], time.perf_counter() - began_s - sum(watch.seconds.values())
+
+
+def _align_task(recipe: AlignRecipe) -> AlignTask:
+    """The aligner's task on noise in the shape of simulated clips."""
+    rng = np.random.default_rng(0)
+    model = Alignment(recipe.model, encoder=MotionEncoder(recipe.encoder))
+    count, size = recipe.train.batch_clips, recipe.encoder.size
+    windows = recipe.windows
+    duration_s = (windows.segments + 2) * windows.segment_s
+    frames = count_at(duration_s, FRAME_RATE_HZ)
+    rate_hz = 48_000
+    sounds = rng.integers(-9000, 9000, size=(count, count_at(duration_s, rate_hz)), dtype=np.int16)
+    clips = ClipArrays(
+        frames=rng.integers(256, size=(count * frames, size, size, 3), dtype=np.uint8),
+        times_s=np.tile(np.arange(frames) / FRAME_RATE_HZ, count),
+        offsets=np.arange(count + 1) * frames,
+        sounds=sounds,
+        rate_hz=rate_hz,
+        event_times_s=[np.array([0.5, 1.5])] * count,
+        materials=rng.integers(recipe.model.materials, size=count),
+    )
+    length = (windows.segments + 2) * windows.latents_per_segment
+    latents = _noise(rng, count, length, recipe.model.latent_channels)
+    source = WindowSource(clips, latents, windows)
+    return AlignTask(model, recipe.losses, windows=source, validation_windows=source)
+
+
+def _flow_task(recipe: FlowRecipe) -> FlowTask:
+    """The flow's task on noise in the shape of aligned windows."""
+    rng = np.random.default_rng(0)
+    config, windows = recipe.model, recipe.windows
+    count = recipe.train.batch_clips
+    length = windows.segments * config.latents_per_segment
+    guided = GuidedWindows(
+        video=_noise(rng, count, length, config.guide_width),
+        states=_noise(rng, count, windows.segments, config.guide_width),
+        onsets=rng.random((count, length)).astype(np.float16),
+        latents=_noise(rng, count, length, config.channels),
+        material=rng.integers(len(config.material_names), size=count),
+        clip=np.arange(count),
+    )
+    stages = dataclasses.replace(recipe.stages, total_steps=recipe.train.steps)
+    network = FlowTransformer(config)
+    return FlowTask(network, recipe.objective, stages, windows=guided, validation_windows=guided)
+
+
+def _noise(rng: np.random.Generator, *shape: int) -> NDArray[np.float16]:
+    return rng.normal(size=shape).astype(np.float16)
+
+
+def _cores() -> int:
+    return os.cpu_count() or 1
+
+
+def _cpu_name() -> str:
+    """The processor's name, as far as the system tells."""
+    table = Path("/proc/cpuinfo")
+    if table.is_file():
+        for line in table.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

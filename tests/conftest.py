@@ -1,0 +1,81 @@
+"""What several tests share: a data set of seconds, a model trained on it, and a video with sound.
+
+The model learns nothing worth hearing in its four steps; it shows that all parts fit together.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from media_files import Sound, make_video
+
+CLIP_DURATION_S = 1.6
+
+
+@pytest.fixture(scope="session")
+def simulated_data(tmp_path_factory) -> Path:
+    """A data set of 6 training and 4 validation clips of 1.2 s, made by the simulation."""
+    pytest.importorskip("mujoco", reason="simulated clips need the extra 'physics' (mujoco)")
+    import bouncing_ball
+
+    from foleyflow.data.physics.simulate import simulate
+
+    folder = tmp_path_factory.mktemp("simulated")
+    for split, clips in (("train", 6), ("validation", 4)):
+        simulate(
+            folder,
+            clips=clips,
+            seed=11,
+            split=split,
+            duration_s=1.2,
+            workers=1,
+            draw_scene=bouncing_ball.draw_scene,
+        )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def smoke_runs(simulated_data, tmp_path_factory) -> Path:
+    """A folder of the runs codec, align and flow, each by its smoke recipe and the command line."""
+    from typer.testing import CliRunner
+
+    from foleyflow.cli.app import app
+
+    runs = tmp_path_factory.mktemp("runs")
+    codec, align = f"codec={runs / 'codec/model'}", f"align={runs / 'align/model'}"
+    for task, settings in (("codec", ()), ("align", (codec,)), ("flow", (codec, align))):
+        command = ["train", task, "--recipe", "smoke", "--device", "cpu"]
+        command += ["--data", str(simulated_data), "--out", str(runs / task)]
+        for setting in settings:
+            command += ["--set", setting]
+        result = CliRunner().invoke(app, command, catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+    return runs
+
+
+@pytest.fixture(scope="session")
+def smoke_model(smoke_runs, tmp_path_factory) -> Path:
+    """A model folder with codec, align and flow, ready for `FoleyFlow.from_pretrained`."""
+    from foleyflow.weights import merge_models
+
+    model = tmp_path_factory.mktemp("smoke") / "model"
+    merge_models([smoke_runs / task / "model" for task in ("codec", "align", "flow")], model)
+    return model
+
+
+@pytest.fixture(scope="session")
+def clip_file(tmp_path_factory) -> Path:
+    """An mp4 of 1.6 s (40 frames, 96 x 64) in which a square falls; with a click at 0.8 s."""
+    path = tmp_path_factory.mktemp("clip") / "clip.mp4"
+    samples = np.zeros((1, round(CLIP_DURATION_S * 48_000)), np.float32)
+    samples[0, 38_400:38_880] = 0.5 * np.hanning(480)
+
+    def falling_square(index: int) -> np.ndarray:
+        picture = np.full((64, 96, 3), 60, np.uint8)
+        top = min(44, index * 2)
+        picture[top : top + 16, 40:56] = (230, 190, 120)
+        return picture
+
+    return make_video(path, n_frames=40, painter=falling_square, sound=Sound(samples=samples))
