@@ -14,6 +14,7 @@ import torch
 
 from cli_model import make_model, run_cli, run_process
 from foleyflow.media import loudness_lufs
+from foleyflow.signals import Waveform
 from foleyflow.weights import file_sha256
 from media_files import Sound, impulses, make_video, video_packet_bytes
 
@@ -172,7 +173,8 @@ def test_loudness_is_reached_or_left_alone(generate, clip, tmp_path):
         path = tmp_path / f"{wanted}.wav"
         told = generate(clip, "-o", path, "--audio-only", "--loudness", wanted)
         assert told["loudness_lufs"] == (None if wanted == "off" else float(wanted))
-        levels[wanted] = loudness_lufs(samples_of(path)[None].astype(np.float32), 48_000)
+        sound = Waveform(samples=samples_of(path)[None].astype(np.float32), rate_hz=48_000)
+        levels[wanted] = loudness_lufs(sound)
     assert levels["-35"] == pytest.approx(-35, abs=0.1)
     assert levels["-28.5"] == pytest.approx(-28.5, abs=0.1)
     assert abs(levels["off"] + 35) > 0.5 and abs(levels["off"] + 28.5) > 0.5
@@ -397,8 +399,6 @@ def test_debug_shows_where_an_error_arose(model, tmp_path):
 
 
 def test_what_the_output_cannot_hold_is_said(generate, tmp_path):
-    video = make_video(
-        tmp_path / "clip.mkv", n_frames=25, subtitles=[(0.1, 0.5, "Knock")], chapters=()
-    )
-    told = generate(video, "-o", tmp_path / "out.avi")
+    video = make_video(tmp_path / "clip.mkv", n_frames=25, subtitles=[(0.1, 0.5, "Knock")])
+    told = generate(video, "-o", tmp_path / "out.3gp")
     assert len(told["warnings"]) == 1 and "subtitle" in told["warnings"][0]

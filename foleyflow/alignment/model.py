@@ -21,7 +21,6 @@ from foleyflow.alignment.masking import visible_frames
 from foleyflow.attention import FeedForward, TimedAttention
 from foleyflow.errors import ConfigError
 
-
 LONGEST_GAP_S = 1.0  # frames further apart count as this far apart
 
 

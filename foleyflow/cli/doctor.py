@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 
 from foleyflow.cli.outcome import answer
-from foleyflow.doctor import examine
+from foleyflow.doctor import examine, is_usable
 
 
 def run(*, as_json: bool) -> int:
-    """Prints the findings; 1 if something is broken."""
+    """Prints the findings; 1 if the main job can't run here."""
     findings = examine()
     lines = [
         f"{finding.state:8s} {finding.name}: {finding.detail}"
@@ -21,4 +21,4 @@ def run(*, as_json: bool) -> int:
         as_json=as_json,
         text="\n".join(lines),
     )
-    return int(any(finding.state == "broken" for finding in findings))
+    return int(not is_usable(findings))

@@ -52,9 +52,9 @@ def run(
     where = pick_device(device)
     if threads:
         torch.set_num_threads(threads)
-    out.mkdir(parents=True, exist_ok=True)
-    _note(out, config)
+    _refuse_other_settings(out, config)
     task = recipe.build(data)
+    _note(out, config)
     with typer.progressbar(
         length=recipe.train.steps, label=f"training {task_name}", file=sys.stderr
     ) as bar:
@@ -91,19 +91,28 @@ def run(
     answer(summary, as_json=as_json, text=f"{out / 'model'}: {', '.join(summary['components'])}")
 
 
-def _note(out: Path, config: dict[str, Any]) -> None:
-    """config.json and environment.json before the first step; refuses another configuration."""
+def _refuse_other_settings(out: Path, config: dict[str, Any]) -> None:
+    """Raises ConfigError where `out` holds a run that was begun otherwise."""
     path = out / "config.json"
-    if path.exists():
+    if not path.exists():
+        return
+    try:
         there = json.loads(path.read_text(encoding="utf-8"))
-        changed = _differences(there, json.loads(json.dumps(config)))
-        changed = [key for key in changed if key.removeprefix("settings.") not in MAY_CHANGE]
-        if changed:
-            raise ConfigError(
-                f"{out}: was begun with other settings: {', '.join(changed[:5])}",
-                hint="give the same command again to resume, or another --out",
-            )
-    write_atomically(path, json.dumps(config, indent=1) + "\n")
+    except ValueError as error:
+        raise ConfigError(f"{path}: not JSON ({error})", hint="give another --out") from error
+    changed = _differences(there, json.loads(json.dumps(config)))
+    changed = [key for key in changed if key.removeprefix("settings.") not in MAY_CHANGE]
+    if changed:
+        raise ConfigError(
+            f"{out}: was begun with other settings: {', '.join(changed[:5])}",
+            hint="give the same command again to resume, or another --out",
+        )
+
+
+def _note(out: Path, config: dict[str, Any]) -> None:
+    """Writes config.json and environment.json, before the first step."""
+    out.mkdir(parents=True, exist_ok=True)
+    write_atomically(out / "config.json", json.dumps(config, indent=1) + "\n")
     environment = {
         "foleyflow": __version__,
         "python": platform.python_version(),

@@ -30,7 +30,7 @@ def read_journal(path: Path) -> list[dict[str, Any]]:
 
 
 class Journal:
-    """Appends to a journal file."""
+    """Appends to a journal file; a context that closes it."""
 
     def __init__(self, path: Path, *, keep_to_step: int) -> None:
         """Opens the journal, dropping entries of steps after `keep_to_step`."""
@@ -45,6 +45,8 @@ class Journal:
         self._stream.write(json.dumps(entry) + "\n")
         self._stream.flush()
 
-    def close(self) -> None:
-        """Closes the file."""
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, *error: object) -> None:
         self._stream.close()

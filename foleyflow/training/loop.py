@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -64,34 +65,36 @@ def train(
         closing(_batches_ahead(task, config, first_step=done, rank=rank)) as batches,
     ):
         mark_s, waited_s = time.perf_counter(), 0.0
-    batches = _batches_ahead(task, config, first_step=done, rank=rank)
-    for step in range(done, config.steps):
-        asked_s = time.perf_counter()
-        batch = {key: value.to(device) for key, value in next(batches).items()}
-        waited_s += time.perf_counter() - asked_s
-        torch.manual_seed(_seed_of(config.seed, rank, step))
-        figures: dict[str, float] = {}
-        for turn in task.turns:
-            figures |= _take_turn(task, turn, batch, step, config, optimisers[turn], modules[turn])
-            averages[turn].update_(modules[turn], step)
-        number = step + 1
-        if number % config.log_every == 0 or number == config.steps:
-            now_s = time.perf_counter()
-            entry = {"step": number, **figures, "took_s": now_s - mark_s, "waited_s": waited_s}
-            mark_s, waited_s = now_s, 0.0
-            journal.write(entry)
-            if progress:
-                progress(number, entry)
-        if number % config.validate_every == 0 or number == config.steps:
-            torch.manual_seed(_seed_of(config.seed, rank, -1))
-            with torch.no_grad():
-                results = task.validate({t: a.module for t, a in averages.items()})
-            journal.write({"step": number, **{f"validation/{k}": v for k, v in results.items()}})
-            if progress:
-                progress(number, results)
-        if number % config.save_every == 0 or number == config.steps:
-            save_state(folder, step=number, **state)
-    journal.close()
+        for step in range(done, config.steps):
+            asked_s = time.perf_counter()
+            batch = {key: value.to(device) for key, value in next(batches).items()}
+            waited_s += time.perf_counter() - asked_s
+            torch.manual_seed(_seed_of(config.seed, rank, step))
+            figures: dict[str, float] = {}
+            for turn in task.turns:
+                figures |= _take_turn(
+                    task, turn, batch, step, config, optimisers[turn], modules[turn]
+                )
+                averages[turn].update_(modules[turn], step)
+            number = step + 1
+            if number % config.log_every == 0 or number == config.steps:
+                now_s = time.perf_counter()
+                entry = {"step": number, **figures, "took_s": now_s - mark_s, "waited_s": waited_s}
+                mark_s, waited_s = now_s, 0.0
+                journal.write(entry)
+                if progress:
+                    progress(number, entry)
+            if number % config.validate_every == 0 or number == config.steps:
+                torch.manual_seed(_seed_of(config.seed, rank, -1))
+                with torch.no_grad():
+                    results = task.validate({t: a.module for t, a in averages.items()})
+                journal.write(
+                    {"step": number, **{f"validation/{k}": v for k, v in results.items()}}
+                )
+                if progress:
+                    progress(number, results)
+            if number % config.save_every == 0 or number == config.steps:
+                save_state(folder, step=number, **state)
     return {turn: average.module for turn, average in averages.items()}
 
 
@@ -128,6 +131,12 @@ def _take_turn(
 
 
 def _parts(batch: Batch, count: int) -> Iterator[Batch]:
+    rows = len(next(iter(batch.values())))
+    if rows % count:
+        raise TrainingError(
+            f"a batch of {rows} clips can't be cut in {count} equal parts",
+            hint="set train.accumulate to a divisor of it, or give more clips",
+        )
     chunks: dict[str, tuple[Tensor, ...]] = {k: v.chunk(count) for k, v in batch.items()}
     for index in range(count):
         yield {key: parts[index] for key, parts in chunks.items()}
@@ -135,7 +144,7 @@ def _parts(batch: Batch, count: int) -> Iterator[Batch]:
 
 def _batches_ahead(
     task: Task, config: TrainConfig, *, first_step: int, rank: int
-) -> Iterator[Batch]:
+) -> Generator[Batch, None, None]:
     """Batches in the order of steps, each drawn while the step before it runs."""
 
     def draw(step: int) -> Batch:

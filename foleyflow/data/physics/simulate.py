@@ -335,8 +335,9 @@ class _Crew:
     def _hear(self, worker: _Worker) -> None:
         """Take a worker's report, or see that it died."""
         shard = worker.shard
+        if shard is None:
+            return
         worker.shard = None
-        assert shard is not None
         try:
             report = worker.connection.recv()
         except (EOFError, ConnectionResetError):

@@ -1,0 +1,2 @@
+def test_x(smoke_model, clip_file):
+    print(smoke_model, clip_file)
