@@ -155,7 +155,8 @@ class FoleyFlow:
         if len(set(rates.values())) > 1 or len(channels) > 1:
             raise ConfigError(
                 f"model {name!r}: latent rates {rates} Hz, channels {sorted(channels)}: "
-                "expected one rate and one number of channels"
+                "expected one rate and one number of channels",
+                hint="codec, align and flow must come from the same training",
             )
         self.codec, self.aligner, self.flow = codec, aligner, flow
         self.name = name

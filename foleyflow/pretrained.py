@@ -46,7 +46,10 @@ def load_aligner(folder: Path) -> Alignment:
     """The aligner of a model folder with its frame encoder."""
     stored = read_record(folder, "align").config
     if not {"model", "encoder"} <= stored.keys():
-        raise CheckpointError(f"{folder}: the aligner's config lacks 'model' or 'encoder'")
+        raise CheckpointError(
+            f"{folder}: the aligner's config lacks 'model' or 'encoder'",
+            hint="use the foleyflow version that wrote it",
+        )
     encoder = MotionEncoder(_config(MotionEncoderConfig, folder, "align", stored["encoder"]))
     config = _config(AlignmentConfig, folder, "align", stored["model"])
     aligner = Alignment(config, encoder=encoder)

@@ -29,6 +29,7 @@ from foleyflow.errors import CheckpointError
 
 FORMAT = 1
 CONFIG_NAME = "config.json"
+COPY_AGAIN = "copy the whole model folder again"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +127,9 @@ def read_record(folder: Path, name: str) -> Record:
     try:
         return Record(**components[name])
     except TypeError as error:
-        raise CheckpointError(f"{folder / CONFIG_NAME}: record of {name!r}: {error}") from error
+        raise CheckpointError(
+            f"{folder / CONFIG_NAME}: record of {name!r}: {error}", hint=COPY_AGAIN
+        ) from error
 
 
 def load_into(module: nn.Module, folder: Path, name: str) -> nn.Module:
@@ -142,7 +145,9 @@ def load_into(module: nn.Module, folder: Path, name: str) -> nn.Module:
     try:
         tensors = load_file(path)
     except SafetensorError as error:
-        raise CheckpointError(f"{path}: not a safetensors file ({error})") from error
+        raise CheckpointError(
+            f"{path}: not a safetensors file ({error})", hint=COPY_AGAIN
+        ) from error
     wanted = module.state_dict()
     missing, foreign = sorted(wanted.keys() - tensors), sorted(tensors.keys() - wanted)
     wrong = [k for k in wanted.keys() & tensors.keys() if wanted[k].shape != tensors[k].shape]
@@ -199,11 +204,11 @@ def _checked_file(folder: Path, name: str, record: Record) -> Path:
     """A component's file, if it is there and is the one that its record means."""
     path = folder / f"{name}.safetensors"
     if not path.exists():
-        raise CheckpointError(f"{path}: no such file", hint="copy the whole model folder")
+        raise CheckpointError(f"{path}: no such file", hint=COPY_AGAIN)
     if file_sha256(path) != record.sha256:
         raise CheckpointError(
             f"{path}: the hash differs from the one in {CONFIG_NAME}",
-            hint="the file is damaged or was replaced: copy the model folder again",
+            hint="the file is damaged or was replaced; " + COPY_AGAIN,
         )
     return path
 
@@ -223,7 +228,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"{path}: not JSON ({error})") from error
+        raise CheckpointError(f"{path}: not JSON ({error})", hint=COPY_AGAIN) from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         found = content.get("format") if isinstance(content, dict) else type(content).__name__
         raise CheckpointError(
@@ -231,5 +236,5 @@ def _read_config(folder: Path) -> dict[str, Any]:
             hint="use the foleyflow version that wrote it",
         )
     if not isinstance(content.get("components"), dict):
-        raise CheckpointError(f"{path}: has no components")
+        raise CheckpointError(f"{path}: has no components", hint=COPY_AGAIN)
     return content

@@ -1,15 +1,16 @@
 """The measuring itself: what is counted and reported, never how long it took."""
 
 import io
+import itertools
 import json
 from contextlib import redirect_stderr, redirect_stdout
 
 import numpy as np
 import pytest
 import torch
+from cli_model import make_model, run_cli
 from torch import nn
 
-from cli_model import make_model, run_cli
 from foleyflow import bench
 from foleyflow.bench import Effort, Row, Workbench
 from foleyflow.media import probe, read_frames
@@ -39,14 +40,12 @@ def workbench(tmp_path_factory):
 
 
 def test_the_test_clip_is_what_was_asked_for_and_moves(tmp_path):
-    clip = write_test_clip(
-        tmp_path / "clip.mp4", duration_s=2.0, width=128, height=96, rate_hz=10
-    )
+    clip = write_test_clip(tmp_path / "clip.mp4", duration_s=2.0, width=128, height=96, rate_hz=10)
     info = probe(clip)
     assert (info.width, info.height, info.rate_hz, info.duration_s) == (128, 96, 10.0, 2.0)
     assert info.video_codec == "h264" and not info.has_audio
     frames = [picture.astype(int) for _, picture in read_frames(clip, size=96)]
-    changes = [np.abs(b - a).mean() for a, b in zip(frames, frames[1:], strict=False)]
+    changes = [np.abs(b - a).mean() for a, b in itertools.pairwise(frames)]
     assert len(frames) == 20 and min(changes) > 1.0
 
 

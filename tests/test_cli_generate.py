@@ -11,12 +11,12 @@ import av
 import numpy as np
 import pytest
 import torch
-
 from cli_model import make_model, run_cli, run_process
+from media_files import Sound, impulses, make_video, video_packet_bytes
+
 from foleyflow.media import loudness_lufs
 from foleyflow.signals import Waveform
 from foleyflow.weights import file_sha256
-from media_files import Sound, impulses, make_video, video_packet_bytes
 
 PROMISED_KEYS = (
     "video output duration_s sample_rate_hz seed steps model events timings_s peak_rss_mb warnings"
@@ -151,18 +151,14 @@ def test_a_setting_changes_the_sound(generate, clip, plain, tmp_path, flags):
 
 def test_two_materials_give_two_sounds(generate, clip, tmp_path):
     for material in ("metal", "wood"):
-        generate(
-            clip, "-o", tmp_path / f"{material}.wav", "--audio-only", "--material", material
-        )
+        generate(clip, "-o", tmp_path / f"{material}.wav", "--audio-only", "--material", material)
     metal, wood = (samples_of(tmp_path / f"{name}.wav") for name in ("metal", "wood"))
     assert np.abs(metal - wood).max() > 0.01 * np.abs(wood).max()
 
 
 def test_another_model_gives_another_sound(clip, plain, tmp_path):
     other = make_model(tmp_path / "model", seed=1)
-    outcome = run_cli(
-        "generate", clip, "--model", other, "--audio-only", "-o", tmp_path / "a.wav"
-    )
+    outcome = run_cli("generate", clip, "--model", other, "--audio-only", "-o", tmp_path / "a.wav")
     assert outcome.status == 0
     assert np.abs(samples_of(tmp_path / "a.wav") - plain).max() > 0.01
 

@@ -21,9 +21,17 @@ from foleyflow.recipes import recipe_named
 from foleyflow.recipes.overrides import override
 from foleyflow.training.journal import read_journal
 from foleyflow.training.loop import train
+from foleyflow.training.memory import keep_freed_memory
 from foleyflow.weights import save_component, write_atomically
 
-MAY_CHANGE = ("train.steps", "train.log_every", "train.validate_every", "train.save_every")
+# What a resumed run may have otherwise; a lower rate is the way on from numbers that blew up.
+MAY_CHANGE = (
+    "train.steps",
+    "train.learning_rate",
+    "train.log_every",
+    "train.validate_every",
+    "train.save_every",
+)
 
 
 def run(
@@ -52,6 +60,8 @@ def run(
     where = pick_device(device)
     if threads:
         torch.set_num_threads(threads)
+    if where.type == "cpu":
+        keep_freed_memory()
     _refuse_other_settings(out, config)
     task = recipe.build(data)
     _note(out, config)

@@ -37,7 +37,7 @@ class FlowConfig:
 
     channels: int = 32
     width: int = 192
-    layers: int = 6
+    layers: int = 4
     heads: int = 6
     guide_width: int = 192
     latents_per_segment: int = 4

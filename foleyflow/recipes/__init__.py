@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import difflib
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from foleyflow.errors import ConfigError
@@ -22,7 +23,16 @@ def recipe_named(task: str, name: str) -> Any:
         ConfigError: no such task or recipe; the known ones are listed.
     """
     if task not in RECIPES:
-        raise ConfigError(f"task {task!r}: expected one of {', '.join(RECIPES)}")
+        raise ConfigError(
+            f"task {task!r}: expected one of {', '.join(RECIPES)}", hint=_nearest(task, RECIPES)
+        )
     if name not in RECIPES[task]:
-        raise ConfigError(f"recipe {name!r} of {task}: expected one of {', '.join(RECIPES[task])}")
+        raise ConfigError(
+            f"recipe {name!r} of {task}: expected one of {', '.join(RECIPES[task])}",
+            hint=_nearest(name, RECIPES[task]),
+        )
     return RECIPES[task][name]()
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    return f"did you mean {difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]}?"

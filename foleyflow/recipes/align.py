@@ -44,7 +44,7 @@ def tiny() -> AlignRecipe:
     """
     return AlignRecipe(
         train=TrainConfig(
-            steps=1400,
+            steps=1200,
             batch_clips=16,
             learning_rate=1e-3,
             warmup_steps=100,

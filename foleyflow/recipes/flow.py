@@ -33,7 +33,7 @@ class FlowRecipe:
     stages: FlowStageConfig = field(default_factory=FlowStageConfig)
     windows: WindowConfig = field(default_factory=WindowConfig)
     train: TrainConfig
-    views: int = 3  # augmented looks at every training clip
+    views: int = 2  # augmented looks at every training clip
     codec: str = "runs/codec/model"
     align: str = "runs/align/model"
 

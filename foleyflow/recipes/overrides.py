@@ -33,7 +33,10 @@ def override(recipe: R, assignments: Sequence[str]) -> R:
     for assignment in assignments:
         key, equals, text = assignment.partition("=")
         if not equals:
-            raise ConfigError(f"--set {assignment!r}: expected key=value, as in train.steps=100")
+            raise ConfigError(
+                f"--set {assignment!r}: expected key=value, as in train.steps=100",
+                hint="--dry-run prints all keys and their values",
+            )
         recipe = _replaced(recipe, key.strip().split("."), text.strip(), key.strip(), recipe)
     return recipe
 
@@ -78,4 +81,7 @@ def _parsed(text: str, kind: Any, key: str) -> Any:
                 return option(text)
             except ValueError:
                 continue
-    raise ConfigError(f"--set {key}={text}: expected {getattr(kind, '__name__', kind)}")
+    raise ConfigError(
+        f"--set {key}={text}: expected {getattr(kind, '__name__', kind)}",
+        hint="--dry-run prints all keys and their values",
+    )

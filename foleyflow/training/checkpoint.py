@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from foleyflow.errors import CheckpointError
+from foleyflow.errors import CheckpointError, TrainingError
 from foleyflow.training.optimiser import MovingAverage
 
 STATE_NAME = "state.safetensors"
@@ -26,7 +26,11 @@ def save_state(
     averages: Mapping[str, MovingAverage],
     optimisers: Mapping[str, torch.optim.Optimizer],
 ) -> None:
-    """Writes the run's state; the old one stays until the new one is whole."""
+    """Writes the run's state; the old one stays until the new one is whole.
+
+    Raises:
+        TrainingError: a number in it is not finite; the old state stays.
+    """
     tensors: dict[str, Tensor] = {}
     for turn, module in modules.items():
         for key, value in module.state_dict().items():
@@ -37,6 +41,12 @@ def save_state(
             for key, value in entry.items():
                 tensors[f"{turn}/optimiser/{index}/{key}"] = torch.as_tensor(value)
     stored = {k: v.detach().cpu().clone().contiguous() for k, v in tensors.items()}
+    broken = [k for k, v in stored.items() if v.is_floating_point() and not v.isfinite().all()]
+    if broken:
+        raise TrainingError(
+            f"step {step}: {len(broken)} tensors are not finite, {broken[0]!r} for one",
+            hint="the last good state is kept; lower train.learning_rate and say it again",
+        )
     temporary = folder / (STATE_NAME + ".part")
     save_file(stored, temporary, metadata={"progress": json.dumps({"step": step})})
     os.replace(temporary, folder / STATE_NAME)

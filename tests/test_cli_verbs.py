@@ -1,0 +1,287 @@
+"""The other verbs on real files: doctor, evaluate, data simulate, train."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cli_model import make_model, run_cli
+
+from foleyflow import pretrained
+from foleyflow.data.base import SimulatedClips
+from foleyflow.media import probe, write_wav
+from foleyflow.recipes import recipe_named
+from foleyflow.training.journal import read_journal
+from foleyflow.weights import file_sha256
+
+TIMES_S = {"a": [0.5, 1.0, 1.8], "b": [0.7, 1.4], "c": [0.3, 1.2, 1.6]}
+
+
+def test_doctor_lists_what_is_there(monkeypatch, tmp_path):
+    monkeypatch.setattr(pretrained, "EMBEDDED", make_model(tmp_path / "model"))
+    outcome = run_cli("doctor", "--json")
+    findings = {entry["name"]: entry for entry in outcome.answer["findings"]}
+    assert findings["embedded model"]["state"] == "ok"
+    assert findings["package torch"]["state"] == findings["encoder aac"]["state"] == "ok"
+    for entry in findings.values():
+        assert entry["state"] in ("ok", "missing", "broken")
+        assert entry["state"] == "ok" or entry["mend"]
+
+
+def test_doctor_says_in_words_what_to_do(monkeypatch, tmp_path):
+    broken = make_model(tmp_path / "model")
+    (broken / "flow.safetensors").write_bytes(b"nothing")
+    monkeypatch.setattr(pretrained, "EMBEDDED", broken)
+    outcome = run_cli("doctor")
+    assert outcome.status == 1
+    assert "broken   embedded model: " in outcome.stdout
+    assert "mend: pip install" in outcome.stdout
+
+
+def write_clicks(path: Path, times_s: list[float], *, late_s: float = 0.0) -> None:
+    """Two seconds of clicks that a listener would call knocks."""
+    rng = np.random.default_rng(0)
+    sound = np.zeros(96_000, np.float32)
+    for time_s in times_s:
+        start = round((time_s + late_s) * 48_000)
+        fading = np.exp(-np.arange(96_000 - start) / 200) * rng.uniform(-0.5, 0.5, 96_000 - start)
+        sound[start:] += fading.astype(np.float32)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_wav(path, [sound[None]], 48_000)
+
+
+@pytest.mark.parametrize(
+    ("late_s", "at_50_ms", "at_100_ms"), [(0.0, 1.0, 1.0), (0.03, 1.0, 1.0), (0.08, 0.0, 1.0)]
+)
+def test_evaluate_a_folder(tmp_path, late_s, at_50_ms, at_100_ms):
+    pytest.importorskip("librosa")
+    for case, times_s in TIMES_S.items():
+        write_clicks(tmp_path / "true" / f"{case}.wav", times_s)
+        write_clicks(tmp_path / "made" / f"{case}.foley.wav", times_s, late_s=late_s)
+    flags = ("--json", "--out", tmp_path / "report.json")
+    outcome = run_cli("evaluate", tmp_path / "made", tmp_path / "true", *flags)
+    assert outcome.status == 0, outcome.stderr
+    told = outcome.answer
+    assert json.loads((tmp_path / "report.json").read_text()) == told
+    assert told["count"] == 3
+    windows = told["synchrony"]["windows"]
+    assert windows["50_ms"]["f1"]["mean"] == at_50_ms
+    assert windows["100_ms"]["f1"]["mean"] == at_100_ms
+    if at_50_ms:
+        assert windows["50_ms"]["gain"]["mean"] > 0.5
+        assert told["synchrony"]["median_lag_s"] == pytest.approx(late_s, abs=0.006)
+
+
+def test_evaluate_prints_a_table(tmp_path):
+    pytest.importorskip("librosa")
+    for case, times_s in TIMES_S.items():
+        write_clicks(tmp_path / "true" / f"{case}.wav", times_s)
+        write_clicks(tmp_path / "made" / f"{case}.wav", times_s)
+    (tmp_path / "made" / "d.wav").write_text("no sound")
+    (tmp_path / "true" / "d.wav").write_text("no sound")
+    outcome = run_cli("evaluate", tmp_path / "made", tmp_path / "true")
+    assert outcome.status == 0
+    row = next(line for line in outcome.stdout.splitlines() if "±50 ms" in line)
+    assert row.split()[:4] == ["3", "±50", "ms", "1.00"]
+    assert "unreadable: 1" in outcome.stdout
+
+
+def test_evaluate_systems_side_by_side(tmp_path):
+    """A folder per clip with the true sound and one file per system, as peers publish them."""
+    pytest.importorskip("librosa")
+    for case, times_s in TIMES_S.items():
+        write_clicks(tmp_path / case / "gt.wav", times_s)
+        write_clicks(tmp_path / case / "exact.wav", times_s)
+        write_clicks(tmp_path / case / "late.wav", times_s, late_s=0.08)
+    outcome = run_cli("evaluate", tmp_path, "--json")
+    assert outcome.status == 0, outcome.stderr
+    f1 = {
+        system: report["synchrony"]["windows"]["50_ms"]["f1"]["mean"]
+        for system, report in outcome.answer.items()
+    }
+    assert f1 == {"exact": 1.0, "late": 0.0}
+    text = run_cli("evaluate", tmp_path).stdout
+    assert [line.split()[0] for line in text.splitlines()[1:] if line[:1].strip()] == [
+        "exact",
+        "late",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("nowhere",), "nowhere: no such folder"),
+        ((".", "nowhere"), "nowhere: no such folder"),
+        ((".",), "no <case>/<system> sounds in it"),
+        ((".", ".", "--out", "nowhere/report.json"), "nowhere: no such folder"),
+        ((".", ".", "--out", "."), "is a directory"),
+    ],
+)
+def test_evaluate_refuses(monkeypatch, tmp_path, arguments, said):
+    monkeypatch.chdir(tmp_path)
+    outcome = run_cli("evaluate", *arguments)
+    assert outcome.status == 2 and outcome.stdout == ""
+    assert said in outcome.error_lines[0]
+    assert outcome.error_lines[1].startswith("  hint: ")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_simulate_two_clips_and_again(tmp_path):
+    pytest.importorskip("mujoco")
+    command = ("data", "simulate", "--out", tmp_path / "sim", "--duration", "1", "--json")
+    command += ("--workers", "1", "--split", "validation", "--seed", "3", "--clips", "2")
+    outcome = run_cli(*command)
+    assert outcome.status == 0, outcome.stderr
+    told = outcome.answer
+    assert (told["clips"], told["skipped"], told["crashes"]) == (2, 0, 0)
+    assert told["frames"] > 20 and told["frames_per_core_s"] > 0
+    clips = SimulatedClips(tmp_path / "sim", "validation")
+    assert len(clips) == 2 and clips.duration_s == 1.0
+    assert probe(clips.paths[0].with_suffix(".mp4")).duration_s == pytest.approx(1.0, abs=0.05)
+    again = run_cli(*command).answer
+    assert (again["clips"], again["skipped"]) == (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--split", "exam"), "'exam'"),
+        (("--duration", "0"), "duration"),
+        (("--duration", "nan"), "duration"),
+    ],
+)
+def test_simulate_refuses(tmp_path, flags, said):
+    pytest.importorskip("mujoco")
+    outcome = run_cli("data", "simulate", "--clips", "1", "--out", tmp_path / "sim", *flags)
+    assert outcome.status == 2 and outcome.stdout == ""
+    assert said in outcome.error_lines[-2 if len(outcome.error_lines) > 1 else 0]
+    assert not (tmp_path / "sim").exists()
+
+
+@pytest.fixture(scope="module")
+def sounds(tmp_path_factory):
+    """Banks of noise where the codec's recipe keeps its sounds, so that none must be drawn."""
+    folder = tmp_path_factory.mktemp("sounds")
+    bank = recipe_named("codec", "smoke").bank
+    rng = np.random.default_rng(0)
+    for config in (bank, replace(bank, split="validation", items=100)):
+        name = f"sounds-{config.split}-{config.seed}-{config.items}x{config.duration_s:g}s.i16"
+        shape = (config.items, round(config.duration_s * config.rate_hz))
+        (folder / name).write_bytes(rng.integers(-9000, 9000, shape, dtype=np.int16).tobytes())
+    return folder
+
+
+def train(sounds: Path, out: Path, *settings: str):
+    """Trains the smallest codec."""
+    flags = [flag for setting in settings for flag in ("--set", setting)]
+    return run_cli(
+        "train", "codec", "--recipe", "smoke", "--device", "cpu", "--json",
+        "--data", sounds, "--out", out, *flags,
+    )  # fmt: skip
+
+
+def losses(out: Path) -> list[dict]:
+    """The journal without the times."""
+    return [
+        {key: value for key, value in entry.items() if not key.endswith("_s")}
+        for entry in read_journal(out / "journal.jsonl")
+    ]
+
+
+def test_train_and_give_the_command_again(sounds, tmp_path):
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    outcome = train(sounds, whole)
+    assert outcome.status == 0, outcome.stderr
+    told = outcome.answer
+    assert (told["components"], told["steps"]) == (["codec"], 4)
+    assert told["model"] == str(whole / "model") and told["validation"]
+    pretrained.load_codec(whole / "model")
+
+    # The end of the run is cut off; the same command again makes it anew, to the same losses.
+    train(sounds, stopped)
+    journal = (stopped / "journal.jsonl").read_text().splitlines(keepends=True)
+    (stopped / "journal.jsonl").write_text("".join(journal[:3]) + journal[3][:9])
+    outcome = train(sounds, stopped)
+    assert outcome.status == 0, outcome.stderr
+    more = train(sounds, whole, "train.steps=6")
+    assert more.status == 0 and more.answer["steps"] == 6
+    assert [entry["step"] for entry in losses(whole) if "codec/loss" in entry] == [1, 2, 3, 4, 5, 6]
+
+
+def test_train_with_other_settings_is_refused(sounds, tmp_path):
+    assert train(sounds, tmp_path / "run").status == 0
+    before = file_sha256(tmp_path / "run" / "state.safetensors")
+    outcome = train(sounds, tmp_path / "run", "train.batch_clips=4")
+    assert outcome.status == 2
+    assert "was begun with other settings: settings.train.batch_clips" in outcome.stderr
+    assert file_sha256(tmp_path / "run" / "state.safetensors") == before
+
+
+@pytest.mark.parametrize("rate", ["inf", "1e38"])
+def test_numbers_that_blow_up_stop_training_and_spare_the_last_good_state(sounds, tmp_path, rate):
+    out = tmp_path / "run"
+    first = ("train.steps=2", "train.save_every=1", "train.warmup_steps=1")
+    assert train(sounds, out, *first).status == 0
+    before = file_sha256(out / "state.safetensors")
+    settings = ("train.steps=9", "train.save_every=9", "train.warmup_steps=1")
+    outcome = train(sounds, out, *settings, f"train.learning_rate={rate}")
+    assert outcome.status == 1
+    lines = [line for line in outcome.error_lines if line.startswith(("foleyflow: ", "  hint: "))]
+    assert "step" in lines[0] and "last good state is kept" in lines[1]
+    assert "Traceback" not in outcome.stderr
+    assert file_sha256(out / "state.safetensors") == before
+    # What the hint says works.
+    outcome = train(sounds, out, "train.steps=4", "train.warmup_steps=1")
+    assert outcome.status == 0, outcome.stderr
+    assert all(np.isfinite(entry.get("codec/loss", 0)) for entry in losses(out))
+
+
+def test_a_state_that_is_not_finite_is_never_kept(sounds, tmp_path):
+    out = tmp_path / "run"
+    assert train(sounds, out, "train.steps=2", "train.save_every=1").status == 0
+    before = file_sha256(out / "state.safetensors")
+    settings = ("train.steps=3", "train.save_every=1", "train.learning_rate=inf")
+    outcome = train(sounds, out, *settings)
+    assert outcome.status == 1
+    assert "not finite" in outcome.stderr
+    assert file_sha256(out / "state.safetensors") == before
+
+
+def test_train_dry_run_prints_the_whole_configuration(tmp_path):
+    outcome = run_cli(
+        "train", "align", "--recipe", "smoke", "--out", tmp_path / "run", "--dry-run",
+        "--set", "train.steps=7", "--set", "train.bf16=false", "--data", "clips",
+    )  # fmt: skip
+    assert outcome.status == 0
+    told = outcome.answer
+    assert (told["task"], told["recipe"], told["data"]) == ("align", "smoke", "clips")
+    assert told["settings"]["train"]["steps"] == 7
+    assert told["settings"]["train"]["bf16"] is False
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said", "hint"),
+    [
+        (("codec", "--set", "train.step=9"), "--set train.step: no such", "train.steps?"),
+        (("codec", "--set", "train.learningrate=9"), "no such setting", "train.learning_rate?"),
+        (("flow", "--set", "dcf_steps=9"), "no such setting", "stages.dcf_steps?"),
+        (("codec", "--set", "train.steps"), "expected key=value", "--dry-run"),
+        (("codec", "--set", "train.steps=many"), "--set train.steps=many: expected int", "--dry"),
+        (("codec", "--set", "train.steps=0"), "train.steps=0: expected at least 1", ""),
+        (("codec", "--set", "train.learning_rate=-1"), "learning_rate=-1.0 (> 0)", ""),
+        (("align", "--set", "model.heads=5"), "heads=5", ""),
+        (("codecs",), "task 'codecs': expected one of codec, align, flow", "codec?"),
+        (("codec", "--recipe", "tinny"), "recipe 'tinny' of codec", "tiny?"),
+        (("align", "--recipe", "smoke", "--device", "abacus"), "device 'abacus'", "auto"),
+        (("align", "--recipe", "smoke"), "manifest.json", "foleyflow data simulate"),
+    ],
+)
+def test_train_refuses(tmp_path, arguments, said, hint):
+    outcome = run_cli("train", *arguments, "--data", tmp_path / "data", "--out", tmp_path / "run")
+    assert outcome.status == 2, outcome.stderr
+    assert outcome.stdout == ""
+    assert said in outcome.error_lines[0] and outcome.error_lines[0].startswith("foleyflow: ")
+    assert hint in "".join(outcome.error_lines[1:])
+    assert list(tmp_path.iterdir()) == []

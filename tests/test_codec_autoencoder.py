@@ -1,0 +1,104 @@
+"""The codec's network: shapes, lengths, how far a latent reaches, standardisation."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from foleyflow.codec.autoencoder import Codec, CodecConfig
+from foleyflow.errors import ConfigError
+
+SMALL = CodecConfig(
+    encoder_width=16, encoder_blocks=1, decoder_width=16, decoder_blocks=2, fine_blocks=3
+)
+HOP = SMALL.hop_samples
+
+
+@pytest.fixture(scope="module")
+def codec():
+    torch.manual_seed(0)
+    return Codec(SMALL).eval().requires_grad_(False)
+
+
+@pytest.mark.parametrize("count", [1, 2, 7])
+def test_shapes_and_lengths(codec, count):
+    sound = 0.1 * torch.randn(2, count * HOP)
+    latents = codec.encode(sound)
+    assert latents.shape == (2, count, SMALL.channels)
+    decoded = codec.decode(latents)
+    assert decoded.shape == sound.shape
+    assert decoded.dtype == torch.float32
+
+
+def test_sound_between_two_latent_frames_is_refused(codec):
+    with pytest.raises(ValueError, match="961 samples: expected a multiple of 960"):
+        codec.encode(torch.zeros(1, 961))
+
+
+def test_the_embedded_codec_is_small_enough():
+    config = CodecConfig()
+    assert sum(p.numel() for p in Codec(config).parameters()) <= 12e6
+    assert (config.rate_hz, config.latent_rate_hz) == (48_000, 50.0)
+
+
+@pytest.mark.parametrize("level", [0.0, 1.0, 1e4])
+def test_silence_and_loud_sound_stay_finite(codec, level):
+    sound = level * torch.randn(1, 4 * HOP, generator=torch.Generator().manual_seed(0))
+    assert bool(torch.isfinite(codec.decode(codec.encode(sound))).all())
+    assert bool(torch.isfinite(codec.decode(level * torch.ones(1, 4, 32))).all())
+
+
+@pytest.mark.parametrize("fine_blocks", [0, 1, 2, 3])
+def test_a_latent_reaches_as_far_as_said_and_no_further(fine_blocks):
+    torch.manual_seed(1)
+    codec = Codec(
+        CodecConfig(
+            encoder_width=8,
+            encoder_blocks=1,
+            decoder_width=8,
+            decoder_blocks=1,
+            fine_blocks=fine_blocks,
+        )
+    ).requires_grad_(False)
+    reach = codec.context_frames
+    latents = torch.randn(1, 2 * reach + 5, 32)
+    middle = reach + 2
+    changed = latents.clone()
+    changed[0, middle] += 10.0
+    difference = (codec.decode(changed) - codec.decode(latents)).abs().reshape(-1, HOP).amax(1)
+    moved = difference.nonzero()[:, 0]
+    assert middle - int(moved.min()) <= reach
+    assert int(moved.max()) - middle <= reach
+    # Not much longer than needed either: streaming computes all of it again for each piece.
+    assert int(moved.max()) - middle >= reach - 2
+
+
+def test_latents_move_with_the_sound(codec):
+    sound = torch.randn(1, 30 * HOP, generator=torch.Generator().manual_seed(2))
+    late = torch.roll(sound, 3 * HOP, dims=1)
+    away_from_ends = slice(12, 20)
+    torch.testing.assert_close(
+        codec.encode(late)[:, away_from_ends],
+        codec.encode(sound)[:, away_from_ends.start - 3 : away_from_ends.stop - 3],
+        atol=1e-4,
+        rtol=0,
+    )
+
+
+def test_standardisation_is_undone_by_decoding(codec):
+    torch.manual_seed(3)
+    other = Codec(SMALL).requires_grad_(False)
+    other.load_state_dict(codec.state_dict())
+    other.latent_mean += torch.randn(32)
+    other.latent_deviation *= 3.0
+    sound = 0.1 * torch.randn(1, 5 * HOP)
+    plain, standardised = codec.encode(sound), other.encode(sound)
+    torch.testing.assert_close(standardised, (plain - other.latent_mean) / 3.0)
+    torch.testing.assert_close(
+        other.decode(standardised), codec.decode(plain), atol=1e-5, rtol=1e-4
+    )
+
+
+def test_hops_that_can_not_be_split_are_refused():
+    with pytest.raises(ConfigError, match="hop_samples=100: expected a multiple of 8"):
+        CodecConfig(hop_samples=100)

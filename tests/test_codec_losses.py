@@ -1,0 +1,56 @@
+"""The codec's losses: zero for the same sound, growing with the error, closed forms."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch.distributions import Normal, kl_divergence
+
+from foleyflow.codec.losses import envelope_loss, kl_to_unit, mel_loss, spectral_loss
+from foleyflow.spectrogram import mel_filters
+
+FILTERS = mel_filters(bands=128, window_samples=1920, rate_hz=48_000, low_hz=30.0, high_hz=24_000.0)
+LOSSES = {
+    "spectral": spectral_loss,
+    "mel": lambda decoded, target: mel_loss(decoded, target, FILTERS),
+    "envelope": envelope_loss,
+}
+
+
+@pytest.fixture(scope="module")
+def sound():
+    return 0.3 * torch.randn(2, 9600, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_the_same_sound_costs_nothing_and_errors_cost_more_the_larger_they_are(name, sound):
+    noise = torch.randn(sound.shape, generator=torch.Generator().manual_seed(1))
+    costs = [float(LOSSES[name](sound + level * noise, sound)) for level in (0.0, 0.03, 0.1, 0.4)]
+    assert costs[0] == 0.0
+    assert costs == sorted(costs)
+    assert costs[1] > 0.0
+
+
+@pytest.mark.parametrize("gain", [0.5, 2.0])
+def test_a_gain_costs_its_logarithm(sound, gain):
+    assert float(LOSSES["mel"](gain * sound, sound)) == pytest.approx(abs(math.log(gain)), rel=1e-3)
+    wanted = abs(math.log(gain**2))
+    assert float(envelope_loss(gain * sound, sound)) == pytest.approx(wanted, rel=1e-3)
+
+
+def test_losses_have_gradients_at_silence():
+    for loss in LOSSES.values():
+        decoded = (1e-3 * torch.randn(1, 9600)).requires_grad_()
+        loss(decoded, torch.zeros(1, 9600)).backward()
+        assert bool(torch.isfinite(decoded.grad).all())
+
+
+def test_divergence_from_the_unit_normal():
+    torch.manual_seed(0)
+    mean, log_variance = torch.randn(3, 5, 4), torch.randn(3, 5, 4)
+    posterior = Normal(mean, (0.5 * log_variance).exp())
+    wanted = kl_divergence(posterior, Normal(torch.zeros(()), torch.ones(()))).mean()
+    torch.testing.assert_close(kl_to_unit(mean, log_variance), wanted)
+    assert float(kl_to_unit(torch.zeros(2, 3), torch.zeros(2, 3))) == 0.0

@@ -1,2 +1,0 @@
-def test_x(smoke_model, clip_file):
-    print(smoke_model, clip_file)
