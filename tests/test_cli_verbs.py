@@ -155,7 +155,7 @@ def test_simulate_refuses(tmp_path, flags, said):
     pytest.importorskip("mujoco")
     outcome = run_cli("data", "simulate", "--clips", "1", "--out", tmp_path / "sim", *flags)
     assert outcome.status == 2 and outcome.stdout == ""
-    assert said in outcome.error_lines[-2 if len(outcome.error_lines) > 1 else 0]
+    assert said in outcome.error_lines[0]
     assert not (tmp_path / "sim").exists()
 
 
@@ -218,7 +218,7 @@ def test_train_with_other_settings_is_refused(sounds, tmp_path):
     assert file_sha256(tmp_path / "run" / "state.safetensors") == before
 
 
-@pytest.mark.parametrize("rate", ["inf", "1e38"])
+@pytest.mark.parametrize("rate", ["inf", "1e30"])
 def test_numbers_that_blow_up_stop_training_and_spare_the_last_good_state(sounds, tmp_path, rate):
     out = tmp_path / "run"
     first = ("train.steps=2", "train.save_every=1", "train.warmup_steps=1")

@@ -190,6 +190,16 @@ def evaluate(
             "CASE/SYSTEM.* with CASE/gt.* as the truth."
         ),
     ] = None,
+    generated_pattern: Annotated[
+        str, typer.Option(help="Which files of GENERATED; {case} stands for the clip's name.")
+    ] = "{case}",
+    reference_pattern: Annotated[
+        str, typer.Option(help="Which files of REFERENCE, '{case}.flac' for instance.")
+    ] = "{case}",
+    skip_without_onsets: Annotated[
+        bool,
+        typer.Option("--skip-without-onsets", help="Leave out clips whose truth has no onset."),
+    ] = False,
     out: Annotated[Path | None, typer.Option(help="Also write the report as JSON here.")] = None,
     as_json: Json = False,
     debug: Debug = False,
@@ -198,7 +208,15 @@ def evaluate(
     with reported(debug=debug, as_json=as_json):
         from foleyflow.cli.evaluate import run
 
-        run(generated, reference, out=out, as_json=as_json)
+        run(
+            generated,
+            reference,
+            generated_pattern=generated_pattern,
+            reference_pattern=reference_pattern,
+            skip_without_onsets=skip_without_onsets,
+            out=out,
+            as_json=as_json,
+        )
 
 
 @app.command()

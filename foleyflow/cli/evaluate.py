@@ -11,7 +11,16 @@ from foleyflow.evaluation.folder import evaluate_folder, evaluate_systems, syste
 from foleyflow.weights import write_atomically
 
 
-def run(generated: Path, reference: Path | None, *, out: Path | None, as_json: bool) -> None:
+def run(
+    generated: Path,
+    reference: Path | None,
+    *,
+    generated_pattern: str,
+    reference_pattern: str,
+    skip_without_onsets: bool,
+    out: Path | None,
+    as_json: bool,
+) -> None:
     """Scores a folder, or several systems side by side, and prints the table or the JSON."""
     check_writable(out)
     for folder in filter(None, (generated, reference)):
@@ -20,11 +29,17 @@ def run(generated: Path, reference: Path | None, *, out: Path | None, as_json: b
                 f"{folder}: no such folder", hint="give folders of sound or video files"
             )
     if reference is None:
-        reports = evaluate_systems(generated)
+        reports = evaluate_systems(generated, skip_without_onsets=skip_without_onsets)
         content = {name: report.to_json() for name, report in reports.items()}
         text = systems_text(reports)
     else:
-        report = evaluate_folder(generated, reference)
+        report = evaluate_folder(
+            generated,
+            reference,
+            generated_pattern=generated_pattern,
+            reference_pattern=reference_pattern,
+            skip_without_onsets=skip_without_onsets,
+        )
         content, text = report.to_json(), report.to_text()
     if out is not None:
         write_atomically(out, json.dumps(content, indent=1) + "\n")

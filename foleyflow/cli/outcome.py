@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,21 @@ def complain(error: FoleyflowError, *, debug: bool) -> int:
     if error.hint:
         typer.echo(f"  hint: {error.hint}", err=True)
     return error.exit_status
+
+
+@contextmanager
+def progress_on_stderr(label: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar that appears when the function given is first told (done, wanted)."""
+    with ExitStack() as stack:
+        bars: list[Any] = []
+
+        def show(done: int, wanted: int) -> None:
+            if not bars:
+                bar = typer.progressbar(length=wanted, label=label, file=sys.stderr)
+                bars.append(stack.enter_context(bar))
+            bars[0].update(done - bars[0].pos)
+
+        yield show
 
 
 def check_writable(path: Path | None) -> None:

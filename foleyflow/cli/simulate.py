@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 from pathlib import Path
 
-import typer
-
-from foleyflow.cli.outcome import answer
+from foleyflow.cli.outcome import answer, progress_on_stderr
 from foleyflow.errors import MissingExtra
 
 
@@ -29,7 +26,7 @@ def run(
         raise MissingExtra("mujoco", "physics") from error
     from foleyflow.data.physics.simulate import simulate
 
-    with typer.progressbar(length=clips, label=f"simulating {split}", file=sys.stderr) as bar:
+    with progress_on_stderr(f"simulating {split}") as show:
         summary = simulate(
             out,
             clips=clips,
@@ -37,7 +34,7 @@ def run(
             split=split,
             duration_s=duration_s,
             workers=workers or None,
-            progress=lambda done, wanted: bar.update(done - bar.pos),
+            progress=show,
         )
     answer(
         {**dataclasses.asdict(summary), "frames_per_core_s": summary.frames_per_core_s},

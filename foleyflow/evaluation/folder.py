@@ -2,7 +2,8 @@
 
 Clips are paired by name: `{case}` in a pattern stands for it. The default pattern takes every
 sound or video of a folder and of those in it, and pairs by file stem, where a trailing `.foley`
-does not count; so the labels of a simulated data set are a reference as they lie:
+does not count; so the labels of a simulated data set are a reference as they lie, and its sounds
+are one by the pattern "{case}.flac":
 
     evaluate_folder(Path("made"), Path("true"))
     evaluate_folder(root, root, generated_pattern="{case}/frieren.m4a",
@@ -305,7 +306,7 @@ def _find(folder: Path, pattern: str, suffixes: tuple[str, ...]) -> dict[str, Pa
         re.escape(pattern).replace(re.escape(CASE_PATTERN), "(?P<case>[^/]+?)")
         + ("" if with_suffix else r"\.[^./]+")
     )
-    anywhere = pattern == CASE_PATTERN
+    anywhere = "/" not in pattern
     found: dict[str, Path] = {}
     for path in sorted(folder.rglob("*")):
         inner = path.name if anywhere else path.relative_to(folder).as_posix()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -39,11 +39,11 @@ class FlowRecipe:
 
     def build(self, data: Path) -> FlowTask:
         """The task; the aligner's features are computed first where they are missing."""
-        stages = replace(self.stages, total_steps=self.train.steps)
         return FlowTask(
             FlowTransformer(self.model),
             self.objective,
-            stages,
+            self.stages,
+            steps=self.train.steps,
             windows=self._guided(data, "train", self.views),
             validation_windows=self._guided(data, "validation", 1),
         )
@@ -108,13 +108,13 @@ def _guide(aligner: Alignment, cut: dict[str, torch.Tensor], segments: int) -> A
 
 
 def tiny() -> FlowRecipe:
-    """The embedded model's flow: 4.7 M parameters, DCF then one-step GDCF.
+    """The embedded model's flow: 3.5 M parameters, DCF for 900 steps, then one-step GDCF.
 
     Command: foleyflow train flow --data data/sim --out runs/flow
     """
     return FlowRecipe(
         train=TrainConfig(
-            steps=3600,
+            steps=1500,
             batch_clips=32,
             learning_rate=8e-4,
             warmup_steps=100,
@@ -122,7 +122,7 @@ def tiny() -> FlowRecipe:
             beta2=0.95,
             ema=0.999,
             decay_share=0.4,
-            validate_every=400,
+            validate_every=300,
             save_every=100,
         )
     )

@@ -24,16 +24,14 @@ class FlowStageConfig:
     """How the run is divided, and what conditions are shown.
 
     Attributes:
-        dcf_steps: steps of flow matching before the one-step map is trained.
-        total_steps: of the run; the rest is GDCF.
+        dcf_steps: steps of flow matching; what the run has beyond them trains the one-step map.
         context_share: share of rows that start with known latents.
         shortest_context, longest_context: their latent frames.
         context_noise: deviation of noise on some of them, as their own output will have it.
         material_share: share of rows that are told their material.
     """
 
-    dcf_steps: int = 2000
-    total_steps: int = 3600
+    dcf_steps: int = 900
     context_share: float = 0.4
     shortest_context: int = 10
     longest_context: int = 50
@@ -41,15 +39,16 @@ class FlowStageConfig:
     material_share: float = 0.5
 
     def __post_init__(self) -> None:
-        if not 0 < self.dcf_steps <= self.total_steps:
+        if self.dcf_steps < 1 or not 0 < self.shortest_context <= self.longest_context:
             raise ConfigError(
-                f"stages: dcf_steps={self.dcf_steps}, total_steps={self.total_steps}: "
-                "expected 0 < dcf_steps <= total_steps"
+                f"stages: dcf_steps={self.dcf_steps} (at least 1), shortest_context="
+                f"{self.shortest_context}, longest_context={self.longest_context} (0 < shortest <= "
+                "longest)"
             )
 
 
 class FlowTask:
-    """The flow as a `Task`; one turn."""
+    """The flow as a `Task`; one turn. `steps` is the length of the whole run."""
 
     turns = ("flow",)
 
@@ -59,11 +58,13 @@ class FlowTask:
         objective: ObjectiveConfig,
         stages: FlowStageConfig,
         *,
+        steps: int,
         windows: GuidedWindows,
         validation_windows: GuidedWindows,
     ) -> None:
         self.objective = objective
         self.stages = stages
+        self.steps = steps
         self.modules = {"flow": network}
         self._windows = windows
         self._validation = validation_windows
@@ -94,7 +95,7 @@ class FlowTask:
         audio, condition = self._prepare(network, batch)
         if step < self.stages.dcf_steps:
             return dcf_loss(network, audio, condition, self.objective)
-        rest = max(1, self.stages.total_steps - self.stages.dcf_steps)
+        rest = max(1, self.steps - self.stages.dcf_steps)
         progress = (step - self.stages.dcf_steps) / rest
         return gdcf_loss(network, audio, condition, self.objective, progress=progress)
 

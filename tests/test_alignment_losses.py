@@ -1,0 +1,96 @@
+"""What VAMA is asked for: 1 is guessing the mean, only hidden segments count."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from foleyflow.alignment.losses import onset_loss, recovery_losses
+from foleyflow.alignment.model import AlignmentConfig, Recovered
+from foleyflow.alignment.targets import MelPatches
+
+CONFIG = AlignmentConfig()
+SEGMENTS, CHANNELS, DIM = 20, 32, CONFIG.mel_frames_per_segment * CONFIG.mel_bands + 1
+
+
+def output(latents: torch.Tensor, mel: torch.Tensor) -> Recovered:
+    return Recovered(states=latents, latents=latents, mel=mel, onsets=latents[..., 0])
+
+
+@pytest.fixture
+def targets():
+    torch.manual_seed(0)
+    return {
+        "latents": torch.randn(16, 4 * SEGMENTS, CHANNELS),
+        "mel": torch.randn(16, SEGMENTS, DIM),
+    }
+
+
+@pytest.fixture
+def hidden():
+    torch.manual_seed(1)
+    return torch.rand(16, SEGMENTS) < 0.7
+
+
+def test_guessing_the_mean_costs_one_and_the_truth_nothing(targets, hidden):
+    guess = output(torch.zeros_like(targets["latents"]), torch.zeros_like(targets["mel"]))
+    for name, value in recovery_losses(guess, hidden=hidden, **targets).items():
+        assert float(value) == pytest.approx(1.0, abs=0.15 if name == "energy" else 0.03)
+    truth = output(targets["latents"], targets["mel"])
+    assert all(float(v) == 0 for v in recovery_losses(truth, hidden=hidden, **targets).values())
+
+
+def test_only_hidden_segments_count(targets, hidden):
+    wrong_latents, wrong_mel = targets["latents"].clone(), targets["mel"].clone()
+    wrong_mel[~hidden] += 9.0
+    wrong_latents[~hidden.repeat_interleave(4, 1)] += 9.0
+    parts = recovery_losses(output(wrong_latents, wrong_mel), hidden=hidden, **targets)
+    assert all(float(value) == 0 for value in parts.values())
+
+
+def test_an_error_costs_its_square_however_many_are_hidden(targets):
+    truth = output(targets["latents"] + 2.0, targets["mel"] + 3.0)
+    for share in (0.1, 1.0):
+        hidden = torch.rand(16, SEGMENTS) < share
+        parts = recovery_losses(truth, hidden=hidden, **targets)
+        got = {name: float(value) for name, value in parts.items()}
+        assert got == pytest.approx({"latent": 4.0, "mel": 9.0, "energy": 9.0}, rel=1e-4)
+
+
+def test_nothing_hidden_costs_nothing(targets):
+    hidden = torch.zeros(16, SEGMENTS, dtype=torch.bool)
+    guess = output(torch.zeros_like(targets["latents"]), torch.zeros_like(targets["mel"]))
+    assert all(float(v) == 0 for v in recovery_losses(guess, hidden=hidden, **targets).values())
+
+
+def test_onsets_cost_their_weighted_cross_entropy():
+    logits = torch.tensor([[2.0, -1.0, 0.5, 3.0]])
+    targets = torch.tensor([[1.0, 0.0, 1.0, 0.0]])
+    hidden = torch.tensor([[True, False]])  # two latent frames a segment here
+    wanted = (4 * math.log(1 + math.exp(-2.0)) + math.log(1 + math.exp(-1.0))) / 2
+    assert float(onset_loss(logits, targets, hidden)) == pytest.approx(wanted, rel=1e-5)
+
+
+def test_patches_are_normalised_and_their_level_is_kept():
+    patches = MelPatches(CONFIG, rate_hz=48_000)
+    sound = torch.randn(2, 4 * 3840, generator=torch.Generator().manual_seed(0))
+    mel = patches(sound)
+    assert mel.shape == (2, 32, CONFIG.mel_bands)
+    targets = patches.targets(mel)
+    assert targets.shape == (2, 4, DIM)
+    torch.testing.assert_close(targets[..., :-1].mean(-1), torch.zeros(2, 4), atol=1e-5, rtol=0)
+    raw = mel.reshape(2, 4, -1)
+    torch.testing.assert_close(targets[..., -1], raw.mean(-1))
+    spread = raw.std(-1)
+    torch.testing.assert_close(targets[..., :-1].std(-1), spread / (spread + 0.1))
+
+
+def test_a_gain_moves_the_level_and_leaves_the_patch():
+    patches = MelPatches(CONFIG, rate_hz=48_000)
+    sound = torch.randn(1, 4 * 3840, generator=torch.Generator().manual_seed(0))
+    plain, loud = (patches.targets(patches(gain * sound)) for gain in (1.0, 10.0))
+    torch.testing.assert_close(loud[..., :-1], plain[..., :-1], atol=1e-3, rtol=1e-3)
+    step = (loud - plain)[..., -1]
+    torch.testing.assert_close(step, torch.full_like(step, math.log(10) / 3), atol=1e-3, rtol=0)

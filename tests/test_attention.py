@@ -1,0 +1,106 @@
+"""Attention on one clock: only differences of time count, in seconds; local heads; absent keys."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from foleyflow.attention import RotaryTime, TimedAttention
+
+HEADS, WIDTH = 4, 32
+
+
+@pytest.fixture(scope="module")
+def attention():
+    torch.manual_seed(0)
+    return TimedAttention(WIDTH, HEADS).requires_grad_(False)
+
+
+def tokens(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    random = torch.Generator().manual_seed(seed)
+    values = torch.randn(2, count, WIDTH, generator=random)
+    return values, torch.rand(2, count, generator=random).mul(4.0).sort(1).values
+
+
+def scores(query_times_s: torch.Tensor, key_times_s: torch.Tensor) -> torch.Tensor:
+    rotary = RotaryTime(16)
+    random = torch.Generator().manual_seed(3)
+    query, key = (
+        torch.randn(2, 2, 3, 16, generator=random),
+        torch.randn(2, 2, 5, 16, generator=random),
+    )
+    return rotary(query, query_times_s) @ rotary(key, key_times_s).mT
+
+
+def test_scores_depend_on_differences_of_time_alone():
+    queries, keys = torch.rand(2, 3) * 4, torch.rand(2, 5) * 4
+    plain = scores(queries, keys)
+    for shift_s in (0.04, 3.3, -2.0, 8.0):
+        moved = scores(queries + shift_s, keys + shift_s)
+        torch.testing.assert_close(moved, plain, atol=2e-3, rtol=0)
+    assert not torch.allclose(scores(queries + 0.04, keys), plain, atol=1e-2)
+
+
+def test_turning_keeps_lengths_and_does_nothing_at_zero():
+    rotary = RotaryTime(16)
+    heads = torch.randn(1, 2, 5, 16)
+    torch.testing.assert_close(rotary(heads, torch.zeros(1, 5)), heads)
+    turned = rotary(heads, torch.rand(1, 5))
+    torch.testing.assert_close(turned.norm(dim=-1), heads.norm(dim=-1))
+
+
+def test_the_order_of_keys_does_not_matter(attention):
+    (queries, query_times), (keys, key_times) = tokens(6, 0), tokens(9, 1)
+    order = torch.randperm(9, generator=torch.Generator().manual_seed(2))
+    plain = attention(queries, keys, query_times_s=query_times, key_times_s=key_times)
+    mixed = attention(
+        queries, keys[:, order], query_times_s=query_times, key_times_s=key_times[:, order]
+    )
+    torch.testing.assert_close(mixed, plain, atol=1e-5, rtol=1e-4)
+
+
+def test_absent_keys_are_not_seen(attention):
+    (queries, query_times), (keys, key_times) = tokens(6, 0), tokens(9, 1)
+    present = (torch.arange(9) % 3 > 0).expand(2, -1)
+    plain = attention(
+        queries,
+        keys,
+        query_times_s=query_times,
+        key_times_s=key_times,
+        key_present=present,
+    )
+    chosen = present[0].nonzero()[:, 0]
+    alone = attention(
+        queries, keys[:, chosen], query_times_s=query_times, key_times_s=key_times[:, chosen]
+    )
+    torch.testing.assert_close(plain, alone, atol=1e-5, rtol=1e-4)
+
+
+def test_half_of_the_heads_look_no_further_than_the_window():
+    torch.manual_seed(0)
+    local = TimedAttention(WIDTH, HEADS, window_s=0.5).requires_grad_(False)
+    local.out = torch.nn.Identity()  # heads side by side
+    times_s = torch.arange(10)[None] * 0.2
+    queries, keys = torch.randn(1, 10, WIDTH), torch.randn(1, 10, WIDTH)
+    far = (times_s[0] > times_s[0, 2] + 0.5).nonzero()[:, 0]
+    changed = keys.clone()
+    changed[:, far] += torch.randn(1, len(far), WIDTH)
+    one, two = (
+        local(queries, k, query_times_s=times_s, key_times_s=times_s)[0, 2] for k in (keys, changed)
+    )
+    half = WIDTH // 2
+    assert torch.equal(one[:half], two[:half])
+    assert not torch.allclose(one[half:], two[half:], atol=1e-3)
+
+
+def test_a_query_out_of_reach_of_all_keys_stays_finite():
+    torch.manual_seed(0)
+    local = TimedAttention(WIDTH, HEADS, window_s=0.5).requires_grad_(False)
+    out = local(
+        torch.randn(1, 1, WIDTH),
+        torch.randn(1, 3, WIDTH),
+        query_times_s=torch.tensor([[9.0]]),
+        key_times_s=torch.tensor([[0.0, 0.1, 0.2]]),
+        key_present=torch.tensor([[True, False, False]]),
+    )
+    assert bool(torch.isfinite(out).all())
