@@ -6,7 +6,6 @@ that is `evaluation`'s matter. Clips are made on the spot.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import platform
@@ -19,7 +18,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -43,6 +42,7 @@ from foleyflow.recipes.align import AlignRecipe
 from foleyflow.recipes.flow import FlowRecipe
 from foleyflow.training.align_task import AlignTask
 from foleyflow.training.flow_task import FlowTask
+from foleyflow.training.memory import keep_freed_memory
 from foleyflow.training.optimiser import make_optimiser
 from foleyflow.training.task import Task, TrainConfig
 
@@ -121,6 +121,11 @@ class Workbench:
             height=effort.height,
             rate_hz=effort.rate_hz,
         )
+
+    @property
+    def frame_size(self) -> int:
+        """Side of the pictures that the model looks at."""
+        return cast(MotionEncoder, self.model.aligner.encoder).config.size
 
     @property
     def clip_text(self) -> str:
@@ -274,13 +279,13 @@ def flow_and_codec(bench: Workbench) -> Iterator[Row]:
 
 def decoding(bench: Workbench) -> Iterator[Row]:
     """Our reading of frames against PyAV alone on the same file."""
-    size = bench.model.aligner.encoder.config.size
+    size = bench.frame_size
     plain_s, own_s, counts = [], [], set()
     for _ in range(bench.effort.warm_runs):
         began_s = time.perf_counter()
         counts.add(decode_plainly(bench.clip, size=size))
         middle_s = time.perf_counter()
-        counts.add(sum(1 for _ in read_frames(bench.clip, size=size)))
+        counts.add(len([time_s for time_s, _ in read_frames(bench.clip, size=size)]))
         own_s.append(time.perf_counter() - middle_s)
         plain_s.append(middle_s - began_s)
     if len(counts) > 1:
@@ -311,9 +316,10 @@ def training(bench: Workbench) -> Iterator[Row]:
         )
     align = recipe_named("align", bench.effort.recipe)
     flow = recipe_named("flow", bench.effort.recipe)
-    flow_task = _flow_task(flow)
+    flow_task = cast(Task, _flow_task(flow))
+    keep_freed_memory()
     for name, task, config, step in (
-        ("align training step", _align_task(align), align.train, 0),
+        ("align training step", cast(Task, _align_task(align)), align.train, 0),
         ("flow training step", flow_task, flow.train, 0),
         ("flow training step, one-step stage", flow_task, flow.train, flow.train.steps - 1),
     ):
@@ -333,8 +339,6 @@ def simulation(bench: Workbench) -> Iterator[Row]:
     clips = bench.effort.simulated_clips
     value, how = None, f"{clips} clips, sound and compression included"
     try:
-        import mujoco  # noqa: F401  (asked for here, so that its absence is said plainly)
-
         from foleyflow.data.physics.simulate import simulate
 
         value = simulate(bench.folder / "clips", clips=clips, seed=0).frames_per_core_s
@@ -348,8 +352,8 @@ PARTS: tuple[Callable[[Workbench], Iterator[Row]], ...] = (
     warm_generation,
     flow_and_codec,
     decoding,
-    training,
     simulation,
+    training,  # last: it changes how this process keeps memory
 )
 
 
@@ -430,10 +434,11 @@ _CPU_ATTENTION = {
 def _generator_s(bench: Workbench, *, steps: int) -> tuple[float, float]:
     """(flow, codec) seconds for a clip whose few pictures are at hand."""
     model, watch = bench.model, Stopwatch({})
-    size = model.aligner.encoder.config.size
+    size = bench.frame_size
     rng = np.random.default_rng(0)
+    shape = (size, size, 3)
     frames = (
-        (index / 4, rng.integers(256, size=(size, size, 3), dtype=np.uint8))
+        (index / 4, rng.integers(256, size=shape, dtype=np.uint8))
         for index in range(count_at(bench.effort.duration_s, 4))
     )
     pieces = generate_latents(
@@ -495,9 +500,14 @@ def _flow_task(recipe: FlowRecipe) -> FlowTask:
         material=rng.integers(len(config.material_names), size=count),
         clip=np.arange(count),
     )
-    stages = dataclasses.replace(recipe.stages, total_steps=recipe.train.steps)
-    network = FlowTransformer(config)
-    return FlowTask(network, recipe.objective, stages, windows=guided, validation_windows=guided)
+    return FlowTask(
+        FlowTransformer(config),
+        recipe.objective,
+        recipe.stages,
+        steps=recipe.train.steps,
+        windows=guided,
+        validation_windows=guided,
+    )
 
 
 def _noise(rng: np.random.Generator, *shape: int) -> NDArray[np.float16]:

@@ -3,6 +3,7 @@
 import io
 import itertools
 import json
+import sys
 from contextlib import redirect_stderr, redirect_stdout
 
 import numpy as np
@@ -78,6 +79,13 @@ def test_rows_have_units_and_say_how(workbench, part, units):
     for row in rows:
         assert row.value is not None and row.value > 0
         assert row.how and row.name
+
+
+def test_what_cannot_be_simulated_is_said(workbench, monkeypatch):
+    monkeypatch.setitem(sys.modules, "foleyflow.data.physics.simulate", None)
+    (row,) = bench.simulation(workbench)
+    assert row.value is None and row.how.startswith("not measured: ")
+    assert row.unit == "frames/s/core"
 
 
 def test_cold_commands_are_run_and_their_memory_is_read(workbench):

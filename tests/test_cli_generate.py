@@ -398,3 +398,11 @@ def test_what_the_output_cannot_hold_is_said(generate, tmp_path):
     video = make_video(tmp_path / "clip.mkv", n_frames=25, subtitles=[(0.1, 0.5, "Knock")])
     told = generate(video, "-o", tmp_path / "out.3gp")
     assert len(told["warnings"]) == 1 and "subtitle" in told["warnings"][0]
+
+
+def test_long_work_shows_progress_on_stderr_alone(model, tmp_path):
+    video = make_video(tmp_path / "long.mp4", rate=2, n_frames=44)
+    outcome = run_cli("generate", video, "--model", model, "--json", "--audio-only")
+    assert outcome.status == 0
+    assert outcome.answer["duration_s"] == pytest.approx(22.0)
+    assert "long.mp4" in outcome.stderr

@@ -108,9 +108,24 @@ def test_evaluate_systems_side_by_side(tmp_path):
     ]
 
 
+def test_evaluate_by_patterns_and_without_silent_truths(tmp_path):
+    pytest.importorskip("librosa")
+    for case, times_s in {**TIMES_S, "still": []}.items():
+        write_clicks(tmp_path / case / "gt.wav", times_s)
+        write_clicks(tmp_path / case / "late.wav", times_s, late_s=0.08)
+    patterns = ("--generated-pattern", "{case}/late.wav", "--reference-pattern", "{case}/gt.wav")
+    told = run_cli("evaluate", tmp_path, tmp_path, *patterns, "--json").answer
+    assert (told["count"], told["skipped"]) == (4, [])
+    flags = (*patterns, "--skip-without-onsets", "--json")
+    told = run_cli("evaluate", tmp_path, tmp_path, *flags).answer
+    assert (told["count"], told["skipped"]) == (3, ["still"])
+    assert told["synchrony"]["windows"]["50_ms"]["f1"]["mean"] == 0.0
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        ((".", "--generated-pattern", "{case}/late"), "a pattern was given, but no REFERENCE"),
         (("nowhere",), "nowhere: no such folder"),
         ((".", "nowhere"), "nowhere: no such folder"),
         ((".",), "no <case>/<system> sounds in it"),

@@ -54,7 +54,7 @@ def test_measured_order_of_convergence(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "tolerance"), [("euler", 2e-2), ("midpoint", 1e-4), ("heun", 1e-4)]
+    ("name", "tolerance"), [("euler", 5e-2), ("midpoint", 1e-4), ("heun", 1e-4)]
 )
 def test_forward_then_back_returns(name, tolerance):
     x = torch.randn(2, 5, 3, dtype=torch.float64)

@@ -6,8 +6,13 @@ import json
 from pathlib import Path
 
 from foleyflow.cli.outcome import answer, check_writable
-from foleyflow.errors import DataError
-from foleyflow.evaluation.folder import evaluate_folder, evaluate_systems, systems_text
+from foleyflow.errors import DataError, UsageError
+from foleyflow.evaluation.folder import (
+    CASE_PATTERN,
+    evaluate_folder,
+    evaluate_systems,
+    systems_text,
+)
 from foleyflow.weights import write_atomically
 
 
@@ -23,6 +28,12 @@ def run(
 ) -> None:
     """Scores a folder, or several systems side by side, and prints the table or the JSON."""
     check_writable(out)
+    patterns = (generated_pattern, reference_pattern)
+    if reference is None and set(patterns) != {CASE_PATTERN}:
+        raise UsageError(
+            "a pattern was given, but no REFERENCE",
+            hint="several systems side by side go by CASE/SYSTEM.*; name the reference's folder",
+        )
     for folder in filter(None, (generated, reference)):
         if not folder.is_dir():
             raise DataError(

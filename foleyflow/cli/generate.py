@@ -20,14 +20,13 @@ from typing import Any
 import typer
 
 from foleyflow import __version__
-from foleyflow.cli.outcome import answer, complain, say
+from foleyflow.cli.outcome import answer, complain, progress_on_stderr, say
 from foleyflow.errors import ConfigError, MediaError, UsageError
 from foleyflow.events import EVENT_SUFFIXES, write_events
 from foleyflow.media import check_output, probe, read_pictures, read_waveform
 from foleyflow.media.formats import FORMATS, format_of
 from foleyflow.pipeline import FoleyFlow, Generated
 from foleyflow.pretrained import model_folder
-from foleyflow.report import draw_report
 from foleyflow.weights import read_record, write_atomically
 
 PROGRESS_FROM_S = 20.0
@@ -207,11 +206,12 @@ def _check(video: Path, output: Path, request: Request) -> None:
 def _one(model: FoleyFlow, video: Path, output: Path, request: Request) -> dict[str, Any]:
     began_s = time.perf_counter()
     duration_s = probe(video).duration_s
-    with typer.progressbar(
-        length=100,
-        label=video.name,
-        file=sys.stderr if duration_s >= PROGRESS_FROM_S else _Nowhere(),
-    ) as bar:
+    with progress_on_stderr(video.name) as show:
+
+        def told(done_s: float) -> None:
+            if duration_s >= PROGRESS_FROM_S:
+                show(round(done_s), round(duration_s))
+
         result = model.generate(
             video,
             seed=request.seed,
@@ -219,7 +219,7 @@ def _one(model: FoleyFlow, video: Path, output: Path, request: Request) -> dict[
             guidance=request.guidance,
             material=None if request.material == "auto" else request.material,
             loudness_lufs=request.loudness_lufs,
-            progress=lambda done_s: bar.update(int(100 * done_s / duration_s) - bar.pos),
+            progress=told,
         )
     result.save(output, overwrite=request.overwrite)
     result.timings_s["total"] = time.perf_counter() - began_s
@@ -277,6 +277,8 @@ def _described(result: Generated, video: Path, output: Path) -> dict[str, Any]:
 
 def _draw(path: Path, result: Generated, video: Path) -> list[str]:
     """Draws the report, with the true sound where the clip has one; gives warnings."""
+    from foleyflow.report import draw_report  # matplotlib takes most of a second to load
+
     duration_s = result.info.duration_s
     times_s = [duration_s * (k + 0.5) / PICTURES for k in range(PICTURES)]
     pictures = read_pictures(video, times_s, height=160, info=result.info)
@@ -318,13 +320,3 @@ def _peak_memory_mb() -> float:
                 return int(line.split()[1]) / 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**20 if sys.platform == "darwin" else 1024)
-
-
-class _Nowhere:
-    """A stream for progress that nobody needs to see."""
-
-    def write(self, text: str) -> int:
-        return len(text)
-
-    def flush(self) -> None:
-        return None

@@ -1,0 +1,225 @@
+"""The whole way on a real video: lengths to the sample, loudness, peaks, events."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+from media_files import make_video, video_packet_bytes
+
+from foleyflow.clock import count_at
+from foleyflow.codec.autoencoder import Codec, CodecConfig
+from foleyflow.errors import CheckpointError, ConfigError, MediaError
+from foleyflow.media import loudness_lufs, probe
+from foleyflow.pipeline import FoleyFlow, find_events, pick_device
+from foleyflow.pretrained import load_aligner, load_codec, load_flow
+from foleyflow.signals import Waveform
+
+RATE_HZ = 48_000
+CEILING = 10 ** (-1 / 20)
+
+
+@pytest.fixture(scope="module")
+def model(smoke_model):
+    return FoleyFlow.from_pretrained(smoke_model, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def result(model, clip_file):
+    return model.generate(clip_file)
+
+
+def measured_lufs(samples: np.ndarray) -> float:
+    return loudness_lufs(Waveform(samples=samples[None], rate_hz=RATE_HZ))
+
+
+def test_what_comes_out(result, clip_file):
+    assert result.waveform.shape == (count_at(1.6, RATE_HZ),)
+    assert result.waveform.dtype == np.float32
+    assert np.isfinite(result.waveform).all()
+    assert result.waveform.std() > 0
+    assert result.sample_rate_hz == RATE_HZ
+    assert result.info == probe(clip_file)
+    assert result.as_waveform().duration_s == pytest.approx(1.6)
+    assert {"decode", "encode", "align", "flow", "codec", "total"} <= result.timings_s.keys()
+    parts = sum(value for name, value in result.timings_s.items() if name != "total")
+    assert parts <= result.timings_s["total"] + 1e-3
+    material, probability = result.material_guess
+    assert 1 / 9 - 1e-6 <= probability <= 1
+    assert material in ("wood", "metal", "glass", "ceramic", "plastic", "rubber", "membrane") or (
+        material in ("stone", "cardboard")
+    )
+    assert result.warnings == []
+    assert result.settings["seed"] == 0 and result.settings["material"] == "auto"
+
+
+def test_blocks_make_up_the_waveform(result):
+    blocks = list(result.blocks())
+    assert all(block.ndim == 2 and block.shape[0] == 1 for block in blocks)
+    np.testing.assert_array_equal(np.concatenate(blocks, 1)[0], result.waveform)
+
+
+@pytest.mark.parametrize(
+    ("rate", "n_frames"),
+    [(Fraction(24_000, 1001), 23), (Fraction(30_000, 1001), 1), (Fraction(60), 97), (25, 41)],
+    ids=["23.976", "one-frame", "60", "25"],
+)
+def test_the_sound_is_as_long_as_the_video_to_the_sample(model, tmp_path, rate, n_frames):
+    path = make_video(tmp_path / "clip.mp4", rate=rate, n_frames=n_frames)
+    result = model.generate(path)
+    assert result.sample_count == round(float(n_frames / Fraction(rate)) * RATE_HZ)
+    assert result.waveform.shape == (result.sample_count,)
+
+
+@pytest.mark.parametrize("target_lufs", [-30.0, -23.0, -20.0])
+def test_loudness_is_reached(model, clip_file, target_lufs):
+    plain = model.generate(clip_file, loudness_lufs=None)
+    loud = model.generate(clip_file, loudness_lufs=target_lufs)
+    # The smoke model's noise is loud: nothing stands between it and a low target.
+    assert measured_lufs(plain.waveform) > -40
+    assert measured_lufs(loud.waveform) == pytest.approx(target_lufs, abs=0.5)
+    scale = loud.waveform.std() / plain.waveform.std()
+    np.testing.assert_allclose(loud.waveform, plain.waveform * scale, atol=1e-4)
+
+
+@pytest.mark.parametrize("target_lufs", [0.0, -3.0, None])
+def test_peaks_stay_below_the_ceiling(model, clip_file, target_lufs):
+    result = model.generate(clip_file, loudness_lufs=target_lufs)
+    peak = np.abs(result.waveform).max()
+    assert peak <= CEILING * (1 + 1e-5)
+    if target_lufs is not None:
+        assert peak > 0.5 * CEILING
+
+
+def test_the_same_seed_gives_the_same_bytes(model, result, clip_file):
+    assert model.generate(clip_file).waveform.tobytes() == result.waveform.tobytes()
+    other = model.generate(clip_file, seed=1)
+    assert other.waveform.tobytes() != result.waveform.tobytes()
+    assert other.settings["seed"] == 1
+
+
+def test_settings_change_the_sound_and_are_noted(model, result, clip_file):
+    for name, value in (("steps", 2), ("material", "metal")):
+        changed = model.generate(clip_file, **{name: value})
+        assert changed.settings[name] == value
+        assert changed.waveform.shape == result.waveform.shape
+        if name == "steps":
+            assert not np.allclose(changed.waveform, result.waveform)
+
+
+def test_progress_ends_with_the_clip(model, clip_file):
+    done = []
+    model.generate(clip_file, progress=done.append)
+    assert done[-1] == pytest.approx(1.6)
+
+
+def test_saving_a_video_copies_the_pictures(result, clip_file, tmp_path):
+    path = result.save(tmp_path / "out.mp4")
+    assert video_packet_bytes(path) == video_packet_bytes(clip_file)
+    with av.open(str(path)) as container:
+        assert container.streams.audio[0].rate == RATE_HZ
+    with pytest.raises(MediaError, match="exists"):
+        result.save(path)
+    assert result.save(path, overwrite=True) == path
+
+
+def test_saving_a_wav_keeps_every_sample(result, tmp_path):
+    path = result.save(tmp_path / "out.wav")
+    with av.open(str(path)) as container:
+        stream = container.streams.audio[0]
+        assert stream.rate == RATE_HZ
+        assert sum(frame.samples for frame in container.decode(stream)) == result.sample_count
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"seed": -1}, "seed=-1"),
+        ({"steps": 0}, "steps=0"),
+        ({"guidance": 0.5}, "guidance=0.5"),
+        ({"guidance": 21.0}, "guidance=21.0"),
+        ({"material": "cheese"}, "material 'cheese': expected auto or one of .*wood"),
+    ],
+)
+def test_settings_out_of_range_are_refused(model, clip_file, settings, message):
+    with pytest.raises(ConfigError, match=message):
+        model.generate(clip_file, **settings)
+
+
+def test_parts_that_do_not_belong_together_are_refused(smoke_model):
+    codec = Codec(CodecConfig(channels=16, encoder_width=8, decoder_width=8))
+    aligner, flow = load_aligner(smoke_model), load_flow(smoke_model)
+    with pytest.raises(ConfigError, match=r"model 'mixed': .* channels \[16, 32\]"):
+        FoleyFlow(codec, aligner, flow, name="mixed")
+    slow = Codec(CodecConfig(hop_samples=1920, encoder_width=8, decoder_width=8))
+    with pytest.raises(ConfigError, match=r"model 'mixed': latent rates .*25.0"):
+        FoleyFlow(slow, aligner, flow, name="mixed")
+    FoleyFlow(load_codec(smoke_model), aligner, flow, name="whole")
+
+
+def test_models_that_are_not_there_are_refused(tmp_path):
+    with pytest.raises(CheckpointError, match=r"expected 'embedded' or a folder with config.json"):
+        FoleyFlow.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["tpu", "cpu:x", "meta", "cuda:99"])
+def test_devices_that_are_not_there_are_refused(name):
+    with pytest.raises(ConfigError, match=f"device '{name}'"):
+        pick_device(name)
+
+
+# ---------------------------------------------------------------------------------- events
+
+
+def curve(count: int, peaks: dict[int, float]) -> np.ndarray:
+    values = np.full(count, 0.1, np.float32)
+    for at, height in peaks.items():
+        values[at] = height
+    return values
+
+
+def test_events_are_peaks_of_probability():
+    onsets = curve(100, {10: 0.9, 40: 0.6, 70: 0.4})
+    levels = np.ones(100, np.float32)
+    found = find_events(onsets, levels, rate_hz=50.0, duration_s=2.0)
+    assert [event.time_s for event in found] == pytest.approx([10.5 / 50, 40.5 / 50])
+    assert [event.strength for event in found] == [1.0, 1.0]
+
+
+def test_times_are_between_frames_where_the_peak_is():
+    # A parabola 0.9 - 0.05 (n - 20.3)^2 has its peak at 20.3 frames.
+    frames = np.arange(40)
+    onsets = np.clip(0.9 - 0.05 * (frames - 20.3) ** 2, 0, 1).astype(np.float32)
+    (event,) = find_events(onsets, np.ones(40, np.float32), rate_hz=50.0, duration_s=2.0)
+    assert event.time_s == pytest.approx((20.3 + 0.5) / 50, abs=1e-5)
+
+
+def test_a_plateau_is_one_event():
+    onsets = curve(20, {5: 0.8, 6: 0.8, 7: 0.8})
+    assert len(find_events(onsets, np.ones(20, np.float32), rate_hz=50.0, duration_s=2.0)) == 1
+
+
+def test_strength_is_the_level_just_after():
+    onsets = curve(60, {5: 0.9, 25: 0.9, 45: 0.9})
+    levels = np.full(60, 1e-3, np.float32)
+    levels[7], levels[27], levels[49] = 0.8, 0.4, 5.0  # the last one comes too late to count
+    found = find_events(onsets, levels, rate_hz=50.0, duration_s=2.0)
+    assert [event.strength for event in found] == pytest.approx([1.0, 0.5])
+
+
+def test_events_at_the_ends_count_and_those_after_the_clip_do_not():
+    onsets = curve(50, {0: 0.9, 49: 0.9})
+    levels = np.ones(50, np.float32)
+    found = find_events(onsets, levels, rate_hz=50.0, duration_s=1.0)
+    assert len(found) == 2
+    assert 0 <= found[0].time_s <= 0.02 and 0.98 <= found[1].time_s < 1.0
+    assert len(find_events(onsets, levels, rate_hz=50.0, duration_s=0.9)) == 1
+
+
+def test_silence_has_no_events():
+    onsets = curve(50, {10: 0.9})
+    assert find_events(onsets, np.zeros(50, np.float32), rate_hz=50.0, duration_s=1.0) == ()
+    quiet = curve(50, {})
+    assert find_events(quiet, np.ones(50, np.float32), rate_hz=50.0, duration_s=1.0) == ()

@@ -1,0 +1,313 @@
+"""Recipes and their overrides; the smoke recipes by the command line, from clips to a model."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from foleyflow.cli.app import app
+from foleyflow.data.base import ClipEvent, ClipLabels, cache_frames
+from foleyflow.errors import ConfigError
+from foleyflow.pipeline import FoleyFlow
+from foleyflow.pretrained import load_codec
+from foleyflow.recipes import RECIPES, recipe_named
+from foleyflow.recipes.dataset import audible_events, clip_arrays, encode_all, window_source
+from foleyflow.recipes.overrides import flat_keys, override
+from foleyflow.training.journal import read_journal
+from foleyflow.weights import file_sha256, merge_models, read_record
+
+TASKS = tuple(RECIPES)
+ALL = [(task, name) for task, recipes in RECIPES.items() for name in recipes]
+
+
+def train(*arguments: str):
+    return CliRunner().invoke(app, ["train", *arguments])
+
+
+# ---------------------------------------------------------------------------------- recipes
+
+
+@pytest.mark.parametrize(("task", "name"), ALL)
+def test_recipes_are_complete_and_explained(task, name):
+    recipe = recipe_named(task, name)
+    assert recipe == recipe_named(task, name)
+    assert RECIPES[task][name].__doc__
+    assert json.loads(json.dumps(dataclasses.asdict(recipe)))["train"]["steps"] > 0
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        recipe.train = None
+
+
+@pytest.mark.parametrize(("task", "name"), [("codec", "huge"), ("singing", "tiny")])
+def test_unknown_recipes_are_refused_with_the_known_ones(task, name):
+    with pytest.raises(ConfigError, match=r"expected one of .*(tiny|codec)") as caught:
+        recipe_named(task, name)
+    assert caught.value.hint.startswith("did you mean")
+
+
+def test_the_literal_aligner_has_no_labels_and_hides_no_whole_clip():
+    losses = recipe_named("align", "literal").losses
+    assert (losses.onset, losses.material, losses.full_draws) == (0.0, 0.0, 0)
+    assert losses.masked_draws > 0
+
+
+def test_parts_of_the_embedded_model_fit_each_other():
+    codec, align, flow = (recipe_named(task, "tiny") for task in TASKS)
+    rates = {r.model.latent_rate_hz for r in (codec, align, flow)}
+    assert rates == {50.0}
+    assert codec.model.channels == align.model.latent_channels == flow.model.channels
+    assert align.model.width == flow.model.guide_width
+    assert align.windows == flow.windows
+    assert align.windows.neighbours == align.encoder.window // 2
+    assert len(flow.model.material_names) == align.model.materials
+
+
+# ---------------------------------------------------------------------------------- overrides
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inner:
+    size: int = 3
+    rate: float = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outer:
+    inner: Inner = field(default_factory=Inner)
+    name: str = "x"
+    on: bool = False
+    limit: int | None = None
+
+
+def test_fields_are_parsed_by_their_types():
+    before = Outer()
+    after = override(
+        before, ["inner.size=7", "inner.rate=2", "name=1e3", "on=TRUE", "limit=4", "inner.size = 8"]
+    )
+    assert after == Outer(inner=Inner(size=8, rate=2.0), name="1e3", on=True, limit=4)
+    assert isinstance(after.inner.rate, float)
+    assert before == Outer()
+    assert override(after, ["limit=none"]).limit is None
+    assert flat_keys(before) == ["inner.size", "inner.rate", "name", "on", "limit"]
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message", "hint"),
+    [
+        ("inner.size", "expected key=value", "keys"),
+        ("inner.sice=3", "--set inner.sice: no such setting", "did you mean inner.size?"),
+        ("nane=3", "--set nane: no such setting", "did you mean name?"),
+        ("inner=3", "--set inner: no such setting", "did you mean inner."),
+        ("name.x=3", "--set name.x: no such setting", "did you mean name?"),
+        ("inner.size=2.5", "--set inner.size=2.5: expected int", "keys"),
+        ("inner.rate=fast", "--set inner.rate=fast: expected float", "keys"),
+        ("on=1", "--set on=1: expected bool", "keys"),
+        ("limit=some", r"--set limit=some: expected int \| None", "keys"),
+    ],
+)
+def test_assignments_that_do_not_fit_are_refused(assignment, message, hint):
+    with pytest.raises(ConfigError, match=message) as caught:
+        override(Outer(), [assignment])
+    assert hint in caught.value.hint
+
+
+@pytest.mark.parametrize(("task", "name"), ALL)
+def test_every_number_of_a_recipe_can_be_set_to_itself(task, name):
+    recipe = recipe_named(task, name)
+
+    def value_of(key):
+        node = recipe
+        for part in key.split("."):
+            node = getattr(node, part)
+        return node
+
+    settable = [k for k in flat_keys(recipe) if isinstance(value_of(k), int | float | str)]
+    assert len(settable) > 20
+    assert override(recipe, [f"{key}={value_of(key)}" for key in settable]) == recipe
+
+
+# ---------------------------------------------------------------------------------- data
+
+
+def labels(strengths: list[float]) -> ClipLabels:
+    events = tuple(
+        ClipEvent(
+            time_s=0.1 * number,
+            strength=strength,
+            kind="impact",
+            material="wood",
+            other_material="metal",
+            impulse_ns=1.0,
+        )
+        for number, strength in enumerate(strengths)
+    )
+    return ClipLabels(
+        name="x",
+        kind="drop",
+        duration_s=4.0,
+        material="wood",
+        striker_material="metal",
+        events=events,
+        frictions=(),
+    )
+
+
+@pytest.mark.parametrize(
+    ("strengths", "heard"),
+    [
+        ([], []),
+        ([0.9, 0.46, 0.44, 0.8], [0.0, 0.1, 0.3]),  # 0.45 below the strongest is masked
+        ([0.2, 0.13, 0.11], [0.0, 0.1]),  # and nothing is heard below 0.12
+        ([0.05], []),
+    ],
+)
+def test_masked_events_are_left_out(strengths, heard):
+    assert audible_events(labels(strengths)).tolist() == pytest.approx(heard)
+
+
+def test_latents_are_made_once_and_again_for_another_codec(smoke_runs, simulated_data, tmp_path):
+    config = recipe_named("align", "smoke").windows
+    folder = smoke_runs / "codec/model"
+    before = sorted(simulated_data.glob(".latents-validation-*.npy"))
+    source = window_source(simulated_data, "validation", codec_folder=folder, config=config)
+    assert sorted(simulated_data.glob(".latents-validation-*.npy")) == before and len(before) == 1
+    clips = clip_arrays(cache_frames(simulated_data, "validation"))
+    wanted = encode_all(load_codec(folder), clips, batch=3)
+    np.testing.assert_allclose(source.latents, wanted, atol=2e-2)
+    assert wanted.shape == (4, 60, 32)
+    # Another codec, by a byte of its weights' file, has latents of its own.
+    merge_models([folder], tmp_path / "model")
+    codec = load_codec(folder)
+    with torch.no_grad():
+        codec.latent_mean += 1.0
+    from foleyflow.weights import save_component
+
+    record = read_record(folder, "codec")
+    save_component(tmp_path / "model", "codec", module=codec, config=record.config, provenance={})
+    other = window_source(
+        simulated_data, "validation", codec_folder=tmp_path / "model", config=config
+    )
+    assert len(list(simulated_data.glob(".latents-validation-*.npy"))) == 2
+    assert not np.allclose(other.latents, source.latents, atol=0.1)
+
+
+# ---------------------------------------------------------------------------------- runs
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_smoke_runs_leave_everything_that_explains_them(smoke_runs, task):
+    run = smoke_runs / task
+    config = json.loads((run / "config.json").read_text())
+    assert (config["task"], config["recipe"]) == (task, "smoke")
+    assert config["settings"]["train"]["steps"] == 4
+    assert json.loads((run / "environment.json").read_text())["torch"] == torch.__version__
+    entries = read_journal(run / "journal.jsonl")
+    losses = [entry for entry in entries if f"{task}/loss" in entry]
+    assert [entry["step"] for entry in losses] == [1, 2, 3, 4]
+    assert all(np.isfinite(entry[f"{task}/loss"]) for entry in losses)
+    record = read_record(run / "model", task)
+    assert record.provenance["settings"] == config["settings"]
+    assert record.provenance["validation"] == entries[-1]
+    assert any(key.startswith("validation/") for key in entries[-1])
+
+
+def test_the_flow_goes_from_its_first_stage_to_its_second(smoke_runs):
+    entries = read_journal(smoke_runs / "flow/journal.jsonl")
+    steps = [entry for entry in entries if "flow/loss" in entry]
+    assert ["slope" in entry for entry in steps] == [False, False, True, True]
+
+
+def test_the_codec_knows_the_statistics_of_its_latents(smoke_runs):
+    codec = load_codec(smoke_runs / "codec/model")
+    assert float(codec.latent_mean.abs().max()) > 1e-3
+    assert not torch.equal(codec.latent_deviation, torch.ones(32))
+    assert float(codec.latent_deviation.min()) > 0
+
+
+def test_what_was_trained_makes_sound(smoke_model, clip_file, tmp_path):
+    model = FoleyFlow.from_pretrained(smoke_model)
+    result = model.generate(clip_file)
+    assert result.save(tmp_path / "out.mp4").stat().st_size > 0
+    assert result.waveform.std() > 0
+    for task in TASKS:
+        assert file_sha256(smoke_model / f"{task}.safetensors")
+
+
+@pytest.fixture
+def codec_run(smoke_runs, simulated_data, tmp_path):
+    """A copy of the codec's run and the arguments that made it."""
+    out = tmp_path / "codec"
+    shutil.copytree(smoke_runs / "codec", out)
+    return out, ["codec", "--recipe", "smoke", "--data", str(simulated_data), "--out", str(out)]
+
+
+def test_the_same_command_again_changes_nothing(codec_run):
+    out, command = codec_run
+    before = {p.name: p.read_bytes() for p in (out / "model").iterdir()}
+    journal = (out / "journal.jsonl").read_bytes()
+    result = train(*command)
+    assert result.exit_code == 0, result.output
+    assert (out / "journal.jsonl").read_bytes() == journal
+    assert (out / "model/codec.safetensors").read_bytes() == before["codec.safetensors"]
+
+
+def test_a_run_may_be_made_longer(codec_run):
+    out, command = codec_run
+    result = train(*command, "--set", "train.steps=5")
+    assert result.exit_code == 0, result.output
+    steps = [e["step"] for e in read_journal(out / "journal.jsonl") if "codec/loss" in e]
+    assert steps == [1, 2, 3, 4, 5]
+
+
+def test_other_settings_in_the_same_folder_are_refused(codec_run):
+    out, command = codec_run
+    before = (out / "config.json").read_bytes()
+    result = train(*command, "--set", "losses.kl=0.5")
+    assert result.exit_code == 2
+    assert "was begun with other settings: settings.losses.kl" in result.output
+    assert "another --out" in result.output
+    assert (out / "config.json").read_bytes() == before
+
+
+def test_a_run_that_never_began_binds_to_nothing(tmp_path, smoke_runs, simulated_data):
+    out, codec = tmp_path / "align", f"codec={smoke_runs / 'codec/model'}"
+    command = ["align", "--recipe", "smoke", "--out", str(out), "--set", codec]
+    wrong = train(*command, "--data", str(tmp_path / "nothing"))
+    assert wrong.exit_code == 2
+    assert "no manifest.json" in wrong.output
+    assert not out.exists()
+    # The right folder is not refused for the wrong one that was given before.
+    right = train(*command, "--data", str(simulated_data), "--dry-run")
+    assert right.exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("codec", "--set", "train.stepps=3"), "did you mean train.steps?"),
+        (("codec", "--set", "train.steps=many"), "train.steps=many: expected int"),
+        (("codec", "--set", "train.steps=0"), "train.steps=0: expected at least 1"),
+        (("codec", "--recipe", "huge"), "recipe 'huge' of codec: expected one of tiny, smoke"),
+        (("sing",), "task 'sing': expected one of codec, align, flow"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_a_hint(arguments, message, tmp_path):
+    result = train(*arguments, "--out", str(tmp_path / "run"))
+    assert result.exit_code == 2
+    assert message in result.output
+    assert "Traceback" not in result.output
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_dry_run_prints_the_settings_and_does_nothing(tmp_path):
+    result = train("flow", "--set", "train.steps=7", "--out", str(tmp_path / "run"), "--dry-run")
+    assert result.exit_code == 0
+    settings = json.loads(result.stdout)["settings"]
+    assert settings["train"]["steps"] == 7
+    assert not (tmp_path / "run").exists()

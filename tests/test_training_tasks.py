@@ -1,0 +1,301 @@
+"""What each task draws, loses and exports, on arrays of a few numbers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from foleyflow.alignment.model import Alignment, AlignmentConfig
+from foleyflow.codec.autoencoder import Codec, CodecConfig
+from foleyflow.data.guided import NAMES, GuidedWindows, open_guided
+from foleyflow.data.windows import ClipArrays, WindowConfig, WindowSource
+from foleyflow.encoders.motion import MotionEncoder, MotionEncoderConfig
+from foleyflow.errors import ConfigError
+from foleyflow.flow.objective import ObjectiveConfig
+from foleyflow.flow.transformer import FlowConfig, FlowTransformer
+from foleyflow.training.align_task import AlignLossConfig, AlignTask, best_onset_f1
+from foleyflow.training.codec_task import CodecLossConfig, CodecTask
+from foleyflow.training.flow_task import FlowStageConfig, FlowTask, rows_of
+
+
+def rng(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+# ---------------------------------------------------------------------------------- codec
+
+
+@pytest.fixture(scope="module")
+def codec_task():
+    torch.manual_seed(0)
+    config = CodecConfig(
+        channels=4, encoder_width=8, encoder_blocks=1, decoder_width=8, decoder_blocks=1
+    )
+    sounds = rng().integers(-9000, 9000, (6, 19_200)).astype(np.int16)
+    return CodecTask(
+        Codec(config), CodecLossConfig(crop_s=0.1), sounds=sounds[:4], validation_sounds=sounds[4:]
+    )
+
+
+def test_crops_are_pieces_of_the_sounds_at_other_levels(codec_task):
+    crops = codec_task.draw(rng(1), 5)["sound"]
+    assert crops.shape == (5, 4800) and crops.dtype == torch.float32
+    assert torch.equal(crops, codec_task.draw(rng(1), 5)["sound"])
+    assert not torch.equal(crops, codec_task.draw(rng(2), 5)["sound"])
+    for crop in crops.numpy():
+        # Somewhere in the sounds, up to a factor: a correlation of 1.
+        best = 0.0
+        for sound in codec_task._sounds.astype(np.float64):
+            windows = np.lib.stride_tricks.sliding_window_view(sound, 32)
+            scale = np.linalg.norm(windows, axis=1) * np.linalg.norm(crop[:32])
+            best = max(best, np.abs(windows @ crop[:32] / scale).max())
+        assert best == pytest.approx(1.0, abs=1e-4)
+        assert 10 ** (-15 / 20) * 0.8 < np.abs(crop).max() * 32767 / 9000 < 10 ** (3 / 20) * 1.01
+
+
+def test_an_exported_codec_gives_standard_latents(codec_task):
+    with torch.no_grad():
+        exported, config = codec_task.export(codec_task.modules)["codec"]
+        latents = exported.encode(codec_task.draw(rng(7), 64)["sound"])
+    assert config["channels"] == 4
+    np.testing.assert_allclose(latents.mean((0, 1)), 0, atol=0.15)
+    np.testing.assert_allclose(latents.std((0, 1)), 1, atol=0.15)
+
+
+def test_validation_of_the_codec_has_no_chance(codec_task):
+    with torch.no_grad():
+        torch.manual_seed(1)
+        one = codec_task.validate(codec_task.modules)
+        torch.manual_seed(2)
+        assert codec_task.validate(codec_task.modules) == one
+    assert one.keys() == {"mel", "spectral", "envelope"}
+
+
+# ---------------------------------------------------------------------------------- align
+
+ALIGN = AlignmentConfig(width=16, heads=2, video_layers=1, audio_layers=1, decoder_layers=1)
+
+
+@pytest.fixture(scope="module")
+def align_task():
+    torch.manual_seed(0)
+    count, frames, samples = 5, 30, round(1.2 * 48_000)
+    clips = ClipArrays(
+        frames=rng().integers(0, 256, (count * frames, 32, 32, 3)).astype(np.uint8),
+        times_s=np.tile(np.arange(frames) / 25.0, count),
+        offsets=np.arange(count + 1) * frames,
+        sounds=rng().integers(-9000, 9000, (count, samples)).astype(np.int16),
+        rate_hz=48_000,
+        event_times_s=[np.array([0.3 + 0.1 * clip]) for clip in range(count)],
+        materials=np.array([0, 1, 2, -1, 8]),
+    )
+    latents = (3.0 + 2.0 * rng().normal(size=(count, 60, 32))).astype(np.float16)
+    source = WindowSource(clips, latents, WindowConfig(segments=10))
+    encoder = MotionEncoder(MotionEncoderConfig(size=32, widths=(4, 4, 8, 8), dim=16))
+    return AlignTask(
+        Alignment(ALIGN, encoder=encoder),
+        AlignLossConfig(),
+        windows=source,
+        validation_windows=source,
+    )
+
+
+def test_targets_of_the_aligner_are_standard(align_task):
+    model = align_task.modules["align"]
+    np.testing.assert_allclose(model.target_mean, 3.0, atol=0.6)
+    np.testing.assert_allclose(model.target_deviation, 2.0, atol=0.5)
+    batch = align_task.draw(rng(), 4)
+    latents = align_task._targets(model, batch)["latents"]
+    assert float(latents.mean()) == pytest.approx(0.0, abs=0.1)
+    assert float(latents.std()) == pytest.approx(1.0, abs=0.1)
+
+
+def test_the_loss_of_the_aligner_is_the_weighted_sum_of_its_parts(align_task):
+    torch.manual_seed(3)
+    loss, figures = align_task.loss("align", align_task.draw(rng(), 4), 0)
+    assert figures.keys() == {"latent", "mel", "energy", "onset", "material"}
+    wanted = sum(getattr(align_task.losses, name) * value for name, value in figures.items())
+    assert float(loss.detach()) == pytest.approx(wanted, rel=1e-4)
+    loss.backward()
+    without = [
+        name
+        for name, p in align_task.modules["align"].named_parameters()
+        if p.grad is None or not bool(torch.isfinite(p.grad).all())
+    ]
+    assert without == []
+
+
+def test_a_batch_without_known_materials_has_no_material_loss(align_task):
+    batch = align_task.draw(rng(), 4)
+    batch["material"][:] = -1
+    _, figures = align_task.loss("align", batch, 0)
+    assert figures["material"] == 0.0
+
+
+def test_validation_of_the_aligner(align_task):
+    with torch.no_grad():
+        figures = align_task.validate(align_task.modules)
+        assert align_task.validate(align_task.modules) == figures
+    assert {"r2", "r2_gain", "onset_f1", "material_accuracy", "video_deviation"} <= figures.keys()
+    assert all(np.isfinite(value) for value in figures.values())
+
+
+def onset_rows(*events: list[int]) -> torch.Tensor:
+    targets = torch.zeros(len(events), 50)
+    for row, frames in enumerate(events):
+        targets[row, frames] = 1.0
+    return targets
+
+
+@pytest.mark.parametrize(
+    ("said", "true", "wanted"),
+    [
+        ([10, 30], [10, 30], 1.0),
+        ([12, 28], [10, 30], 1.0),  # two frames off
+        ([13], [10], 0.0),
+        ([10], [10, 30], 2 / 3),
+        ([10, 20, 30], [20], 0.5),
+        ([9, 11], [10], 2 / 3),  # an event is matched once
+        ([], [10], 0.0),
+        ([], [], 0.0),
+    ],
+)
+def test_onset_f1(said, true, wanted):
+    logits = torch.where(onset_rows(said) > 0, 6.0, -6.0)
+    assert best_onset_f1(logits, onset_rows(true)) == pytest.approx(wanted)
+
+
+def test_onset_f1_takes_the_best_threshold():
+    logits = torch.full((1, 50), -6.0)
+    logits[0, 10], logits[0, 30] = 0.9, 0.2  # 0.71 and 0.55
+    assert best_onset_f1(logits, onset_rows([10])) == 1.0
+    assert best_onset_f1(logits, onset_rows([10, 30])) == 1.0
+
+
+# ---------------------------------------------------------------------------------- flow
+
+
+@pytest.fixture(scope="module")
+def windows():
+    rows, frames = 8, 40
+    return GuidedWindows(
+        video=rng(0).normal(size=(rows, frames, 16)).astype(np.float16),
+        states=rng(1).normal(size=(rows, frames // 4, 16)).astype(np.float16),
+        onsets=rng(2).random((rows, frames)).astype(np.float16),
+        latents=(5.0 + 3.0 * rng(3).normal(size=(rows, frames, 6))).astype(np.float16),
+        material=np.array([-1, 0, 1, 2, -1, 0, 1, 2]),
+        clip=np.arange(rows),
+    )
+
+
+@pytest.fixture
+def flow_task(windows):
+    torch.manual_seed(0)
+    config = FlowConfig(
+        channels=6, width=16, layers=1, heads=2, guide_width=16, material_names=("a", "b", "c")
+    )
+    return FlowTask(
+        FlowTransformer(config),
+        ObjectiveConfig(),
+        FlowStageConfig(dcf_steps=3, shortest_context=4, longest_context=12),
+        steps=6,
+        windows=windows,
+        validation_windows=windows,
+    )
+
+
+def test_the_flow_standardises_its_latents(flow_task, windows):
+    network = flow_task.modules["flow"]
+    standard = network.standardise(torch.from_numpy(windows.latents.astype(np.float32)))
+    np.testing.assert_allclose(standard.mean((0, 1)), 0, atol=1e-3)
+    np.testing.assert_allclose(standard.std((0, 1)), 1, atol=1e-3)
+
+
+def test_what_the_flow_is_shown(flow_task):
+    batch = flow_task.draw(rng(0), 4000)
+    lengths = batch["context_length"].numpy()
+    assert (lengths > 0).mean() == pytest.approx(0.4, abs=0.03)
+    assert set(lengths[lengths > 0]) == set(range(4, 13))
+    told = batch["material"].numpy()
+    assert set(told) == {0, 1, 2, 3}
+    # Three of four rows have a label, half of them are told it.
+    assert (told > 0).mean() == pytest.approx(0.375, abs=0.03)
+    assert batch["context_noise"].unique().tolist() == pytest.approx([0.0, 0.1])
+
+
+def test_context_is_the_beginning_of_the_true_latents(flow_task):
+    batch = flow_task.draw(rng(0), 64)
+    batch["context_noise"][:] = 0.0
+    audio, condition = flow_task._prepare(flow_task.modules["flow"], batch)
+    for row, length in enumerate(batch["context_length"].tolist()):
+        assert condition.known[row].int().tolist() == [1] * length + [0] * (40 - length)
+        assert torch.equal(condition.context[row, :length], audio[row, :length])
+        assert not condition.context[row, length:].any()
+
+
+def test_the_second_stage_follows_the_first(flow_task):
+    batch = flow_task.draw(rng(0), 8)
+    for step in range(6):
+        _, figures = flow_task.loss("flow", batch, step)
+        assert ("slope" in figures) == (step >= 3)
+
+
+def test_validation_of_the_flow(flow_task):
+    with torch.no_grad():
+        torch.manual_seed(0)
+        figures = flow_task.validate(flow_task.modules)
+    # A fresh network says 0: its error is the velocity's mean square, and samples are the noise.
+    assert figures["velocity_error_0.6"] == pytest.approx(2.0, abs=0.2)
+    assert figures["deviation_1"] == pytest.approx(1.0, abs=0.1)
+    assert figures["error_4"] == pytest.approx(2.0, abs=0.2)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"dcf_steps": 0}, {"shortest_context": 0}, {"shortest_context": 60}]
+)
+def test_stages_out_of_range_are_refused(settings):
+    with pytest.raises(ConfigError, match=r"stages: dcf_steps="):
+        replace(FlowStageConfig(), **settings)
+
+
+# ---------------------------------------------------------------------------------- guided
+
+
+def blocks_of(windows: GuidedWindows, size: int):
+    for start in range(0, len(windows.clip), size):
+        yield {name: getattr(windows, name)[start : start + size] for name in NAMES}
+
+
+@pytest.mark.parametrize("size", [1, 3, 8])
+def test_guided_windows_are_stored_and_opened(windows, tmp_path, size):
+    folder, calls = tmp_path / "guided", []
+
+    def compute():
+        calls.append(1)
+        return blocks_of(windows, size)
+
+    for _ in range(2):
+        opened = open_guided(folder, compute, rows=8)
+        for name in NAMES:
+            np.testing.assert_array_equal(getattr(opened, name), getattr(windows, name))
+    assert len(calls) == 1
+    batch = rows_of(opened, np.array([1, 5]))
+    assert batch["video"].dtype == torch.float32
+    assert batch["material"].tolist() == [0, 0]
+
+
+def test_a_store_that_was_not_finished_is_made_again(windows, tmp_path):
+    folder = tmp_path / "guided"
+
+    def broken():
+        yield from list(blocks_of(windows, 3))[:2]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        open_guided(folder, broken, rows=8)
+    assert not folder.exists()
+    opened = open_guided(folder, lambda: blocks_of(windows, 3), rows=8)
+    np.testing.assert_array_equal(opened.latents, windows.latents)
