@@ -10,7 +10,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-VIDEO ?= $(firstword $(sort $(wildcard foleyflow/assets/examples/*.mp4)))
+VIDEO ?= foleyflow/assets/examples/drums.mp4
 DEMO_OUTPUT = demo/$(basename $(notdir $(VIDEO))).foley.mp4
 
 .PHONY: setup demo test check bench clean

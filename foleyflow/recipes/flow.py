@@ -114,7 +114,7 @@ def tiny() -> FlowRecipe:
     """
     return FlowRecipe(
         train=TrainConfig(
-            steps=1500,
+            steps=1300,
             batch_clips=32,
             learning_rate=8e-4,
             warmup_steps=100,
