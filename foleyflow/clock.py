@@ -28,7 +28,8 @@ def count_at(duration_s: float, rate_hz: float) -> int:
     """
     if not (math.isfinite(duration_s) and duration_s >= 0 and rate_hz > 0):
         raise ValueError(
-            f"duration_s={duration_s!r}, rate_hz={rate_hz!r}: expected a finite duration >= 0 and a rate > 0"
+            f"duration_s={duration_s!r}, rate_hz={rate_hz!r}: expected a finite duration >= 0 "
+            "and a rate > 0"
         )
     # 1e-9 of a step absorbs the binary error of products such as 0.29 * 100.
     return math.floor(duration_s * rate_hz + 0.5 + 1e-9)

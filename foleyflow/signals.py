@@ -53,7 +53,8 @@ class Waveform:
     def __post_init__(self) -> None:
         if self.samples.ndim != 2 or self.samples.dtype != np.float32:
             raise ValueError(
-                f"samples: got {self.samples.shape} {self.samples.dtype}, expected (channels, N) float32"
+                f"samples: got {self.samples.shape} {self.samples.dtype}, "
+                "expected (channels, N) float32"
             )
         if self.rate_hz <= 0:
             raise ValueError(f"rate_hz: got {self.rate_hz}, expected a positive rate")

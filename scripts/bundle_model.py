@@ -1,6 +1,6 @@
 """Gathers codec, aligner and flow, each trained by `foleyflow train`, in one model folder.
 
-    python scripts/bundle_model.py runs/codec/model runs/align/model runs/flow/model --out MODEL
+python scripts/bundle_model.py runs/codec/model runs/align/model runs/flow/model --out MODEL
 """
 
 from __future__ import annotations

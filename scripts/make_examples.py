@@ -1,6 +1,6 @@
 """Films the example clips that ship with foleyflow (needs the extra `physics`; a few minutes).
 
-    python scripts/make_examples.py [--out foleyflow/assets/examples]
+python scripts/make_examples.py [--out foleyflow/assets/examples]
 """
 
 from __future__ import annotations

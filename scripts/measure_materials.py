@@ -3,7 +3,8 @@
     python scripts/measure_materials.py CLIP... [--model DIR] [--guidance 2]
 
 For each clip and material: the mean time in which the sound after a found event falls by 20 dB
-(at most to the next event), and the spectral centroid of the 150 ms after it. Prints one JSON object.
+(at most to the next event), and the spectral centroid of the 150 ms after it.
+Prints one JSON object.
 """
 
 from __future__ import annotations

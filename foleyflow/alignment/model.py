@@ -56,7 +56,7 @@ class AlignmentConfig:
     def __post_init__(self) -> None:
         if self.width % (2 * self.heads) or self.heads % 2:
             raise ConfigError(
-                f"width={self.width}, heads={self.heads}: expected an even number of heads of even width"
+                f"width={self.width}, heads={self.heads}: expected an even number of even heads"
             )
 
     @property
@@ -118,7 +118,7 @@ class SelfBlock(nn.Module):
 
 
 class CrossBlock(nn.Module):
-    """Self-attention over audio, cross-attention to video, feed-forward, each scaled per channel."""
+    """Self-attention over audio, cross-attention to video, feed-forward, each scaled."""
 
     def __init__(self, width: int, heads: int, window_s: float) -> None:
         super().__init__()
@@ -190,9 +190,7 @@ class Alignment(nn.Module):
         self.register_buffer("target_mean", torch.zeros(config.latent_channels))
         self.register_buffer("target_deviation", torch.ones(config.latent_channels))
 
-    def watch(
-        self, pixels: Tensor, times_s: Tensor, present: Tensor | None = None
-    ) -> Tensor:
+    def watch(self, pixels: Tensor, times_s: Tensor, present: Tensor | None = None) -> Tensor:
         """The frame encoder's features of consecutive frames, without looking along time.
 
         Args:

@@ -36,9 +36,7 @@ class MelPatches(torch.nn.Module):
 
     def forward(self, waveform: Tensor) -> Tensor:
         """(B, N) sound to (B, N / hop, bands) log-mel, about zero mean and unit deviation."""
-        spectrum = stft(
-            waveform, window_samples=2 * self.hop_samples, hop_samples=self.hop_samples
-        )
+        spectrum = stft(waveform, window_samples=2 * self.hop_samples, hop_samples=self.hop_samples)
         return (log_magnitude(spectrum, self.filters) + 6.0) / 3.0
 
     def targets(self, mel: Tensor) -> Tensor:

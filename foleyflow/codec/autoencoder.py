@@ -107,9 +107,7 @@ class Encoder(nn.Module):
         hop = self.config.hop_samples
         with torch.autocast(waveform.device.type, enabled=False):
             long = stft(waveform, window_samples=self.long_window, hop_samples=hop)
-            short = stft(
-                waveform, window_samples=2 * self.short_hop, hop_samples=self.short_hop
-            )
+            short = stft(waveform, window_samples=2 * self.short_hop, hop_samples=self.short_hop)
             coarse = log_magnitude(long, self.long_filters)
             fine = log_magnitude(short, self.short_filters)
             fine = fine.reshape(*coarse.shape[:2], 4 * self.short_bands)
@@ -142,9 +140,7 @@ class Decoder(nn.Module):
         hidden = self.fine(self.upsample(hidden).reshape(batch, 2 * count, width))
         log_size, phase = self.head(self.norm(hidden)).float().chunk(2, -1)
         spectrum = torch.polar(torch.exp(log_size.clamp(max=4.6)), phase)
-        return istft(
-            spectrum, window_samples=self.window_samples, hop_samples=self.hop_samples
-        )
+        return istft(spectrum, window_samples=self.window_samples, hop_samples=self.hop_samples)
 
 
 class Codec(nn.Module):

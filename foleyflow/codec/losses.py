@@ -1,4 +1,4 @@
-"""What the codec is trained to keep: spectra at several resolutions, loudness in time, small latents.
+"""What the codec is trained to keep: spectra, loudness in time, small latents.
 
 Pure functions on tensors. No discriminator: it belongs to the recipe for large machines.
 """

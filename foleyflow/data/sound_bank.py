@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foleyflow.clock import count_at
-from foleyflow.data.sounds import CodecSounds
+from foleyflow.data.sounds import CodecSounds, Split
 
 FULL_SCALE = 32767
 
@@ -39,7 +39,7 @@ class SoundBankConfig:
     duration_s: float = 2.0
     rate_hz: int = 48_000
     seed: int = 0
-    split: str = "train"
+    split: Split = "train"
 
 
 def open_sound_bank(root: Path, config: SoundBankConfig) -> NDArray[np.int16]:

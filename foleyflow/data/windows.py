@@ -96,7 +96,9 @@ class WindowSource:
         counts = np.diff(clips.offsets)
         self._by_rate = np.argsort(counts, kind="stable")
 
-    def draw(self, rng: np.random.Generator, clips: int, *, plain: bool = False) -> dict[str, Tensor]:
+    def draw(
+        self, rng: np.random.Generator, clips: int, *, plain: bool = False
+    ) -> dict[str, Tensor]:
         """A batch of windows.
 
         Args:
@@ -122,7 +124,8 @@ class WindowSource:
     ) -> dict[str, Tensor]:
         """The windows of given clips at given start segments; augmented where `rng` is given."""
         pieces = [
-            self._pictures(c, s * self.config.segment_s) for c, s in zip(chosen, starts, strict=True)
+            self._pictures(c, s * self.config.segment_s)
+            for c, s in zip(chosen, starts, strict=True)
         ]
         longest = max(len(times) for _, times in pieces)
         around = 2 * self.config.neighbours
@@ -136,12 +139,17 @@ class WindowSource:
             pixels[row, : len(pictures)] = pictures
             pixels[row, len(pictures) :] = pictures[-1]
             times[row, : len(seconds)] = seconds
-            times[row, len(seconds) :] = seconds[-1] + 0.04 * np.arange(1, 1 + longest - len(seconds))
+            times[row, len(seconds) :] = seconds[-1] + 0.04 * np.arange(
+                1, 1 + longest - len(seconds)
+            )
             present[row, : len(seconds)] = True
         per_segment = self.config.latents_per_segment
         sample_starts = np.round(starts * self.config.segment_s * self.rate_hz).astype(int)
         sounds = np.stack(
-            [self.clips.sounds[c, s : s + self._samples] for c, s in zip(chosen, sample_starts, strict=True)]
+            [
+                self.clips.sounds[c, s : s + self._samples]
+                for c, s in zip(chosen, sample_starts, strict=True)
+            ]
         )
         latents = np.stack(
             [
@@ -166,9 +174,7 @@ class WindowSource:
             "clip": torch.from_numpy(np.asarray(chosen, np.int64)),
         }
 
-    def _pictures(
-        self, clip: int, start_s: float
-    ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    def _pictures(self, clip: int, start_s: float) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         """Frames inside the window with their neighbours, and the inner frames' times."""
         begin, end = self.clips.offsets[clip], self.clips.offsets[clip + 1]
         times = self.clips.times_s[begin:end] - start_s

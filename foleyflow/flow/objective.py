@@ -145,9 +145,7 @@ def gdcf_loss(
     x, velocity = interpolate(audio, torch.randn_like(audio), tau, config.path)
     embedded = network.embed(condition, drops)
     with torch.no_grad():
-        own = network(
-            x, r=tau, tau=tau, strength=strength, embedded=embedded, condition=condition
-        )
+        own = network(x, r=tau, tau=tau, strength=strength, embedded=embedded, condition=condition)
         target = velocity
         chosen = (strength > 1).nonzero()[:, 0]
         if len(chosen):

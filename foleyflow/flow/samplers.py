@@ -7,6 +7,7 @@ the same solver goes from noise to audio (1 to 0) and from audio to noise (0 to 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 
 from torch import Tensor
@@ -24,14 +25,14 @@ def uniform_grid(steps: int, *, start: float = 1.0, end: float = 0.0) -> list[fl
 
 def euler(velocity: Velocity, x: Tensor, times: Sequence[float]) -> Tensor:
     """First order. Source: Euler 1768."""
-    for tau, after in zip(times[:-1], times[1:], strict=True):
+    for tau, after in itertools.pairwise(times):
         x = x + (after - tau) * velocity(x, tau)
     return x
 
 
 def midpoint(velocity: Velocity, x: Tensor, times: Sequence[float]) -> Tensor:
     """Second order, two evaluations a step. Source: Hairer, Norsett & Wanner 1993, II.1."""
-    for tau, after in zip(times[:-1], times[1:], strict=True):
+    for tau, after in itertools.pairwise(times):
         half = 0.5 * (after - tau)
         x = x + (after - tau) * velocity(x + half * velocity(x, tau), tau + half)
     return x
@@ -39,7 +40,7 @@ def midpoint(velocity: Velocity, x: Tensor, times: Sequence[float]) -> Tensor:
 
 def heun(velocity: Velocity, x: Tensor, times: Sequence[float]) -> Tensor:
     """Second order, two evaluations a step. Source: Heun 1900."""
-    for tau, after in zip(times[:-1], times[1:], strict=True):
+    for tau, after in itertools.pairwise(times):
         slope = velocity(x, tau)
         ahead = velocity(x + (after - tau) * slope, after)
         x = x + 0.5 * (after - tau) * (slope + ahead)
@@ -58,6 +59,6 @@ def follow_map(flow_map: FlowMap, x: Tensor, times: Sequence[float]) -> Tensor:
 
     Source: paper eqs. 6 and 8; method section C.1: X = x - (tau - r) u(x, r, tau).
     """
-    for tau, r in zip(times[:-1], times[1:], strict=True):
+    for tau, r in itertools.pairwise(times):
         x = x - (tau - r) * flow_map(x, r, tau)
     return x

@@ -47,7 +47,9 @@ class FlowConfig:
 
     def __post_init__(self) -> None:
         if self.width % (2 * self.heads):
-            raise ConfigError(f"width={self.width}, heads={self.heads}: expected heads of even width")
+            raise ConfigError(
+                f"width={self.width}, heads={self.heads}: expected heads of even width"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -66,9 +66,7 @@ def literal() -> AlignRecipe:
 def smoke() -> AlignRecipe:
     """Seconds on a CPU; shows that everything runs, learns nothing worth keeping."""
     return AlignRecipe(
-        model=AlignmentConfig(
-            width=16, heads=2, video_layers=1, audio_layers=1, decoder_layers=1
-        ),
+        model=AlignmentConfig(width=16, heads=2, video_layers=1, audio_layers=1, decoder_layers=1),
         encoder=MotionEncoderConfig(widths=(4, 4, 8, 8), dim=16),
         windows=WindowConfig(segments=10),
         train=TrainConfig(

@@ -49,9 +49,7 @@ class FlowRecipe:
         )
 
     def _guided(self, data: Path, split: str, views: int) -> GuidedWindows:
-        source = window_source(
-            data, split, codec_folder=Path(self.codec), config=self.windows
-        )
+        source = window_source(data, split, codec_folder=Path(self.codec), config=self.windows)
         parts = (
             file_sha256(Path(self.align) / "align.safetensors"),
             file_sha256(Path(self.codec) / "codec.safetensors"),
@@ -131,9 +129,7 @@ def tiny() -> FlowRecipe:
 def smoke() -> FlowRecipe:
     """Seconds on a CPU; shows that everything runs, learns nothing worth keeping."""
     return FlowRecipe(
-        model=FlowConfig(
-            width=16, layers=1, heads=2, guide_width=16, material_names=MATERIALS
-        ),
+        model=FlowConfig(width=16, layers=1, heads=2, guide_width=16, material_names=MATERIALS),
         stages=FlowStageConfig(dcf_steps=2, longest_context=10, shortest_context=4),
         windows=WindowConfig(segments=10),
         views=1,

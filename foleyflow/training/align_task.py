@@ -24,6 +24,7 @@ from foleyflow.training.task import Batch
 
 VALIDATION_BATCHES, VALIDATION_CLIPS = 6, 16
 
+
 @dataclass(frozen=True, kw_only=True)
 class AlignLossConfig:
     """Masks and weights of VAMA's losses.

@@ -121,7 +121,7 @@ def _take_turn(
     if not (math.isfinite(norm) and math.isfinite(sums[f"{turn}/loss"])):
         raise TrainingError(
             f"step {step + 1}, turn {turn!r}: loss {sums[f'{turn}/loss']}, gradient norm {norm}",
-            hint="the last good state is kept; lower train.learning_rate and give the command again",
+            hint="the last good state is kept; lower train.learning_rate, say the command again",
         )
     rate = learning_rate_at(step, config)
     for group in optimiser.param_groups:

@@ -49,7 +49,14 @@ class TrainConfig:
     save_every: int = 250
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_clips", "accumulate", "log_every", "validate_every", "save_every"):
+        for name in (
+            "steps",
+            "batch_clips",
+            "accumulate",
+            "log_every",
+            "validate_every",
+            "save_every",
+        ):
             if getattr(self, name) < 1:
                 raise ConfigError(f"train.{name}={getattr(self, name)}: expected at least 1")
         if self.batch_clips % self.accumulate:
@@ -86,5 +93,7 @@ class Task(Protocol):
     def validate(self, modules: Mapping[str, nn.Module]) -> dict[str, float]:
         """Figures on validation clips with the averaged weights."""
 
-    def export(self, modules: Mapping[str, nn.Module]) -> Mapping[str, tuple[nn.Module, dict[str, Any]]]:
+    def export(
+        self, modules: Mapping[str, nn.Module]
+    ) -> Mapping[str, tuple[nn.Module, dict[str, Any]]]:
         """Component name -> (module, its config) to be shipped."""

@@ -41,7 +41,7 @@ class Scene:
             "cloth", "ground", "wall", "leaf" for things that don't sound or are only seen.
         focus_m: the point the camera looks at, roughly where contacts happen.
         extent_m: the radius around it that the picture should hold.
-        azimuth_deg: (low, high) directions from which the action can be seen (MuJoCo's free camera).
+        azimuth_deg: (low, high) directions that see the action (MuJoCo's free camera).
         elevation_deg: (low, high) camera elevation; negative looks down.
         play: runs the scene on the compiled model; called once, after dressing.
     """
