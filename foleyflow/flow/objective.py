@@ -33,12 +33,12 @@ class ObjectiveConfig:
     """
 
     path: str = "linear"
-    tau_mean: float = -0.2
-    tau_deviation: float = 1.0
+    tau_mean: float = 1.2
+    tau_deviation: float = 1.3
     drop_all: float = 0.1
     drop_timing: float = 0.05
     interval_share: float = 0.5
-    endpoint_share: float = 0.2
+    endpoint_share: float = 0.3
     largest_guidance: float = 4.0
     difference: float = 2e-3
     balance: float = 0.75

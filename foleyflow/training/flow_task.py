@@ -31,7 +31,7 @@ class FlowStageConfig:
         material_share: share of rows that are told their material.
     """
 
-    dcf_steps: int = 900
+    dcf_steps: int = 580
     context_share: float = 0.4
     shortest_context: int = 10
     longest_context: int = 50
