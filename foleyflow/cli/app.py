@@ -67,8 +67,9 @@ def generate(
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same sound.")] = 0,
     steps: Annotated[int, typer.Option(min=1, help="Evaluations of the flow per window.")] = 1,
     guidance: Annotated[
-        float, typer.Option(min=1.0, max=20.0, help="How strongly the video rules; 1 to about 4.")
-    ] = 1.0,
+        float | None,
+        typer.Option(min=1.0, max=20.0, help="How strongly the video rules; 1 to about 4."),
+    ] = None,
     material: Annotated[
         str, typer.Option(help="auto, or what the struck things are made of: wood, metal, ...")
     ] = "auto",

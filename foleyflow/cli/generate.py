@@ -25,7 +25,7 @@ from foleyflow.errors import ConfigError, MediaError, UsageError
 from foleyflow.events import EVENT_SUFFIXES, write_events
 from foleyflow.media import check_output, probe, read_pictures, read_waveform
 from foleyflow.media.formats import FORMATS, format_of
-from foleyflow.pipeline import FoleyFlow, Generated
+from foleyflow.pipeline import DEFAULT_GUIDANCE, FoleyFlow, Generated
 from foleyflow.pretrained import model_folder
 from foleyflow.weights import read_record, write_atomically
 
@@ -43,7 +43,7 @@ class Request:
     model: str
     seed: int
     steps: int
-    guidance: float
+    guidance: float | None
     material: str
     loudness: str
     audio_only: bool
@@ -216,7 +216,7 @@ def _one(model: FoleyFlow, video: Path, output: Path, request: Request) -> dict[
             video,
             seed=request.seed,
             steps=request.steps,
-            guidance=request.guidance,
+            guidance=DEFAULT_GUIDANCE if request.guidance is None else request.guidance,
             material=None if request.material == "auto" else request.material,
             loudness_lufs=request.loudness_lufs,
             progress=told,
