@@ -27,7 +27,7 @@ def describe(sound: NDArray[np.float32], rate_hz: int) -> tuple[float, float]:
     hop = int(HOP_S * rate_hz)
     levels = np.sqrt(np.square(sound[: len(sound) // hop * hop]).reshape(-1, hop).mean(1)) + 1e-7
     onsets = detect_onsets(sound, rate_hz).times_s
-    ends = [*onsets[1:], len(sound) / rate_hz]
+    ends = [*onsets[1:], len(sound) / rate_hz][: len(onsets)]
     falls, centroids = [], []
     for start_s, end_s in zip(onsets, ends, strict=True):
         stretch = 20 * np.log10(levels[int(start_s / HOP_S) : max(2, int(end_s / HOP_S))])

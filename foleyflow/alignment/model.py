@@ -56,7 +56,8 @@ class AlignmentConfig:
     def __post_init__(self) -> None:
         if self.width % (2 * self.heads) or self.heads % 2:
             raise ConfigError(
-                f"width={self.width}, heads={self.heads}: expected an even number of even heads"
+                f"width={self.width}, heads={self.heads}: expected an even number of heads "
+                "of even width"
             )
 
     @property
