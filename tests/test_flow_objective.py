@@ -253,8 +253,9 @@ def test_velocities_of_the_loss_are_those_of_the_path():
     audio = 2.0 * torch.randn(256, 8, 2)
     _, figures = dcf_loss(Zero(), audio, condition(256), ObjectiveConfig(path="linear"))
     assert figures["error"] == pytest.approx(5.0, rel=0.05)
-    _, figures = dcf_loss(Zero(), audio, condition(256), ObjectiveConfig(path="gvp"))
-    tau = torch.sigmoid(-0.2 + torch.randn(10_000))
+    config = ObjectiveConfig(path="gvp")
+    _, figures = dcf_loss(Zero(), audio, condition(256), config)
+    tau = torch.sigmoid(config.tau_mean + config.tau_deviation * torch.randn(10_000))
     speed = (math.pi / 2) ** 2 * (
         4 * (math.pi / 2 * tau).sin() ** 2 + (math.pi / 2 * tau).cos() ** 2
     )
