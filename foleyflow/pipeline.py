@@ -192,7 +192,7 @@ class FoleyFlow:
 
     def generate(
         self,
-        video: str | Path,
+        video: str | Path | MediaInfo,
         *,
         seed: int = 0,
         steps: int = 1,
@@ -204,7 +204,7 @@ class FoleyFlow:
         """Makes the sound of a video.
 
         Args:
-            video: any file that PyAV can decode.
+            video: any file that PyAV can decode, or what `probe` said of it.
             seed: the same seed gives the same samples on the same device.
             steps: network evaluations of the flow per window; 1 is the product's normal way.
             guidance: how strongly the video rules, 1 to about 4.
@@ -228,8 +228,8 @@ class FoleyFlow:
             )
         began_s = time.perf_counter()
         watch = Stopwatch({})
-        info = probe(video)
-        frames = read_frames(video, size=self.aligner.encoder.config.size, info=info)
+        info = video if isinstance(video, MediaInfo) else probe(video)
+        frames = read_frames(info.path, size=self.aligner.encoder.config.size, info=info)
         pieces: list[Piece] = []
         latents = generate_latents(
             self.aligner,

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+INT16_FULL_SCALE = 32767  # where sounds are stored as int16, this stands for 1.0
+
 
 @dataclass(frozen=True, kw_only=True)
 class Frames:

@@ -23,7 +23,7 @@ from foleyflow import __version__
 from foleyflow.cli.outcome import answer, complain, progress_on_stderr, say
 from foleyflow.errors import ConfigError, MediaError, UsageError
 from foleyflow.events import EVENT_SUFFIXES, write_events
-from foleyflow.media import check_output, probe, read_pictures, read_waveform
+from foleyflow.media import MediaInfo, check_output, probe, read_pictures, read_waveform
 from foleyflow.media.formats import FORMATS, format_of
 from foleyflow.pipeline import DEFAULT_GUIDANCE, FoleyFlow, Generated
 from foleyflow.pretrained import model_folder
@@ -109,9 +109,9 @@ def run(videos: list[Path], request: Request, *, as_json: bool, dry_run: bool, d
                 skipped.append(str(output))
                 continue
             try:
-                _check(video, output, request)
+                info = _check(video, output, request)
                 model = model or FoleyFlow.from_pretrained(request.model, device=request.device)
-                results.append(_one(model, video, output, request))
+                results.append(_one(model, info, output, request))
             except MediaError as error:
                 errors.append({"video": str(video), "error": str(error), "hint": error.hint or ""})
                 status = max(status, complain(error, debug=debug))
@@ -195,17 +195,18 @@ def _folder_for(folder: Path | None) -> Iterator[None]:
             folder.rmdir()
 
 
-def _check(video: Path, output: Path, request: Request) -> None:
-    """Refuses what can be refused before any work."""
-    probe(video)
+def _check(video: Path, output: Path, request: Request) -> MediaInfo:
+    """Refuses what can be refused before any work; what the video is."""
+    info = probe(video)
     check_output(output, overwrite=request.overwrite, source=video)
     for suffix in request.companion_suffixes:
         check_output(output.with_name(output.name + suffix), overwrite=request.overwrite)
+    return info
 
 
-def _one(model: FoleyFlow, video: Path, output: Path, request: Request) -> dict[str, Any]:
+def _one(model: FoleyFlow, info: MediaInfo, output: Path, request: Request) -> dict[str, Any]:
     began_s = time.perf_counter()
-    duration_s = probe(video).duration_s
+    video, duration_s = info.path, info.duration_s
     with progress_on_stderr(video.name) as show:
 
         def told(done_s: float) -> None:
@@ -213,7 +214,7 @@ def _one(model: FoleyFlow, video: Path, output: Path, request: Request) -> dict[
                 show(round(done_s), round(duration_s))
 
         result = model.generate(
-            video,
+            info,
             seed=request.seed,
             steps=request.steps,
             guidance=DEFAULT_GUIDANCE if request.guidance is None else request.guidance,

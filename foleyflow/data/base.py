@@ -25,9 +25,7 @@ from foleyflow.clock import count_at
 from foleyflow.errors import DataError
 from foleyflow.media.reader import read_frames
 from foleyflow.media.waveform import fit_length, read_waveform
-from foleyflow.signals import Event, Frames, Waveform
-
-FULL_SCALE = 32767
+from foleyflow.signals import INT16_FULL_SCALE, Event, Frames, Waveform
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -362,7 +360,7 @@ def _make_cache(clips: SimulatedClips, folder: Path, workers: int) -> None:
     ):
         for path, clip in zip(clips.paths, _loaded(clips, workers), strict=True):
             frames_file.write(clip.frames.pixels.data)
-            scaled = np.clip(clip.waveform.samples[0], -1.0, 1.0) * FULL_SCALE
+            scaled = np.clip(clip.waveform.samples[0], -1.0, 1.0) * INT16_FULL_SCALE
             sounds_file.write(np.round(scaled).astype(np.int16).data)
             times_s.append(clip.frames.times_s)
             offsets.append(offsets[-1] + len(clip.frames))

@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 
 from foleyflow.clock import count_at
 from foleyflow.data.sounds import CodecSounds, Split
-
-FULL_SCALE = 32767
+from foleyflow.signals import INT16_FULL_SCALE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,4 +79,4 @@ def _draw_block(config: SoundBankConfig, indices: range) -> NDArray[np.int16]:
         duration_s=config.duration_s,
         rate_hz=config.rate_hz,
     )
-    return np.stack([np.round(source[i] * FULL_SCALE).astype(np.int16) for i in indices])
+    return np.stack([np.round(source[i] * INT16_FULL_SCALE).astype(np.int16) for i in indices])

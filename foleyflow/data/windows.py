@@ -17,6 +17,7 @@ from torch import Tensor
 
 from foleyflow.clock import centres_s, count_at
 from foleyflow.errors import DataError
+from foleyflow.signals import INT16_FULL_SCALE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,7 +168,7 @@ class WindowSource:
             "pixels": torch.from_numpy(pixels).permute(0, 1, 4, 2, 3),
             "times_s": torch.from_numpy(times),
             "present": torch.from_numpy(present),
-            "sound": torch.from_numpy(sounds.astype(np.float32) / 32767),
+            "sound": torch.from_numpy(sounds.astype(np.float32) / INT16_FULL_SCALE),
             "latents": torch.from_numpy(latents.astype(np.float32)),
             "onsets": torch.from_numpy(onsets),
             "material": torch.from_numpy(self.clips.materials[chosen]),

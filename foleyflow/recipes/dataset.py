@@ -15,6 +15,7 @@ from foleyflow.data.base import ClipLabels, FrameCache, cache_frames
 from foleyflow.data.physics.contacts import MATERIALS
 from foleyflow.data.windows import ClipArrays, WindowConfig, WindowSource
 from foleyflow.pretrained import load_codec
+from foleyflow.signals import INT16_FULL_SCALE
 from foleyflow.weights import file_sha256
 
 # Strengths are logarithms of force: an event this far below its clip's strongest is masked by it.
@@ -78,6 +79,6 @@ def encode_all(codec: Codec, clips: ClipArrays, batch: int = 16) -> NDArray[np.f
     samples = clips.sounds.shape[1] // hop * hop
     parts = []
     for start in range(0, len(clips), batch):
-        sounds = clips.sounds[start : start + batch, :samples].astype(np.float32) / 32767
+        sounds = clips.sounds[start : start + batch, :samples].astype(np.float32) / INT16_FULL_SCALE
         parts.append(codec.encode(torch.from_numpy(sounds)).numpy().astype(np.float16))
     return np.concatenate(parts)

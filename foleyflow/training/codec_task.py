@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from foleyflow.codec.autoencoder import Codec
 from foleyflow.codec.losses import envelope_loss, kl_to_unit, mel_loss, spectral_loss
+from foleyflow.signals import INT16_FULL_SCALE
 from foleyflow.spectrogram import mel_filters
 from foleyflow.training.task import Batch
 
@@ -55,7 +56,7 @@ class CodecTask:
         self._crop = round(losses.crop_s * codec.config.rate_hz)
         middle = (validation_sounds.shape[1] - self._crop) // 2
         kept = validation_sounds[:96, middle : middle + self._crop]
-        self._validation = torch.from_numpy(kept.astype(np.float32) / 32767)
+        self._validation = torch.from_numpy(kept.astype(np.float32) / INT16_FULL_SCALE)
         self._filters = mel_filters(
             bands=128,
             window_samples=1920,
@@ -72,7 +73,7 @@ class CodecTask:
         crops = np.stack(
             [self._sounds[r, s : s + self._crop] for r, s in zip(rows, starts, strict=True)]
         ).astype(np.float32)
-        crops *= gains[:, None].astype(np.float32) / 32767
+        crops *= gains[:, None].astype(np.float32) / INT16_FULL_SCALE
         return {"sound": torch.from_numpy(np.clip(crops, -1.0, 1.0))}
 
     def loss(self, turn: str, batch: Batch, step: int) -> tuple[Tensor, dict[str, float]]:
