@@ -495,7 +495,7 @@ def _flow_task(recipe: FlowRecipe) -> FlowTask:
     guided = GuidedWindows(
         video=_noise(rng, count, length, config.guide_width),
         states=_noise(rng, count, windows.segments, config.guide_width),
-        onsets=rng.random((count, length)).astype(np.float16),
+        events=rng.random((count, length)).astype(np.float16),
         latents=_noise(rng, count, length, config.channels),
         material=rng.integers(len(config.material_names), size=count),
         clip=np.arange(count),

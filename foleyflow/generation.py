@@ -20,8 +20,10 @@ from foleyflow.alignment.model import Alignment
 from foleyflow.clock import count_covering
 from foleyflow.flow.samplers import follow_map, uniform_grid
 from foleyflow.flow.transformer import Condition, FlowTransformer
+from foleyflow.moments import SHORTEST_GAP_S, event_track, find_moments
 
 FRAMES_AT_ONCE = 32
+EVENT_THRESHOLD = 0.5  # of the aligner's probability; best on simulated validation clips
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,12 +63,12 @@ class Piece:
 
     Attributes:
         latents: (1, T, C) codec latents.
-        onsets: (T,) probability of an event that starts in each latent frame.
+        events_s: moments of the events in it, ascending seconds on the clip's clock.
         material: (materials,) probabilities of the struck material in this window.
     """
 
     latents: Tensor
-    onsets: NDArray[np.float32]
+    events_s: tuple[float, ...]
     material: NDArray[np.float32]
 
 
@@ -119,6 +121,7 @@ def generate_latents(
     features = _FeatureStream(aligner, frames, watch)
     per_segment = config.latents_per_segment
     known = torch.zeros(1, 0, flow.config.channels, device=device)
+    events = _Events(config.latent_rate_hz)
     for number, (start, length, kept) in enumerate(plan.cut(segments)):
         start_s, end_s = start * config.segment_s, (start + length) * config.segment_s
         values, times_s = features.between(start_s, end_s)
@@ -127,12 +130,15 @@ def generate_latents(
         watch.count("align", began_s)
         began_s = time.perf_counter()
         count = length * per_segment
+        probability = guide.onsets[0].float().cpu().numpy()
+        known_s = start_s + known.shape[1] / config.latent_rate_hz
+        track = events.track(probability, start_s=start_s, known_s=known_s)
         context = torch.zeros(1, count, flow.config.channels, device=device)
         context[:, : known.shape[1]] = known
         condition = Condition(
             video=guide.video,
             states=guide.states,
-            onsets=guide.onsets,
+            events=torch.from_numpy(track)[None].to(device),
             material=torch.tensor([material], device=device),
             context=context,
             known=torch.arange(count, device=device)[None] < known.shape[1],
@@ -143,7 +149,7 @@ def generate_latents(
         fresh = slice(known.shape[1], kept * per_segment)
         yield Piece(
             latents=flow.restore(latents[:, fresh]),
-            onsets=guide.onsets[0, fresh].float().cpu().numpy(),
+            events_s=events.settle(start_s + kept * config.segment_s),
             material=guide.materials[0].float().cpu().numpy(),
         )
         first_known = plan.hop * per_segment
@@ -178,6 +184,41 @@ def sample(
 def _noise(seed: int, window: int, count: int, channels: int) -> Tensor:
     state = int(np.random.SeedSequence([seed, window]).generate_state(1, np.uint64)[0] >> 1)
     return torch.randn(1, count, channels, generator=torch.Generator().manual_seed(state))
+
+
+def _bfloat16_is_fast(device: torch.device) -> bool:
+    """Whether pictures are encoded in bfloat16, as in training; elsewhere it would be emulated."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    able = torch.cpu.get_capabilities()
+    return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
+
+
+class _Events:
+    """Moments of events over the windows: found in one window, kept in the next ones."""
+
+    def __init__(self, rate_hz: float) -> None:
+        self._rate_hz = rate_hz
+        self._settled: list[float] = []  # what generated latents hold already
+        self._found: list[float] = []  # in the newest window, after the settled ones
+
+    def track(
+        self, probability: NDArray[np.float32], *, start_s: float, known_s: float
+    ) -> NDArray[np.float32]:
+        """(L,) track of a window's events; up to `known_s` they are what windows before found."""
+        moments = find_moments(probability, rate_hz=self._rate_hz, threshold=EVENT_THRESHOLD)
+        last_s = self._settled[-1] if self._settled else -np.inf
+        first_s = max(known_s, last_s + SHORTEST_GAP_S)
+        self._found = [float(m) for m in start_s + moments if m >= first_s]
+        self._settled = [m for m in self._settled if m >= start_s - SHORTEST_GAP_S]
+        shown = np.array([*self._settled, *self._found]) - start_s
+        return event_track(shown, len(probability), self._rate_hz)
+
+    def settle(self, end_s: float) -> tuple[float, ...]:
+        """The newest window's events before `end_s`, which are sure from now on."""
+        sure = tuple(m for m in self._found if m < end_s)
+        self._settled += sure
+        return sure
 
 
 class _FeatureStream:
@@ -236,7 +277,8 @@ class _FeatureStream:
             device = next(self._aligner.parameters()).device
             stack = torch.from_numpy(np.stack(self._pictures)).permute(0, 3, 1, 2)[None]
             times = torch.tensor(self._times[:ready])[None]
-            values = self._aligner.watch(stack.to(device), times)[0]
+            with torch.autocast(device.type, torch.bfloat16, enabled=_bfloat16_is_fast(device)):
+                values = self._aligner.watch(stack.to(device), times)[0].float()
             self._features += list(values)
             self._feature_times += self._times[:ready]
             self._times = self._times[ready:]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import tempfile
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from foleyflow.alignment.model import Alignment
-from foleyflow.clock import count_at, seconds_of
+from foleyflow.clock import count_at
 from foleyflow.codec.autoencoder import Codec
 from foleyflow.codec.streaming import decode_stream
 from foleyflow.errors import ConfigError
@@ -44,7 +44,6 @@ DEFAULT_LUFS = -23.0
 DEFAULT_GUIDANCE = 2.5  # better than 1 on simulated and real clips, see docs/results.md
 HELD_IN_MEMORY_BYTES = 32 * 2**20  # sound beyond this goes to a temporary file
 BLOCK_SAMPLES = 48_000
-EVENT_THRESHOLD = 0.5
 QUIETEST_EVENT = 0.02  # of the loudest event's level
 
 
@@ -265,8 +264,8 @@ class FoleyFlow:
             info=info,
             sample_rate_hz=self.codec.config.rate_hz,
             sample_count=max(1, count_at(info.duration_s, self.codec.config.rate_hz)),
-            events=find_events(
-                np.concatenate([piece.onsets for piece in pieces]),
+            events=heard_events(
+                [moment_s for piece in pieces for moment_s in piece.events_s],
                 np.concatenate(levels),
                 rate_hz=self.codec.config.latent_rate_hz,
                 duration_s=info.duration_s,
@@ -341,17 +340,17 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
-def find_events(
-    onsets: NDArray[np.float32],
+def heard_events(
+    moments_s: Sequence[float],
     levels: NDArray[np.float32],
     *,
     rate_hz: float,
     duration_s: float,
 ) -> tuple[Event, ...]:
-    """Peaks of the onset probability that are heard.
+    """Events that can be heard, with how loud they are.
 
     Args:
-        onsets: (T,) probability per latent frame.
+        moments_s: ascending seconds on the clip's clock.
         levels: (T,) peak level of the sound per latent frame.
         rate_hz: latent frames per second.
         duration_s: events after it are left out.
@@ -361,17 +360,12 @@ def find_events(
 
     Source: ours.
     """
-    padded = np.pad(onsets, 1)
-    inner, left, right = padded[1:-1], padded[:-2], padded[2:]
-    peaks = np.flatnonzero((inner >= EVENT_THRESHOLD) & (inner >= left) & (inner > right))
     found: list[tuple[float, float]] = []
-    for peak in peaks:
-        curve = left[peak] - 2 * inner[peak] + right[peak]
-        shift = 0.5 * (left[peak] - right[peak]) / curve if curve < -1e-6 else 0.0
-        time_s = seconds_of(peak, rate_hz) + (0.5 + shift) / rate_hz
-        level = float(levels[max(0, peak - 1) : peak + 4].max(initial=0.0))
-        if time_s < duration_s:
-            found.append((float(max(0.0, time_s)), level))
+    for moment_s in moments_s:
+        if moment_s < duration_s:
+            frame = int(moment_s * rate_hz)
+            level = float(levels[max(0, frame - 1) : frame + 4].max(initial=0.0))
+            found.append((moment_s, level))
     loudest = max((level for _, level in found), default=0.0)
     return tuple(
         Event(time_s=time_s, strength=level / loudest)

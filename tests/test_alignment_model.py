@@ -27,7 +27,7 @@ SAMPLES = round(CONFIG.segment_s * 48_000)
 @pytest.fixture(scope="module")
 def model():
     torch.manual_seed(0)
-    encoder = MotionEncoder(MotionEncoderConfig(size=32, widths=(4, 4, 8, 8), dim=16))
+    encoder = MotionEncoder(MotionEncoderConfig(size=32, widths=(4, 4, 8), dim=16))
     return Alignment(CONFIG, encoder=encoder).eval().requires_grad_(False)
 
 

@@ -6,14 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from cli_model import make_model, run_cli
+from safetensors.torch import load_file
 
 from foleyflow import pretrained
 from foleyflow.data.base import SimulatedClips
 from foleyflow.media import probe, write_wav
 from foleyflow.recipes import recipe_named
 from foleyflow.training.journal import read_journal
-from foleyflow.weights import file_sha256
+from foleyflow.weights import file_sha256, read_record
 
 TIMES_S = {"a": [0.5, 1.0, 1.8], "b": [0.7, 1.4], "c": [0.3, 1.2, 1.6]}
 
@@ -196,6 +198,15 @@ def train(sounds: Path, out: Path, *settings: str):
     )  # fmt: skip
 
 
+# What makes the recipe "polish" as small as "smoke".
+POLISH_THE_SMOKE = (
+    "model.encoder_width=32", "model.encoder_blocks=1", "model.decoder_width=32",
+    "model.decoder_blocks=1", "model.fine_blocks=1", "losses.crop_s=0.2", "bank.items=8",
+    "bank.duration_s=0.5", "train.steps=2", "train.batch_clips=2", "train.warmup_steps=1",
+    "train.ema=0.0",
+)  # fmt: skip
+
+
 def losses(out: Path) -> list[dict]:
     """The journal without the times."""
     return [
@@ -221,6 +232,37 @@ def test_train_and_give_the_command_again(sounds, tmp_path):
     assert more.status == 0 and more.answer["steps"] == 6
     assert losses(whole)[: len(before)] == before
     assert [entry["step"] for entry in losses(whole) if "codec/loss" in entry] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_run_may_begin_with_the_weights_of_another(sounds, tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert train(sounds, first).status == 0
+    flags = ("train", "codec", "--recipe", "polish", "--data", sounds, "--init", first / "model")
+    tiny = [f"--set={key}" for key in POLISH_THE_SMOKE]
+    outcome = run_cli(*flags, "--out", second, "--set", "train.learning_rate=1e-12", *tiny)
+    assert outcome.status == 0, outcome.stderr
+    weights = [load_file(run / "model" / "codec.safetensors") for run in (first, second)]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    # The record says where it began, and the same run can't go on from elsewhere.
+    record = read_record(second / "model", "codec")
+    begun = {"codec": file_sha256(first / "model" / "codec.safetensors")}
+    assert record.provenance["init"] == begun
+    outcome = run_cli(*flags[:-2], "--out", second, "--set", "train.learning_rate=1e-12", *tiny)
+    assert outcome.status == 2 and "was begun with other settings: init" in outcome.stderr
+
+
+def test_a_run_cannot_begin_with_weights_that_are_not_there_or_do_not_fit(sounds, tmp_path):
+    assert train(sounds, tmp_path / "small").status == 0
+    flags = ("train", "align", "--recipe", "smoke", "--init", tmp_path / "small" / "model")
+    outcome = run_cli(*flags, "--data", sounds, "--out", tmp_path / "align")
+    assert outcome.status == 2
+    assert "holds ['codec'], expected a component 'align'" in outcome.stderr
+    flags = ("train", "codec", "--recipe", "polish", "--init", tmp_path / "small" / "model")
+    changed = [f"--set={key}" for key in POLISH_THE_SMOKE if "decoder_width" not in key]
+    outcome = run_cli(*flags, "--data", sounds, "--out", tmp_path / "wide", *changed)
+    assert outcome.status == 2
+    assert "does not fit its config" in outcome.stderr
+    assert not (tmp_path / "wide" / "state.safetensors").exists()
 
 
 def test_train_with_other_settings_is_refused(sounds, tmp_path):

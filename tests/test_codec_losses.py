@@ -8,13 +8,12 @@ import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
 
-from foleyflow.codec.losses import envelope_loss, kl_to_unit, mel_loss, spectral_loss
-from foleyflow.spectrogram import mel_filters
+from foleyflow.codec.losses import SpectralLosses, envelope_loss, kl_to_unit
 
-FILTERS = mel_filters(bands=128, window_samples=1920, rate_hz=48_000, low_hz=30.0, high_hz=24_000.0)
+SPECTRA = SpectralLosses(48_000)
 LOSSES = {
-    "spectral": spectral_loss,
-    "mel": lambda decoded, target: mel_loss(decoded, target, FILTERS),
+    "spectral": lambda decoded, target: SPECTRA(decoded, target)["spectral"],
+    "mel": lambda decoded, target: SPECTRA(decoded, target)["mel"],
     "envelope": envelope_loss,
 }
 

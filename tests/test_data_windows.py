@@ -12,6 +12,7 @@ from foleyflow.errors import DataError
 RATE_HZ = 1000  # of the sounds: a sample's value is its number
 RATES = (25.0, 10.0, 30.0, 25.0)
 CLIP_S = 3.2
+AROUND = WindowConfig().neighbours
 EVENTS = (np.array([0.41, 1.0, 2.3]), np.zeros(0), np.array([0.8]), np.array([0.05, 3.19]))
 
 
@@ -56,7 +57,7 @@ def test_all_parts_of_a_window_are_of_the_same_moment(source, clip, start):
     np.testing.assert_array_equal(window["latents"][:, 0], start * 4 + np.arange(40))
     # Pictures carry the time stamps of their clip, counted from the window's start.
     assert window["present"].all()
-    numbers = window["pixels"][2:-2, 0, 0, 0]
+    numbers = window["pixels"][AROUND:-AROUND, 0, 0, 0]
     np.testing.assert_allclose(window["times_s"], numbers / RATES[clip] - start_s, atol=1e-6)
     assert window["times_s"][0] >= -1e-6 and window["times_s"][-1] < 0.8
     count = sum(0 <= n / RATES[clip] - start_s + 1e-6 < 0.8 for n in range(round(CLIP_S * 30)))
@@ -70,8 +71,8 @@ def test_all_parts_of_a_window_are_of_the_same_moment(source, clip, start):
 def test_neighbours_are_those_of_the_clip_and_its_ends_again(source, clip, start):
     shown = cut(source, clip, start)["pixels"][:, 0, 0, 0].astype(int)
     last = round(CLIP_S * RATES[clip]) - 1
-    first = shown[2]
-    wanted = np.clip(np.arange(first - 2, first - 2 + len(shown)), 0, last)
+    first = shown[AROUND]
+    wanted = np.clip(np.arange(first - AROUND, first - AROUND + len(shown)), 0, last)
     np.testing.assert_array_equal(shown, wanted)
 
 
@@ -98,12 +99,12 @@ def test_shorter_rows_are_padded_and_say_so(source):
     batch = source.cut(np.array([1, 2]), np.array([0, 0]), None)
     present, times = batch["present"].numpy(), batch["times_s"].numpy()
     assert present.sum(1).tolist() == [8, 24]
-    assert batch["pixels"].shape == (2, 24 + 4, 3, 4, 4)
+    assert batch["pixels"].shape == (2, 24 + 2 * AROUND, 3, 4, 4)
     assert (np.diff(times, axis=1) > 0).all()
     alone = source.cut(np.array([1]), np.array([0]), None)
     np.testing.assert_array_equal(times[0, :8], alone["times_s"][0].numpy())
     # The frames that count have their own neighbours, also at the row's end.
-    assert torch.equal(batch["pixels"][0, :12], alone["pixels"][0])
+    assert torch.equal(batch["pixels"][0, : 8 + 2 * AROUND], alone["pixels"][0])
 
 
 def test_draws_follow_the_generator(source):
@@ -127,6 +128,30 @@ def test_plain_draws_start_at_the_beginning(source):
     batch = source.draw(np.random.default_rng(0), 4, plain=True)
     assert (batch["latents"][:, 0, 0] == 0).all()
     assert sorted(batch["clip"].tolist()) == [0, 1, 2, 3]
+
+
+def test_every_clip_is_drawn_as_often_as_any_other():
+    """Also the first and last ones in the order of frame rates, and those between two blocks."""
+    count = 41
+    clips = ClipArrays(
+        frames=np.zeros((count * 32, 4, 4, 3), np.uint8),
+        times_s=np.tile(np.arange(32) / 10, count),
+        offsets=np.arange(count + 1) * 32,
+        sounds=np.zeros((count, 3200), np.int16),
+        rate_hz=RATE_HZ,
+        event_times_s=[np.zeros(0)] * count,
+        materials=np.zeros(count, np.int64),
+    )
+    source = WindowSource(clips, np.zeros((count, 160, 2), np.float16), WindowConfig(segments=40))
+    random, draws, batch = np.random.default_rng(0), 4000, 3
+    seen = np.concatenate([source._similar(random, batch) for _ in range(draws)])
+    assert seen.shape == (draws * batch,)
+    expected = draws * batch / count
+    found = np.bincount(seen, minlength=count)
+    # Five standard deviations of a count.
+    assert np.abs(found - expected).max() < 5 * np.sqrt(expected)
+    near = [np.ptp(source._similar(random, batch)) for _ in range(200)]
+    assert max(near) < 4 * batch
 
 
 def test_windows_start_anywhere(source):

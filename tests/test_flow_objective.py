@@ -29,7 +29,7 @@ def condition(batch: int = 3, frames: int = 8, known: int = 0) -> Condition:
     return Condition(
         video=torch.zeros(batch, frames, 4),
         states=torch.zeros(batch, frames // 4, 4),
-        onsets=torch.zeros(batch, frames),
+        events=torch.zeros(batch, frames),
         material=torch.zeros(batch, dtype=torch.int64),
         context=torch.zeros(batch, frames, 2),
         known=(torch.arange(frames) < known).expand(batch, -1),

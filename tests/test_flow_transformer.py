@@ -47,7 +47,7 @@ def condition(seed: int = 0, *, known: int = 0, material: int = 0) -> Condition:
     return Condition(
         video=torch.randn(BATCH, FRAMES, 8, generator=random),
         states=torch.randn(BATCH, FRAMES // 4, 8, generator=random),
-        onsets=torch.rand(BATCH, FRAMES, generator=random),
+        events=torch.rand(BATCH, FRAMES, generator=random),
         material=torch.full((BATCH,), material),
         context=torch.randn(BATCH, FRAMES, 6, generator=random) * is_known[..., None],
         known=is_known,
@@ -110,7 +110,7 @@ def test_rows_without_timing_keep_the_character(network):
         **{
             **vars(chosen),
             "video": chosen.video[:, order],
-            "onsets": chosen.onsets[:, order],
+            "events": chosen.events[:, order],
             "states": chosen.states.flip(1),
         }
     )
@@ -138,7 +138,7 @@ def test_known_latents_matter_and_are_told_from_silence(network):
 
 def test_a_moment_of_the_condition_stays_at_its_moment(network):
     chosen = condition()
-    for name, at, moments in (("onsets", 9, {9}), ("video", 9, {9}), ("states", 2, {8, 9, 10, 11})):
+    for name, at, moments in (("events", 9, {9}), ("video", 9, {9}), ("states", 2, {8, 9, 10, 11})):
         value = getattr(chosen, name).clone()
         value[:, at] += 1.0
         if name == "video":  # the mean over the clip is to stay as it is
@@ -157,7 +157,7 @@ def test_a_static_condition_has_no_moments():
     chosen = condition()
     order = torch.randperm(FRAMES, generator=torch.Generator().manual_seed(0))
     shuffled = Condition(
-        **{**vars(chosen), "video": chosen.video[:, order], "onsets": chosen.onsets[:, order]}
+        **{**vars(chosen), "video": chosen.video[:, order], "events": chosen.events[:, order]}
     )
     torch.testing.assert_close(network.embed(shuffled), network.embed(chosen))
     inner = network.embed(chosen)[:, 2:-2]

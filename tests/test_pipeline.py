@@ -13,7 +13,7 @@ from foleyflow.clock import count_at
 from foleyflow.codec.autoencoder import Codec, CodecConfig
 from foleyflow.errors import CheckpointError, ConfigError, MediaError
 from foleyflow.media import loudness_lufs, probe
-from foleyflow.pipeline import FoleyFlow, find_events, pick_device
+from foleyflow.pipeline import FoleyFlow, heard_events, pick_device
 from foleyflow.pretrained import load_aligner, load_codec, load_flow
 from foleyflow.signals import Waveform
 
@@ -173,53 +173,24 @@ def test_devices_that_are_not_there_are_refused(name):
 # ---------------------------------------------------------------------------------- events
 
 
-def curve(count: int, peaks: dict[int, float]) -> np.ndarray:
-    values = np.full(count, 0.1, np.float32)
-    for at, height in peaks.items():
-        values[at] = height
-    return values
-
-
-def test_events_are_peaks_of_probability():
-    onsets = curve(100, {10: 0.9, 40: 0.6, 70: 0.4})
-    levels = np.ones(100, np.float32)
-    found = find_events(onsets, levels, rate_hz=50.0, duration_s=2.0)
-    assert [event.time_s for event in found] == pytest.approx([10.5 / 50, 40.5 / 50])
-    assert [event.strength for event in found] == [1.0, 1.0]
-
-
-def test_times_are_between_frames_where_the_peak_is():
-    # A parabola 0.9 - 0.05 (n - 20.3)^2 has its peak at 20.3 frames.
-    frames = np.arange(40)
-    onsets = np.clip(0.9 - 0.05 * (frames - 20.3) ** 2, 0, 1).astype(np.float32)
-    (event,) = find_events(onsets, np.ones(40, np.float32), rate_hz=50.0, duration_s=2.0)
-    assert event.time_s == pytest.approx((20.3 + 0.5) / 50, abs=1e-5)
-
-
-def test_a_plateau_is_one_event():
-    onsets = curve(20, {5: 0.8, 6: 0.8, 7: 0.8})
-    assert len(find_events(onsets, np.ones(20, np.float32), rate_hz=50.0, duration_s=2.0)) == 1
+def heard(moments_s, levels, duration_s=2.0):
+    return heard_events(moments_s, levels, rate_hz=50.0, duration_s=duration_s)
 
 
 def test_strength_is_the_level_just_after():
-    onsets = curve(60, {5: 0.9, 25: 0.9, 45: 0.9})
     levels = np.full(60, 1e-3, np.float32)
     levels[7], levels[27], levels[49] = 0.8, 0.4, 5.0  # the last one comes too late to count
-    found = find_events(onsets, levels, rate_hz=50.0, duration_s=2.0)
+    found = heard([0.11, 0.51, 0.91], levels)
+    assert [event.time_s for event in found] == [0.11, 0.51]
     assert [event.strength for event in found] == pytest.approx([1.0, 0.5])
 
 
 def test_events_at_the_ends_count_and_those_after_the_clip_do_not():
-    onsets = curve(50, {0: 0.9, 49: 0.9})
     levels = np.ones(50, np.float32)
-    found = find_events(onsets, levels, rate_hz=50.0, duration_s=1.0)
-    assert len(found) == 2
-    assert 0 <= found[0].time_s <= 0.02 and 0.98 <= found[1].time_s < 1.0
-    assert len(find_events(onsets, levels, rate_hz=50.0, duration_s=0.9)) == 1
+    assert len(heard([0.0, 0.99], levels, duration_s=1.0)) == 2
+    assert len(heard([0.0, 0.99], levels, duration_s=0.9)) == 1
 
 
 def test_silence_has_no_events():
-    onsets = curve(50, {10: 0.9})
-    assert find_events(onsets, np.zeros(50, np.float32), rate_hz=50.0, duration_s=1.0) == ()
-    quiet = curve(50, {})
-    assert find_events(quiet, np.ones(50, np.float32), rate_hz=50.0, duration_s=1.0) == ()
+    assert heard([0.2], np.zeros(50, np.float32)) == ()
+    assert heard([], np.ones(50, np.float32)) == ()

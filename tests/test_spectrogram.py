@@ -8,7 +8,15 @@ import pytest
 import torch
 
 from foleyflow.clock import centres_s
-from foleyflow.spectrogram import LOG_FLOOR, frame, istft, log_magnitude, mel_filters, stft
+from foleyflow.spectrogram import (
+    LOG_FLOOR,
+    frame,
+    istft,
+    log_magnitude,
+    magnitude,
+    mel_filters,
+    stft,
+)
 
 # Every (window, hop) that the project uses, and one with a window of four hops.
 FRAMINGS = [(1920, 960), (1920, 480), (2400, 600), (960, 480), (960, 240), (480, 120), (240, 60)]
@@ -111,4 +119,13 @@ def test_a_sinusoid_peaks_in_its_own_band():
 
 def test_silence_is_at_the_floor():
     spectrum = stft(torch.zeros(1, 960), window_samples=960, hop_samples=480)
-    assert torch.equal(log_magnitude(spectrum), torch.full((1, 2, 481), math.log(LOG_FLOOR)))
+    floor = torch.full((1, 2, 481), math.log(LOG_FLOOR))
+    torch.testing.assert_close(log_magnitude(spectrum), floor, atol=2e-3, rtol=0)
+
+
+def test_magnitudes_are_those_of_complex_numbers_and_have_gradients_at_zero():
+    spectrum = torch.randn(3, 5, dtype=torch.complex64)
+    torch.testing.assert_close(magnitude(spectrum), spectrum.abs())
+    silent = torch.zeros(2, 4, dtype=torch.complex64, requires_grad=True)
+    magnitude(silent).sum().backward()
+    assert bool(torch.isfinite(torch.view_as_real(silent.grad)).all())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 
 import numpy as np
@@ -65,6 +66,23 @@ def test_an_exported_codec_gives_standard_latents(codec_task):
     np.testing.assert_allclose(latents.std((0, 1)), 1, atol=0.15)
 
 
+def test_polishing_leaves_the_latents_as_they_are(codec_task):
+    codec = copy.deepcopy(codec_task.modules["codec"])
+    codec.latent_mean.fill_(0.5)
+    sounds = codec_task._sounds
+    task = CodecTask(
+        codec, codec_task.losses, sounds=sounds, validation_sounds=sounds, decoder_only=True
+    )
+    before = {name: value.clone() for name, value in codec.state_dict().items()}
+    optimiser = torch.optim.SGD(codec.parameters(), 0.1)
+    task.loss("codec", task.draw(rng(), 2), 0)[0].backward()
+    optimiser.step()
+    with torch.no_grad():
+        exported, _ = task.export(task.modules)["codec"]
+    for name, value in exported.state_dict().items():
+        assert torch.equal(value, before[name]) == (not name.startswith("decoder.")), name
+
+
 def test_validation_of_the_codec_has_no_chance(codec_task):
     with torch.no_grad():
         torch.manual_seed(1)
@@ -94,7 +112,7 @@ def align_task():
     )
     latents = (3.0 + 2.0 * rng().normal(size=(count, 60, 32))).astype(np.float16)
     source = WindowSource(clips, latents, WindowConfig(segments=10))
-    encoder = MotionEncoder(MotionEncoderConfig(size=32, widths=(4, 4, 8, 8), dim=16))
+    encoder = MotionEncoder(MotionEncoderConfig(size=32, widths=(4, 4, 8), dim=16))
     return AlignTask(
         Alignment(ALIGN, encoder=encoder),
         AlignLossConfig(),
@@ -184,7 +202,7 @@ def windows():
     return GuidedWindows(
         video=rng(0).normal(size=(rows, frames, 16)).astype(np.float16),
         states=rng(1).normal(size=(rows, frames // 4, 16)).astype(np.float16),
-        onsets=rng(2).random((rows, frames)).astype(np.float16),
+        events=rng(2).random((rows, frames)).astype(np.float16),
         latents=(5.0 + 3.0 * rng(3).normal(size=(rows, frames, 6))).astype(np.float16),
         material=np.array([-1, 0, 1, 2, -1, 0, 1, 2]),
         clip=np.arange(rows),

@@ -126,6 +126,9 @@ def train(
         "data/sim"
     ),
     out: Annotated[Path | None, typer.Option(help="Run folder. Default: runs/TASK.")] = None,
+    init: Annotated[
+        Path | None, typer.Option(help="Model folder whose weights the run begins with.")
+    ] = None,
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change one setting; repeatable."),
@@ -145,6 +148,7 @@ def train(
             recipe_name=recipe,
             data=data,
             out=out or Path("runs") / task,
+            init=init,
             assignments=set_ or [],
             threads=threads,
             device=device,

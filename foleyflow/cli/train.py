@@ -22,7 +22,7 @@ from foleyflow.recipes.overrides import override
 from foleyflow.training.journal import read_journal
 from foleyflow.training.loop import train
 from foleyflow.training.memory import keep_freed_memory
-from foleyflow.weights import save_component, write_atomically
+from foleyflow.weights import load_into, read_record, save_component, write_atomically
 
 # What a resumed run may have otherwise; a lower rate is the way on from numbers that blew up.
 MAY_CHANGE = (
@@ -40,18 +40,23 @@ def run(
     recipe_name: str,
     data: Path,
     out: Path,
+    init: Path | None,
     assignments: Sequence[str],
     threads: int,
     device: str,
     as_json: bool,
     dry_run: bool,
 ) -> None:
-    """Trains to the recipe's last step and exports `OUT/model`."""
+    """Trains to the recipe's last step and exports `OUT/model`.
+
+    A run begins with the weights of the model folder `init`, or with random ones.
+    """
     recipe = override(recipe_named(task_name, recipe_name), assignments)
     config = {
         "task": task_name,
         "recipe": recipe_name,
         "data": str(data),
+        "init": None if init is None else _hashes(init, task_name),
         "settings": dataclasses.asdict(recipe),
     }
     if dry_run:
@@ -63,7 +68,11 @@ def run(
     if where.type == "cpu":
         keep_freed_memory()
     _refuse_other_settings(out, config)
+    torch.manual_seed(recipe.train.seed)
     task = recipe.build(data)
+    if init is not None:
+        for turn, module in task.modules.items():
+            load_into(module, init, turn)
     _note(out, config)
     with typer.progressbar(
         length=recipe.train.steps, label=f"training {task_name}", file=sys.stderr
@@ -99,6 +108,11 @@ def run(
         "validation": results[-1] if results else {},
     }
     answer(summary, as_json=as_json, text=f"{out / 'model'}: {', '.join(summary['components'])}")
+
+
+def _hashes(init: Path, task_name: str) -> dict[str, str]:
+    """What the run begins with, by content: a folder may be moved."""
+    return {task_name: read_record(init, task_name).sha256}
 
 
 def _refuse_other_settings(out: Path, config: dict[str, Any]) -> None:

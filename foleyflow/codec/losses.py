@@ -1,60 +1,73 @@
 """What the codec is trained to keep: spectra, loudness in time, small latents.
 
-Pure functions on tensors. No discriminator: it belongs to the recipe for large machines.
+Pure functions on tensors, and one module that holds mel filters. No discriminator: it belongs to
+the recipe for large machines.
 """
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
-from foleyflow.spectrogram import log_magnitude, stft
+from foleyflow.spectrogram import LOG_FLOOR, magnitude, mel_filters, stft
 
-RESOLUTIONS = ((2400, 600), (960, 240), (480, 120), (240, 60))  # (window, hop) in samples
+# (window in samples, hop in samples, mel bands) at 48 kHz
+RESOLUTIONS = ((1920, 480, 128), (960, 240, 80), (480, 120, 40))
 
 
-def spectral_loss(decoded: Tensor, target: Tensor) -> Tensor:
-    """Log-magnitude L1 plus spectral convergence, averaged over resolutions.
+class SpectralLosses(nn.Module):
+    """How far the spectra of two sounds lie apart, over several resolutions.
 
-    Args:
-        decoded: (B, N) sound; N a multiple of 1200.
-        target: (B, N) sound.
+    Mel bands average over bins: of noise they keep what can be kept, its level in each band at each
+    moment. Single bins keep tones.
 
-    Returns:
-        () non-negative.
-
-    Source: Yamamoto et al. 2020 (multi-resolution STFT loss).
+    Source: Yamamoto et al. 2020 (multi-resolution STFT loss); Kumar et al. 2023 (several mel
+    resolutions).
     """
-    total = decoded.new_zeros(())
-    for window_samples, hop_samples in RESOLUTIONS:
-        got = stft(decoded, window_samples=window_samples, hop_samples=hop_samples)
-        wanted = stft(target, window_samples=window_samples, hop_samples=hop_samples)
-        log_l1 = functional.l1_loss(log_magnitude(got), log_magnitude(wanted))
-        difference = (got.abs() - wanted.abs()).flatten(1).norm(dim=1)
-        convergence = (difference / (wanted.abs().flatten(1).norm(dim=1) + 1.0)).mean()
-        total = total + log_l1 + convergence
-    return total / len(RESOLUTIONS)
+
+    def __init__(self, rate_hz: int) -> None:
+        """Takes samples per second; the windows are meant for 48 kHz."""
+        super().__init__()
+        for index, (window_samples, _, bands) in enumerate(RESOLUTIONS):
+            filters = mel_filters(
+                bands=bands,
+                window_samples=window_samples,
+                rate_hz=rate_hz,
+                low_hz=30.0,
+                high_hz=rate_hz / 2,
+            )
+            self.register_buffer(f"filters_{index}", filters, persistent=False)
+
+    def forward(self, decoded: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """Compares sounds.
+
+        Args:
+            decoded: (B, N) sound; N a multiple of 480.
+            target: (B, N) sound.
+
+        Returns:
+            "mel": L1 of log-mel spectra in nepers (natural logarithm of magnitude), "spectral":
+            log-magnitude L1 plus spectral convergence of single bins; each () and a mean over
+            `RESOLUTIONS`.
+        """
+        mel = decoded.new_zeros(())
+        spectral = decoded.new_zeros(())
+        for index, (window_samples, hop_samples, _) in enumerate(RESOLUTIONS):
+            got, wanted = (
+                magnitude(stft(sound, window_samples=window_samples, hop_samples=hop_samples))
+                for sound in (decoded, target)
+            )
+            filters = self.get_buffer(f"filters_{index}")
+            mel = mel + _log_l1(got @ filters, wanted @ filters)
+            difference = (got - wanted).flatten(1).norm(dim=1)
+            convergence = (difference / (wanted.flatten(1).norm(dim=1) + 1.0)).mean()
+            spectral = spectral + _log_l1(got, wanted) + convergence
+        return {"mel": mel / len(RESOLUTIONS), "spectral": spectral / len(RESOLUTIONS)}
 
 
-def mel_loss(decoded: Tensor, target: Tensor, filters: Tensor) -> Tensor:
-    """L1 of log-mel spectra; window 1920, hop 480.
-
-    Args:
-        decoded: (B, N) sound.
-        target: (B, N) sound.
-        filters: (961, bands) from `spectrogram.mel_filters`.
-
-    Returns:
-        () in nepers (natural logarithm of magnitude).
-
-    Source: Kong et al. 2020 (HiFi-GAN), natural logarithm.
-    """
-    spectra = [
-        log_magnitude(stft(sound, window_samples=1920, hop_samples=480), filters)
-        for sound in (decoded, target)
-    ]
-    return functional.l1_loss(*spectra)
+def _log_l1(got: Tensor, wanted: Tensor) -> Tensor:
+    return functional.l1_loss(torch.log(got + LOG_FLOOR), torch.log(wanted + LOG_FLOOR))
 
 
 def envelope_loss(decoded: Tensor, target: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Arrays = dict[str, NDArray[np.generic]]
-NAMES = ("video", "states", "onsets", "latents", "material", "clip")
+NAMES = ("video", "states", "events", "latents", "material", "clip")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,7 @@ class GuidedWindows:
     Attributes:
         video: (R, L, D) float16, aligned features at latent frames.
         states: (R, S, D) float16, decoder states with all audio hidden.
-        onsets: (R, L) float16 probabilities.
+        events: (R, L) float16, the track of the true events (`moments.event_track`).
         latents: (R, L, C) float16 codec latents of the true sound.
         material: (R,) int64, class of the struck material or -1.
         clip: (R,) int64, index of the clip.
@@ -34,7 +34,7 @@ class GuidedWindows:
 
     video: NDArray[np.float16]
     states: NDArray[np.float16]
-    onsets: NDArray[np.float16]
+    events: NDArray[np.float16]
     latents: NDArray[np.float16]
     material: NDArray[np.int64]
     clip: NDArray[np.int64]

@@ -15,8 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from foleyflow.clock import centres_s, count_at
+from foleyflow.clock import count_at
 from foleyflow.errors import DataError
+from foleyflow.moments import event_track
 from foleyflow.signals import INT16_FULL_SCALE
 
 
@@ -61,7 +62,7 @@ class WindowConfig:
     segments: int = 40
     segment_s: float = 0.08
     latents_per_segment: int = 4
-    neighbours: int = 2
+    neighbours: int = 4
     augment: bool = True
 
 
@@ -113,12 +114,23 @@ class WindowSource:
             "onsets" (B, L) 0..1, 1 where an event starts; "material" (B,) int64 or -1;
             "clip" (B,) index in the split.
         """
-        first = int(rng.integers(max(1, len(self._by_rate) - 4 * clips)))
-        chosen = rng.permutation(self._by_rate[first : first + 4 * clips])[:clips]
+        chosen = self._similar(rng, clips)
         starts = rng.integers(self.spare + 1, size=len(chosen))
         if plain:
             starts[:] = 0
         return self.cut(chosen, starts, rng if self.config.augment and not plain else None)
+
+    def _similar(self, rng: np.random.Generator, clips: int) -> NDArray[np.int64]:
+        """Clips of similar frame rates, each clip of the split as likely as any other.
+
+        The order of frame rates is cut into blocks from a random place on, and a block is drawn
+        by its size.
+        """
+        count, span = len(self._by_rate), 4 * clips
+        shift = int(rng.integers(span)) if count > span else 0
+        block = (int(rng.integers(count)) + shift) // span
+        members = self._by_rate[max(0, block * span - shift) : (block + 1) * span - shift]
+        return rng.choice(members, clips, replace=len(members) < clips)
 
     def cut(
         self, chosen: NDArray[np.int64], starts: NDArray[np.int64], rng: np.random.Generator | None
@@ -160,7 +172,11 @@ class WindowSource:
         )
         onsets = np.stack(
             [
-                self._onsets(self.clips.event_times_s[c] - s * self.config.segment_s)
+                event_track(
+                    self.clips.event_times_s[c] - s * self.config.segment_s,
+                    self._latent_frames,
+                    per_segment / self.config.segment_s,
+                )
                 for c, s in zip(chosen, starts, strict=True)
             ]
         )
@@ -187,16 +203,6 @@ class WindowSource:
         low, high = wanted[0], wanted[-1] + 1
         block = np.asarray(self.clips.frames[low:high])
         return block[wanted - low], times[inside].astype(np.float32)
-
-    def _onsets(self, times_s: NDArray[np.float64]) -> NDArray[np.float32]:
-        """1 in the latent frame where an event starts, a little beside it, else 0."""
-        rate_hz = self.config.latents_per_segment / self.config.segment_s
-        centres = centres_s(self._latent_frames, rate_hz)
-        near = np.abs(centres[:, None] - times_s[None, :])
-        level = np.exp(-0.5 * (near / 0.013) ** 2).max(axis=1, initial=0.0)
-        level[(near <= 0.5 / rate_hz).any(axis=1)] = 1.0
-        level[level < 0.05] = 0.0
-        return level.astype(np.float32)
 
 
 def augment(pictures: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:

@@ -33,7 +33,7 @@ class ObjectiveConfig:
     """
 
     path: str = "linear"
-    tau_mean: float = 1.2
+    tau_mean: float = 0.6
     tau_deviation: float = 1.3
     drop_all: float = 0.1
     drop_timing: float = 0.05

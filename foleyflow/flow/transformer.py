@@ -33,6 +33,7 @@ class FlowConfig:
         latent_rate_hz: latent frames per second.
         material_names: labels a user can give; one more place is kept for "not given".
         static: use the clip's mean condition at every moment (an ablation).
+        events: see the track of events; False leaves timing to features alone, as in the paper.
     """
 
     channels: int = 32
@@ -44,6 +45,7 @@ class FlowConfig:
     latent_rate_hz: float = 50.0
     material_names: tuple[str, ...] = ()
     static: bool = False
+    events: bool = True
 
     def __post_init__(self) -> None:
         if self.width % (2 * self.heads):
@@ -59,7 +61,7 @@ class Condition:
     Attributes:
         video: (B, L, guide_width) aligned video features at the latent frames' centres.
         states: (B, S, guide_width) the aligner's states with all audio hidden.
-        onsets: (B, L) probability of an event that starts in this frame.
+        events: (B, L) track of events, 1 where one starts (`moments.event_track`).
         material: (B,) int64, 0 for "not given", else 1 + class.
         context: (B, L, C) latents that are already known, zero elsewhere.
         known: (B, L) bool, True where `context` holds a latent.
@@ -67,7 +69,7 @@ class Condition:
 
     video: Tensor
     states: Tensor
-    onsets: Tensor
+    events: Tensor
     material: Tensor
     context: Tensor
     known: Tensor
@@ -78,6 +80,9 @@ class Condition:
 
 
 KEEP_ALL, DROP_TIMING, DROP_ALL = 0, 1, 2
+# Radians per unit of flow time. The one-step objective differentiates by flow time: with 60 its
+# target was mostly this embedding's own derivative, and training blew up.
+FASTEST_RATE = 12.0
 
 
 class ScalarEmbedding(nn.Module):
@@ -85,7 +90,7 @@ class ScalarEmbedding(nn.Module):
 
     def __init__(self, width: int, *, zero: bool) -> None:
         super().__init__()
-        rates = torch.exp(torch.linspace(math.log(1.0), math.log(60.0), 32))
+        rates = torch.exp(torch.linspace(math.log(0.5), math.log(FASTEST_RATE), 32))
         self.register_buffer("rates", rates, persistent=False)
         self.net = nn.Sequential(nn.Linear(64, width), nn.SiLU(), nn.Linear(width, width))
         if zero:
@@ -177,7 +182,8 @@ class FlowTransformer(nn.Module):
             (B, L, D).
         """
         states = self.unfold(condition.states).unflatten(-1, (self.config.latents_per_segment, -1))
-        parts = [condition.video, states.flatten(1, 2), condition.onsets[..., None]]
+        events = condition.events if self.config.events else torch.zeros_like(condition.events)
+        parts = [condition.video, states.flatten(1, 2), events[..., None]]
         joined = torch.cat([p.to(parts[0].dtype) for p in parts], -1)
         if self.config.static:
             joined = joined.mean(1, keepdim=True).expand_as(joined)

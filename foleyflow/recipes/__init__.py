@@ -10,7 +10,7 @@ from foleyflow.errors import ConfigError
 from foleyflow.recipes import align, codec, flow
 
 RECIPES: dict[str, dict[str, Callable[[], Any]]] = {
-    "codec": {"tiny": codec.tiny, "smoke": codec.smoke},
+    "codec": {"tiny": codec.tiny, "polish": codec.polish, "smoke": codec.smoke},
     "align": {"tiny": align.tiny, "literal": align.literal, "smoke": align.smoke},
     "flow": {"tiny": flow.tiny, "smoke": flow.smoke},
 }

@@ -44,13 +44,14 @@ def tiny() -> AlignRecipe:
     """
     return AlignRecipe(
         train=TrainConfig(
-            steps=1200,
-            batch_clips=16,
+            steps=2200,
+            batch_clips=12,
             learning_rate=1e-3,
             warmup_steps=100,
+            decay_share=0.4,
             weight_decay=0.05,
-            ema=0.995,
-            validate_every=200,
+            ema=0.998,
+            validate_every=300,
             save_every=50,
         )
     )
@@ -67,7 +68,7 @@ def smoke() -> AlignRecipe:
     """Seconds on a CPU; shows that everything runs, learns nothing worth keeping."""
     return AlignRecipe(
         model=AlignmentConfig(width=16, heads=2, video_layers=1, audio_layers=1, decoder_layers=1),
-        encoder=MotionEncoderConfig(widths=(4, 4, 8, 8), dim=16),
+        encoder=MotionEncoderConfig(widths=(4, 4, 8), dim=16),
         windows=WindowConfig(segments=10),
         train=TrainConfig(
             steps=4, batch_clips=2, warmup_steps=1, log_every=1, validate_every=4, save_every=2

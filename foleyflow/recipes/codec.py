@@ -19,6 +19,7 @@ class CodecRecipe:
     losses: CodecLossConfig = field(default_factory=CodecLossConfig)
     bank: SoundBankConfig = field(default_factory=SoundBankConfig)
     train: TrainConfig
+    decoder_only: bool = False  # for --init: the latents stay what they are
 
     def build(self, data: Path) -> CodecTask:
         """The task, with its sound bank under `data` (made where it is missing)."""
@@ -29,6 +30,7 @@ class CodecRecipe:
             validation_sounds=open_sound_bank(
                 data, replace(self.bank, split="validation", items=100)
             ),
+            decoder_only=self.decoder_only,
         )
 
 
@@ -37,7 +39,29 @@ def tiny() -> CodecRecipe:
 
     Command: foleyflow train codec --data data/codec --out runs/codec
     """
-    return CodecRecipe(train=TrainConfig(steps=3300, batch_clips=8, learning_rate=8e-4))
+    return CodecRecipe(
+        train=TrainConfig(steps=5000, batch_clips=8, learning_rate=1e-3, decay_share=0.4)
+    )
+
+
+def polish() -> CodecRecipe:
+    """More steps for a trained codec's decoder alone, while aligner and flow train on its latents.
+
+    Command: foleyflow train codec --recipe polish --init runs/codec/model --data data/codec
+    --out runs/codec-polish
+    """
+    return replace(
+        tiny(),
+        decoder_only=True,
+        train=TrainConfig(
+            steps=1800,
+            batch_clips=8,
+            learning_rate=5e-4,
+            warmup_steps=100,
+            decay_share=0.8,
+            ema=0.998,
+        ),
+    )
 
 
 def smoke() -> CodecRecipe:

@@ -31,7 +31,7 @@ class FlowStageConfig:
         material_share: share of rows that are told their material.
     """
 
-    dcf_steps: int = 580
+    dcf_steps: int = 1000
     context_share: float = 0.4
     shortest_context: int = 10
     longest_context: int = 50
@@ -154,7 +154,7 @@ class FlowTask:
         return audio, Condition(
             video=batch["video"],
             states=batch["states"],
-            onsets=batch["onsets"],
+            events=batch["events"],
             material=batch["material"],
             context=context,
             known=known,
@@ -164,7 +164,7 @@ class FlowTask:
 def rows_of(windows: GuidedWindows, rows: np.ndarray) -> Batch:
     """Some rows as tensors, float32 where they are floating."""
     batch: Batch = {}
-    for name in ("video", "states", "onsets", "latents"):
+    for name in ("video", "states", "events", "latents"):
         batch[name] = torch.from_numpy(np.asarray(getattr(windows, name)[rows], np.float32))
     batch["material"] = torch.from_numpy(np.asarray(windows.material[rows]))
     return batch
