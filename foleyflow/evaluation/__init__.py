@@ -1,10 +1,22 @@
 """Arrays in, numbers out: how well a generated sound fits, and how sure we are of it.
 
 The judges never see the judged: nothing here imports a model of ours. Reading folders of
-results, of any system, is `folder.py`. Needs the extra `eval` (librosa, mir_eval) when used.
+results, of any system, is `folder.py`; what a network other than ours hears in a sound comes in by
+`judges.py`. Needs the extra `eval` (librosa, mir_eval) when used.
 """
 
-from foleyflow.evaluation.base import METRICS, Interval, Metric, bootstrap_mean
+from foleyflow.evaluation.base import Interval, Metric, bootstrap_mean
+from foleyflow.evaluation.distribution import (
+    Gaussian,
+    fit_gaussian,
+    frechet_distance,
+    frechet_remark,
+)
+from foleyflow.evaluation.envelope import envelope_correlation
+from foleyflow.evaluation.judges import ClipRule, Judge
+from foleyflow.evaluation.metrics import METRICS
+from foleyflow.evaluation.semantics import InceptionScore, inception_score, kl_divergence
+from foleyflow.evaluation.spectral import log_spectral_distance
 from foleyflow.evaluation.synchrony import (
     ClipOnsets,
     Onsets,
@@ -23,7 +35,11 @@ from foleyflow.evaluation.synchrony import (
 __all__ = [
     "METRICS",
     "ClipOnsets",
+    "ClipRule",
+    "Gaussian",
+    "InceptionScore",
     "Interval",
+    "Judge",
     "Metric",
     "OnsetScore",
     "Onsets",
@@ -31,7 +47,14 @@ __all__ = [
     "bootstrap_mean",
     "compare",
     "detect_onsets",
+    "envelope_correlation",
+    "fit_gaussian",
+    "frechet_distance",
+    "frechet_remark",
+    "inception_score",
+    "kl_divergence",
     "lag_histogram",
+    "log_spectral_distance",
     "matched_lags_s",
     "median_lag",
     "onset_f1",

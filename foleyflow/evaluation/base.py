@@ -1,16 +1,16 @@
 """What a metric is: its name, unit, direction, range and source, and how sure a mean is.
 
-The metrics themselves live in their families (`synchrony.py`, `spectral.py`). To add one: write
-the function there and one record in `METRICS`. Nothing here reads files or knows a model.
+The metrics themselves live in their families (`synchrony.py`, `spectral.py`, ...), each with its
+record; `metrics.py` lists them all. Nothing here reads files or knows a model.
 """
 
 from __future__ import annotations
 
 import importlib
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from types import ModuleType
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -28,6 +28,7 @@ class Metric:
         direction: whether higher or lower is better, or the value nearest to zero.
         range: (lowest, highest) possible value.
         reference: paper, package or "ours", with what matters to repeat it.
+        judge: the network that it needs; None for a metric that needs no weights.
     """
 
     name: str
@@ -35,45 +36,18 @@ class Metric:
     direction: Literal["higher", "lower", "zero"]
     range: tuple[float, float]
     reference: str
+    judge: str | None = None
 
+    def to_json(self) -> dict[str, Any]:
+        """Everything as plain values; a bound that does not exist is None."""
+        bounds = [bound if math.isfinite(bound) else None for bound in self.range]
+        return {**asdict(self), "range": bounds}
 
-METRICS: dict[str, Metric] = {
-    "onset_f1": Metric(
-        name="onset_f1",
-        unit="1",
-        direction="higher",
-        range=(0.0, 1.0),
-        reference="mir_eval.onset.f_measure (Raffel et al., ISMIR 2014), matched one to one",
-    ),
-    "shuffled_f1": Metric(
-        name="shuffled_f1",
-        unit="1",
-        direction="lower",
-        range=(0.0, 1.0),
-        reference="ours: onset_f1 of each clip against the true onsets of all other clips",
-    ),
-    "gain": Metric(
-        name="gain",
-        unit="1",
-        direction="higher",
-        range=(-1.0, 1.0),
-        reference="ours: onset_f1 - shuffled_f1; 0 is what chance gives",
-    ),
-    "median_lag": Metric(
-        name="median_lag",
-        unit="s",
-        direction="zero",
-        range=(-0.1, 0.1),
-        reference="ours: median of (generated - true) over matched onsets; positive is late",
-    ),
-    "log_spectral_distance": Metric(
-        name="log_spectral_distance",
-        unit="dB",
-        direction="lower",
-        range=(0.0, math.inf),
-        reference="Gray and Markel, IEEE Trans. ASSP 24(5), 1976; n_fft 2048, hop 512, eps 1e-5",
-    ),
-}
+    def as_good(self, value: float, other: float) -> bool:
+        """Whether `value` is at least as good as `other`, in this metric's direction."""
+        if self.direction == "zero":
+            return abs(value) <= abs(other)
+        return value >= other if self.direction == "higher" else value <= other
 
 
 @dataclass(frozen=True, kw_only=True)

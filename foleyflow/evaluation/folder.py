@@ -32,7 +32,8 @@ from numpy.typing import NDArray
 
 from foleyflow.errors import DataError, FoleyflowError
 from foleyflow.evaluation import synchrony
-from foleyflow.evaluation.base import METRICS, Interval
+from foleyflow.evaluation.base import Interval
+from foleyflow.evaluation.metrics import METRICS
 from foleyflow.evaluation.synchrony import ClipOnsets, Synchrony
 
 logger = logging.getLogger(__name__)
@@ -104,7 +105,7 @@ class Report:
             "silent": list(self.silent),
             "short": list(self.short),
             "skipped": list(self.skipped),
-            "metrics": {name: asdict(METRICS[name]) for name in ("onset_f1", "gain")},
+            "metrics": {name: METRICS[name].to_json() for name in ("onset_f1", "gain")},
             "resampler": "soxr VHQ, 22050 Hz mono",
         }
 

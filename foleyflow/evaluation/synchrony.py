@@ -24,7 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from foleyflow.evaluation.base import Interval, bootstrap_mean, extra_package
+from foleyflow.evaluation.base import Interval, Metric, bootstrap_mean, extra_package
 
 DETECTION_RATE_HZ = 22050
 HOP_SAMPLES = 128  # 5.8 ms
@@ -41,6 +41,35 @@ DETECTOR_LAG_S = 0.006
 SILENCE_DBFS = -70.0  # a clip whose peak lies below has no onsets
 
 WINDOWS_S = (0.05, 0.10)
+
+ONSET_F1 = Metric(
+    name="onset_f1",
+    unit="1",
+    direction="higher",
+    range=(0.0, 1.0),
+    reference="mir_eval.onset.f_measure (Raffel et al., ISMIR 2014), matched one to one",
+)
+SHUFFLED_F1 = Metric(
+    name="shuffled_f1",
+    unit="1",
+    direction="lower",
+    range=(0.0, 1.0),
+    reference="ours: onset_f1 of each clip against the true onsets of all other clips",
+)
+GAIN = Metric(
+    name="gain",
+    unit="1",
+    direction="higher",
+    range=(-1.0, 1.0),
+    reference="ours: onset_f1 - shuffled_f1; 0 is what chance gives",
+)
+MEDIAN_LAG = Metric(
+    name="median_lag",
+    unit="s",
+    direction="zero",
+    range=(-0.1, 0.1),
+    reference="ours: median of (generated - true) over matched onsets; positive is late",
+)
 
 
 @dataclass(frozen=True, kw_only=True)

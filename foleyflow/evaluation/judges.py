@@ -1,0 +1,150 @@
+"""What a judge is: a network that hears sounds for a metric, and never one of ours.
+
+Only the agreement stands here; no network and no weights. A metric names the judge that it needs
+(`Metric.judge`); where that one is not given, `judge_for` says so in one line, and nothing else
+takes its place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import soxr
+from numpy.typing import NDArray
+
+from foleyflow import clock
+from foleyflow.errors import CheckpointError, ConfigError
+from foleyflow.evaluation.base import Metric
+from foleyflow.signals import Waveform
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipRule:
+    """How long the sounds are that a judge hears.
+
+    Attributes:
+        longest_s: where longer sounds are cut; None for any length.
+        filled: shorter sounds are filled with zeros up to `longest_s`.
+    """
+
+    longest_s: float | None = None
+    filled: bool = False
+
+    def __post_init__(self) -> None:
+        if self.longest_s is not None and not self.longest_s > 0:
+            raise ConfigError(f"longest_s: got {self.longest_s}, expected more than 0 or None")
+        if self.filled and self.longest_s is None:
+            raise ConfigError("filled: there is no length to fill up to without longest_s")
+
+    def fit(self, samples: NDArray[np.float32], rate_hz: int) -> NDArray[np.float32]:
+        """Cut or fill a sound.
+
+        Args:
+            samples: (N,) float32.
+            rate_hz: its rate.
+
+        Returns:
+            (M,) float32.
+
+        Source: ours.
+        """
+        from foleyflow.media.waveform import fit_length
+
+        if self.longest_s is None:
+            return samples
+        wanted = clock.count_at(self.longest_s, rate_hz)
+        return fit_length(samples, wanted if self.filled else min(wanted, len(samples)))
+
+
+class Judge(Protocol):
+    """A network that hears sounds, and what must be known to repeat what it says."""
+
+    @property
+    def name(self) -> str:
+        """As metrics call it."""
+        ...
+
+    @property
+    def rate_hz(self) -> int:
+        """Of the sounds that it takes."""
+        ...
+
+    @property
+    def clip(self) -> ClipRule:
+        """How they are cut or filled."""
+        ...
+
+    @property
+    def weights_sha256(self) -> str:
+        """Hash of its weights, hexadecimal."""
+        ...
+
+    def embed(self, samples: NDArray[np.float32]) -> NDArray[np.float64]:
+        """(E, D) embeddings of one (N,) sound; E is 1 unless the judge hears it in pieces."""
+        ...
+
+    def logits(self, samples: NDArray[np.float32]) -> NDArray[np.float64]:
+        """(C,) logits of one (N,) sound; ValueError from a network without classes."""
+        ...
+
+
+def judge_for(metric: Metric, judges: Mapping[str, Judge]) -> Judge:
+    """The judge that a metric needs.
+
+    Args:
+        metric: one with a judge.
+        judges: those that are there, by name.
+
+    Raises:
+        CheckpointError: it is not there, or goes by another name than its own.
+
+    Source: ours.
+    """
+    judge = judges.get(metric.judge or "")
+    if judge is None:
+        there = ", ".join(sorted(judges)) or "none"
+        raise CheckpointError(
+            f"{metric.name} needs the judge {metric.judge!r}, which is not here (there: {there})",
+            hint="leave this metric out; those without a judge need no weights",
+        )
+    if judge.name != metric.judge:
+        raise CheckpointError(
+            f"{metric.name} needs the judge {metric.judge!r}, got one named {judge.name!r}"
+        )
+    return judge
+
+
+def heard_by(judge: Judge, waveform: Waveform) -> NDArray[np.float32]:
+    """A sound as a judge takes it: the mean of its channels at its rate, cut or filled.
+
+    Args:
+        judge: whose rate and rule it is.
+        waveform: any sound.
+
+    Returns:
+        (N,) float32.
+
+    Source: ours; resampling by soxr VHQ.
+    """
+    samples = waveform.mono()
+    if len(samples) and waveform.rate_hz != judge.rate_hz:
+        samples = soxr.resample(samples, waveform.rate_hz, judge.rate_hz, quality="VHQ")
+    return judge.clip.fit(samples, judge.rate_hz)
+
+
+def judge_json(judge: Judge) -> dict[str, Any]:
+    """What a report says of a judge, as plain values.
+
+    Source: ours.
+    """
+    return {
+        "name": judge.name,
+        "weights_sha256": judge.weights_sha256,
+        "rate_hz": judge.rate_hz,
+        "longest_s": judge.clip.longest_s,
+        "filled": judge.clip.filled,
+        "resampler": "soxr VHQ, mean of the channels",
+    }
