@@ -14,7 +14,9 @@ A reference may be a media file or a JSON of events, {"events": [{"time_s": 1.25
 "duration_s" if known. Where a folder holds several files of one case, events come before sound
 and sound before video; a JSON beside generated files is taken for a sidecar and ignored.
 Nothing is left out in silence: files without a partner, unreadable, silent or short ones are
-listed in the report and counted.
+listed in the report and counted. Metrics that are asked for by name stand in the report with
+controls; where a folder holds events and the sound of a case, onsets are compared with the events
+and everything else with the sound.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,10 +32,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from foleyflow.errors import DataError, FoleyflowError
-from foleyflow.evaluation import synchrony
+from foleyflow.errors import DataError, FoleyflowError, MediaError
+from foleyflow.evaluation import families, synchrony
 from foleyflow.evaluation.base import Interval
+from foleyflow.evaluation.cache import ResultCache, code_sha256
+from foleyflow.evaluation.judges import Judge
 from foleyflow.evaluation.metrics import METRICS
+from foleyflow.evaluation.scores import MetricScore, scores_text
+from foleyflow.evaluation.scoring import Case, check_metrics, score_cases
 from foleyflow.evaluation.synchrony import ClipOnsets, Synchrony
 
 logger = logging.getLogger(__name__)
@@ -79,6 +85,8 @@ class Report:
         silent: results whose peak is below -70 dBFS; scored.
         short: results that end 0.25 s or more before the truth; scored on what there is.
         skipped: clips left out because their reference has no onsets.
+        scores: metric asked for -> score with controls.
+        files: scored clip -> (file of the generated sound, file of the true one if there is one).
     """
 
     synchrony: Synchrony | None
@@ -89,10 +97,12 @@ class Report:
     silent: tuple[str, ...] = ()
     short: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
+    scores: Mapping[str, MetricScore] = field(default_factory=dict)
+    files: Mapping[str, tuple[Path, Path | None]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """Everything as plain values for `json.dumps`."""
-        return {
+        """Everything as plain values for `json.dumps`; `scores` only where they were asked for."""
+        content = {
             "count": len(self.clips),
             "synchrony": None if self.synchrony is None else _synchrony_json(self.synchrony),
             "clips": [
@@ -108,10 +118,15 @@ class Report:
             "metrics": {name: METRICS[name].to_json() for name in ("onset_f1", "gain")},
             "resampler": "soxr VHQ, 22050 Hz mono",
         }
+        if self.scores:
+            content["scores"] = {name: score.to_json() for name, score in self.scores.items()}
+        return content
 
     def to_text(self) -> str:
         """A table for people."""
         lines = [_HEADER, _row("", self), ""] if self.synchrony else ["nothing to score"]
+        if self.synchrony and self.scores:
+            lines += [scores_text({"generated": self.scores}), ""]
         for label, names in self.remarks().items():
             lines.append(f"{label}: {len(names)}")
             lines.extend(f"  {name}" for name in names)
@@ -138,7 +153,11 @@ def evaluate_folder(
     reference_pattern: str = CASE_PATTERN,
     windows_s: Sequence[float] = synchrony.WINDOWS_S,
     skip_without_onsets: bool = False,
+    metrics: Sequence[str] = (),
+    judges: Mapping[str, Judge] | None = None,
+    cache: ResultCache | None = None,
     seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Report:
     """Score every clip of a folder against its reference.
 
@@ -151,26 +170,34 @@ def evaluate_folder(
         windows_s: tolerances in seconds, ascending.
         skip_without_onsets: leave out clips whose reference has no onset, instead of scoring
             them 1 if the result has none either, else 0.
+        metrics: names of metrics to score beside synchrony, with controls.
+        judges: networks by name, for the metrics that need one.
+        cache: where onsets and figures are kept and looked up.
         seed: of the bootstrap intervals.
+        progress: told (clips done, clips wanted) while metrics are scored.
 
     Returns:
         the figures and every file that could not be used.
 
     Raises:
         DataError: a folder that does not exist, or a pattern without `{case}`.
+        ConfigError: an unknown metric.
+        CheckpointError: a metric whose judge is not there.
         MissingExtra: librosa or mir_eval is not installed.
 
     Source: ours.
     """
+    check_metrics(metrics, judges or {})
     made = _find(generated, generated_pattern, SOUND_SUFFIXES + VIDEO_SUFFIXES)
     true = _find(reference, reference_pattern, EVENT_SUFFIXES + SOUND_SUFFIXES + VIDEO_SUFFIXES)
+    true_sounds = _find(reference, reference_pattern, SOUND_SUFFIXES + VIDEO_SUFFIXES)
     pairs: dict[str, tuple[ClipOnsets, ClipOnsets]] = {}
     unreadable: dict[str, str] = {}
     silent, short, skipped = [], [], []
     for case in sorted(made.keys() & true.keys()):
         try:
-            clip, has_sound = _read_sound(made[case])
-            truth = _read_reference(true[case], duration_s=clip.duration_s)
+            clip, has_sound = _read_sound(made[case], cache)
+            truth = _read_reference(true[case], duration_s=clip.duration_s, cache=cache)
         except FoleyflowError as error:
             logger.warning("%s: %s", case, error)
             unreadable[case] = str(error)
@@ -187,6 +214,15 @@ def evaluate_folder(
     if pairs:
         truths, clips = zip(*pairs.values(), strict=True)
         result = synchrony.compare(truths, clips, windows_s=windows_s, seed=seed)
+    cases = [
+        _case(case, made[case], true[case], true_sounds.get(case), pair)
+        for case, pair in pairs.items()
+    ]
+    scores = {}
+    if metrics and cases:
+        scores = score_cases(
+            cases, metrics, judges=judges, cache=cache, seed=seed, progress=progress
+        )
     return Report(
         synchrony=result,
         clips=_clip_scores(pairs, result),
@@ -196,6 +232,8 @@ def evaluate_folder(
         silent=tuple(silent),
         short=tuple(short),
         skipped=tuple(skipped),
+        scores=scores,
+        files={case.name: (case.generated, case.true_sound) for case in cases},
     )
 
 
@@ -205,7 +243,11 @@ def evaluate_systems(
     reference_name: str = "gt",
     windows_s: Sequence[float] = synchrony.WINDOWS_S,
     skip_without_onsets: bool = False,
+    metrics: Sequence[str] = (),
+    judges: Mapping[str, Judge] | None = None,
+    cache: ResultCache | None = None,
     seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Report]:
     """Score several systems on the same clips: `<root>/<case>/<system>.*` against `gt.*`.
 
@@ -214,7 +256,11 @@ def evaluate_systems(
         reference_name: stem of the true sound in each.
         windows_s: tolerances in seconds, ascending.
         skip_without_onsets: as in `evaluate_folder`.
+        metrics: as in `evaluate_folder`.
+        judges: as in `evaluate_folder`.
+        cache: as in `evaluate_folder`; the controls are computed once for all systems.
         seed: of the bootstrap intervals.
+        progress: as in `evaluate_folder`, over all systems.
 
     Returns:
         system -> report, by name.
@@ -232,6 +278,7 @@ def evaluate_systems(
             f"{root}: no <case>/<system> sounds in it",
             hint=f"expected folders that hold {reference_name}.* and one file per system",
         )
+    wanted = [system for system in systems if system != reference_name]
     return {
         system: evaluate_folder(
             root,
@@ -240,11 +287,21 @@ def evaluate_systems(
             reference_pattern=f"{CASE_PATTERN}/{reference_name}",
             windows_s=windows_s,
             skip_without_onsets=skip_without_onsets,
+            metrics=metrics,
+            judges=judges,
+            cache=cache,
             seed=seed,
+            progress=None if progress is None else _share(progress, index, len(wanted)),
         )
-        for system in systems
-        if system != reference_name
+        for index, system in enumerate(wanted)
     }
+
+
+def _share(
+    progress: Callable[[int, int], None], index: int, count: int
+) -> Callable[[int, int], None]:
+    """The progress of one of several equal parts, told as that of the whole."""
+    return lambda done, wanted: progress(index * wanted + done, count * wanted)
 
 
 def systems_text(reports: Mapping[str, Report]) -> str:
@@ -262,7 +319,9 @@ def systems_text(reports: Mapping[str, Report]) -> str:
         for name, report in reports.items()
         if report.remarks()
     ]
-    return "\n".join([_HEADER, *rows, "", *remarks]).rstrip() + "\n"
+    scores = {name: report.scores for name, report in reports.items() if report.scores}
+    blocks = [scores_text(scores), ""] if scores else []
+    return "\n".join([_HEADER, *rows, "", *blocks, *remarks]).rstrip() + "\n"
 
 
 _HEADER = (
@@ -335,21 +394,65 @@ def _check_folder(folder: Path) -> None:
         raise DataError(f"{folder}: no such folder")
 
 
-def _read_sound(path: Path) -> tuple[ClipOnsets, bool]:
+def _read_sound(path: Path, cache: ResultCache | None) -> tuple[ClipOnsets, bool]:
     """A media file's onsets, and whether there is any sound in it."""
-    from foleyflow.media.waveform import read_waveform
+    from foleyflow.media import waveform
+    from foleyflow.weights import file_sha256
 
-    waveform = read_waveform(path)
-    samples = waveform.mono()
-    onsets = synchrony.detect_onsets(samples, waveform.rate_hz)
-    clip = ClipOnsets(times_s=onsets.times_s, duration_s=waveform.duration_s)
-    return clip, not synchrony.is_silent(samples)
+    key: list[str] = []
+    if cache is not None:
+        key = ["onsets", code_sha256(synchrony, families, waveform), file_sha256(path)]
+        known = cache.get(key)
+        if known is not None:
+            times_s = np.asarray(known["times_s"], dtype=np.float64)
+            return ClipOnsets(times_s=times_s, duration_s=known["duration_s"]), known["has_sound"]
+    sound = waveform.read_waveform(path)
+    samples = sound.mono()
+    if not np.isfinite(samples).all():
+        raise DataError(f"{path}: some samples are not finite", hint="write the sound again")
+    clip = families.clip_onsets(sound)
+    has_sound = not synchrony.is_silent(samples)
+    if cache is not None:
+        record = {"times_s": clip.times_s.tolist(), "duration_s": clip.duration_s}
+        cache.put(key, {**record, "has_sound": has_sound})
+    return clip, has_sound
 
 
-def _read_reference(path: Path, *, duration_s: float) -> ClipOnsets:
+def _read_reference(path: Path, *, duration_s: float, cache: ResultCache | None) -> ClipOnsets:
     if path.suffix.lower() in EVENT_SUFFIXES:
         return read_events(path, duration_s=duration_s)
-    return _read_sound(path)[0]
+    return _read_sound(path, cache)[0]
+
+
+def _case(
+    name: str,
+    made: Path,
+    true: Path,
+    true_sound: Path | None,
+    pair: tuple[ClipOnsets, ClipOnsets],
+) -> Case:
+    """A clip for `score_cases`, with the onsets that are known from reading it."""
+    truth, clip = pair
+    if true.suffix.lower() in EVENT_SUFFIXES:
+        if true_sound is not None and _is_silent_film(true_sound):
+            true_sound = None
+        return Case(
+            name=name, generated=made, true_sound=true_sound, events=truth, onsets={made: clip}
+        )
+    return Case(name=name, generated=made, true_sound=true, onsets={made: clip, true: truth})
+
+
+def _is_silent_film(path: Path) -> bool:
+    """Whether a file is a video without a sound track; a damaged one is found when it is read."""
+    from foleyflow.media.probe import probe
+
+    if path.suffix.lower() not in VIDEO_SUFFIXES:
+        return False
+    try:
+        return not probe(path).has_audio
+    except MediaError as error:
+        logger.warning("%s", error)
+        return False
 
 
 def read_events(path: Path, *, duration_s: float) -> ClipOnsets:

@@ -1,0 +1,96 @@
+"""Results that need not be computed again, in a folder that the caller names.
+
+What a result depends on is its key: hashes of the sounds' content, the settings, and the code and
+packages that computed it (`code_sha256`), so a changed file, setting or version is simply not
+found. One JSON per result; a damaged one counts as missing. There is no other state.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import inspect
+import json
+import logging
+from importlib import metadata
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from foleyflow.errors import DataError
+
+logger = logging.getLogger(__name__)
+
+# Packages whose version may change a figure.
+PACKAGES = ("numpy", "scipy", "soxr", "librosa", "mir_eval", "pyloudnorm", "av")
+
+
+class ResultCache:
+    """A folder of results by key.
+
+    Attributes:
+        folder: made when the first result is kept.
+        hits: results found so far.
+        misses: results not found so far.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        if folder.exists() and not folder.is_dir():
+            raise DataError(
+                f"{folder}: expected a folder for cached results", hint="name another one"
+            )
+        self.folder = folder
+        self.hits = 0
+        self.misses = 0
+
+    def get(self, key: list[Any]) -> dict[str, Any] | None:
+        """The result kept under a key; None if there is none."""
+        path = self._path(key)
+        try:
+            entry = json.loads(path.read_text(encoding="utf-8"))
+            known = entry["key"] == key
+            value = entry["value"]
+        except FileNotFoundError:
+            known, value = False, None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            logger.warning("%s: damaged, computed again (%s)", path, type(error).__name__)
+            known, value = False, None
+        self.hits += known
+        self.misses += not known
+        return value if known and isinstance(value, dict) else None
+
+    def put(self, key: list[Any], value: dict[str, Any]) -> None:
+        """Keep a result; it appears whole or not at all."""
+        from foleyflow.weights import write_atomically
+
+        path = self._path(key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, json.dumps({"key": key, "value": value}, allow_nan=False))
+
+    def _path(self, key: list[Any]) -> Path:
+        digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()
+        return self.folder / digest[:2] / f"{digest[2:]}.json"
+
+
+@functools.cache
+def code_sha256(*modules: ModuleType) -> str:
+    """Hash of the source of some modules and of the versions of what they compute with.
+
+    Args:
+        modules: whose figures are kept.
+
+    Source: ours.
+    """
+    digest = hashlib.sha256()
+    for module in modules:
+        digest.update(inspect.getsource(module).encode())
+    for package in PACKAGES:
+        digest.update(f"{package} {_version(package)}\n".encode())
+    return digest.hexdigest()
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "missing"
