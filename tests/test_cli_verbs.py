@@ -124,9 +124,79 @@ def test_evaluate_by_patterns_and_without_silent_truths(tmp_path):
     assert told["synchrony"]["windows"]["50_ms"]["f1"]["mean"] == 0.0
 
 
+def make_systems(root: Path) -> None:
+    for case, times_s in TIMES_S.items():
+        write_clicks(root / case / "gt.wav", times_s)
+        write_clicks(root / case / "late.wav", times_s, late_s=0.08)
+
+
+def test_evaluate_more_metrics_beside_controls(tmp_path):
+    pytest.importorskip("librosa")
+    make_systems(tmp_path)
+    flags = ("--metrics", "onset_f1, onset_f1_300ms,log_spectral_distance")
+    outcome = run_cli("evaluate", tmp_path, *flags, "--json", "--out", tmp_path / "report.json")
+    assert outcome.status == 0, outcome.stderr
+    told = outcome.answer
+    assert json.loads((tmp_path / "report.json").read_text()) == told
+    scores = told["late"]["scores"]
+    assert list(scores) == ["onset_f1", "onset_f1_300ms", "log_spectral_distance"]
+    assert list(scores["onset_f1"]["rows"]) == ["generated", "true", "silence", "noise", "other"]
+    assert scores["onset_f1"]["rows"]["generated"]["value"] == 0.0
+    assert scores["onset_f1_300ms"]["rows"]["generated"]["value"] == 1.0
+    text = run_cli("evaluate", tmp_path, *flags).stdout
+    assert text.startswith(run_cli("evaluate", tmp_path).stdout.rstrip())
+    assert "! silence is as good or better, so the figure proves nothing of: late\n" in text
+
+
+def test_evaluate_writes_a_page(tmp_path):
+    pytest.importorskip("librosa")
+    make_systems(tmp_path)
+    page = tmp_path / "report.html"
+    outcome = run_cli("evaluate", tmp_path, "--metrics", "onset_f1", "--html", page)
+    assert outcome.status == 0, outcome.stderr
+    text = page.read_text(encoding="utf-8")
+    assert text.startswith("<!DOCTYPE html>") and text.rstrip().endswith("</html>")
+    assert "<h2>onset_f1</h2>" in text and text.count("<audio") == 6
+
+
+def test_evaluate_keeps_figures_in_a_folder_that_is_named(tmp_path):
+    pytest.importorskip("librosa")
+    make_systems(tmp_path / "peers")
+    arguments = (tmp_path / "peers", "--metrics", "onset_f1", "--json")
+    plain = run_cli("evaluate", *arguments).answer
+    assert [path.name for path in tmp_path.iterdir()] == ["peers"]
+    cached = (*arguments, "--cache", tmp_path / "kept")
+    assert run_cli("evaluate", *cached).answer == plain
+    kept = sorted((tmp_path / "kept").rglob("*.json"))
+    assert kept
+    # What is kept is what is told: a figure that is changed there is believed.
+    for path in kept:
+        entry = json.loads(path.read_text())
+        if entry["key"][0] == "pair":
+            entry["value"] = {"values": [0.25]}
+            path.write_text(json.dumps(entry))
+    rows = run_cli("evaluate", *cached).answer["late"]["scores"]["onset_f1"]["rows"]
+    assert {figure["value"] for figure in rows.values()} == {0.25}
+    assert sorted((tmp_path / "kept").rglob("*.json")) == kept
+
+
+def test_evaluate_refuses_a_file_as_a_cache(tmp_path):
+    (tmp_path / "file").write_text("")
+    outcome = run_cli("evaluate", tmp_path, tmp_path, "--cache", tmp_path / "file")
+    assert outcome.status == 2
+    assert "file: expected a folder for cached results" in outcome.error_lines[0]
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        ((".", ".", "--metrics", "onset_f"), "no metric 'onset_f'; did you mean 'onset_f1'?"),
+        (
+            (".", ".", "--metrics", "kl_passt"),
+            "kl_passt needs the judge 'passt', which is not here",
+        ),
+        ((".", ".", "--html", "nowhere/page.html"), "nowhere: no such folder"),
+        ((".", ".", "--html", "page", "--out", "./page"), "--out and --html are one file"),
         ((".", "--generated-pattern", "{case}/late"), "a pattern was given, but no REFERENCE"),
         (("nowhere",), "nowhere: no such folder"),
         ((".", "nowhere"), "nowhere: no such folder"),

@@ -205,7 +205,23 @@ def evaluate(
         bool,
         typer.Option("--skip-without-onsets", help="Leave out clips whose truth has no onset."),
     ] = False,
+    metrics: Annotated[
+        str,
+        typer.Option(
+            metavar="A,B,C",
+            help="More metrics, each beside true sound, silence, noise and another clip's sound: "
+            "onset_f1, envelope_correlation, log_spectral_distance, ...; a wrong name lists all.",
+        ),
+    ] = "",
+    cache: Annotated[
+        Path | None,
+        typer.Option(help="Folder where figures are kept, by content and settings, for next time."),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Also write the report as JSON here.")] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(help="Also write a page with plots and sounds here; it works offline."),
+    ] = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -219,7 +235,10 @@ def evaluate(
             generated_pattern=generated_pattern,
             reference_pattern=reference_pattern,
             skip_without_onsets=skip_without_onsets,
+            metrics=metrics,
+            cache_folder=cache,
             out=out,
+            html=html,
             as_json=as_json,
         )
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
-from foleyflow.cli.outcome import answer, check_writable
+from foleyflow.cli.outcome import answer, check_writable, progress_on_stderr
 from foleyflow.errors import DataError, UsageError
+from foleyflow.evaluation.cache import ResultCache
 from foleyflow.evaluation.folder import (
     CASE_PATTERN,
+    Report,
     evaluate_folder,
     evaluate_systems,
     systems_text,
@@ -23,11 +26,19 @@ def run(
     generated_pattern: str,
     reference_pattern: str,
     skip_without_onsets: bool,
+    metrics: str,
+    cache_folder: Path | None,
     out: Path | None,
+    html: Path | None,
     as_json: bool,
 ) -> None:
     """Scores a folder, or several systems side by side, and prints the table or the JSON."""
     check_writable(out)
+    check_writable(html)
+    if out is not None and html is not None and out.absolute() == html.absolute():
+        raise UsageError(f"{out}: --out and --html are one file", hint="name two")
+    names = [name.strip() for name in metrics.split(",") if name.strip()]
+    cache = None if cache_folder is None else ResultCache(cache_folder)
     patterns = (generated_pattern, reference_pattern)
     if reference is None and set(patterns) != {CASE_PATTERN}:
         raise UsageError(
@@ -39,19 +50,36 @@ def run(
             raise DataError(
                 f"{folder}: no such folder", hint="give folders of sound or video files"
             )
-    if reference is None:
-        reports = evaluate_systems(generated, skip_without_onsets=skip_without_onsets)
-        content = {name: report.to_json() for name, report in reports.items()}
-        text = systems_text(reports)
-    else:
-        report = evaluate_folder(
-            generated,
-            reference,
-            generated_pattern=generated_pattern,
-            reference_pattern=reference_pattern,
-            skip_without_onsets=skip_without_onsets,
-        )
-        content, text = report.to_json(), report.to_text()
+    with progress_on_stderr("clips") as progress:
+        reports: Mapping[str, Report]
+        if reference is None:
+            reports = evaluate_systems(
+                generated,
+                skip_without_onsets=skip_without_onsets,
+                metrics=names,
+                cache=cache,
+                progress=progress,
+            )
+            content = {name: report.to_json() for name, report in reports.items()}
+            text = systems_text(reports)
+        else:
+            report = evaluate_folder(
+                generated,
+                reference,
+                generated_pattern=generated_pattern,
+                reference_pattern=reference_pattern,
+                skip_without_onsets=skip_without_onsets,
+                metrics=names,
+                cache=cache,
+                progress=progress,
+            )
+            reports = {"generated": report}
+            content, text = report.to_json(), report.to_text()
     if out is not None:
         write_atomically(out, json.dumps(content, indent=1) + "\n")
+    if html is not None:
+        from foleyflow.evaluation.page import page_text
+
+        title = f"{generated} against {'gt' if reference is None else reference}"
+        write_atomically(html, page_text(reports, title=title))
     answer(content, as_json=as_json, text=text)
