@@ -10,10 +10,12 @@ import torch
 
 from foleyflow.errors import ConfigError
 from foleyflow.flow.objective import (
+    LARGEST_SLOPE,
     ObjectiveConfig,
     _draw_intervals,
     _slope,
     balanced,
+    bounded,
     dcf_loss,
     draw_drops,
     gdcf_loss,
@@ -260,3 +262,13 @@ def test_velocities_of_the_loss_are_those_of_the_path():
         4 * (math.pi / 2 * tau).sin() ** 2 + (math.pi / 2 * tau).cos() ** 2
     )
     assert figures["error"] == pytest.approx(float(speed.mean()), rel=0.1)
+
+
+def test_derivatives_are_bounded_row_by_row_and_keep_their_direction():
+    torch.manual_seed(0)
+    slope = torch.randn(3, 40, 8) * torch.tensor([0.5, 2.0, 500.0])[:, None, None]
+    kept = bounded(slope)
+    assert torch.equal(kept[:2], slope[:2])
+    assert float(kept[2].square().mean().sqrt()) == pytest.approx(LARGEST_SLOPE, rel=1e-5)
+    torch.testing.assert_close(kept[2] / kept[2].norm(), slope[2] / slope[2].norm())
+    assert torch.equal(bounded(torch.zeros(2, 3, 4)), torch.zeros(2, 3, 4))

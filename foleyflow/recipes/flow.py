@@ -112,7 +112,7 @@ def tiny() -> FlowRecipe:
     """
     return FlowRecipe(
         train=TrainConfig(
-            steps=1600,
+            steps=1700,
             batch_clips=20,
             learning_rate=8e-4,
             warmup_steps=100,
