@@ -32,12 +32,13 @@ class WindowPlan:
 
     Attributes:
         length: segments of a window.
-        context: segments at a window's start that are known from the window before.
+        context: segments at a window's start that are known from the window before; few, for
+            what a window has got wrong it hands on through them.
         ahead: segments at its end that are left to the next one.
     """
 
     length: int = 40
-    context: int = 10
+    context: int = 3
     ahead: int = 5
 
     @property
