@@ -80,8 +80,8 @@ class Condition:
 
 
 KEEP_ALL, DROP_TIMING, DROP_ALL = 0, 1, 2
-# Radians per unit of flow time. The one-step objective differentiates by flow time: with 60 its
-# target was mostly this embedding's own derivative, and training blew up.
+# Radians per unit of flow time. The one-step objective differentiates by flow time, so a fast
+# embedding enters its target; with 60 training blew up (with 12 it still needs a bound, see there).
 FASTEST_RATE = 12.0
 
 
