@@ -483,7 +483,7 @@ def _align_task(recipe: AlignRecipe) -> AlignTask:
     length = (windows.segments + 2) * windows.latents_per_segment
     latents = _noise(rng, count, length, recipe.model.latent_channels)
     source = WindowSource(clips, latents, windows)
-    return AlignTask(model, recipe.losses, windows=source, validation_windows=source)
+    return AlignTask(model, recipe.losses, windows=source, held_out_windows=source)
 
 
 def _flow_task(recipe: FlowRecipe) -> FlowTask:

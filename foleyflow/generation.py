@@ -119,7 +119,7 @@ def generate_latents(
     config = aligner.config
     device = next(flow.parameters()).device
     segments = max(1, count_covering(duration_s, 1 / config.segment_s))
-    features = _FeatureStream(aligner, frames, watch)
+    features = FeatureStream(aligner, frames, watch)
     per_segment = config.latents_per_segment
     known = torch.zeros(1, 0, flow.config.channels, device=device)
     events = _Events(config.latent_rate_hz)
@@ -222,7 +222,7 @@ class _Events:
         return sure
 
 
-class _FeatureStream:
+class FeatureStream:
     """Features of frames as they come, forgetting what no window needs any more."""
 
     def __init__(

@@ -16,14 +16,14 @@ CLIP_DURATION_S = 1.6
 
 @pytest.fixture(scope="session")
 def simulated_data(tmp_path_factory) -> Path:
-    """A data set of 6 training and 4 validation clips of 1.2 s, made by the simulation."""
+    """A data set of 6 training, 4 validation and 4 test clips of 1.2 s, made by the simulation."""
     pytest.importorskip("mujoco", reason="simulated clips need the extra 'physics' (mujoco)")
     import bouncing_ball
 
     from foleyflow.data.physics.simulate import simulate
 
     folder = tmp_path_factory.mktemp("simulated")
-    for split, clips in (("train", 6), ("validation", 4)):
+    for split, clips in (("train", 6), ("validation", 4), ("test", 4)):
         simulate(
             folder,
             clips=clips,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from foleyflow.alignment.masking import draw_kept, visible_frames
+from foleyflow.alignment.masking import draw_kept, segments_to_visible, visible_frames
 from foleyflow.alignment.model import AlignmentConfig
 from foleyflow.alignment.targets import MelPatches
 
@@ -56,8 +56,19 @@ def test_masks_follow_the_generator():
 
 @pytest.mark.parametrize("ratio", [-0.1, 1.1])
 def test_ratios_out_of_range_are_refused(ratio):
-    with pytest.raises(ValueError, match=f"ratio={ratio}: expected"):
+    with pytest.raises(ValueError, match=f"ratio={ratio}, full_share=0.0: expected"):
         draw_kept(1, 10, ratio=ratio, longest_block=4, generator=generator())
+
+
+@pytest.mark.parametrize(("share", "hidden"), [(0.0, 0), (0.15, 3), (0.5, 10), (1.0, 20)])
+def test_a_share_of_the_rows_is_hidden_as_a_whole(share, hidden):
+    kept = draw_kept(20, 30, ratio=0.8, longest_block=4, full_share=share, generator=generator())
+    assert kept.sum(1).tolist() == [6] * (20 - hidden) + [0] * hidden
+
+
+def test_distances_to_what_is_visible():
+    kept = torch.tensor([[0, 1, 0, 0, 0, 1], [0, 0, 0, 0, 0, 0]], dtype=torch.bool)
+    assert segments_to_visible(kept).tolist() == [[1, 0, 1, 2, 1, 0], [6] * 6]
 
 
 def test_kept_blocks_lose_a_frame_on_each_side_but_not_at_the_ends():

@@ -12,10 +12,10 @@ from foleyflow.encoders.motion import MotionEncoder, MotionEncoderConfig
 from foleyflow.flow.transformer import Condition, FlowConfig, FlowTransformer
 from foleyflow.generation import (
     EVENT_THRESHOLD,
+    FeatureStream,
     Stopwatch,
     WindowPlan,
     _Events,
-    _FeatureStream,
     generate_latents,
     sample,
 )
@@ -108,7 +108,7 @@ def test_a_stream_of_features_is_that_of_the_whole_clip(aligner, monkeypatch, bf
     padded = [frames[0][1]] * half + [p for _, p in frames] + [frames[-1][1]] * half
     pixels = torch.from_numpy(np.stack(padded)).permute(0, 3, 1, 2)[None]
     at_once = aligner.watch(pixels, torch.tensor([[t for t, _ in frames]]))[0]
-    stream = _FeatureStream(aligner, iter(frames), Stopwatch({}))
+    stream = FeatureStream(aligner, iter(frames), Stopwatch({}))
     for start_s, end_s in ((0.0, 0.96), (0.8, 1.76), (1.6, 2.56), (2.4, 3.0)):
         values, times_s = stream.between(start_s, end_s)
         inside = [n for n, (t, _) in enumerate(frames) if start_s - 1e-6 <= t < end_s - 1e-6]
@@ -128,14 +128,14 @@ def test_no_more_frames_are_taken_than_needed(aligner):
             taken.append(number)
             yield pair
 
-    _FeatureStream(aligner, frames(), Stopwatch({})).between(0.0, 0.96)
+    FeatureStream(aligner, frames(), Stopwatch({})).between(0.0, 0.96)
     half = aligner.encoder.config.window // 2
     assert len(taken) <= 24 + half + generation.FRAMES_AT_ONCE
 
 
 def test_a_frame_stays_until_the_next(aligner):
     frames = film([0.0, 0.04, 5.0, 5.04])
-    stream = _FeatureStream(aligner, iter(frames), Stopwatch({}))
+    stream = FeatureStream(aligner, iter(frames), Stopwatch({}))
     first, _ = stream.between(0.0, 1.0)
     assert first.shape[1] == 2
     for start_s in (1.0, 2.0, 3.5):
@@ -148,7 +148,7 @@ def test_a_frame_stays_until_the_next(aligner):
 
 
 def test_times_keep_their_milliseconds_after_hours(aligner):
-    stream = _FeatureStream(aligner, iter(film([36_000.1234, 36_000.1634])), Stopwatch({}))
+    stream = FeatureStream(aligner, iter(film([36_000.1234, 36_000.1634])), Stopwatch({}))
     _, times_s = stream.between(36_000.0, 36_001.0)
     assert times_s[0].tolist() == pytest.approx([0.1234, 0.1634], abs=1e-5)
 

@@ -53,8 +53,29 @@ def test_unknown_recipes_are_refused_with_the_known_ones(task, name):
 
 def test_the_literal_aligner_has_no_labels_and_hides_no_whole_clip():
     losses = recipe_named("align", "literal").losses
-    assert (losses.onset, losses.material, losses.full_draws) == (0.0, 0.0, 0)
-    assert losses.masked_draws > 0
+    assert (losses.onset, losses.material, losses.contrast, losses.full_share) == (0, 0, 0, 0)
+    assert losses.latent > 0
+
+
+def test_only_the_embedded_model_and_the_upper_reference_use_labels():
+    labelled = {
+        name
+        for name in RECIPES["align"]
+        for losses in [recipe_named("align", name).losses]
+        if losses.material or (losses.onset and losses.onset_from == "labels")
+    }
+    assert labelled == {"tiny", "supervised", "smoke"}
+
+
+def test_rivals_differ_from_vama_in_nothing_but_what_they_learn():
+    vama = recipe_named("align", "vama")
+    for name in ("cavp", "supervised", "vama-contrast", "slow-student", "teacher", "literal"):
+        rival = recipe_named("align", name)
+        assert (rival.encoder, rival.windows) == (vama.encoder, vama.windows), name
+        assert (
+            dataclasses.replace(rival.train, learning_rate=vama.train.learning_rate) == vama.train
+        ), name
+        assert rival.model.width == vama.model.width, name
 
 
 def test_parts_of_the_embedded_model_fit_each_other():

@@ -17,7 +17,8 @@ from foleyflow.encoders.motion import MotionEncoder, MotionEncoderConfig
 from foleyflow.errors import ConfigError
 from foleyflow.flow.objective import ObjectiveConfig
 from foleyflow.flow.transformer import FlowConfig, FlowTransformer
-from foleyflow.training.align_task import AlignLossConfig, AlignTask, best_onset_f1
+from foleyflow.training.align_task import AlignLossConfig, AlignTask
+from foleyflow.training.align_validation import best_onset_f1
 from foleyflow.training.codec_task import CodecLossConfig, CodecTask
 from foleyflow.training.flow_task import FlowStageConfig, FlowTask, rows_of
 
@@ -114,11 +115,19 @@ def align_task():
     source = WindowSource(clips, latents, WindowConfig(segments=10))
     encoder = MotionEncoder(MotionEncoderConfig(size=32, widths=(4, 4, 8), dim=16))
     return AlignTask(
-        Alignment(ALIGN, encoder=encoder),
-        AlignLossConfig(),
+        Alignment(replace(ALIGN, contrast_width=8), encoder=encoder),
+        AlignLossConfig(material=0.1, contrast=0.01, stretches=0.01),
         windows=source,
-        validation_windows=source,
+        held_out_windows=source,
     )
+
+
+def with_losses(task: AlignTask, losses: AlignLossConfig, **settings) -> AlignTask:
+    """The same clips, a fresh model, other losses."""
+    torch.manual_seed(0)
+    encoder = MotionEncoder(MotionEncoderConfig(size=32, widths=(4, 4, 8), dim=16))
+    model = Alignment(replace(ALIGN, **settings), encoder=encoder)
+    return AlignTask(model, losses, windows=task.windows, held_out_windows=task.windows)
 
 
 def test_targets_of_the_aligner_are_standard(align_task):
@@ -126,7 +135,7 @@ def test_targets_of_the_aligner_are_standard(align_task):
     np.testing.assert_allclose(model.target_mean, 3.0, atol=0.6)
     np.testing.assert_allclose(model.target_deviation, 2.0, atol=0.5)
     batch = align_task.draw(rng(), 4)
-    latents = align_task._targets(model, batch)["latents"]
+    latents = align_task._target(batch, torch.zeros(0))
     assert float(latents.mean()) == pytest.approx(0.0, abs=0.1)
     assert float(latents.std()) == pytest.approx(1.0, abs=0.1)
 
@@ -134,7 +143,15 @@ def test_targets_of_the_aligner_are_standard(align_task):
 def test_the_loss_of_the_aligner_is_the_weighted_sum_of_its_parts(align_task):
     torch.manual_seed(3)
     loss, figures = align_task.loss("align", align_task.draw(rng(), 4), 0)
-    assert figures.keys() == {"latent", "mel", "energy", "onset", "material"}
+    assert figures.keys() == {
+        "latent",
+        "mel",
+        "energy",
+        "onset",
+        "material",
+        "contrast",
+        "stretches",
+    }
     wanted = sum(getattr(align_task.losses, name) * value for name, value in figures.items())
     assert float(loss.detach()) == pytest.approx(wanted, rel=1e-4)
     loss.backward()
@@ -158,7 +175,65 @@ def test_validation_of_the_aligner(align_task):
         figures = align_task.validate(align_task.modules)
         assert align_task.validate(align_task.modules) == figures
     assert {"r2", "r2_gain", "onset_f1", "material_accuracy", "video_deviation"} <= figures.keys()
+    assert {"r2_shift_-200ms", "r2_shift_+0ms", "r2_shift_+200ms"} <= figures.keys()
+    assert {"r2_distance_1", "r2_gain_masked", "r2_gain_energy", "collapsed"} <= figures.keys()
     assert all(np.isfinite(value) for value in figures.values())
+
+
+def test_contrast_alone_leaves_the_decoder_alone(align_task):
+    losses = AlignLossConfig(latent=0, mel=0, energy=0, onset=0, contrast=1, stretches=1)
+    task = with_losses(align_task, losses, contrast_width=8)
+    model = task.modules["align"]
+    loss, figures = task.loss("align", task.draw(rng(), 4), 0)
+    loss.backward()
+    assert figures.keys() == {"contrast", "stretches"}
+    assert all(p.grad is None for p in model.decoder_blocks.parameters())
+    assert all(p.grad is not None for p in model.audio_blocks.parameters())
+    assert all(p.grad is not None for p in model.encoder.parameters())
+
+
+def test_contrast_needs_a_space_to_compare_in(align_task):
+    with pytest.raises(ConfigError, match=r"losses.contrast=1, .*no space") as caught:
+        with_losses(align_task, AlignLossConfig(contrast=1))
+    assert "contrast_width" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "settings", [{"ratio": 1.2}, {"full_share": -0.1}, {"draws": 0}, {"longest_block": 0}]
+)
+def test_masks_out_of_range_are_refused(settings):
+    with pytest.raises(ConfigError, match=r"losses: .*expected"):
+        AlignLossConfig(**settings)
+
+
+def test_onsets_are_told_by_the_sound_or_by_the_labels(align_task):
+    batch = align_task.draw(rng(), 4)
+    other = {**batch, "onsets": 1 - batch["onsets"]}
+    for source, changes in (("sound", False), ("labels", True)):
+        task = with_losses(align_task, AlignLossConfig(onset_from=source))
+        figures = []
+        for shown in (batch, other):
+            torch.manual_seed(0)
+            figures.append(task.loss("align", shown, 0)[1]["onset"])
+        assert (figures[0] != figures[1]) == changes, source
+
+
+def test_random_sampling_keeps_single_segments(align_task):
+    assert with_losses(align_task, AlignLossConfig(sampling="random")).longest_block == 1
+    assert with_losses(align_task, AlignLossConfig(longest_block=3)).longest_block == 3
+
+
+def test_the_example_shows_what_was_hidden_and_what_was_made_of_it(align_task):
+    example = align_task.example(align_task.modules["align"])
+    hidden = np.isnan(example["masked"])
+    assert example["true"].shape == example["masked"].shape == (80, 64)
+    assert 0.7 < hidden.mean() < 1.0
+    np.testing.assert_array_equal(example["masked"][~hidden], example["true"][~hidden])
+    assert np.isfinite(example["recovered"]).all()
+    changed = (example["recovered"] != example["true"]).all(1)
+    assert changed.mean() == pytest.approx(0.8)  # by whole segments
+    assert example["onsets"].shape == example["rises"].shape == (40,)
+    assert float(example["duration_s"]) == pytest.approx(0.8)
 
 
 def onset_rows(*events: list[int]) -> torch.Tensor:

@@ -12,7 +12,13 @@ from torch import Tensor
 
 
 def draw_kept(
-    batch: int, segments: int, *, ratio: float, longest_block: int, generator: torch.Generator
+    batch: int,
+    segments: int,
+    *,
+    ratio: float,
+    longest_block: int,
+    full_share: float = 0.0,
+    generator: torch.Generator,
 ) -> Tensor:
     """Draws which segments stay visible.
 
@@ -21,27 +27,46 @@ def draw_kept(
         segments: per row.
         ratio: share of segments that are hidden, 0..1; round(ratio * segments) exactly.
         longest_block: kept blocks have 1 to this many segments; 1 gives random single ones.
+        full_share: share of the rows, the last ones, where everything is hidden, 0..1; rounded
+            to whole rows.
         generator: of torch, on the CPU.
 
     Returns:
         (batch, segments) bool, True where visible.
 
     Raises:
-        ValueError: a ratio outside 0..1.
+        ValueError: a share outside 0..1.
 
     Source: method section B.2 (after EAT's inverse block masks).
     """
-    if not 0 <= ratio <= 1:
-        raise ValueError(f"ratio={ratio}: expected 0..1")
+    if not (0 <= ratio <= 1 and 0 <= full_share <= 1):
+        raise ValueError(f"ratio={ratio}, full_share={full_share}: expected 0..1")
     wanted = segments - round(ratio * segments)
     kept = torch.zeros(batch, segments, dtype=torch.bool)
-    for row in kept:
+    for row in kept[: batch - round(full_share * batch)]:
         while (missing := wanted - int(row.sum())) > 0:
             length = int(torch.randint(1, longest_block + 1, (), generator=generator))
             length = min(length, missing)
             start = int(torch.randint(0, segments - length + 1, (), generator=generator))
             row[start : start + length] = True
     return kept
+
+
+def segments_to_visible(kept: Tensor) -> Tensor:
+    """How far each segment is from the nearest visible one.
+
+    Args:
+        kept: (B, S) bool, True where visible.
+
+    Returns:
+        (B, S) int64 segments: 0 where visible, S where the whole row is hidden.
+
+    Source: ours.
+    """
+    count = kept.shape[1]
+    places = torch.arange(count, device=kept.device)
+    apart = (places[:, None] - places[None, :]).abs()
+    return torch.where(kept[:, None, :], apart, count).amin(-1)
 
 
 def visible_frames(kept: Tensor, frames_per_segment: int) -> Tensor:

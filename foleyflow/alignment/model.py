@@ -7,11 +7,12 @@ with all audio hidden. Targets, losses and masks are made elsewhere (targets.py,
 masking.py).
 
 Dimension letters: B batch, T video frames, S segments, L latent frames (4 S), C latent channels,
-M mel frames per segment times bands, D width.
+M mel frames per segment times bands, D width, E width of the contrast space.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -33,11 +34,14 @@ class AlignmentConfig:
         heads: of all attention.
         video_layers, audio_layers, decoder_layers: transformer blocks of each part.
         segment_s: length of an audio segment.
-        latents_per_segment: codec latent frames in a segment.
-        latent_channels: of the codec.
+        latents_per_segment: frames of the recovered features in a segment; what stage two gets
+            has their rate.
+        latent_channels: of these features (the codec's latents, or whatever is recovered).
         mel_frames_per_segment, mel_bands: of the student's input and the mel target.
         window_s: half of the cross-attention heads see video within this distance only.
         materials: classes of the material head.
+        contrast_width: of the space where sound and video are compared; 0 for none (the paper's
+            method compares nothing).
     """
 
     width: int = 192
@@ -52,6 +56,7 @@ class AlignmentConfig:
     mel_bands: int = 64
     window_s: float = 0.6
     materials: int = 9
+    contrast_width: int = 0
 
     def __post_init__(self) -> None:
         if self.width % (2 * self.heads) or self.heads % 2:
@@ -72,7 +77,7 @@ class Recovered:
 
     Attributes:
         states: (B, S, D) hidden states.
-        latents: (B, L, C) standardised codec latents.
+        latents: (B, L, C) standardised features (targets.py), the codec's latents mostly.
         mel: (B, S, mel_frames * mel_bands + 1) normalised mel patch and its energy.
         onsets: (B, L) logits of an event that starts in this latent frame.
     """
@@ -188,6 +193,10 @@ class Alignment(nn.Module):
         self.direct_onset_head = nn.Linear(width, 1)
         self.pool = nn.Linear(width, 1)
         self.material_head = nn.Linear(width, config.materials)
+        if config.contrast_width:
+            self.video_projection = nn.Linear(width, config.contrast_width)
+            self.audio_projection = nn.Linear(width, config.contrast_width)
+            self.log_sharpness = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
         self.register_buffer("target_mean", torch.zeros(config.latent_channels))
         self.register_buffer("target_deviation", torch.ones(config.latent_channels))
 
@@ -250,18 +259,17 @@ class Alignment(nn.Module):
             `Recovered`.
         """
         batch = len(video)
-        centres = (torch.arange(segments, device=video.device) + 0.5) * self.config.segment_s
-        audio_times_s = centres.expand(batch, -1)
+        audio_times_s = self._segment_times_s(segments, video).expand(batch, -1)
         tokens = self.hidden_token.expand(batch, segments, -1)
         if mel is not None and kept is not None and bool(kept.any()):
-            seen = self._listen(mel, kept, audio_times_s)
+            seen = self.listen(mel, kept)
             tokens = torch.where(kept[..., None], seen, tokens)
         for block in self.decoder_blocks:
             tokens = block(tokens, video, audio_times_s, video_times_s, present)
         states = self.state_norm(tokens)
         latents = self.latent_head(states).float()
         # An event shows in the video features of its own moment: a short way for its gradient.
-        moments_s = self._latent_times_s(segments, video)
+        moments_s = self.latent_times_s(segments, video)
         aligned = interpolate_in_time(video, video_times_s, moments_s, present=present)
         direct = self.direct_onset_head(aligned)[..., 0].float()
         return Recovered(
@@ -292,24 +300,39 @@ class Alignment(nn.Module):
         video = self.contextualise(features, times_s)
         recovered = self.recover(video, times_s, mel=None, kept=None, segments=segments)
         return Guidance(
-            video=interpolate_in_time(video, times_s, self._latent_times_s(segments, video)),
+            video=interpolate_in_time(video, times_s, self.latent_times_s(segments, video)),
             states=recovered.states,
             onsets=recovered.onsets.sigmoid(),
             materials=self.classify(video).softmax(-1),
         )
 
-    def _latent_times_s(self, segments: int, like: Tensor) -> Tensor:
-        """Centres of the latent frames of a window, (L,) seconds."""
+    def _segment_times_s(self, segments: int, like: Tensor) -> Tensor:
+        """Centres of the segments of a window, (S,) seconds."""
+        return (torch.arange(segments, device=like.device) + 0.5) * self.config.segment_s
+
+    def latent_times_s(self, segments: int, like: Tensor) -> Tensor:
+        """Centres of the latent frames of a window, (L,) seconds, on the device of `like`."""
         count = segments * self.config.latents_per_segment
         return (torch.arange(count, device=like.device) + 0.5) / self.config.latent_rate_hz
 
-    def _listen(self, mel: Tensor, kept: Tensor, times_s: Tensor) -> Tensor:
-        """Student encoder: visible frames of visible segments only, (B, S, D)."""
+    def listen(self, mel: Tensor, kept: Tensor) -> Tensor:
+        """The student audio encoder, which sees visible frames of visible segments only.
+
+        Args:
+            mel: (B, S * mel_frames_per_segment, mel_bands) log-mel.
+            kept: (B, S) bool, True where a segment is visible.
+
+        Returns:
+            (B, S, D); of no meaning where a segment is hidden.
+
+        Source: paper section 3.2; method section B.3.
+        """
         per_segment = self.config.mel_frames_per_segment
         visible = visible_frames(kept, per_segment)
         shown = (mel * visible[..., None]).reshape(*kept.shape, self.patch_size)
         flags = visible.reshape(*kept.shape, per_segment).to(shown.dtype)
         tokens = self.audio_enter(torch.cat([shown, flags], -1))
+        times_s = self._segment_times_s(kept.shape[1], mel).expand(len(mel), -1)
         for block in self.audio_blocks:
             tokens = block(tokens, times_s, kept)
         return tokens

@@ -157,6 +157,49 @@ def train(
         )
 
 
+@app.command()
+def ablate(
+    table: Annotated[str, typer.Argument(help="Which of the paper's tables; a wrong name lists.")],
+    data: Annotated[Path, typer.Option(help="Simulated clips: train, validation, test.")] = Path(
+        "data/sim"
+    ),
+    out: Annotated[Path | None, typer.Option(help="Folder. Default: runs/table-TABLE.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Runs of each row.")] = 3,
+    real: Annotated[
+        Path | None, typer.Option(help="Folder of real clips with sound, only measured.")
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a setting of all rows."),
+    ] = None,
+    probe_clips: Annotated[
+        int, typer.Option(min=2, help="Training clips that the probes are fitted to, at most.")
+    ] = 768,
+    threads: Annotated[int, typer.Option(min=0, help="Processor threads; 0 takes all.")] = 0,
+    device: Device = "auto",
+    as_json: Json = False,
+    dry_run: DryRun = False,
+    debug: Debug = False,
+) -> None:
+    """Train and measure the rows of one of the paper's tables; again resumes."""
+    with reported(debug=debug, as_json=as_json):
+        from foleyflow.cli.ablate import run
+
+        run(
+            table,
+            data=data,
+            out=out or Path("runs") / f"table-{table}",
+            seeds=seeds,
+            real=real,
+            assignments=set_ or [],
+            probe_clips=probe_clips,
+            threads=threads,
+            device=device,
+            as_json=as_json,
+            dry_run=dry_run,
+        )
+
+
 @data_app.command()
 def simulate(
     clips: Annotated[int, typer.Option(min=1, help="Clips wanted in the split, in all.")],

@@ -8,17 +8,20 @@ import platform
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import typer
 
 from foleyflow import __version__
+from foleyflow.alignment.model import Alignment
+from foleyflow.alignment_pictures import draw_run
 from foleyflow.cli.outcome import answer
 from foleyflow.errors import ConfigError
 from foleyflow.pipeline import pick_device
 from foleyflow.recipes import recipe_named
 from foleyflow.recipes.overrides import override
+from foleyflow.training.align_task import AlignTask
 from foleyflow.training.journal import read_journal
 from foleyflow.training.loop import train
 from foleyflow.training.memory import keep_freed_memory
@@ -62,6 +65,38 @@ def run(
     if dry_run:
         answer(config, as_json=True, text="")
         return
+    summary = train_into(out, recipe, config, data=data, init=init, threads=threads, device=device)
+    answer(summary, as_json=as_json, text=f"{out / 'model'}: {', '.join(summary['components'])}")
+
+
+def train_into(
+    out: Path,
+    recipe: Any,
+    config: dict[str, Any],
+    *,
+    data: Path,
+    init: Path | None,
+    threads: int,
+    device: str,
+) -> dict[str, Any]:
+    """Trains to the recipe's last step, from where `out` stands, and exports `out / "model"`.
+
+    Args:
+        out: the run's folder.
+        recipe: of any task.
+        config: what decides the run, as JSON; "task" is shown and a resumed run must have the same.
+        data: the data set.
+        init: model folder whose weights the run begins with, or None.
+        threads: processor threads; 0 leaves them as they are.
+        device: as on the command line.
+
+    Returns:
+        "model", "components", "steps" and "validation".
+
+    Raises:
+        ConfigError: `out` holds a run that was begun with other settings.
+        TrainingError: a number is not finite.
+    """
     where = pick_device(device)
     if threads:
         torch.set_num_threads(threads)
@@ -71,15 +106,16 @@ def run(
     torch.manual_seed(recipe.train.seed)
     task = recipe.build(data)
     if init is not None:
-        for turn, module in task.modules.items():
-            load_into(module, init, turn)
+        for turn in task.turns:
+            load_into(task.modules[turn], init, turn)
     _note(out, config)
     with typer.progressbar(
-        length=recipe.train.steps, label=f"training {task_name}", file=sys.stderr
+        length=recipe.train.steps, label=f"training {config['task']}", file=sys.stderr
     ) as bar:
 
         def show(step: int, figures: dict[str, float]) -> None:
-            bar.label = f"training {task_name}  loss {figures.get(f'{task.turns[-1]}/loss', 0):.3f}"
+            loss = figures.get(f"{task.turns[-1]}/loss", 0)
+            bar.label = f"training {config['task']}  loss {loss:.3f}"
             bar.update(step - bar.pos)
 
         averages = train(task, recipe.train, folder=out, device=where, progress=show)
@@ -101,13 +137,14 @@ def run(
                 "validation": results[-1] if results else {},
             },
         )
-    summary = {
+    if isinstance(task, AlignTask):
+        draw_run(out, journal, task.example(cast(Alignment, averages["align"])))
+    return {
         "model": str(out / "model"),
         "components": sorted(exported),
         "steps": recipe.train.steps,
         "validation": results[-1] if results else {},
     }
-    answer(summary, as_json=as_json, text=f"{out / 'model'}: {', '.join(summary['components'])}")
 
 
 def _hashes(init: Path, task_name: str) -> dict[str, str]:

@@ -11,7 +11,17 @@ from foleyflow.recipes import align, codec, flow
 
 RECIPES: dict[str, dict[str, Callable[[], Any]]] = {
     "codec": {"tiny": codec.tiny, "polish": codec.polish, "smoke": codec.smoke},
-    "align": {"tiny": align.tiny, "literal": align.literal, "smoke": align.smoke},
+    "align": {
+        "tiny": align.tiny,
+        "vama": align.vama,
+        "literal": align.literal,
+        "cavp": align.cavp,
+        "vama-contrast": align.vama_contrast,
+        "supervised": align.supervised,
+        "slow-student": align.slow_student,
+        "teacher": align.teacher,
+        "smoke": align.smoke,
+    },
     "flow": {"tiny": flow.tiny, "smoke": flow.smoke},
 }
 

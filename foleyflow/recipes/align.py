@@ -1,21 +1,36 @@
-"""Recipes for VAMA, stage one."""
+"""Recipes for stage one: VAMA, and what it is compared with at the same size, data and steps."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
 
 from foleyflow.alignment.model import Alignment, AlignmentConfig
-from foleyflow.data.windows import WindowConfig
+from foleyflow.alignment.targets import FeatureTarget, MelPatches, SlowStudent, TeacherFeatures
+from foleyflow.data.windows import WindowConfig, WindowSource
 from foleyflow.encoders.motion import MotionEncoder, MotionEncoderConfig
+from foleyflow.pretrained import load_aligner
 from foleyflow.recipes.dataset import window_source
 from foleyflow.training.align_task import AlignLossConfig, AlignTask
 from foleyflow.training.task import TrainConfig
 
+TEACHER_CLIPS = 64  # by which a teacher's features are standardised
+
 
 @dataclass(frozen=True, kw_only=True)
 class AlignRecipe:
-    """All that decides an aligner."""
+    """All that decides an aligner.
+
+    Attributes:
+        target: what is recovered: the codec's "latents", the features of a slow copy of the
+            "student", or those of the audio encoder of a frozen "teacher".
+        teacher: model folder of that teacher, an aligner.
+    """
 
     model: AlignmentConfig = field(default_factory=AlignmentConfig)
     encoder: MotionEncoderConfig = field(default_factory=MotionEncoderConfig)
@@ -23,24 +38,67 @@ class AlignRecipe:
     windows: WindowConfig = field(default_factory=WindowConfig)
     train: TrainConfig
     codec: str = "runs/codec/model"
+    target: Literal["latents", "student", "teacher"] = "latents"
+    teacher: str = "runs/cavp/model"
 
-    def build(self, data: Path) -> AlignTask:
-        """The task, on the simulated clips under `data`."""
-        codec = Path(self.codec)
+    def build(
+        self, data: Path, *, held_out: str = "validation", aligner: Alignment | None = None
+    ) -> AlignTask:
+        """The task, on the simulated clips under `data`.
+
+        Args:
+            data: folder with the splits.
+            held_out: the split that is measured.
+            aligner: a trained one, to be measured; None for one with random weights.
+        """
+        model = aligner or Alignment(self.model, encoder=MotionEncoder(self.encoder))
+        windows = self.source(data, "train")
         return AlignTask(
-            Alignment(self.model, encoder=MotionEncoder(self.encoder)),
+            model,
             self.losses,
-            windows=window_source(data, "train", codec_folder=codec, config=self.windows),
-            validation_windows=window_source(
-                data, "validation", codec_folder=codec, config=self.windows
-            ),
+            windows=windows,
+            held_out_windows=self.source(data, held_out),
+            target=self._target(model, windows),
         )
 
+    def source(self, data: Path, split: str) -> WindowSource:
+        """Windows of one split."""
+        return window_source(data, split, codec_folder=Path(self.codec), config=self.windows)
 
-def tiny() -> AlignRecipe:
-    """The embedded model's aligner: VAMA with the exact onsets that simulation knows beside it.
+    def _target(self, model: Alignment, windows: WindowSource) -> FeatureTarget | None:
+        if self.target == "latents":
+            return None
+        if self.target == "student":
+            return SlowStudent(model)
+        clips = np.arange(min(TEACHER_CLIPS, len(windows.clips)))
+        sound = windows.cut(clips, np.zeros_like(clips), None)["sound"]
+        mel = MelPatches(model.config, rate_hz=windows.rate_hz)(sound)
+        return TeacherFeatures(AudioTower(load_aligner(Path(self.teacher))), model.config, mel)
 
-    Command: foleyflow train align --data data/sim --out runs/align
+
+class AudioTower(nn.Module):
+    """The audio encoder of an aligner as a teacher: it is told the whole sound."""
+
+    def __init__(self, aligner: Alignment) -> None:
+        super().__init__()
+        self.aligner = aligner
+        self.aligner.encoder = nn.Identity()  # it only listens
+
+    def forward(self, mel: Tensor) -> Tensor:
+        """(B, S * frames, bands) log-mel to (B, S, D)."""
+        segments = mel.shape[1] // self.aligner.config.mel_frames_per_segment
+        kept = torch.ones(len(mel), segments, dtype=torch.bool, device=mel.device)
+        return self.aligner.listen(mel, kept)
+
+
+def vama() -> AlignRecipe:
+    """The paper's method at the embedded model's size: no labels, nothing contrasted.
+
+    Hidden segments are recovered as codec latents and log-mel patches with their energy; beside
+    them the moments where the sound itself rises. Half of the mask draws hide everything, as in
+    stage two (the paper: none; `literal`).
+
+    Command: foleyflow train align --recipe vama --data data/sim --out runs/vama
     """
     return AlignRecipe(
         train=TrainConfig(
@@ -57,11 +115,72 @@ def tiny() -> AlignRecipe:
     )
 
 
-def literal() -> AlignRecipe:
-    """The paper's method: no labels, no fully hidden samples."""
-    recipe = tiny()
-    losses = replace(recipe.losses, full_draws=0, masked_draws=2, onset=0.0, material=0.0)
+def tiny() -> AlignRecipe:
+    """The embedded model's aligner: VAMA with the exact onsets that simulation knows beside it.
+
+    Command: foleyflow train align --data data/sim --out runs/align
+    """
+    recipe = vama()
+    losses = replace(recipe.losses, onset_from="labels", material=0.1)
     return replace(recipe, losses=losses)
+
+
+def literal() -> AlignRecipe:
+    """The paper's words: codec latents in the place of its features (frozen, or they collapse)."""
+    recipe = vama()
+    losses = replace(recipe.losses, full_share=0.0, mel=0.0, energy=0.0, onset=0.0)
+    return replace(recipe, losses=losses)
+
+
+def cavp() -> AlignRecipe:
+    """The paper's rival: semantic and temporal contrast, as in Diff-Foley."""
+    recipe = vama()
+    losses = replace(
+        recipe.losses, latent=0.0, mel=0.0, energy=0.0, onset=0.0, contrast=1.0, stretches=1.0
+    )
+    return replace(
+        recipe,
+        losses=losses,
+        model=replace(recipe.model, contrast_width=128),
+        # At 1e-3 all features became the same, and it took 400 steps to come back from there.
+        train=replace(recipe.train, learning_rate=3e-4),
+    )
+
+
+def vama_contrast() -> AlignRecipe:
+    """VAMA with a little contrast between clips beside it, weighted as in CAV-MAE."""
+    recipe = vama()
+    losses = replace(recipe.losses, contrast=0.01)
+    return replace(recipe, losses=losses, model=replace(recipe.model, contrast_width=128))
+
+
+def supervised() -> AlignRecipe:
+    """An upper reference: the video encoder is told the labels, and recovers nothing."""
+    recipe = vama()
+    losses = replace(
+        recipe.losses,
+        draws=1,
+        full_share=1.0,
+        latent=0.0,
+        mel=0.0,
+        energy=0.0,
+        onset=3.0,
+        onset_from="labels",
+        material=1.0,
+    )
+    return replace(recipe, losses=losses)
+
+
+def slow_student() -> AlignRecipe:
+    """VAMA that recovers the features of a moving average of its own audio encoder."""
+    recipe = vama()
+    channels = recipe.model.width // recipe.model.latents_per_segment
+    return replace(recipe, target="student", model=replace(recipe.model, latent_channels=channels))
+
+
+def teacher() -> AlignRecipe:
+    """VAMA that recovers the features of a frozen audio encoder, here that of a CAVP run."""
+    return replace(slow_student(), target="teacher")
 
 
 def smoke() -> AlignRecipe:
@@ -69,6 +188,7 @@ def smoke() -> AlignRecipe:
     return AlignRecipe(
         model=AlignmentConfig(width=16, heads=2, video_layers=1, audio_layers=1, decoder_layers=1),
         encoder=MotionEncoderConfig(widths=(4, 4, 8), dim=16),
+        losses=AlignLossConfig(onset_from="labels", material=0.1),
         windows=WindowConfig(segments=10),
         train=TrainConfig(
             steps=4, batch_clips=2, warmup_steps=1, log_every=1, validate_every=4, save_every=2

@@ -32,9 +32,10 @@ def save_state(
         TrainingError: a number in it is not finite; the old state stays.
     """
     tensors: dict[str, Tensor] = {}
-    for turn, module in modules.items():
+    for name, module in modules.items():
         for key, value in module.state_dict().items():
-            tensors[f"{turn}/module/{key}"] = value
+            tensors[f"{name}/module/{key}"] = value
+    for turn in optimisers:
         for key, value in averages[turn].module.state_dict().items():
             tensors[f"{turn}/average/{key}"] = value
         for index, entry in optimisers[turn].state_dict()["state"].items():
@@ -74,8 +75,9 @@ def load_state(
         with safe_open(path, framework="pt") as stream:
             step = int(json.loads(stream.metadata()["progress"])["step"])
             tensors = {key: stream.get_tensor(key) for key in stream.keys()}
-        for turn, module in modules.items():
-            module.load_state_dict(_under(tensors, f"{turn}/module/"))
+        for name, module in modules.items():
+            module.load_state_dict(_under(tensors, f"{name}/module/"))
+        for turn in optimisers:
             averages[turn].module.load_state_dict(_under(tensors, f"{turn}/average/"))
             state: dict[int, dict[str, Tensor]] = {}
             for key, value in _under(tensors, f"{turn}/optimiser/").items():

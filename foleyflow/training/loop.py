@@ -54,9 +54,9 @@ def train(
         CheckpointError: the folder's state does not fit.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    modules = {turn: task.modules[turn].to(device) for turn in task.turns}
-    averages = {turn: MovingAverage(module, config.ema) for turn, module in modules.items()}
-    optimisers = {turn: make_optimiser(module, config) for turn, module in modules.items()}
+    modules = {name: module.to(device) for name, module in task.modules.items()}
+    averages = {turn: MovingAverage(modules[turn], config.ema) for turn in task.turns}
+    optimisers = {turn: make_optimiser(modules[turn], config) for turn in task.turns}
     state = {"modules": modules, "averages": averages, "optimisers": optimisers}
     done = load_state(folder, **state)
     log.info("%s: %d of %d steps done", folder, done, config.steps)

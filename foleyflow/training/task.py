@@ -78,7 +78,8 @@ class Task(Protocol):
     """A thing the loop can train.
 
     `turns` are optimised one after the other in each step, each with its own module and loss (a
-    critic, say, before a generator).
+    critic, say, before a generator). `modules` may hold others too, which the task itself moves:
+    they are only kept in the run's state.
     """
 
     turns: tuple[str, ...]
