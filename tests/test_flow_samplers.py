@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
+from gaussian_mixture import Mixture
 
 from foleyflow.flow.path import PATHS
 from foleyflow.flow.samplers import SAMPLERS, follow_map, uniform_grid
@@ -51,6 +52,32 @@ def test_measured_order_of_convergence(name):
     ]
     slope, _ = np.polyfit(np.log(1 / counts), np.log(errors), 1)
     assert slope == pytest.approx(ORDERS[name], abs=0.1)
+
+
+@pytest.mark.parametrize("path", ["linear", "gvp"])
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_measured_order_on_the_velocity_of_a_mixture(name, path):
+    torch.manual_seed(0)
+    mixture = Mixture(path)
+    noise = torch.randn(1, 100, 2, dtype=torch.float64)
+    exact = mixture.generated(noise)
+    counts = np.array([32, 64, 128])
+    errors = [
+        float((SAMPLERS[name](mixture.velocity, noise, uniform_grid(int(n))) - exact).norm())
+        for n in counts
+    ]
+    slope, _ = np.polyfit(np.log(1 / counts), np.log(errors), 1)
+    assert slope == pytest.approx(ORDERS[name], abs=0.15)
+
+
+def test_linear_and_gvp_lead_noise_to_the_same_audio():
+    torch.manual_seed(0)
+    noise = torch.randn(1, 100, 2, dtype=torch.float64)
+    one, other = (
+        SAMPLERS["heun"](Mixture(path).velocity, noise, uniform_grid(400))
+        for path in ("linear", "gvp")
+    )
+    torch.testing.assert_close(one, other, atol=2e-4, rtol=0)
 
 
 @pytest.mark.parametrize(

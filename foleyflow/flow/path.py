@@ -1,6 +1,9 @@
 """From audio to noise and back: where a latent is at flow time tau, and how fast it moves.
 
 tau = 0 is audio, tau = 1 is noise. Three affine paths; "linear" is what the model is trained on.
+Their flows are one flow up to a change of time and scale: linear and gvp lead each noise to the
+same audio (vp too, but for the e^-5 of audio that it keeps at tau = 1), so that the choice decides
+how training and solvers spread their effort, and not what can be expressed.
 """
 
 from __future__ import annotations
@@ -48,7 +51,8 @@ def variance_preserving(tau: Tensor) -> Coefficients:
     log_alpha = -0.25 * tau.square() * (BETA_MAX - BETA_MIN) - 0.5 * tau * BETA_MIN
     rate = -0.5 * tau * (BETA_MAX - BETA_MIN) - 0.5 * BETA_MIN
     alpha = log_alpha.exp()
-    sigma = (1 - alpha.square()).clamp_min(1e-12).sqrt()
+    # expm1: near tau = 0 the difference 1 - alpha^2 would have no digits left in float32.
+    sigma = (-torch.expm1(2 * log_alpha)).clamp_min(1e-12).sqrt()
     return Coefficients(
         alpha=alpha,
         sigma=sigma,
