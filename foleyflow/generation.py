@@ -18,7 +18,9 @@ from torch import Tensor
 
 from foleyflow.alignment.model import Alignment
 from foleyflow.clock import count_covering
-from foleyflow.flow.samplers import follow_map, uniform_grid
+from foleyflow.errors import ConfigError
+from foleyflow.flow.field import flow_map, velocity_field
+from foleyflow.flow.samplers import SAMPLERS, follow_map, uniform_grid
 from foleyflow.flow.transformer import Condition, FlowTransformer
 from foleyflow.moments import SHORTEST_GAP_S, event_track, find_moments
 
@@ -159,26 +161,35 @@ def generate_latents(
 
 
 def sample(
-    flow: FlowTransformer, condition: Condition, noise: Tensor, *, steps: int, guidance: float
+    flow: FlowTransformer,
+    condition: Condition,
+    noise: Tensor,
+    *,
+    steps: int,
+    guidance: float,
+    solver: str = "map",
 ) -> Tensor:
-    """Standardised latents of one window from noise, by `steps` jumps of the flow map.
+    """Standardised latents of one window from noise; known frames are given back as they were.
 
-    Known frames are given back as they were.
+    Args:
+        flow: in eval mode.
+        condition: of B rows.
+        noise: (B, L, C) standard normal.
+        steps: of the solver.
+        guidance: w, at least 1.
+        solver: "map" jumps along the flow map (GDCF); a key of `samplers.SAMPLERS` solves the
+            equation of its velocity (DCF), with one or two evaluations a step.
+
+    Raises:
+        ConfigError: no such solver.
     """
-    one = torch.ones(len(noise), device=noise.device)
-    embedded = flow.embed(condition)
-
-    def mean_velocity(x: Tensor, r: float, tau: float) -> Tensor:
-        return flow(
-            x,
-            r=one * r,
-            tau=one * tau,
-            strength=one * guidance,
-            embedded=embedded,
-            condition=condition,
-        )
-
-    made = follow_map(mean_velocity, noise, uniform_grid(steps))
+    grid = uniform_grid(steps)
+    if solver == "map":
+        made = follow_map(flow_map(flow, condition, guidance=guidance), noise, grid)
+    elif solver in SAMPLERS:
+        made = SAMPLERS[solver](velocity_field(flow, condition, guidance=guidance), noise, grid)
+    else:
+        raise ConfigError(f"solver {solver!r}: expected one of map, {', '.join(SAMPLERS)}")
     return torch.where(condition.known[..., None], condition.context, made)
 
 

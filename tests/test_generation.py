@@ -9,6 +9,8 @@ import torch
 from foleyflow import generation
 from foleyflow.alignment.model import Alignment, AlignmentConfig
 from foleyflow.encoders.motion import MotionEncoder, MotionEncoderConfig
+from foleyflow.errors import ConfigError
+from foleyflow.flow.samplers import SAMPLERS
 from foleyflow.flow.transformer import Condition, FlowConfig, FlowTransformer
 from foleyflow.generation import (
     EVENT_THRESHOLD,
@@ -287,19 +289,43 @@ def test_a_window_goes_on_from_what_the_one_before_made(aligner, flow):
     assert not torch.allclose(other[1].latents, plain[1].latents, atol=1e-4)
 
 
-@pytest.mark.parametrize("steps", [1, 4])
-def test_known_latents_are_given_back_unchanged(flow, steps):
+def partly_known() -> Condition:
     torch.manual_seed(0)
     known = (torch.arange(40) < 13)[None]
-    context = torch.randn(1, 40, 32) * known[..., None]
-    condition = Condition(
+    return Condition(
         video=torch.randn(1, 40, 16),
         states=torch.randn(1, 10, 16),
         events=torch.rand(1, 40),
         material=torch.zeros(1, dtype=torch.int64),
-        context=context,
+        context=torch.randn(1, 40, 32) * known[..., None],
         known=known,
     )
-    made = sample(flow, condition, torch.randn(1, 40, 32), steps=steps, guidance=1.0)
-    assert torch.equal(made[:, :13], context[:, :13])
+
+
+@pytest.mark.parametrize("solver", ["map", *SAMPLERS])
+@pytest.mark.parametrize("steps", [1, 4])
+def test_known_latents_are_given_back_unchanged(flow, steps, solver):
+    condition, noise = partly_known(), torch.randn(1, 40, 32)
+    made = sample(flow, condition, noise, steps=steps, guidance=1.0, solver=solver)
+    assert torch.equal(made[:, :13], condition.context[:, :13])
     assert float(made[:, 13:].abs().min()) > 0
+
+
+def test_solvers_differ_and_agree_in_the_end(flow):
+    condition, noise = partly_known(), torch.randn(1, 40, 32)
+
+    def made(solver, steps):
+        return sample(flow, condition, noise, steps=steps, guidance=2.0, solver=solver)
+
+    fine = made("heun", 64)
+    coarse = {solver: float((made(solver, 4) - fine).norm()) for solver in SAMPLERS}
+    assert len(set(coarse.values())) == len(SAMPLERS)
+    for solver in SAMPLERS:
+        assert float((made(solver, 32) - fine).norm()) < 0.5 * coarse[solver]
+    # The map jumps to r = 0; a solver only ever asks for the velocity at tau.
+    assert not torch.allclose(made("map", 4), made("euler", 4), atol=1e-3)
+
+
+def test_an_unknown_solver_is_refused(flow):
+    with pytest.raises(ConfigError, match="solver 'rk45': expected one of map, euler"):
+        sample(flow, partly_known(), torch.randn(1, 40, 32), steps=1, guidance=1.0, solver="rk45")
