@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from foleyflow.errors import ConfigError, TrainingError
 from foleyflow.training.checkpoint import load_state
+from foleyflow.training.journal import read_journal
 from foleyflow.training.loop import train
 from foleyflow.training.optimiser import MovingAverage, learning_rate_at, make_optimiser
 from foleyflow.training.task import TrainConfig
@@ -132,7 +134,7 @@ def test_a_batch_that_can_not_be_cut_is_refused(tmp_path):
 
 def test_numbers_that_are_not_finite_stop_the_run_and_the_last_good_state_is_kept(tmp_path):
     broken = Line(broken_at=5)
-    with pytest.raises(TrainingError, match=r"step 6, turn 'line': loss nan"):
+    with pytest.raises(TrainingError, match=r"step 6, turn 'line': loss nan.*input is finite"):
         run(broken, CONFIG, tmp_path)
     assert bool(torch.isfinite(broken.modules["line"].weight).all())  # no step was taken
     config = CONFIG
@@ -147,6 +149,41 @@ def test_numbers_that_are_not_finite_stop_the_run_and_the_last_good_state_is_kep
     # The cause removed, the same command goes on from there.
     entries, _ = run(Line(), CONFIG, tmp_path)
     assert entries[0][0] == 5
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_a_clip_that_is_not_finite_is_named_with_its_step_and_batch(tmp_path, parts):
+    class Spoilt(Line):
+        def draw(self, rng, clips):
+            batch = super().draw(rng, clips)
+            batch["clip"] = torch.from_numpy(rng.permutation(20)[:clips])
+            batch["x"][batch["clip"] == 7, 1] = float("inf")
+            return batch
+
+    config = replace(CONFIG, steps=40, accumulate=parts, save_every=1)
+    task = Spoilt()
+    drawn = []
+    with pytest.raises(TrainingError) as caught:
+        run(task, config, tmp_path)
+    # Batches are drawn one ahead; the message is of the first one with clip 7.
+    for step in range(40):
+        rng = np.random.default_rng([config.seed, 0, step])
+        drawn.append(Spoilt().draw(rng, 4)["clip"].tolist())
+    first = next(step for step, clips in enumerate(drawn) if 7 in clips)
+    message = str(caught.value)
+    assert message.startswith(f"step {first + 1}, turn 'line': loss ")
+    assert f"; clips {', '.join(map(str, drawn[first]))}; 'x' of clip 7" in message
+    assert all(f"of clip {clip}" not in message for clip in drawn[first] if clip != 7)
+    assert bool(torch.isfinite(task.modules["line"].weight).all())
+    assert [e["step"] for e in read_journal(tmp_path / "journal.jsonl")][-1] == first
+    module = nn.Linear(3, 1)
+    state = {
+        "modules": {"line": module},
+        "averages": {"line": MovingAverage(module, config.ema)},
+        "optimisers": {"line": make_optimiser(module, config)},
+    }
+    assert load_state(tmp_path, **state) == first
+    assert torch.equal(module.weight, task.modules["line"].weight)
 
 
 def test_gradients_are_clipped(tmp_path):

@@ -14,13 +14,15 @@ from foleyflow.codec.autoencoder import Codec, CodecConfig
 from foleyflow.data.guided import NAMES, GuidedWindows, open_guided
 from foleyflow.data.windows import ClipArrays, WindowConfig, WindowSource
 from foleyflow.encoders.motion import MotionEncoder, MotionEncoderConfig
-from foleyflow.errors import ConfigError
+from foleyflow.errors import ConfigError, DataError, TrainingError
 from foleyflow.flow.objective import ObjectiveConfig
 from foleyflow.flow.transformer import FlowConfig, FlowTransformer
 from foleyflow.training.align_task import AlignLossConfig, AlignTask
 from foleyflow.training.align_validation import best_onset_f1
 from foleyflow.training.codec_task import CodecLossConfig, CodecTask
 from foleyflow.training.flow_task import FlowStageConfig, FlowTask, rows_of
+from foleyflow.training.loop import train
+from foleyflow.training.task import TrainConfig
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -305,6 +307,30 @@ def test_the_flow_standardises_its_latents(flow_task, windows):
     standard = network.standardise(torch.from_numpy(windows.latents.astype(np.float32)))
     np.testing.assert_allclose(standard.mean((0, 1)), 0, atol=1e-3)
     np.testing.assert_allclose(standard.std((0, 1)), 1, atol=1e-3)
+
+
+def test_latents_that_are_not_finite_are_refused_at_once(flow_task, windows):
+    latents = windows.latents.copy()
+    latents[3, 5] = np.nan
+    with pytest.raises(DataError, match="latents are not finite"):
+        FlowTask(
+            FlowTransformer(flow_task.modules["flow"].config),
+            ObjectiveConfig(),
+            flow_task.stages,
+            steps=6,
+            windows=replace(windows, latents=latents),
+            validation_windows=windows,
+        )
+
+
+def test_a_spoilt_window_stops_training_and_is_named(flow_task, windows, tmp_path):
+    video = windows.video.copy()
+    video[5, 7, 3] = np.nan
+    flow_task._windows = replace(windows, video=video, clip=100 + windows.clip)
+    config = TrainConfig(steps=6, batch_clips=8, warmup_steps=1, save_every=1)
+    with pytest.raises(TrainingError, match=r"step 1, turn 'flow': .* 'video' of clip 105"):
+        train(flow_task, config, folder=tmp_path, device=torch.device("cpu"))
+    assert all(bool(v.isfinite().all()) for v in flow_task.modules["flow"].state_dict().values())
 
 
 def test_what_the_flow_is_shown(flow_task):

@@ -65,7 +65,11 @@ class CodecTask:
         self._spectra = SpectralLosses(codec.config.rate_hz)
 
     def draw(self, rng: np.random.Generator, clips: int) -> Batch:
-        """Random crops of random sounds at random levels, (clips, crop) float32."""
+        """Random crops of random sounds at random levels.
+
+        Returns:
+            "sound" (clips, crop) float32; "clip" (clips,) int64, indices of the sounds.
+        """
         rows = rng.integers(len(self._sounds), size=clips)
         starts = rng.integers(self._sounds.shape[1] - self._crop + 1, size=clips)
         gains = 10 ** (rng.uniform(-15, 3, size=clips) / 20) * rng.choice([-1, 1], size=clips)
@@ -73,7 +77,10 @@ class CodecTask:
             [self._sounds[r, s : s + self._crop] for r, s in zip(rows, starts, strict=True)]
         ).astype(np.float32)
         crops *= gains[:, None].astype(np.float32) / INT16_FULL_SCALE
-        return {"sound": torch.from_numpy(np.clip(crops, -1.0, 1.0))}
+        return {
+            "sound": torch.from_numpy(np.clip(crops, -1.0, 1.0)),
+            "clip": torch.from_numpy(rows),
+        }
 
     def loss(self, turn: str, batch: Batch, step: int) -> tuple[Tensor, dict[str, float]]:
         """Reconstruction through sampled, noisy latents."""

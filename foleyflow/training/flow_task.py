@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from foleyflow.data.guided import GuidedWindows
-from foleyflow.errors import ConfigError
+from foleyflow.errors import ConfigError, DataError
 from foleyflow.flow.objective import ObjectiveConfig, dcf_loss, gdcf_loss, masked_error
 from foleyflow.flow.path import interpolate
 from foleyflow.flow.samplers import follow_map, uniform_grid
@@ -70,6 +70,11 @@ class FlowTask:
         self._validation = validation_windows
         sample = np.asarray(windows.latents[:: max(1, len(windows.latents) // 2000)], np.float32)
         flat = torch.from_numpy(sample).flatten(0, 1)
+        if not flat.isfinite().all():
+            raise DataError(
+                "the windows' latents are not finite, so that their mean isn't either",
+                hint="remove the folder .guided-train-... of the data set; it is made again",
+            )
         network.latent_mean.copy_(flat.mean(0))
         network.latent_deviation.copy_(flat.std(0).clamp_min(1e-3))
 
@@ -166,5 +171,6 @@ def rows_of(windows: GuidedWindows, rows: np.ndarray) -> Batch:
     batch: Batch = {}
     for name in ("video", "states", "events", "latents"):
         batch[name] = torch.from_numpy(np.asarray(getattr(windows, name)[rows], np.float32))
-    batch["material"] = torch.from_numpy(np.asarray(windows.material[rows]))
+    for name in ("material", "clip"):
+        batch[name] = torch.from_numpy(np.asarray(getattr(windows, name)[rows]))
     return batch

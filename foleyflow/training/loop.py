@@ -120,7 +120,8 @@ def _take_turn(
     norm = float(torch.nn.utils.clip_grad_norm_(module.parameters(), config.clip_norm))
     if not (math.isfinite(norm) and math.isfinite(sums[f"{turn}/loss"])):
         raise TrainingError(
-            f"step {step + 1}, turn {turn!r}: loss {sums[f'{turn}/loss']}, gradient norm {norm}",
+            f"step {step + 1}, turn {turn!r}: loss {sums[f'{turn}/loss']}, gradient norm {norm}"
+            f"; {_described(batch)}",
             hint="the last good state is kept; lower train.learning_rate, say the command again",
         )
     rate = learning_rate_at(step, config)
@@ -128,6 +129,20 @@ def _take_turn(
         group["lr"] = rate
     optimiser.step()
     return {**sums, f"{turn}/gradient_norm": norm, f"{turn}/learning_rate": rate}
+
+
+def _described(batch: Batch) -> str:
+    """Which clips a batch holds, and what of them is not finite before any network saw it."""
+    count = len(next(iter(batch.values())))
+    clips = batch["clip"].tolist() if "clip" in batch else list(range(count))
+    broken = [
+        f"{name!r} of clip {clips[row]}"
+        for name, value in batch.items()
+        if value.is_floating_point()
+        for row in (~value.isfinite().flatten(1 if value.ndim > 1 else 0)).nonzero()[:, 0].unique()
+    ]
+    said = f"clips {', '.join(map(str, clips))}" if "clip" in batch else "rows without indices"
+    return f"{said}; {', '.join(broken)} not finite" if broken else f"{said}; all input is finite"
 
 
 def _parts(batch: Batch, count: int) -> Iterator[Batch]:

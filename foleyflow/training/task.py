@@ -86,7 +86,10 @@ class Task(Protocol):
     modules: Mapping[str, nn.Module]
 
     def draw(self, rng: np.random.Generator, clips: int) -> Batch:
-        """A batch of training clips; called in a thread of its own, one step ahead."""
+        """A batch of training clips; called in a thread of its own, one step ahead.
+
+        "clip" (B,) int64, where there is one, tells which ones they are, for messages.
+        """
 
     def loss(self, turn: str, batch: Batch, step: int) -> tuple[Tensor, dict[str, float]]:
         """The loss to minimise and figures for the journal; randomness from torch's generator."""
