@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from foleyflow.cli.app import app
@@ -242,6 +243,24 @@ def test_the_flow_goes_from_its_first_stage_to_its_second(smoke_runs):
     entries = read_journal(smoke_runs / "flow/journal.jsonl")
     steps = [entry for entry in entries if "flow/loss" in entry]
     assert ["slope" in entry for entry in steps] == [False, False, True, True]
+
+
+def test_a_flow_is_polished_from_another_run(smoke_runs, simulated_data, tmp_path):
+    settings = [f"codec={smoke_runs / 'codec/model'}", f"align={smoke_runs / 'align/model'}"]
+    settings += ["stages.dcf_steps=0", "stages.polish_steps=4"]
+    command = ["flow", "--recipe", "smoke", "--data", str(simulated_data)]
+    command += ["--out", str(tmp_path / "polished"), "--init", str(smoke_runs / "flow/model")]
+    for setting in settings:
+        command += ["--set", setting]
+    result = train(*command)
+    assert result.exit_code == 0, result.output
+    entries = read_journal(tmp_path / "polished/journal.jsonl")
+    mismatches = [entry["mismatch"] for entry in entries if "mismatch" in entry]
+    assert len(mismatches) == 4 and all(np.isfinite(mismatches))
+    state = load_file(tmp_path / "polished/state.safetensors")
+    begun = load_file(smoke_runs / "flow/model/flow.safetensors")
+    for name, value in begun.items():
+        assert torch.equal(state[f"critic/module/real.{name}"], value.float()), name
 
 
 def test_the_codec_knows_the_statistics_of_its_latents(smoke_runs):

@@ -14,7 +14,7 @@ from foleyflow.training.checkpoint import load_state
 from foleyflow.training.journal import read_journal
 from foleyflow.training.loop import train
 from foleyflow.training.optimiser import MovingAverage, learning_rate_at, make_optimiser
-from foleyflow.training.task import TrainConfig
+from foleyflow.training.task import Task, TrainConfig
 
 CPU = torch.device("cpu")
 CONFIG = TrainConfig(
@@ -22,7 +22,7 @@ CONFIG = TrainConfig(
 )
 
 
-class Line:
+class Line(Task):
     """Fits a line; at `broken_at` its loss is not a number; `noise` uses torch's chance."""
 
     turns = ("line",)

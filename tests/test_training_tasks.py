@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from foleyflow.alignment.model import Alignment, AlignmentConfig
 from foleyflow.codec.autoencoder import Codec, CodecConfig
@@ -19,8 +20,10 @@ from foleyflow.flow.objective import ObjectiveConfig
 from foleyflow.flow.transformer import FlowConfig, FlowTransformer
 from foleyflow.training.align_task import AlignLossConfig, AlignTask
 from foleyflow.training.align_validation import best_onset_f1
+from foleyflow.training.checkpoint import STATE_NAME
 from foleyflow.training.codec_task import CodecLossConfig, CodecTask
 from foleyflow.training.flow_task import FlowStageConfig, FlowTask, rows_of
+from foleyflow.training.journal import read_journal
 from foleyflow.training.loop import train
 from foleyflow.training.task import TrainConfig
 
@@ -373,11 +376,115 @@ def test_validation_of_the_flow(flow_task):
 
 
 @pytest.mark.parametrize(
-    "settings", [{"dcf_steps": 0}, {"shortest_context": 0}, {"shortest_context": 60}]
+    "settings", [{"dcf_steps": -1}, {"shortest_context": 0}, {"shortest_context": 60}]
 )
 def test_stages_out_of_range_are_refused(settings):
     with pytest.raises(ConfigError, match=r"stages: dcf_steps="):
         replace(FlowStageConfig(), **settings)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"polish_steps": -1}, {"critic_turns": 0}, {"map_weight": -0.1}]
+)
+def test_polishes_out_of_range_are_refused(settings):
+    with pytest.raises(ConfigError, match=r"stages: polish_steps="):
+        replace(FlowStageConfig(), **settings)
+
+
+def polished_task(windows, steps: int = 6) -> FlowTask:
+    torch.manual_seed(0)
+    config = FlowConfig(
+        channels=6, width=16, layers=1, heads=2, guide_width=16, material_names=("a", "b", "c")
+    )
+    return FlowTask(
+        FlowTransformer(config),
+        ObjectiveConfig(),
+        FlowStageConfig(dcf_steps=2, polish_steps=2, shortest_context=4, longest_context=12),
+        steps=steps,
+        windows=windows,
+        validation_windows=windows,
+    )
+
+
+POLISHED = TrainConfig(
+    steps=6, batch_clips=4, warmup_steps=1, log_every=1, validate_every=6, save_every=1
+)
+
+
+def trained(task: FlowTask, folder, *, stop_after: int | None = None):
+    """Journal and stored state of a run; `stop_after` ends it in the middle."""
+
+    def progress(step: int, figures: dict[str, float]) -> None:
+        if step == stop_after:
+            raise KeyboardInterrupt
+
+    cpu = torch.device("cpu")
+    if stop_after is None:
+        train(task, POLISHED, folder=folder, device=cpu)
+    else:
+        with pytest.raises(KeyboardInterrupt):
+            train(task, POLISHED, folder=folder, device=cpu, progress=progress)
+    entries = [
+        {key: value for key, value in entry.items() if not key.endswith("_s")}
+        for entry in read_journal(folder / "journal.jsonl")
+    ]
+    return entries, load_file(folder / STATE_NAME)
+
+
+@pytest.fixture(scope="module")
+def polished(windows, tmp_path_factory):
+    return trained(polished_task(windows), tmp_path_factory.mktemp("polished"))
+
+
+def test_the_polish_joins_in_the_last_steps(polished):
+    entries, _ = polished
+    steps = [entry for entry in entries if "flow/loss" in entry]
+    assert ["slope" in entry for entry in steps] == [False, False, True, True, True, True]
+    assert ["mismatch" in entry for entry in steps] == [False] * 4 + [True] * 2
+    assert ["critic/loss" in entry for entry in steps] == [False] * 4 + [True] * 2
+    # The judges agree but for two steps of one of them.
+    assert 0 < steps[4]["mismatch"] < 0.2
+
+
+def test_the_judge_that_stays_is_the_averaged_flow_at_the_polishs_first_step(windows, tmp_path):
+    _, before = trained(polished_task(windows), tmp_path, stop_after=5)  # state of step 4
+    assert int(before["critic/module/started"]) == 0
+    _, after = trained(polished_task(windows), tmp_path)
+    names = [n.removeprefix("flow/average/") for n in before if n.startswith("flow/average/")]
+    moved = 0
+    for name in names:
+        average = before[f"flow/average/{name}"]
+        assert torch.equal(after[f"critic/module/real.{name}"], average), name
+        moved += not torch.equal(after[f"critic/module/fake.{name}"], average)
+    assert moved > len(names) / 2
+
+
+@pytest.mark.parametrize("stopped_at", [3, 5, 6])
+def test_a_polish_that_was_stopped_goes_on_as_if_it_had_not(
+    polished, windows, tmp_path, stopped_at
+):
+    trained(polished_task(windows), tmp_path, stop_after=stopped_at)
+    entries, state = trained(polished_task(windows), tmp_path)
+    assert entries == polished[0]
+    assert state.keys() == polished[1].keys()
+    assert all(torch.equal(state[name], polished[1][name]) for name in state)
+
+
+def test_a_run_made_shorter_starts_its_judges_late_but_starts_them(windows):
+    task = polished_task(windows)
+    averages = {"flow": copy.deepcopy(task.modules["flow"])}
+    assert task.begin_step(3, averages) == ("flow",)
+    assert task.begin_step(5, averages) == ("critic", "critic", "flow")
+    assert int(task.modules["critic"].started) == 1
+    with pytest.raises(
+        ConfigError, match=r"dcf_steps=2 and polish_steps=2 are more than the run's 3"
+    ):
+        polished_task(windows, steps=3)
+
+
+def test_only_the_flow_is_exported(windows):
+    task = polished_task(windows)
+    assert task.export(task.modules).keys() == {"flow"}
 
 
 # ---------------------------------------------------------------------------------- guided

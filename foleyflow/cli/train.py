@@ -106,8 +106,7 @@ def train_into(
     torch.manual_seed(recipe.train.seed)
     task = recipe.build(data)
     if init is not None:
-        for turn in task.turns:
-            load_into(task.modules[turn], init, turn)
+        load_into(task.modules[config["task"]], init, config["task"])
     _note(out, config)
     with typer.progressbar(
         length=recipe.train.steps, label=f"training {config['task']}", file=sys.stderr

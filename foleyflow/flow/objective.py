@@ -65,6 +65,12 @@ def draw_drops(batch: int, config: ObjectiveConfig, device: torch.device) -> Ten
     return drops
 
 
+def draw_strength(batch: int, config: ObjectiveConfig, device: torch.device) -> Tensor:
+    """Guidance w, (batch,) log-uniform from 1 to `largest_guidance`."""
+    power = torch.rand(batch, device=device)
+    return torch.exp(power * torch.log(torch.tensor(config.largest_guidance, device=device)))
+
+
 def masked_error(predicted: Tensor, target: Tensor, known: Tensor) -> Tensor:
     """Mean squared error per row over frames that are not context, (B,)."""
     wanted = (~known).float()
@@ -141,8 +147,7 @@ def gdcf_loss(
     batch, device = len(audio), audio.device
     tau, r = _draw_intervals(batch, config, progress, device)
     guided = progress > 0.2
-    power = torch.rand(batch, device=device)
-    strength = torch.exp(power * torch.log(torch.tensor(config.largest_guidance, device=device)))
+    strength = draw_strength(batch, config, device)
     drops = draw_drops(batch, config, device)
     strength = torch.where((drops == KEEP_ALL) & guided, strength, torch.ones_like(strength))
 

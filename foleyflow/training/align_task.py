@@ -26,7 +26,7 @@ from foleyflow.alignment.targets import CodecLatents, FeatureTarget, MelPatches,
 from foleyflow.data.windows import WindowSource
 from foleyflow.errors import ConfigError
 from foleyflow.training.align_validation import validation_figures
-from foleyflow.training.task import Batch
+from foleyflow.training.task import Batch, Task
 
 VALIDATION_BATCHES, VALIDATION_CLIPS = 6, 16
 SHIFTS_S = tuple(round(0.1 * k, 1) for k in range(-4, 5))  # of the video, in the journal
@@ -86,7 +86,7 @@ class AlignLossConfig:
         return bool(self.contrast or self.stretches)
 
 
-class AlignTask:
+class AlignTask(Task):
     """VAMA, or what it is compared with, as a `Task`; one turn."""
 
     turns = ("align",)

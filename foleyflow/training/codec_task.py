@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from foleyflow.codec.autoencoder import Codec
 from foleyflow.codec.losses import SpectralLosses, envelope_loss, kl_to_unit
 from foleyflow.signals import INT16_FULL_SCALE
-from foleyflow.training.task import Batch
+from foleyflow.training.task import Batch, Task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,7 @@ class CodecLossConfig:
     latent_noise: float = 0.05
 
 
-class CodecTask:
+class CodecTask(Task):
     """The codec as a `Task`; one turn.
 
     With `decoder_only` the latents stay what they are: what was trained on them fits on.

@@ -1,4 +1,4 @@
-"""Trains the flow: first DCF (many steps), then GDCF (one step) from it, in one run."""
+"""Trains the flow in one run: DCF (many steps), GDCF (one step) from it, then its polish."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from torch import Tensor, nn
 
 from foleyflow.data.guided import GuidedWindows
 from foleyflow.errors import ConfigError, DataError
+from foleyflow.flow.matching import Critic, critic_loss, matching_loss
 from foleyflow.flow.objective import ObjectiveConfig, dcf_loss, gdcf_loss, masked_error
 from foleyflow.flow.path import interpolate
 from foleyflow.flow.samplers import follow_map, uniform_grid
 from foleyflow.flow.transformer import Condition, FlowTransformer
-from foleyflow.training.task import Batch
+from foleyflow.training.task import Batch, Task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +26,9 @@ class FlowStageConfig:
 
     Attributes:
         dcf_steps: steps of flow matching; what the run has beyond them trains the one-step map.
+        polish_steps: the run's last steps, in which distribution matching joins in; 0 for none.
+        critic_turns: steps of the critic in each of them.
+        map_weight: of the one-step map's own loss in them, which keeps few steps usable.
         context_share: share of rows that start with known latents.
         shortest_context, longest_context: their latent frames.
         context_noise: deviation of noise on some of them, as their own output will have it.
@@ -32,6 +36,9 @@ class FlowStageConfig:
     """
 
     dcf_steps: int = 1000
+    polish_steps: int = 0
+    critic_turns: int = 2
+    map_weight: float = 0.25
     context_share: float = 0.4
     shortest_context: int = 10
     longest_context: int = 50
@@ -39,18 +46,25 @@ class FlowStageConfig:
     material_share: float = 0.5
 
     def __post_init__(self) -> None:
-        if self.dcf_steps < 1 or not 0 < self.shortest_context <= self.longest_context:
+        if min(self.polish_steps, self.map_weight) < 0 or self.critic_turns < 1:
             raise ConfigError(
-                f"stages: dcf_steps={self.dcf_steps} (at least 1), shortest_context="
+                f"stages: polish_steps={self.polish_steps} (at least 0), critic_turns="
+                f"{self.critic_turns} (at least 1), map_weight={self.map_weight} (at least 0)"
+            )
+        if self.dcf_steps < 0 or not 0 < self.shortest_context <= self.longest_context:
+            raise ConfigError(
+                f"stages: dcf_steps={self.dcf_steps} (at least 0), shortest_context="
                 f"{self.shortest_context}, longest_context={self.longest_context} (0 < shortest <= "
                 "longest)"
             )
 
 
-class FlowTask:
-    """The flow as a `Task`; one turn. `steps` is the length of the whole run."""
+class FlowTask(Task):
+    """The flow as a `Task`; `steps` is the length of the whole run.
 
-    turns = ("flow",)
+    One turn, or with a polish the critic's before it. The critic's judges begin as the averaged
+    flow at the polish's first step and are in the checkpoint from then on.
+    """
 
     def __init__(
         self,
@@ -65,7 +79,8 @@ class FlowTask:
         self.objective = objective
         self.stages = stages
         self.steps = steps
-        self.modules = {"flow": network}
+        self.turns: tuple[str, ...] = ("flow",)
+        self.modules: dict[str, nn.Module] = {"flow": network}
         self._windows = windows
         self._validation = validation_windows
         sample = np.asarray(windows.latents[:: max(1, len(windows.latents) // 2000)], np.float32)
@@ -77,6 +92,17 @@ class FlowTask:
             )
         network.latent_mean.copy_(flat.mean(0))
         network.latent_deviation.copy_(flat.std(0).clamp_min(1e-3))
+        self._polish_from = steps
+        if stages.polish_steps:
+            self._polish_from = steps - stages.polish_steps
+            if self._polish_from < stages.dcf_steps:
+                raise ConfigError(
+                    f"stages: dcf_steps={stages.dcf_steps} and polish_steps={stages.polish_steps} "
+                    f"are more than the run's {steps} steps",
+                    hint="set train.steps higher, or stages.polish_steps lower",
+                )
+            self.turns = ("critic",) * stages.critic_turns + ("flow",)
+            self.modules["critic"] = Critic(network)
 
     def draw(self, rng: np.random.Generator, clips: int) -> Batch:
         """Random windows with context and material shown to some of them."""
@@ -94,15 +120,38 @@ class FlowTask:
         )
         return batch
 
+    def begin_step(self, step: int, averages: Mapping[str, nn.Module]) -> tuple[str, ...]:
+        """All turns in the polish, which begins with the averaged flow; else the flow's."""
+        if step < self._polish_from:
+            return ("flow",)
+        critic = self.modules["critic"]
+        # Not only at the first step: a resumed run may have been given fewer steps in all.
+        if step == self._polish_from or not critic.started:
+            critic.start_from_(averages["flow"])
+        return self.turns
+
     def loss(self, turn: str, batch: Batch, step: int) -> tuple[Tensor, dict[str, float]]:
-        """DCF's loss in the first steps, GDCF's in the others."""
+        """DCF's loss in the first steps, then GDCF's, in the end joined by distribution matching's.
+
+        The critic's turn has flow matching on what the flow makes in one step.
+        """
         network = self.modules["flow"]
         audio, condition = self._prepare(network, batch)
+        if turn == "critic":
+            fake = self.modules["critic"].fake
+            return critic_loss(fake, network, audio, condition, self.objective)
         if step < self.stages.dcf_steps:
             return dcf_loss(network, audio, condition, self.objective)
-        rest = max(1, self.steps - self.stages.dcf_steps)
-        progress = (step - self.stages.dcf_steps) / rest
-        return gdcf_loss(network, audio, condition, self.objective, progress=progress)
+        rest = max(1, self._polish_from - self.stages.dcf_steps)
+        progress = min(1.0, (step - self.stages.dcf_steps) / rest)
+        if step < self._polish_from:
+            return gdcf_loss(network, audio, condition, self.objective, progress=progress)
+        critic = self.modules["critic"]
+        matching, figures = matching_loss(
+            network, critic.real, critic.fake, audio, condition, self.objective
+        )
+        own, own_figures = gdcf_loss(network, audio, condition, self.objective, progress=1.0)
+        return matching + self.stages.map_weight * own, {**figures, **own_figures}
 
     def validate(self, modules: Mapping[str, nn.Module]) -> dict[str, float]:
         """Velocity error, and how one-step samples differ from the true latents."""

@@ -71,7 +71,7 @@ def train(
             waited_s += time.perf_counter() - asked_s
             torch.manual_seed(_seed_of(config.seed, rank, step))
             figures: dict[str, float] = {}
-            for turn in task.turns:
+            for turn in task.begin_step(step, {t: a.module for t, a in averages.items()}):
                 figures |= _take_turn(
                     task, turn, batch, step, config, optimisers[turn], modules[turn]
                 )

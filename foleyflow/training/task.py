@@ -78,8 +78,8 @@ class Task(Protocol):
     """A thing the loop can train.
 
     `turns` are optimised one after the other in each step, each with its own module and loss (a
-    critic, say, before a generator). `modules` may hold others too, which the task itself moves:
-    they are only kept in the run's state.
+    critic, say, before a generator). A name may come twice, for two steps of one module. `modules`
+    may hold others too, which the task itself moves: they are only kept in the run's state.
     """
 
     turns: tuple[str, ...]
@@ -90,6 +90,14 @@ class Task(Protocol):
 
         "clip" (B,) int64, where there is one, tells which ones they are, for messages.
         """
+
+    def begin_step(self, step: int, averages: Mapping[str, nn.Module]) -> tuple[str, ...]:
+        """The turns of this step; called before them.
+
+        A part of training that begins with averaged weights takes them from `averages` here, into
+        modules of its own: what it keeps elsewhere is not in the checkpoint.
+        """
+        return self.turns
 
     def loss(self, turn: str, batch: Batch, step: int) -> tuple[Tensor, dict[str, float]]:
         """The loss to minimise and figures for the journal; randomness from torch's generator."""

@@ -1,0 +1,179 @@
+"""Distribution matching: the one-step generator towards the reverse Kullback-Leibler of eq. 7.
+
+The one-step map makes samples; two velocity networks look at them under added noise: `real`, the
+flow as it stood when this part of training began, and `fake`, a critic that keeps learning the
+flow of what the generator makes now. Where they expect different audio, the sample moves along the
+difference, which is the gradient of the divergence of p_generated from p_real over all levels of
+noise. It restores the fine noise that the flow map alone leaves out, and needs a good flow map to
+start from: from plain DCF it finds another map than the flow's.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from foleyflow.flow.conversion import convert
+from foleyflow.flow.objective import (
+    ObjectiveConfig,
+    balanced,
+    draw_drops,
+    draw_strength,
+    masked_error,
+)
+from foleyflow.flow.path import draw_tau, interpolate
+from foleyflow.flow.transformer import KEEP_ALL, Condition, FlowTransformer
+
+# Flow times at which real and fake are compared; the ends tell nothing (no noise, or no audio).
+SMALLEST_TAU, LARGEST_TAU = 0.02, 0.98
+
+
+class Critic(nn.Module):
+    """The two judges of the generator's samples, in one module so that a checkpoint has both.
+
+    `real` never learns; `fake` does. Both mean nothing until `start_from_`.
+    """
+
+    def __init__(self, network: FlowTransformer) -> None:
+        super().__init__()
+        self.real = copy.deepcopy(network).requires_grad_(False)
+        self.fake = copy.deepcopy(network)
+        self.register_buffer("started", torch.zeros((), dtype=torch.int64))
+
+    def start_from_(self, network: nn.Module) -> None:
+        """Both judges become this network."""
+        weights = network.state_dict()
+        self.real.load_state_dict(weights)
+        self.fake.load_state_dict(weights)
+        self.started.fill_(1)
+
+
+def generate_once(
+    network: FlowTransformer,
+    audio: Tensor,
+    condition: Condition,
+    *,
+    strength: Tensor,
+    drops: Tensor,
+) -> Tensor:
+    """One-step samples (B, L, C) from fresh noise; known frames are those of `audio`.
+
+    Source: paper eq. 8: X = eps - u(eps, 0, 1).
+    """
+    noise = torch.randn_like(audio)
+    one = torch.ones(len(audio), device=audio.device)
+    made = noise - network(
+        noise,
+        r=0 * one,
+        tau=one,
+        strength=strength,
+        embedded=network.embed(condition, drops),
+        condition=condition,
+    )
+    return torch.where(condition.known[..., None], audio, made)
+
+
+def critic_loss(
+    fake: FlowTransformer,
+    generator: FlowTransformer,
+    audio: Tensor,
+    condition: Condition,
+    config: ObjectiveConfig,
+) -> tuple[Tensor, dict[str, float]]:
+    """Flow matching of the critic on what the generator makes.
+
+    Args:
+        fake: learns.
+        generator: does not.
+        audio: (B, L, C) standardised latents; only known frames are used.
+        condition: of the same rows.
+        config: settings of the objectives.
+
+    Returns:
+        The loss and figures for the journal.
+
+    Source: Yin et al. 2024 (DMD), eq. 6; method section C.4, stage 2c.
+    """
+    drops, strength = _draw_situations(len(audio), config, audio.device)
+    with torch.no_grad():
+        made = generate_once(generator, audio, condition, strength=strength, drops=drops)
+    tau = draw_tau(
+        len(audio), mean=config.tau_mean, deviation=config.tau_deviation, device=audio.device
+    )
+    x, velocity = interpolate(made, torch.randn_like(made), tau, config.path)
+    predicted = fake(
+        x,
+        r=tau,
+        tau=tau,
+        strength=strength,
+        embedded=fake.embed(condition, drops),
+        condition=condition,
+    )
+    errors = masked_error(predicted, velocity, condition.known)
+    return balanced(errors, config), {"critic_error": float(errors.detach().mean())}
+
+
+def matching_loss(
+    generator: FlowTransformer,
+    real: FlowTransformer,
+    fake: FlowTransformer,
+    audio: Tensor,
+    condition: Condition,
+    config: ObjectiveConfig,
+) -> tuple[Tensor, dict[str, float]]:
+    """A loss whose gradient moves samples from where `fake` expects audio to where `real` does.
+
+    The gradient of each row is divided by the mean distance of its sample from the real
+    expectation, so that all levels of noise count alike.
+
+    Args:
+        generator: learns.
+        real, fake: do not; their diagonals are used.
+        audio: (B, L, C) standardised latents; only known frames are used.
+        condition: of the same rows.
+        config: settings of the objectives.
+
+    Returns:
+        The loss and figures: "mismatch" is the root mean square of the normalised gradient, 0
+        where the judges agree.
+
+    Source: paper eq. 7, KL(p_generated || p_audio); Yin et al. 2024 (DMD), eqs. 7 and 8; method
+        section C.4, stage 2c.
+    """
+    drops, strength = _draw_situations(len(audio), config, audio.device)
+    made = generate_once(generator, audio, condition, strength=strength, drops=drops)
+    with torch.no_grad():
+        span = LARGEST_TAU - SMALLEST_TAU
+        tau = SMALLEST_TAU + span * torch.rand(len(audio), device=audio.device)
+        x, _ = interpolate(made, torch.randn_like(made), tau, config.path)
+        expected = []
+        for judge in (real, fake):
+            velocity = judge(
+                x,
+                r=tau,
+                tau=tau,
+                strength=strength,
+                embedded=judge.embed(condition, drops),
+                condition=condition,
+            )
+            expected.append(
+                convert(velocity, x, tau, given="velocity", wanted="data", path=config.path)
+            )
+        wanted = (~condition.known)[..., None].float()
+        distance = ((made - expected[0]).abs() * wanted).sum((1, 2), keepdim=True)
+        distance = distance / (wanted.sum((1, 2), keepdim=True) * made.shape[2]).clamp_min(1)
+        gradient = (expected[1] - expected[0]) / distance.clamp_min(config.floor)
+        target = made - gradient
+    errors = masked_error(made, target, condition.known)
+    return 0.5 * errors.mean(), {"mismatch": float(errors.detach().mean().sqrt())}
+
+
+def _draw_situations(
+    batch: int, config: ObjectiveConfig, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Dropped conditions and guidance of rows, as the flow map is trained."""
+    strength = draw_strength(batch, config, device)
+    drops = draw_drops(batch, config, device)
+    return drops, torch.where(drops == KEEP_ALL, strength, torch.ones_like(strength))
