@@ -165,6 +165,70 @@ def test_a_static_condition_has_no_moments():
     assert differ(network.embed(condition(5)), network.embed(chosen))
 
 
+def moved_frames(one: torch.Tensor, other: torch.Tensor) -> list[int]:
+    return ((one - other).abs().amax((0, 2)) > 1e-4).nonzero()[:, 0].tolist()
+
+
+@pytest.mark.parametrize("name", ["video", "states", "events", "x"])
+def test_factorised_segments_do_not_see_each_other(name):
+    network = build(FlowConfig(**{**vars(CONFIG), "factorised": True}))
+    joint, one = build(), torch.ones(BATCH)
+
+    def out(model, segment=None):
+        chosen, x = condition(known=2), torch.randn(BATCH, FRAMES, 6)
+        if segment is not None:
+            changed = x if name == "x" else getattr(chosen, name)
+            per = changed.shape[1] // (FRAMES // 4)
+            changed[:, segment * per : (segment + 1) * per] += 1.0
+        asked = {"r": 0 * one, "tau": one, "strength": 2 * one, "condition": chosen}
+        return model(x, embedded=model.embed(chosen), **asked)
+
+    for segment in range(FRAMES // 4):
+        outs = []
+        for model in (network, joint):
+            torch.manual_seed(0)
+            plain = out(model)
+            torch.manual_seed(0)
+            outs.append(moved_frames(out(model, segment), plain))
+        own = set(range(4 * segment, 4 * segment + 4))
+        assert outs[0] and set(outs[0]) <= own
+        assert not set(outs[1]) <= own  # generation is joint by default
+
+
+def test_a_factorised_segment_is_the_same_by_itself():
+    network = build(FlowConfig(**{**vars(CONFIG), "factorised": True}))
+    chosen = condition(known=3, material=2)
+    whole = run(network, chosen, strength=2.0)
+    x = torch.randn(BATCH, FRAMES, 6, generator=torch.Generator().manual_seed(1))
+    rows = chosen.segments()
+    for index in range(BATCH * FRAMES // 4):
+        row, segment = divmod(index, FRAMES // 4)
+        frames = slice(4 * segment, 4 * segment + 4)
+        alone, one = rows.rows(torch.tensor([index])), torch.ones(1)
+        assert torch.equal(alone.video[0], chosen.video[row, frames])
+        made = network(
+            x[row : row + 1, frames],
+            r=0 * one,
+            tau=one,
+            strength=2 * one,
+            embedded=network.embed(alone),
+            condition=alone,
+        )
+        torch.testing.assert_close(made[0], whole[row, frames], atol=1e-5, rtol=1e-4)
+
+
+def test_dropped_conditions_of_factorised_segments():
+    network = build(FlowConfig(**{**vars(CONFIG), "factorised": True}))
+    one = run(network, condition(0, material=1), drop=DROP_ALL)
+    assert torch.equal(one, run(network, condition(5, material=2), drop=DROP_ALL))
+    assert differ(one, run(network, condition(0, material=1)))
+
+
+def test_static_and_factorised_exclude_each_other():
+    with pytest.raises(ConfigError, match="static and factorised: expected one of them"):
+        FlowConfig(static=True, factorised=True)
+
+
 def test_rows_do_not_see_each_other(network):
     chosen = condition(known=3, material=1)
     whole = run(network, chosen)

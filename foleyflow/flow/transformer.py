@@ -33,6 +33,8 @@ class FlowConfig:
         latent_rate_hz: latent frames per second.
         material_names: labels a user can give; one more place is kept for "not given".
         static: use the clip's mean condition at every moment (an ablation).
+        factorised: make every segment by itself, from its own noise and features, as eq. 5 reads
+            to the letter (an ablation: what rings over a segment's border is cut there).
         events: see the track of events; False leaves timing to features alone, as in the paper.
     """
 
@@ -45,12 +47,18 @@ class FlowConfig:
     latent_rate_hz: float = 50.0
     material_names: tuple[str, ...] = ()
     static: bool = False
+    factorised: bool = False
     events: bool = True
 
     def __post_init__(self) -> None:
         if self.width % (2 * self.heads):
             raise ConfigError(
                 f"width={self.width}, heads={self.heads}: expected heads of even width"
+            )
+        if self.static and self.factorised:
+            raise ConfigError(
+                "static and factorised: expected one of them; without timing, segments by "
+                "themselves would all be alike"
             )
 
 
@@ -77,6 +85,18 @@ class Condition:
     def rows(self, chosen: Tensor) -> Condition:
         """The same for some of the rows (indices or a mask)."""
         return Condition(**{name: value[chosen] for name, value in vars(self).items()})
+
+    def segments(self) -> Condition:
+        """Every segment as a row of its own, (B * S) rows of L / S frames."""
+        count = self.states.shape[1]
+        folded = {name: fold(getattr(self, name), count) for name in ("video", "states", "events")}
+        folded |= {name: fold(getattr(self, name), count) for name in ("context", "known")}
+        return Condition(**folded, material=self.material.repeat_interleave(count))
+
+
+def fold(value: Tensor, count: int) -> Tensor:
+    """(B, L, ...) to (B * count, L / count, ...)."""
+    return value.unflatten(1, (count, -1)).flatten(0, 1)
 
 
 KEEP_ALL, DROP_TIMING, DROP_ALL = 0, 1, 2
@@ -181,6 +201,12 @@ class FlowTransformer(nn.Module):
         Returns:
             (B, L, D).
         """
+        segments = condition.states.shape[1]
+        if self.config.factorised and segments > 1:
+            alone = None if drop is None else drop.repeat_interleave(segments)
+            return (
+                self.embed(condition.segments(), alone).unflatten(0, (-1, segments)).flatten(1, 2)
+            )
         states = self.unfold(condition.states).unflatten(-1, (self.config.latents_per_segment, -1))
         events = condition.events if self.config.events else torch.zeros_like(condition.events)
         parts = [condition.video, states.flatten(1, 2), events[..., None]]
@@ -217,6 +243,17 @@ class FlowTransformer(nn.Module):
         Returns:
             (B, L, C) float32.
         """
+        segments = condition.states.shape[1]
+        if self.config.factorised and segments > 1:
+            made = self(
+                fold(x, segments),
+                r=r.repeat_interleave(segments),
+                tau=tau.repeat_interleave(segments),
+                strength=strength.repeat_interleave(segments),
+                embedded=fold(embedded, segments),
+                condition=condition.segments(),
+            )
+            return made.unflatten(0, (-1, segments)).flatten(1, 2)
         known = condition.known[..., None].to(x.dtype)
         channels = torch.cat([x, condition.context.to(x.dtype), known], -1)
         tokens = self.enter(channels.transpose(1, 2)).transpose(1, 2)
