@@ -18,9 +18,7 @@ from torch import Tensor
 
 from foleyflow.alignment.model import Alignment
 from foleyflow.clock import count_covering
-from foleyflow.errors import ConfigError
-from foleyflow.flow.field import flow_map, velocity_field
-from foleyflow.flow.samplers import SAMPLERS, follow_map, uniform_grid
+from foleyflow.flow.sampling import sample
 from foleyflow.flow.transformer import Condition, FlowTransformer
 from foleyflow.moments import SHORTEST_GAP_S, event_track, find_moments
 
@@ -109,7 +107,7 @@ def generate_latents(
         frames: (time stamp in seconds, (S, S, 3) uint8), in order; taken as they are needed.
         duration_s: of the clip; the pieces cover it.
         seed: noise depends on it and on the window's number alone.
-        steps: jumps of the flow map.
+        steps: jumps of the flow map, or of the solver that the network's kind is sampled with.
         guidance: w, at least 1.
         material: 0 for "not given", else 1 + the label's index.
         plan: how to cut.
@@ -158,39 +156,6 @@ def generate_latents(
         first_known = plan.hop * per_segment
         known = latents[:, first_known : kept * per_segment]
         on_window(min(duration_s, (start + kept) * config.segment_s))
-
-
-def sample(
-    flow: FlowTransformer,
-    condition: Condition,
-    noise: Tensor,
-    *,
-    steps: int,
-    guidance: float,
-    solver: str = "map",
-) -> Tensor:
-    """Standardised latents of one window from noise; known frames are given back as they were.
-
-    Args:
-        flow: in eval mode.
-        condition: of B rows.
-        noise: (B, L, C) standard normal.
-        steps: of the solver.
-        guidance: w, at least 1.
-        solver: "map" jumps along the flow map (GDCF); a key of `samplers.SAMPLERS` solves the
-            equation of its velocity (DCF), with one or two evaluations a step.
-
-    Raises:
-        ConfigError: no such solver.
-    """
-    grid = uniform_grid(steps)
-    if solver == "map":
-        made = follow_map(flow_map(flow, condition, guidance=guidance), noise, grid)
-    elif solver in SAMPLERS:
-        made = SAMPLERS[solver](velocity_field(flow, condition, guidance=guidance), noise, grid)
-    else:
-        raise ConfigError(f"solver {solver!r}: expected one of map, {', '.join(SAMPLERS)}")
-    return torch.where(condition.known[..., None], condition.context, made)
 
 
 def _noise(seed: int, window: int, count: int, channels: int) -> Tensor:

@@ -327,5 +327,5 @@ def test_solvers_differ_and_agree_in_the_end(flow):
 
 
 def test_an_unknown_solver_is_refused(flow):
-    with pytest.raises(ConfigError, match="solver 'rk45': expected one of map, euler"):
+    with pytest.raises(ConfigError, match="'rk45': expected one of map, euler, midpoint"):
         sample(flow, partly_known(), torch.randn(1, 40, 32), steps=1, guidance=1.0, solver="rk45")

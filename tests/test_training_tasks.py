@@ -383,6 +383,27 @@ def test_stages_out_of_range_are_refused(settings):
         replace(FlowStageConfig(), **settings)
 
 
+def test_the_diffusion_baseline_is_trained_by_the_same_task(flow_task, windows, tmp_path):
+    config = replace(flow_task.modules["flow"].config, predicts="noise", static=True)
+    rest = {"steps": 4, "windows": windows, "validation_windows": windows}
+    stages = replace(flow_task.stages, dcf_steps=2)
+    task = FlowTask(FlowTransformer(config), ObjectiveConfig(), stages, **rest)
+    settings = TrainConfig(steps=4, batch_clips=4, warmup_steps=1, log_every=1)
+    train(task, settings, folder=tmp_path, device=torch.device("cpu"))
+    entries = read_journal(tmp_path / "journal.jsonl")
+    errors = [entry["error"] for entry in entries if "error" in entry]
+    # A fresh network says 0: its error is that of standard noise, and no second stage changes it.
+    assert len(errors) == 4 and errors == pytest.approx([1.0] * 4, abs=0.2)
+    assert not any("slope" in entry for entry in entries)
+    assert {"noise_error_0.6", "error_4", "deviation_25"} <= {
+        key.removeprefix("validation/") for key in entries[-1]
+    }
+    with pytest.raises(ConfigError, match=r"polish_steps=1: expected 0 for a network"):
+        FlowTask(
+            FlowTransformer(config), ObjectiveConfig(), replace(stages, polish_steps=1), **rest
+        )
+
+
 @pytest.mark.parametrize(
     "settings", [{"polish_steps": -1}, {"critic_turns": 0}, {"map_weight": -0.1}]
 )

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -35,6 +36,7 @@ class FlowConfig:
         static: use the clip's mean condition at every moment (an ablation).
         factorised: make every segment by itself, from its own noise and features, as eq. 5 reads
             to the letter (an ablation: what rings over a segment's border is cut there).
+        predicts: "velocity" for the flow, "noise" for the diffusion baseline.
         events: see the track of events; False leaves timing to features alone, as in the paper.
     """
 
@@ -48,6 +50,7 @@ class FlowConfig:
     material_names: tuple[str, ...] = ()
     static: bool = False
     factorised: bool = False
+    predicts: Literal["velocity", "noise"] = "velocity"
     events: bool = True
 
     def __post_init__(self) -> None:
@@ -55,6 +58,8 @@ class FlowConfig:
             raise ConfigError(
                 f"width={self.width}, heads={self.heads}: expected heads of even width"
             )
+        if self.predicts not in ("velocity", "noise"):
+            raise ConfigError(f"predicts={self.predicts!r}: expected 'velocity' or 'noise'")
         if self.static and self.factorised:
             raise ConfigError(
                 "static and factorised: expected one of them; without timing, segments by "

@@ -22,7 +22,12 @@ RECIPES: dict[str, dict[str, Callable[[], Any]]] = {
         "teacher": align.teacher,
         "smoke": align.smoke,
     },
-    "flow": {"tiny": flow.tiny, "polish": flow.polish, "smoke": flow.smoke},
+    "flow": {
+        "tiny": flow.tiny,
+        "polish": flow.polish,
+        "diffusion": flow.diffusion,
+        "smoke": flow.smoke,
+    },
 }
 
 

@@ -151,6 +151,17 @@ def polish() -> FlowRecipe:
     )
 
 
+def diffusion() -> FlowRecipe:
+    """The baseline of table 2's row "neither": DDPM, the clip's mean condition, no one-step map.
+
+    The network, data and steps of `tiny`. Sampled by DPM-Solver++ in about 25 steps.
+
+    Command: foleyflow train flow --recipe diffusion --data data/sim --out runs/diffusion
+    """
+    recipe = tiny()
+    return replace(recipe, model=replace(recipe.model, static=True, predicts="noise"))
+
+
 def smoke() -> FlowRecipe:
     """Seconds on a CPU; shows that everything runs, learns nothing worth keeping."""
     return FlowRecipe(

@@ -12,10 +12,12 @@ from torch import Tensor, nn
 
 from foleyflow.data.guided import GuidedWindows
 from foleyflow.errors import ConfigError, DataError
+from foleyflow.flow.diffusion import PATH as DIFFUSION_PATH
+from foleyflow.flow.diffusion import diffusion_loss
 from foleyflow.flow.matching import Critic, critic_loss, matching_loss
 from foleyflow.flow.objective import ObjectiveConfig, dcf_loss, gdcf_loss, masked_error
 from foleyflow.flow.path import interpolate
-from foleyflow.flow.samplers import follow_map, uniform_grid
+from foleyflow.flow.sampling import sample
 from foleyflow.flow.transformer import Condition, FlowTransformer
 from foleyflow.training.task import Batch, Task
 
@@ -93,6 +95,11 @@ class FlowTask(Task):
         network.latent_mean.copy_(flat.mean(0))
         network.latent_deviation.copy_(flat.std(0).clamp_min(1e-3))
         self._polish_from = steps
+        if stages.polish_steps and network.config.predicts == "noise":
+            raise ConfigError(
+                f"stages: polish_steps={stages.polish_steps}: expected 0 for a network that "
+                "predicts noise, which has no one-step map"
+            )
         if stages.polish_steps:
             self._polish_from = steps - stages.polish_steps
             if self._polish_from < stages.dcf_steps:
@@ -133,10 +140,13 @@ class FlowTask(Task):
     def loss(self, turn: str, batch: Batch, step: int) -> tuple[Tensor, dict[str, float]]:
         """DCF's loss in the first steps, then GDCF's, in the end joined by distribution matching's.
 
-        The critic's turn has flow matching on what the flow makes in one step.
+        A network that predicts noise has DDPM's loss throughout. The critic's turn has flow
+        matching on what the flow makes in one step.
         """
         network = self.modules["flow"]
         audio, condition = self._prepare(network, batch)
+        if network.config.predicts == "noise":
+            return diffusion_loss(network, audio, condition, self.objective)
         if turn == "critic":
             fake = self.modules["critic"].fake
             return critic_loss(fake, network, audio, condition, self.objective)
@@ -154,7 +164,7 @@ class FlowTask(Task):
         return matching + self.stages.map_weight * own, {**figures, **own_figures}
 
     def validate(self, modules: Mapping[str, nn.Module]) -> dict[str, float]:
-        """Velocity error, and how one-step samples differ from the true latents."""
+        """Error of what the network predicts, and how samples differ from the true latents."""
         network = modules["flow"]
         device = next(network.parameters()).device
         count = min(192, len(self._validation.clip))
@@ -167,29 +177,21 @@ class FlowTask(Task):
         audio, condition = self._prepare(network, {k: v.to(device) for k, v in batch.items()})
         embedded = network.embed(condition)
         one = torch.ones(count, device=device)
+        diffusion = network.config.predicts == "noise"
+        path = DIFFUSION_PATH if diffusion else self.objective.path
         figures: dict[str, float] = {}
         for level in (0.3, 0.6, 0.9):
             tau = torch.full((count,), level, device=device)
-            x, velocity = interpolate(audio, torch.randn_like(audio), tau, self.objective.path)
+            noise = torch.randn_like(audio)
+            x, velocity = interpolate(audio, noise, tau, path)
             out = network(x, r=tau, tau=tau, strength=one, embedded=embedded, condition=condition)
-            error = masked_error(out, velocity, condition.known)
-            figures[f"velocity_error_{level}"] = float(error.mean())
-
-        def mean_velocity(x: Tensor, r: float, tau: float) -> Tensor:
-            return network(
-                x,
-                r=one * r,
-                tau=one * tau,
-                strength=one,
-                embedded=embedded,
-                condition=condition,
-            )
-
+            error = masked_error(out, noise if diffusion else velocity, condition.known)
+            figures[f"{network.config.predicts}_error_{level}"] = float(error.mean())
         noise = torch.randn_like(audio)
-        for steps in (1, 4):
-            sample = follow_map(mean_velocity, noise, uniform_grid(steps))
-            figures[f"error_{steps}"] = float((sample - audio).square().mean())
-            figures[f"deviation_{steps}"] = float(sample.std() / audio.std())
+        for steps in (4, 25) if diffusion else (1, 4):
+            made = sample(network, condition, noise, steps=steps, guidance=1.0)
+            figures[f"error_{steps}"] = float((made - audio).square().mean())
+            figures[f"deviation_{steps}"] = float(made.std() / audio.std())
         return figures
 
     def export(
