@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from foleyflow.flow.path import PATHS
 
@@ -87,3 +87,47 @@ class Mixture:
             below = self.share_below(middle, 0.0) < shares
             low, high = torch.where(below, middle, low), torch.where(below, high, middle)
         return 0.5 * (low + high)
+
+
+class Exact(nn.Module):
+    """The flow of a mixture, called like a network; its one-step map is the true one."""
+
+    def __init__(self, mixture: Mixture) -> None:
+        super().__init__()
+        self.mixture = mixture
+
+    def embed(self, condition, drop=None):
+        return None
+
+    def forward(self, x, *, r, tau, strength, embedded, condition):
+        if bool((r < tau).any()):
+            return x - self.mixture.generated(x.double()).float()
+        return self.mixture.velocity(x.double(), tau[:, None, None]).float()
+
+
+class TwoModes(nn.Module):
+    """Audio at -middle and +middle, each with a deviation; both are learned.
+
+    As a critic: the velocity of such audio. As a generator: from noise to such audio in one step.
+    """
+
+    def __init__(self, middle: float, deviation: float) -> None:
+        super().__init__()
+        self.middle, self.deviation = (nn.Parameter(torch.tensor(v)) for v in (middle, deviation))
+
+    def embed(self, condition, drop=None):
+        return None
+
+    def forward(self, x, *, r, tau, strength, embedded, condition):
+        if bool((r < tau).any()):
+            # The upper half of a normal, stretched to a whole one around the middle.
+            share = (2 * torch.special.ndtr(x.abs()) - 1).clamp(1e-6, 1 - 1e-6)
+            inner = self.middle + self.deviation * torch.special.ndtri(share)
+            return x - x.sign() * inner
+        tau = tau[:, None, None]
+        variance = (1 - tau) ** 2 * self.deviation**2 + tau**2
+        side = torch.tanh((1 - tau) * self.middle * x / variance)  # P(upper) - P(lower)
+        # Of both modes the same: E[audio] = (1 - gain (1 - tau)) middle side + gain x.
+        gain = (1 - tau) * self.deviation**2 / variance
+        audio = side * self.middle * (1 - gain * (1 - tau)) + gain * x
+        return (x - audio) / tau

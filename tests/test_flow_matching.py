@@ -6,7 +6,7 @@ import copy
 
 import pytest
 import torch
-from gaussian_mixture import Mixture
+from gaussian_mixture import Exact, Mixture, TwoModes
 from torch import nn
 
 from foleyflow.flow.matching import Critic, critic_loss, generate_once, matching_loss
@@ -28,22 +28,6 @@ def condition(batch: int, known: int = 0) -> Condition:
     )
 
 
-class Exact(nn.Module):
-    """The flow of a mixture, called like a network; its one-step map is the true one."""
-
-    def __init__(self, mixture: Mixture) -> None:
-        super().__init__()
-        self.mixture = mixture
-
-    def embed(self, condition, drop=None):
-        return None
-
-    def forward(self, x, *, r, tau, strength, embedded, condition):
-        if bool((r < tau).any()):
-            return x - self.mixture.generated(x.double()).float()
-        return self.mixture.velocity(x.double(), tau[:, None, None]).float()
-
-
 class Small(nn.Module):
     """A network for each number by itself: x and tau to a velocity, or noise to audio."""
 
@@ -59,34 +43,6 @@ class Small(nn.Module):
     def forward(self, x, *, r, tau, strength, embedded, condition):
         times = tau[:, None, None].expand_as(x)
         return self.net(torch.stack([x, times], -1))[..., 0]
-
-
-class TwoModes(nn.Module):
-    """Audio at -middle and +middle, each with a deviation; both are learned.
-
-    As a critic: the velocity of such audio. As a generator: from noise to such audio in one step.
-    """
-
-    def __init__(self, middle: float, deviation: float) -> None:
-        super().__init__()
-        self.middle, self.deviation = (nn.Parameter(torch.tensor(v)) for v in (middle, deviation))
-
-    def embed(self, condition, drop=None):
-        return None
-
-    def forward(self, x, *, r, tau, strength, embedded, condition):
-        if bool((r < tau).any()):
-            # The upper half of a normal, stretched to a whole one around the middle.
-            share = (2 * torch.special.ndtr(x.abs()) - 1).clamp(1e-6, 1 - 1e-6)
-            inner = self.middle + self.deviation * torch.special.ndtri(share)
-            return x - x.sign() * inner
-        tau = tau[:, None, None]
-        variance = (1 - tau) ** 2 * self.deviation**2 + tau**2
-        side = torch.tanh((1 - tau) * self.middle * x / variance)  # P(upper) - P(lower)
-        # Of both modes the same: E[audio] = (1 - gain (1 - tau)) middle side + gain x.
-        gain = (1 - tau) * self.deviation**2 / variance
-        audio = side * self.middle * (1 - gain * (1 - tau)) + gain * x
-        return (x - audio) / tau
 
 
 def test_judges_that_agree_move_nothing():

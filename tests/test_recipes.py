@@ -245,22 +245,64 @@ def test_the_flow_goes_from_its_first_stage_to_its_second(smoke_runs):
     assert ["slope" in entry for entry in steps] == [False, False, True, True]
 
 
-def test_a_flow_is_polished_from_another_run(smoke_runs, simulated_data, tmp_path):
-    settings = [f"codec={smoke_runs / 'codec/model'}", f"align={smoke_runs / 'align/model'}"]
-    settings += ["stages.dcf_steps=0", "stages.polish_steps=4"]
-    command = ["flow", "--recipe", "smoke", "--data", str(simulated_data)]
-    command += ["--out", str(tmp_path / "polished"), "--init", str(smoke_runs / "flow/model")]
-    for setting in settings:
-        command += ["--set", setting]
-    result = train(*command)
-    assert result.exit_code == 0, result.output
-    entries = read_journal(tmp_path / "polished/journal.jsonl")
+@pytest.fixture
+def train_flow(smoke_runs, simulated_data, tmp_path):
+    """Trains a flow on the smoke runs' codec and aligner: (recipe, settings) to a folder."""
+
+    def run(recipe: str, settings: list[str], *more: str):
+        out = tmp_path / recipe
+        command = ["flow", "--recipe", recipe, "--data", str(simulated_data), "--out", str(out)]
+        parts = [f"{part}={smoke_runs / part / 'model'}" for part in ("codec", "align")]
+        for setting in parts + settings:
+            command += ["--set", setting]
+        result = train(*command, *more)
+        assert result.exit_code == 0, result.output
+        return out
+
+    return run
+
+
+def test_a_flow_is_polished_from_another_run(smoke_runs, train_flow):
+    settings = ["stages.dcf_steps=0", "stages.polish_steps=4"]
+    out = train_flow("smoke", settings, "--init", str(smoke_runs / "flow/model"))
+    entries = read_journal(out / "journal.jsonl")
     mismatches = [entry["mismatch"] for entry in entries if "mismatch" in entry]
     assert len(mismatches) == 4 and all(np.isfinite(mismatches))
-    state = load_file(tmp_path / "polished/state.safetensors")
+    state = load_file(out / "state.safetensors")
     begun = load_file(smoke_runs / "flow/model/flow.safetensors")
     for name, value in begun.items():
         assert torch.equal(state[f"critic/module/real.{name}"], value.float()), name
+
+
+def test_a_flow_is_distilled_from_another_run(smoke_runs, simulated_data, train_flow):
+    guided = set(simulated_data.glob(".guided-*"))
+    settings = [f"teacher={smoke_runs / 'flow/model'}", "windows.segments=10"]
+    settings += ["pairs.count=6", "pairs.solver_steps=2", "pairs.longest_context=10"]
+    settings += ["train.steps=2", "train.batch_clips=2", "train.log_every=1"]
+    out = train_flow("distil", settings)
+    assert set(simulated_data.glob(".guided-*")) == guided  # the features are the flow's own
+    (pairs,) = simulated_data.glob(".pairs-train-*.npy")
+    assert np.load(pairs).shape == (6, 40, 32)
+    entries = read_journal(out / "journal.jsonl")
+    assert [e["step"] for e in entries if "flow/loss" in e] == [1, 2]
+    assert np.isfinite(entries[-1]["validation/map_error"])
+    assert (
+        read_record(out / "model", "flow").config
+        == read_record(smoke_runs / "flow/model", "flow").config
+    )
+
+
+def test_a_diffusion_baseline_makes_sound_by_the_same_command(
+    smoke_model, train_flow, clip_file, tmp_path
+):
+    out = train_flow("smoke", ["model.predicts=noise", "model.static=true"])
+    model = tmp_path / "baseline"
+    merge_models([smoke_model], model)
+    merge_models([out / "model"], model)  # in place of the flow
+    record = read_record(model, "flow")
+    assert (record.config["predicts"], record.config["static"]) == ("noise", True)
+    result = FoleyFlow.from_pretrained(model).generate(clip_file, steps=3)
+    assert np.isfinite(result.waveform).all() and result.waveform.std() > 0
 
 
 def test_the_codec_knows_the_statistics_of_its_latents(smoke_runs):

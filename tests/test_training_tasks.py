@@ -22,7 +22,7 @@ from foleyflow.training.align_task import AlignLossConfig, AlignTask
 from foleyflow.training.align_validation import best_onset_f1
 from foleyflow.training.checkpoint import STATE_NAME
 from foleyflow.training.codec_task import CodecLossConfig, CodecTask
-from foleyflow.training.flow_task import FlowStageConfig, FlowTask, rows_of
+from foleyflow.training.flow_task import FlowStageConfig, FlowTask, prepare, rows_of
 from foleyflow.training.journal import read_journal
 from foleyflow.training.loop import train
 from foleyflow.training.task import TrainConfig
@@ -351,7 +351,7 @@ def test_what_the_flow_is_shown(flow_task):
 def test_context_is_the_beginning_of_the_true_latents(flow_task):
     batch = flow_task.draw(rng(0), 64)
     batch["context_noise"][:] = 0.0
-    audio, condition = flow_task._prepare(flow_task.modules["flow"], batch)
+    audio, condition = prepare(flow_task.modules["flow"], batch)
     for row, length in enumerate(batch["context_length"].tolist()):
         assert condition.known[row].int().tolist() == [1] * length + [0] * (40 - length)
         assert torch.equal(condition.context[row, :length], audio[row, :length])

@@ -25,6 +25,7 @@ RECIPES: dict[str, dict[str, Callable[[], Any]]] = {
     "flow": {
         "tiny": flow.tiny,
         "polish": flow.polish,
+        "distil": flow.distil,
         "diffusion": flow.diffusion,
         "smoke": flow.smoke,
     },

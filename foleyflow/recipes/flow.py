@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -17,8 +18,9 @@ from foleyflow.data.physics.contacts import MATERIALS
 from foleyflow.data.windows import WindowConfig, WindowSource
 from foleyflow.flow.objective import ObjectiveConfig
 from foleyflow.flow.transformer import FlowConfig, FlowTransformer
-from foleyflow.pretrained import load_aligner
+from foleyflow.pretrained import load_aligner, load_flow
 from foleyflow.recipes.dataset import window_source
+from foleyflow.training.distil_task import DistilTask, PairConfig, Pairs, open_pairs
 from foleyflow.training.flow_task import FlowStageConfig, FlowTask
 from foleyflow.training.task import TrainConfig
 from foleyflow.weights import file_sha256
@@ -49,21 +51,75 @@ class FlowRecipe:
         )
 
     def _guided(self, data: Path, split: str, views: int) -> GuidedWindows:
-        source = window_source(data, split, codec_folder=Path(self.codec), config=self.windows)
-        parts = (
-            file_sha256(Path(self.align) / "align.safetensors"),
-            file_sha256(Path(self.codec) / "codec.safetensors"),
-            SimulatedClips(data, split).fingerprint,
-            self.windows,
-            views,
+        return guided_windows(
+            data, split, views, windows=self.windows, codec=self.codec, align=self.align
         )
-        key = hashlib.sha256(" ".join(map(str, parts)).encode()).hexdigest()[:16]
-        aligner = load_aligner(Path(self.align))
-        return open_guided(
-            data / f".guided-{split}-{key}",
-            lambda: guide_all(aligner, source, views=views),
-            rows=views * len(source.clips),
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistilRecipe:
+    """All that decides a flow that is taught one step by pairs."""
+
+    pairs: PairConfig = field(default_factory=PairConfig)
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    windows: WindowConfig = field(default_factory=WindowConfig)
+    train: TrainConfig
+    views: int = 1
+    codec: str = "runs/codec/model"
+    align: str = "runs/align/model"
+    teacher: str = "runs/flow/model"  # whose velocity is solved, and what the student begins as
+
+    def build(self, data: Path) -> DistilTask:
+        """The task; pairs are solved first where they are missing."""
+        teacher = load_flow(Path(self.teacher)).eval()
+        validation = replace(self.pairs, count=min(self.pairs.count, 192))
+        return DistilTask(
+            copy.deepcopy(teacher),
+            self.objective,
+            pairs=self._pairs(data, "train", teacher, self.pairs, self.views),
+            validation_pairs=self._pairs(data, "validation", teacher, validation, 1),
         )
+
+    def _pairs(
+        self, data: Path, split: str, teacher: FlowTransformer, config: PairConfig, views: int
+    ) -> Pairs:
+        windows = guided_windows(
+            data, split, views, windows=self.windows, codec=self.codec, align=self.align
+        )
+        made_from = guided_key(
+            data, split, views, windows=self.windows, codec=self.codec, align=self.align
+        )
+        weights = file_sha256(Path(self.teacher) / "flow.safetensors")
+        key = hashlib.sha256(f"{made_from} {weights} {config}".encode()).hexdigest()[:16]
+        return open_pairs(data / f".pairs-{split}-{key}.npy", teacher, windows, config)
+
+
+def guided_key(
+    data: Path, split: str, views: int, *, windows: WindowConfig, codec: str, align: str
+) -> str:
+    """What names the stored features: another aligner, codec, data or cut has another."""
+    parts = (
+        file_sha256(Path(align) / "align.safetensors"),
+        file_sha256(Path(codec) / "codec.safetensors"),
+        SimulatedClips(data, split).fingerprint,
+        windows,
+        views,
+    )
+    return hashlib.sha256(" ".join(map(str, parts)).encode()).hexdigest()[:16]
+
+
+def guided_windows(
+    data: Path, split: str, views: int, *, windows: WindowConfig, codec: str, align: str
+) -> GuidedWindows:
+    """The aligner's features of a split, computed first where they are missing."""
+    source = window_source(data, split, codec_folder=Path(codec), config=windows)
+    key = guided_key(data, split, views, windows=windows, codec=codec, align=align)
+    aligner = load_aligner(Path(align))
+    return open_guided(
+        data / f".guided-{split}-{key}",
+        lambda: guide_all(aligner, source, views=views),
+        rows=views * len(source.clips),
+    )
 
 
 @torch.no_grad()
@@ -148,6 +204,27 @@ def polish() -> FlowRecipe:
             ema=0.99,
             validate_every=100,
         ),
+    )
+
+
+def distil() -> DistilRecipe:
+    """The one-step map taught by stored pairs: the fallback, and what the flow map must beat.
+
+    Command: foleyflow train flow --recipe distil --data data/sim --out runs/flow-distilled
+    """
+    return DistilRecipe(
+        train=TrainConfig(
+            steps=700,
+            batch_clips=20,
+            learning_rate=5e-4,
+            warmup_steps=50,
+            weight_decay=0.0,
+            beta2=0.95,
+            ema=0.998,
+            decay_share=0.5,
+            validate_every=200,
+            save_every=100,
+        )
     )
 
 

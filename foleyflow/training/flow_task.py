@@ -144,7 +144,7 @@ class FlowTask(Task):
         matching on what the flow makes in one step.
         """
         network = self.modules["flow"]
-        audio, condition = self._prepare(network, batch)
+        audio, condition = prepare(network, batch)
         if network.config.predicts == "noise":
             return diffusion_loss(network, audio, condition, self.objective)
         if turn == "critic":
@@ -174,7 +174,7 @@ class FlowTask(Task):
             "context_noise": torch.zeros(count),
             "material": torch.zeros(count, dtype=torch.int64),
         }
-        audio, condition = self._prepare(network, {k: v.to(device) for k, v in batch.items()})
+        audio, condition = prepare(network, {k: v.to(device) for k, v in batch.items()})
         embedded = network.embed(condition)
         one = torch.ones(count, device=device)
         diffusion = network.config.predicts == "noise"
@@ -200,21 +200,23 @@ class FlowTask(Task):
         """The averaged network."""
         return {"flow": (modules["flow"], asdict(modules["flow"].config))}
 
-    def _prepare(self, network: nn.Module, batch: Batch) -> tuple[Tensor, Condition]:
-        with torch.autocast(batch["latents"].device.type, enabled=False):
-            audio = network.standardise(batch["latents"])
-            frames = torch.arange(audio.shape[1], device=audio.device)
-            known = frames[None] < batch["context_length"][:, None]
-            noise = batch["context_noise"][:, None, None] * torch.randn_like(audio)
-            context = (audio + noise) * known[..., None]
-        return audio, Condition(
-            video=batch["video"],
-            states=batch["states"],
-            events=batch["events"],
-            material=batch["material"],
-            context=context,
-            known=known,
-        )
+
+def prepare(network: nn.Module, batch: Batch) -> tuple[Tensor, Condition]:
+    """Standardised latents, and the condition with their known beginning, of a drawn batch."""
+    with torch.autocast(batch["latents"].device.type, enabled=False):
+        audio = network.standardise(batch["latents"])
+        frames = torch.arange(audio.shape[1], device=audio.device)
+        known = frames[None] < batch["context_length"][:, None]
+        noise = batch["context_noise"][:, None, None] * torch.randn_like(audio)
+        context = (audio + noise) * known[..., None]
+    return audio, Condition(
+        video=batch["video"],
+        states=batch["states"],
+        events=batch["events"],
+        material=batch["material"],
+        context=context,
+        known=known,
+    )
 
 
 def rows_of(windows: GuidedWindows, rows: np.ndarray) -> Batch:
