@@ -358,6 +358,22 @@ def test_context_is_the_beginning_of_the_true_latents(flow_task):
         assert not condition.context[row, length:].any()
 
 
+def test_learned_latents_may_have_noise_which_their_known_beginning_has_too(flow_task):
+    batch = flow_task.draw(rng(0), 64)
+    batch["context_noise"][:] = 0.0
+    network = flow_task.modules["flow"]
+    plain, _ = prepare(network, batch)
+    audio, condition = prepare(network, batch, latent_noise=0.05)
+    assert float((audio - plain).std()) == pytest.approx(0.05, rel=0.03)
+    assert torch.equal(condition.context[condition.known], audio[condition.known])
+
+
+@pytest.mark.parametrize("noise", [-0.1, 1.0])
+def test_noise_of_latents_out_of_range_is_refused(noise):
+    with pytest.raises(ConfigError, match=r"stages: latent_noise=.*: expected 0..1"):
+        FlowStageConfig(latent_noise=noise)
+
+
 def test_the_second_stage_follows_the_first(flow_task):
     batch = flow_task.draw(rng(0), 8)
     for step in range(6):

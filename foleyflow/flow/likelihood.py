@@ -2,7 +2,9 @@
 
 The flow of the velocity (DCF, the diagonal of the flow map) is invertible: solved from tau = 0 to
 1 it gives the noise of an audio, and the integral of its divergence the change of density. This is
-the density of latents under that flow, not of waveforms, and no claim on the one-step map.
+the density of latents under that flow, not of waveforms, and no claim on the one-step map. The
+inverse is as good as the flow is smooth: where audio lies close together (latents that repeat, in
+silence, have no density at all) say with how much noise on the latents a figure was taken.
 
 Derivatives are vector-Jacobian products (reverse mode), which every attention kernel has; forward
 mode would need the slower attention by plain products.
