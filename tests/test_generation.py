@@ -10,6 +10,7 @@ from foleyflow import generation
 from foleyflow.alignment.model import Alignment, AlignmentConfig
 from foleyflow.encoders.motion import MotionEncoder, MotionEncoderConfig
 from foleyflow.errors import ConfigError
+from foleyflow.flow.path import PATHS
 from foleyflow.flow.samplers import SAMPLERS
 from foleyflow.flow.transformer import Condition, FlowConfig, FlowTransformer
 from foleyflow.generation import (
@@ -309,6 +310,23 @@ def test_known_latents_are_given_back_unchanged(flow, steps, solver):
     made = sample(flow, condition, noise, steps=steps, guidance=1.0, solver=solver)
     assert torch.equal(made[:, :13], condition.context[:, :13])
     assert float(made[:, 13:].abs().min()) > 0
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("solver", ["map", *SAMPLERS])
+def test_known_latents_are_shown_on_the_path_at_every_step(flow, solver, path):
+    condition, noise = partly_known(), torch.randn(1, 40, 32)
+    seen = []
+    hook = flow.register_forward_pre_hook(
+        lambda module, args, kwargs: seen.append((args[0], float(kwargs["tau"]))), with_kwargs=True
+    )
+    sample(flow, condition, noise, steps=3, guidance=1.0, solver=solver, path=path)
+    hook.remove()
+    assert len(seen) >= 3
+    for x, tau in seen:
+        c = PATHS[path](torch.tensor(tau))
+        wanted = (c.alpha * condition.context + c.sigma * noise)[:, :13]
+        torch.testing.assert_close(x[:, :13], wanted)
 
 
 def test_solvers_differ_and_agree_in_the_end(flow):

@@ -90,8 +90,11 @@ class DistilRecipe:
             data, split, views, windows=self.windows, codec=self.codec, align=self.align
         )
         weights = file_sha256(Path(self.teacher) / "flow.safetensors")
-        key = hashlib.sha256(f"{made_from} {weights} {config}".encode()).hexdigest()[:16]
-        return open_pairs(data / f".pairs-{split}-{key}.npy", teacher, windows, config)
+        flow_path = self.objective.path
+        parts = f"{made_from} {weights} {config} {flow_path}"
+        key = hashlib.sha256(parts.encode()).hexdigest()[:16]
+        store = data / f".pairs-{split}-{key}.npy"
+        return open_pairs(store, teacher, windows, config, flow_path=flow_path)
 
 
 def guided_key(

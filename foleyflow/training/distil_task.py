@@ -104,7 +104,12 @@ class Pairs:
 
 @torch.no_grad()
 def open_pairs(
-    path: Path, teacher: FlowTransformer, windows: GuidedWindows, config: PairConfig
+    path: Path,
+    teacher: FlowTransformer,
+    windows: GuidedWindows,
+    config: PairConfig,
+    *,
+    flow_path: str = "linear",
 ) -> Pairs:
     """Opens the store of ends, or solves them first.
 
@@ -113,6 +118,7 @@ def open_pairs(
         teacher: the flow whose velocity is solved, in eval mode.
         windows: see `Pairs`.
         config: see `Pairs`.
+        flow_path: that of the teacher's training, a key of `flow.path.PATHS`.
 
     Source: ours.
     """
@@ -134,6 +140,7 @@ def open_pairs(
                 steps=config.solver_steps,
                 guidance=config.guidance,
                 solver="heun",
+                path=flow_path,
             )
             store[numbers] = made.cpu().numpy()
         store.flush()

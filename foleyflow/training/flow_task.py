@@ -196,7 +196,9 @@ class FlowTask(Task):
             figures[f"{network.config.predicts}_error_{level}"] = float(error.mean())
         noise = torch.randn_like(audio)
         for steps in (4, 25) if diffusion else (1, 4):
-            made = sample(network, condition, noise, steps=steps, guidance=1.0)
+            made = sample(
+                network, condition, noise, steps=steps, guidance=1.0, path=self.objective.path
+            )
             figures[f"error_{steps}"] = float((made - audio).square().mean())
             figures[f"deviation_{steps}"] = float(made.std() / audio.std())
         return figures
