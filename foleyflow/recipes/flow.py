@@ -188,7 +188,7 @@ def tiny() -> FlowRecipe:
 def polish() -> FlowRecipe:
     """Goes on from a trained flow with distribution matching (eq. 7): more of the fine noise.
 
-    Not part of `tiny`: a step costs about twice one of the flow map, and whether it pays is to be
+    Not part of `tiny`: a step costs 3.5 of the flow map's (on a CPU), and whether it pays is to be
     measured. Begin with a flow that has its one-step map; the judges start as what `--init` gives.
 
     Command: foleyflow train flow --recipe polish --init runs/flow/model --data data/sim
