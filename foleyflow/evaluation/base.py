@@ -29,6 +29,7 @@ class Metric:
         range: (lowest, highest) possible value.
         reference: paper, package or "ours", with what matters to repeat it.
         judge: the network that it needs; None for a metric that needs no weights.
+        heard_as: what is computed of what the judge hears; None without a judge.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Metric:
     range: tuple[float, float]
     reference: str
     judge: str | None = None
+    heard_as: Literal["kl", "frechet", "inception", "agreement"] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Everything as plain values; a bound that does not exist is None."""

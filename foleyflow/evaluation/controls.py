@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import soxr
 
 from foleyflow.media.loudness import loudness_lufs
 from foleyflow.signals import Waveform
@@ -54,3 +55,21 @@ def noise_like(true: Waveform, *, seed: int = 0) -> Waveform:
     measured_lufs = loudness_lufs(Waveform(samples=noise, rate_hz=true.rate_hz))
     gain = np.float32(10 ** ((target_lufs - measured_lufs) / 20))
     return Waveform(samples=noise * gain, rate_hz=true.rate_hz)
+
+
+def narrow_like(true: Waveform, *, rate_hz: int) -> Waveform:
+    """A sound as a system of a lower rate could give it at best.
+
+    Args:
+        true: any sound.
+        rate_hz: the lower rate.
+
+    Returns:
+        its channels at `rate_hz`; the sound itself where it has no higher rate.
+
+    Source: ours; soxr VHQ.
+    """
+    if true.rate_hz <= rate_hz or not true.samples.shape[1]:
+        return true
+    narrow = soxr.resample(true.samples.T, true.rate_hz, rate_hz, quality="VHQ")
+    return Waveform(samples=np.ascontiguousarray(narrow.T), rate_hz=rate_hz)

@@ -33,6 +33,7 @@ def frechet_record(judge: str) -> Metric:
         reference="Heusel et al., NeurIPS 2017; arithmetic of av-benchmark (covariance by N - 1), "
         "by symmetric roots; over the clips of both sides that are paired",
         judge=judge,
+        heard_as="frechet",
     )
 
 

@@ -32,14 +32,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from foleyflow.errors import DataError, FoleyflowError, MediaError
+from foleyflow.errors import CheckpointError, ConfigError, DataError, FoleyflowError, MediaError
 from foleyflow.evaluation import families, synchrony
 from foleyflow.evaluation.base import Interval
 from foleyflow.evaluation.cache import ResultCache, code_sha256
-from foleyflow.evaluation.judges import Judge
+from foleyflow.evaluation.cases import Case
+from foleyflow.evaluation.judges import AnyJudge
 from foleyflow.evaluation.metrics import METRICS
+from foleyflow.evaluation.protocols import Protocol
 from foleyflow.evaluation.scores import MetricScore, scores_text
-from foleyflow.evaluation.scoring import Case, check_metrics, score_cases
+from foleyflow.evaluation.scoring import check_metrics, score_cases
 from foleyflow.evaluation.synchrony import ClipOnsets, Synchrony
 
 logger = logging.getLogger(__name__)
@@ -87,6 +89,8 @@ class Report:
         skipped: clips left out because their reference has no onsets.
         scores: metric asked for -> score with controls.
         files: scored clip -> (file of the generated sound, file of the true one if there is one).
+        protocol: that the scores follow; None outside of any.
+        not_measured: metric of the protocol -> why it has no figure.
     """
 
     synchrony: Synchrony | None
@@ -99,6 +103,8 @@ class Report:
     skipped: tuple[str, ...] = ()
     scores: Mapping[str, MetricScore] = field(default_factory=dict)
     files: Mapping[str, tuple[Path, Path | None]] = field(default_factory=dict)
+    protocol: Protocol | None = None
+    not_measured: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Everything as plain values for `json.dumps`; `scores` only where they were asked for."""
@@ -120,11 +126,16 @@ class Report:
         }
         if self.scores:
             content["scores"] = {name: score.to_json() for name, score in self.scores.items()}
+        if self.protocol is not None:
+            content["protocol"] = self.protocol.to_json()
+            content["not_measured"] = dict(self.not_measured)
         return content
 
     def to_text(self) -> str:
         """A table for people."""
         lines = [_HEADER, _row("", self), ""] if self.synchrony else ["nothing to score"]
+        if self.synchrony and self.protocol is not None:
+            lines += [self.protocol.to_text(), ""]
         if self.synchrony and self.scores:
             lines += [scores_text({"generated": self.scores}), ""]
         for label, names in self.remarks().items():
@@ -141,6 +152,7 @@ class Report:
             "silent (scored)": self.silent,
             "shorter than the reference (scored)": self.short,
             "without true onsets (left out)": self.skipped,
+            "not measured": [f"{name}: {why}" for name, why in self.not_measured.items()],
         }
         return {label: names for label, names in labelled.items() if names}
 
@@ -154,8 +166,9 @@ def evaluate_folder(
     windows_s: Sequence[float] = synchrony.WINDOWS_S,
     skip_without_onsets: bool = False,
     metrics: Sequence[str] = (),
-    judges: Mapping[str, Judge] | None = None,
+    judges: Mapping[str, AnyJudge] | None = None,
     cache: ResultCache | None = None,
+    protocol: Protocol | None = None,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Report:
@@ -173,6 +186,8 @@ def evaluate_folder(
         metrics: names of metrics to score beside synchrony, with controls.
         judges: networks by name, for the metrics that need one.
         cache: where onsets and figures are kept and looked up.
+        protocol: what is scored and how judges are given the sounds; instead of `metrics`. Those
+            of its metrics whose judge is not in `judges` are listed as not measured.
         seed: of the bootstrap intervals.
         progress: told (clips done, clips wanted) while metrics are scored.
 
@@ -181,16 +196,21 @@ def evaluate_folder(
 
     Raises:
         DataError: a folder that does not exist, or a pattern without `{case}`.
-        ConfigError: an unknown metric.
-        CheckpointError: a metric whose judge is not there.
+        ConfigError: an unknown metric, or metrics beside a protocol.
+        CheckpointError: a metric whose judge is not there, or a protocol without any judge.
         MissingExtra: librosa or mir_eval is not installed.
 
     Source: ours.
     """
+    metrics, not_measured = _wanted(metrics, judges or {}, protocol)
     check_metrics(metrics, judges or {})
     made = _find(generated, generated_pattern, SOUND_SUFFIXES + VIDEO_SUFFIXES)
     true = _find(reference, reference_pattern, EVENT_SUFFIXES + SOUND_SUFFIXES + VIDEO_SUFFIXES)
     true_sounds = _find(reference, reference_pattern, SOUND_SUFFIXES + VIDEO_SUFFIXES)
+    videos: dict[str, Path] = {}
+    if any(METRICS[name].heard_as == "agreement" for name in metrics):
+        videos = _find_videos(generated, generated_pattern)
+        videos |= _find_videos(reference, reference_pattern)
     pairs: dict[str, tuple[ClipOnsets, ClipOnsets]] = {}
     unreadable: dict[str, str] = {}
     silent, short, skipped = [], [], []
@@ -215,13 +235,19 @@ def evaluate_folder(
         truths, clips = zip(*pairs.values(), strict=True)
         result = synchrony.compare(truths, clips, windows_s=windows_s, seed=seed)
     cases = [
-        _case(case, made[case], true[case], true_sounds.get(case), pair)
+        _case(case, made[case], true[case], true_sounds.get(case), videos.get(case), pair)
         for case, pair in pairs.items()
     ]
     scores = {}
     if metrics and cases:
         scores = score_cases(
-            cases, metrics, judges=judges, cache=cache, seed=seed, progress=progress
+            cases,
+            metrics,
+            judges=judges,
+            cache=cache,
+            protocol=protocol,
+            seed=seed,
+            progress=progress,
         )
     return Report(
         synchrony=result,
@@ -234,6 +260,8 @@ def evaluate_folder(
         skipped=tuple(skipped),
         scores=scores,
         files={case.name: (case.generated, case.true_sound) for case in cases},
+        protocol=protocol,
+        not_measured=not_measured,
     )
 
 
@@ -244,8 +272,9 @@ def evaluate_systems(
     windows_s: Sequence[float] = synchrony.WINDOWS_S,
     skip_without_onsets: bool = False,
     metrics: Sequence[str] = (),
-    judges: Mapping[str, Judge] | None = None,
+    judges: Mapping[str, AnyJudge] | None = None,
     cache: ResultCache | None = None,
+    protocol: Protocol | None = None,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Report]:
@@ -259,6 +288,7 @@ def evaluate_systems(
         metrics: as in `evaluate_folder`.
         judges: as in `evaluate_folder`.
         cache: as in `evaluate_folder`; the controls are computed once for all systems.
+        protocol: as in `evaluate_folder`.
         seed: of the bootstrap intervals.
         progress: as in `evaluate_folder`, over all systems.
 
@@ -290,6 +320,7 @@ def evaluate_systems(
             metrics=metrics,
             judges=judges,
             cache=cache,
+            protocol=protocol,
             seed=seed,
             progress=None if progress is None else _share(progress, index, len(wanted)),
         )
@@ -321,6 +352,8 @@ def systems_text(reports: Mapping[str, Report]) -> str:
     ]
     scores = {name: report.scores for name, report in reports.items() if report.scores}
     blocks = [scores_text(scores), ""] if scores else []
+    protocols = {name: report.protocol for name, report in reports.items() if report.protocol}
+    blocks = [*(p.to_text() for p in list(protocols.values())[:1]), *blocks]
     return "\n".join([_HEADER, *rows, "", *blocks, *remarks]).rstrip() + "\n"
 
 
@@ -351,6 +384,39 @@ def _row(name: str, report: Report) -> str:
         name_ms = f"±{1000 * window.window_s:.0f} ms"
         lines.append(f"{head}  {name_ms:>8}  {window.f1.mean:5.2f} {against}{tail}")
     return "\n".join(lines)
+
+
+def _wanted(
+    metrics: Sequence[str], judges: Mapping[str, AnyJudge], protocol: Protocol | None
+) -> tuple[Sequence[str], dict[str, str]]:
+    """The metrics to score, and those of a protocol that can't be, with the reason."""
+    if protocol is None:
+        return metrics, {}
+    if metrics:
+        raise ConfigError(
+            f"metrics {', '.join(metrics)} beside the protocol {protocol.name!r}, which names its "
+            "own",
+            hint="score them in a run of their own",
+        )
+    needed = {name: METRICS[name].judge for name in protocol.metrics}
+    missing = {
+        name: f"the judge {judge!r} is not here"
+        for name, judge in needed.items()
+        if judge is not None and judge not in judges
+    }
+    if all(judge is None or name in missing for name, judge in needed.items()):
+        raise CheckpointError(
+            f"none of the judges of the protocol {protocol.name!r} is here: "
+            + ", ".join(dict.fromkeys(str(judge) for judge in needed.values() if judge)),
+            hint="`foleyflow evaluate --judges FOLDER` says which file it expects where",
+        )
+    return [name for name in protocol.metrics if name not in missing], missing
+
+
+def _find_videos(folder: Path, pattern: str) -> dict[str, Path]:
+    """Case name -> video, by a pattern whose suffix, if it has one, does not count."""
+    suffix = Path(pattern.replace(CASE_PATTERN, "case")).suffix
+    return _find(folder, pattern.removesuffix(suffix) if suffix else pattern, VIDEO_SUFFIXES)
 
 
 def _find(folder: Path, pattern: str, suffixes: tuple[str, ...]) -> dict[str, Path]:
@@ -429,6 +495,7 @@ def _case(
     made: Path,
     true: Path,
     true_sound: Path | None,
+    video: Path | None,
     pair: tuple[ClipOnsets, ClipOnsets],
 ) -> Case:
     """A clip for `score_cases`, with the onsets that are known from reading it."""
@@ -437,9 +504,15 @@ def _case(
         if true_sound is not None and _is_silent_film(true_sound):
             true_sound = None
         return Case(
-            name=name, generated=made, true_sound=true_sound, events=truth, onsets={made: clip}
+            name=name,
+            generated=made,
+            true_sound=true_sound,
+            events=truth,
+            onsets={made: clip},
+            video=video,
         )
-    return Case(name=name, generated=made, true_sound=true, onsets={made: clip, true: truth})
+    onsets = {made: clip, true: truth}
+    return Case(name=name, generated=made, true_sound=true, onsets=onsets, video=video)
 
 
 def _is_silent_film(path: Path) -> bool:

@@ -12,13 +12,15 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-import soxr
 from numpy.typing import NDArray
 
 from foleyflow import clock
 from foleyflow.errors import CheckpointError, ConfigError
 from foleyflow.evaluation.base import Metric
-from foleyflow.signals import Waveform
+from foleyflow.evaluation.hearing import Hearing
+from foleyflow.signals import Frames, Waveform
+
+PLAIN_HEARING = Hearing()  # outside of any protocol
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +93,43 @@ class Judge(Protocol):
         ...
 
 
-def judge_for(metric: Metric, judges: Mapping[str, Judge]) -> Judge:
+class PairJudge(Protocol):
+    """A network that sees a video with its sound."""
+
+    @property
+    def name(self) -> str:
+        """As metrics call it."""
+        ...
+
+    @property
+    def rate_hz(self) -> int:
+        """Of the sounds that it takes."""
+        ...
+
+    @property
+    def frame_size_px(self) -> int:
+        """Side of the square pictures that it takes."""
+        ...
+
+    @property
+    def shortest_s(self) -> float:
+        """What a pair must last at least."""
+        ...
+
+    @property
+    def weights_sha256(self) -> str:
+        """Hash of its weights, hexadecimal."""
+        ...
+
+    def in_sync(self, frames: Frames, samples: NDArray[np.float32]) -> float:
+        """Probability, 0..1, that an (N,) sound belongs to a video and to its moments."""
+        ...
+
+
+AnyJudge = Judge | PairJudge
+
+
+def judge_for(metric: Metric, judges: Mapping[str, AnyJudge]) -> AnyJudge:
     """The judge that a metric needs.
 
     Args:
@@ -117,26 +155,33 @@ def judge_for(metric: Metric, judges: Mapping[str, Judge]) -> Judge:
     return judge
 
 
-def heard_by(judge: Judge, waveform: Waveform) -> NDArray[np.float32]:
-    """A sound as a judge takes it: the mean of its channels at its rate, cut or filled.
+def heard_by(
+    judge: Judge, waveform: Waveform, hearing: Hearing = PLAIN_HEARING
+) -> NDArray[np.float32]:
+    """A sound as a judge takes it: at its rate, cut or filled.
 
     Args:
         judge: whose rate and rule it is.
         waveform: any sound.
+        hearing: what happens to it before.
 
     Returns:
         (N,) float32.
 
-    Source: ours; resampling by soxr VHQ.
+    Raises:
+        ValueError: a sound that `hearing` refuses as too short.
+
+    Source: ours.
     """
-    samples = waveform.mono()
-    if len(samples) and waveform.rate_hz != judge.rate_hz:
-        samples = soxr.resample(samples, waveform.rate_hz, judge.rate_hz, quality="VHQ")
-    return judge.clip.fit(samples, judge.rate_hz)
+    return judge.clip.fit(hearing.hear(waveform, judge.rate_hz), judge.rate_hz)
 
 
-def judge_json(judge: Judge) -> dict[str, Any]:
-    """What a report says of a judge, as plain values.
+def judge_json(judge: Judge, hearing: Hearing = PLAIN_HEARING) -> dict[str, Any]:
+    """What a report says of a judge and of how it heard, as plain values.
+
+    Args:
+        judge: any that hears sounds.
+        hearing: how it was given them.
 
     Source: ours.
     """
@@ -146,5 +191,23 @@ def judge_json(judge: Judge) -> dict[str, Any]:
         "rate_hz": judge.rate_hz,
         "longest_s": judge.clip.longest_s,
         "filled": judge.clip.filled,
-        "resampler": "soxr VHQ, mean of the channels",
+        "resampler": hearing.said,
+    }
+
+
+def pair_judge_json(judge: PairJudge) -> dict[str, Any]:
+    """What a report says of a judge of pairs, as plain values.
+
+    Args:
+        judge: any that sees and hears.
+
+    Source: ours.
+    """
+    return {
+        "name": judge.name,
+        "weights_sha256": judge.weights_sha256,
+        "rate_hz": judge.rate_hz,
+        "frame_size_px": judge.frame_size_px,
+        "shortest_s": judge.shortest_s,
+        "resampler": PLAIN_HEARING.said,
     }

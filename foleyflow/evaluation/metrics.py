@@ -7,11 +7,13 @@ judge need a network that is not part of foleyflow (`judges.py`).
 from __future__ import annotations
 
 from foleyflow.evaluation import (
+    audiovisual,
     distribution,
     envelope,
     script_onsets,
     semantics,
     spectral,
+    speed,
     synchrony,
     window_onsets,
 )
@@ -38,4 +40,8 @@ METRICS: dict[str, Metric] = {
     "frechet_clap": distribution.frechet_record("clap"),
     "inception_panns": semantics.inception_record("panns"),
     "inception_passt": semantics.inception_record("passt"),
+    "align_acc": audiovisual.ALIGN_ACC,
+    "ib_score": audiovisual.IB_SCORE,
+    "desync": audiovisual.DESYNC,
+    "generation_time": speed.GENERATION_TIME,
 }

@@ -27,7 +27,9 @@ from foleyflow.evaluation.scores import (
     better_text,
     figure_text,
     flags,
+    one_protocol,
     remarks,
+    rows_in,
 )
 from foleyflow.evaluation.spectral import HOP_SAMPLES, level_db
 from foleyflow.signals import INT16_FULL_SCALE, Waveform
@@ -37,10 +39,13 @@ LONGEST_PLAYED_S = 20.0  # of each sound; a page of hours of sound would not ope
 LOWEST_DBFS, HIGHEST_DBFS = -100.0, -20.0  # of the spectrograms' colours, per bin
 COLOURS = {
     "generated": "#e4572e",
+    "generated_narrow": "#f0a58e",
     "true": "#2f6f8f",
+    "true_narrow": "#8db8cc",
     "silence": "#c8ccd4",
     "noise": "#8b93a5",
     "other": "#5c6475",
+    "shifted": "#3a3f4b",
 }
 
 _STYLE = """
@@ -69,9 +74,11 @@ def page_text(reports: Mapping[str, Report], *, title: str, clips: int = CLIPS_S
 
     Raises:
         MediaError: a sound to be shown can't be read any more.
+        ConfigError: reports of different protocols.
 
     Source: ours.
     """
+    one_protocol(score for report in reports.values() for score in report.scores.values())
     parts = [f"<h1>{html.escape(title)}</h1>", "<h2>Synchrony</h2>", _synchrony_table(reports)]
     drawn = _lag_drawing(reports)
     parts += [_image(drawn, "lags of matched onsets")] if drawn else []
@@ -115,15 +122,16 @@ def _synchrony_table(reports: Mapping[str, Report]) -> str:
 def _metric_parts(scores: Mapping[str, MetricScore]) -> list[str]:
     """Heading, table, bars and remarks of one metric."""
     first = next(iter(scores.values()))
+    shown = rows_in(scores.values())
     rows = [
-        [system, *(_cell(score, row) for row in ROWS), str(_count(score))]
+        [system, *(_cell(score, row) for row in shown), str(_count(score))]
         for system, score in scores.items()
     ]
     parts = [
         f"<h2>{html.escape(first.metric.name)}</h2>",
         f'<p class="said">{html.escape(better_text(first.metric))}. '
         f"{html.escape(first.metric.reference)}</p>",
-        _table(["system", *ROWS.values(), "clips"], rows),
+        _table(["system", *shown.values(), "clips"], rows),
     ]
     if any(score.rows for score in scores.values()):
         parts.append(_image(_bar_drawing(scores), f"{first.metric.name} beside its controls"))

@@ -6,22 +6,30 @@ a figure says nothing of the system.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from foleyflow.errors import ConfigError
 from foleyflow.evaluation.base import Metric
 
-# Row -> what it is called for people. All but the first are controls.
+# Row -> what it is called for people. "Narrow" is limited to the band that a protocol names.
 ROWS = {
     "generated": "generated",
+    "generated_narrow": "generated, against narrow truth",
     "true": "true sound",
+    "true_narrow": "narrow true sound",
     "silence": "silence",
     "noise": "white noise",
     "other": "other clip",
+    "shifted": "shifted true sound",
 }
+# Rows of systems; all others are controls.
+MADE_ROWS = ("generated", "generated_narrow")
+# Those that only some metrics or protocols have.
+RARE_ROWS = ("generated_narrow", "true_narrow", "shifted")
 # Those that no system should be as bad as.
-WORSE_ROWS = ("silence", "noise", "other")
+WORSE_ROWS = ("silence", "noise", "other", "shifted")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +60,7 @@ class MetricScore:
         left_out: clip, with the row if it is a control -> why it has no value.
         remarks: what must be known beside the figure.
         judge: name, weight hash, rate and lengths of its judge; None without one.
+        protocol: name of the protocol that it follows; None outside of any.
     """
 
     metric: Metric
@@ -60,6 +69,7 @@ class MetricScore:
     left_out: Mapping[str, str] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
     judge: Mapping[str, Any] | None = None
+    protocol: str | None = None
 
     @property
     def as_good_controls(self) -> tuple[str, ...]:
@@ -83,6 +93,7 @@ class MetricScore:
             "left_out": dict(self.left_out),
             "remarks": list(self.remarks),
             "judge": None if self.judge is None else dict(self.judge),
+            "protocol": self.protocol,
         }
 
 
@@ -94,8 +105,12 @@ def scores_text(scores: Mapping[str, Mapping[str, MetricScore]]) -> str:
     Args:
         scores: system -> metric -> score.
 
+    Raises:
+        ConfigError: figures of different protocols.
+
     Source: ours.
     """
+    one_protocol(score for by_metric in scores.values() for score in by_metric.values())
     blocks: dict[str, list[str]] = {}
     for name in dict.fromkeys(name for by_metric in scores.values() for name in by_metric):
         by_system = {system: s[name] for system, s in scores.items() if name in s}
@@ -106,6 +121,45 @@ def scores_text(scores: Mapping[str, Mapping[str, MetricScore]]) -> str:
         for system, score in by_system.items():
             blocks[name] += [f"  {system}: {remark}" for remark in remarks(score)]
     return "\n\n".join("\n".join(lines) for lines in blocks.values())
+
+
+def one_protocol(scores: Iterable[MetricScore]) -> str | None:
+    """The protocol that some scores share: what may stand in one table.
+
+    Args:
+        scores: of any metrics and systems.
+
+    Returns:
+        its name; None if they follow none, or if there are no scores.
+
+    Raises:
+        ConfigError: they follow different ones, or only some follow one.
+
+    Source: ours.
+    """
+    names = list(dict.fromkeys(score.protocol for score in scores))
+    if len(names) > 1:
+        said = " and ".join("no protocol" if name is None else repr(name) for name in names)
+        raise ConfigError(
+            f"figures of {said} can't stand in one table",
+            hint="score all systems by one protocol, or give each its own report",
+        )
+    return names[0] if names else None
+
+
+def rows_in(scores: Iterable[MetricScore]) -> dict[str, str]:
+    """The rows of a table: those that every metric may have, and the rare ones that are there.
+
+    Args:
+        scores: of one metric.
+
+    Returns:
+        row -> what it is called.
+
+    Source: ours.
+    """
+    there = {row for score in scores for row in score.rows}
+    return {row: name for row, name in ROWS.items() if row not in RARE_ROWS or row in there}
 
 
 def flags(by_system: Mapping[str, MetricScore]) -> list[str]:
@@ -174,6 +228,8 @@ def _row_lines(row: str, by_system: Mapping[str, MetricScore]) -> list[str]:
     figures = {system: s.rows[row] for system, s in by_system.items() if row in s.rows}
     if row == "generated":
         labels = figures
+    elif row in MADE_ROWS:
+        labels = {f"{system} [{ROWS[row]}]": figure for system, figure in figures.items()}
     elif len(figures) == len(by_system) and len(set(figures.values())) == 1:
         labels = {f"[{ROWS[row]}]": next(iter(figures.values()))}
     else:

@@ -31,6 +31,7 @@ def kl_record(judge: str) -> Metric:
         reference="KL(softmax(true) || softmax(generated)), summed over classes, mean over pairs, "
         "as av-benchmark",
         judge=judge,
+        heard_as="kl",
     )
 
 
@@ -47,6 +48,7 @@ def inception_record(judge: str) -> Metric:
         reference="Salimans et al., NeurIPS 2016; 10 splits after RandomState(2020).permutation, "
         "as av-benchmark; few clips lower it; it never looks at the true sound",
         judge=judge,
+        heard_as="inception",
     )
 
 
