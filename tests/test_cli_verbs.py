@@ -9,9 +9,13 @@ import pytest
 import torch
 from cli_model import make_model, run_cli
 from safetensors.torch import load_file
+from small_judges import randomised
 
 from foleyflow import pretrained
 from foleyflow.data.base import SimulatedClips
+from foleyflow.evaluation import listening
+from foleyflow.evaluation.judge_files import FILES
+from foleyflow.listeners.vggish import Vggish
 from foleyflow.media import probe, write_wav
 from foleyflow.recipes import recipe_named
 from foleyflow.training.journal import read_journal
@@ -192,8 +196,18 @@ def test_evaluate_refuses_a_file_as_a_cache(tmp_path):
     [
         ((".", ".", "--metrics", "onset_f"), "no metric 'onset_f'; did you mean 'onset_f1'?"),
         (
-            (".", ".", "--metrics", "kl_passt"),
-            "kl_passt needs the judge 'passt', which is not here",
+            (".", ".", "--metrics", "kl_passt", "--judges", "there"),
+            "the judge 'passt' is not here: expected its weights in there/passt-s-f128-p16-s10-ap",
+        ),
+        ((".", ".", "--metrics", "desync"), "the judge 'synchformer' can't be loaded: foleyflow"),
+        (
+            (".", ".", "--protocol", "paper", "--judges", "there"),
+            "the judge 'passt' is not here: expected its weights in there/passt-s-f128-p16-s10-ap",
+        ),
+        ((".", ".", "--protocol", "avbench"), "no protocol 'avbench': expected one of paper, av-"),
+        (
+            (".", ".", "--protocol", "paper", "--metrics", "onset_f1"),
+            "--metrics and --protocol: a protocol names its own metrics",
         ),
         ((".", ".", "--html", "nowhere/page.html"), "nowhere: no such folder"),
         ((".", ".", "--html", "page", "--out", "./page"), "--out and --html are one file"),
@@ -212,6 +226,31 @@ def test_evaluate_refuses(monkeypatch, tmp_path, arguments, said):
     assert said in outcome.error_lines[0]
     assert outcome.error_lines[1].startswith("  hint: ")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_evaluate_by_a_protocol_with_the_judges_that_are_there(tmp_path, monkeypatch):
+    def small():
+        return Vggish((2, 3, 4, 5), 6)
+
+    for case, times_s in (("a", [0.5]), ("b", [0.9])):
+        write_clicks(tmp_path / "true" / f"{case}.wav", times_s)
+        write_clicks(tmp_path / "made" / f"{case}.wav", times_s, late_s=0.1)
+    file = tmp_path / "judges" / FILES["vggish"].name
+    file.parent.mkdir()
+    torch.save(randomised(small()).state_dict(), file)
+    known = replace(FILES["vggish"], sha256=file_sha256(file))
+    monkeypatch.setitem(FILES, "vggish", known)
+    monkeypatch.setitem(listening.PUBLISHED, "vggish", (small, listening.vggish_judge))
+    arguments = ("evaluate", tmp_path / "made", tmp_path / "true", "--protocol", "paper")
+    outcome = run_cli(*arguments, "--judges", file.parent, "--json")
+    assert outcome.status == 0, outcome.stderr
+    told = outcome.answer
+    assert told["protocol"]["name"] == "paper"
+    assert list(told["scores"]) == ["frechet_vggish", "generation_time"]
+    assert told["scores"]["frechet_vggish"]["judge"]["weights_sha256"] == file_sha256(file)
+    assert set(told["not_measured"]) == {"kl_passt", "align_acc"}
+    assert "the judge 'passt' is not here: expected its weights in" in outcome.stderr
+    assert "hint: mkdir -p" in outcome.stderr
 
 
 def test_simulate_two_clips_and_again(tmp_path):

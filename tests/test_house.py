@@ -21,12 +21,15 @@ DOORS = {"cli", "bench", "doctor", "report", "alignment_pictures", "events", "we
 ALLOWED = {
     **{name: set() for name in GROUND | ROOMS},
     "data": {"media"},
-    "evaluation": {"media"},
-    "training": ROOMS | {"data"},
+    # Networks that judge; what generates, or is trained to, knows none of them.
+    "listeners": {"encoders"},
+    "evaluation": {"media", "listeners"},
+    "training": ROOMS | {"data", "listeners"},
     "pretrained": set(ROOMS),
     "generation": set(ROOMS),
     "pipeline": ROOMS | {"pretrained", "generation"},
-    "recipes": ROOMS | {"data", "evaluation", "training", "pretrained", "generation", "pipeline"},
+    "recipes": ROOMS
+    | {"data", "evaluation", "listeners", "training", "pretrained", "generation", "pipeline"},
     # Names that resolve when they are first used, and for type checkers.
     "__init__": {"pipeline"},
 }
@@ -118,6 +121,17 @@ def test_ground_files_know_nothing_above_them():
         if module.startswith("foleyflow.") and place_of(module) not in GROUND
     ]
     assert not wrong, wrong
+
+
+def test_no_part_of_the_model_is_trained_with_a_judge():
+    users = {
+        name
+        for name in NAMES
+        if place_of(module_of(name)) in ("training", "recipes")
+        for _, module in imports(name)
+        if place_of(module) == "listeners"
+    }
+    assert all("judge" in name or "tagger" in name or "sync" in name for name in users), users
 
 
 def test_no_import_cycles():

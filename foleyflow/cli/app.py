@@ -256,6 +256,19 @@ def evaluate(
             "onset_f1, envelope_correlation, log_spectral_distance, ...; a wrong name lists all.",
         ),
     ] = "",
+    protocol: Annotated[
+        str | None,
+        typer.Option(
+            help="paper or av-benchmark: a published set of metrics, lengths and rates, instead "
+            "of --metrics."
+        ),
+    ] = None,
+    judges: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of published judges' weights. Default: ~/.cache/foleyflow/judges."
+        ),
+    ] = None,
     cache: Annotated[
         Path | None,
         typer.Option(help="Folder where figures are kept, by content and settings, for next time."),
@@ -279,6 +292,8 @@ def evaluate(
             reference_pattern=reference_pattern,
             skip_without_onsets=skip_without_onsets,
             metrics=metrics,
+            protocol_name=protocol,
+            judge_folder=judges,
             cache_folder=cache,
             out=out,
             html=html,

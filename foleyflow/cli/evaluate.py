@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from foleyflow.cli.outcome import answer, check_writable, progress_on_stderr
+from foleyflow.cli.outcome import answer, check_writable, progress_on_stderr, say
 from foleyflow.errors import DataError, UsageError
 from foleyflow.evaluation.cache import ResultCache
 from foleyflow.evaluation.folder import (
@@ -16,6 +16,9 @@ from foleyflow.evaluation.folder import (
     evaluate_systems,
     systems_text,
 )
+from foleyflow.evaluation.judges import AnyJudge
+from foleyflow.evaluation.metrics import METRICS
+from foleyflow.evaluation.protocols import Protocol, protocol_named
 from foleyflow.weights import write_atomically
 
 
@@ -27,6 +30,8 @@ def run(
     reference_pattern: str,
     skip_without_onsets: bool,
     metrics: str,
+    protocol_name: str | None,
+    judge_folder: Path | None,
     cache_folder: Path | None,
     out: Path | None,
     html: Path | None,
@@ -38,6 +43,12 @@ def run(
     if out is not None and html is not None and out.absolute() == html.absolute():
         raise UsageError(f"{out}: --out and --html are one file", hint="name two")
     names = [name.strip() for name in metrics.split(",") if name.strip()]
+    if names and protocol_name is not None:
+        raise UsageError(
+            "--metrics and --protocol: a protocol names its own metrics",
+            hint="score others in a run of their own",
+        )
+    protocol = None if protocol_name is None else protocol_named(protocol_name)
     cache = None if cache_folder is None else ResultCache(cache_folder)
     patterns = (generated_pattern, reference_pattern)
     if reference is None and set(patterns) != {CASE_PATTERN}:
@@ -50,6 +61,7 @@ def run(
             raise DataError(
                 f"{folder}: no such folder", hint="give folders of sound or video files"
             )
+    judges = _judges(names, protocol, judge_folder)
     with progress_on_stderr("clips") as progress:
         reports: Mapping[str, Report]
         if reference is None:
@@ -57,6 +69,8 @@ def run(
                 generated,
                 skip_without_onsets=skip_without_onsets,
                 metrics=names,
+                judges=judges,
+                protocol=protocol,
                 cache=cache,
                 progress=progress,
             )
@@ -70,6 +84,8 @@ def run(
                 reference_pattern=reference_pattern,
                 skip_without_onsets=skip_without_onsets,
                 metrics=names,
+                judges=judges,
+                protocol=protocol,
                 cache=cache,
                 progress=progress,
             )
@@ -83,3 +99,26 @@ def run(
         title = f"{generated} against {'gt' if reference is None else reference}"
         write_atomically(html, page_text(reports, title=title))
     answer(content, as_json=as_json, text=text)
+
+
+def _judges(
+    names: Sequence[str], protocol: Protocol | None, folder: Path | None
+) -> dict[str, AnyJudge]:
+    """The judges that metrics need; each that a protocol has to do without is said.
+
+    Raises:
+        FoleyflowError: a metric asked for by name lacks its judge, or a protocol lacks all.
+    """
+    wanted = names if protocol is None else protocol.metrics
+    needed = [METRICS[name].judge for name in wanted if name in METRICS]
+    if not any(needed):
+        return {}
+    from foleyflow.evaluation.judge_files import default_folder
+    from foleyflow.evaluation.listening import load_judges
+
+    judges, missing = load_judges(filter(None, needed), folder or default_folder())
+    if missing and (protocol is None or not judges):
+        raise next(iter(missing.values()))
+    for error in missing.values():
+        say(f"foleyflow: {error}" + (f"\n  hint: {error.hint}" if error.hint else ""))
+    return judges

@@ -1,0 +1,92 @@
+"""VGGish: 128 numbers for each 0.96 s of sound, on which the field's FAD is computed.
+
+As av-benchmark and audioldm_eval use it: without the last ReLU, PCA and 8-bit quantising. Tensor
+names are torchvggish's, so its file fits.
+
+Dimension letters: B batch, P patches, T frames, M mel bands.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from foleyflow.listeners.mel_bands import mel_triangles
+
+RATE_HZ = 16_000
+WINDOW_SAMPLES, HOP_SAMPLES, FFT_SAMPLES = 400, 160, 512
+BANDS = 64
+PATCH_FRAMES = 96
+LOG_OFFSET = 0.01
+SHORTEST_SAMPLES = WINDOW_SAMPLES + (PATCH_FRAMES - 1) * HOP_SAMPLES
+EMBEDDING = 128
+
+
+class Vggish(nn.Module):
+    """Convolutions over patches of log-mel magnitudes.
+
+    Source: Hershey et al., ICASSP 2017; layout of harritaylor/torchvggish.
+    """
+
+    def __init__(
+        self, widths: tuple[int, int, int, int] = (64, 128, 256, 512), hidden: int = 4096
+    ) -> None:
+        """Builds the layers; the defaults are the published ones, others are for tests."""
+        super().__init__()
+        first, second, third, fourth = widths
+        layers: list[nn.Module] = []
+        width = 1
+        for wide, pooled in (
+            (first, True),
+            (second, True),
+            (third, False),
+            (third, True),
+            (fourth, False),
+            (fourth, True),
+        ):
+            layers += [nn.Conv2d(width, wide, 3, padding=1), nn.ReLU()]
+            layers += [nn.MaxPool2d(2)] if pooled else []
+            width = wide
+        self.features = nn.Sequential(*layers)
+        self.embeddings = nn.Sequential(
+            nn.Linear(fourth * (PATCH_FRAMES // 16) * (BANDS // 16), hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, EMBEDDING),
+        )
+        filters = mel_triangles(
+            bands=BANDS, window_samples=FFT_SAMPLES, rate_hz=RATE_HZ, low_hz=125.0, high_hz=7500.0
+        )
+        self.register_buffer("filters", filters, persistent=False)
+
+    def patches(self, sound: Tensor) -> Tensor:
+        """Log-mel patches of one sound.
+
+        Args:
+            sound: (N,) float32 at 16 kHz.
+
+        Returns:
+            (P, 96, 64); what is left over at the end is dropped.
+
+        Raises:
+            ValueError: not one patch long.
+
+        Source: VGGish's mel_features: frames without padding, periodic Hann, magnitudes.
+        """
+        if len(sound) < SHORTEST_SAMPLES:
+            raise ValueError(
+                f"{len(sound)} samples at {RATE_HZ} Hz, VGGish needs at least {SHORTEST_SAMPLES}"
+            )
+        window = torch.hann_window(WINDOW_SAMPLES, device=sound.device)
+        frames = sound.unfold(0, WINDOW_SAMPLES, HOP_SAMPLES) * window
+        mel = torch.fft.rfft(frames, n=FFT_SAMPLES).abs() @ self.filters
+        count = len(mel) // PATCH_FRAMES
+        return torch.log(mel + LOG_OFFSET)[: count * PATCH_FRAMES].unflatten(
+            0, (count, PATCH_FRAMES)
+        )
+
+    def forward(self, patches: Tensor) -> Tensor:
+        """(P, 96, 64) to (P, 128)."""
+        maps = self.features(patches[:, None])
+        return self.embeddings(maps.permute(0, 2, 3, 1).flatten(1))
