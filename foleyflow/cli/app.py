@@ -120,7 +120,7 @@ def generate(
 
 @app.command()
 def train(
-    task: Annotated[str, typer.Argument(help="codec, align or flow.")],
+    task: Annotated[str, typer.Argument(help="codec, align, flow or judge.")],
     recipe: Annotated[str, typer.Option(help="Name of a recipe of this task.")] = "tiny",
     data: Annotated[Path, typer.Option(help="Data set; for codec a place for its sounds.")] = Path(
         "data/sim"
@@ -139,7 +139,7 @@ def train(
     dry_run: DryRun = False,
     debug: Debug = False,
 ) -> None:
-    """Train one part of the model; the same command again resumes."""
+    """Train one part of the model, or a judge; the same command again resumes."""
     with reported(debug=debug, as_json=as_json):
         from foleyflow.cli.train import run
 

@@ -37,6 +37,18 @@ def frechet_record(judge: str) -> Metric:
     )
 
 
+FAD_SIM = Metric(
+    name="FAD-sim",
+    unit="1",
+    direction="lower",
+    range=(0.0, math.inf),
+    reference="ours: Fréchet distance on the embeddings of our tagger of simulated sound, one a "
+    "second; not comparable with any published FAD",
+    judge="tagger-sim",
+    heard_as="frechet",
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Gaussian:
     """The normal distribution fitted to a set of embeddings.

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from foleyflow.errors import CheckpointError
-from foleyflow.weights import file_sha256
+from foleyflow.weights import CONFIG_NAME, file_sha256
 
 SHIPPED = Path(__file__).parent.parent / "assets" / "judges"
 SHIPPED_JUDGES = {"tagger-sim": "tagger", "sync-sim": "sync"}  # judge -> component in SHIPPED
@@ -76,6 +76,30 @@ def default_folder() -> Path:
     Source: ours.
     """
     return Path.home() / ".cache" / "foleyflow" / "judges"
+
+
+def shipped_folder(judge: str, folder: Path) -> Path:
+    """Where one of our own judges lies: in a folder that is named, else among those that ship.
+
+    Args:
+        judge: a key of `SHIPPED_JUDGES`.
+        folder: looked at first.
+
+    Raises:
+        CheckpointError: it is in neither.
+
+    Source: ours.
+    """
+    component = SHIPPED_JUDGES[judge]
+    for where in (folder, SHIPPED):
+        if (where / f"{component}.safetensors").is_file() and (where / CONFIG_NAME).is_file():
+            return where
+    raise CheckpointError(
+        f"the judge {judge!r} is not here: expected {component}.safetensors and {CONFIG_NAME} in "
+        f"{folder} or {SHIPPED}",
+        hint=f"foleyflow train judge --recipe {component} --data DATA --out runs/judge-{component} "
+        f"makes it; then give --judges runs/judge-{component}/model",
+    )
 
 
 def checked_file(folder: Path, file: JudgeFile) -> tuple[Path, str]:

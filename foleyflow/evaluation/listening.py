@@ -18,11 +18,22 @@ from foleyflow.errors import CheckpointError, FoleyflowError
 from foleyflow.evaluation.judge_files import (
     FILES,
     NOT_BUILT,
+    SHIPPED_JUDGES,
     checked_file,
     fill_from,
+    shipped_folder,
 )
 from foleyflow.evaluation.judges import AnyJudge, ClipRule
-from foleyflow.listeners import panns, passt, vggish
+from foleyflow.listeners import log_mel, panns, passt, vggish
+from foleyflow.listeners.log_mel import LogMel, relative
+from foleyflow.listeners.stored import load_sync, load_tagger
+from foleyflow.listeners.sync import Sync
+from foleyflow.listeners.tagger import Tagger, joint_logits
+from foleyflow.signals import Frames
+from foleyflow.weights import read_record
+
+FILMED_SIZE_PX = 112  # as the simulated clips were filmed; the judge squashes them itself
+LONGEST_SEEN_S = 60.0  # what comes later in a pair is not looked at
 
 
 class SoundJudge:
@@ -118,6 +129,97 @@ def passt_judge(network: nn.Module, weights_sha256: str) -> SoundJudge:
     )
 
 
+def tagger_judge(network: Tagger, weights_sha256: str) -> SoundJudge:
+    """The tagger as a judge: logits of material and kind at once, embeddings of whole seconds.
+
+    Args:
+        network: filled.
+        weights_sha256: of its file.
+
+    Source: ours.
+    """
+    front_end = LogMel()
+    piece = round(network.frame_rate_hz)
+
+    def heard(sound: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        if len(sound) < log_mel.RATE_HZ // 10:
+            raise ValueError(f"{len(sound)} samples at {log_mel.RATE_HZ} Hz, expected 0.1 s")
+        answers: tuple[Tensor, Tensor, Tensor] = network(relative(front_end(sound[None])))
+        return answers
+
+    def embed(sound: Tensor) -> Tensor:
+        frames = heard(sound)[2][0]
+        count = max(1, len(frames) // piece)
+        return torch.stack([part.mean(0) for part in frames.tensor_split(count)])
+
+    return SoundJudge(
+        "tagger-sim",
+        rate_hz=log_mel.RATE_HZ,
+        weights_sha256=weights_sha256,
+        embed=embed,
+        logits=lambda sound: joint_logits(*heard(sound)[:2])[0],
+        clip=ClipRule(longest_s=LONGEST_SEEN_S),
+    )
+
+
+class SyncJudge:
+    """The classifier of true, shifted and other clips' sounds; see `judges.PairJudge`."""
+
+    name = "sync-sim"
+    rate_hz = log_mel.RATE_HZ
+    frame_size_px = FILMED_SIZE_PX
+
+    def __init__(self, network: Sync, weights_sha256: str) -> None:
+        """Takes a filled network."""
+        self.weights_sha256 = weights_sha256
+        self.shortest_s = network.config.window_s
+        self._network = network
+        self._front_end = LogMel()
+
+    @torch.no_grad()
+    def in_sync(self, frames: Frames, samples: NDArray[np.float32]) -> float:
+        """Mean over windows of the probability that a sound is the video's, at its time.
+
+        Args:
+            frames: times from 0.
+            samples: (N,) float32 at 48 kHz.
+
+        Returns:
+            0..1.
+
+        Raises:
+            ValueError: less than a window of both.
+
+        Source: ours.
+        """
+        config, window = self._network.config, self._network.encoder.config.window
+        step_s = float(np.median(np.diff(frames.times_s))) if len(frames) > 1 else 0.0
+        seen_s, heard_s = float(frames.times_s[-1]) + step_s, len(samples) / self.rate_hz
+        steps = int(min(seen_s, heard_s, LONGEST_SEEN_S) * config.grid_rate_hz + 1e-6)
+        if steps < config.steps:
+            raise ValueError(
+                f"{seen_s:.2f} s of video with {heard_s:.2f} s of sound, the judge "
+                f"{self.name!r} needs {config.window_s:g} s of both"
+            )
+        end_s = steps / config.grid_rate_hz
+        kept = max(1, int(np.searchsorted(frames.times_s, end_s)))
+        places = np.clip(np.arange(-(window // 2), kept + window // 2), 0, kept - 1)
+        pixels = torch.from_numpy(frames.pixels[places]).permute(0, 3, 1, 2)[None]
+        times_s = torch.from_numpy(frames.times_s[:kept].astype(np.float32))[None]
+        video = self._network.watch(pixels, times_s, steps)[0]
+        heard = _tensor(samples[: round(end_s * self.rate_hz)])[None]
+        sound = self._network.listen(relative(self._front_end(heard)))[0]
+        last = steps - config.steps
+        hop = max(1, round(config.hop_s * config.grid_rate_hz))
+        starts = sorted({*range(0, last + 1, hop), last})
+        pairs = [
+            torch.stack([track[start : start + config.steps] for start in starts])
+            for track in (video, sound)
+        ]
+        answers = self._network.compare(*pairs).float().softmax(1)
+        return float(answers[:, 0].mean())
+
+
 # Name -> (its network, unfilled; the network as a judge).
 PUBLISHED: dict[str, tuple[Callable[[], nn.Module], Callable[[nn.Module, str], SoundJudge]]] = {
     "vggish": (vggish.Vggish, vggish_judge),
@@ -131,7 +233,8 @@ def load_judge(name: str, folder: Path) -> AnyJudge:
 
     Args:
         name: as metrics call it.
-        folder: where published weights lie.
+        folder: where published weights lie; a model folder with judges of ours goes before those
+            that ship.
 
     Returns:
         the judge, ready to be asked.
@@ -145,7 +248,9 @@ def load_judge(name: str, folder: Path) -> AnyJudge:
         build, as_judge = PUBLISHED[name]
         path, sha256 = checked_file(folder, FILES[name])
         return as_judge(fill_from(build(), path, FILES[name]), sha256)
-    known = ", ".join(PUBLISHED)
+    if name in SHIPPED_JUDGES:
+        return _shipped_judge(name, folder)
+    known = ", ".join([*PUBLISHED, *SHIPPED_JUDGES])
     if name in NOT_BUILT:
         raise CheckpointError(
             f"the judge {name!r} can't be loaded: foleyflow has no loader for it yet",
@@ -176,6 +281,16 @@ def load_judges(
         except FoleyflowError as error:
             missing[name] = error
     return judges, missing
+
+
+def _shipped_judge(name: str, folder: Path) -> AnyJudge:
+    """One of the two judges made from simulated clips."""
+    component = SHIPPED_JUDGES[name]
+    where = shipped_folder(name, folder)
+    sha256 = read_record(where, component).sha256
+    if component == "tagger":
+        return tagger_judge(load_tagger(where), sha256)
+    return SyncJudge(load_sync(where), sha256)
 
 
 def _tensor(samples: NDArray[np.float32]) -> Tensor:

@@ -35,6 +35,18 @@ def kl_record(judge: str) -> Metric:
     )
 
 
+KLD_SIM = Metric(
+    name="KLD-sim",
+    unit="nat",
+    direction="lower",
+    range=(0.0, math.inf),
+    reference="ours: divergence of materials plus that of kinds of scenes, by our tagger of "
+    "simulated sound; not comparable with any published KLD",
+    judge="tagger-sim",
+    heard_as="kl",
+)
+
+
 def inception_record(judge: str) -> Metric:
     """The record of the Inception score by the classes of one judge.
 

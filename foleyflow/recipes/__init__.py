@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from foleyflow.errors import ConfigError
-from foleyflow.recipes import align, codec, flow
+from foleyflow.recipes import align, codec, flow, judge
 
 RECIPES: dict[str, dict[str, Callable[[], Any]]] = {
     "codec": {"tiny": codec.tiny, "polish": codec.polish, "smoke": codec.smoke},
@@ -28,6 +28,12 @@ RECIPES: dict[str, dict[str, Callable[[], Any]]] = {
         "distil": flow.distil,
         "diffusion": flow.diffusion,
         "smoke": flow.smoke,
+    },
+    "judge": {
+        "tagger": judge.tagger,
+        "sync": judge.sync,
+        "smoke": judge.smoke,
+        "smoke-sync": judge.smoke_sync,
     },
 }
 

@@ -1,0 +1,178 @@
+"""Recipes for the judges that need no download. What generates is never trained with them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from foleyflow.clock import count_at
+from foleyflow.data.base import FrameCache, cache_frames
+from foleyflow.data.levels import levels_of
+from foleyflow.data.physics.contacts import MATERIALS
+from foleyflow.data.windows import WindowConfig, WindowSource
+from foleyflow.encoders.motion import MotionEncoder, MotionEncoderConfig
+from foleyflow.errors import DataError
+from foleyflow.listeners.log_mel import RATE_HZ, LogMel
+from foleyflow.listeners.sync import Sync, SyncConfig
+from foleyflow.listeners.tagger import NOTHING, Tagger, TaggerConfig
+from foleyflow.recipes.dataset import clip_arrays
+from foleyflow.training.sync_task import SyncLossConfig, SyncTask
+from foleyflow.training.tagger_task import TaggedLevels, TaggerLossConfig, TaggerTask
+from foleyflow.training.task import TrainConfig
+
+KINDS = ("strike", "drop", "drum", "knock", "roll", "still")
+SEGMENT_S = 0.08  # windows of video begin on multiples of it
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaggerRecipe:
+    """All that decides a judge of sound."""
+
+    model: TaggerConfig = field(
+        default_factory=lambda: TaggerConfig(materials=(*MATERIALS, NOTHING), kinds=KINDS)
+    )
+    losses: TaggerLossConfig = field(default_factory=TaggerLossConfig)
+    train: TrainConfig
+
+    def build(self, data: Path) -> TaggerTask:
+        """The task, on the sounds of the simulated clips under `data`."""
+        return TaggerTask(
+            Tagger(self.model),
+            self.losses,
+            train=self._tagged(cache_frames(data, "train")),
+            validation=self._tagged(cache_frames(data, "validation")),
+        )
+
+    def _tagged(self, cache: FrameCache) -> TaggedLevels:
+        _check_rate(cache)
+        known = {
+            "kinds": [labels.kind for labels in cache.labels],
+            "materials": [labels.material or NOTHING for labels in cache.labels],
+        }
+        for name, found in known.items():
+            strange = sorted(set(found) - set(getattr(self.model, name)))
+            if strange:
+                raise DataError(
+                    f"clips of {', '.join(strange)}, which the recipe's {name} lack",
+                    hint="simulate the data set again with this version of foleyflow",
+                )
+        return TaggedLevels(
+            levels=levels_of(cache.sounds, LogMel()),
+            materials=np.array([self.model.materials.index(m) for m in known["materials"]]),
+            kinds=np.array([self.model.kinds.index(k) for k in known["kinds"]]),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SyncRecipe:
+    """All that decides a judge of synchrony."""
+
+    model: SyncConfig = field(default_factory=SyncConfig)
+    encoder: MotionEncoderConfig = field(
+        default_factory=lambda: MotionEncoderConfig(
+            size=64, widths=(24, 32, 64), dim=64, changes=4, reach=1
+        )
+    )
+    losses: SyncLossConfig = field(default_factory=SyncLossConfig)
+    train: TrainConfig
+
+    def build(self, data: Path) -> SyncTask:
+        """The task, on the simulated clips under `data`."""
+        train, validation = (cache_frames(data, split) for split in ("train", "validation"))
+        return SyncTask(
+            Sync(self.model, encoder=MotionEncoder(self.encoder)),
+            self.losses,
+            windows=self._windows(train),
+            levels=levels_of(train.sounds, LogMel()),
+            validation_windows=self._windows(validation),
+            validation_levels=levels_of(validation.sounds, LogMel()),
+        )
+
+    def _windows(self, cache: FrameCache) -> WindowSource:
+        _check_rate(cache)
+        clips = clip_arrays(cache)
+        config = WindowConfig(
+            segments=count_at(self.model.window_s, 1 / SEGMENT_S),
+            segment_s=SEGMENT_S,
+            neighbours=self.encoder.window // 2,
+            augment=False,
+        )
+        # Windows are cut by the codec's latents, which no judge hears: none of any width.
+        frames = count_at(clips.sounds.shape[1] / clips.rate_hz, 1 / SEGMENT_S)
+        latents = np.zeros((len(clips), frames * config.latents_per_segment, 0), np.float16)
+        return WindowSource(clips, latents, config)
+
+
+def _check_rate(cache: FrameCache) -> None:
+    if cache.rate_hz != RATE_HZ:
+        raise DataError(
+            f"sounds at {cache.rate_hz} Hz, the judges hear {RATE_HZ} Hz",
+            hint="simulate the data set again with this version of foleyflow",
+        )
+
+
+def tagger() -> TaggerRecipe:
+    """The judge of sound that ships: materials and kinds of scenes.
+
+    Command: foleyflow train judge --recipe tagger --data data/sim --out runs/judge-tagger
+    """
+    return TaggerRecipe(
+        train=TrainConfig(
+            steps=1500,
+            batch_clips=32,
+            learning_rate=2e-3,
+            warmup_steps=50,
+            decay_share=0.7,
+            weight_decay=0.05,
+            ema=0.99,
+            validate_every=250,
+            save_every=100,
+        )
+    )
+
+
+def sync() -> SyncRecipe:
+    """The judge of synchrony that ships.
+
+    Command: foleyflow train judge --recipe sync --data data/sim --out runs/judge-sync
+    """
+    return SyncRecipe(
+        train=TrainConfig(
+            steps=1000,
+            batch_clips=16,
+            learning_rate=2e-3,
+            warmup_steps=50,
+            decay_share=0.6,
+            weight_decay=0.05,
+            ema=0.99,
+            validate_every=200,
+            save_every=100,
+        )
+    )
+
+
+def smoke() -> TaggerRecipe:
+    """Seconds on a CPU; shows that the tagger runs, learns nothing worth keeping."""
+    return TaggerRecipe(
+        model=TaggerConfig(
+            materials=(*MATERIALS, NOTHING), kinds=KINDS, widths=(4, 4, 8, 8), embedding=8
+        ),
+        train=_SMOKE,
+    )
+
+
+def smoke_sync() -> SyncRecipe:
+    """Seconds on a CPU; shows that the judge of synchrony runs."""
+    return SyncRecipe(
+        model=SyncConfig(window_s=0.64, hop_s=0.16, longest_lag_s=0.4, width=8, heads=2),
+        encoder=MotionEncoderConfig(size=32, widths=(4, 4, 8), dim=8, changes=4, reach=1),
+        losses=SyncLossConfig(largest_shift_s=0.5),
+        train=_SMOKE,
+    )
+
+
+_SMOKE = TrainConfig(
+    steps=4, batch_clips=2, warmup_steps=1, log_every=1, validate_every=4, save_every=2
+)
