@@ -350,7 +350,7 @@ def test_systems_share_their_controls(tmp_path):
     )
     values = [report.scores["onset_f1"].rows["generated"].value for report in reports.values()]
     assert values == [1.0, 0.0]
-    assert told == [(done, 6) for done in range(1, 7)]
+    assert told == [(done, 12) for done in range(1, 13)]  # onsets, then scores, of each system
     text = systems_text(reports)
     assert text.count("[silence]") == text.count("[true sound]") == 2
     assert "! silence is as good or better, so the figure proves nothing of: late\n" in text
@@ -366,3 +366,29 @@ def test_the_figures_of_a_metric_are_finite(tmp_path):
     for name in PAIR_METRICS:
         for figure in scores[name].rows.values():
             assert math.isfinite(figure.value), name
+
+
+def test_silence_is_analysed_once_for_clips_of_one_length():
+    from foleyflow.evaluation.cases import SilentSounds, Sound
+    from foleyflow.signals import Waveform
+
+    def sound(name, count):
+        return Sound(name, lambda: Waveform(samples=np.ones((1, count), np.float32), rate_hz=8000))
+
+    silences, calls = SilentSounds(), []
+    rows = [silences.like(sound(name, count)) for name, count in (("a", 9), ("b", 9), ("c", 5))]
+    assert [row.identity for row in rows] == ["silence:a", "silence:b", "silence:c"]
+    for row in rows:
+        length = row.analysis("length", lambda silence: calls.append(1) or silence.samples.shape)
+        assert length == row.waveform.samples.shape and not row.waveform.samples.any()
+    assert len(calls) == 2
+
+
+def test_clips_that_are_left_out_count_as_done(tmp_path):
+    made, true = folders(tmp_path)
+    (made / "b.wav").write_bytes(b"no sound")
+    told = []
+    evaluate_folder(
+        made, true, metrics=["onset_f1"], progress=lambda done, wanted: told.append((done, wanted))
+    )
+    assert told == [(1, 6), (2, 6), (3, 6), (5, 6), (6, 6)]

@@ -68,6 +68,36 @@ class Sound:
         return self._analyses[name]
 
 
+class SilentSounds:
+    """Silences, analysed once for all clips of one length: they are all the same."""
+
+    def __init__(self) -> None:
+        self._measure: tuple[int, int] | None = None
+        self._analyses: dict[str, Any] = {}
+
+    def like(self, sound: Sound) -> Sound:
+        """Silence as long as a sound, which is not read before it has to be."""
+        return _Silence(sound, self)
+
+    def analysis(self, silence: Waveform, name: str, analyse: Callable[[Waveform], Any]) -> Any:
+        """What an analysis gives, computed the first time for clips of this length."""
+        measure = (silence.samples.shape[1], silence.rate_hz)
+        if measure != self._measure:
+            self._measure, self._analyses = measure, {}
+        if name not in self._analyses:
+            self._analyses[name] = analyse(silence)
+        return self._analyses[name]
+
+
+class _Silence(Sound):
+    def __init__(self, like: Sound, silences: SilentSounds) -> None:
+        super().__init__(f"silence:{like.identity}", lambda: controls.silence_like(like.waveform))
+        self._silences = silences
+
+    def analysis(self, name: str, analyse: Callable[[Waveform], Any]) -> Any:
+        return self._silences.analysis(self.waveform, name, analyse)
+
+
 def sound_of_file(path: Path, onsets: Mapping[Path, ClipOnsets]) -> Sound:
     """The sound of a file, known by the hash of the file.
 
@@ -93,7 +123,12 @@ def true_sound_of(case: Case) -> Sound | None:
 
 
 def rows_of(
-    case: Case, true: Sound | None, other: Sound | None, *, narrow_hz: int | None = None
+    case: Case,
+    true: Sound | None,
+    other: Sound | None,
+    *,
+    silences: SilentSounds,
+    narrow_hz: int | None = None,
 ) -> dict[str, Sound]:
     """The generated sound and its controls, as far as there are any, in the order of `ROWS`.
 
@@ -101,16 +136,13 @@ def rows_of(
         case: the clip.
         true: its true sound.
         other: another clip's true sound.
+        silences: those of the clips before.
         narrow_hz: also the rows that stand against, or are, a true sound of this lower rate.
 
     Source: ours.
     """
     generated = sound_of_file(case.generated, case.onsets)
-    like = true or generated
-    rows = {
-        "generated": generated,
-        "silence": Sound(f"silence:{like.identity}", lambda: controls.silence_like(like.waveform)),
-    }
+    rows = {"generated": generated, "silence": silences.like(true or generated)}
     if true is not None:
         noise_seed = int(true.identity[:8], 16)
         rows["true"] = true

@@ -189,7 +189,8 @@ def evaluate_folder(
         protocol: what is scored and how judges are given the sounds; instead of `metrics`. Those
             of its metrics whose judge is not in `judges` are listed as not measured.
         seed: of the bootstrap intervals.
-        progress: told (clips done, clips wanted) while metrics are scored.
+        progress: told (done, wanted); a clip is done once when its onsets are found, and once
+            more when its metrics are scored.
 
     Returns:
         the figures and every file that could not be used.
@@ -214,7 +215,11 @@ def evaluate_folder(
     pairs: dict[str, tuple[ClipOnsets, ClipOnsets]] = {}
     unreadable: dict[str, str] = {}
     silent, short, skipped = [], [], []
-    for case in sorted(made.keys() & true.keys()):
+    both = sorted(made.keys() & true.keys())
+    wanted = len(both) * (2 if metrics else 1)
+    for done, case in enumerate(both, start=1):
+        if progress is not None:
+            progress(done, wanted)
         try:
             clip, has_sound = _read_sound(made[case], cache)
             truth = _read_reference(true[case], duration_s=clip.duration_s, cache=cache)
@@ -247,7 +252,7 @@ def evaluate_folder(
             cache=cache,
             protocol=protocol,
             seed=seed,
-            progress=progress,
+            progress=None if progress is None else _second_half(progress, len(both)),
         )
     return Report(
         synchrony=result,
@@ -326,6 +331,11 @@ def evaluate_systems(
         )
         for index, system in enumerate(wanted)
     }
+
+
+def _second_half(progress: Callable[[int, int], None], count: int) -> Callable[[int, int], None]:
+    """The progress of scoring, told as the second half; clips that were left out count as done."""
+    return lambda done, wanted: progress(2 * count - (wanted - done), 2 * count)
 
 
 def _share(

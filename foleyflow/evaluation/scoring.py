@@ -22,7 +22,7 @@ from foleyflow.errors import ConfigError, MediaError
 from foleyflow.evaluation import controls, families
 from foleyflow.evaluation.base import Metric
 from foleyflow.evaluation.cache import ResultCache, code_sha256
-from foleyflow.evaluation.cases import Case, Sound, label_of, rows_of, true_sound_of
+from foleyflow.evaluation.cases import Case, SilentSounds, Sound, label_of, rows_of, true_sound_of
 from foleyflow.evaluation.families import FAMILIES, Family
 from foleyflow.evaluation.heard import (
     NO_TRUE_SOUND,
@@ -115,11 +115,12 @@ def score_cases(
         if metric.judge is not None or metric is GENERATION_TIME
     }
     narrow_hz = None if protocol is None else protocol.narrow_hz
+    silences = SilentSounds()
     with_sound = [case for case in cases if case.true_sound is not None]
     previous = true_sound_of(with_sound[-1]) if len(with_sound) > 1 else None
     for done, case in enumerate(cases, start=1):
         true = true_sound_of(case)
-        rows = rows_of(case, true, previous, narrow_hz=narrow_hz)
+        rows = rows_of(case, true, previous, silences=silences, narrow_hz=narrow_hz)
         pairs.add(case, true, rows)
         for values in told.values():
             values.add(case, rows)

@@ -103,8 +103,9 @@ def read_sound_blocks(
     """
     if end_s is not None and end_s < start_s:
         raise ValueError(f"start_s={start_s}, end_s={end_s}: expected an end after the start")
-    origin_s = _origin_s(path)
     with open_input(path) as container:
+        # Opening takes longer than decoding a few seconds: once is enough without a video.
+        origin_s = _origin_s(path) if container.streams.video else None
         if not container.streams.audio:
             raise MediaError(f"{path}: no sound in it", hint="a file with a sound track is needed")
         stream = container.streams.audio[0]
