@@ -392,3 +392,23 @@ def test_clips_that_are_left_out_count_as_done(tmp_path):
         made, true, metrics=["onset_f1"], progress=lambda done, wanted: told.append((done, wanted))
     )
     assert told == [(1, 6), (2, 6), (3, 6), (5, 6), (6, 6)]
+
+
+def test_two_families_share_the_published_detector(tmp_path, monkeypatch):
+    from foleyflow.evaluation import script_onsets
+
+    heard, detect = [], script_onsets.heard_onsets
+
+    def counted(samples, rate_hz):
+        heard.append(len(samples))
+        return detect(samples, rate_hz)
+
+    monkeypatch.setattr(script_onsets, "heard_onsets", counted)
+    made, true = folders(tmp_path, late_s=0.1)
+    names = ["onset_f1_300ms", "onset_f1_mmaudio_script"]
+    both = evaluate_folder(made, true, metrics=names).scores
+    # Generated, true and noise of three clips, the last true sound once more as a control of the
+    # first, and one silence for all.
+    assert len(heard) == 3 * 3 + 1 + 1
+    for name in names:
+        assert evaluate_folder(made, true, metrics=[name]).scores[name] == both[name]

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foleyflow.evaluation import envelope, script_onsets, spectral, synchrony, window_onsets
-from foleyflow.evaluation.script_onsets import WindowedScore
+from foleyflow.evaluation.script_onsets import HeardOnsets, WindowedScore
 from foleyflow.evaluation.synchrony import ClipOnsets
 from foleyflow.signals import Waveform
 
@@ -28,16 +28,18 @@ class Family:
     Attributes:
         metrics: their names.
         modules: the code that decides the figures.
-        analyse: a sound -> what is compared.
+        analyse: a sound -> what is compared; of what `basis` gives, where there is one.
         of_events: known events -> the same, as a reference; None if it must be a sound.
         compare: (reference, sound) -> one value per metric; ValueError if there is none.
+        basis: a sound -> what several families analyse further; computed once for all of them.
     """
 
     metrics: tuple[str, ...]
     modules: tuple[ModuleType, ...]
-    analyse: Callable[[Waveform], Any]
+    analyse: Callable[[Any], Any]
     of_events: Callable[[ClipOnsets], Any] | None
     compare: Callable[[Any, Any], tuple[float, ...]]
+    basis: Callable[[Waveform], Any] | None = None
 
 
 def clip_onsets(waveform: Waveform) -> ClipOnsets:
@@ -50,6 +52,17 @@ def clip_onsets(waveform: Waveform) -> ClipOnsets:
     """
     onsets = synchrony.detect_onsets(waveform.mono(), waveform.rate_hz)
     return ClipOnsets(times_s=onsets.times_s, duration_s=waveform.duration_s)
+
+
+def script_detector(waveform: Waveform) -> HeardOnsets:
+    """The onsets of a sound by the published script's detector.
+
+    Args:
+        waveform: any sound.
+
+    Source: ours.
+    """
+    return script_onsets.heard_onsets(waveform.mono(), waveform.rate_hz)
 
 
 def _strict_f1(reference: ClipOnsets, sound: ClipOnsets) -> tuple[float, ...]:
@@ -81,9 +94,10 @@ FAMILIES: dict[str, Family] = {
     "window_onsets": Family(
         metrics=("onset_accuracy", "onset_ap", "onset_f1_300ms"),
         modules=(window_onsets, script_onsets),
-        analyse=lambda sound: window_onsets.confident_onsets(sound.mono(), sound.rate_hz),
+        analyse=window_onsets.strongest_onsets,
         of_events=lambda events: window_onsets.certain_onsets(events.times_s),
         compare=lambda true, made: _three(window_onsets.window_score(true, made)),
+        basis=script_detector,
     ),
     "script_onsets": Family(
         metrics=(
@@ -92,9 +106,10 @@ FAMILIES: dict[str, Family] = {
             "onset_f1_mmaudio_script",
         ),
         modules=(script_onsets,),
-        analyse=lambda sound: script_onsets.heard_onsets(sound.mono(), sound.rate_hz),
+        analyse=lambda heard: heard,
         of_events=lambda events: script_onsets.known_onsets(events.times_s),
         compare=lambda true, made: _three(script_onsets.script_score(true, made)),
+        basis=script_detector,
     ),
     "envelope": Family(
         metrics=("envelope_correlation",),

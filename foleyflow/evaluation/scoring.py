@@ -214,7 +214,7 @@ class _PairValues:
             return known
         family = self._families[name]
         try:
-            true, made = (one.analysis(name, family.analyse) for one in (reference, sound))
+            true, made = (_analysed(one, name, family) for one in (reference, sound))
             result: dict[str, Any] = {"values": list(family.compare(true, made))}
             if not np.isfinite(result["values"]).all():
                 raise ValueError("the figure is not finite; some samples of a sound are not")
@@ -223,6 +223,13 @@ class _PairValues:
         if self._cache is not None:
             self._cache.put(key, result)
         return result
+
+
+def _analysed(sound: Sound, name: str, family: Family) -> Any:
+    basis = family.basis
+    if basis is None:
+        return sound.analysis(name, family.analyse)
+    return sound.analysis(name, lambda _: family.analyse(sound.analysis(basis.__name__, basis)))
 
 
 def _reference(case: Case, true: Sound | None, name: str) -> Sound | None:
