@@ -17,6 +17,16 @@ Nothing is left out in silence: files without a partner, unreadable, silent or s
 listed in the report and counted. Metrics that are asked for by name stand in the report with
 controls; where a folder holds events and the sound of a case, onsets are compared with the events
 and everything else with the sound.
+
+How odd inputs are handled, in results and references alike:
+- corrupt, without a sound track, or with samples that are not finite: unreadable, not scored;
+- cut off in the middle of the file: scored on what can be decoded, and listed as short;
+- empty (no samples): listed as silent and short; no value where a metric needs sound;
+- channels: their mean is judged (more than two are mixed to two first), so that channels of
+  opposite sign cancel and are listed as silent; a protocol may name another rule;
+- rates, 8 to 96 kHz tried: every metric brings sounds to its own rate;
+- lengths: pairs are compared over the shorter of the two; judges hear each sound as long as it is,
+  by their rule. Results that end 0.25 s or more before or after the truth are listed.
 """
 
 from __future__ import annotations
@@ -50,7 +60,7 @@ EVENT_SUFFIXES = (".json",)
 SOUND_SUFFIXES = (".wav", ".flac", ".m4a", ".mp3", ".ogg", ".opus", ".aac", ".mka")
 VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".m4v", ".avi")
 CASE_PATTERN = "{case}"
-SHORT_BY_S = 0.25  # a result that ends this much before the truth is listed as short
+UNEQUAL_BY_S = 0.25  # a result that ends this much before or after the truth is listed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +96,7 @@ class Report:
         unreadable: name -> why (of the result or of its reference); not scored.
         silent: results whose peak is below -70 dBFS; scored.
         short: results that end 0.25 s or more before the truth; scored on what there is.
+        long: results that end 0.25 s or more after the truth; compared up to its end.
         skipped: clips left out because their reference has no onsets.
         scores: metric asked for -> score with controls.
         files: scored clip -> (file of the generated sound, file of the true one if there is one).
@@ -100,6 +111,7 @@ class Report:
     unreadable: Mapping[str, str] = field(default_factory=dict)
     silent: tuple[str, ...] = ()
     short: tuple[str, ...] = ()
+    long: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
     scores: Mapping[str, MetricScore] = field(default_factory=dict)
     files: Mapping[str, tuple[Path, Path | None]] = field(default_factory=dict)
@@ -120,6 +132,7 @@ class Report:
             "unreadable": dict(self.unreadable),
             "silent": list(self.silent),
             "short": list(self.short),
+            "long": list(self.long),
             "skipped": list(self.skipped),
             "metrics": {name: METRICS[name].to_json() for name in ("onset_f1", "gain")},
             "resampler": "soxr VHQ, 22050 Hz mono",
@@ -151,6 +164,7 @@ class Report:
             "unreadable": [f"{case}: {why}" for case, why in self.unreadable.items()],
             "silent (scored)": self.silent,
             "shorter than the reference (scored)": self.short,
+            "longer than the reference (scored)": self.long,
             "without true onsets (left out)": self.skipped,
             "not measured": [f"{name}: {why}" for name, why in self.not_measured.items()],
         }
@@ -214,7 +228,7 @@ def evaluate_folder(
         videos |= _find_videos(reference, reference_pattern)
     pairs: dict[str, tuple[ClipOnsets, ClipOnsets]] = {}
     unreadable: dict[str, str] = {}
-    silent, short, skipped = [], [], []
+    silent, short, long, skipped = [], [], [], []
     both = sorted(made.keys() & true.keys())
     wanted = len(both) * (2 if metrics else 1)
     for done, case in enumerate(both, start=1):
@@ -232,8 +246,10 @@ def evaluate_folder(
             continue
         if not has_sound:
             silent.append(case)
-        if clip.duration_s <= truth.duration_s - SHORT_BY_S:
+        if clip.duration_s <= truth.duration_s - UNEQUAL_BY_S:
             short.append(case)
+        if clip.duration_s >= truth.duration_s + UNEQUAL_BY_S:
+            long.append(case)
         pairs[case] = truth, clip
     result = None
     if pairs:
@@ -262,6 +278,7 @@ def evaluate_folder(
         unreadable=unreadable,
         silent=tuple(silent),
         short=tuple(short),
+        long=tuple(long),
         skipped=tuple(skipped),
         scores=scores,
         files={case.name: (case.generated, case.true_sound) for case in cases},
