@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 
 import numpy as np
@@ -80,6 +81,7 @@ def test_what_can_not_be_measured_is_listed_with_the_reason(folders):
     assert "protocol paper: " in text and "not measured: 2" in text
     page = page_text({"generated": report}, title="x")
     assert "narrow true sound" in page and "not measured" in page
+    assert all(html.escape(note) in page for note in PAPER.notes)
 
 
 def test_without_any_judge_there_is_no_protocol(folders):

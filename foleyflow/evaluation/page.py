@@ -85,6 +85,7 @@ def page_text(reports: Mapping[str, Report], *, title: str, clips: int = CLIPS_S
     for name in dict.fromkeys(name for report in reports.values() for name in report.scores):
         scores = {s: r.scores[name] for s, r in reports.items() if name in r.scores}
         parts += _metric_parts(scores)
+    parts += _protocol_parts(reports)
     parts += _clip_parts(reports, clips)
     parts += _remark_parts(reports)
     return (
@@ -140,6 +141,15 @@ def _metric_parts(scores: Mapping[str, MetricScore]) -> list[str]:
         for text in remarks(score):
             parts.append(f'<p class="said">{html.escape(f"{system}: {text}")}</p>')
     return parts
+
+
+def _protocol_parts(reports: Mapping[str, Report]) -> list[str]:
+    """What must be known of the protocol that all reports share."""
+    protocol = next((r.protocol for r in reports.values() if r.protocol is not None), None)
+    if protocol is None:
+        return []
+    lines = [f'<p class="said">{html.escape(line)}</p>' for line in protocol.to_text().split("\n")]
+    return ["<h2>Protocol</h2>", *lines]
 
 
 def _clip_parts(reports: Mapping[str, Report], clips: int) -> list[str]:
