@@ -233,6 +233,12 @@ def test_a_pair_is_judged_window_by_window():
     assert 0 < probability < 1
     assert judge.in_sync(frames, 0.5 * sound) == pytest.approx(probability, abs=0.02)
     assert judge.in_sync(frames, sound[: round(1.5 * RATE_HZ)]) != probability
+    # A video is seen once for all of its sounds.
+    seen, watch = [], judge._network.watch
+    judge._network.watch = lambda *how: seen.append(1) or watch(*how)
+    again = Frames(pixels=pixels, times_s=frames.times_s)
+    assert [judge.in_sync(again, sound) for _ in range(2)] == pytest.approx([probability] * 2)
+    assert len(seen) == 1
     # What only one of both holds is not looked at.
     longer = np.concatenate([sound, np.zeros(RATE_HZ, np.float32)])
     assert judge.in_sync(frames, longer) == pytest.approx(probability, abs=1e-4)

@@ -1,8 +1,9 @@
 """Arrays in, numbers out: how well a generated sound fits, and how sure we are of it.
 
-The judges never see the judged: nothing here imports a model of ours. Reading folders of
-results, of any system, is `folder.py`; what a network other than ours hears in a sound comes in by
-`judges.py`. Needs the extra `eval` (librosa, mir_eval) when used.
+The judges never see the judged: nothing here imports what generates. Reading folders of results, of
+any system, is `folder.py`; what networks hear in a sound comes in by `judges.py`, from published
+weights or from those of two small judges of ours by `listening.py`; published ways to score, by
+name, are `protocols.py`. Needs the extra `eval` (librosa, mir_eval) when used.
 """
 
 from foleyflow.evaluation.base import Interval, Metric, bootstrap_mean
@@ -13,8 +14,10 @@ from foleyflow.evaluation.distribution import (
     frechet_remark,
 )
 from foleyflow.evaluation.envelope import envelope_correlation
-from foleyflow.evaluation.judges import ClipRule, Judge
+from foleyflow.evaluation.hearing import Hearing
+from foleyflow.evaluation.judges import ClipRule, Judge, PairJudge
 from foleyflow.evaluation.metrics import METRICS
+from foleyflow.evaluation.protocols import PROTOCOLS, Protocol
 from foleyflow.evaluation.semantics import InceptionScore, inception_score, kl_divergence
 from foleyflow.evaluation.spectral import log_spectral_distance
 from foleyflow.evaluation.synchrony import (
@@ -34,15 +37,19 @@ from foleyflow.evaluation.synchrony import (
 
 __all__ = [
     "METRICS",
+    "PROTOCOLS",
     "ClipOnsets",
     "ClipRule",
     "Gaussian",
+    "Hearing",
     "InceptionScore",
     "Interval",
     "Judge",
     "Metric",
     "OnsetScore",
     "Onsets",
+    "PairJudge",
+    "Protocol",
     "Synchrony",
     "bootstrap_mean",
     "compare",

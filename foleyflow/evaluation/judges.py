@@ -1,4 +1,4 @@
-"""What a judge is: a network that hears sounds for a metric, and never one of ours.
+"""What a judge is: a network that hears sounds for a metric, and never one that makes them.
 
 Only the agreement stands here; no network and no weights. A metric names the judge that it needs
 (`Metric.judge`); where that one is not given, `judge_for` says so in one line, and nothing else
