@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from foleyflow.alignment.model import Alignment, AlignmentConfig
+from foleyflow.alignment.targets import SlowStudent
 from foleyflow.codec.autoencoder import Codec, CodecConfig
 from foleyflow.data.guided import NAMES, GuidedWindows, open_guided
 from foleyflow.data.windows import ClipArrays, WindowConfig, WindowSource
@@ -127,11 +128,15 @@ def align_task():
     )
 
 
-def with_losses(task: AlignTask, losses: AlignLossConfig, **settings) -> AlignTask:
-    """The same clips, a fresh model, other losses."""
+def fresh_aligner(**settings) -> Alignment:
     torch.manual_seed(0)
     encoder = MotionEncoder(MotionEncoderConfig(size=32, widths=(4, 4, 8), dim=16))
-    model = Alignment(replace(ALIGN, **settings), encoder=encoder)
+    return Alignment(replace(ALIGN, **settings), encoder=encoder)
+
+
+def with_losses(task: AlignTask, losses: AlignLossConfig, **settings) -> AlignTask:
+    """The same clips, a fresh model, other losses."""
+    model = fresh_aligner(**settings)
     return AlignTask(model, losses, windows=task.windows, held_out_windows=task.windows)
 
 
@@ -221,6 +226,33 @@ def test_onsets_are_told_by_the_sound_or_by_the_labels(align_task):
             torch.manual_seed(0)
             figures.append(task.loss("align", shown, 0)[1]["onset"])
         assert (figures[0] != figures[1]) == changes, source
+
+
+def test_a_resumed_run_has_its_slow_student_as_it_stood(align_task, tmp_path):
+    def task() -> AlignTask:
+        model = fresh_aligner(latent_channels=4)
+        return AlignTask(
+            model,
+            AlignLossConfig(),
+            windows=align_task.windows,
+            held_out_windows=align_task.windows,
+            target=SlowStudent(model, decay=0.5),
+        )
+
+    def states(folder, *lengths: int) -> dict[str, torch.Tensor]:
+        for steps in lengths:
+            settings = TrainConfig(steps=4, batch_clips=2, validate_every=9, save_every=2)
+            cut = replace(settings, steps=steps, decay_share=0.0)
+            train(task(), cut, folder=folder, device=torch.device("cpu"))
+        return load_file(folder / STATE_NAME)
+
+    whole, resumed = states(tmp_path / "whole", 4), states(tmp_path / "resumed", 2, 4)
+    assert whole.keys() == resumed.keys()
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    slow = "slow_student/module/audio_enter.weight"
+    quick = "align/module/audio_enter.weight"
+    assert not torch.equal(whole[slow], whole[quick])
+    assert not torch.equal(whole[slow], fresh_aligner(latent_channels=4).audio_enter.weight)
 
 
 def test_random_sampling_keeps_single_segments(align_task):

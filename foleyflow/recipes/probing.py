@@ -89,11 +89,12 @@ def measure(
 
     Returns:
         "recovery": the monitors of `validation_figures` over the test split, where the aligner
-        recovers anything, with an interval of the gain over batches of clips; "probe": F1 of
-        events with its interval over clips, and where the training clips have more than one
-        material its accuracy, and that of always saying the commonest; "real": F1, shuffled F1 and gain with intervals, and the median lag.
+        recovers anything, with an interval of the gain over batches of clips. "probe": F1 of
+        events with its interval over clips and, where the training clips have more than one
+        material, its accuracy, and that of always saying the commonest. "real": F1, shuffled F1
+        and gain with intervals, and the median lag.
 
-    Source: ours (method section B.9; issue of the probes: linear evaluation).
+    Source: ours (method section B.9; linear evaluation of frozen features).
     """
     task = recipe.build(data, held_out="test", aligner=aligner)
     result: dict[str, Any] = {}

@@ -137,10 +137,14 @@ class AlignTask(Task):
         """Augmented windows of random clips; see `WindowSource.draw`."""
         return self.windows.draw(rng, clips)
 
+    def begin_step(self, step: int, averages: Mapping[str, nn.Module]) -> tuple[str, ...]:
+        """Tells the target of the student as it stands."""
+        self._target.follow(cast(Alignment, self.modules["align"]))
+        return self.turns
+
     def loss(self, turn: str, batch: Batch, step: int) -> tuple[Tensor, dict[str, float]]:
         """The weighted sum of all terms, and each for itself."""
         model = cast(Alignment, self.modules["align"])
-        self._target.follow(model)
         self._mel.to(batch["sound"].device)
         features = model.watch(batch["pixels"], batch["times_s"], batch["present"])
         video = model.contextualise(features, batch["times_s"], batch["present"])

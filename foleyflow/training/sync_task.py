@@ -24,7 +24,7 @@ from foleyflow.errors import ConfigError
 from foleyflow.listeners.log_mel import FRAME_RATE_HZ, relative
 from foleyflow.listeners.sync import Sync, shrunk
 from foleyflow.moments import event_track
-from foleyflow.training.task import Batch
+from foleyflow.training.task import Batch, Task
 
 VALIDATION_BATCHES, VALIDATION_CLIPS = 8, 16
 LEFT_OUT = -1
@@ -59,7 +59,7 @@ class SyncLossConfig:
             )
 
 
-class SyncTask:
+class SyncTask(Task):
     """The judge of synchrony as a `Task`; one turn."""
 
     turns = ("sync",)

@@ -15,7 +15,7 @@ from torch.nn import functional
 from foleyflow.data.levels import disturbed
 from foleyflow.listeners.log_mel import FRAME_RATE_HZ, relative
 from foleyflow.listeners.tagger import Tagger
-from foleyflow.training.task import Batch
+from foleyflow.training.task import Batch, Task
 
 VALIDATION_BATCH = 32
 
@@ -50,7 +50,7 @@ class TaggedLevels:
     kinds: NDArray[np.int64]
 
 
-class TaggerTask:
+class TaggerTask(Task):
     """The tagger as a `Task`; one turn."""
 
     turns = ("tagger",)
