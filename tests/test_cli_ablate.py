@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 
 from foleyflow.cli.app import app
 from foleyflow.recipes import RECIPES
-from foleyflow.recipes.tables import TABLES, recipe_of, small
+from foleyflow.recipes.align import small
+from foleyflow.recipes.tables import TABLES, recipe_of
 
 SIZE = (
     "train.steps=2",

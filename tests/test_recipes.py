@@ -105,18 +105,30 @@ class Outer:
     name: str = "x"
     on: bool = False
     limit: int | None = None
+    sizes: tuple[int, int, int] = (1, 2, 3)
 
 
 def test_fields_are_parsed_by_their_types():
     before = Outer()
     after = override(
-        before, ["inner.size=7", "inner.rate=2", "name=1e3", "on=TRUE", "limit=4", "inner.size = 8"]
+        before,
+        [
+            "inner.size=7",
+            "inner.rate=2",
+            "name=1e3",
+            "on=TRUE",
+            "limit=4",
+            "inner.size = 8",
+            "sizes=4, 5,6",
+        ],
     )
-    assert after == Outer(inner=Inner(size=8, rate=2.0), name="1e3", on=True, limit=4)
+    assert after == Outer(
+        inner=Inner(size=8, rate=2.0), name="1e3", on=True, limit=4, sizes=(4, 5, 6)
+    )
     assert isinstance(after.inner.rate, float)
     assert before == Outer()
     assert override(after, ["limit=none"]).limit is None
-    assert flat_keys(before) == ["inner.size", "inner.rate", "name", "on", "limit"]
+    assert flat_keys(before) == ["inner.size", "inner.rate", "name", "on", "limit", "sizes"]
 
 
 @pytest.mark.parametrize(
@@ -130,6 +142,8 @@ def test_fields_are_parsed_by_their_types():
         ("inner.size=2.5", "--set inner.size=2.5: expected int", "keys"),
         ("inner.rate=fast", "--set inner.rate=fast: expected float", "keys"),
         ("on=1", "--set on=1: expected bool", "keys"),
+        ("sizes=1,2", r"--set sizes=1,2: expected tuple\[int, int, int\]", "keys"),
+        ("sizes=1,2,x", "--set sizes=x: expected int", "keys"),
         ("limit=some", r"--set limit=some: expected int \| None", "keys"),
     ],
 )
@@ -149,9 +163,12 @@ def test_every_number_of_a_recipe_can_be_set_to_itself(task, name):
             node = getattr(node, part)
         return node
 
-    settable = [k for k in flat_keys(recipe) if isinstance(value_of(k), int | float | str)]
-    assert len(settable) > 15
-    assert override(recipe, [f"{key}={value_of(key)}" for key in settable]) == recipe
+    numbers = [k for k in flat_keys(recipe) if isinstance(value_of(k), int | float | str)]
+    assert len(numbers) > 15
+    lists = [k for k in flat_keys(recipe) if isinstance(value_of(k), tuple)]
+    settings = [f"{key}={value_of(key)}" for key in numbers]
+    settings += [f"{key}={','.join(map(str, value_of(key)))}" for key in lists]
+    assert override(recipe, settings) == recipe
 
 
 # ---------------------------------------------------------------------------------- data

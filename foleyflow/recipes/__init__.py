@@ -14,6 +14,7 @@ RECIPES: dict[str, dict[str, Callable[[], Any]]] = {
     "align": {
         "tiny": align.tiny,
         "vama": align.vama,
+        "vama-small": align.vama_small,
         "literal": align.literal,
         "cavp": align.cavp,
         "vama-contrast": align.vama_contrast,

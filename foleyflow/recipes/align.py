@@ -19,6 +19,7 @@ from foleyflow.recipes.dataset import window_source
 from foleyflow.training.align_task import AlignLossConfig, AlignTask
 from foleyflow.training.task import TrainConfig
 
+SMALL_WIDTH = 128
 TEACHER_CLIPS = 64  # by which a teacher's features are standardised
 
 
@@ -181,6 +182,44 @@ def slow_student() -> AlignRecipe:
 def teacher() -> AlignRecipe:
     """VAMA that recovers the features of a frozen audio encoder, here that of a CAVP run."""
     return replace(slow_student(), target="teacher")
+
+
+def small(recipe: AlignRecipe) -> AlignRecipe:
+    """A recipe at the ablation tables' size: a sixth of the embedded model's work per step."""
+    model = replace(
+        recipe.model,
+        width=SMALL_WIDTH,
+        heads=4,
+        video_layers=2,
+        decoder_layers=2,
+    )
+    if recipe.target != "latents":
+        model = replace(model, latent_channels=SMALL_WIDTH // model.latents_per_segment)
+    return replace(
+        recipe,
+        model=model,
+        encoder=replace(recipe.encoder, widths=(32, 32, 64), dim=SMALL_WIDTH),
+        windows=replace(recipe.windows, segments=30),
+        train=replace(
+            recipe.train,
+            steps=300,
+            batch_clips=8,
+            warmup_steps=30,
+            ema=0.99,
+            validate_every=300,
+            save_every=100,
+        ),
+    )
+
+
+def vama_small() -> AlignRecipe:
+    """VAMA without labels, as small as in the ablation tables but trained ten times as long.
+
+    Command: foleyflow train align --recipe vama-small --data data/sim --out runs/vama-small
+    """
+    recipe = small(vama())
+    train = replace(recipe.train, steps=3000, warmup_steps=100, ema=0.998, validate_every=500)
+    return replace(recipe, train=train)
 
 
 def smoke() -> AlignRecipe:

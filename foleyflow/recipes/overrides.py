@@ -69,6 +69,14 @@ def _replaced(node: Any, parts: list[str], text: str, key: str, whole: Any) -> A
 
 def _parsed(text: str, kind: Any, key: str) -> Any:
     options = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
+    if typing.get_origin(kind) is tuple:
+        items, kinds = text.split(","), typing.get_args(kind)
+        if kinds[-1] is Ellipsis:
+            kinds = (kinds[0],) * len(items)
+        if len(items) == len(kinds):
+            return tuple(
+                _parsed(item.strip(), each, key) for item, each in zip(items, kinds, strict=True)
+            )
     if text.lower() == "none" and type(None) in options:
         return None
     for option in options:
@@ -82,6 +90,6 @@ def _parsed(text: str, kind: Any, key: str) -> Any:
             except ValueError:
                 continue
     raise ConfigError(
-        f"--set {key}={text}: expected {getattr(kind, '__name__', kind)}",
+        f"--set {key}={text}: expected {kind.__name__ if isinstance(kind, type) else kind}",
         hint="--dry-run prints all keys and their values",
     )

@@ -10,10 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from foleyflow.recipes import recipe_named
-from foleyflow.recipes.align import AlignRecipe
+from foleyflow.recipes.align import AlignRecipe, small
 from foleyflow.recipes.overrides import override
-
-SMALL_WIDTH = 128
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,37 +95,6 @@ TABLES = {
         ),
     ),
 }
-
-
-def small(recipe: AlignRecipe) -> AlignRecipe:
-    """A recipe at the tables' size: an eighth of the embedded model's work per step.
-
-    Source: ours.
-    """
-    model = replace(
-        recipe.model,
-        width=SMALL_WIDTH,
-        heads=4,
-        video_layers=2,
-        decoder_layers=2,
-    )
-    if recipe.target != "latents":
-        model = replace(model, latent_channels=SMALL_WIDTH // model.latents_per_segment)
-    return replace(
-        recipe,
-        model=model,
-        encoder=replace(recipe.encoder, widths=(32, 32, 64), dim=SMALL_WIDTH),
-        windows=replace(recipe.windows, segments=30),
-        train=replace(
-            recipe.train,
-            steps=300,
-            batch_clips=8,
-            warmup_steps=30,
-            ema=0.99,
-            validate_every=300,
-            save_every=100,
-        ),
-    )
 
 
 def recipe_of(row: TableRow, *, seed: int, settings: tuple[str, ...]) -> AlignRecipe:
