@@ -193,8 +193,9 @@ class AlignTask(Task):
     def example(self, model: Alignment) -> dict[str, NDArray[np.float32]]:
         """One held-out clip for the eye: as it is shown to the aligner, recovered, and true.
 
-        The clip is the one with the most events. A recovered patch has no spread of its own, for
-        it is recovered in normalised form: it is drawn with the mean spread of the clip's.
+        The clip is in the middle by number of events, of those that have any. A recovered patch
+        has no spread of its own, for it is recovered in normalised form: it is drawn with the
+        mean spread of the clip's.
 
         Returns:
             "masked", "recovered", "true": (frames, bands) log-mel, NaN where hidden; "onsets",
@@ -203,10 +204,12 @@ class AlignTask(Task):
         """
         device = next(model.parameters()).device
         source, config = self.held_out_windows, model.config
-        most = np.argmax([len(times_s) for times_s in source.clips.event_times_s])
+        counts = np.array([len(times_s) for times_s in source.clips.event_times_s])
+        order = np.argsort(counts, kind="stable")
+        middle = order[(len(order) + np.count_nonzero(counts == 0)) // 2]
         batch = {
             key: value.to(device)
-            for key, value in source.cut(np.array([most]), np.zeros(1, np.int64), None).items()
+            for key, value in source.cut(np.array([middle]), np.zeros(1, np.int64), None).items()
         }
         times_s, segments = batch["times_s"], self.windows.segments
         video = model.contextualise(model.watch(batch["pixels"], times_s), times_s)
