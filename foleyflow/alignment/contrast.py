@@ -39,13 +39,12 @@ def contrast_losses(
     Source: CAVP (Luo et al. 2023, Diff-Foley, section 3.1 and its public loss).
     """
     segments = mel.shape[1] // model.config.mel_frames_per_segment
-    kept = torch.ones(len(mel), segments, dtype=torch.bool, device=mel.device)
-    sound = model.audio_projection(model.listen(mel, kept)).float()
+    sound = model.audio_projection(model.listen(mel)).float()
     seen = model.video_projection(video).float()
     if present is None:
         present = torch.ones(video.shape[:2], dtype=torch.bool, device=video.device)
     sharpness = model.log_sharpness.float().exp().clamp_max(SHARPEST)
-    centres_s = (torch.arange(segments, device=mel.device) + 0.5) * model.config.segment_s
+    centres_s = model.segment_times_s(segments, mel)
     stretch_s = segments * model.config.segment_s / STRETCHES
     pieces_video, pieces_sound = [], []
     for piece in range(STRETCHES):

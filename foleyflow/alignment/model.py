@@ -259,7 +259,7 @@ class Alignment(nn.Module):
             `Recovered`.
         """
         batch = len(video)
-        audio_times_s = self._segment_times_s(segments, video).expand(batch, -1)
+        audio_times_s = self.segment_times_s(segments, video).expand(batch, -1)
         tokens = self.hidden_token.expand(batch, segments, -1)
         if mel is not None and kept is not None and bool(kept.any()):
             seen = self.listen(mel, kept)
@@ -306,8 +306,8 @@ class Alignment(nn.Module):
             materials=self.classify(video).softmax(-1),
         )
 
-    def _segment_times_s(self, segments: int, like: Tensor) -> Tensor:
-        """Centres of the segments of a window, (S,) seconds."""
+    def segment_times_s(self, segments: int, like: Tensor) -> Tensor:
+        """Centres of the segments of a window, (S,) seconds, on the device of `like`."""
         return (torch.arange(segments, device=like.device) + 0.5) * self.config.segment_s
 
     def latent_times_s(self, segments: int, like: Tensor) -> Tensor:
@@ -315,12 +315,12 @@ class Alignment(nn.Module):
         count = segments * self.config.latents_per_segment
         return (torch.arange(count, device=like.device) + 0.5) / self.config.latent_rate_hz
 
-    def listen(self, mel: Tensor, kept: Tensor) -> Tensor:
+    def listen(self, mel: Tensor, kept: Tensor | None = None) -> Tensor:
         """The student audio encoder, which sees visible frames of visible segments only.
 
         Args:
             mel: (B, S * mel_frames_per_segment, mel_bands) log-mel.
-            kept: (B, S) bool, True where a segment is visible.
+            kept: (B, S) bool, True where a segment is visible; None if all are.
 
         Returns:
             (B, S, D); of no meaning where a segment is hidden.
@@ -328,11 +328,14 @@ class Alignment(nn.Module):
         Source: paper section 3.2; method section B.3.
         """
         per_segment = self.config.mel_frames_per_segment
+        if kept is None:
+            segments = mel.shape[1] // per_segment
+            kept = torch.ones(len(mel), segments, dtype=torch.bool, device=mel.device)
         visible = visible_frames(kept, per_segment)
         shown = (mel * visible[..., None]).reshape(*kept.shape, self.patch_size)
         flags = visible.reshape(*kept.shape, per_segment).to(shown.dtype)
         tokens = self.audio_enter(torch.cat([shown, flags], -1))
-        times_s = self._segment_times_s(kept.shape[1], mel).expand(len(mel), -1)
+        times_s = self.segment_times_s(kept.shape[1], mel).expand(len(mel), -1)
         for block in self.audio_blocks:
             tokens = block(tokens, times_s, kept)
         return tokens

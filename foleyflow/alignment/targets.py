@@ -180,10 +180,7 @@ class SlowStudent:
     def __call__(self, batch: Mapping[str, Tensor], mel: Tensor) -> Tensor:
         """The copy's features of the whole sound, each token normalised, (B, L, C)."""
         with torch.no_grad():
-            kept = torch.ones(
-                len(mel), mel.shape[1] // self.config.mel_frames_per_segment, dtype=torch.bool
-            ).to(mel.device)
-            features = self.module.to(mel.device).listen(mel, kept)
+            features = self.module.to(mel.device).listen(mel)
             return split_features(functional.layer_norm(features, features.shape[-1:]), self.config)
 
     @torch.no_grad()

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from foleyflow.cli.outcome import answer, say
-from foleyflow.cli.train import train_into
+from foleyflow.cli.train import run_config, train_into
 from foleyflow.errors import ConfigError
 from foleyflow.evaluation.base import Interval, seed_interval
 from foleyflow.pretrained import load_aligner
@@ -112,18 +112,12 @@ def _cell(
     device: str,
 ) -> dict[str, Any]:
     """A run's figures, computed where they are not there yet."""
-    config = {
-        "task": "align",
-        "recipe": row.recipe,
-        "data": str(data),
-        "init": None,
-        "settings": dataclasses.asdict(recipe),
-    }
+    config = run_config("align", row.recipe, recipe, data=data, init=None)
     asked = {"trained": row.trained, "probe_clips": probe_clips, "real_clips": len(real)}
     done = folder / "figures.json"
     if done.exists():
         found = json.loads(done.read_text(encoding="utf-8"))
-        if found["asked"] == asked and found["config"] == json.loads(json.dumps(config)):
+        if found["asked"] == asked and found["config"] == config:
             return dict(found["figures"])
     if row.trained:
         train_into(folder, recipe, config, data=data, init=None, threads=threads, device=device)

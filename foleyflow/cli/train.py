@@ -55,6 +55,18 @@ def run(
     A run begins with the weights of the model folder `init`, or with random ones.
     """
     recipe = override(recipe_named(task_name, recipe_name), assignments)
+    config = run_config(task_name, recipe_name, recipe, data=data, init=init)
+    if dry_run:
+        answer(config, as_json=True, text="")
+        return
+    summary = train_into(out, recipe, config, data=data, init=init, threads=threads, device=device)
+    answer(summary, as_json=as_json, text=f"{out / 'model'}: {', '.join(summary['components'])}")
+
+
+def run_config(
+    task_name: str, recipe_name: str, recipe: Any, *, data: Path, init: Path | None
+) -> dict[str, Any]:
+    """What decides a run, as JSON has it: `config.json`, and what a resumed run must have too."""
     config = {
         "task": task_name,
         "recipe": recipe_name,
@@ -62,11 +74,7 @@ def run(
         "init": None if init is None else _hashes(init, task_name),
         "settings": dataclasses.asdict(recipe),
     }
-    if dry_run:
-        answer(config, as_json=True, text="")
-        return
-    summary = train_into(out, recipe, config, data=data, init=init, threads=threads, device=device)
-    answer(summary, as_json=as_json, text=f"{out / 'model'}: {', '.join(summary['components'])}")
+    return dict(json.loads(json.dumps(config)))  # lists for tuples, as they are read back
 
 
 def train_into(
@@ -84,7 +92,7 @@ def train_into(
     Args:
         out: the run's folder.
         recipe: of any task.
-        config: what decides the run, as JSON; "task" is shown and a resumed run must have the same.
+        config: of `run_config`; a resumed run must have the same.
         data: the data set.
         init: model folder whose weights the run begins with, or None.
         threads: processor threads; 0 leaves them as they are.
@@ -160,7 +168,7 @@ def _refuse_other_settings(out: Path, config: dict[str, Any]) -> None:
         there = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ConfigError(f"{path}: not JSON ({error})", hint="give another --out") from error
-    changed = _differences(there, json.loads(json.dumps(config)))
+    changed = _differences(there, config)
     changed = [key for key in changed if key.removeprefix("settings.") not in MAY_CHANGE]
     if changed:
         raise ConfigError(

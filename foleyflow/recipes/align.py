@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from foleyflow.alignment.model import Alignment, AlignmentConfig
@@ -87,9 +86,7 @@ class AudioTower(nn.Module):
 
     def forward(self, mel: Tensor) -> Tensor:
         """(B, S * frames, bands) log-mel to (B, S, D)."""
-        segments = mel.shape[1] // self.aligner.config.mel_frames_per_segment
-        kept = torch.ones(len(mel), segments, dtype=torch.bool, device=mel.device)
-        return self.aligner.listen(mel, kept)
+        return self.aligner.listen(mel)
 
 
 def vama() -> AlignRecipe:

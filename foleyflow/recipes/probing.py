@@ -101,7 +101,7 @@ def measure(
     if recipe.losses.latent:
         result["recovery"] = _recovery(aligner, task)
     splits = {
-        name: seen_windows(aligner, source, np.arange(min(count, len(source.clips))))
+        name: seen_windows(aligner, source, count)
         for name, source, count in (
             ("train", task.windows, probe_clips),
             ("validation", recipe.source(data, "validation"), probe_clips),
@@ -129,17 +129,15 @@ def measure(
 
 
 @torch.inference_mode()
-def seen_windows(aligner: Alignment, source: WindowSource, clips: NDArray[np.int64]) -> SeenWindows:
-    """The first windows of some clips, through the aligner.
+def seen_windows(aligner: Alignment, source: WindowSource, count: int) -> SeenWindows:
+    """The first windows of the first `count` clips, through the aligner.
 
     Source: ours.
     """
     segments = source.config.segments
-    order = clips[np.argsort(np.diff(source.clips.offsets)[clips], kind="stable")]
     video: list[NDArray[np.float16]] = []
-    for start in range(0, len(order), MEASURED_AT_ONCE):
-        chosen = order[start : start + MEASURED_AT_ONCE]
-        batch = source.cut(chosen, np.zeros_like(chosen), None)
+    order: list[int] = []
+    for batch in _first_windows(source, count):
         times_s, present = batch["times_s"], batch["present"]
         # Pictures are encoded as in training.
         with torch.autocast(batch["pixels"].device.type, torch.bfloat16):
@@ -148,6 +146,7 @@ def seen_windows(aligner: Alignment, source: WindowSource, clips: NDArray[np.int
         moments_s = aligner.latent_times_s(segments, features)
         at = interpolate_in_time(features, times_s, moments_s, present=present)
         video += list(at.numpy().astype(np.float16))
+        order += batch["clip"].tolist()
     end_s = segments * source.config.segment_s
     events = [source.clips.event_times_s[clip] for clip in order]
     return SeenWindows(
@@ -215,9 +214,11 @@ def read_real_clips(folder: Path, *, size: int) -> list[RealClip]:
 
 def _recovery(aligner: Alignment, task: AlignTask) -> dict[str, Any]:
     """The monitors over the whole test split: means over batches, and the gain's interval."""
+    windows = task.held_out_windows
     each = [
         task.figures(aligner, [batch], shifts_s=SHIFTS_S)
-        for batch in _all_windows(task.held_out_windows)
+        for batch in _first_windows(windows, len(windows.clips))
+        if len(batch["clip"]) > 1  # the control needs another clip
     ]
     figures = {
         name: float(np.mean([figures[name] for figures in each if name in figures]))
@@ -244,13 +245,12 @@ def peak_of(curve: dict[float, float]) -> float:
     return float(at[top])
 
 
-def _all_windows(source: WindowSource) -> Iterator[dict[str, Tensor]]:
-    """The first window of every clip, in batches of similar frame rates."""
-    order = np.argsort(np.diff(source.clips.offsets), kind="stable")
+def _first_windows(source: WindowSource, count: int) -> Iterator[dict[str, Tensor]]:
+    """The first window of the first `count` clips, in batches of similar frame rates."""
+    order = np.argsort(np.diff(source.clips.offsets)[:count], kind="stable")
     for start in range(0, len(order), MEASURED_AT_ONCE):
         chosen = order[start : start + MEASURED_AT_ONCE]
-        if len(chosen) > 1:  # the control needs another clip
-            yield source.cut(chosen, np.zeros_like(chosen), None)
+        yield source.cut(chosen, np.zeros_like(chosen), None)
 
 
 def _materials(train: SeenWindows, validation: SeenWindows, test: SeenWindows) -> dict[str, Any]:
