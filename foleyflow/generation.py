@@ -21,6 +21,7 @@ from foleyflow.clock import count_covering
 from foleyflow.flow.sampling import sample
 from foleyflow.flow.transformer import Condition, FlowTransformer
 from foleyflow.moments import SHORTEST_GAP_S, event_track, find_moments
+from foleyflow.precision import fast_autocast
 
 FRAMES_AT_ONCE = 32
 EVENT_THRESHOLD = 0.5  # of the aligner's probability; best on simulated validation clips
@@ -163,14 +164,6 @@ def _noise(seed: int, window: int, count: int, channels: int) -> Tensor:
     return torch.randn(1, count, channels, generator=torch.Generator().manual_seed(state))
 
 
-def _bfloat16_is_fast(device: torch.device) -> bool:
-    """Whether pictures are encoded in bfloat16, as in training; elsewhere it would be emulated."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    able = torch.cpu.get_capabilities()
-    return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
-
-
 class _Events:
     """Moments of events over the windows: found in one window, kept in the next ones."""
 
@@ -254,7 +247,7 @@ class FeatureStream:
             device = next(self._aligner.parameters()).device
             stack = torch.from_numpy(np.stack(self._pictures)).permute(0, 3, 1, 2)[None]
             times = torch.tensor(self._times[:ready])[None]
-            with torch.autocast(device.type, torch.bfloat16, enabled=_bfloat16_is_fast(device)):
+            with fast_autocast(device):  # as in training
                 values = self._aligner.watch(stack.to(device), times)[0].float()
             self._features += list(values)
             self._feature_times += self._times[:ready]

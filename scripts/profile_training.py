@@ -2,7 +2,7 @@
 
     python scripts/profile_training.py data/sim [--task align] [--recipe tiny] [--threads 1]
 
-Prints one JSON object: operations and seconds of a step, the rate of a bf16 matrix product on as
+Prints one JSON object: operations and seconds of a step, the rate of a matrix product on as
 many threads, their ratio, and the largest shares of the time by operation (torch's profiler).
 """
 
@@ -17,6 +17,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from foleyflow.bench import matrix_flops_per_s, step_cost
+from foleyflow.precision import bfloat16_is_fast, fast_autocast
 from foleyflow.recipes import recipe_named
 from foleyflow.training.memory import keep_freed_memory
 from foleyflow.training.task import Task, TrainConfig
@@ -31,7 +32,7 @@ def time_shares(task: Task, config: TrainConfig) -> dict[str, float]:
     batch = task.draw(np.random.default_rng(0), config.batch_clips)
     with profile(activities=[ProfilerActivity.CPU]) as profiler:
         for _ in range(STEPS):
-            with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
+            with fast_autocast(torch.device("cpu"), enabled=config.bf16):
                 loss, _ = task.loss(turn, batch, 0)
             loss.backward()
             module.zero_grad(set_to_none=True)
@@ -54,14 +55,16 @@ def main() -> None:
     recipe = recipe_named(arguments.task, arguments.recipe)
     task = recipe.build(arguments.data)
     operations, step_s = step_cost(task, recipe.train, step=0, repeats=STEPS)
-    rate = matrix_flops_per_s(MATRIX_SIDE, torch.bfloat16)
+    fast = bfloat16_is_fast(torch.device("cpu")) and recipe.train.bf16
+    rate = matrix_flops_per_s(MATRIX_SIDE, torch.bfloat16 if fast else torch.float32)
     result = {
         "task": arguments.task,
         "recipe": arguments.recipe,
         "threads": arguments.threads,
         "gflop_per_step": round(operations / 1e9, 1),
         "step_s": round(step_s, 3),
-        "bf16_tflop_per_s": round(rate / 1e12, 3),
+        "precision": "bf16" if fast else "fp32",
+        "matrix_tflop_per_s": round(rate / 1e12, 3),
         "ratio": round(operations / step_s / rate, 3),
         "time_shares": time_shares(task, recipe.train),
     }

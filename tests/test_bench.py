@@ -16,6 +16,7 @@ from foleyflow import bench
 from foleyflow.bench import Effort, Row, Workbench
 from foleyflow.media import probe, read_frames
 from foleyflow.media.testclip import decode_plainly, repeat_clip, write_test_clip
+from foleyflow.precision import bfloat16_is_fast
 from foleyflow.training.task import TrainConfig
 
 EFFORT = Effort(
@@ -77,7 +78,10 @@ def test_rows_have_units_and_say_how(workbench, part, units):
     rows = list(part(workbench))
     assert [row.unit for row in rows] == units
     for row in rows:
-        assert row.value is not None and row.value > 0
+        if row.name == "matrix rate, bf16" and not bfloat16_is_fast(torch.device("cpu")):
+            assert row.value is None and "fp32" in row.how
+        else:
+            assert row.value is not None and row.value > 0
         assert row.how and row.name
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from foleyflow import generation
+from foleyflow import generation, precision
 from foleyflow.alignment.model import Alignment, AlignmentConfig
 from foleyflow.encoders.motion import MotionEncoder, MotionEncoderConfig
 from foleyflow.errors import ConfigError
@@ -105,7 +105,7 @@ def test_all_but_the_last_window_leave_their_end_to_the_next():
 
 @pytest.mark.parametrize(("bfloat16", "tolerance"), [(False, 1e-5), (True, 2e-2)])
 def test_a_stream_of_features_is_that_of_the_whole_clip(aligner, monkeypatch, bfloat16, tolerance):
-    monkeypatch.setattr(generation, "_bfloat16_is_fast", lambda device: bfloat16)
+    monkeypatch.setattr(precision, "bfloat16_is_fast", lambda device: bfloat16)
     frames = film(np.arange(90) / 30.0)
     half = aligner.encoder.config.window // 2
     padded = [frames[0][1]] * half + [p for _, p in frames] + [frames[-1][1]] * half

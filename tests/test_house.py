@@ -14,7 +14,16 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "foleyflow"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
-GROUND = {"errors", "clock", "moments", "signals", "spectrogram", "weights", "attention"}
+GROUND = {
+    "errors",
+    "clock",
+    "moments",
+    "signals",
+    "spectrogram",
+    "weights",
+    "attention",
+    "precision",
+}
 ROOMS = {"media", "encoders", "alignment", "flow", "codec"}
 DOORS = {"cli", "bench", "doctor", "report", "alignment_pictures", "events", "web", "__main__"}
 # What each place may import besides itself and the ground.

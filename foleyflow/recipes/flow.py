@@ -18,6 +18,7 @@ from foleyflow.data.physics.contacts import MATERIALS
 from foleyflow.data.windows import WindowConfig, WindowSource
 from foleyflow.flow.objective import ObjectiveConfig
 from foleyflow.flow.transformer import FlowConfig, FlowTransformer
+from foleyflow.precision import fast_autocast
 from foleyflow.pretrained import load_aligner, load_flow
 from foleyflow.recipes.dataset import window_source
 from foleyflow.training.distil_task import DistilTask, PairConfig, Pairs, open_pairs
@@ -142,7 +143,7 @@ def guide_all(aligner: Alignment, source: WindowSource, *, views: int) -> Iterat
 
 def _guide(aligner: Alignment, cut: dict[str, torch.Tensor], segments: int) -> Arrays:
     """One block of windows: rows of different lengths go through one by one."""
-    with torch.autocast("cpu", torch.bfloat16):
+    with fast_autocast(cut["pixels"].device):
         features = aligner.watch(cut["pixels"], cut["times_s"], cut["present"]).float()
     rows = []
     for row in range(len(features)):

@@ -32,6 +32,7 @@ from foleyflow.evaluation.synchrony import ClipOnsets, compare, detect_onsets, o
 from foleyflow.generation import FeatureStream, Stopwatch, WindowPlan
 from foleyflow.media.reader import read_frames
 from foleyflow.media.waveform import read_waveform
+from foleyflow.precision import fast_autocast
 from foleyflow.recipes.align import AlignRecipe
 from foleyflow.training.align_task import AlignTask
 
@@ -140,7 +141,7 @@ def seen_windows(aligner: Alignment, source: WindowSource, count: int) -> SeenWi
     for batch in _first_windows(source, count):
         times_s, present = batch["times_s"], batch["present"]
         # Pictures are encoded as in training.
-        with torch.autocast(batch["pixels"].device.type, torch.bfloat16):
+        with fast_autocast(batch["pixels"].device):
             features = aligner.watch(batch["pixels"], times_s, present)
         features = aligner.contextualise(features.float(), times_s, present)
         moments_s = aligner.latent_times_s(segments, features)

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from foleyflow.errors import TrainingError
+from foleyflow.precision import fast_autocast
 from foleyflow.training.checkpoint import load_state, save_state
 from foleyflow.training.journal import Journal
 from foleyflow.training.optimiser import MovingAverage, learning_rate_at, make_optimiser
@@ -111,8 +112,8 @@ def _take_turn(
     optimiser.zero_grad(set_to_none=True)
     sums: dict[str, float] = {}
     for part in _parts(batch, config.accumulate):
-        device_type = next(iter(part.values())).device.type
-        with torch.autocast(device_type, torch.bfloat16, enabled=config.bf16):
+        device = next(iter(part.values())).device
+        with fast_autocast(device, enabled=config.bf16):
             loss, figures = task.loss(turn, part, step)
         (loss / config.accumulate).backward()
         for key, value in {f"{turn}/loss": float(loss.detach()), **figures}.items():

@@ -27,7 +27,8 @@ class TrainConfig:
         beta2: AdamW's second moment.
         clip_norm: gradients are scaled down to this norm.
         ema: decay of the averaged weights, which are the ones validated and shipped.
-        bf16: forward and backward under bfloat16 autocast.
+        bf16: forward and backward under bfloat16 autocast where the device is fast in it, in fp32
+            elsewhere; False is fp32 everywhere.
         seed: all randomness is a function of (seed, rank, step).
         log_every, validate_every, save_every: steps.
     """
