@@ -283,7 +283,7 @@ def test_fall_obeys_the_closed_form(height_m):
     assert first.speed_mps == pytest.approx(speed, rel=0.02)
     mass = float(model.body("ball").mass[0])
     assert mass * speed < first.impulse_ns < 2.05 * mass * speed
-    assert (first.body, first.other) == ("ground", "ball")
+    assert (first.body, first.other) == ("ball", "ground")
 
 
 def test_materials_bounce_in_the_order_of_their_damping():

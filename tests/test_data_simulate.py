@@ -46,6 +46,21 @@ def test_files_on_disk(made):
     assert summary.frames == sum(len(SimulatedClips(out, "train").load(i).frames) for i in range(3))
 
 
+def test_a_given_rate_changes_the_pictures_and_no_sound(made, tmp_path):
+    out, _, _ = made
+    _make(tmp_path / "slow", clips=2, rate_hz=2.0)
+    varied, slow = SimulatedClips(out, "train"), SimulatedClips(tmp_path / "slow", "train")
+    for index in range(2):
+        assert len(slow.load(index).frames) == 2
+        np.testing.assert_array_equal(
+            slow.load(index).waveform.samples, varied.load(index).waveform.samples
+        )
+    with pytest.raises(DataError, match=r"frame_rate_hz=2\.0, asked for None"):
+        _make(tmp_path / "slow", clips=2)
+    with pytest.raises(ConfigError, match="1 to 120 frames"):
+        _make(tmp_path / "fast", rate_hz=500.0)
+
+
 def test_labels_say_what_the_scene_did(made):
     out, _, _ = made
     entry = json.loads((out / "train/00000/clip_000001.json").read_text())

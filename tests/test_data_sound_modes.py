@@ -12,6 +12,7 @@ from foleyflow.data.physics.modes import (
     LOWEST_HZ,
     MOST_MODES,
     Modes,
+    _colour,
     mass_kg,
     modes_of,
 )
@@ -61,7 +62,7 @@ def test_a_thin_bar_sounds_at_the_closed_form():
     expected = wave**2 / (2 * np.pi * 0.6**2) * 0.003 / np.sqrt(12) * metal.bar_speed_mps
     sound = ring(
         modes,
-        [Strike(sample=0, gains=np.abs(modes.gains), pulse=np.ones(1))],
+        [Strike(sample=0, gains=np.ones(len(modes)), pulse=np.ones(1))],
         length=RATE_HZ,
         rate_hz=RATE_HZ,
     )
@@ -69,6 +70,16 @@ def test_a_thin_bar_sounds_at_the_closed_form():
         heard = spectral_peak_hz(sound, near_hz=frequency_hz)
         assert abs(1200 * np.log2(heard / frequency_hz)) < 5.0
     assert expected / expected[0] == pytest.approx([1.0, 2.757, 5.404], abs=0.001)
+
+
+@pytest.mark.parametrize("material", MATERIALS)
+def test_a_material_is_heard_best_in_its_band(material: str):
+    low, high = BY_NAME[material].band_hz
+    middle, below, above = np.sqrt(low * high), low / 4, high * 4
+    gains = _colour(np.array([middle, low, high, below, above]), BY_NAME[material])
+    assert gains[0] > 0.9
+    assert gains[1:3] == pytest.approx(np.sqrt(0.5), abs=0.01)
+    assert 20 * np.log10(gains[3:]) == pytest.approx([-48.2, -48.2], abs=0.1)
 
 
 def test_a_membrane_sounds_at_the_bessel_zeros():

@@ -209,6 +209,12 @@ def simulate(
         str, typer.Option(help="train, validation or test: no clip in common.")
     ] = "train",
     duration: Annotated[float, typer.Option(help="Seconds of each clip.")] = 4.0,
+    rate: Annotated[
+        float | None,
+        typer.Option(
+            help="Frames per second of all clips; varied if not given. 1: for judges of sound."
+        ),
+    ] = None,
     workers: Annotated[int, typer.Option(min=0, help="Processes; 0 takes one per core.")] = 0,
     as_json: Json = False,
     debug: Debug = False,
@@ -223,6 +229,7 @@ def simulate(
             seed=seed,
             split=split,
             duration_s=duration,
+            rate_hz=rate,
             workers=workers,
             as_json=as_json,
         )

@@ -16,6 +16,7 @@ def run(
     seed: int,
     split: str,
     duration_s: float,
+    rate_hz: float | None,
     workers: int,
     as_json: bool,
 ) -> None:
@@ -33,6 +34,7 @@ def run(
             seed=seed,
             split=split,
             duration_s=duration_s,
+            rate_hz=rate_hz,
             workers=workers or None,
             progress=show,
         )

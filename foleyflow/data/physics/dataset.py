@@ -27,7 +27,7 @@ from foleyflow.data.base import read_manifest
 from foleyflow.data.physics.contacts import ContactLog
 from foleyflow.errors import DataError
 
-GENERATOR_VERSION = 2  # raised whenever the same seed would give another clip
+GENERATOR_VERSION = 3  # raised whenever the same seed would give another clip
 SHARD_CLIPS = 32
 SPLITS = {"train": 0, "validation": 1, "test": 2}
 RATE_HZ = 48_000
@@ -188,7 +188,15 @@ def plan_shards(root: Path, split: str, clips: int) -> list[ShardPlan]:
     ]
 
 
-def open_manifest(root: Path, *, split: str, clips: int, seed: int, duration_s: float) -> None:
+def open_manifest(
+    root: Path,
+    *,
+    split: str,
+    clips: int,
+    seed: int,
+    duration_s: float,
+    rate_hz: float | None = None,
+) -> None:
     """Make the manifest, or add a split to it.
 
     Args:
@@ -197,10 +205,11 @@ def open_manifest(root: Path, *, split: str, clips: int, seed: int, duration_s: 
         clips: wanted in this split; a greater number from before stays.
         seed: of the run.
         duration_s: of each clip.
+        rate_hz: frames per second of all clips; None where each has its own.
 
     Raises:
-        DataError: the folder holds clips of another seed, duration or generator version, or is
-            no data set at all.
+        DataError: the folder holds clips of another seed, duration, rate or generator version,
+            or is no data set at all.
 
     Source: ours.
     """
@@ -211,6 +220,7 @@ def open_manifest(root: Path, *, split: str, clips: int, seed: int, duration_s: 
         "seed": seed,
         "duration_s": duration_s,
         "sound_rate_hz": RATE_HZ,
+        "frame_rate_hz": rate_hz,
         "frame_size_px": SIZE_PX,
         "shard_clips": SHARD_CLIPS,
         "strength": (

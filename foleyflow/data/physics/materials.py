@@ -4,8 +4,11 @@ Numbers only: no sound is made here. Elastic constants and densities are handboo
 material varies a lot (wood, rubber, cardboard) they are those of common objects (a table top, a
 ball, a box). Damping is Rayleigh's: a mode at angular frequency w decays as exp(-d t) with
 d = (alpha + beta w^2) / 2, so that 60 dB take 6.91 / d seconds. The ranges were chosen so that
-ring times are those one hears: metal 1-4 s, glass 0.3-0.9 s, ceramic 0.2-0.5 s, membrane
-0.15-0.5 s, wood 50-150 ms, stone 40-120 ms, plastic 30-80 ms, cardboard 20-50 ms, rubber 10-30 ms.
+ring times are those one hears, and apart: metal 2-4 s, glass 0.5-0.9 s, membrane 0.3-0.6 s,
+ceramic 0.2-0.3 s, wood 80-140 ms, plastic 40-60 ms, stone and cardboard 30-50 ms, rubber 20 ms.
+Each material also has a band in which it is heard best. Real glass and metal, or plastic and wood,
+are told apart poorly by their damping alone (B. Giordano & S. McAdams, "Material identification
+of real impact sounds", JASA 119(2), 2006); a sound that is to fit a picture should say what it is.
 
 Sources: K. van den Doel & D. Pai, "The Sounds of Physical Shapes", Presence 7(4), 1998 (material
 heard through damping); J. O'Brien, C. Shen & C. Gatchalian, "Synthesizing Sounds from Rigid-Body
@@ -35,6 +38,7 @@ class Material:
             or a tension give way); sets the duration of contacts.
         alpha_per_s: (low, high) mass-proportional Rayleigh damping.
         beta_s: (low, high) stiffness-proportional Rayleigh damping.
+        band_hz: (low, high) edges of the band in which its modes are heard best.
         wall_ratio: wall thickness of a hollow body, relative to its smallest size.
         transient: level of the noise at first touch, relative to the modes (1 = as loud).
         transient_hz: upper edge of that noise.
@@ -50,6 +54,7 @@ class Material:
     contact_pa: float
     alpha_per_s: tuple[float, float]
     beta_s: tuple[float, float]
+    band_hz: tuple[float, float]
     wall_ratio: float
     transient: float
     transient_hz: float
@@ -82,11 +87,12 @@ BY_NAME: dict[str, Material] = {
             young_pa=6.0e9,
             poisson=0.3,
             contact_pa=3.0e9,
-            alpha_per_s=(85.0, 170.0),
+            alpha_per_s=(100.0, 180.0),
             beta_s=(2.5e-7, 8.0e-7),
+            band_hz=(150.0, 1400.0),
             wall_ratio=0.08,
-            transient=0.35,
-            transient_hz=5000.0,
+            transient=0.3,
+            transient_hz=3500.0,
             transient_s=0.0025,
             roughness_m=6.0e-4,
             loudness=1.0,
@@ -97,8 +103,9 @@ BY_NAME: dict[str, Material] = {
             young_pa=2.0e11,
             poisson=0.29,
             contact_pa=2.0e11,
-            alpha_per_s=(3.0, 8.0),
-            beta_s=(2.0e-9, 1.2e-8),
+            alpha_per_s=(3.0, 7.0),
+            beta_s=(2.0e-9, 1.0e-8),
+            band_hz=(300.0, 16000.0),
             wall_ratio=0.012,
             transient=0.2,
             transient_hz=18000.0,
@@ -112,8 +119,9 @@ BY_NAME: dict[str, Material] = {
             young_pa=7.0e10,
             poisson=0.22,
             contact_pa=7.0e10,
-            alpha_per_s=(15.0, 38.0),
-            beta_s=(5.0e-9, 2.0e-8),
+            alpha_per_s=(16.0, 30.0),
+            beta_s=(5.0e-9, 1.5e-8),
+            band_hz=(2500.0, 14000.0),
             wall_ratio=0.03,
             transient=0.2,
             transient_hz=18000.0,
@@ -127,11 +135,12 @@ BY_NAME: dict[str, Material] = {
             young_pa=6.0e10,
             poisson=0.22,
             contact_pa=6.0e10,
-            alpha_per_s=(28.0, 65.0),
-            beta_s=(1.5e-8, 5.0e-8),
+            alpha_per_s=(50.0, 80.0),
+            beta_s=(3.0e-8, 8.0e-8),
+            band_hz=(900.0, 3500.0),
             wall_ratio=0.05,
             transient=0.25,
-            transient_hz=14000.0,
+            transient_hz=9000.0,
             transient_s=0.0015,
             roughness_m=2.5e-4,
             loudness=0.9,
@@ -142,12 +151,13 @@ BY_NAME: dict[str, Material] = {
             young_pa=2.4e9,
             poisson=0.37,
             contact_pa=1.0e9,
-            alpha_per_s=(150.0, 300.0),
-            beta_s=(6.0e-7, 2.0e-6),
+            alpha_per_s=(220.0, 320.0),
+            beta_s=(6.0e-7, 1.5e-6),
+            band_hz=(600.0, 2400.0),
             wall_ratio=0.03,
             transient=0.4,
             transient_hz=7000.0,
-            transient_s=0.002,
+            transient_s=0.0015,
             roughness_m=3.0e-4,
             loudness=0.9,
         ),
@@ -157,12 +167,13 @@ BY_NAME: dict[str, Material] = {
             young_pa=2.0e7,
             poisson=0.48,
             contact_pa=1.5e7,
-            alpha_per_s=(450.0, 900.0),
-            beta_s=(5.0e-6, 2.0e-5),
+            alpha_per_s=(600.0, 1000.0),
+            beta_s=(2.0e-5, 6.0e-5),
+            band_hz=(70.0, 400.0),
             wall_ratio=0.08,
-            transient=0.5,
-            transient_hz=1200.0,
-            transient_s=0.006,
+            transient=0.4,
+            transient_hz=450.0,
+            transient_s=0.003,
             roughness_m=1.5e-3,
             loudness=0.8,
         ),
@@ -172,8 +183,9 @@ BY_NAME: dict[str, Material] = {
             young_pa=3.5e9,
             poisson=0.38,
             contact_pa=2.5e7,
-            alpha_per_s=(22.0, 60.0),
+            alpha_per_s=(22.0, 50.0),
             beta_s=(2.0e-6, 6.0e-6),
+            band_hz=(60.0, 600.0),
             wall_ratio=0.01,
             transient=0.25,
             transient_hz=3500.0,
@@ -187,12 +199,13 @@ BY_NAME: dict[str, Material] = {
             young_pa=4.5e10,
             poisson=0.25,
             contact_pa=3.5e10,
-            alpha_per_s=(110.0, 240.0),
-            beta_s=(2.0e-8, 1.0e-7),
+            alpha_per_s=(260.0, 450.0),
+            beta_s=(1.0e-8, 6.0e-8),
+            band_hz=(3500.0, 14000.0),
             wall_ratio=0.12,
-            transient=0.6,
-            transient_hz=12000.0,
-            transient_s=0.002,
+            transient=0.9,
+            transient_hz=16000.0,
+            transient_s=0.003,
             roughness_m=8.0e-4,
             loudness=0.8,
         ),
@@ -202,12 +215,13 @@ BY_NAME: dict[str, Material] = {
             young_pa=6.0e8,
             poisson=0.3,
             contact_pa=4.0e7,
-            alpha_per_s=(260.0, 500.0),
-            beta_s=(2.0e-6, 8.0e-6),
+            alpha_per_s=(260.0, 420.0),
+            beta_s=(8.0e-6, 2.0e-5),
+            band_hz=(120.0, 700.0),
             wall_ratio=0.02,
-            transient=0.7,
-            transient_hz=3000.0,
-            transient_s=0.006,
+            transient=1.6,
+            transient_hz=2600.0,
+            transient_s=0.018,
             roughness_m=8.0e-4,
             loudness=0.9,
         ),

@@ -110,8 +110,9 @@ def modes_of(body: Body, *, rng: np.random.Generator | None = None) -> Modes:
         single = np.exp(0.004 * rng.standard_normal(len(frequencies)))
         tones = float(rng.random())
     fundamental = frequencies.min()
-    if fundamental > BRIGHTEST_HZ:
-        frequencies *= (fundamental / BRIGHTEST_HZ) ** -0.65
+    brightest = BRIGHTEST_HZ if is_membrane(body) else float(np.sqrt(np.prod(material.band_hz)))
+    if fundamental > brightest:
+        frequencies *= (fundamental / brightest) ** -0.85
     if fundamental < LOWEST_HZ / 4 and frequencies.max() < 4 * LOWEST_HZ:
         frequencies *= 2 * LOWEST_HZ / fundamental
     frequencies = frequencies * common * single
@@ -129,10 +130,11 @@ def modes_of(body: Body, *, rng: np.random.Generator | None = None) -> Modes:
     alpha = _between(material.alpha_per_s, tones)
     beta = _between(material.beta_s, float(rng.random()) if rng is not None else 0.5)
     omega = 2 * np.pi * frequencies
-    decays = 0.5 * (alpha + beta * omega**2) * body.damping * (0.6 if body.hollow else 1.0)
+    decays = 0.5 * (alpha + beta * omega**2) * body.damping * (0.8 if body.hollow else 1.0)
     decays = np.minimum(decays, 0.25 * omega)
 
     gains = weights * _radiation(frequencies, body) * (frequencies / frequencies[0]) ** -0.1
+    gains = gains * _colour(frequencies, material)
     if rng is not None:
         gains = gains * np.exp(0.35 * rng.standard_normal(len(gains)))
         gains = gains * rng.choice((-1.0, 1.0), len(gains))
@@ -193,6 +195,13 @@ def _thinned(count: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
 def _between(range_: tuple[float, float], share: float) -> float:
     low, high = range_
     return float(low * (high / low) ** share)
+
+
+def _colour(frequencies_hz: NDArray, material: Material) -> NDArray[np.float64]:
+    # What a material is heard by beside its damping: 24 dB less per octave outside of its band.
+    low, high = material.band_hz
+    below, above = (low / frequencies_hz) ** 8, (frequencies_hz / high) ** 8
+    return np.asarray(1.0 / np.sqrt((1 + below) * (1 + above)))
 
 
 def _radiation(frequencies_hz: NDArray, body: Body) -> NDArray[np.float64]:

@@ -53,7 +53,7 @@ def random_room(rng: np.random.Generator) -> RoomParameters:
     size = rng.uniform((2.5, 2.2, 2.2), (8.0, 6.0, 3.5))
     return RoomParameters(
         t60_s=float(0.1 * 8.0 ** rng.random()),
-        wet=float(0.02 * 20.0 ** rng.random()),
+        wet=float(0.02 * 10.0 ** rng.random()),
         size_m=(float(size[0]), float(size[1]), float(size[2])),
         distance_m=float(rng.uniform(0.5, 2.0)),
         bright_hz=float(2500.0 * 4.0 ** rng.random()),

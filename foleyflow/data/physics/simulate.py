@@ -97,6 +97,7 @@ def simulate(
     seed: int,
     split: str = "train",
     duration_s: float = 4.0,
+    rate_hz: float | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
     draw_scene: DrawScene = draw_scene,
@@ -109,6 +110,8 @@ def simulate(
         seed: another seed gives other clips.
         split: "train", "validation" or "test".
         duration_s: of each clip.
+        rate_hz: frames per second of all clips; None draws it anew for each. The sound is the
+            same at any rate: clips for judges of sound need hardly a frame.
         workers: processes; None for one per core.
         progress: told (clips done, clips wanted) after each shard.
         draw_scene: makes the scenes; must be importable in another process.
@@ -119,12 +122,14 @@ def simulate(
 
     Source: ours.
     """
-    _check(clips, seed, split, duration_s, workers)
-    open_manifest(out, split=split, clips=clips, seed=seed, duration_s=duration_s)
+    _check(clips, seed, split, duration_s, rate_hz, workers)
+    open_manifest(out, split=split, clips=clips, seed=seed, duration_s=duration_s, rate_hz=rate_hz)
     shards = plan_shards(out, split, clips)
     missing = [shard for shard in shards if not shard.is_finished()]
     skipped = clips - sum(len(shard.clips) for shard in missing)
-    job = _Job(seed=seed, split=split, duration_s=duration_s, draw_scene=draw_scene)
+    job = _Job(
+        seed=seed, split=split, duration_s=duration_s, rate_hz=rate_hz, draw_scene=draw_scene
+    )
     count = min(workers or len(os.sched_getaffinity(0)), max(len(missing), 1))
     began = time.perf_counter()
     crew = _Crew(job=job, waiting=deque(missing), done=skipped, wanted=clips, progress=progress)
@@ -180,7 +185,7 @@ def write_example(
         width=width,
         height=height,
         squashed=False,
-        rate=Fraction(fps).limit_denominator(1001),
+        rate=_as_rate(fps),
         detail=max(1, min(height // 160, 4)),
         clean=True,
         shadows=True,
@@ -210,6 +215,7 @@ class _Job:
     seed: int
     split: str
     duration_s: float
+    rate_hz: float | None
     draw_scene: DrawScene
 
 
@@ -250,11 +256,13 @@ def make_shard(shard: ShardPlan, job: _Job) -> _Done:
     watch = Stopwatch()
     folder = shard.begin()
     frames = 0
+    rate = None if job.rate_hz is None else _as_rate(job.rate_hz)
     for index in shard.clips:
         clip = film_clip(
             clip_seed(job.split, job.seed, index),
             draw_scene=job.draw_scene,
             duration_s=job.duration_s,
+            picture=Picture(rate=rate),
             stopwatch=watch,
         )
         frames += len(clip.frames)
@@ -402,7 +410,18 @@ def _encoded(clip: FilmedClip) -> bytes:
     return encode(clip.frames.pixels, exposure.ticks, exposure.rate, compression=clip.compression)
 
 
-def _check(clips: int, seed: int, split: str, duration_s: float, workers: int | None) -> None:
+def _as_rate(rate_hz: float) -> Fraction:
+    return Fraction(rate_hz).limit_denominator(1001)
+
+
+def _check(
+    clips: int,
+    seed: int,
+    split: str,
+    duration_s: float,
+    rate_hz: float | None,
+    workers: int | None,
+) -> None:
     if clips < 1:
         raise ConfigError(f"clips={clips}: expected at least 1")
     if seed < 0:
@@ -411,5 +430,7 @@ def _check(clips: int, seed: int, split: str, duration_s: float, workers: int | 
         raise ConfigError(f"split={split!r}: expected one of {', '.join(SPLITS)}")
     if not 0.5 <= duration_s <= 60.0:
         raise ConfigError(f"duration_s={duration_s}: expected 0.5 to 60 seconds")
+    if rate_hz is not None and not 1.0 <= rate_hz <= 120.0:
+        raise ConfigError(f"rate_hz={rate_hz}: expected 1 to 120 frames per second")
     if workers is not None and workers < 1:
         raise ConfigError(f"workers={workers}: expected at least 1")

@@ -24,7 +24,9 @@ NOMINAL_PEAK = 0.45
 # An impact of this speed between bodies of this mass peaks at about NOMINAL_PEAK.
 _NOMINAL_MPS = 2.5
 _NOMINAL_KG = 0.2
-_OTHER_SHARE = 0.4
+_OTHER_SHARE = 0.12
+# What strikes softens a contact only so far: a thing struck keeps some of its own sharpness.
+_SOFTEST_OTHER = 0.005
 
 
 def synthesise(
@@ -118,7 +120,9 @@ def contact_duration_s(body: Body, other: Body, *, speed_mps: float) -> float:
     """
     first, second = material_of(body), material_of(other)
     compliance = (1 - first.poisson**2) / first.contact_pa
-    compliance += (1 - second.poisson**2) / second.contact_pa
+    compliance += (1 - second.poisson**2) / max(
+        second.contact_pa, _SOFTEST_OTHER * first.contact_pa
+    )
     radius = 0.5 * min(_curvature_m(body), _curvature_m(other))
     mass = _reduced_kg(body, other)
     hertz = 2.87 * (mass**2 * compliance**2 / (radius * max(speed_mps, 0.05))) ** 0.2
@@ -209,9 +213,10 @@ def _touch(
     body: Body, other: Body, pulse: NDArray, rng: np.random.Generator, rate_hz: int
 ) -> NDArray[np.float64]:
     # Acceleration noise: the jerk of the pulse, and a short burst of filtered noise.
+    # It is the struck surface that gives way, so that its material is the one that is heard.
     first, second = material_of(body), material_of(other)
-    decay_s = max(first.transient_s, second.transient_s)
-    upper_hz = min(max(first.transient_hz, second.transient_hz), 1.5 * rate_hz / len(pulse))
+    decay_s = first.transient_s
+    upper_hz = min(first.transient_hz, 1.5 * rate_hz / len(pulse))
     length = int(7 * decay_s * rate_hz) + len(pulse)
     rise = np.minimum(1.0, np.arange(1, length + 1) / len(pulse))
     envelope = rise * np.exp(-np.arange(length) / (decay_s * rate_hz))
@@ -221,7 +226,7 @@ def _touch(
     jerk = np.diff(np.concatenate([[0.0], pulse, [0.0]]))
     burst[: len(jerk)] += 0.5 * jerk / np.abs(jerk).max()
     softness = min(1.0, (12.0 / len(pulse)) ** 0.5)
-    return np.asarray(0.5 * (first.transient + 0.5 * second.transient) * softness * burst)
+    return np.asarray(0.5 * (first.transient + 0.25 * second.transient) * softness * burst)
 
 
 def _reduced_kg(body: Body, other: Body) -> float:
@@ -265,7 +270,7 @@ def _friction(
     drive = _profile(friction, body, other, travelled_m, rng)
     mass = mass_kg(body)
     weight = np.sqrt(force / (9.81 * mass**0.75 * _NOMINAL_KG**0.25))
-    loud = 0.06 if friction.kind == "roll" else 0.05
+    loud = 0.06 if friction.kind == "roll" else 0.03
     fade = np.minimum(1.0, np.arange(1, len(drive) + 1) / 64)
     drive = drive * loud * (speed / 0.7) * weight * fade * fade[::-1]
     ringing_s = min(1.2, duration_of(modes[body.name]), duration_of(modes[other.name]) * 4)

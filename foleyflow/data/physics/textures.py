@@ -280,42 +280,34 @@ def _two_tone(light: Colour, contrast: float) -> tuple[Colour, Colour]:
 
 
 def _wood(rng: np.random.Generator) -> tuple[Colour, Colour]:
-    return _two_tone(_colour(rng, (0.04, 0.12), (0.2, 0.7), (0.3, 1.0)), rng.uniform(0.15, 0.6))
+    return _two_tone(_colour(rng, (0.04, 0.1), (0.45, 0.8), (0.25, 0.8)), rng.uniform(0.25, 0.6))
 
 
 def _metal(rng: np.random.Generator) -> tuple[Colour, Colour]:
-    kind = rng.random()
-    if kind < 0.65:
-        light = _colour(rng, (0.5, 0.7), (0.0, 0.12), (0.35, 1.0))
-    elif kind < 0.9:
-        light = _colour(rng, (0.05, 0.14), (0.35, 0.75), (0.55, 1.0))
-    else:
-        light = _colour(rng, (0.0, 1.0), (0.3, 0.9), (0.2, 0.9))
-    return _two_tone(light, rng.uniform(0.05, 0.35))
+    if rng.random() < 0.75:
+        light = _colour(rng, (0.5, 0.7), (0.0, 0.12), (0.35, 0.85))
+    else:  # brass, copper, gold
+        light = _colour(rng, (0.07, 0.13), (0.5, 0.75), (0.6, 1.0))
+    return _two_tone(light, rng.uniform(0.15, 0.45))
 
 
 def _glass(rng: np.random.Generator) -> tuple[Colour, Colour]:
-    return _two_tone(_colour(rng, (0.25, 0.6), (0.0, 0.45), (0.6, 1.0)), rng.uniform(0.0, 0.2))
+    return _two_tone(_colour(rng, (0.36, 0.55), (0.1, 0.5), (0.65, 1.0)), rng.uniform(0.0, 0.2))
 
 
 def _ceramic(rng: np.random.Generator) -> tuple[Colour, Colour]:
-    if rng.random() < 0.55:
-        light = _colour(rng, (0.05, 0.65), (0.0, 0.12), (0.75, 1.0))
-    else:
-        light = _colour(rng, (0.0, 1.0), (0.2, 0.8), (0.3, 1.0))
-    return _two_tone(light, rng.uniform(0.02, 0.35))
+    glaze = _colour(rng, (0.05, 0.65), (0.0, 0.1), (0.85, 1.0))
+    if rng.random() < 0.6:
+        return _two_tone(glaze, rng.uniform(0.0, 0.1))
+    return _colour(rng, (0.55, 0.7), (0.5, 0.9), (0.3, 0.8)), glaze  # painted in blue
 
 
 def _plastic(rng: np.random.Generator) -> tuple[Colour, Colour]:
-    return _two_tone(_colour(rng, (0.0, 1.0), (0.45, 1.0), (0.4, 1.0)), rng.uniform(0.0, 0.25))
+    return _two_tone(_colour(rng, (0.0, 1.0), (0.75, 1.0), (0.6, 1.0)), rng.uniform(0.0, 0.15))
 
 
 def _rubber(rng: np.random.Generator) -> tuple[Colour, Colour]:
-    if rng.random() < 0.7:
-        light = _colour(rng, (0.0, 1.0), (0.0, 0.2), (0.06, 0.32))
-    else:
-        light = _colour(rng, (0.0, 1.0), (0.3, 0.8), (0.3, 0.8))
-    return _two_tone(light, rng.uniform(0.1, 0.4))
+    return _two_tone(_colour(rng, (0.0, 1.0), (0.0, 0.2), (0.05, 0.22)), rng.uniform(0.1, 0.4))
 
 
 def _membrane(rng: np.random.Generator) -> tuple[Colour, Colour]:
@@ -330,11 +322,11 @@ def _membrane(rng: np.random.Generator) -> tuple[Colour, Colour]:
 
 
 def _stone(rng: np.random.Generator) -> tuple[Colour, Colour]:
-    return _two_tone(_colour(rng, (0.0, 0.65), (0.0, 0.18), (0.3, 0.95)), rng.uniform(0.2, 0.75))
+    return _two_tone(_colour(rng, (0.0, 0.65), (0.0, 0.15), (0.45, 0.95)), rng.uniform(0.5, 0.8))
 
 
 def _cardboard(rng: np.random.Generator) -> tuple[Colour, Colour]:
-    return _two_tone(_colour(rng, (0.06, 0.11), (0.25, 0.55), (0.5, 0.9)), rng.uniform(0.05, 0.3))
+    return _two_tone(_colour(rng, (0.08, 0.11), (0.25, 0.42), (0.65, 0.9)), rng.uniform(0.05, 0.2))
 
 
 def _skin(rng: np.random.Generator) -> tuple[Colour, Colour]:
@@ -381,16 +373,16 @@ def _leaf(rng: np.random.Generator) -> tuple[Colour, Colour]:
 
 
 LOOKS: dict[str, tuple[tuple[tuple[str, float], ...], Palette]] = {
-    "wood": ((("grain", 0.7), ("streaks", 0.2), ("flat", 0.1)), _wood),
-    "metal": ((("streaks", 0.5), ("flat", 0.25), ("blotches", 0.15), ("noise", 0.1)), _metal),
-    "glass": ((("flat", 0.7), ("blotches", 0.2), ("stripes", 0.1)), _glass),
+    "wood": ((("grain", 0.8), ("streaks", 0.2)), _wood),
+    "metal": ((("streaks", 0.8), ("flat", 0.2)), _metal),
+    "glass": ((("flat", 0.9), ("blotches", 0.1)), _glass),
     "ceramic": ((("flat", 0.6), ("blotches", 0.15), ("dots", 0.1), ("stripes", 0.15)), _ceramic),
-    "plastic": ((("flat", 0.6), ("letters", 0.2), ("stripes", 0.2)), _plastic),
-    "rubber": ((("flat", 0.4), ("noise", 0.4), ("stripes", 0.2)), _rubber),
+    "plastic": ((("flat", 0.8), ("letters", 0.1), ("stripes", 0.1)), _plastic),
+    "rubber": ((("flat", 0.5), ("noise", 0.5)), _rubber),
     "membrane": ((("flat", 0.5), ("blotches", 0.3), ("noise", 0.2)), _membrane),
-    "stone": ((("noise", 0.4), ("cells", 0.35), ("blotches", 0.25)), _stone),
+    "stone": ((("noise", 0.5), ("cells", 0.5)), _stone),
     "cardboard": (
-        (("flat", 0.35), ("letters", 0.35), ("stripes", 0.1), ("noise", 0.2)),
+        (("flat", 0.35), ("letters", 0.65)),
         _cardboard,
     ),
     "skin": ((("flat", 0.5), ("noise", 0.3), ("blotches", 0.2)), _skin),

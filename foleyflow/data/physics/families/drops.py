@@ -13,7 +13,7 @@ import numpy as np
 
 from foleyflow.data.physics.contacts import Body, Shape
 from foleyflow.data.physics.families.background import add_bystanders
-from foleyflow.data.physics.families.catalogue import draw_material
+from foleyflow.data.physics.families.catalogue import draw_material, main_or_other
 from foleyflow.data.physics.families.puppet import Puppetry
 from foleyflow.data.physics.families.rigid import (
     DENSITY,
@@ -226,7 +226,7 @@ def draw_drops(rng: np.random.Generator, duration_s: float) -> Scene:
     releases = []
     for index in range(count):
         name = f"object{index}"
-        made_of = main if rng.random() < 0.75 else draw_material(rng)
+        made_of = main_or_other(rng, main)
         size = usual * 0.8 * 2.0 ** rng.random()
         radius = add_free_body(bench, rng, name, material=made_of, size_m=size)
         aside = rng.normal(0.0, spread, 2)

@@ -12,7 +12,12 @@ import numpy as np
 
 from foleyflow.data.physics.contacts import Body
 from foleyflow.data.physics.families.background import add_bystanders
-from foleyflow.data.physics.families.catalogue import make_ground, make_prop
+from foleyflow.data.physics.families.catalogue import (
+    draw_material,
+    main_or_other,
+    make_ground,
+    make_prop,
+)
 from foleyflow.data.physics.families.figure import add_person, make_rig
 from foleyflow.data.physics.families.props import UP, Prop, Spot, patch
 from foleyflow.data.physics.families.puppet import Puppetry
@@ -327,12 +332,12 @@ def _hand_drums(bench: Puppetry, rng: np.random.Generator, azimuth: float) -> li
 def _things(bench: Puppetry, rng: np.random.Generator, azimuth: float) -> list[Prop]:
     """Buckets, pots and boxes as drums, on the ground."""
     props = []
-    material = str(rng.choice(("plastic", "metal", "wood", "cardboard", "ceramic")))
+    material = draw_material(rng)
     size = rng.uniform(0.15, 0.35)
     for index in range(int(rng.integers(1, 5))):
         aside = (index % 2 * 2 - 1) * ((index + 1) // 2) * 1.15 * size
         place = (-aside * math.sin(azimuth), aside * math.cos(azimuth), 0.0)
-        made_of = material if rng.random() < 0.75 else str(rng.choice(("metal", "plastic", "wood")))
+        made_of = main_or_other(rng, material)
         kind = str(rng.choice(("can", "box", "vessel"), p=(0.5, 0.3, 0.2)))
         prop = make_prop(
             bench, rng, f"drum{index}", place=place, most_m=size, material=made_of, kind=kind
@@ -345,7 +350,7 @@ def _things(bench: Puppetry, rng: np.random.Generator, azimuth: float) -> list[P
 
 def _mallet_bars(bench: Puppetry, rng: np.random.Generator, azimuth: float) -> list[Prop]:
     """A row of tuned bars, wood or metal, on two rails."""
-    material = str(rng.choice(("wood", "metal", "plastic"), p=(0.5, 0.4, 0.1)))
+    material = str(rng.choice(("wood", "metal", "glass", "plastic"), p=(0.4, 0.3, 0.2, 0.1)))
     count, high = int(rng.integers(4, 11)), rng.uniform(0.1, 0.7)
     wide = rng.uniform(0.025, 0.05)
     long, turn = rng.uniform(0.15, 0.3), about(UP, azimuth)

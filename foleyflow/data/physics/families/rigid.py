@@ -353,7 +353,7 @@ def read_impacts(
                 continue
             new = begin == 0 or steps[begin - 1] < steps[begin] - 1
             back_s = min(float(history.depth_m[begin]) / speed, STEP_S) if new else 0.0
-            struck, striker = (first, second) if _heavier(model, first, second) else (second, first)
+            struck, striker = (second, first) if _heavier(model, first, second) else (first, second)
             place = history.place[begin]
             impact = Impact(
                 time_s=start_s + int(steps[begin]) * STEP_S - back_s,

@@ -11,7 +11,12 @@ import numpy as np
 
 from foleyflow.data.physics.contacts import Body, Friction
 from foleyflow.data.physics.families.background import add_bystanders
-from foleyflow.data.physics.families.catalogue import draw_material, make_ground, make_table
+from foleyflow.data.physics.families.catalogue import (
+    draw_material,
+    main_or_other,
+    make_ground,
+    make_table,
+)
 from foleyflow.data.physics.families.drops import add_free_body, add_solid, finish
 from foleyflow.data.physics.families.figure import arm_motion, make_rig
 from foleyflow.data.physics.families.props import UP
@@ -103,7 +108,7 @@ def _rolling(rng: np.random.Generator, duration_s: float) -> Scene:
             bench,
             rng,
             name,
-            material=main if rng.random() < 0.75 else draw_material(rng),
+            material=main_or_other(rng, main),
             shape=shape,
             size_m=size,
         )
@@ -214,7 +219,7 @@ def _pushing(rng: np.random.Generator, duration_s: float) -> Scene:
         material=material,
         shape="box",
         size_m=(2 * half[0], 2 * half[1], 2 * half[2]),
-        damping=rng.uniform(2.0, 5.0),
+        damping=rng.uniform(1.0, 1.4),
     )
     thing = bench.driven("pushed")
     if rng.random() < 0.6:

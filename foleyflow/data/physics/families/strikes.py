@@ -15,6 +15,7 @@ from foleyflow.data.physics.contacts import Body
 from foleyflow.data.physics.families.background import add_bystanders, add_crumbs
 from foleyflow.data.physics.families.catalogue import (
     draw_material,
+    main_or_other,
     make_ground,
     make_prop,
     make_table,
@@ -74,12 +75,12 @@ def _free_play(rng: np.random.Generator, duration_s: float) -> Scene:
     main = draw_material(rng)
     where = rng.random()
     if where < 0.09:
-        wall = make_wall(bench, rng, "wall", (0.0, 0.0, 0.0), material=_or_other(rng, main))
+        wall = make_wall(bench, rng, "wall", (0.0, 0.0, 0.0), material=main_or_other(rng, main))
         props = [wall]
         back = (math.cos(azimuth), 0.3, abs(math.sin(azimuth)) + 0.2)
         views = (-150.0, -30.0)
     elif where < 0.5:
-        table = make_table(bench, rng, "table", rng.uniform(0.3, 0.9), _or_other(rng, main))
+        table = make_table(bench, rng, "table", rng.uniform(0.3, 0.9), main_or_other(rng, main))
         base = (0.0, 0.0, table.top_m)
         props = _arrange(bench, rng, base, min(most, 0.35), main, azimuth)
         if rng.random() < 0.25:
@@ -245,7 +246,7 @@ def _workpiece(bench: Puppetry, rng: np.random.Generator, place: Vec, turn_rad: 
         material="metal",
         shape="bar",
         size_m=(2 * half[0], 2 * half[1], 2 * half[2]),
-        damping=rng.uniform(1.5, 4.0),
+        damping=rng.uniform(1.0, 1.4),
     )
     base: Pose = (place, about(UP, turn_rad))
     prop = Prop(bench, "thing0", sound, base=base, half_m=half, light=rng.uniform(0.05, 0.3))
@@ -266,7 +267,7 @@ def _pin(
         material=material,
         shape="bar",
         size_m=(tall_m, 2 * thick, 2 * thick),
-        damping=rng.uniform(3.0, 8.0),
+        damping=rng.uniform(1.0, 1.5),
     )
     prop = Prop(bench, "thing0", sound, base=(place, (1, 0, 0, 0)), half_m=half, light=0.02)
     bench.geom(
@@ -294,14 +295,14 @@ def _chopping(rng: np.random.Generator, duration_s: float) -> Scene:
     across: Vec = (-back[1], back[0], 0.0)
     side = 1.0 if rng.random() < 0.5 else -1.0
     across = scale(across, side)
-    material = str(rng.choice(("wood", "plastic", "stone"), p=(0.75, 0.2, 0.05)))
+    material = str(rng.choice(("wood", "plastic", "stone"), p=(0.6, 0.25, 0.15)))
     half = (rng.uniform(0.12, 0.2), rng.uniform(0.1, 0.15), rng.uniform(0.006, 0.02))
     sound = Body(
         name="board",
         material=material,
         shape="plate",
         size_m=(2 * half[0], 2 * half[1], 2 * half[2]),
-        damping=rng.uniform(2.0, 5.0),
+        damping=rng.uniform(1.0, 1.4),
     )
     turn = about(UP, math.atan2(across[1], across[0]))
     board = Prop(bench, "board", sound, base=((0, 0, top_m), turn), half_m=half)
@@ -399,11 +400,6 @@ def _add_vegetable(
     bench.drive(tuple(names), motion)
 
 
-def _or_other(rng: np.random.Generator, material: str) -> str:
-    """The dominant material of a clip in three cases of four, else any."""
-    return material if rng.random() < 0.75 else draw_material(rng)
-
-
 def _arrange(
     bench: Puppetry, rng: np.random.Generator, base: Vec, most: float, main: str, azimuth: float
 ) -> list[Prop]:
@@ -420,7 +416,12 @@ def _arrange(
                 continue
         props.append(
             make_prop(
-                bench, rng, f"thing{index}", place=place, most_m=size, material=_or_other(rng, main)
+                bench,
+                rng,
+                f"thing{index}",
+                place=place,
+                most_m=size,
+                material=main_or_other(rng, main),
             )
         )
     return props
