@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from cli_model import run_cli
+from safetensors.torch import load_file
 
 from foleyflow.data.base import cache_frames
 from foleyflow.data.levels import disturbed, levels_of
@@ -267,6 +268,31 @@ def test_smoke_runs_leave_judges_that_explain_themselves(judge_models):
         judge = load_judge(name, folder)
         assert judge.name == name
         assert judge.weights_sha256 == file_sha256(folder / f"{component}.safetensors")
+
+
+@pytest.mark.parametrize("component", ["tagger", "sync"])
+def test_training_of_a_judge_begins_with_the_weights_of_another(
+    judge_models, simulated_data, tmp_path, component
+):
+    begun = judge_models[f"{component}-sim"]
+    command = ("train", "judge", "--recipe", "smoke" if component == "tagger" else "smoke-sync")
+    steps = ("--set", "train.steps=1", "--set", "train.learning_rate=1e-12")
+    common = ("--device", "cpu", "--json", "--data", simulated_data, "--init", begun)
+    outcome = run_cli(*command, *steps, *common, "--out", tmp_path / "on")
+    assert outcome.status == 0, outcome.stderr
+    on = tmp_path / "on" / "model"
+    record = read_record(on, component)
+    assert record.provenance["init"] == {component: read_record(begun, component).sha256}
+    first, second = (load_file(folder / f"{component}.safetensors") for folder in (begun, on))
+    learnt = [name for name in first if "running_" not in name and "num_batches" not in name]
+    assert learnt and all(torch.equal(first[name], second[name]) for name in learnt)
+
+
+def test_the_weights_of_the_other_judge_are_refused(judge_models, simulated_data, tmp_path):
+    command = ("train", "judge", "--recipe", "smoke", "--data", simulated_data)
+    outcome = run_cli(*command, "--init", judge_models["sync-sim"], "--out", tmp_path / "on")
+    assert outcome.status == 2
+    assert "holds ['sync'], expected a component 'tagger'" in outcome.stderr
 
 
 def test_sim_metrics_over_the_clips_they_are_made_for(judge_models, simulated_data, tmp_path):

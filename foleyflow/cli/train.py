@@ -19,7 +19,7 @@ from foleyflow.alignment_pictures import draw_run
 from foleyflow.cli.outcome import answer
 from foleyflow.errors import ConfigError
 from foleyflow.pipeline import pick_device
-from foleyflow.recipes import recipe_named
+from foleyflow.recipes import component_of, recipe_named
 from foleyflow.recipes.overrides import override
 from foleyflow.training.align_task import AlignTask
 from foleyflow.training.journal import read_journal
@@ -71,7 +71,7 @@ def run_config(
         "task": task_name,
         "recipe": recipe_name,
         "data": str(data),
-        "init": None if init is None else _hashes(init, task_name),
+        "init": None if init is None else _hashes(init, component_of(task_name, recipe)),
         "settings": dataclasses.asdict(recipe),
     }
     return dict(json.loads(json.dumps(config)))  # lists for tuples, as they are read back
@@ -114,7 +114,8 @@ def train_into(
     torch.manual_seed(recipe.train.seed)
     task = recipe.build(data)
     if init is not None:
-        load_into(task.modules[config["task"]], init, config["task"])
+        component = component_of(config["task"], recipe)
+        load_into(task.modules[component], init, component)
     _note(out, config)
     with typer.progressbar(
         length=recipe.train.steps, label=f"training {config['task']}", file=sys.stderr
@@ -154,9 +155,9 @@ def train_into(
     }
 
 
-def _hashes(init: Path, task_name: str) -> dict[str, str]:
+def _hashes(init: Path, component: str) -> dict[str, str]:
     """What the run begins with, by content: a folder may be moved."""
-    return {task_name: read_record(init, task_name).sha256}
+    return {component: read_record(init, component).sha256}
 
 
 def _refuse_other_settings(out: Path, config: dict[str, Any]) -> None:

@@ -57,5 +57,17 @@ def recipe_named(task: str, name: str) -> Any:
     return RECIPES[task][name]()
 
 
+def component_of(task: str, recipe: Any) -> str:
+    """What a recipe trains, by the name that it has in a model folder.
+
+    A task of the model is called like its component; the judges are two components of one task.
+
+    Args:
+        task: a key of `RECIPES`.
+        recipe: one of its recipes.
+    """
+    return str(recipe.component) if task == "judge" else task
+
+
 def _nearest(name: str, known: Iterable[str]) -> str:
     return f"did you mean {difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]}?"

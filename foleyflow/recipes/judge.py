@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -30,6 +31,7 @@ SEGMENT_S = 0.08  # windows of video begin on multiples of it
 class TaggerRecipe:
     """All that decides a judge of sound."""
 
+    component: ClassVar[str] = "tagger"
     model: TaggerConfig = field(
         default_factory=lambda: TaggerConfig(materials=(*MATERIALS, NOTHING), kinds=KINDS)
     )
@@ -69,6 +71,7 @@ class TaggerRecipe:
 class SyncRecipe:
     """All that decides a judge of synchrony."""
 
+    component: ClassVar[str] = "sync"
     model: SyncConfig = field(default_factory=SyncConfig)
     encoder: MotionEncoderConfig = field(
         default_factory=lambda: MotionEncoderConfig(
