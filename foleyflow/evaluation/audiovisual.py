@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from foleyflow import clock
 from foleyflow.evaluation.base import Metric
+from foleyflow.listeners.shifts import LARGE_SHIFTS_S, SMALL_SHARE, SMALL_SHIFTS_S
 from foleyflow.signals import Frames
 
 ALIGN_ACC_SIM = Metric(
@@ -53,10 +54,6 @@ DESYNC = Metric(
 )
 
 IN_SYNC = 0.5  # probabilities above it count as in sync
-# Of the control of shifted pairs: a third of the shifts are small.
-SMALL_SHIFTS_S = (0.12, 0.32)
-LARGE_SHIFTS_S = (0.32, 1.4)
-SMALL_SHARE = 1 / 3
 
 
 def control_shift_s(seed: int, longest_s: float) -> float:

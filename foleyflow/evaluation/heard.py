@@ -31,12 +31,13 @@ from foleyflow.evaluation.judges import (
 from foleyflow.evaluation.scores import ROWS, Figure, MetricScore
 from foleyflow.evaluation.semantics import inception_score, kl_divergence
 from foleyflow.evaluation.speed import generation_time
+from foleyflow.listeners import shifts
 from foleyflow.media import loudness
 from foleyflow.media import waveform as reading
 from foleyflow.signals import Frames
 
 # The code that what a judge hears depends on, whatever the metric.
-MODULES = (audiovisual, controls, hearing, judging, loudness, reading)
+MODULES = (audiovisual, controls, hearing, judging, loudness, reading, shifts)
 NO_TRUE_SOUND = "its reference holds events, no sound"
 NO_VIDEO = "no video of it, neither among the references nor among the results"
 SEEN_RATE_HZ = 32.0  # frames beyond this rate are left out, as in generation

@@ -22,6 +22,7 @@ from foleyflow.data.levels import disturbed
 from foleyflow.data.windows import ClipArrays, WindowSource, augment
 from foleyflow.errors import ConfigError
 from foleyflow.listeners.log_mel import FRAME_RATE_HZ, relative
+from foleyflow.listeners.shifts import LARGE_SHIFTS_S, SMALL_SHARE, SMALL_SHIFTS_S
 from foleyflow.listeners.sync import Sync, shrunk
 from foleyflow.moments import event_track
 from foleyflow.training.task import Batch, Task
@@ -43,10 +44,10 @@ class SyncLossConfig:
         augment: change the pictures' colours, framing and side.
     """
 
-    smallest_shift_s: float = 0.12
-    small_shift_s: float = 0.32
-    largest_shift_s: float = 1.4
-    small_share: float = 1 / 3
+    smallest_shift_s: float = SMALL_SHIFTS_S[0]
+    small_shift_s: float = SMALL_SHIFTS_S[1]
+    largest_shift_s: float = LARGE_SHIFTS_S[1]
+    small_share: float = SMALL_SHARE
     onset: float = 1.0
     disturbance: float = 1.0
     augment: bool = True
