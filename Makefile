@@ -24,7 +24,7 @@ $(BIN)/python:
 $(STAMP): pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt torch
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e '.[physics,eval,dev]'
-	@sh scripts/system_packages.sh
+	@sh scripts/system_packages.sh osmesa
 	@touch $@
 
 demo: setup
@@ -36,6 +36,7 @@ demo: setup
 	@echo "report picture:   $(DEMO_OUTPUT).report.png"
 
 test: setup
+	@sh scripts/system_packages.sh chromium
 	$(BIN)/python -m pytest -q
 
 check: setup

@@ -1,18 +1,38 @@
 #!/bin/sh
-# Installs the one system library that Python packages don't bring: OSMesa, for rendering
-# simulated clips without a screen. Only `foleyflow data simulate` needs it, so its absence is
-# said in one line and is not an error.
+# Installs what Python packages don't bring, where it can: by apt, as root.
+#
+#   sh scripts/system_packages.sh osmesa    renders simulated clips (only `foleyflow data simulate`)
+#   sh scripts/system_packages.sh chromium  opens the HTML report in a test, which is else skipped
+#
+# Nothing else needs either, so what can't be installed is said in one line and is not an error.
 set -u
 
-present() { ldconfig -p 2>/dev/null | grep -q 'libOSMesa\.so'; }
+has() {
+    case "$1" in
+        osmesa) ldconfig -p 2>/dev/null | grep -q 'libOSMesa\.so' ;;
+        chromium) command -v chromium || command -v chromium-browser || command -v chrome ;;
+    esac >/dev/null
+}
 
-present && exit 0
-if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
-    echo "installing libosmesa6 (for simulation)"
-    if ! apt-get install -y -qq libosmesa6 >/dev/null 2>&1; then
-        apt-get update -qq >/dev/null 2>&1
-        apt-get install -y -qq libosmesa6 >/dev/null 2>&1
+package() { [ "$1" = osmesa ] && echo libosmesa6 || echo "$1"; }
+
+fetch() {
+    DEBIAN_FRONTEND=noninteractive timeout 300 \
+        apt-get install -y -qq --no-install-recommends "$1" >/dev/null 2>&1
+}
+
+for wanted in "$@"; do
+    has "$wanted" && continue
+    name=$(package "$wanted")
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+        echo "installing $name"
+        fetch "$name" || { timeout 120 apt-get update -qq >/dev/null 2>&1; fetch "$name"; }
+        has "$wanted" && continue
     fi
-    present && exit 0
-fi
-echo "missing: libOSMesa (Debian, Ubuntu: apt-get install libosmesa6). Only 'foleyflow data simulate' needs it."
+    case "$wanted" in
+        osmesa) use="Only 'foleyflow data simulate' needs it." ;;
+        *) use="Only the test that opens the HTML report needs it, and is skipped." ;;
+    esac
+    echo "missing: $wanted (Debian, Ubuntu: apt-get install $name). $use"
+done
+exit 0

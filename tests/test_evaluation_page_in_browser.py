@@ -1,6 +1,6 @@
 """The page in a real browser without a window: it draws, its players play, it asks nobody.
 
-Needs Chromium (`apt-get install chromium`); skipped where there is none.
+Needs Chromium (`make test` installs it where it can); skipped where there is none.
 """
 
 from __future__ import annotations
@@ -20,9 +20,7 @@ from foleyflow.evaluation.page import page_text
 
 pytest.importorskip("librosa")
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("chrome")
-pytestmark = pytest.mark.skipif(
-    BROWSER is None, reason="no chromium here; apt-get install chromium brings it"
-)
+pytestmark = pytest.mark.skipif(BROWSER is None, reason="no chromium here; make test says why")
 RATE_HZ, SECONDS = 16000, 1.5
 NOBODY = "not an origin"  # who begins the requests that the browser makes for itself
 
