@@ -38,6 +38,7 @@ EXTRAS = {
     "physics": ("mujoco", "soundfile"),
     "web": ("fastapi", "uvicorn"),
     "eval": ("librosa", "mir_eval"),
+    "judges": ("transformers",),
     "cluster": ("accelerate", "ray"),
 }
 ENCODERS = {

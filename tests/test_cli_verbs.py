@@ -199,7 +199,7 @@ def test_evaluate_refuses_a_file_as_a_cache(tmp_path):
             (".", ".", "--metrics", "kl_passt", "--judges", "there"),
             "the judge 'passt' is not here: expected its weights in there/passt-s-f128-p16-s10-ap",
         ),
-        ((".", ".", "--metrics", "desync"), "the judge 'synchformer' can't be loaded: foleyflow"),
+        ((".", ".", "--metrics", "ib_score"), "the judge 'imagebind' can't be loaded: foleyflow"),
         (
             (".", ".", "--protocol", "paper", "--judges", "there"),
             "the judge 'passt' is not here: expected its weights in there/passt-s-f128-p16-s10-ap",
@@ -240,7 +240,7 @@ def test_evaluate_by_a_protocol_with_the_judges_that_are_there(tmp_path, monkeyp
     torch.save(randomised(small()).state_dict(), file)
     known = replace(FILES["vggish"], sha256=file_sha256(file))
     monkeypatch.setitem(FILES, "vggish", known)
-    monkeypatch.setitem(listening.PUBLISHED, "vggish", (small, listening.vggish_judge))
+    monkeypatch.setitem(listening.NETWORKS, "vggish", small)
     arguments = ("evaluate", tmp_path / "made", tmp_path / "true", "--protocol", "paper")
     outcome = run_cli(*arguments, "--judges", file.parent, "--json")
     assert outcome.status == 0, outcome.stderr

@@ -10,6 +10,7 @@ from media_files import grey_level, make_video
 from foleyflow.evaluation.audiovisual import control_shift_s, shifted_pair
 from foleyflow.evaluation.cache import ResultCache
 from foleyflow.evaluation.folder import evaluate_folder
+from foleyflow.evaluation.judges import Sight
 from foleyflow.evaluation.metrics import METRICS
 from foleyflow.signals import Frames
 
@@ -68,13 +69,13 @@ def test_a_shift_beyond_the_end_is_refused():
 class LevelJudge:
     """Takes a pair for in sync if the sound is loud exactly while the picture is bright."""
 
-    name, rate_hz, frame_size_px, shortest_s = "sync-sim", RATE_HZ, 16, 0.5
+    name, rate_hz, sight, shortest_s = "sync-sim", RATE_HZ, Sight(size_px=16), 0.5
     weights_sha256 = "0" * 64
 
     def __init__(self):
         self.calls = 0
 
-    def in_sync(self, frames, samples):
+    def verdict(self, frames, samples):
         self.calls += 1
         bright = frames.pixels.mean((1, 2, 3)) > grey_level(7)
         at = np.clip((frames.times_s * RATE_HZ).astype(int) + 160, 0, len(samples) - 1)

@@ -45,7 +45,7 @@ ALLOWED = {
 # Packages that only one place knows, so that it can be replaced there.
 ONLY_IN = {
     "av": ("foleyflow/media/", "foleyflow/data/physics/", "foleyflow/doctor.py"),
-    "transformers": ("foleyflow/encoders/",),
+    "transformers": ("foleyflow/encoders/", "foleyflow/listeners/"),
     "timm": ("foleyflow/encoders/",),
     "mujoco": ("foleyflow/data/physics/", "foleyflow/doctor.py", "foleyflow/cli/simulate.py"),
     "librosa": ("foleyflow/evaluation/",),

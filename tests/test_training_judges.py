@@ -230,21 +230,21 @@ def test_a_pair_is_judged_window_by_window():
     pixels = rng().integers(0, 255, (60, 112, 112, 3)).astype(np.uint8)
     frames = Frames(pixels=pixels, times_s=np.arange(60) / 25)
     sound = rng().uniform(-0.5, 0.5, round(2.4 * RATE_HZ)).astype(np.float32)
-    probability = judge.in_sync(frames, sound)
+    probability = judge.verdict(frames, sound)
     assert 0 < probability < 1
-    assert judge.in_sync(frames, 0.5 * sound) == pytest.approx(probability, abs=0.02)
-    assert judge.in_sync(frames, sound[: round(1.5 * RATE_HZ)]) != probability
+    assert judge.verdict(frames, 0.5 * sound) == pytest.approx(probability, abs=0.02)
+    assert judge.verdict(frames, sound[: round(1.5 * RATE_HZ)]) != probability
     # A video is seen once for all of its sounds.
     seen, watch = [], judge._network.watch
     judge._network.watch = lambda *how: seen.append(1) or watch(*how)
     again = Frames(pixels=pixels, times_s=frames.times_s)
-    assert [judge.in_sync(again, sound) for _ in range(2)] == pytest.approx([probability] * 2)
+    assert [judge.verdict(again, sound) for _ in range(2)] == pytest.approx([probability] * 2)
     assert len(seen) == 1
     # What only one of both holds is not looked at.
     longer = np.concatenate([sound, np.zeros(RATE_HZ, np.float32)])
-    assert judge.in_sync(frames, longer) == pytest.approx(probability, abs=1e-4)
+    assert judge.verdict(frames, longer) == pytest.approx(probability, abs=1e-4)
     with pytest.raises(ValueError, match=r"2.40 s of video with 1.00 s of sound.*needs 1.28 s"):
-        judge.in_sync(frames, sound[:RATE_HZ])
+        judge.verdict(frames, sound[:RATE_HZ])
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,7 @@
 """Whether a sound belongs to a video and to its moments: what judges of pairs are asked.
 
-Only `AlignAcc-sim` has a judge here (trained on simulated clips; its figures are its own and stand
-beside no published one). `align_acc`, `ib_score` and `desync` are the published ones; their
-networks can't be loaded yet, which is said wherever they are asked for.
+`AlignAcc-sim` is asked of a judge trained on simulated clips; its figures are its own and stand
+beside no published one. `align_acc`, `ib_score` and `desync` are the published ones.
 """
 
 from __future__ import annotations
@@ -30,7 +29,8 @@ ALIGN_ACC = Metric(
     unit="1",
     direction="higher",
     range=(0.0, 1.0),
-    reference="Luo et al. 2023 (Diff-Foley): share of pairs its classifier takes for in sync",
+    reference="Luo et al. 2023 (Diff-Foley): share of pairs its classifier takes for in sync, by "
+    "the first 8.192 s; as its script, but each pair's latents are drawn from seed 0",
     judge="diff-foley",
     heard_as="agreement",
 )
@@ -41,16 +41,17 @@ IB_SCORE = Metric(
     range=(-1.0, 1.0),
     reference="Girdhar et al. 2023: cosine of ImageBind's embeddings, as av-benchmark",
     judge="imagebind",
-    heard_as="agreement",
+    heard_as="verdict",
 )
 DESYNC = Metric(
     name="desync",
     unit="s",
     direction="lower",
     range=(0.0, 2.0),
-    reference="Iashin et al. 2024 (Synchformer): mean of the predicted offsets, as av-benchmark",
+    reference="Iashin et al. 2024 (Synchformer): mean size of the offsets of the first and of the "
+    "last 4.8 s, as av-benchmark; pictures at 25 Hz scaled by area, not bicubically",
     judge="synchformer",
-    heard_as="agreement",
+    heard_as="verdict",
 )
 
 IN_SYNC = 0.5  # probabilities above it count as in sync

@@ -17,6 +17,8 @@ from numpy.typing import ArrayLike
 
 from foleyflow.errors import MissingExtra
 
+DRAWS_AT_ONCE = 1 << 20
+
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
@@ -29,7 +31,8 @@ class Metric:
         range: (lowest, highest) possible value.
         reference: paper, package or "ours", with what matters to repeat it.
         judge: the network that it needs; None for a metric that needs no weights.
-        heard_as: what is computed of what the judge hears; None without a judge.
+        heard_as: what is computed of what the judge hears; None without a judge. Of judges of
+            pairs: "agreement", the share that it takes for in sync; "verdict", its mean.
     """
 
     name: str
@@ -38,12 +41,17 @@ class Metric:
     range: tuple[float, float]
     reference: str
     judge: str | None = None
-    heard_as: Literal["kl", "frechet", "inception", "agreement"] | None = None
+    heard_as: Literal["kl", "frechet", "inception", "agreement", "verdict"] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Everything as plain values; a bound that does not exist is None."""
         bounds = [bound if math.isfinite(bound) else None for bound in self.range]
         return {**asdict(self), "range": bounds}
+
+    @property
+    def needs_video(self) -> bool:
+        """Whether its judge looks at pairs of a video and a sound."""
+        return self.heard_as in ("agreement", "verdict")
 
     def as_good(self, value: float, other: float) -> bool:
         """Whether `value` is at least as good as `other`, in this metric's direction."""
@@ -89,13 +97,23 @@ def bootstrap_mean(values: ArrayLike, *, resamples: int = 2000, seed: int = 0) -
     if per_clip.ndim != 1 or not len(per_clip) or not np.isfinite(per_clip).all():
         raise ValueError(f"values: got {values!r}, expected at least one finite number per clip")
     rng = np.random.default_rng(seed)
-    means = np.empty(resamples)
-    for draw in range(resamples):
-        means[draw] = per_clip[rng.integers(len(per_clip), size=len(per_clip))].mean()
+    # In turns of a million draws, so that memory stays small whatever the number of clips.
+    turn = max(1, DRAWS_AT_ONCE // len(per_clip))
+    means = np.concatenate(
+        [
+            per_clip[rng.integers(len(per_clip), size=(rows, len(per_clip)))].mean(axis=1)
+            for rows in _turns(resamples, turn)
+        ]
+    )
     low, high = np.percentile(means, (2.5, 97.5))
     return Interval(
         mean=float(per_clip.mean()), low=float(low), high=float(high), count=len(per_clip)
     )
+
+
+def _turns(count: int, most: int) -> list[int]:
+    """A count in parts of at most `most`."""
+    return [min(most, count - start) for start in range(0, count, most)]
 
 
 def seed_interval(values: ArrayLike) -> Interval:

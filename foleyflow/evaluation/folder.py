@@ -223,7 +223,7 @@ def evaluate_folder(
     true = _find(reference, reference_pattern, EVENT_SUFFIXES + SOUND_SUFFIXES + VIDEO_SUFFIXES)
     true_sounds = _find(reference, reference_pattern, SOUND_SUFFIXES + VIDEO_SUFFIXES)
     videos: dict[str, Path] = {}
-    if any(METRICS[name].heard_as == "agreement" for name in metrics):
+    if any(METRICS[name].needs_video for name in metrics):
         videos = _find_videos(generated, generated_pattern)
         videos |= _find_videos(reference, reference_pattern)
     pairs: dict[str, tuple[ClipOnsets, ClipOnsets]] = {}

@@ -24,6 +24,7 @@ from foleyflow.evaluation.judges import (
     PLAIN_HEARING,
     Judge,
     PairJudge,
+    Sight,
     heard_by,
     judge_json,
     pair_judge_json,
@@ -40,6 +41,7 @@ from foleyflow.signals import Frames
 MODULES = (audiovisual, controls, hearing, judging, loudness, reading, shifts)
 NO_TRUE_SOUND = "its reference holds events, no sound"
 NO_VIDEO = "no video of it, neither among the references nor among the results"
+LONGEST_SEEN_S = 60.0  # of a video whose frames are taken on a grid
 SEEN_RATE_HZ = 32.0  # frames beyond this rate are left out, as in generation
 
 
@@ -152,10 +154,21 @@ class HeardValues:
 
 
 class SeenValues:
-    """Whether a judge takes sounds for those of their video: row -> clip -> 1 or 0."""
+    """What a judge of pairs says of sounds with their video: row -> clip -> verdict.
 
-    def __init__(self, judge: PairJudge, cache: ResultCache | None) -> None:
+    Of a judge of agreement, 1 where it takes the pair for in sync and 0 where not.
+    """
+
+    def __init__(
+        self,
+        judge: PairJudge,
+        metric: Metric,
+        cache: ResultCache | None,
+        hearing: Hearing = PLAIN_HEARING,
+    ) -> None:
         self._judge = judge
+        self._shares = metric.heard_as == "agreement"
+        self._hearing = hearing
         self._cache = cache
         self._code = code_sha256(*MODULES)
         self._values: dict[str, dict[str, float]] = {}
@@ -166,20 +179,21 @@ class SeenValues:
         if case.video is None:
             self._left_out[case.name] = NO_VIDEO
             return
-        film = _Film(case.video, self._judge.frame_size_px)
+        film = _Film(case.video, self._judge.sight)
         pairs = {row: (sound, False) for row, sound in rows.items() if "narrow" not in row}
         if "true" in rows:
             pairs["shifted"] = (rows["true"], True)
         for row, (sound, shifted) in pairs.items():
             try:
-                probability = self._probability(film, sound, shifted=shifted)
+                verdict = self._verdict(film, sound, shifted=shifted)
             except (ValueError, MediaError) as error:
                 self._left_out[label_of(case, row)] = str(error)
             else:
-                self._values.setdefault(row, {})[case.name] = float(probability > IN_SYNC)
+                value = float(verdict > IN_SYNC) if self._shares else verdict
+                self._values.setdefault(row, {})[case.name] = value
 
     def score(self, metric: Metric, seed: int) -> MetricScore:
-        """The share of each row that is taken for in sync."""
+        """The mean of each row; of a judge of agreement, the share that it takes for in sync."""
         rows = {
             row: mean_figure(list(self._values[row].values()), seed)
             for row in ROWS
@@ -188,7 +202,7 @@ class SeenValues:
         wrong = [
             f"{100 * rows[row].value:.0f} % of {rows[row].count} {what}"
             for row, what in (("shifted", "shifted pairs"), ("other", "swapped pairs"))
-            if row in rows
+            if row in rows and self._shares
         ]
         said = "false positives, on true sounds: " + ", ".join(wrong)
         return MetricScore(
@@ -197,35 +211,37 @@ class SeenValues:
             clips=self._values.get("generated", {}),
             left_out=self._left_out,
             remarks=(said,) if wrong else (),
-            judge=pair_judge_json(self._judge),
+            judge=pair_judge_json(self._judge, self._hearing),
         )
 
-    def _probability(self, film: _Film, sound: Sound, *, shifted: bool) -> float:
-        judged = pair_judge_json(self._judge)
-        key = ["in sync", judged, self._code, film.identity, sound.identity, shifted]
+    def _verdict(self, film: _Film, sound: Sound, *, shifted: bool) -> float:
+        judged = pair_judge_json(self._judge, self._hearing)
+        key = ["verdict", judged, self._code, film.identity, sound.identity, shifted]
         known = None if self._cache is None else self._cache.get(key)
         if known is not None:
-            return float(known["in_sync"])
+            return float(known["verdict"])
         frames, rate_hz = film.frames, self._judge.rate_hz
-        samples = PLAIN_HEARING.hear(sound.waveform, rate_hz)
+        samples = self._hearing.hear(sound.waveform, rate_hz)
         if shifted:
             longest_s = len(samples) / rate_hz - self._judge.shortest_s
             shift_s = control_shift_s(int(sound.identity[:8], 16), longest_s)
             frames, samples = shifted_pair(frames, samples, rate_hz, shift_s)
         if not np.isfinite(samples).all():
             raise ValueError("some samples are not finite")
-        probability = self._judge.in_sync(frames, samples)
+        verdict = self._judge.verdict(frames, samples)
+        if not np.isfinite(verdict):
+            raise ValueError(f"the judge {self._judge.name!r} gave a number that is not finite")
         if self._cache is not None:
-            self._cache.put(key, {"in_sync": probability})
-        return probability
+            self._cache.put(key, {"verdict": verdict})
+        return verdict
 
 
 class _Film:
     """The frames of a video as one judge sees them, read when they are first needed."""
 
-    def __init__(self, path: Path, size_px: int) -> None:
+    def __init__(self, path: Path, sight: Sight) -> None:
         self._path = path
-        self._size_px = size_px
+        self._sight = sight
         self._frames: Frames | None = None
         self._identity: str | None = None
 
@@ -239,17 +255,40 @@ class _Film:
 
     @property
     def frames(self) -> Frames:
+        if self._frames is None:
+            own = self._sight.rate_hz is None
+            self._frames = self._own_frames() if own else self._frames_on_grid()
+        return self._frames
+
+    def _own_frames(self) -> Frames:
         from foleyflow.media.reader import read_frames
 
-        if self._frames is None:
-            pairs = list(read_frames(self._path, size=self._size_px, max_rate_hz=SEEN_RATE_HZ))
-            if not pairs:
-                raise MediaError(f"{self._path}: no picture in it")
-            self._frames = Frames(
-                pixels=np.stack([picture for _, picture in pairs]),
-                times_s=np.array([time_s for time_s, _ in pairs]),
-            )
-        return self._frames
+        size_px = self._sight.size_px
+        pairs = list(read_frames(self._path, size=size_px, max_rate_hz=SEEN_RATE_HZ))
+        if not pairs:
+            raise MediaError(f"{self._path}: no picture in it")
+        return Frames(
+            pixels=np.stack([picture for _, picture in pairs]),
+            times_s=np.array([time_s for time_s, _ in pairs]),
+        )
+
+    def _frames_on_grid(self) -> Frames:
+        from foleyflow.media.probe import probe
+        from foleyflow.media.reader import read_pictures
+
+        side, rate_hz, info = self._sight.size_px, self._sight.rate_hz or 1.0, probe(self._path)
+        count = max(1, int(min(info.duration_s, LONGEST_SEEN_S) * rate_hz + 1e-6))
+        times_s = np.arange(count) / rate_hz
+        height = width = side
+        if self._sight.cropped:
+            aspect = info.width / info.height
+            width, height = round(side * max(aspect, 1)), round(side * max(1 / aspect, 1))
+        pictures = read_pictures(
+            self._path, times_s.tolist(), height=height, width=width, info=info
+        )
+        top, left = (height - side) // 2, (width - side) // 2
+        pixels = np.stack([p[top : top + side, left : left + side] for p in pictures])
+        return Frames(pixels=pixels, times_s=times_s)
 
 
 class TimeValues:

@@ -30,9 +30,11 @@ class JudgeFile:
         judge: whose it is.
         name: of the file.
         url: where its authors publish it.
-        sha256: hexadecimal, of the whole file or its first digits (as its authors name them).
+        sha256: hexadecimal, of the whole file or its first digits (as its authors name them);
+            empty where nobody publishes it: then any file is taken, and the report says which.
         inner: key in the file under which the tensors lie; None where they lie open.
-        left_out: beginnings of tensor names that are not needed.
+        dropped: a beginning of tensor names that is taken away where it is there.
+        left_out: beginnings of tensor names, after that, which are not needed.
     """
 
     judge: str
@@ -40,6 +42,7 @@ class JudgeFile:
     url: str
     sha256: str
     inner: str | None = None
+    dropped: str = ""
     left_out: tuple[str, ...] = ()
 
 
@@ -65,9 +68,55 @@ FILES: dict[str, JudgeFile] = {
         "passt-s-f128-p16-s10-ap.476-swa.pt",
         sha256="302903fa8c4aee817b11dc982da0b29aaf8d11a3e722420476d0a12c9db70c2c",
     ),
+    "clap": JudgeFile(
+        judge="clap",
+        name="larger_clap_general.bin",
+        url="https://huggingface.co/laion/larger_clap_general/resolve/"
+        "ada0c23a36c4e8582805bb38fec3905903f18b41/pytorch_model.bin",
+        sha256="314eb00cce6ad68d25237b8446b659ccdb136ed4672c1bca470f142f72455026",
+        left_out=("text_model.", "text_projection.", "logit_scale_"),
+    ),
+    "synchformer": JudgeFile(
+        judge="synchformer",
+        name="synchformer_state_dict.pth",
+        url="https://github.com/hkchengrex/MMAudio/releases/download/v0.1/"
+        "synchformer_state_dict.pth",
+        sha256="8aff082f2df5c3bc52759db0c865c7ee772ae6400b860d1b7e90413f2defb67c",
+        left_out=("vfeat_extractor.patch_embed.",),
+    ),
+    "diff-foley": JudgeFile(
+        judge="diff-foley",
+        name="eval_classifier.ckpt",
+        url="https://huggingface.co/SimianLuo/Diff-Foley/resolve/"
+        "b17ddbe76e6d42f4b4135eeb443b1c1644267e3e/diff_foley_ckpt/eval_classifier.ckpt",
+        sha256="",
+        inner="state_dict",
+        left_out=(
+            "first_stage_model.decoder.",
+            "first_stage_model.post_quant_conv.",
+            "first_stage_model.loss.",
+            # Of a noise schedule that evaluation does not use, and the scale that is a constant.
+            "alphas_cumprod",
+            "betas",
+            "log_one_minus_alphas_cumprod",
+            "posterior_",
+            "scale_factor",
+            "sqrt_",
+        ),
+    ),
+    "cavp": JudgeFile(
+        judge="diff-foley",
+        name="cavp_epoch66.ckpt",
+        url="https://huggingface.co/SimianLuo/Diff-Foley/resolve/"
+        "b17ddbe76e6d42f4b4135eeb443b1c1644267e3e/diff_foley_ckpt/cavp_epoch66.ckpt",
+        sha256="3472c2217a9481f530a96e32611c9e4611766f10b7f0d185a1ce35be7b7f9c80",
+        inner="state_dict",
+        dropped="module.",
+        left_out=("spec_encoder.", "spec_project_head.", "logit_scale"),
+    ),
 }
 # Judges that metrics name, for which there is no loader yet.
-NOT_BUILT = ("clap", "synchformer", "imagebind", "diff-foley")
+NOT_BUILT = ("imagebind",)
 
 
 def default_folder() -> Path:
@@ -160,8 +209,9 @@ def fill_from(module: nn.Module, path: Path, file: JudgeFile) -> nn.Module:
     tensors = content.get(file.inner) if file.inner is not None else content
     if not isinstance(tensors, Mapping):
         raise CheckpointError(f"{path}: holds no tensors under {file.inner!r}")
+    named = {name.removeprefix(file.dropped): value for name, value in tensors.items()}
     kept: dict[str, Tensor] = {
-        name: value for name, value in tensors.items() if not name.startswith(file.left_out)
+        name: value for name, value in named.items() if not name.startswith(file.left_out)
     }
     try:
         module.load_state_dict(kept)
@@ -171,11 +221,24 @@ def fill_from(module: nn.Module, path: Path, file: JudgeFile) -> nn.Module:
     return module.eval().requires_grad_(False)
 
 
+class _StandIn:
+    """Takes the place of a class that a file names and nobody needs; it can't do anything."""
+
+
 def _harmless() -> list[Any]:
-    """What PANNs' 16 kHz file holds besides tensors: arrays of its training's sampler."""
+    """What published files hold besides tensors.
+
+    PANNs' has arrays of its training's sampler; Lightning's of that age name the class of what
+    wrote them.
+    """
     import numpy as np
 
     kinds: list[Any] = [np.ndarray, np.dtype, np.dtypes.Int64DType]
     # The function that arrays are stored by has moved; files name its old place.
     rebuild = np.zeros(0).__reduce__()[0]
-    return [*kinds, rebuild, (rebuild, "numpy.core.multiarray._reconstruct")]
+    return [
+        *kinds,
+        rebuild,
+        (rebuild, "numpy.core.multiarray._reconstruct"),
+        (_StandIn, "pytorch_lightning.callbacks.model_checkpoint.ModelCheckpoint"),
+    ]

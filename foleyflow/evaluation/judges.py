@@ -8,7 +8,7 @@ takes its place.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -61,6 +61,27 @@ class ClipRule:
         return fit_length(samples, wanted if self.filled else min(wanted, len(samples)))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Sight:
+    """How a video is shown to a judge of pairs.
+
+    Attributes:
+        size_px: side of the square pictures.
+        rate_hz: of a grid of moments from 0, at each of which the picture on screen is shown; None
+            for the video's own frames, up to 32 a second.
+        cropped: the middle square is shown, with the shorter side scaled to `size_px`; otherwise
+            the whole picture, squashed.
+    """
+
+    size_px: int
+    rate_hz: float | None = None
+    cropped: bool = False
+
+    def __post_init__(self) -> None:
+        if self.cropped and self.rate_hz is None:
+            raise ConfigError("cropped: pictures are cut on a grid of moments; give rate_hz")
+
+
 class Judge(Protocol):
     """A network that hears sounds, and what must be known to repeat what it says."""
 
@@ -107,8 +128,8 @@ class PairJudge(Protocol):
         ...
 
     @property
-    def frame_size_px(self) -> int:
-        """Side of the square pictures that it takes."""
+    def sight(self) -> Sight:
+        """How it is shown a video."""
         ...
 
     @property
@@ -121,8 +142,12 @@ class PairJudge(Protocol):
         """Hash of its weights, hexadecimal."""
         ...
 
-    def in_sync(self, frames: Frames, samples: NDArray[np.float32]) -> float:
-        """Probability, 0..1, that an (N,) sound belongs to a video and to its moments."""
+    def verdict(self, frames: Frames, samples: NDArray[np.float32]) -> float:
+        """What it says of a video with an (N,) sound.
+
+        A judge of agreement gives the probability, 0..1, that the sound belongs to the video and to
+        its moments; any other one the value of its metric.
+        """
         ...
 
 
@@ -195,11 +220,12 @@ def judge_json(judge: Judge, hearing: Hearing = PLAIN_HEARING) -> dict[str, Any]
     }
 
 
-def pair_judge_json(judge: PairJudge) -> dict[str, Any]:
-    """What a report says of a judge of pairs, as plain values.
+def pair_judge_json(judge: PairJudge, hearing: Hearing = PLAIN_HEARING) -> dict[str, Any]:
+    """What a report says of a judge of pairs and of how it heard, as plain values.
 
     Args:
         judge: any that sees and hears.
+        hearing: how it was given the sounds.
 
     Source: ours.
     """
@@ -207,7 +233,7 @@ def pair_judge_json(judge: PairJudge) -> dict[str, Any]:
         "name": judge.name,
         "weights_sha256": judge.weights_sha256,
         "rate_hz": judge.rate_hz,
-        "frame_size_px": judge.frame_size_px,
+        "sight": asdict(judge.sight),
         "shortest_s": judge.shortest_s,
-        "resampler": PLAIN_HEARING.said,
+        "resampler": hearing.said,
     }

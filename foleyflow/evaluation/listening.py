@@ -23,11 +23,14 @@ from foleyflow.evaluation.judge_files import (
     fill_from,
     shipped_folder,
 )
-from foleyflow.evaluation.judges import AnyJudge, ClipRule
-from foleyflow.listeners import log_mel, panns, passt, vggish
+from foleyflow.evaluation.judges import AnyJudge, ClipRule, Sight
+from foleyflow.listeners import cavp, clap, diff_foley, log_mel, panns, passt, synchformer, vggish
+from foleyflow.listeners.cavp import Cavp
+from foleyflow.listeners.diff_foley import AlignmentClassifier
 from foleyflow.listeners.log_mel import LogMel, relative
 from foleyflow.listeners.stored import load_sync, load_tagger
 from foleyflow.listeners.sync import Sync
+from foleyflow.listeners.synchformer import Synchformer
 from foleyflow.listeners.tagger import Tagger, joint_logits
 from foleyflow.signals import Frames
 from foleyflow.weights import read_record
@@ -167,7 +170,7 @@ class SyncJudge:
 
     name = "sync-sim"
     rate_hz = log_mel.RATE_HZ
-    frame_size_px = FILMED_SIZE_PX
+    sight = Sight(size_px=FILMED_SIZE_PX)
 
     def __init__(self, network: Sync, weights_sha256: str) -> None:
         """Takes a filled network."""
@@ -179,7 +182,7 @@ class SyncJudge:
         self._seen: tuple[Frames, int, Tensor] | None = None
 
     @torch.no_grad()
-    def in_sync(self, frames: Frames, samples: NDArray[np.float32]) -> float:
+    def verdict(self, frames: Frames, samples: NDArray[np.float32]) -> float:
         """Mean over windows of the probability that a sound is the video's, at its time.
 
         Args:
@@ -232,11 +235,150 @@ class SyncJudge:
         return features
 
 
-# Name -> (its network, unfilled; the network as a judge).
-PUBLISHED: dict[str, tuple[Callable[[], nn.Module], Callable[[nn.Module, str], SoundJudge]]] = {
-    "vggish": (vggish.Vggish, vggish_judge),
-    "panns": (panns.Cnn14, panns_judge),
-    "passt": (passt.Passt, passt_judge),
+class SynchformerJudge:
+    """How far a sound is out of time with its video; see `judges.PairJudge`."""
+
+    name = "synchformer"
+    rate_hz = synchformer.RATE_HZ
+    shortest_s = 4.8  # fourteen segments
+
+    def __init__(self, network: Synchformer, weights_sha256: str) -> None:
+        """Takes a filled network."""
+        self.weights_sha256 = weights_sha256
+        self.sight = Sight(
+            size_px=network.config.side, rate_hz=synchformer.FRAME_RATE_HZ, cropped=True
+        )
+        self._network = network
+        # One video is asked about with several sounds, and seeing takes nearly all the time.
+        self._seen: tuple[Frames, int, tuple[Tensor, Tensor]] | None = None
+
+    @torch.no_grad()
+    def verdict(self, frames: Frames, samples: NDArray[np.float32]) -> float:
+        """Mean size of the offsets that are heard in the first and in the last 4.8 s.
+
+        Args:
+            frames: at 25 Hz.
+            samples: (N,) float32 at 16 kHz.
+
+        Returns:
+            seconds, 0 to 2.
+
+        Raises:
+            ValueError: less than 4.8 s of both.
+
+        Source: av-benchmark, evaluate.py.
+        """
+        shown = _segments(len(frames), synchformer.SEGMENT_FRAMES)
+        heard = _segments(len(samples), synchformer.SEGMENT_SAMPLES)
+        count = min(shown, heard)
+        if count < synchformer.COMPARED_SEGMENTS:
+            raise ValueError(
+                f"{len(frames) / synchformer.FRAME_RATE_HZ:.2f} s of video with "
+                f"{len(samples) / self.rate_hz:.2f} s of sound, the judge {self.name!r} needs "
+                f"{self.shortest_s:g} s of both"
+            )
+        video = self._watch(frames, count)
+        sound = _ends(self._network.listen, _tensor(samples), synchformer.SEGMENT_SAMPLES, count)
+        offsets_s = [
+            self._network.offsets_s[self._network.compare(*pair).argmax()].abs()
+            for pair in zip(video, sound, strict=True)
+        ]
+        return float(torch.stack(offsets_s).mean())
+
+    def _watch(self, frames: Frames, count: int) -> tuple[Tensor, Tensor]:
+        """Features of the first and of the last fourteen segments."""
+        if self._seen is not None and self._seen[0] is frames and self._seen[1] == count:
+            return self._seen[2]
+        pixels = _colours_first(frames)
+        features = _ends(self._network.watch, pixels, synchformer.SEGMENT_FRAMES, count)
+        self._seen = (frames, count, features)
+        return features
+
+
+class DiffFoleyJudge:
+    """Diff-Foley's classifier behind CAVP; see `judges.PairJudge`."""
+
+    name = "diff-foley"
+    rate_hz = diff_foley.RATE_HZ
+    shortest_s = diff_foley.SHORTEST_S
+    sight = Sight(size_px=cavp.SIDE_PX, rate_hz=cavp.FRAME_RATE_HZ)
+
+    def __init__(self, classifier: AlignmentClassifier, eye: Cavp, weights_sha256: str) -> None:
+        """Takes filled networks."""
+        self.weights_sha256 = weights_sha256
+        self._classifier = classifier
+        self._eye = eye
+        self._seen: tuple[Frames, Tensor] | None = None
+
+    @torch.no_grad()
+    def verdict(self, frames: Frames, samples: NDArray[np.float32]) -> float:
+        """The probability that a sound belongs to a video, by the first 8.192 s of both.
+
+        The published script draws latents from one generator for all pairs; here each pair has
+        its own, so that no figure depends on the order of the clips.
+
+        Args:
+            frames: at 4 Hz; up to 10 s are looked at together, as the published script does.
+            samples: (N,) float32 at 16 kHz.
+
+        Returns:
+            0..1.
+
+        Raises:
+            ValueError: less than 8.192 s of sound, or of 32 frames of video.
+
+        Source: Diff-Foley, evaluation/align_acc.py.
+        """
+        if len(frames) < diff_foley.VIDEO_FEATURES:
+            raise ValueError(
+                f"{len(frames)} frames at {cavp.FRAME_RATE_HZ:g} Hz, the judge {self.name!r} needs "
+                f"{diff_foley.VIDEO_FEATURES}"
+            )
+        levels = diff_foley.mel_levels(_tensor(samples))
+        if self._seen is None or self._seen[0] is not frames:
+            shown = _colours_first(frames)[: cavp.MOST_FRAMES]
+            self._seen = (frames, self._eye(shown)[: diff_foley.VIDEO_FEATURES])
+        latents = self._classifier.latents(levels, _seeded_normal)
+        return float(self._classifier(latents, self._seen[1]))
+
+
+def clap_judge(network: nn.Module, weights_sha256: str) -> SoundJudge:
+    """CLAP as a judge: the first 10 s at once.
+
+    Args:
+        network: a `Clap`.
+        weights_sha256: of its file.
+
+    Source: ours; length and repeating as LAION-CLAP.
+    """
+    return SoundJudge(
+        "clap",
+        rate_hz=clap.RATE_HZ,
+        weights_sha256=weights_sha256,
+        embed=lambda sound: network(sound)[None],
+        logits=None,
+        clip=ClipRule(longest_s=clap.LONGEST_S),
+    )
+
+
+# A key of `FILES` -> its network, unfilled.
+NETWORKS: dict[str, Callable[[], nn.Module]] = {
+    "vggish": vggish.Vggish,
+    "panns": panns.Cnn14,
+    "passt": passt.Passt,
+    "clap": clap.Clap,
+    "synchformer": Synchformer,
+    "diff-foley": AlignmentClassifier,
+    "cavp": Cavp,
+}
+# Name -> (its files, their networks and the hash as a judge).
+PUBLISHED: dict[str, tuple[tuple[str, ...], Callable[..., AnyJudge]]] = {
+    "vggish": (("vggish",), vggish_judge),
+    "panns": (("panns",), panns_judge),
+    "passt": (("passt",), passt_judge),
+    "clap": (("clap",), clap_judge),
+    "synchformer": (("synchformer",), SynchformerJudge),
+    "diff-foley": (("diff-foley", "cavp"), DiffFoleyJudge),
 }
 
 
@@ -253,13 +395,18 @@ def load_judge(name: str, folder: Path) -> AnyJudge:
 
     Raises:
         CheckpointError: its file is missing, damaged or another one; or there is no loader for it.
+        MissingExtra: the library that carries it is not installed.
 
     Source: ours.
     """
     if name in PUBLISHED:
-        build, as_judge = PUBLISHED[name]
-        path, sha256 = checked_file(folder, FILES[name])
-        return as_judge(fill_from(build(), path, FILES[name]), sha256)
+        files, as_judge = PUBLISHED[name]
+        checked = [checked_file(folder, FILES[file]) for file in files]
+        networks = [
+            fill_from(NETWORKS[file](), path, FILES[file])
+            for file, (path, _) in zip(files, checked, strict=True)
+        ]
+        return as_judge(*networks, " + ".join(sha256 for _, sha256 in checked))
     if name in SHIPPED_JUDGES:
         return _shipped_judge(name, folder)
     known = ", ".join([*PUBLISHED, *SHIPPED_JUDGES])
@@ -303,6 +450,35 @@ def _shipped_judge(name: str, folder: Path) -> AnyJudge:
     if component == "tagger":
         return tagger_judge(load_tagger(where), sha256)
     return SyncJudge(load_sync(where), sha256)
+
+
+def _segments(length: int, segment: int) -> int:
+    """How many segments, half overlapping, lie in a length."""
+    return max(0, (length - segment) // (segment // 2) + 1)
+
+
+def _ends(
+    features: Callable[[Tensor], Tensor], track: Tensor, segment: int, count: int
+) -> tuple[Tensor, Tensor]:
+    """Features of the first and the last fourteen of a track's first `count` segments."""
+    compared, step = synchformer.COMPARED_SEGMENTS, segment // 2
+
+    def stretch(first: int, last: int) -> Tensor:
+        return track[first * step : (last - 1) * step + segment]
+
+    if count <= 2 * compared:
+        rows = features(stretch(0, count))
+        return rows[:compared], rows[-compared:]
+    return features(stretch(0, compared)), features(stretch(count - compared, count))
+
+
+def _seeded_normal(shape: torch.Size) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0))
+
+
+def _colours_first(frames: Frames) -> Tensor:
+    """(T, 3, S, S) of frames."""
+    return torch.from_numpy(np.ascontiguousarray(frames.pixels.transpose(0, 3, 1, 2)))
 
 
 def _tensor(samples: NDArray[np.float32]) -> Tensor:

@@ -154,9 +154,9 @@ def _values_of(
     if metric.judge is None:
         return TimeValues()
     judge = judge_for(metric, judges)
-    if metric.heard_as == "agreement":
-        return SeenValues(cast(PairJudge, judge), cache)
     hearing = PLAIN_HEARING if protocol is None else protocol.hearing
+    if metric.needs_video:
+        return SeenValues(cast(PairJudge, judge), metric, cache, hearing)
     return HeardValues(cast(Judge, judge), metric, cache, hearing)
 
 

@@ -129,19 +129,21 @@ def read_pictures(
     times_s: Sequence[float],
     *,
     height: int = 180,
+    width: int | None = None,
     info: MediaInfo | None = None,
 ) -> list[NDArray[np.uint8]]:
-    """The pictures on screen at given times, in their own shape, for a report.
+    """The pictures on screen at given times, in their own shape unless another one is asked for.
 
     Args:
         path: a video file.
         times_s: seconds after the first shown frame, in any order; times outside of the video give
             its first or last picture.
         height: of the pictures, pixels.
+        width: of the pictures, pixels; None for what the aspect ratio makes of the height.
         info: what `probe` said of the file.
 
     Returns:
-        One (height, width, 3) uint8 RGB picture for each time; width follows the aspect ratio.
+        One (height, width, 3) uint8 RGB picture for each time.
 
     Raises:
         MediaError: the file can't be used, or no picture could be decoded.
@@ -153,11 +155,11 @@ def read_pictures(
     turned = info.orientation[0] == 0
     aspect = info.width / info.height
     aspect = aspect / info.pixel_aspect if turned else aspect * info.pixel_aspect
-    shown_width = max(round(shown_height * aspect), 1)
+    shown_width = max(round(shown_height * aspect) if width is None else width, 1)
     stored = (shown_height, shown_width) if turned else (shown_width, shown_height)
 
     order = np.argsort(times_s, kind="stable")
-    one_pass = info.duration_s <= _ONE_PASS_S
+    one_pass = not len(times_s) or max(times_s) - min(times_s) <= _ONE_PASS_S
     groups = [list(order)] if one_pass else [[index] for index in order]
     scaler = VideoReformatter()
     pictures: dict[int, NDArray[np.uint8]] = {}
