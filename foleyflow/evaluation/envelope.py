@@ -69,7 +69,9 @@ def level_envelope(samples: NDArray[np.float32], rate_hz: int) -> NDArray[np.flo
         raise ValueError(f"got {samples.shape} at {rate_hz} Hz, expected (N,) and a rate > 0")
     import soxr
 
-    sound = soxr.resample(samples, rate_hz, RATE_HZ, quality="VHQ")
+    sound = samples
+    if rate_hz != RATE_HZ:
+        sound = soxr.resample(samples, rate_hz, RATE_HZ, quality="VHQ")
     frame_count = -(-len(sound) // HOP_SAMPLES)
     padded = np.zeros(frame_count * HOP_SAMPLES + WINDOW_SAMPLES)
     padded[WINDOW_SAMPLES // 2 : WINDOW_SAMPLES // 2 + len(sound)] = sound

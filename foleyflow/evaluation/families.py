@@ -74,7 +74,14 @@ def _three(score: WindowedScore) -> tuple[float, ...]:
     return score.accuracy, score.average_precision, score.f1
 
 
-def _at_16_khz(waveform: Waveform) -> NDArray[np.float32]:
+def at_16_khz(waveform: Waveform) -> NDArray[np.float32]:
+    """The mean of a sound's channels at 16 kHz, on which levels and spectra are compared.
+
+    Args:
+        waveform: any sound.
+
+    Source: ours; soxr VHQ.
+    """
     import soxr
 
     samples: NDArray[np.float32] = soxr.resample(
@@ -114,15 +121,17 @@ FAMILIES: dict[str, Family] = {
     "envelope": Family(
         metrics=("envelope_correlation",),
         modules=(envelope,),
-        analyse=lambda sound: envelope.level_envelope(sound.mono(), sound.rate_hz),
+        analyse=lambda samples: envelope.level_envelope(samples, envelope.RATE_HZ),
         of_events=None,
         compare=lambda true, made: (envelope.correlate(true, made),),
+        basis=at_16_khz,
     ),
     "spectral": Family(
         metrics=("log_spectral_distance",),
         modules=(spectral,),
-        analyse=_at_16_khz,
+        analyse=spectral.SpectralLevels,
         of_events=None,
-        compare=lambda true, made: (spectral.log_spectral_distance(true, made),),
+        compare=lambda true, made: (spectral.distance_db(true, made),),
+        basis=at_16_khz,
     ),
 }

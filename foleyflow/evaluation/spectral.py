@@ -6,6 +6,7 @@ what the paper's own 128 x 128 spectrogram can give back: Griffin-Lim, as no dec
 
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
@@ -53,12 +54,49 @@ def log_spectral_distance(reference: NDArray[np.float32], estimated: NDArray[np.
 
     Source: Gray and Markel 1976, IEEE Trans. ASSP 24(5), on magnitudes with a floor (ours).
     """
-    if reference.ndim != 1 or estimated.ndim != 1 or not min(len(reference), len(estimated)):
-        raise ValueError(
-            f"got sounds of shape {reference.shape} and {estimated.shape}, expected (N,), N > 0"
-        )
-    count = min(len(reference), len(estimated))
-    difference_db = level_db(reference[:count]) - level_db(estimated[:count])
+    return distance_db(SpectralLevels(reference), SpectralLevels(estimated))
+
+
+class SpectralLevels:
+    """A sound with the levels of its bins, computed when they are first asked for.
+
+    One true sound is compared with many sounds of its length.
+    """
+
+    def __init__(self, samples: NDArray[np.float32]) -> None:
+        """Takes a sound, (N,) float32."""
+        self.samples = samples
+
+    @functools.cached_property
+    def whole_db(self) -> NDArray[np.float64]:
+        """`level_db` of all of it."""
+        return level_db(self.samples)
+
+    def first_db(self, count: int) -> NDArray[np.float64]:
+        """`level_db` of its first samples."""
+        return self.whole_db if count == len(self.samples) else level_db(self.samples[:count])
+
+
+def distance_db(reference: SpectralLevels, estimated: SpectralLevels) -> float:
+    """`log_spectral_distance` of sounds whose levels may be known already.
+
+    Args:
+        reference: the true sound.
+        estimated: the other one.
+
+    Returns:
+        dB.
+
+    Raises:
+        ValueError: not mono, or nothing in common.
+
+    Source: Gray and Markel 1976.
+    """
+    shapes = reference.samples.shape, estimated.samples.shape
+    if len(shapes[0]) != 1 or len(shapes[1]) != 1 or not min(*shapes[0], *shapes[1]):
+        raise ValueError(f"got sounds of shape {shapes[0]} and {shapes[1]}, expected (N,), N > 0")
+    count = min(*shapes[0], *shapes[1])
+    difference_db = reference.first_db(count) - estimated.first_db(count)
     return float(np.sqrt(np.square(difference_db).mean(axis=1)).mean())
 
 

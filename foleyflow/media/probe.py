@@ -30,6 +30,10 @@ from foleyflow.errors import MediaError
 
 logger = logging.getLogger(__name__)
 
+# Before it says what a file holds, libavformat looks at five seconds of it. A wav file says it in
+# its header; there, looking on takes longer than reading the file.
+_HEADER_IS_ENOUGH = {"probesize": "65536"}
+
 SMALLEST_SIDE_PIXELS = 16
 LARGEST_SIDE_PIXELS = 8192
 LONGEST_DURATION_S = 24 * 3600.0
@@ -185,7 +189,12 @@ def open_input(path: str | Path) -> Iterator[InputContainer]:
         if path.stat().st_size == 0:
             raise MediaError(f"{path}: the file is empty (0 bytes)", hint="copy or export it again")
         # The protocol is named, so that a colon in a file's name is never taken for one.
-        container = av.open(f"file:{path}", "r", metadata_errors="replace")
+        container = av.open(
+            f"file:{path}",
+            "r",
+            metadata_errors="replace",
+            options=_HEADER_IS_ENOUGH if path.suffix.lower() == ".wav" else {},
+        )
     except PermissionError as error:
         raise MediaError(
             f"{path}: not allowed to read it", hint="check the file's permissions"
