@@ -7,6 +7,7 @@ import pytest
 import soundfile
 from media_files import grey_level, make_video
 
+from foleyflow.errors import ConfigError
 from foleyflow.evaluation.audiovisual import control_shift_s, shifted_pair
 from foleyflow.evaluation.cache import ResultCache
 from foleyflow.evaluation.folder import evaluate_folder
@@ -123,6 +124,80 @@ def test_shares_and_false_positives(folders, tmp_path):
     calls = judge.calls
     assert evaluate_folder(*folders, **how).scores["AlignAcc-sim"] == score
     assert judge.calls == calls  # all from the cache
+
+
+class LookingJudge(LevelJudge):
+    """Keeps what it was shown; says how long the sound is."""
+
+    name = "synchformer"
+
+    def __init__(self, sight):
+        super().__init__()
+        self.sight = sight
+        self.shown = []
+
+    def verdict(self, frames, samples):
+        self.shown.append(frames)
+        return len(samples) / RATE_HZ
+
+
+@pytest.mark.parametrize("size", [(96, 48), (48, 96), (64, 64)], ids=["wide", "high", "square"])
+def test_a_judge_is_shown_a_grid_of_moments_and_the_middle_of_the_picture(tmp_path, size):
+    width, height = size
+    side = min(size)
+
+    def painter(index):
+        picture = np.zeros((height, width, 3), np.uint8)
+        top, left = (height - side) // 2, (width - side) // 2
+        picture[top : top + side, left : left + side] = grey_level(index % 14)
+        return picture
+
+    for folder, seconds in (("made", 1), ("true", 2)):
+        (tmp_path / folder).mkdir()
+        sound = np.full(seconds * RATE_HZ, 0.1)
+        soundfile.write(tmp_path / folder / "a.wav", sound, RATE_HZ)
+    path = tmp_path / "true" / "a.mp4"
+    make_video(path, n_frames=50, width=width, height=height, painter=painter)
+    for sight, count, inside in (
+        (Sight(size_px=24, rate_hz=5.0, cropped=True), 10, 1.0),
+        (Sight(size_px=24, rate_hz=5.0), 10, side * side / (width * height)),
+        (Sight(size_px=24), 50, side * side / (width * height)),
+    ):
+        judge = LookingJudge(sight)
+        report = evaluate_folder(
+            tmp_path / "made", tmp_path / "true", metrics=["desync"], judges={"synchformer": judge}
+        )
+        frames = judge.shown[0]
+        assert frames.pixels.shape == (count, 24, 24, 3)
+        step = 50 // count
+        np.testing.assert_allclose(frames.times_s, np.arange(count) * step / 25, atol=1e-6)
+        for index in range(count):
+            level = grey_level(index * step % 14)
+            middle = frames.pixels[index, 8:16, 8:16].mean()
+            assert middle == pytest.approx(level, abs=4)
+            if level:
+                bright = (frames.pixels[index, :, :, 0] > level / 2).mean()
+                assert bright == pytest.approx(inside, abs=0.1)
+        # A verdict is the metric's own value: nothing is counted or compared with a threshold.
+        rows = report.scores["desync"].rows
+        assert rows["generated"].value == pytest.approx(1.0)
+        assert rows["true"].value == pytest.approx(2.0)
+        assert report.scores["desync"].judge["sight"]["cropped"] is sight.cropped
+        assert report.scores["desync"].remarks == ()
+
+
+def test_a_verdict_that_is_not_finite_leaves_its_pair_out(folders):
+    judge = LookingJudge(Sight(size_px=8))
+    judge.verdict = lambda frames, samples: float("nan")
+    report = evaluate_folder(*folders, metrics=["desync"], judges={"synchformer": judge})
+    score = report.scores["desync"]
+    assert not score.rows
+    assert "'synchformer' gave a number that is not finite" in score.left_out["a"]
+
+
+def test_pictures_are_cut_only_on_a_grid():
+    with pytest.raises(ConfigError, match="cropped: pictures are cut on a grid of moments"):
+        Sight(size_px=8, cropped=True)
 
 
 def test_a_video_that_is_broken_leaves_its_clip_out(folders):

@@ -181,6 +181,12 @@ def test_judges_without_a_loader_say_so(tmp_path, name):
         load_judge(name, tmp_path)
 
 
+def test_a_judge_that_nobody_knows_is_refused(tmp_path):
+    with pytest.raises(CheckpointError, match="no judge 'yamnet'") as caught:
+        load_judge("yamnet", tmp_path)
+    assert "vggish" in caught.value.hint and "sync-sim" in caught.value.hint
+
+
 def test_every_judge_that_a_metric_names_is_known():
     named = {metric.judge for metric in METRICS.values() if metric.judge}
     assert named == {*PUBLISHED, *NOT_BUILT, *SHIPPED_JUDGES}
