@@ -30,9 +30,9 @@ from foleyflow.errors import MediaError
 
 logger = logging.getLogger(__name__)
 
-# Before it says what a file holds, libavformat looks at five seconds of it. A wav file says it in
-# its header; there, looking on takes longer than reading the file.
-_HEADER_IS_ENOUGH = {"probesize": "65536"}
+# Before it says what a file holds, libavformat looks at five seconds of it, and it gives sound out
+# in small pieces. A wav file says what it is in its header, and large pieces take far less time.
+_WAV_OPTIONS = {"probesize": "65536", "max_size": "65536"}
 
 SMALLEST_SIDE_PIXELS = 16
 LARGEST_SIDE_PIXELS = 8192
@@ -193,7 +193,7 @@ def open_input(path: str | Path) -> Iterator[InputContainer]:
             f"file:{path}",
             "r",
             metadata_errors="replace",
-            options=_HEADER_IS_ENOUGH if path.suffix.lower() == ".wav" else {},
+            options=_WAV_OPTIONS if path.suffix.lower() == ".wav" else {},
         )
     except PermissionError as error:
         raise MediaError(
