@@ -99,6 +99,8 @@ def generate_latents(
     plan: WindowPlan,
     watch: Stopwatch,
     on_window: Callable[[float], None],
+    solver: str | None = None,
+    path: str = "linear",
 ) -> Iterator[Piece]:
     """Latents of a clip, in the order of time.
 
@@ -114,6 +116,8 @@ def generate_latents(
         plan: how to cut.
         watch: gets "encode", "align" and "flow".
         on_window: called with the seconds done after each window.
+        solver: see `sample`; None for the one that the network is made for.
+        path: that of the network's training, see `sample`.
 
     Source: paper eqs. 5 to 8; method sections C.4 and D.5.
     """
@@ -146,7 +150,9 @@ def generate_latents(
             known=torch.arange(count, device=device)[None] < known.shape[1],
         )
         noise = _noise(seed, number, count, flow.config.channels).to(device)
-        latents = sample(flow, condition, noise, steps=steps, guidance=guidance)
+        latents = sample(
+            flow, condition, noise, steps=steps, guidance=guidance, solver=solver, path=path
+        )
         watch.count("flow", began_s)
         fresh = slice(known.shape[1], kept * per_segment)
         yield Piece(

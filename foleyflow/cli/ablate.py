@@ -21,6 +21,7 @@ from foleyflow.errors import ConfigError
 from foleyflow.evaluation.base import Interval, seed_interval
 from foleyflow.pretrained import load_aligner
 from foleyflow.recipes.align import AlignRecipe
+from foleyflow.recipes.flow_tables import FLOW_TABLES
 from foleyflow.recipes.probing import RealClip, measure, read_real_clips
 from foleyflow.recipes.tables import TABLES, Table, TableRow, recipe_of
 from foleyflow.weights import save_component, write_atomically
@@ -54,13 +55,14 @@ def run(
     as_json: bool,
     dry_run: bool,
 ) -> None:
-    """Fills the table and writes `OUT/table.json` and `OUT/table.md`.
+    """Fills a table of stage one and writes `OUT/table.json` and `OUT/table.md`.
 
     Raises:
         ConfigError: no such table or setting.
     """
     if table_name not in TABLES:
-        raise ConfigError(f"table {table_name!r}: expected one of {', '.join(TABLES)}")
+        known = ", ".join([*TABLES, *FLOW_TABLES])
+        raise ConfigError(f"table {table_name!r}: expected one of {known}")
     table = TABLES[table_name]
     settings = tuple(assignments)
     cells = [(row, seed) for seed in range(seeds) for row in table.rows]
@@ -119,15 +121,7 @@ def _cell(
         found = json.loads(done.read_text(encoding="utf-8"))
         if found["asked"] == asked and found["config"] == config:
             return dict(found["figures"])
-    if row.trained:
-        train_into(folder, recipe, config, data=data, init=None, threads=threads, device=device)
-    else:
-        torch.manual_seed(recipe.train.seed)
-        task = recipe.build(data)
-        for name, (module, settings) in task.export(task.modules).items():
-            save_component(
-                folder / "model", name, module=module, config=settings, provenance=config
-            )
+    train_row(folder, row, recipe, data=data, threads=threads, device=device)
     if threads:
         torch.set_num_threads(threads)
     aligner = load_aligner(folder / "model")
@@ -135,6 +129,20 @@ def _cell(
     record = {"config": config, "asked": asked, "figures": figures}
     write_atomically(done, json.dumps(record, indent=1) + "\n")
     return figures
+
+
+def train_row(
+    folder: Path, row: TableRow, recipe: AlignRecipe, *, data: Path, threads: int, device: str
+) -> None:
+    """Trains a row's aligner to its last step, from where its folder stands."""
+    config = run_config("align", row.recipe, recipe, data=data, init=None)
+    if row.trained:
+        train_into(folder, recipe, config, data=data, init=None, threads=threads, device=device)
+        return
+    torch.manual_seed(recipe.train.seed)
+    task = recipe.build(data)
+    for name, (module, settings) in task.export(task.modules).items():
+        save_component(folder / "model", name, module=module, config=settings, provenance=config)
 
 
 def _result(
@@ -149,7 +157,7 @@ def _result(
         runs = figures[row.name]
         columns = {}
         for column, path in COLUMNS.items():
-            values = [_at(run, path) for run in runs]
+            values = [figure_at(run, path) for run in runs]
             if all(value is not None for value in values):
                 columns[column] = dataclasses.asdict(seed_interval(values))
         rows[row.name] = {"meaning": row.meaning, "columns": columns, "runs": runs}
@@ -161,7 +169,7 @@ def _result(
     }
 
 
-def _at(figures: dict[str, Any], path: tuple[str, ...]) -> Any:
+def figure_at(figures: dict[str, Any], path: tuple[str, ...]) -> Any:
     """What lies at a path of keys, None where it ends early."""
     value: Any = figures
     for key in path:
@@ -184,13 +192,15 @@ def markdown(table: Table, rows: dict[str, Any]) -> str:
     lines = [f"{table.title}", "", f"| | {' | '.join(shown)} |", "|---" * (1 + len(shown)) + "|"]
     for row in rows.values():
         cells = [
-            _cell_text(Interval(**row["columns"][c])) if c in row["columns"] else "–" for c in shown
+            interval_text(Interval(**row["columns"][c])) if c in row["columns"] else "–"
+            for c in shown
         ]
         lines.append(f"| {row['meaning']} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
-def _cell_text(interval: Interval) -> str:
+def interval_text(interval: Interval) -> str:
+    """A mean with half of its interval, or the mean alone where there is none."""
     if math.isnan(interval.low):
         return f"{interval.mean:.3f}"
     return f"{interval.mean:.3f} ± {(interval.high - interval.low) / 2:.3f}"

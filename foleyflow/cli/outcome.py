@@ -10,14 +10,14 @@ import json
 import logging
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import typer
 
-from foleyflow.errors import FoleyflowError, MediaError
+from foleyflow.errors import ConfigError, FoleyflowError, MediaError
 
 
 def say(text: str) -> None:
@@ -65,6 +65,20 @@ def check_writable(path: Path | None) -> None:
         raise MediaError(f"{path}: is a directory", hint="name a file within it")
     if path is not None and not path.parent.is_dir():
         raise MediaError(f"{path.parent}: no such folder", hint=f"mkdir -p {path.parent}")
+
+
+def refuse_given(table: str, options: Mapping[str, object]) -> None:
+    """Refuses options that the other stage's tables have.
+
+    Raises:
+        ConfigError: one of them was given.
+    """
+    given = [name for name, value in options.items() if value is not None]
+    if given:
+        raise ConfigError(
+            f"table {table!r}: {', '.join(given)} is for the other stage's tables",
+            hint="foleyflow ablate --help says which",
+        )
 
 
 @contextmanager

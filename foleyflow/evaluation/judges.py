@@ -114,6 +114,14 @@ class Judge(Protocol):
         ...
 
 
+class MaterialJudge(Judge, Protocol):
+    """A network that hears sounds and names the material that sounds."""
+
+    def material(self, samples: NDArray[np.float32]) -> str:
+        """The likeliest material of one (N,) sound."""
+        ...
+
+
 class PairJudge(Protocol):
     """A network that sees a video with its sound."""
 

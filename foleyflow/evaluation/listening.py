@@ -6,7 +6,7 @@ stands in `listeners`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +77,35 @@ class SoundJudge:
         return self._logits(_tensor(samples)).double().numpy()
 
 
+class TaggerJudge(SoundJudge):
+    """The tagger, which also names materials; see `judges.MaterialJudge`."""
+
+    def __init__(
+        self,
+        weights_sha256: str,
+        *,
+        embed: Callable[[Tensor], Tensor],
+        answers: Callable[[Tensor], tuple[Tensor, Tensor]],
+        materials: Sequence[str],
+    ) -> None:
+        """Takes what the network gives: embeddings, and logits of materials and of kinds."""
+        super().__init__(
+            "tagger-sim",
+            rate_hz=log_mel.RATE_HZ,
+            weights_sha256=weights_sha256,
+            embed=embed,
+            logits=lambda sound: joint_logits(*answers(sound))[0],
+            clip=ClipRule(longest_s=LONGEST_SEEN_S),
+        )
+        self._answers = answers
+        self._materials = tuple(materials)
+
+    @torch.no_grad()
+    def material(self, samples: NDArray[np.float32]) -> str:
+        """The likeliest material of one (N,) sound, "nothing" where none sounds."""
+        return self._materials[int(self._answers(_tensor(samples))[0][0].argmax())]
+
+
 def vggish_judge(network: nn.Module, weights_sha256: str) -> SoundJudge:
     """VGGish as a judge: one embedding per 0.96 s.
 
@@ -132,7 +161,7 @@ def passt_judge(network: nn.Module, weights_sha256: str) -> SoundJudge:
     )
 
 
-def tagger_judge(network: Tagger, weights_sha256: str) -> SoundJudge:
+def tagger_judge(network: Tagger, weights_sha256: str) -> TaggerJudge:
     """The tagger as a judge: logits of material and kind at once, embeddings of whole seconds.
 
     Args:
@@ -155,13 +184,11 @@ def tagger_judge(network: Tagger, weights_sha256: str) -> SoundJudge:
         count = max(1, len(frames) // piece)
         return torch.stack([part.mean(0) for part in frames.tensor_split(count)])
 
-    return SoundJudge(
-        "tagger-sim",
-        rate_hz=log_mel.RATE_HZ,
-        weights_sha256=weights_sha256,
+    return TaggerJudge(
+        weights_sha256,
         embed=embed,
-        logits=lambda sound: joint_logits(*heard(sound)[:2])[0],
-        clip=ClipRule(longest_s=LONGEST_SEEN_S),
+        answers=lambda sound: heard(sound)[:2],
+        materials=network.config.materials,
     )
 
 

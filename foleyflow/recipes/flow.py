@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from foleyflow.alignment.model import Alignment
+from foleyflow.alignment.model import Alignment, Guidance
 from foleyflow.data.base import SimulatedClips
 from foleyflow.data.guided import Arrays, GuidedWindows, open_guided
 from foleyflow.data.physics.contacts import MATERIALS
@@ -20,6 +20,7 @@ from foleyflow.flow.objective import ObjectiveConfig
 from foleyflow.flow.transformer import FlowConfig, FlowTransformer
 from foleyflow.precision import fast_autocast
 from foleyflow.pretrained import load_aligner, load_flow
+from foleyflow.recipes.align import SMALL_WIDTH
 from foleyflow.recipes.dataset import window_source
 from foleyflow.training.distil_task import DistilTask, PairConfig, Pairs, open_pairs
 from foleyflow.training.flow_task import FlowStageConfig, FlowTask
@@ -142,8 +143,25 @@ def guide_all(aligner: Alignment, source: WindowSource, *, views: int) -> Iterat
 
 
 def _guide(aligner: Alignment, cut: dict[str, torch.Tensor], segments: int) -> Arrays:
-    """One block of windows: rows of different lengths go through one by one."""
-    with fast_autocast(cut["pixels"].device):
+    """One block of windows."""
+    rows = guide_rows(aligner, cut, segments)
+    return {
+        "video": torch.cat([g.video for g in rows]).numpy().astype(np.float16),
+        "states": torch.cat([g.states for g in rows]).numpy().astype(np.float16),
+        "events": cut["onsets"].numpy().astype(np.float16),
+        "latents": cut["latents"].numpy().astype(np.float16),
+        "material": cut["material"].numpy(),
+        "clip": cut["clip"].numpy(),
+    }
+
+
+def guide_rows(aligner: Alignment, cut: dict[str, torch.Tensor], segments: int) -> list[Guidance]:
+    """What the aligner gives each window of a batch.
+
+    Pictures are encoded together, as in training; rows of different lengths go on one by one.
+    """
+    device = cut["pixels"].device
+    with fast_autocast(device):
         features = aligner.watch(cut["pixels"], cut["times_s"], cut["present"]).float()
     rows = []
     for row in range(len(features)):
@@ -155,14 +173,7 @@ def _guide(aligner: Alignment, cut: dict[str, torch.Tensor], segments: int) -> A
                 segments=segments,
             )
         )
-    return {
-        "video": torch.cat([g.video for g in rows]).numpy().astype(np.float16),
-        "states": torch.cat([g.states for g in rows]).numpy().astype(np.float16),
-        "events": cut["onsets"].numpy().astype(np.float16),
-        "latents": cut["latents"].numpy().astype(np.float16),
-        "material": cut["material"].numpy(),
-        "clip": cut["clip"].numpy(),
-    }
+    return rows
 
 
 def tiny() -> FlowRecipe:
@@ -241,6 +252,27 @@ def diffusion() -> FlowRecipe:
     """
     recipe = tiny()
     return replace(recipe, model=replace(recipe.model, static=True, predicts="noise"))
+
+
+def small(recipe: FlowRecipe) -> FlowRecipe:
+    """A recipe at the ablation tables' size: a tenth of the embedded model's work per step.
+
+    Timing is left to the features, as in the paper: told the events, a flow would hear of them
+    from the aligner's own head, and not from what the rows differ in. In float32, since a table
+    must not depend on whether a processor has bfloat16 (where it has not, steps take ten times as
+    long). The latents that are learned carry as much noise as the codec's decoder forgives.
+    """
+    return replace(
+        recipe,
+        model=replace(
+            recipe.model, width=96, layers=3, heads=4, guide_width=SMALL_WIDTH, events=False
+        ),
+        stages=replace(recipe.stages, latent_noise=0.05),
+        windows=replace(recipe.windows, segments=30),
+        train=replace(
+            recipe.train, batch_clips=12, ema=0.995, validate_every=400, save_every=100, bf16=False
+        ),
+    )
 
 
 def smoke() -> FlowRecipe:

@@ -138,7 +138,7 @@ def seen_windows(aligner: Alignment, source: WindowSource, count: int) -> SeenWi
     segments = source.config.segments
     video: list[NDArray[np.float16]] = []
     order: list[int] = []
-    for batch in _first_windows(source, count):
+    for batch in first_windows(source, count):
         times_s, present = batch["times_s"], batch["present"]
         # Pictures are encoded as in training.
         with fast_autocast(batch["pixels"].device):
@@ -218,7 +218,7 @@ def _recovery(aligner: Alignment, task: AlignTask) -> dict[str, Any]:
     windows = task.held_out_windows
     each = [
         task.figures(aligner, [batch], shifts_s=SHIFTS_S)
-        for batch in _first_windows(windows, len(windows.clips))
+        for batch in first_windows(windows, len(windows.clips))
         if len(batch["clip"]) > 1  # the control needs another clip
     ]
     figures = {
@@ -246,7 +246,7 @@ def peak_of(curve: dict[float, float]) -> float:
     return float(at[top])
 
 
-def _first_windows(source: WindowSource, count: int) -> Iterator[dict[str, Tensor]]:
+def first_windows(source: WindowSource, count: int) -> Iterator[dict[str, Tensor]]:
     """The first window of the first `count` clips, in batches of similar frame rates."""
     order = np.argsort(np.diff(source.clips.offsets)[:count], kind="stable")
     for start in range(0, len(order), MEASURED_AT_ONCE):
