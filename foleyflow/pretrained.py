@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,35 @@ def load_flow(folder: Path) -> FlowTransformer:
     flow = FlowTransformer(_config(FlowConfig, folder, "flow", read_record(folder, "flow").config))
     load_into(flow, folder, "flow")
     return flow
+
+
+def part_folder(flow_folder: Path, name: str) -> Path:
+    """Where the codec or aligner that a flow was trained with lies.
+
+    Args:
+        flow_folder: model folder of the flow.
+        name: "codec" or "align".
+
+    Returns:
+        that folder where it holds them all, else the one that the flow's training was told.
+
+    Raises:
+        CheckpointError: in neither.
+    """
+    own = json.loads((flow_folder / CONFIG_NAME).read_text(encoding="utf-8"))["components"]
+    told = trained_with(flow_folder).get(name)
+    for folder in (flow_folder if name in own else None, told):
+        if folder is not None and (Path(folder) / f"{name}.safetensors").is_file():
+            return Path(folder)
+    raise CheckpointError(
+        f"{flow_folder}: no {name} in it, nor in {told}, where its training had it",
+        hint="give a folder that holds codec, align and flow",
+    )
+
+
+def trained_with(flow_folder: Path) -> dict[str, Any]:
+    """The settings that a flow was trained with; empty where its record does not say."""
+    return dict(read_record(flow_folder, "flow").provenance.get("settings", {}))
 
 
 def _config(kind: type, folder: Path, name: str, stored: dict[str, Any]) -> Any:

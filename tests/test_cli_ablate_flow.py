@@ -237,11 +237,11 @@ def test_cells_of_a_table_differ_in_what_they_say_alone(name):
     for number, cell in enumerate(cells):
         before = cell.begins_with
         assert before is None or before.name in known[:number]
-    recipes = [
-        cell_recipe(c, seed=3, settings=(), align=Path("a"), begin=Path("b")) for c in cells
-    ]
+    recipes = [cell_recipe(c, seed=3, settings=(), align=Path("a"), begin=Path("b")) for c in cells]
     assert len({(r.windows, r.train.batch_clips, r.train.seed, r.views) for r in recipes}) == 1
-    sizes = {(r.model.width, r.model.layers, r.model.events) for r in recipes if hasattr(r, "model")}
+    sizes = {
+        (r.model.width, r.model.layers, r.model.events) for r in recipes if hasattr(r, "model")
+    }
     assert len(sizes) == 1
     steps: dict[str, set[int]] = {}
     for cell, recipe in zip(cells, recipes, strict=True):

@@ -12,6 +12,8 @@ VERBS = [
     ("generate",),
     ("train",),
     ("evaluate",),
+    ("ablate",),
+    ("reel",),
     ("bench",),
     ("doctor",),
     ("data",),

@@ -25,7 +25,17 @@ GROUND = {
     "precision",
 }
 ROOMS = {"media", "encoders", "alignment", "flow", "codec"}
-DOORS = {"cli", "bench", "doctor", "report", "alignment_pictures", "events", "web", "__main__"}
+DOORS = {
+    "cli",
+    "bench",
+    "doctor",
+    "report",
+    "alignment_pictures",
+    "flow_pictures",
+    "events",
+    "web",
+    "__main__",
+}
 # What each place may import besides itself and the ground.
 ALLOWED = {
     **{name: set() for name in GROUND | ROOMS},

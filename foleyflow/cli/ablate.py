@@ -192,15 +192,13 @@ def markdown(table: Table, rows: dict[str, Any]) -> str:
     lines = [f"{table.title}", "", f"| | {' | '.join(shown)} |", "|---" * (1 + len(shown)) + "|"]
     for row in rows.values():
         cells = [
-            interval_text(Interval(**row["columns"][c])) if c in row["columns"] else "–"
-            for c in shown
+            _cell_text(Interval(**row["columns"][c])) if c in row["columns"] else "–" for c in shown
         ]
         lines.append(f"| {row['meaning']} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
-def interval_text(interval: Interval) -> str:
-    """A mean with half of its interval, or the mean alone where there is none."""
+def _cell_text(interval: Interval) -> str:
     if math.isnan(interval.low):
         return f"{interval.mean:.3f}"
     return f"{interval.mean:.3f} ± {(interval.high - interval.low) / 2:.3f}"

@@ -10,13 +10,14 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from foleyflow.cli.ablate import figure_at, interval_text, train_row
+from foleyflow.cli.ablate import figure_at, train_row
 from foleyflow.cli.outcome import answer, say
 from foleyflow.cli.train import run_config, train_into
 from foleyflow.errors import CheckpointError, FoleyflowError
@@ -402,8 +403,17 @@ def _table_lines(
                 texts.append("–")
                 continue
             interval = Interval(**row[column])
-            text = interval_text(interval)
+            text = _interval_text(interval)
             sure = interval.low > 0 or interval.high < 0
             texts.append(f"**{text}**" if bold and sure and column != "times faster" else text)
         lines.append(f"| {' | '.join([*names, *texts])} |")
     return lines
+
+
+def _interval_text(interval: Interval) -> str:
+    """A mean with half of its interval, to three decimals or two digits of the mean."""
+    size = abs(interval.mean)
+    decimals = min(7, max(3, 1 - math.floor(math.log10(size)))) if size else 3
+    if math.isnan(interval.low):
+        return f"{interval.mean:.{decimals}f}"
+    return f"{interval.mean:.{decimals}f} ± {(interval.high - interval.low) / 2:.{decimals}f}"

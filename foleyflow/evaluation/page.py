@@ -81,16 +81,29 @@ def page_text(reports: Mapping[str, Report], *, title: str, clips: int = CLIPS_S
     one_protocol(score for report in reports.values() for score in report.scores.values())
     parts = [f"<h1>{html.escape(title)}</h1>", "<h2>Synchrony</h2>", _synchrony_table(reports)]
     drawn = _lag_drawing(reports)
-    parts += [_image(drawn, "lags of matched onsets")] if drawn else []
+    parts += [image_tag(drawn, "lags of matched onsets")] if drawn else []
     for name in dict.fromkeys(name for report in reports.values() for name in report.scores):
         scores = {s: r.scores[name] for s, r in reports.items() if name in r.scores}
         parts += _metric_parts(scores)
     parts += _protocol_parts(reports)
     parts += _clip_parts(reports, clips)
     parts += _remark_parts(reports)
+    return document_text(parts, title=title)
+
+
+def document_text(parts: Sequence[str], *, title: str, style: str = "") -> str:
+    """A whole document of parts, in the style of all pages.
+
+    Args:
+        parts: HTML, one after the other.
+        title: of the window.
+        style: more rules.
+
+    Source: ours.
+    """
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f"<title>{html.escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
+        f"<title>{html.escape(title)}</title>\n<style>{_STYLE}{style}</style>\n</head>\n<body>\n"
         + "\n".join(parts)
         + "\n</body>\n</html>\n"
     )
@@ -135,7 +148,7 @@ def _metric_parts(scores: Mapping[str, MetricScore]) -> list[str]:
         _table(["system", *shown.values(), "clips"], rows),
     ]
     if any(score.rows for score in scores.values()):
-        parts.append(_image(_bar_drawing(scores), f"{first.metric.name} beside its controls"))
+        parts.append(image_tag(_bar_drawing(scores), f"{first.metric.name} beside its controls"))
     parts += [f'<p class="said flag">{html.escape(flag)}</p>' for flag in flags(scores)]
     for system, score in scores.items():
         for text in remarks(score):
@@ -185,7 +198,7 @@ def _sound_part(label: str, path: Path, name: str) -> str:
     return (
         f'<p>{html.escape(label)} <audio controls preload="none" '
         f'src="data:audio/wav;base64,{data}"></audio></p>\n'
-        + _image(_spectrogram_drawing(cut), f"spectrogram of {name}, {label}")
+        + image_tag(spectrogram_drawing(cut), f"spectrogram of {name}, {label}")
     )
 
 
@@ -268,8 +281,9 @@ def _bar_drawing(scores: Mapping[str, MetricScore]) -> Drawing:
     return drawing
 
 
-def _spectrogram_drawing(sound: Waveform) -> Drawing:
-    drawing = _drawing(9, 2.2)
+def spectrogram_drawing(sound: Waveform, *, width: float = 9, height: float = 2.2) -> Drawing:
+    """The levels of a sound's first channel over time and frequency; inches of the drawing."""
+    drawing = _drawing(width, height)
     axes = drawing.add_subplot()
     axes.imshow(
         level_db(sound.samples[0]).T,
@@ -296,7 +310,8 @@ def _plain(text: str) -> str:
     return text.replace("$", r"\$").encode("latin-1", "replace").decode("latin-1")
 
 
-def _image(drawing: Drawing, described: str) -> str:
+def image_tag(drawing: Drawing, described: str) -> str:
+    """A drawing as HTML that needs no file."""
     stream = io.BytesIO()
     drawing.savefig(stream, format="png")
     data = base64.b64encode(stream.getvalue()).decode()

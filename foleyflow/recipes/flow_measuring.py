@@ -64,6 +64,14 @@ class Sampling:
         return self.steps * (2 if self.solver in ("midpoint", "heun") else 1)
 
 
+# A flow map's jumps, and Euler's steps along the velocity of the same network (its diagonal).
+EVALUATIONS = (1, 2, 4, 8, 25)
+MAP = tuple(Sampling(solver="map", steps=n) for n in EVALUATIONS)
+VELOCITY = tuple(Sampling(solver="euler", steps=n) for n in EVALUATIONS)
+# A diffusion network's first step from noise alone divides by e^-5: four steps are the fewest.
+DIFFUSION = tuple(Sampling(solver="dpm", steps=n) for n in EVALUATIONS[2:])
+
+
 @dataclass(frozen=True, kw_only=True)
 class ShownWindows:
     """First windows of a split's clips, as a flow is asked for their sound.

@@ -24,12 +24,11 @@ from foleyflow.recipes.flow import (
     small,
     tiny,
 )
-from foleyflow.recipes.flow_measuring import Sampling
+from foleyflow.recipes.flow_measuring import DIFFUSION, MAP, VELOCITY, Sampling
 from foleyflow.recipes.overrides import flat_keys, override
 from foleyflow.recipes.tables import TABLES, TableRow
 
 Kind = Literal["dcf", "gdcf", "polished", "distilled", "diffusion"]
-EVALUATIONS = (1, 2, 4, 8, 25)
 ALIGNER = "aligner."  # settings that begin with it are the aligners'
 BEGINS_WITH: dict[Kind, Kind] = {"gdcf": "dcf", "distilled": "dcf", "polished": "gdcf"}
 KINDS: dict[Kind, str] = {
@@ -39,14 +38,13 @@ KINDS: dict[Kind, str] = {
     "distilled": "distilled from DCF's pairs",
     "diffusion": "diffusion",
 }
-# Solver and evaluations at which a kind means something. One step of a distilled student is all
-# that it was taught; a diffusion network's first step from noise alone divides by e^-5.
+# How each kind is sampled; one step of a distilled student is all that it was taught.
 SAMPLINGS: dict[Kind, tuple[Sampling, ...]] = {
-    "dcf": tuple(Sampling(solver="euler", steps=n) for n in EVALUATIONS),
-    "gdcf": tuple(Sampling(solver="map", steps=n) for n in EVALUATIONS),
-    "polished": tuple(Sampling(solver="map", steps=n) for n in EVALUATIONS),
-    "distilled": (Sampling(solver="map", steps=1),),
-    "diffusion": tuple(Sampling(solver="dpm", steps=n) for n in EVALUATIONS[2:]),
+    "dcf": VELOCITY,
+    "gdcf": MAP,
+    "polished": MAP,
+    "distilled": MAP[:1],
+    "diffusion": DIFFUSION,
 }
 # Where the network has a velocity, so that a likelihood and the way back exist.
 WITH_DENSITY: tuple[Kind, ...] = ("dcf", "gdcf", "polished")

@@ -1,0 +1,107 @@
+"""A picture of a flow's quality and time over the number of evaluations.
+
+It draws what it is given: the figures of `recipes.flow_measuring`, a line per way of sampling, and
+what the true latents have where that is known. No global state of matplotlib is touched.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+LINES = {
+    "map": "flow map (GDCF)",
+    "euler": "velocity, Euler (DCF)",
+    "dpm": "diffusion, DPM-Solver++",
+}
+COLOURS = {"map": "#e4572e", "euler": "#2f6f8f", "dpm": "#5c6475"}
+TRUE_COLOUR = "#8b93a5"
+
+
+def draw_curves(path: Path, result: Mapping[str, Any]) -> None:
+    """Draws onset F1, material accuracy, Fréchet distance, time, variance and noise level.
+
+    Args:
+        path: of the PNG file, which appears whole.
+        result: "curves": solver -> evaluations -> figures of `measure_samples`; "true": those of
+            the true latents; "model", "clips".
+
+    Source: ours; method section G (curves over NFE).
+    """
+    judge = next(
+        (
+            key
+            for points in result["curves"].values()
+            for figures in points.values()
+            for key in figures
+            if key.startswith("frechet_") and key not in ("frechet_latent", "frechet_remark")
+        ),
+        None,
+    )
+    figure = Figure(figsize=(14, 8), layout="constrained")
+    panels = list(figure.subplots(2, 3).flat)
+    _draw(panels[0], result, "onset_f1", "onset F1 at ±50 ms (thin: shuffled)", also="shuffled_f1")
+    if judge is None:
+        panels[1].text(0.5, 0.5, "material: no judge was given", ha="center", color=TRUE_COLOUR)
+        panels[1].set_axis_off()
+    else:
+        _draw(panels[1], result, "material_accuracy", "material accuracy (tagger)")
+    space = "codec latents, frames" if judge is None else judge.removeprefix("frechet_")
+    _draw(panels[2], result, judge or "frechet_latent", f"Fréchet distance ({space})")
+    _draw(panels[3], result, "flow_s_per_10s", "flow, seconds per 10 s of sound")
+    panels[3].set_yscale("log")
+    for axes, key, title in (
+        (panels[4], "variance", "variance of latents / true"),
+        (panels[5], "noise_level", "noise level between events / true"),
+    ):
+        _draw(axes, result, key, title)
+        axes.axhspan(0.9, 1.1, color=TRUE_COLOUR, alpha=0.2)
+        axes.set_ylim(bottom=0)
+    panels[0].legend(frameon=False)
+    figure.suptitle(f"{result['model']}, {result['clips']} test clips")
+    FigureCanvasAgg(figure)
+    temporary = path.with_suffix(".part.png")
+    figure.savefig(temporary, dpi=100)
+    os.replace(temporary, path)
+
+
+def _draw(
+    axes: Axes, result: Mapping[str, Any], key: str, title: str, *, also: str | None = None
+) -> None:
+    """One figure over evaluations for every way of sampling, with its interval where it has one."""
+    for solver, points in result["curves"].items():
+        counts = [int(count) for count in points]
+        intervals = [_interval(figures.get(key)) for figures in points.values()]
+        axes.plot(
+            counts,
+            [mean for mean, _, _ in intervals],
+            "o-",
+            color=COLOURS[solver],
+            label=LINES[solver],
+        )
+        lows, highs = [low for _, low, _ in intervals], [high for _, _, high in intervals]
+        axes.fill_between(counts, lows, highs, color=COLOURS[solver], alpha=0.15, linewidth=0)
+        if also is not None:
+            others = [_interval(figures.get(also))[0] for figures in points.values()]
+            axes.plot(counts, others, "--", color=COLOURS[solver], linewidth=0.8)
+    true = result["true"].get(key)
+    if true is not None:
+        axes.axhline(_interval(true)[0], color=TRUE_COLOUR, linewidth=0.8, label="true, decoded")
+    axes.set_xscale("log", base=2)
+    shown = sorted({int(count) for points in result["curves"].values() for count in points})
+    axes.set_xticks(shown, [str(count) for count in shown])
+    axes.set(title=title, xlabel="evaluations")
+
+
+def _interval(value: Any) -> tuple[float, float, float]:
+    """(mean, low, high) of an interval's fields or of a number; NaN for nothing."""
+    if isinstance(value, Mapping):
+        return float(value["mean"]), float(value["low"]), float(value["high"])
+    number = float("nan") if value is None else float(value)
+    return number, number, number
