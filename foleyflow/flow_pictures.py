@@ -56,6 +56,8 @@ def draw_curves(path: Path, result: Mapping[str, Any]) -> None:
     _draw(panels[2], result, judge or "frechet_latent", f"Fréchet distance ({space})")
     _draw(panels[3], result, "flow_s_per_10s", "flow, seconds per 10 s of sound")
     panels[3].set_yscale("log")
+    panels[3].yaxis.set_major_formatter("{x:g}")
+    panels[3].yaxis.set_minor_formatter("{x:g}")
     for axes, key, title in (
         (panels[4], "variance", "variance of latents / true"),
         (panels[5], "noise_level", "noise level between events / true"),

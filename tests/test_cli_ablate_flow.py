@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+from miniature_table import MINIATURE
 from typer.testing import CliRunner
 
 from foleyflow.cli.ablate_flow import COLUMNS, DENSITY_COLUMNS
@@ -68,19 +69,19 @@ def judge(simulated_data, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def table(simulated_data, judge, tmp_path_factory):
-    """Table 4, one seed; its first run was killed on the way."""
+    """The miniature, one seed; its first run was killed on the way."""
     folder = tmp_path_factory.mktemp("tables")
     places = ("--out", folder / "flow", "--aligners", folder / "runs", "--seeds", 1)
-    arguments = ("4", "--data", simulated_data, *places, "--judge", judge)
+    arguments = (MINIATURE, "--data", simulated_data, *places, "--judge", judge)
     killed = subprocess.Popen(
-        [sys.executable, "-m", "foleyflow", *command(*arguments)],
+        [sys.executable, str(ROOT / "tests" / "miniature_table.py"), *command(*arguments)],
         cwd=ROOT,
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
     # Once the second cell has begun, the first is whole; what it was at is not.
-    journal = folder / "flow" / "vama-dynamic-dcf-gvp" / "seed-0" / "journal.jsonl"
+    journal = folder / "flow" / "vama-dynamic-gdcf" / "seed-0" / "journal.jsonl"
     for _ in range(1200):
         if journal.exists() and journal.read_text().count("\n") > 1:
             break
@@ -90,7 +91,7 @@ def table(simulated_data, judge, tmp_path_factory):
     killed.wait()
     first = folder / "flow" / "vama-dynamic-dcf" / "seed-0" / "figures.json"
     kept = first.read_bytes(), first.stat().st_mtime_ns
-    assert not (folder / "flow" / "table-4.json").exists()
+    assert not (folder / "flow" / f"table-{MINIATURE}.json").exists()
     result = ablate(*arguments)
     assert result.exit_code == 0, result.output
     assert (first.read_bytes(), first.stat().st_mtime_ns) == kept
@@ -99,8 +100,8 @@ def table(simulated_data, judge, tmp_path_factory):
 
 def test_every_line_has_all_its_figures(table):
     folder, _, _ = table
-    written = json.loads((folder / "flow" / "table-4.json").read_text())
-    assert list(written["rows"]) == [row.name for row in FLOW_TABLES["4"].rows]
+    written = json.loads((folder / "flow" / f"table-{MINIATURE}.json").read_text())
+    assert list(written["rows"]) == [row.name for row in FLOW_TABLES[MINIATURE].rows]
     for name, row in written["rows"].items():
         assert set(row["columns"]) == set(COLUMNS), name
         assert all(math.isfinite(column["mean"]) for column in row["columns"].values())
@@ -110,7 +111,9 @@ def test_every_line_has_all_its_figures(table):
     assert "vama-dynamic-dcf" in with_density and "vama-dynamic-distilled" not in with_density
     for cell in written["density"].values():
         assert set(cell["columns"]) == set(DENSITY_COLUMNS)
-    assert list(written["comparisons"]) == [each.asks for each in FLOW_TABLES["4"].comparisons]
+    assert list(written["comparisons"]) == [
+        each.asks for each in FLOW_TABLES[MINIATURE].comparisons
+    ]
     one, many = (written["rows"][f"vama-dynamic-{n}"]["columns"] for n in ("gdcf@1", "dcf@25"))
     said = written["comparisons"]["GDCF in 1 - DCF in 25"]
     assert said["gain"]["mean"] == pytest.approx(one["gain"]["mean"] - many["gain"]["mean"])
@@ -120,15 +123,15 @@ def test_every_line_has_all_its_figures(table):
 
 def test_the_true_sound_has_the_onsets_of_the_true_sound(table):
     folder, _, _ = table
-    true = json.loads((folder / "flow" / "table-4.json").read_text())["true"]
+    true = json.loads((folder / "flow" / f"table-{MINIATURE}.json").read_text())["true"]
     assert true["onset F1"]["mean"] > 0.8  # what the shipped codec leaves of it
 
 
 def test_markdown_has_a_line_for_each_row_cell_and_comparison(table):
     folder, _, result = table
-    text = (folder / "flow" / "table-4.md").read_text()
+    text = (folder / "flow" / f"table-{MINIATURE}.md").read_text()
     assert text.strip() in result.stdout
-    spec = FLOW_TABLES["4"]
+    spec = FLOW_TABLES[MINIATURE]
     blocks = [block for block in text.split("\n\n") if block.startswith("|")]
     lengths = [len(block.strip().split("\n")) - 2 for block in blocks]
     dense = sum(cell.kind in ("dcf", "gdcf", "polished") for cell in spec.cells)
@@ -137,13 +140,23 @@ def test_markdown_has_a_line_for_each_row_cell_and_comparison(table):
         assert len({line.count("|") for line in block.strip().split("\n")}) == 1
 
 
+def times_ns(folder: Path) -> dict[Path, int]:
+    """When each file was written, but for the table's own."""
+    files = (path for path in folder.rglob("*.*") if f"table-{MINIATURE}." not in path.name)
+    return {path: path.stat().st_mtime_ns for path in files}
+
+
 def test_a_second_run_trains_and_measures_nothing(table):
     folder, arguments, first = table
-    before = {p: p.stat().st_mtime_ns for p in folder.rglob("*.*") if "table-4." not in p.name}
+    before = {
+        p: p.stat().st_mtime_ns for p in folder.rglob("*.*") if f"table-{MINIATURE}." not in p.name
+    }
     result = ablate(*arguments)
     assert result.exit_code == 0, result.output
     assert result.stdout == first.stdout
-    after = {p: p.stat().st_mtime_ns for p in folder.rglob("*.*") if "table-4." not in p.name}
+    after = {
+        p: p.stat().st_mtime_ns for p in folder.rglob("*.*") if f"table-{MINIATURE}." not in p.name
+    }
     assert after == before
 
 
@@ -207,6 +220,7 @@ def test_other_settings_are_not_mixed_in(table):
     ("arguments", "said"),
     [
         (("4", "--set", "train.stepps=3"), "did you mean train.steps?"),
+        (("4", "--set", "aligner.train.stepps=3"), "did you mean train.steps?"),
         (("4", "--set", "align=x"), "the table sets this itself"),
         (("4", "--real", "x"), "--real is for the other stage's tables"),
         (("2", "--judge", "x"), "--judge is for the other stage's tables"),

@@ -53,6 +53,7 @@ COLUMNS = {
     "Fréchet, latents": ("frechet_latent",),
     "variance": ("variance",),
     "noise level": ("noise_level",),
+    "spread": ("spread",),
     "s per 10 s": ("flow_s_per_10s",),
 }
 # The same for what a cell's density has.
@@ -136,6 +137,8 @@ def run(
     own = tuple(each for each in assignments if not each.startswith(ALIGNER))
     theirs = tuple(each.removeprefix(ALIGNER) for each in assignments if each.startswith(ALIGNER))
     check_settings(table, own)
+    for name in {cell.aligner for cell in table.cells}:
+        recipe_of(aligner_row(name)[1], seed=0, settings=theirs)  # refuses what does not fit
     setting = Setting(
         data=data,
         out=out,

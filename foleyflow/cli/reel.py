@@ -1,4 +1,4 @@
-"""`foleyflow reel`: the same clips with the sound of each step count and of baselines, to listen to.
+"""`foleyflow reel`: the same clips with the sound of each step count and of baselines.
 
 Writes `OUT/CLIP/SYSTEM.mp4` for each clip and system, and `OUT/index.html`, which plays them side
 by side with their spectrograms and asks no other host. Every system has the same noise.
@@ -6,6 +6,7 @@ by side with their spectrograms and asks no other host. Every system has the sam
 
 from __future__ import annotations
 
+import functools
 import html
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,8 +18,8 @@ import torch
 from numpy.typing import NDArray
 
 from foleyflow.alignment.model import Alignment
-from foleyflow.clock import count_at
 from foleyflow.cli.outcome import answer, progress_on_stderr
+from foleyflow.clock import count_at
 from foleyflow.codec.autoencoder import Codec
 from foleyflow.codec.streaming import decode_stream
 from foleyflow.data.base import SimulatedClips
@@ -100,8 +101,8 @@ def run(
     chosen = evenly(source, clips)
     parts = [
         "<h1>The same clips, by step counts and baselines</h1>",
-        f'<p class="said">{len(chosen)} clips of the test split; seed {seed}, guidance {guidance:g}. '
-        "Levels are as generated; only a peak above -1 dBFS is turned down.</p>",
+        f'<p class="said">{len(chosen)} clips of the test split; seed {seed}, guidance '
+        f"{guidance:g}. Levels are as generated; only a peak above -1 dBFS is turned down.</p>",
     ]
     with progress_on_stderr("sounding") as show:
         total = len(chosen) * (1 + len(systems))
@@ -126,43 +127,54 @@ def run(
 
 def own_systems(folder: Path) -> list[System]:
     """Every step count of a model; where it has a velocity also its DCF in 1 and 25 steps."""
-    flow = load_flow(folder)
+    flow = _networks(folder)[2]
     ways = MAP if flow.config.predicts == "velocity" else DIFFUSION
     named = [(f"{way.solver} {way.steps}", way) for way in ways]
     if ways is MAP:
         named = [(f"gdcf {way.steps}", way) for way in MAP]
         named += [(f"dcf {way.steps}", way) for way in (VELOCITY[0], VELOCITY[-1])]
-    return [_system(name, folder, flow, way) for name, way in named]
+    return [_system(name, folder, way) for name, way in named]
 
 
 def _baseline(given: str) -> System:
     """From NAME=FOLDER:SOLVER:STEPS."""
     name, equals, rest = given.partition("=")
-    folder, solver, steps = (rest.rsplit(":", 2) + ["", ""])[:3]
+    folder, solver, steps = [*rest.rsplit(":", 2), "", ""][:3]
     if not (name and equals and folder and steps.isdigit() and int(steps) > 0):
         raise ConfigError(
             f"--baseline {given!r}: expected NAME=FOLDER:SOLVER:STEPS",
             hint="--baseline diffusion=runs/diffusion/model:dpm:25",
         )
-    flow = load_flow(Path(folder))
+    flow = _networks(Path(folder))[2]
     known = SOLVERS[flow.config.predicts]
     if solver not in known:
         raise ConfigError(
             f"--baseline {given!r}: solver {solver!r}, expected one of {', '.join(known)}"
         )
-    return _system(name, Path(folder), flow, Sampling(solver=solver, steps=int(steps)))
+    return _system(name, Path(folder), Sampling(solver=solver, steps=int(steps)))
 
 
-def _system(name: str, folder: Path, flow: FlowTransformer, way: Sampling) -> System:
+def _system(name: str, folder: Path, way: Sampling) -> System:
+    codec, aligner, flow = _networks(folder)
     settings: dict[str, Any] = trained_with(folder)
     return System(
         name=name,
         way=way,
-        codec=load_codec(part_folder(folder, "codec")),
-        aligner=load_aligner(part_folder(folder, "align")),
+        codec=codec,
+        aligner=aligner,
         flow=flow,
         path=settings.get("objective", {}).get("path", "linear"),
         segments=settings.get("windows", {}).get("segments", WindowPlan().length),
+    )
+
+
+@functools.cache
+def _networks(folder: Path) -> tuple[Codec, Alignment, FlowTransformer]:
+    """Of a flow's folder; loaded once for all the ways in which it is sampled."""
+    return (
+        load_codec(part_folder(folder, "codec")),
+        load_aligner(part_folder(folder, "align")),
+        load_flow(folder),
     )
 
 

@@ -122,6 +122,25 @@ def noise_level(latents: ArrayLike, quiet: ArrayLike) -> float | None:
     return float(np.sqrt(np.square(chosen).mean() / WHITE_RESIDUAL))
 
 
+def spread(first: ArrayLike, second: ArrayLike, *, deviation: ArrayLike) -> float:
+    """How far two samples for the same clips are apart: 0 for a generator of means.
+
+    Args:
+        first: (N, L, C) latents.
+        second: (N, L, C), for the same clips from other noise.
+        deviation: (C,) of the true latents, in which channels are compared.
+
+    Returns:
+        root mean square difference over root 2; of independent samples with deviation s around
+        the same means it is s.
+
+    Source: ours; method section G (no collapse, diversity).
+    """
+    scale = np.maximum(np.asarray(deviation, np.float64), SMALLEST_DEVIATION)
+    difference = (_latents(first) - _latents(second)) / scale
+    return float(np.sqrt(np.square(difference).mean() / 2))
+
+
 def quiet_frames(
     events_s: Sequence[NDArray[np.float64]], count: int, rate_hz: float
 ) -> NDArray[np.bool_]:

@@ -27,7 +27,7 @@ from foleyflow.errors import CheckpointError
 from foleyflow.evaluation.base import bootstrap_mean
 from foleyflow.evaluation.distribution import fit_gaussian, frechet_distance, frechet_remark
 from foleyflow.evaluation.judges import MaterialJudge, heard_by, judge_json
-from foleyflow.evaluation.latents import compare_latents, quiet_frames
+from foleyflow.evaluation.latents import compare_latents, quiet_frames, spread
 from foleyflow.evaluation.synchrony import ClipOnsets, compare, detect_onsets
 from foleyflow.flow.field import velocity_field
 from foleyflow.flow.likelihood import decode, encode, hutchinson, log_likelihood
@@ -237,8 +237,9 @@ def measure_samples(
 
     Returns:
         "solver", "steps", "onset_f1", "shuffled_f1", "gain" (intervals over clips), "variance",
-        "noise_level" (over the true ones, see `evaluation.latents`), "frechet_latent" (distance of
-        single latent frames), "flow_s_per_10s" and, with a judge, "material_accuracy" and
+        "noise_level" (over the true ones, see `evaluation.latents`), "spread" (of two samples of a
+        clip, first clips only), "frechet_latent" (distance of single latent frames),
+        "flow_s_per_10s" and, with a judge, "material_accuracy" and
         "frechet_NAME".
 
     Raises:
@@ -250,6 +251,8 @@ def measure_samples(
             f"solver {way.solver!r}, {way.steps} steps: the flow makes numbers that are not finite",
             hint="train it again with a lower train.learning_rate",
         )
+    some = windows.condition.rows(torch.arange(len(made))[:AT_ONCE])
+    again = make_latents(flow, some, way, path=path, guidance=guidance, seed=seed + 1)
     heard, onsets = _sound_figures(decoded(codec, made), windows, judge)
     count = made.shape[1]
     # Frames near a true event, or near an onset that is heard in the sound itself, are not quiet.
@@ -271,6 +274,7 @@ def measure_samples(
         **heard,
         "variance": figures.variance,
         "noise_level": figures.noise_level,
+        "spread": spread(made[:AT_ONCE], again, deviation=true.std((0, 1))),
         "frechet_latent": figures.frechet,
         "flow_s_per_10s": flow_seconds(
             flow, way, segments=windows.segments, path=path, guidance=guidance
