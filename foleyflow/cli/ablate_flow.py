@@ -212,9 +212,8 @@ def _cell(
         threads=setting.threads,
         device=setting.device,
     )
-    learned = (
-        recipe if isinstance(recipe, FlowRecipe) or before is None else setting.recipe(before, seed)
-    )
+    # A student's recipe has no stages: what it has learned is what its teacher has.
+    learned = recipe if before is None else setting.recipe(before, seed)
     figures = measure_flow(
         load_flow(folder / "model"),
         load_codec(Path(recipe.codec)),
@@ -236,11 +235,9 @@ def _aligner(setting: Setting, name: str, seed: int) -> Path:
     if not (folder / "model" / CONFIG_NAME).is_file():
         say(f"aligner {name}, seed {seed}, into {folder}")
         _, row = aligner_row(name)
-        codec = next(
-            (each for each in reversed(setting.settings) if each.startswith("codec=")), None
-        )
-        codec = codec or f"codec={setting.recipe(FlowCell(aligner=name, kind='dcf'), seed).codec}"
-        recipe = recipe_of(row, seed=seed, settings=(codec, *setting.aligner_settings))
+        codec = setting.recipe(FlowCell(aligner=name, kind="dcf"), seed).codec
+        settings = (f"codec={codec}", *setting.aligner_settings)
+        recipe = recipe_of(row, seed=seed, settings=settings)
         train_row(
             folder, row, recipe, data=setting.data, threads=setting.threads, device=setting.device
         )
