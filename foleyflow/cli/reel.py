@@ -11,7 +11,7 @@ import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from foleyflow.clock import count_at
 from foleyflow.codec.autoencoder import Codec
 from foleyflow.codec.streaming import decode_stream
 from foleyflow.data.base import SimulatedClips
+from foleyflow.encoders.motion import MotionEncoderConfig
 from foleyflow.errors import ConfigError, MediaError
 from foleyflow.evaluation.page import document_text, image_tag, spectrogram_drawing
 from foleyflow.flow.sampling import SOLVERS
@@ -193,10 +194,11 @@ def evenly(source: SimulatedClips, clips: int) -> list[int]:
 def sounded(system: System, video: Path, *, seed: int, guidance: float) -> Waveform:
     """The sound that a system makes for a video, as long as the video."""
     info = probe(video)
+    encoder = cast(MotionEncoderConfig, system.aligner.encoder.config)
     pieces = generate_latents(
         system.aligner,
         system.flow,
-        read_frames(info.path, size=system.aligner.encoder.config.size, info=info),
+        read_frames(info.path, size=encoder.size, info=info),
         duration_s=info.duration_s,
         seed=seed,
         steps=system.way.steps,

@@ -358,7 +358,8 @@ def measure_density(
     """
     count = len(audio)
     other = condition.rows((torch.arange(count) + 1) % count)
-    own_bits, other_bits = [], []
+    own_bits: list[float] = []
+    other_bits: list[float] = []
     error, size = 0.0, 0.0
     for start in range(0, count, AT_ONCE):
         rows = torch.arange(start, min(start + AT_ONCE, count))
