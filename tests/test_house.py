@@ -23,6 +23,7 @@ GROUND = {
     "weights",
     "attention",
     "precision",
+    "shares",
 }
 ROOMS = {"media", "encoders", "alignment", "flow", "codec"}
 DOORS = {

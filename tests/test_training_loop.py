@@ -90,17 +90,16 @@ def test_what_is_logged_validated_and_told(tmp_path):
     assert not average.bias.requires_grad
 
 
-def test_seed_and_rank_decide_all_chance(tmp_path):
-    def losses(name, *, seed=0, rank=0):
+def test_the_seed_decides_all_chance(tmp_path):
+    def losses(name, *, seed=0):
         config = replace(CONFIG, steps=4, seed=seed)
-        entries, _ = run(Line(noise=0.5), config, tmp_path / name, rank=rank)
+        entries, _ = run(Line(noise=0.5), config, tmp_path / name)
         return [figures["line/loss"] for _, figures in entries if "line/loss" in figures]
 
     plain = losses("a")
     torch.manual_seed(99)
     assert losses("b") == plain
     assert losses("c", seed=1)[1:] != plain[1:]
-    assert losses("d", rank=1)[1:] != plain[1:]
 
 
 def test_batches_come_in_the_order_of_steps(tmp_path):

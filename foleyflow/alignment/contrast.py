@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from foleyflow.alignment.model import Alignment
+from foleyflow.shares import gathered
 
 SHARPEST = 100.0  # the inverse temperature's bound, as in CLIP
 STRETCHES = 3  # of one clip, as in Diff-Foley
@@ -54,7 +55,9 @@ def contrast_losses(
         pieces_sound.append(sound[:, (centres_s >= low_s) & (centres_s < high_s)].mean(1))
     with torch.autocast(mel.device.type, enabled=False):  # likenesses need all their digits
         return {
-            "contrast": info_nce(masked_mean(seen, present), sound.mean(1), sharpness),
+            "contrast": info_nce(
+                gathered(masked_mean(seen, present)), gathered(sound.mean(1)), sharpness
+            ),
             "stretches": info_nce(
                 torch.stack(pieces_video, 1), torch.stack(pieces_sound, 1), sharpness
             ),

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from foleyflow.alignment.model import Recovered
+from foleyflow.shares import fair
 
 
 def recovery_losses(
@@ -30,11 +31,12 @@ def recovery_losses(
     squared = (recovered.latents - latents).square().mean(-1)
     latent = squared.unflatten(1, (-1, per_segment)).mean(-1)
     difference = (recovered.mel - mel).square()
-    return {
+    parts = {
         "latent": (latent * weights).sum(),
         "mel": (difference[..., :-1].mean(-1) * weights).sum(),
         "energy": (difference[..., -1] * weights).sum(),
     }
+    return {name: fair(part, hidden.sum()) for name, part in parts.items()}
 
 
 def onset_loss(logits: Tensor, targets: Tensor, hidden: Tensor) -> Tensor:
@@ -54,4 +56,5 @@ def onset_loss(logits: Tensor, targets: Tensor, hidden: Tensor) -> Tensor:
         logits, targets, pos_weight=torch.tensor(4.0, device=logits.device), reduction="none"
     )
     weights = hidden.repeat_interleave(logits.shape[1] // hidden.shape[1], dim=1).float()
-    return (per_frame * weights).sum() / weights.sum().clamp_min(1)
+    mean = (per_frame * weights).sum() / weights.sum().clamp_min(1)
+    return fair(mean, weights.sum())

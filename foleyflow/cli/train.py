@@ -25,12 +25,17 @@ from foleyflow.training.align_task import AlignTask
 from foleyflow.training.journal import read_journal
 from foleyflow.training.loop import train
 from foleyflow.training.memory import keep_freed_memory
+from foleyflow.training.processes import Processes, joined
+from foleyflow.training.task import Task
 from foleyflow.weights import load_into, read_record, save_component, write_atomically
 
-# What a resumed run may have otherwise; a lower rate is the way on from numbers that blew up.
+# What a resumed run may have otherwise; a lower rate is the way on from numbers that blew up, other
+# parts and shares are what fits other devices.
 MAY_CHANGE = (
     "train.steps",
     "train.learning_rate",
+    "train.accumulate",
+    "train.shard",
     "train.log_every",
     "train.validate_every",
     "train.save_every",
@@ -60,7 +65,9 @@ def run(
         answer(config, as_json=True, text="")
         return
     summary = train_into(out, recipe, config, data=data, init=init, threads=threads, device=device)
-    answer(summary, as_json=as_json, text=f"{out / 'model'}: {', '.join(summary['components'])}")
+    if summary:
+        components = ", ".join(summary["components"])
+        answer(summary, as_json=as_json, text=f"{out / 'model'}: {components}")
 
 
 def run_config(
@@ -99,24 +106,40 @@ def train_into(
         device: as on the command line.
 
     Returns:
-        "model", "components", "steps" and "validation".
+        "model", "components", "steps" and "validation"; nothing in processes that don't lead.
 
     Raises:
         ConfigError: `out` holds a run that was begun with other settings.
         TrainingError: a number is not finite.
     """
-    where = pick_device(device)
-    if threads:
-        torch.set_num_threads(threads)
-    if where.type == "cpu":
-        keep_freed_memory()
-    _refuse_other_settings(out, config)
-    torch.manual_seed(recipe.train.seed)
-    task = recipe.build(data)
-    if init is not None:
-        component = component_of(config["task"], recipe)
-        load_into(task.modules[component], init, component)
-    _note(out, config)
+    with joined(pick_device(device)) as (processes, where):
+        if threads:
+            torch.set_num_threads(threads)
+        if where.type == "cpu":
+            keep_freed_memory()
+        _refuse_other_settings(out, config)
+        torch.manual_seed(recipe.train.seed)
+        with processes.leader_first():
+            task = recipe.build(data)
+        if init is not None:
+            component = component_of(config["task"], recipe)
+            load_into(task.modules[component], init, component)
+        if processes.leads:
+            _note(out, config, processes)
+        averages = _train_with_a_bar(task, recipe, config, out, where, processes)
+        if not processes.leads:
+            return {}
+        return _finish(out, task, recipe, config, averages)
+
+
+def _train_with_a_bar(
+    task: Task,
+    recipe: Any,
+    config: dict[str, Any],
+    out: Path,
+    where: torch.device,
+    processes: Processes,
+) -> dict[str, torch.nn.Module]:
     with typer.progressbar(
         length=recipe.train.steps, label=f"training {config['task']}", file=sys.stderr
     ) as bar:
@@ -126,7 +149,19 @@ def train_into(
             bar.label = f"training {config['task']}  loss {loss:.3f}"
             bar.update(step - bar.pos)
 
-        averages = train(task, recipe.train, folder=out, device=where, progress=show)
+        return train(
+            task, recipe.train, folder=out, device=where, processes=processes, progress=show
+        )
+
+
+def _finish(
+    out: Path,
+    task: Task,
+    recipe: Any,
+    config: dict[str, Any],
+    averages: dict[str, torch.nn.Module],
+) -> dict[str, Any]:
+    """Exports the model and draws its pictures; what the command answers."""
     with torch.no_grad():
         exported = task.export(averages)
     journal = read_journal(out / "journal.jsonl")
@@ -178,7 +213,7 @@ def _refuse_other_settings(out: Path, config: dict[str, Any]) -> None:
         )
 
 
-def _note(out: Path, config: dict[str, Any]) -> None:
+def _note(out: Path, config: dict[str, Any], processes: Processes) -> None:
     """Writes config.json and environment.json, before the first step."""
     out.mkdir(parents=True, exist_ok=True)
     write_atomically(out / "config.json", json.dumps(config, indent=1) + "\n")
@@ -188,6 +223,7 @@ def _note(out: Path, config: dict[str, Any]) -> None:
         "torch": torch.__version__,
         "platform": platform.platform(),
         "threads": torch.get_num_threads(),
+        "processes": processes.count,
     }
     write_atomically(out / "environment.json", json.dumps(environment, indent=1) + "\n")
 

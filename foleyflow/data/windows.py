@@ -99,7 +99,12 @@ class WindowSource:
         self._by_rate = np.argsort(counts, kind="stable")
 
     def draw(
-        self, rng: np.random.Generator, clips: int, *, plain: bool = False
+        self,
+        rng: np.random.Generator,
+        clips: int,
+        *,
+        plain: bool = False,
+        rows: NDArray[np.int64] | None = None,
     ) -> dict[str, Tensor]:
         """A batch of windows.
 
@@ -107,6 +112,7 @@ class WindowSource:
             rng: all choices come from it.
             clips: B.
             plain: neither augmentation nor random starts (for validation).
+            rows: only these of the batch, as they are in the whole one (but for padding).
 
         Returns:
             "pixels" (B, T + 2 neighbours, 3, S, S) uint8; "times_s" (B, T) float32 from the
@@ -118,7 +124,8 @@ class WindowSource:
         starts = rng.integers(self.spare + 1, size=len(chosen))
         if plain:
             starts[:] = 0
-        return self.cut(chosen, starts, rng if self.config.augment and not plain else None)
+        looks = rng if self.config.augment and not plain else None
+        return self.cut(chosen, starts, looks, rows=rows)
 
     def _similar(self, rng: np.random.Generator, clips: int) -> NDArray[np.int64]:
         """Clips of similar frame rates, each clip of the split as likely as any other.
@@ -133,9 +140,20 @@ class WindowSource:
         return rng.choice(members, clips, replace=len(members) < clips)
 
     def cut(
-        self, chosen: NDArray[np.int64], starts: NDArray[np.int64], rng: np.random.Generator | None
+        self,
+        chosen: NDArray[np.int64],
+        starts: NDArray[np.int64],
+        rng: np.random.Generator | None,
+        *,
+        rows: NDArray[np.int64] | None = None,
     ) -> dict[str, Tensor]:
-        """The windows of given clips at given start segments; augmented where `rng` is given."""
+        """The windows of given clips at given start segments; augmented where `rng` is given.
+
+        `rows` are those of them that are wanted; a window looks the same whichever others are.
+        """
+        looks = [None if rng is None else draw_look(rng) for _ in chosen]
+        if rows is not None:
+            chosen, starts, looks = chosen[rows], starts[rows], [looks[row] for row in rows]
         pieces = [
             self._pictures(c, s * self.config.segment_s)
             for c, s in zip(chosen, starts, strict=True)
@@ -147,8 +165,8 @@ class WindowSource:
         times = np.zeros((len(chosen), longest), np.float32)
         present = np.zeros((len(chosen), longest), bool)
         for row, (pictures, seconds) in enumerate(pieces):
-            if rng is not None:
-                pictures = augment(pictures, rng)
+            if (look := looks[row]) is not None:
+                pictures = dressed(pictures, look)
             pixels[row, : len(pictures)] = pictures
             pixels[row, len(pictures) :] = pictures[-1]
             times[row, : len(seconds)] = seconds
@@ -217,24 +235,68 @@ def augment(pictures: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np
 
     Source: ours.
     """
-    side = pictures.shape[1]
+    return dressed(pictures, draw_look(rng))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """How a clip's pictures are changed.
+
+    Attributes:
+        spans, place: (2,) height and width of the frame as shares of the side, and where in the
+            rest it lies; None for the whole picture.
+        mirrored: left and right change places.
+        grey: without colours.
+        curve: gamma, gain and lift of the levels; None as they are.
+        tints: (3,) gains of the colours beside it.
+    """
+
+    spans: NDArray[np.float64] | None = None
+    place: NDArray[np.float64] | None = None
+    mirrored: bool
+    grey: bool
+    curve: tuple[float, float, float] | None = None
+    tints: NDArray[np.float64] | None = None
+
+
+def draw_look(rng: np.random.Generator) -> Look:
+    """A look by chance; what is drawn does not depend on any picture.
+
+    Source: ours.
+    """
+    spans = place = curve = tints = None
     if rng.random() < 0.6:
-        spans = side * rng.uniform(0.72, 1.0, size=2)
-        top, left = (side - spans) * rng.random(2)
+        spans, place = rng.uniform(0.72, 1.0, size=2), rng.random(2)
+    mirrored, grey = bool(rng.random() < 0.5), bool(rng.random() < 0.08)
+    if rng.random() < 0.7:
+        curve = rng.uniform(0.7, 1.4), rng.uniform(0.6, 1.3), rng.uniform(-0.12, 0.12)
+        tints = rng.uniform(0.85, 1.15, size=3)
+    return Look(spans=spans, place=place, mirrored=mirrored, grey=grey, curve=curve, tints=tints)
+
+
+def dressed(pictures: NDArray[np.uint8], look: Look) -> NDArray[np.uint8]:
+    """(T, S, S, 3) uint8 pictures in a look; the same shape.
+
+    Source: ours.
+    """
+    side = pictures.shape[1]
+    if look.spans is not None and look.place is not None:
+        spans = side * look.spans
+        top, left = (side - spans) * look.place
         rows = np.round(top + np.linspace(0, spans[0] - 1, side)).astype(int).clip(0, side - 1)
         columns = np.round(left + np.linspace(0, spans[1] - 1, side)).astype(int).clip(0, side - 1)
         pictures = pictures[:, rows[:, None], columns[None, :]]
-    if rng.random() < 0.5:
+    if look.mirrored:
         pictures = pictures[:, :, ::-1]
-    if rng.random() < 0.08:
+    if look.grey:
         pictures = np.broadcast_to(
             pictures.mean(-1, keepdims=True).astype(np.uint8), pictures.shape
         )
-    if rng.random() < 0.7:
+    if look.curve is not None and look.tints is not None:
         levels = np.arange(256) / 255.0
+        gamma, gain, lift = look.curve
         tables = []
-        gamma, gain, lift = rng.uniform(0.7, 1.4), rng.uniform(0.6, 1.3), rng.uniform(-0.12, 0.12)
-        for tint in rng.uniform(0.85, 1.15, size=3):
+        for tint in look.tints:
             curve = np.clip(gain * tint * levels**gamma + lift, 0, 1)
             tables.append(np.round(255 * curve).astype(np.uint8))
         pictures = np.stack([tables[c][pictures[..., c]] for c in range(3)], axis=-1)

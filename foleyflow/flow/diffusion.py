@@ -19,6 +19,7 @@ from foleyflow.flow.objective import ObjectiveConfig, draw_drops, masked_error
 from foleyflow.flow.path import BETA_MAX, BETA_MIN, PATHS, interpolate
 from foleyflow.flow.samplers import uniform_grid
 from foleyflow.flow.transformer import Condition, FlowTransformer
+from foleyflow.shares import drawn, normal_like
 
 PATH = "vp"
 LEVELS = 1000  # of noise, as in DDPM
@@ -42,8 +43,9 @@ def diffusion_loss(
     Source: Ho et al. 2020 (DDPM), eq. 14, L_simple; its linear betas are the path "vp".
     """
     batch, device = len(audio), audio.device
-    tau = torch.randint(1, LEVELS + 1, (batch,), device=device) / LEVELS
-    noise = torch.randn_like(audio)
+    levels = drawn(lambda rows: torch.randint(1, LEVELS + 1, (rows,), device=device), batch)
+    tau = levels / LEVELS
+    noise = normal_like(audio)
     x, _ = interpolate(audio, noise, tau, PATH)
     predicted = network(
         x,

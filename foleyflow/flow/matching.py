@@ -25,6 +25,7 @@ from foleyflow.flow.objective import (
 )
 from foleyflow.flow.path import draw_tau, interpolate
 from foleyflow.flow.transformer import KEEP_ALL, Condition, FlowTransformer
+from foleyflow.shares import drawn, normal_like
 
 # Flow times at which real and fake are compared; the ends tell nothing (no noise, or no audio).
 SMALLEST_TAU, LARGEST_TAU = 0.02, 0.98
@@ -62,7 +63,7 @@ def generate_once(
 
     Source: paper eq. 8: X = eps - u(eps, 0, 1).
     """
-    noise = torch.randn_like(audio)
+    noise = normal_like(audio)
     one = torch.ones(len(audio), device=audio.device)
     made = noise - network(
         noise,
@@ -102,7 +103,7 @@ def critic_loss(
     tau = draw_tau(
         len(audio), mean=config.tau_mean, deviation=config.tau_deviation, device=audio.device
     )
-    x, velocity = interpolate(made, torch.randn_like(made), tau, config.path)
+    x, velocity = interpolate(made, normal_like(made), tau, config.path)
     predicted = fake(
         x,
         r=tau,
@@ -146,8 +147,9 @@ def matching_loss(
     made = generate_once(generator, audio, condition, strength=strength, drops=drops)
     with torch.no_grad():
         span = LARGEST_TAU - SMALLEST_TAU
-        tau = SMALLEST_TAU + span * torch.rand(len(audio), device=audio.device)
-        x, _ = interpolate(made, torch.randn_like(made), tau, config.path)
+        even = drawn(lambda rows: torch.rand(rows, device=audio.device), len(audio))
+        tau = SMALLEST_TAU + span * even
+        x, _ = interpolate(made, normal_like(made), tau, config.path)
         expected = []
         for judge in (real, fake):
             velocity = judge(

@@ -14,6 +14,7 @@ from torch import Tensor
 from foleyflow.errors import ConfigError
 from foleyflow.flow.path import draw_tau, interpolate
 from foleyflow.flow.transformer import DROP_ALL, DROP_TIMING, KEEP_ALL, Condition, FlowTransformer
+from foleyflow.shares import drawn, normal_like
 
 # A row's derivative along the flow is scaled down to this root mean square. Velocities are of size
 # 1.4; without the bound single rows reached 600 and their errors 20,000.
@@ -58,7 +59,7 @@ class ObjectiveConfig:
 
 def draw_drops(batch: int, config: ObjectiveConfig, device: torch.device) -> Tensor:
     """Which rows lose their condition: (batch,) of KEEP_ALL, DROP_TIMING, DROP_ALL."""
-    chance = torch.rand(batch, device=device)
+    chance = _even(batch, device)
     drops = torch.full((batch,), KEEP_ALL, device=device)
     drops[chance < config.drop_all + config.drop_timing] = DROP_TIMING
     drops[chance < config.drop_all] = DROP_ALL
@@ -67,7 +68,7 @@ def draw_drops(batch: int, config: ObjectiveConfig, device: torch.device) -> Ten
 
 def draw_strength(batch: int, config: ObjectiveConfig, device: torch.device) -> Tensor:
     """Guidance w, (batch,) log-uniform from 1 to `largest_guidance`."""
-    power = torch.rand(batch, device=device)
+    power = _even(batch, device)
     return torch.exp(power * torch.log(torch.tensor(config.largest_guidance, device=device)))
 
 
@@ -104,7 +105,7 @@ def dcf_loss(
     """
     batch, device = len(audio), audio.device
     tau = draw_tau(batch, mean=config.tau_mean, deviation=config.tau_deviation, device=device)
-    x, velocity = interpolate(audio, torch.randn_like(audio), tau, config.path)
+    x, velocity = interpolate(audio, normal_like(audio), tau, config.path)
     one = torch.ones(batch, device=device)
     predicted = network(
         x,
@@ -151,7 +152,7 @@ def gdcf_loss(
     drops = draw_drops(batch, config, device)
     strength = torch.where((drops == KEEP_ALL) & guided, strength, torch.ones_like(strength))
 
-    x, velocity = interpolate(audio, torch.randn_like(audio), tau, config.path)
+    x, velocity = interpolate(audio, normal_like(audio), tau, config.path)
     embedded = network.embed(condition, drops)
     with torch.no_grad():
         own = network(x, r=tau, tau=tau, strength=strength, embedded=embedded, condition=condition)
@@ -204,6 +205,11 @@ def bounded(slope: Tensor) -> Tensor:
     return slope * (LARGEST_SLOPE / size.clamp_min(LARGEST_SLOPE))
 
 
+def _even(batch: int, device: torch.device) -> Tensor:
+    """(batch,) evenly in 0..1."""
+    return drawn(lambda rows: torch.rand(rows, device=device), batch)
+
+
 def _draw_intervals(
     batch: int, config: ObjectiveConfig, progress: float, device: torch.device
 ) -> tuple[Tensor, Tensor]:
@@ -213,11 +219,11 @@ def _draw_intervals(
         for _ in range(2)
     ]
     tau, r = torch.maximum(*draws), torch.minimum(*draws)
-    ends = torch.rand(batch, device=device) < config.endpoint_share
-    tau = torch.where(ends, 1 - 0.02 * torch.rand(batch, device=device), tau)
+    ends = _even(batch, device) < config.endpoint_share
+    tau = torch.where(ends, 1 - 0.02 * _even(batch, device), tau)
     r = torch.where(ends, torch.zeros_like(r), r)
     share = config.interval_share * min(1.0, progress / 0.1)
-    same = torch.rand(batch, device=device) >= share
+    same = _even(batch, device) >= share
     tau = torch.where(same, draws[0], tau)
     return tau, torch.where(same, tau, r)
 

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from foleyflow.shares import drawn
+
 BETA_MIN, BETA_MAX = 0.1, 20.0  # of the variance-preserving path (Song et al. 2021)
 
 
@@ -90,4 +92,5 @@ def interpolate(
 
 def draw_tau(batch: int, *, mean: float, deviation: float, device: torch.device) -> Tensor:
     """Logit-normal flow times, (batch,) in 0..1. Source: Esser et al. 2024."""
-    return torch.sigmoid(mean + deviation * torch.randn(batch, device=device))
+    normal = drawn(lambda rows: torch.randn(rows, device=device), batch)
+    return torch.sigmoid(mean + deviation * normal)

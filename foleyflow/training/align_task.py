@@ -25,6 +25,7 @@ from foleyflow.alignment.model import Alignment
 from foleyflow.alignment.targets import CodecLatents, FeatureTarget, MelPatches, SlowStudent
 from foleyflow.data.windows import WindowSource
 from foleyflow.errors import ConfigError
+from foleyflow.shares import drawn, fair
 from foleyflow.training.align_validation import validation_figures
 from foleyflow.training.task import Batch, Task
 
@@ -137,6 +138,10 @@ class AlignTask(Task):
         """Augmented windows of random clips; see `WindowSource.draw`."""
         return self.windows.draw(rng, clips)
 
+    def draw_rows(self, rng: np.random.Generator, clips: int, rows: NDArray[np.int64]) -> Batch:
+        """Some of them; only these are cut and augmented."""
+        return self.windows.draw(rng, clips, rows=rows)
+
     def begin_step(self, step: int, averages: Mapping[str, nn.Module]) -> tuple[str, ...]:
         """Tells the target of the student as it stands."""
         self._target.follow(cast(Alignment, self.modules["align"]))
@@ -159,7 +164,7 @@ class AlignTask(Task):
             materials = model.classify(video, batch["present"])
             with torch.autocast(video.device.type, enabled=False):
                 known = functional.cross_entropy(materials, batch["material"], ignore_index=-1)
-            parts["material"] = torch.nan_to_num(known)
+            parts["material"] = fair(torch.nan_to_num(known), (batch["material"] >= 0).sum())
         total = sum(getattr(self.losses, name) * value for name, value in parts.items())
         return total, {name: float(value.detach()) for name, value in parts.items()}
 
@@ -256,14 +261,20 @@ class AlignTask(Task):
         self, model: Alignment, batch: Batch, video: Tensor, mel: Tensor
     ) -> dict[str, Tensor]:
         settings, segments = self.losses, self.windows.segments
-        kept = draw_kept(
-            settings.draws * len(video),
-            segments,
-            ratio=settings.ratio,
-            longest_block=self.longest_block,
-            full_share=settings.full_share,
-            generator=torch.default_generator,
-        ).to(video.device)
+
+        def masks(rows: int) -> Tensor:
+            """(rows, draws, S): the draws of all rows come one after the other."""
+            kept = draw_kept(
+                settings.draws * rows,
+                segments,
+                ratio=settings.ratio,
+                longest_block=self.longest_block,
+                full_share=settings.full_share,
+                generator=torch.default_generator,
+            )
+            return kept.unflatten(0, (settings.draws, rows)).transpose(0, 1)
+
+        kept = drawn(masks, len(video)).transpose(0, 1).flatten(0, 1).to(video.device)
 
         def tiled(tensor: Tensor) -> Tensor:
             return tensor.repeat(settings.draws, *[1] * (tensor.ndim - 1))

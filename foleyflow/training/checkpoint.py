@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from foleyflow.errors import CheckpointError, TrainingError
 from foleyflow.training.optimiser import MovingAverage
+from foleyflow.training.processes import shared_like, whole
 
 STATE_NAME = "state.safetensors"
 
@@ -25,8 +26,11 @@ def save_state(
     modules: Mapping[str, nn.Module],
     averages: Mapping[str, MovingAverage],
     optimisers: Mapping[str, torch.optim.Optimizer],
+    writes: bool = True,
 ) -> None:
     """Writes the run's state; the old one stays until the new one is whole.
+
+    In training with shares of weights every process must call it; one of them `writes`.
 
     Raises:
         TrainingError: a number in it is not finite; the old state stays.
@@ -41,7 +45,13 @@ def save_state(
         for index, entry in optimisers[turn].state_dict()["state"].items():
             for key, value in entry.items():
                 tensors[f"{turn}/optimiser/{index}/{key}"] = torch.as_tensor(value)
-    stored = {k: v.detach().cpu().clone().contiguous() for k, v in tensors.items()}
+    stored: dict[str, Tensor] = {}
+    for key, value in tensors.items():
+        complete = whole(value.detach())
+        if writes:
+            stored[key] = complete.cpu().clone().contiguous()
+    if not writes:
+        return
     broken = [k for k, v in stored.items() if v.is_floating_point() and not v.isfinite().all()]
     if broken:
         raise TrainingError(
@@ -76,21 +86,37 @@ def load_state(
             step = int(json.loads(stream.metadata()["progress"])["step"])
             tensors = {key: stream.get_tensor(key) for key in stream.keys()}
         for name, module in modules.items():
-            module.load_state_dict(_under(tensors, f"{name}/module/"))
+            _fill(module, _under(tensors, f"{name}/module/"))
         for turn in optimisers:
-            averages[turn].module.load_state_dict(_under(tensors, f"{turn}/average/"))
+            _fill(averages[turn].module, _under(tensors, f"{turn}/average/"))
+            parameters = [p for g in optimisers[turn].param_groups for p in g["params"]]
             state: dict[int, dict[str, Tensor]] = {}
             for key, value in _under(tensors, f"{turn}/optimiser/").items():
                 index, name = key.split("/")
+                if value.ndim:
+                    value = shared_like(value, parameters[int(index)])
                 state.setdefault(int(index), {})[name] = value
             whole = optimisers[turn].state_dict()
             optimisers[turn].load_state_dict({**whole, "state": state})
-    except (SafetensorError, RuntimeError, KeyError, ValueError, TypeError) as error:
+    except (
+        SafetensorError,
+        RuntimeError,
+        KeyError,
+        ValueError,
+        TypeError,
+        IndexError,
+    ) as error:
         raise CheckpointError(
             f"{path}: can't go on from it ({str(error)[:200]})",
             hint="give another --out folder, or remove this one to start again",
         ) from error
     return step
+
+
+def _fill(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    own = module.state_dict()
+    shaped = {k: shared_like(v, own[k]) if k in own else v for k, v in tensors.items()}
+    module.load_state_dict(shaped)
 
 
 def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from foleyflow.codec.autoencoder import Codec
 from foleyflow.codec.losses import SpectralLosses, envelope_loss, kl_to_unit
+from foleyflow.shares import gathered, normal_like
 from foleyflow.signals import INT16_FULL_SCALE
 from foleyflow.training.task import Batch, Task
 
@@ -88,9 +89,9 @@ class CodecTask(Task):
         target = batch["sound"]
         mean, log_variance = codec.encoder(target)
         deviation = (0.5 * log_variance).exp()
-        spread = mean.detach().std(dim=(0, 1)).clamp_min(1e-3)
+        spread = gathered(mean.detach()).std(dim=(0, 1)).clamp_min(1e-3)
         extra = self.losses.latent_noise * spread
-        noise = torch.randn_like(mean) * (deviation.square() + extra.square()).sqrt()
+        noise = normal_like(mean) * (deviation.square() + extra.square()).sqrt()
         decoded = codec.decoder(mean + noise)
         parts = self._parts(decoded, target)
         parts["kl"] = kl_to_unit(mean, log_variance)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from foleyflow.data.guided import GuidedWindows
@@ -19,6 +20,7 @@ from foleyflow.flow.objective import ObjectiveConfig, dcf_loss, gdcf_loss, maske
 from foleyflow.flow.path import interpolate
 from foleyflow.flow.sampling import sample
 from foleyflow.flow.transformer import Condition, FlowTransformer
+from foleyflow.shares import normal_like
 from foleyflow.training.task import Batch, Task
 
 
@@ -120,17 +122,22 @@ class FlowTask(Task):
 
     def draw(self, rng: np.random.Generator, clips: int) -> Batch:
         """Random windows with context and material shown to some of them."""
-        rows = np.sort(rng.integers(len(self._windows.clip), size=clips))
-        batch = rows_of(self._windows, rows)
+        return self.draw_rows(rng, clips, np.arange(clips))
+
+    def draw_rows(self, rng: np.random.Generator, clips: int, rows: NDArray[np.int64]) -> Batch:
+        """Some of them; only their windows are read."""
+        chosen = np.sort(rng.integers(len(self._windows.clip), size=clips))
+        batch = rows_of(self._windows, chosen[rows])
         frames = batch["latents"].shape[1]
         longest = min(self.stages.longest_context, frames - 1)
         lengths = rng.integers(min(self.stages.shortest_context, longest), longest + 1, size=clips)
         lengths[rng.random(clips) >= self.stages.context_share] = 0
-        batch["context_length"] = torch.from_numpy(lengths)
-        told = torch.from_numpy(rng.random(clips) < self.stages.material_share)
+        batch["context_length"] = torch.from_numpy(lengths[rows])
+        told = torch.from_numpy((rng.random(clips) < self.stages.material_share)[rows])
         batch["material"] = torch.where(told, batch["material"] + 1, 0)
+        noisy = (rng.random(clips) < 0.3)[rows]
         batch["context_noise"] = torch.from_numpy(
-            self.stages.context_noise * (rng.random(clips) < 0.3).astype(np.float32)
+            self.stages.context_noise * noisy.astype(np.float32)
         )
         return batch
 
@@ -217,10 +224,10 @@ def prepare(
     with torch.autocast(batch["latents"].device.type, enabled=False):
         audio = network.standardise(batch["latents"])
         if latent_noise:
-            audio = audio + latent_noise * torch.randn_like(audio)
+            audio = audio + latent_noise * normal_like(audio)
         frames = torch.arange(audio.shape[1], device=audio.device)
         known = frames[None] < batch["context_length"][:, None]
-        noise = batch["context_noise"][:, None, None] * torch.randn_like(audio)
+        noise = batch["context_noise"][:, None, None] * normal_like(audio)
         context = (audio + noise) * known[..., None]
     return audio, Condition(
         video=batch["video"],

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from foleyflow.errors import ConfigError
@@ -18,7 +19,7 @@ class TrainConfig:
 
     Attributes:
         steps: optimiser steps in all.
-        batch_clips: clips per optimiser step, over all accumulation parts.
+        batch_clips: clips per optimiser step, over all accumulation parts and all processes.
         accumulate: parts a batch is cut into, one after the other.
         learning_rate: peak of the schedule.
         warmup_steps: linear rise from zero.
@@ -29,7 +30,9 @@ class TrainConfig:
         ema: decay of the averaged weights, which are the ones validated and shipped.
         bf16: forward and backward under bfloat16 autocast where the device is fast in it, in fp32
             elsewhere; False is fp32 everywhere.
-        seed: all randomness is a function of (seed, rank, step).
+        shard: weights, gradients and optimiser state lie in shares on all processes (FSDP)
+            instead of whole in each; for models that a device can't hold.
+        seed: all randomness is a function of (seed, step) and the place in the batch.
         log_every, validate_every, save_every: steps.
     """
 
@@ -44,6 +47,7 @@ class TrainConfig:
     clip_norm: float = 1.0
     ema: float = 0.999
     bf16: bool = True
+    shard: bool = False
     seed: int = 0
     log_every: int = 10
     validate_every: int = 500
@@ -91,6 +95,13 @@ class Task(Protocol):
 
         "clip" (B,) int64, where there is one, tells which ones they are, for messages.
         """
+
+    def draw_rows(self, rng: np.random.Generator, clips: int, rows: NDArray[np.int64]) -> Batch:
+        """Some rows, in this order, of the batch that `draw` gives.
+
+        For training in many processes. A task whose batches take long to make makes only these.
+        """
+        return {name: value[rows] for name, value in self.draw(rng, clips).items()}
 
     def begin_step(self, step: int, averages: Mapping[str, nn.Module]) -> tuple[str, ...]:
         """The turns of this step; called before them.
