@@ -24,6 +24,7 @@ GROUND = {
     "attention",
     "precision",
     "shares",
+    "cluster",
 }
 ROOMS = {"media", "encoders", "alignment", "flow", "codec"}
 DOORS = {
@@ -62,6 +63,7 @@ ONLY_IN = {
     "librosa": ("foleyflow/evaluation/",),
     "mir_eval": ("foleyflow/evaluation/",),
     "sklearn": ("foleyflow/evaluation/",),
+    "ray": ("foleyflow/cluster.py",),
 }
 LOGGER_CALLS = {"debug", "info", "warning", "error", "critical", "exception", "log", "basicConfig"}
 

@@ -25,6 +25,14 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, n
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would be done, do nothing.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing outputs.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+Ray = Annotated[
+    str | None,
+    typer.Option(
+        "--ray",
+        metavar="ADDRESS",
+        help="Share the work out on a Ray cluster: local, auto, HOST:PORT. Default: this process.",
+    ),
+]
 
 
 def main() -> None:
@@ -86,6 +94,7 @@ def generate(
         bool, typer.Option("--sidecar", help="Write a JSON of all that is needed to repeat this.")
     ] = False,
     device: Device = "auto",
+    ray: Ray = None,
     as_json: Json = False,
     dry_run: DryRun = False,
     debug: Debug = False,
@@ -111,6 +120,7 @@ def generate(
                 sidecar=sidecar,
                 device=device,
             ),
+            ray=ray,
             as_json=as_json,
             dry_run=dry_run,
             debug=debug,
@@ -269,6 +279,7 @@ def simulate(
         ),
     ] = None,
     workers: Annotated[int, typer.Option(min=0, help="Processes; 0 takes one per core.")] = 0,
+    ray: Ray = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -284,6 +295,34 @@ def simulate(
             duration_s=duration,
             rate_hz=rate,
             workers=workers,
+            ray=ray,
+            as_json=as_json,
+        )
+
+
+@data_app.command()
+def prepare(
+    task: Annotated[str, typer.Argument(help="align or flow.")],
+    recipe: Annotated[str, typer.Option(help="Name of a recipe of this task.")] = "tiny",
+    data: Annotated[Path, typer.Option(help="Data set.")] = Path("data/sim"),
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change one setting, as for train."),
+    ] = None,
+    ray: Ray = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Decode clips, and compute the latents and features that a training needs, beforehand."""
+    with reported(debug=debug, as_json=as_json):
+        from foleyflow.cli.prepare import run
+
+        run(
+            task,
+            recipe_name=recipe,
+            data=data,
+            assignments=set_ or [],
+            ray=ray,
             as_json=as_json,
         )
 

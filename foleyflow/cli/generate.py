@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import json
 import resource
 import sys
@@ -21,6 +22,7 @@ import typer
 
 from foleyflow import __version__
 from foleyflow.cli.outcome import answer, complain, progress_on_stderr, say
+from foleyflow.cluster import RayCluster
 from foleyflow.errors import ConfigError, MediaError, UsageError
 from foleyflow.events import EVENT_SUFFIXES, write_events
 from foleyflow.media import MediaInfo, check_output, probe, read_pictures, read_waveform
@@ -84,8 +86,25 @@ class Request:
         return wanted + ([SIDECAR_SUFFIX] if self.sidecar else [])
 
 
-def run(videos: list[Path], request: Request, *, as_json: bool, dry_run: bool, debug: bool) -> int:
-    """Generates all, one after the other; a bad input does not stop the others.
+@dataclass(frozen=True, kw_only=True)
+class _Job:
+    """One video and where its result goes."""
+
+    video: Path
+    output: Path
+    request: Request
+
+
+def run(
+    videos: list[Path],
+    request: Request,
+    *,
+    ray: str | None,
+    as_json: bool,
+    dry_run: bool,
+    debug: bool,
+) -> int:
+    """Generates all, one after the other or on Ray; a bad input does not stop the others.
 
     Returns:
         The exit status: the worst of all inputs.
@@ -97,31 +116,77 @@ def run(videos: list[Path], request: Request, *, as_json: bool, dry_run: bool, d
         answer({"plan": plan, "settings": vars(request)}, as_json=True, text="")
         return 0
     many = len(videos) > 1
-    model: FoleyFlow | None = None
     results: list[dict[str, Any]] = []
     errors: list[dict[str, str]] = []
     skipped: list[str] = []
     status = 0
+    jobs: list[_Job] = []
+    _model.cache_clear()  # what lies in a folder may have changed
     with _folder_for(request.folder):
         for video, output in zip(videos, outputs, strict=True):
             if many and output.exists() and not request.overwrite:
                 say(f"{output}: is there already, skipped (--overwrite makes it again)")
                 skipped.append(str(output))
-                continue
+            else:
+                jobs.append(_Job(video=video, output=output, request=request))
+        outcomes = map(_attempted, jobs) if ray is None else _attempted_on_ray(jobs, ray)
+        for job, outcome in zip(jobs, outcomes, strict=True):
             try:
-                info = _check(video, output, request)
-                model = model or FoleyFlow.from_pretrained(request.model, device=request.device)
-                results.append(_one(model, info, output, request))
+                if isinstance(outcome, MediaError):
+                    raise outcome
             except MediaError as error:
-                errors.append({"video": str(video), "error": str(error), "hint": error.hint or ""})
+                errors.append(
+                    {"video": str(job.video), "error": str(error), "hint": error.hint or ""}
+                )
                 status = max(status, complain(error, debug=debug))
                 continue
+            results.append(outcome)
             if not as_json:
-                typer.echo(_line(results[-1]))
+                typer.echo(_line(outcome))
     if as_json:
         whole: dict[str, Any] = {"results": results, "errors": errors, "skipped": skipped}
         typer.echo(json.dumps(whole if many else (results or errors)[0], indent=1))
     return status
+
+
+def _attempted(job: _Job) -> dict[str, Any] | MediaError:
+    """What became of one job: a description, or what is wrong with its files."""
+    try:
+        info = _check(job.video, job.output, job.request)
+        model = _model(job.request.model, job.request.device)
+        return _one(model, info, job.output, job.request)
+    except MediaError as error:
+        return error
+
+
+@functools.lru_cache(maxsize=1)
+def _model(source: str, device: str) -> FoleyFlow:
+    """The model, loaded once in each process."""
+    return FoleyFlow.from_pretrained(source, device=device)
+
+
+def _attempted_on_ray(jobs: list[_Job], address: str) -> Iterator[dict[str, Any] | MediaError]:
+    """The same on many machines.
+
+    Whether outputs may be written is found out before; a worker may then replace what another one
+    left that died between a result and its report.
+    """
+    refused: dict[int, MediaError] = {}
+    for number, job in enumerate(jobs):
+        try:
+            _check_outputs(job.video, job.output, job.request)
+        except MediaError as error:
+            refused[number] = error
+    sent = [
+        dataclasses.replace(job, request=dataclasses.replace(job.request, overwrite=True))
+        for number, job in enumerate(jobs)
+        if number not in refused
+    ]
+    on_gpu = bool(jobs) and jobs[0].request.device.startswith("cuda")
+    with RayCluster(address) as cluster:
+        done = cluster.spread(_attempted, sent, gpus=float(on_gpu))
+        for number in range(len(jobs)):
+            yield refused[number] if number in refused else next(done)
 
 
 def plan_outputs(videos: list[Path], request: Request) -> list[Path]:
@@ -198,10 +263,14 @@ def _folder_for(folder: Path | None) -> Iterator[None]:
 def _check(video: Path, output: Path, request: Request) -> MediaInfo:
     """Refuses what can be refused before any work; what the video is."""
     info = probe(video)
+    _check_outputs(video, output, request)
+    return info
+
+
+def _check_outputs(video: Path, output: Path, request: Request) -> None:
     check_output(output, overwrite=request.overwrite, source=video)
     for suffix in request.companion_suffixes:
         check_output(output.with_name(output.name + suffix), overwrite=request.overwrite)
-    return info
 
 
 def _one(model: FoleyFlow, info: MediaInfo, output: Path, request: Request) -> dict[str, Any]:

@@ -18,6 +18,7 @@ def run(
     duration_s: float,
     rate_hz: float | None,
     workers: int,
+    ray: str | None,
     as_json: bool,
 ) -> None:
     """Simulates with a progress bar and prints what was made."""
@@ -36,6 +37,7 @@ def run(
             duration_s=duration_s,
             rate_hz=rate_hz,
             workers=workers or None,
+            ray=ray,
             progress=show,
         )
     answer(

@@ -7,6 +7,7 @@ batches is the loader's.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -22,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foleyflow.clock import count_at
+from foleyflow.cluster import Spread
 from foleyflow.errors import DataError
 from foleyflow.media.reader import read_frames
 from foleyflow.media.waveform import fit_length, read_waveform
@@ -250,7 +252,9 @@ class FrameCache:
         return self.times_s[self.offsets[index] : self.offsets[index + 1]]
 
 
-def cache_frames(root: str | Path, split: str, *, workers: int | None = None) -> FrameCache:
+def cache_frames(
+    root: str | Path, split: str, *, workers: int | None = None, spread: Spread | None = None
+) -> FrameCache:
     """Decode a split once into a folder beside it, and open that from then on.
 
     A training loader then reads crops through the page cache instead of decoding. One clip of 4 s
@@ -260,6 +264,7 @@ def cache_frames(root: str | Path, split: str, *, workers: int | None = None) ->
         root: folder of the data set.
         split: "train", "validation" or "test".
         workers: decoding threads; None for one per core.
+        spread: who decodes clips instead of these threads.
 
     Raises:
         DataError: the data set is missing or damaged.
@@ -270,7 +275,11 @@ def cache_frames(root: str | Path, split: str, *, workers: int | None = None) ->
     folder = clips.root / f".cache-{split}"
     stamp = folder / "fingerprint"
     if not (stamp.exists() and stamp.read_text() == clips.fingerprint):
-        _make_cache(clips, folder, workers or len(os.sched_getaffinity(0)))
+        if spread is None:
+            decoded = _loaded(clips, workers or len(os.sched_getaffinity(0)))
+        else:
+            decoded = spread(functools.partial(_load, clips.root, split), range(len(clips)))
+        _make_cache(clips, folder, decoded)
     size = clips.frame_size_px
     offsets = np.load(folder / "offsets.npy")
     labels = json.loads((folder / "labels.json").read_text(encoding="utf-8"))
@@ -348,7 +357,7 @@ def labels_from(entry: dict[str, Any]) -> ClipLabels:
     )
 
 
-def _make_cache(clips: SimulatedClips, folder: Path, workers: int) -> None:
+def _make_cache(clips: SimulatedClips, folder: Path, decoded: Iterator[Clip]) -> None:
     """Decode all clips into a new folder, which takes the old one's place when it is complete."""
     unfinished = folder.with_name(folder.name + ".unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
@@ -358,7 +367,7 @@ def _make_cache(clips: SimulatedClips, folder: Path, workers: int) -> None:
         open(unfinished / "frames.u8", "wb") as frames_file,
         open(unfinished / "sounds.i16", "wb") as sounds_file,
     ):
-        for path, clip in zip(clips.paths, _loaded(clips, workers), strict=True):
+        for path, clip in zip(clips.paths, decoded, strict=True):
             frames_file.write(clip.frames.pixels.data)
             scaled = np.clip(clip.waveform.samples[0], -1.0, 1.0) * INT16_FULL_SCALE
             sounds_file.write(np.round(scaled).astype(np.int16).data)
@@ -371,6 +380,16 @@ def _make_cache(clips: SimulatedClips, folder: Path, workers: int) -> None:
     (unfinished / "fingerprint").write_text(clips.fingerprint)
     shutil.rmtree(folder, ignore_errors=True)
     os.replace(unfinished, folder)
+
+
+@functools.lru_cache(maxsize=2)
+def _opened(root: Path, split: str) -> SimulatedClips:
+    return SimulatedClips(root, split)
+
+
+def _load(root: Path, split: str, index: int) -> Clip:
+    """A clip in a worker, which opens the data set once."""
+    return _opened(root, split).load(index)
 
 
 def _loaded(clips: SimulatedClips, workers: int) -> Iterator[Clip]:

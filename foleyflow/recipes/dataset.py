@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from foleyflow.cluster import Spread
 from foleyflow.codec.autoencoder import Codec
 from foleyflow.data.base import ClipLabels, FrameCache, cache_frames
 from foleyflow.data.physics.contacts import MATERIALS
@@ -21,10 +23,16 @@ from foleyflow.weights import file_sha256
 # Strengths are logarithms of force: an event this far below its clip's strongest is masked by it.
 AUDIBLE_RANGE = 0.45
 FAINTEST = 0.12
+BATCH = 16  # sounds encoded together
 
 
 def window_source(
-    data: Path, split: str, *, codec_folder: Path, config: WindowConfig
+    data: Path,
+    split: str,
+    *,
+    codec_folder: Path,
+    config: WindowConfig,
+    spread: Spread | None = None,
 ) -> WindowSource:
     """Windows of a split, with codec latents computed once and kept beside the clips.
 
@@ -33,14 +41,19 @@ def window_source(
         split: "train", "validation" or "test".
         codec_folder: model folder that holds the codec.
         config: how windows are cut.
+        spread: who decodes and encodes what is missing; None for this process.
     """
-    cache = cache_frames(data, split)
+    cache = cache_frames(data, split, spread=spread)
     clips = clip_arrays(cache)
     codec_hash = file_sha256(codec_folder / "codec.safetensors")
     key = hashlib.sha256(f"{codec_hash} {cache.fingerprint}".encode()).hexdigest()[:16]
     path = data / f".latents-{split}-{key}.npy"
     if not path.exists():
-        latents = encode_all(load_codec(codec_folder), clips)
+        if spread is None:
+            latents = encode_all(load_codec(codec_folder), clips)
+        else:
+            work = functools.partial(_latents_of, data, split, codec_folder)
+            latents = np.concatenate(list(spread(work, range(0, len(clips), BATCH))))
         temporary = path.with_suffix(".part.npy")
         np.save(temporary, latents)
         os.replace(temporary, path)
@@ -73,12 +86,26 @@ def audible_events(labels: ClipLabels) -> NDArray[np.float64]:
 
 
 @torch.no_grad()
-def encode_all(codec: Codec, clips: ClipArrays, batch: int = 16) -> NDArray[np.float16]:
+def encode_all(codec: Codec, clips: ClipArrays, batch: int = BATCH) -> NDArray[np.float16]:
     """Codec latents of all clips, (N, L, C) float16."""
+    starts = range(0, len(clips), batch)
+    return np.concatenate([_encoded(codec, clips.sounds[s : s + batch]) for s in starts])
+
+
+def _encoded(codec: Codec, sounds: NDArray[np.int16]) -> NDArray[np.float16]:
     hop = codec.config.hop_samples
-    samples = clips.sounds.shape[1] // hop * hop
-    parts = []
-    for start in range(0, len(clips), batch):
-        sounds = clips.sounds[start : start + batch, :samples].astype(np.float32) / INT16_FULL_SCALE
-        parts.append(codec.encode(torch.from_numpy(sounds)).numpy().astype(np.float16))
-    return np.concatenate(parts)
+    samples = sounds.shape[1] // hop * hop
+    scaled = sounds[:, :samples].astype(np.float32) / INT16_FULL_SCALE
+    return codec.encode(torch.from_numpy(scaled)).numpy().astype(np.float16)
+
+
+@torch.no_grad()
+def _latents_of(data: Path, split: str, codec_folder: Path, start: int) -> NDArray[np.float16]:
+    """One batch of `encode_all` in a worker, which loads the codec and opens the clips once."""
+    codec, cache = _opened(data, split, codec_folder)
+    return _encoded(codec, cache.sounds[start : start + BATCH])
+
+
+@functools.lru_cache(maxsize=1)
+def _opened(data: Path, split: str, codec_folder: Path) -> tuple[Codec, FrameCache]:
+    return load_codec(codec_folder), cache_frames(data, split)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -10,12 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from foleyflow.alignment.model import Alignment, Guidance
+from foleyflow.cluster import Spread
 from foleyflow.data.base import SimulatedClips
 from foleyflow.data.guided import Arrays, GuidedWindows, open_guided
 from foleyflow.data.physics.contacts import MATERIALS
-from foleyflow.data.windows import WindowConfig, WindowSource
+from foleyflow.data.windows import WindowConfig, WindowSource, draw_look
 from foleyflow.flow.objective import ObjectiveConfig
 from foleyflow.flow.transformer import FlowConfig, FlowTransformer
 from foleyflow.precision import fast_autocast
@@ -114,22 +117,45 @@ def guided_key(
 
 
 def guided_windows(
-    data: Path, split: str, views: int, *, windows: WindowConfig, codec: str, align: str
+    data: Path,
+    split: str,
+    views: int,
+    *,
+    windows: WindowConfig,
+    codec: str,
+    align: str,
+    spread: Spread | None = None,
 ) -> GuidedWindows:
-    """The aligner's features of a split, computed first where they are missing."""
-    source = window_source(data, split, codec_folder=Path(codec), config=windows)
+    """The aligner's features of a split, computed first where they are missing (by `spread`)."""
+    codec_folder, align_folder = Path(codec), Path(align)
+    source = window_source(data, split, codec_folder=codec_folder, config=windows, spread=spread)
     key = guided_key(data, split, views, windows=windows, codec=codec, align=align)
-    aligner = load_aligner(Path(align))
-    return open_guided(
-        data / f".guided-{split}-{key}",
-        lambda: guide_all(aligner, source, views=views),
-        rows=views * len(source.clips),
-    )
+
+    def compute() -> Iterator[Arrays]:
+        if spread is None:
+            return guide_all(load_aligner(align_folder), source, views=views)
+        work = functools.partial(_guide_in_worker, data, split, codec_folder, windows, align_folder)
+        return spread(work, guided_blocks(source, views))
+
+    return open_guided(data / f".guided-{split}-{key}", compute, rows=views * len(source.clips))
 
 
-@torch.no_grad()
-def guide_all(aligner: Alignment, source: WindowSource, *, views: int) -> Iterator[Arrays]:
-    """Features of all clips of a split, `views` times; the first view is plain.
+@dataclass(frozen=True, kw_only=True)
+class GuidedBlock:
+    """Some windows of a view.
+
+    Attributes:
+        chosen, starts: clips, and the segments where their windows start.
+        rng: as it stands before their looks are drawn; None for a plain view.
+    """
+
+    chosen: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    rng: np.random.Generator | None
+
+
+def guided_blocks(source: WindowSource, views: int) -> Iterator[GuidedBlock]:
+    """All windows of `views` views, in order; the first view is plain.
 
     The source's own random starts and augmentation make the views differ.
     """
@@ -138,13 +164,46 @@ def guide_all(aligner: Alignment, source: WindowSource, *, views: int) -> Iterat
         rng = np.random.default_rng([7, view])
         for chosen in np.array_split(order, max(1, len(order) // 8)):
             starts = rng.integers(source.spare + 1, size=len(chosen))
-            cut = source.cut(chosen, starts, rng if view else None)
-            yield _guide(aligner, cut, source.segments)
+            yield GuidedBlock(
+                chosen=chosen, starts=starts, rng=copy.deepcopy(rng) if view else None
+            )
+            if view:
+                for _ in chosen:
+                    draw_look(rng)
 
 
-def _guide(aligner: Alignment, cut: dict[str, torch.Tensor], segments: int) -> Arrays:
+def guide_all(aligner: Alignment, source: WindowSource, *, views: int) -> Iterator[Arrays]:
+    """Features of all clips of a split, `views` times."""
+    for block in guided_blocks(source, views):
+        yield _guide(aligner, source, block)
+
+
+def _guide_in_worker(
+    data: Path,
+    split: str,
+    codec_folder: Path,
+    windows: WindowConfig,
+    align_folder: Path,
+    block: GuidedBlock,
+) -> Arrays:
+    """One block in a worker, which loads the aligner and opens the clips once."""
+    aligner, source = _opened(data, split, codec_folder, windows, align_folder)
+    return _guide(aligner, source, block)
+
+
+@functools.lru_cache(maxsize=1)
+def _opened(
+    data: Path, split: str, codec_folder: Path, windows: WindowConfig, align_folder: Path
+) -> tuple[Alignment, WindowSource]:
+    source = window_source(data, split, codec_folder=codec_folder, config=windows)
+    return load_aligner(align_folder), source
+
+
+@torch.no_grad()
+def _guide(aligner: Alignment, source: WindowSource, block: GuidedBlock) -> Arrays:
     """One block of windows."""
-    rows = guide_rows(aligner, cut, segments)
+    cut = source.cut(block.chosen, block.starts, block.rng)
+    rows = guide_rows(aligner, cut, source.segments)
     return {
         "video": torch.cat([g.video for g in rows]).numpy().astype(np.float16),
         "states": torch.cat([g.states for g in rows]).numpy().astype(np.float16),

@@ -8,6 +8,7 @@ worker that dies costs one shard, which is tried again.
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import multiprocessing
 import os
@@ -23,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
+from foleyflow.cluster import RayCluster
 from foleyflow.data.physics.dataset import (
     SPLITS,
     FinishedClip,
@@ -66,7 +68,7 @@ class Summary:
         frames: stored in the clips made now.
         wall_s: time of the run.
         part_s: processor time of the workers by part (`filming.PARTS`), summed over workers.
-        crashes: workers that died and whose shard was made again.
+        crashes: workers that died and whose shard was made again; 0 on Ray, which does not tell.
     """
 
     clips: int
@@ -99,6 +101,7 @@ def simulate(
     duration_s: float = 4.0,
     rate_hz: float | None = None,
     workers: int | None = None,
+    ray: str | None = None,
     progress: Progress | None = None,
     draw_scene: DrawScene = draw_scene,
 ) -> Summary:
@@ -112,7 +115,8 @@ def simulate(
         duration_s: of each clip.
         rate_hz: frames per second of all clips; None draws it anew for each. The sound is the
             same at any rate: clips for judges of sound need hardly a frame.
-        workers: processes; None for one per core.
+        workers: processes; None for one per core (on Ray, for as many as there are processors).
+        ray: address of a Ray cluster whose machines all see `out`; None for processes here.
         progress: told (clips done, clips wanted) after each shard.
         draw_scene: makes the scenes; must be importable in another process.
 
@@ -130,13 +134,15 @@ def simulate(
     job = _Job(
         seed=seed, split=split, duration_s=duration_s, rate_hz=rate_hz, draw_scene=draw_scene
     )
-    count = min(workers or len(os.sched_getaffinity(0)), max(len(missing), 1))
     began = time.perf_counter()
     crew = _Crew(job=job, waiting=deque(missing), done=skipped, wanted=clips, progress=progress)
     if progress is not None:
         progress(skipped, clips)
-    with _worker_environment():
-        crew.run(count)
+    if ray is not None:
+        crew.run_on_ray(ray, workers)
+    else:
+        with _worker_environment():
+            crew.run(min(workers or len(os.sched_getaffinity(0)), max(len(missing), 1)))
     return Summary(
         clips=clips - skipped,
         skipped=skipped,
@@ -239,13 +245,21 @@ def _work(connection: Connection, job: _Job) -> None:
     """A worker's life: shards come through the connection, reports go back; None ends it."""
     with contextlib.suppress(EOFError, KeyboardInterrupt):  # the other side is gone
         while (shard := connection.recv()) is not None:
-            try:
-                report: _Done | _Failed = make_shard(shard, job)
-            except Exception as error:  # told to the other side, which raises it
-                report = _Failed(
-                    message=f"{type(error).__name__}: {error}", traceback=traceback.format_exc()
-                )
-            connection.send(report)
+            connection.send(_report_on(job, shard))
+
+
+def _make_missing(job: _Job, shard: ShardPlan) -> _Done | _Failed:
+    """A shard, unless a worker made it that died before it said so."""
+    if shard.is_finished():
+        return _Done(frames=0, part_s={})
+    return _report_on(job, shard)
+
+
+def _report_on(job: _Job, shard: ShardPlan) -> _Done | _Failed:
+    try:
+        return make_shard(shard, job)
+    except Exception as error:  # told to the other side, which raises it
+        return _Failed(message=f"{type(error).__name__}: {error}", traceback=traceback.format_exc())
 
 
 def make_shard(shard: ShardPlan, job: _Job) -> _Done:
@@ -326,6 +340,19 @@ class _Crew:
                 worker.process.terminate()
                 worker.process.join()
 
+    def run_on_ray(self, address: str, count: int | None) -> None:
+        """Work on a cluster; Ray replaces workers and tries their shards again."""
+        with RayCluster(address) as cluster:
+            done = cluster.spread(
+                functools.partial(_make_missing, self.job),
+                list(self.waiting),
+                at_once=count,
+                calls_per_worker=SHARDS_PER_WORKER,
+                environment=WORKER_ENVIRONMENT,
+            )
+            for shard, report in zip(self.waiting, done, strict=True):
+                self._note(shard, report)
+
     def _hire(self) -> _Worker:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
@@ -351,6 +378,18 @@ class _Crew:
         except (EOFError, ConnectionResetError):
             self._bury(worker, shard)
             return
+        self._note(shard, report)
+        if worker.shards_taken >= SHARDS_PER_WORKER:
+            worker.connection.send(None)
+            worker.process.join()
+            self.workers.remove(worker)
+
+    def _note(self, shard: ShardPlan, report: _Done | _Failed) -> None:
+        """Count a shard that is made.
+
+        Raises:
+            DataError: it can't be made.
+        """
         if isinstance(report, _Failed):
             logger.error("%s\n%s", shard.folder, report.traceback)
             raise DataError(
@@ -363,10 +402,6 @@ class _Crew:
             self.part_s[part] += seconds
         if self.progress is not None:
             self.progress(self.done, self.wanted)
-        if worker.shards_taken >= SHARDS_PER_WORKER:
-            worker.connection.send(None)
-            worker.process.join()
-            self.workers.remove(worker)
 
     def _bury(self, worker: _Worker, shard: ShardPlan) -> None:
         """Put a dead worker's shard back, unless it has had its chances."""
