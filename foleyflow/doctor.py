@@ -39,7 +39,8 @@ EXTRAS = {
     "web": ("fastapi", "uvicorn"),
     "eval": ("librosa", "mir_eval"),
     "judges": ("transformers",),
-    "cluster": ("accelerate", "ray"),
+    "cluster": ("ray",),
+    "finetune": ("peft",),
 }
 ENCODERS = {
     "aac": "sound in mp4 and mov",

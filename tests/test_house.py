@@ -64,6 +64,7 @@ ONLY_IN = {
     "mir_eval": ("foleyflow/evaluation/",),
     "sklearn": ("foleyflow/evaluation/",),
     "ray": ("foleyflow/cluster.py",),
+    "peft": ("foleyflow/training/adapters.py",),
 }
 LOGGER_CALLS = {"debug", "info", "warning", "error", "critical", "exception", "log", "basicConfig"}
 

@@ -139,6 +139,12 @@ def train(
     init: Annotated[
         Path | None, typer.Option(help="Model folder whose weights the run begins with.")
     ] = None,
+    lora: Annotated[
+        int | None,
+        typer.Option(
+            metavar="RANK", help="Adapt the model of --init by adapters of this rank; it is merged."
+        ),
+    ] = None,
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change one setting; repeatable."),
@@ -159,6 +165,7 @@ def train(
             data=data,
             out=out or Path("runs") / task,
             init=init,
+            lora=lora,
             assignments=set_ or [],
             threads=threads,
             device=device,

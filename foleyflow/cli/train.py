@@ -21,6 +21,7 @@ from foleyflow.errors import ConfigError
 from foleyflow.pipeline import pick_device
 from foleyflow.recipes import component_of, recipe_named
 from foleyflow.recipes.overrides import override
+from foleyflow.training.adapters import add_adapters_, merge_adapters_
 from foleyflow.training.align_task import AlignTask
 from foleyflow.training.journal import read_journal
 from foleyflow.training.loop import train
@@ -49,6 +50,7 @@ def run(
     data: Path,
     out: Path,
     init: Path | None,
+    lora: int | None,
     assignments: Sequence[str],
     threads: int,
     device: str,
@@ -57,10 +59,16 @@ def run(
 ) -> None:
     """Trains to the recipe's last step and exports `OUT/model`.
 
-    A run begins with the weights of the model folder `init`, or with random ones.
+    A run begins with the weights of the model folder `init`, or with random ones. With `lora` these
+    stay, and adapters of that rank learn beside them.
     """
+    if lora is not None and init is None:
+        raise ConfigError(
+            f"--lora {lora}: expected the model that is to be adapted",
+            hint="give --init MODEL; its recipe's settings must be given too",
+        )
     recipe = override(recipe_named(task_name, recipe_name), assignments)
-    config = run_config(task_name, recipe_name, recipe, data=data, init=init)
+    config = run_config(task_name, recipe_name, recipe, data=data, init=init, lora=lora)
     if dry_run:
         answer(config, as_json=True, text="")
         return
@@ -71,7 +79,13 @@ def run(
 
 
 def run_config(
-    task_name: str, recipe_name: str, recipe: Any, *, data: Path, init: Path | None
+    task_name: str,
+    recipe_name: str,
+    recipe: Any,
+    *,
+    data: Path,
+    init: Path | None,
+    lora: int | None = None,
 ) -> dict[str, Any]:
     """What decides a run, as JSON has it: `config.json`, and what a resumed run must have too."""
     config = {
@@ -79,6 +93,7 @@ def run_config(
         "recipe": recipe_name,
         "data": str(data),
         "init": None if init is None else _hashes(init, component_of(task_name, recipe)),
+        "lora": lora,
         "settings": dataclasses.asdict(recipe),
     }
     return dict(json.loads(json.dumps(config)))  # lists for tuples, as they are read back
@@ -124,6 +139,8 @@ def train_into(
         if init is not None:
             component = component_of(config["task"], recipe)
             load_into(task.modules[component], init, component)
+        if config.get("lora"):
+            _adapt(task, config)
         if processes.leads:
             _note(out, config, processes)
         averages = _train_with_a_bar(task, recipe, config, out, where, processes)
@@ -162,6 +179,8 @@ def _finish(
     averages: dict[str, torch.nn.Module],
 ) -> dict[str, Any]:
     """Exports the model and draws its pictures; what the command answers."""
+    if config.get("lora"):
+        merge_adapters_(averages[config["task"]])
     with torch.no_grad():
         exported = task.export(averages)
     journal = read_journal(out / "journal.jsonl")
@@ -188,6 +207,16 @@ def _finish(
         "steps": recipe.train.steps,
         "validation": results[-1] if results else {},
     }
+
+
+def _adapt(task: Task, config: dict[str, Any]) -> None:
+    """Puts adapters into the task's model."""
+    if set(task.modules) != {config["task"]}:
+        raise ConfigError(
+            f"--lora: expected a task of one module, this one has {', '.join(task.modules)}",
+            hint="choose a recipe without slow student, teacher by pairs or polish",
+        )
+    add_adapters_(task.modules[config["task"]], config["lora"])
 
 
 def _hashes(init: Path, component: str) -> dict[str, str]:
