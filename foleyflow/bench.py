@@ -323,10 +323,10 @@ def training(bench: Workbench) -> Iterator[Row]:
     rate = (rates[used] or 0.0) * 1e12
     align = recipe_named("align", bench.effort.recipe)
     flow = recipe_named("flow", bench.effort.recipe)
-    flow_task = cast(Task, _flow_task(flow))
+    flow_task = cast(Task, flow_task_on_noise(flow))
     keep_freed_memory()
     for name, task, config, step in (
-        ("align training step", cast(Task, _align_task(align)), align.train, 0),
+        ("align training step", cast(Task, align_task_on_noise(align)), align.train, 0),
         ("flow training step", flow_task, flow.train, 0),
         ("flow training step, one-step stage", flow_task, flow.train, flow.train.steps - 1),
     ):
@@ -382,7 +382,14 @@ def matrix_flops_per_s(side: int, dtype: torch.dtype) -> float:
     return 2 * side**3 / min(walls_s[1:])
 
 
-def step_cost(task: Task, config: TrainConfig, *, step: int, repeats: int) -> tuple[int, float]:
+def step_cost(
+    task: Task,
+    config: TrainConfig,
+    *,
+    step: int,
+    repeats: int,
+    clock: Callable[[], float] = time.perf_counter,
+) -> tuple[int, float]:
     """What an optimiser step of a task costs.
 
     Args:
@@ -390,6 +397,7 @@ def step_cost(task: Task, config: TrainConfig, *, step: int, repeats: int) -> tu
         config: of the training.
         step: where in the run the step is.
         repeats: timed steps.
+        clock: what they are timed by, in seconds.
 
     Returns:
         Operations of matrix products, convolutions and attention, forward and backward; and the
@@ -403,14 +411,14 @@ def step_cost(task: Task, config: TrainConfig, *, step: int, repeats: int) -> tu
     batch = task.draw(np.random.default_rng(0), config.batch_clips)
 
     def one() -> float:
-        began_s = time.perf_counter()
+        began_s = clock()
         optimiser.zero_grad(set_to_none=True)
         with fast_autocast(torch.device("cpu"), enabled=config.bf16):
             loss, _ = task.loss(turn, batch, step)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(module.parameters(), config.clip_norm)
         optimiser.step()
-        return time.perf_counter() - began_s
+        return clock() - began_s
 
     torch.manual_seed(0)
     with FlopCounterMode(display=False, custom_mapping=_CPU_ATTENTION) as counter:
@@ -468,7 +476,7 @@ def _generator_s(bench: Workbench, *, steps: int) -> tuple[float, float]:
     return watch.seconds["flow"], time.perf_counter() - began_s - sum(watch.seconds.values())
 
 
-def _align_task(recipe: AlignRecipe) -> AlignTask:
+def align_task_on_noise(recipe: AlignRecipe) -> AlignTask:
     """The aligner's task on noise in the shape of simulated clips."""
     rng = np.random.default_rng(0)
     model = Alignment(recipe.model, encoder=MotionEncoder(recipe.encoder))
@@ -493,7 +501,7 @@ def _align_task(recipe: AlignRecipe) -> AlignTask:
     return AlignTask(model, recipe.losses, windows=source, held_out_windows=source)
 
 
-def _flow_task(recipe: FlowRecipe) -> FlowTask:
+def flow_task_on_noise(recipe: FlowRecipe) -> FlowTask:
     """The flow's task on noise in the shape of aligned windows."""
     rng = np.random.default_rng(0)
     config, windows = recipe.model, recipe.windows

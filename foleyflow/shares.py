@@ -3,7 +3,7 @@
 Losses are written as if the whole batch were there. Where each process has some of its rows, three
 things would differ from a single process: chance (which must follow a row's place in the batch and
 not the process it is in), means over a number of things that differs from part to part, and
-comparisons between rows. This file has one function for each. Nobody who calls them sees a rank;
+comparisons between rows. This file has a function for each. Nobody who calls them sees a rank;
 in a single process each does, bit by bit, what it would do without this file.
 """
 
@@ -90,6 +90,20 @@ def fair(mean: Tensor, count: Tensor) -> Tensor:
     total = count.detach().float().clone()
     distributed.all_reduce(total)
     return mean * (count * share.count / total.clamp_min(1))
+
+
+def anywhere(flags: Tensor) -> bool:
+    """Whether any flag is set in any part: all parts must take the same way through a network
+    whose weights lie in shares.
+
+    Source: ours.
+    """
+    found = flags.any()
+    if _share.get() is not None:
+        number = found.int()
+        distributed.all_reduce(number, distributed.ReduceOp.MAX)
+        found = number
+    return bool(found)
 
 
 def gathered(rows: Tensor) -> Tensor:

@@ -130,6 +130,7 @@ def main(folder: Path) -> None:
         for name in RUNS:
             run(name, folder / name, processes)
         run("flow", folder / "sharded", processes, shard=True)
+        run("align, uneven masks", folder / "align, sharded", processes, shard=True)
         run("flow", folder / "from one", processes)
         run("flow", folder / "from one, sharded", processes, shard=True)
         for part in ("for one", "sharded, for one"):

@@ -13,9 +13,12 @@ import torch
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
+from foleyflow.alignment.model import Alignment
 from foleyflow.cli.app import app
 from foleyflow.data.base import ClipEvent, ClipLabels, cache_frames
+from foleyflow.encoders.motion import MotionEncoder
 from foleyflow.errors import ConfigError
+from foleyflow.flow.transformer import FlowTransformer
 from foleyflow.pipeline import FoleyFlow
 from foleyflow.pretrained import load_codec
 from foleyflow.recipes import RECIPES, recipe_named
@@ -410,3 +413,48 @@ def test_a_dry_run_prints_the_settings_and_does_nothing(tmp_path):
     settings = json.loads(result.stdout)["settings"]
     assert settings["train"]["steps"] == 7
     assert not (tmp_path / "run").exists()
+
+
+# ---------------------------------------------------------------------------------- scales
+
+
+@pytest.mark.parametrize(("name", "aligner_m", "flow_m"), [("base", 153, 157), ("large", 597, 592)])
+def test_scales_have_the_size_that_they_say_and_fit_each_other(name, aligner_m, flow_m):
+    align, flow = recipe_named("align", name), recipe_named("flow", name)
+    with torch.device("meta"):
+        aligner = Alignment(align.model, encoder=MotionEncoder(align.encoder))
+        network = FlowTransformer(flow.model)
+    for module, wanted_m in ((aligner, aligner_m), (network, flow_m)):
+        count = sum(parameter.numel() for parameter in module.parameters())
+        assert count / 1e6 == pytest.approx(wanted_m, abs=0.5)
+    assert align.model.width == align.encoder.dim == flow.model.guide_width
+    assert align.model.latent_rate_hz == flow.model.latent_rate_hz == 50.0
+    assert align.model.latent_channels == flow.model.channels
+    assert align.windows == flow.windows == recipe_named("flow", "tiny").windows
+    assert flow.align == f"runs/align-{name}/model"
+    for recipe in (align, flow):  # on 1 to 64 GPUs, in parts of one clip or more
+        assert recipe.train.batch_clips % 64 == 0
+    assert flow.stages.dcf_steps < flow.train.steps
+
+
+@pytest.mark.parametrize("name", ["base", "large"])
+def test_scales_train_by_the_command_line(simulated_data, smoke_runs, tmp_path, name):
+    """Made narrow by settings; all else is as it is."""
+    common = ["--recipe", name, "--data", str(simulated_data), "--device", "cpu"]
+    settings = ["train.steps=2", "train.batch_clips=2", "train.validate_every=2"]
+    settings += ["windows.segments=10", "model.heads=2", "model.width=16"]
+    settings += [f"codec={smoke_runs / 'codec/model'}"]
+    for task, own in (
+        ("align", ["encoder.widths=4,4,8", "encoder.dim=16"]),
+        ("flow", ["model.guide_width=16", f"align={tmp_path / 'align/model'}"]),
+    ):
+        command = [task, *common, "--out", str(tmp_path / task)]
+        for setting in [*settings, *own]:
+            command += ["--set", setting]
+        result = train(*command)
+        assert result.exit_code == 0, result.output
+        recipe = recipe_named(task, name)
+        config = read_record(tmp_path / task / "model", task).config
+        shape = config if task == "flow" else config["model"]
+        for key in ("layers", "video_layers", "decoder_layers"):
+            assert shape.get(key) == getattr(recipe.model, key, None)

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from foleyflow.alignment.masking import visible_frames
 from foleyflow.attention import FeedForward, TimedAttention
 from foleyflow.errors import ConfigError
+from foleyflow.shares import anywhere
 
 LONGEST_GAP_S = 1.0  # frames further apart count as this far apart
 
@@ -261,7 +262,7 @@ class Alignment(nn.Module):
         batch = len(video)
         audio_times_s = self.segment_times_s(segments, video).expand(batch, -1)
         tokens = self.hidden_token.expand(batch, segments, -1)
-        if mel is not None and kept is not None and bool(kept.any()):
+        if mel is not None and kept is not None and anywhere(kept):
             seen = self.listen(mel, kept)
             tokens = torch.where(kept[..., None], seen, tokens)
         for block in self.decoder_blocks:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from foleyflow.errors import ConfigError
-from foleyflow.recipes import align, codec, flow, judge
+from foleyflow.recipes import align, codec, flow, judge, scales
 
 RECIPES: dict[str, dict[str, Callable[[], Any]]] = {
     "codec": {"tiny": codec.tiny, "polish": codec.polish, "smoke": codec.smoke},
@@ -21,6 +21,8 @@ RECIPES: dict[str, dict[str, Callable[[], Any]]] = {
         "supervised": align.supervised,
         "slow-student": align.slow_student,
         "teacher": align.teacher,
+        "base": scales.align_base,
+        "large": scales.align_large,
         "smoke": align.smoke,
     },
     "flow": {
@@ -28,6 +30,8 @@ RECIPES: dict[str, dict[str, Callable[[], Any]]] = {
         "polish": flow.polish,
         "distil": flow.distil,
         "diffusion": flow.diffusion,
+        "base": scales.flow_base,
+        "large": scales.flow_large,
         "smoke": flow.smoke,
     },
     "judge": {
