@@ -121,11 +121,11 @@ class RayCluster:
         )(_do)
         limit = at_once or AHEAD * max(1, int(ray.cluster_resources().get("CPU", 1)))
         waiting: deque[Any] = deque()
-        rest = iter(items)
+        rest, folder = iter(items), os.getcwd()
         try:
             while True:
                 waiting.extend(
-                    remote.remote(work, item)
+                    remote.remote(work, item, folder)
                     for item in itertools.islice(rest, limit - len(waiting))
                 )
                 if not waiting:
@@ -167,7 +167,8 @@ class _OwnThreadOnly:
         return getattr(self._out, name)
 
 
-def _do(work: Callable[[Item], Result], item: Item) -> Result:
+def _do(work: Callable[[Item], Result], item: Item, folder: str) -> Result:
+    os.chdir(folder)  # so that relative paths mean what they mean to whoever hands out the work
     return work(item)
 
 

@@ -73,6 +73,13 @@ def test_what_a_killed_worker_had_is_done_by_another(ray_cluster, tmp_path):
     assert times["begun"] - times["ended"] == Counter([5])
 
 
+def test_relative_paths_are_those_of_who_hands_out_the_work(ray_cluster, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "made").mkdir()
+    list(ray_cluster.spread(functools.partial(noted, Path("made")), [1]))
+    assert len(list((tmp_path / "made").iterdir())) == 2
+
+
 def test_errors_come_back_as_they_were_raised(ray_cluster):
     with pytest.raises(MediaError, match=r"^three is odd$") as caught:
         list(ray_cluster.spread(squared, range(5)))
