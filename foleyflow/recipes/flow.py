@@ -328,9 +328,7 @@ def small(recipe: FlowRecipe) -> FlowRecipe:
         ),
         stages=replace(recipe.stages, latent_noise=0.05),
         windows=replace(recipe.windows, segments=30),
-        train=replace(
-            recipe.train, batch_clips=12, ema=0.995, validate_every=400, save_every=100, bf16=False
-        ),
+        train=replace(recipe.train, batch_clips=12, ema=0.995, validate_every=400, save_every=100),
     )
 
 
