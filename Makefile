@@ -23,7 +23,7 @@ $(BIN)/python:
 # torch comes first and alone: where its CPU build is installed already, it stays.
 $(STAMP): pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt torch
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e '.[physics,eval,dev]'
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e '.[dev]'
 	@sh scripts/system_packages.sh osmesa
 	@touch $@
 

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from foleyflow.errors import CheckpointError
 
@@ -34,7 +34,7 @@ CORE = {
     "matplotlib": "matplotlib",
 }
 EXTRAS = {
-    "encoders": ("transformers", "timm"),
+    "encoders": ("timm",),
     "physics": ("mujoco", "soundfile"),
     "web": ("fastapi", "uvicorn"),
     "eval": ("librosa", "mir_eval"),
@@ -48,8 +48,10 @@ ENCODERS = {
     "flac": "simulated sound",
     "libx264": "simulated video",
 }
+# What timm needs; a build for another torch can't be imported.
+TORCHVISION_TRIAL = "import torchvision"
 GL_TRIAL = "from foleyflow.data.physics.render import open_gl; open_gl()"
-GL_TIMEOUT_S = 10.0
+TRIAL_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,22 +73,30 @@ class Finding:
     needed: bool = False
 
 
-def examine(*, model: Path | None = None) -> list[Finding]:
+def examine(*, model: Path | None = None, weights_dir: Path | None = None) -> list[Finding]:
     """Look at everything once.
 
     Args:
         model: the model folder to check; None for the embedded one.
+        weights_dir: where published encoders' weights lie, whose hashes are computed then (a
+            minute for all); None for the usual place, whose files are only looked for.
 
     Returns:
-        findings in the order python, packages, extras, devices, media, model.
+        findings in the order python, packages, extras, devices, media, model, encoders' weights.
 
     Source: ours.
     """
-    trial = _start_gl_trial()  # runs while the rest is looked at
+    # Both run while the rest is looked at.
+    drawing = _start_trial(GL_TRIAL, needs="mujoco")
+    vision = _start_trial(TORCHVISION_TRIAL, needs="timm")
     findings = [_python(), *_packages()]
-    findings += [_extra(name, packages) for name, packages in EXTRAS.items()]
-    findings += [_devices(), *_media_encoders(), _model(model)]
-    findings.insert(1 + len(CORE) + list(EXTRAS).index("physics") + 1, _rendering(trial))
+    for name, packages in EXTRAS.items():
+        findings.append(_extra(name, packages))
+        if name == "physics":
+            findings.append(_rendering(drawing))
+        elif name == "encoders" and vision is not None:
+            findings.append(_torchvision(vision))
+    findings += [_devices(), *_media_encoders(), _model(model), *_encoder_weights(weights_dir)]
     return findings
 
 
@@ -157,14 +167,42 @@ def _devices() -> Finding:
     return Finding(name="devices", state="ok", detail=", ".join(parts), needed=True)
 
 
-def _start_gl_trial() -> subprocess.Popen[str] | None:
-    if not _version("mujoco"):
+def _start_trial(code: str, *, needs: str) -> subprocess.Popen[str] | None:
+    """Runs some code in a process of its own, if the package that it needs is there."""
+    if not _version(needs):
         return None
     return subprocess.Popen(
-        [sys.executable, "-c", GL_TRIAL],
+        [sys.executable, "-c", code],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
+    )
+
+
+def _complaint(trial: subprocess.Popen[str]) -> str:
+    """The last line of what went wrong in a trial; empty if nothing did."""
+    try:
+        _, errors = trial.communicate(timeout=TRIAL_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        trial.kill()
+        trial.communicate()
+        errors = f"no answer in {TRIAL_TIMEOUT_S:.0f} s"
+    if trial.returncode == 0:
+        return ""
+    return errors.strip().splitlines()[-1] if errors.strip() else f"exit {trial.returncode}"
+
+
+def _torchvision(trial: subprocess.Popen[str]) -> Finding:
+    """Whether timm can be imported: it needs a torchvision that was built for this torch."""
+    complaint = _complaint(trial)
+    return Finding(
+        name="torchvision (encoders only)",
+        state="broken" if complaint else "ok",
+        detail=complaint[:160] or f"{_version('torchvision')}",
+        mend="install torch and torchvision from the same place: "
+        "https://pytorch.org/get-started/locally"
+        if complaint
+        else "",
     )
 
 
@@ -178,18 +216,12 @@ def _rendering(trial: subprocess.Popen[str] | None) -> Finding:
             detail="needs mujoco",
             mend="pip install 'foleyflow[physics]'",
         )
-    try:
-        _, errors = trial.communicate(timeout=GL_TIMEOUT_S)
-    except subprocess.TimeoutExpired:
-        trial.kill()
-        trial.communicate()
-        errors = f"no answer in {GL_TIMEOUT_S:.0f} s"
+    complaint = _complaint(trial)
     backend = os.environ.get("MUJOCO_GL", "osmesa")
-    if trial.returncode == 0:
+    if not complaint:
         return Finding(name=name, state="ok", detail=f"OpenGL by {backend}")
-    last = errors.strip().splitlines()[-1] if errors.strip() else f"exit {trial.returncode}"
     mend = "apt-get install libosmesa6" if backend == "osmesa" else "unset MUJOCO_GL"
-    return Finding(name=name, state="broken", detail=f"{backend}: {last}", mend=mend)
+    return Finding(name=name, state="broken", detail=f"{backend}: {complaint}", mend=mend)
 
 
 def _media_encoders() -> Iterator[Finding]:
@@ -240,6 +272,38 @@ def _model(folder: Path | None) -> Finding:
     return Finding(
         name=name, state=state, detail=detail, mend="" if state == "ok" else mend, needed=True
     )
+
+
+def _encoder_weights(folder: Path | None) -> Iterator[Finding]:
+    """Which published encoders' weights are there, and whether they are the right ones."""
+    from foleyflow.encoders.catalogue import (
+        SOUND_ENCODERS,
+        VIDEO_ENCODERS,
+        Encoder,
+        default_folder,
+        weights_path,
+    )
+    from foleyflow.weights import file_sha256
+
+    encoders: list[Encoder[Any]] = [*VIDEO_ENCODERS.values(), *SOUND_ENCODERS.values()]
+    for encoder in encoders:
+        name = f"weights of {encoder.name}"
+        file = encoder.file
+        try:
+            path = weights_path(encoder, folder or default_folder())
+        except CheckpointError as error:
+            damaged = "its hash is" in str(error)
+            yield Finding(
+                name=name,
+                state="broken" if damaged else "missing",
+                detail=_one_line(error) if damaged else f"{encoder.says}; {file.licence}",
+                mend=error.hint or "",
+            )
+            continue
+        known = "the published hash" if file.sha256 else "none is published to compare with"
+        said = f"sha256 {file_sha256(path)[:16]}..., {known}" if folder else "hash not looked at"
+        detail = f"{path.name}, {path.stat().st_size / 1e6:.0f} MB, {said}; {file.licence}"
+        yield Finding(name=name, state="ok", detail=detail)
 
 
 def _version(package: str) -> str | None:

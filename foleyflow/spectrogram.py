@@ -8,6 +8,8 @@ audio library: only what codec, alignment and evaluation share.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -110,6 +112,30 @@ def mel_filters(
     empty = (filters.sum(0) == 0).nonzero()[:, 0]
     nearest = (bins_hz - edges_hz[1:-1]).abs().argmin(0)
     filters[nearest[empty], empty] = 1.0
+    return filters.float()
+
+
+def mel_triangles(
+    *, bands: int, window_samples: int, rate_hz: int, low_hz: float, high_hz: float
+) -> Tensor:
+    """Triangular filters of unit peak, evenly spaced and straight on the mel axis.
+
+    What published networks were trained on. `mel_filters` and librosa draw theirs on the hertz
+    axis, which gives other numbers.
+
+    Returns:
+        (window_samples // 2 + 1, bands) float32; the first bin (0 Hz) belongs to no band.
+
+    Source: HTK mel, 1127 ln(1 + f / 700); VGGish's mel_features and Kaldi's mel banks agree in it.
+    """
+    bins_hz = torch.linspace(0, rate_hz / 2, window_samples // 2 + 1, dtype=torch.float64)
+    bins = 1127.0 * torch.log1p(bins_hz / 700.0)[:, None]
+    low, high = (1127.0 * math.log1p(hertz / 700.0) for hertz in (low_hz, high_hz))
+    edges = torch.linspace(low, high, bands + 2, dtype=torch.float64)
+    rising = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
+    falling = (edges[2:] - bins) / (edges[2:] - edges[1:-1])
+    filters = torch.minimum(rising, falling).clamp_min(0.0)
+    filters[0] = 0.0
     return filters.float()
 
 

@@ -163,6 +163,36 @@ def load_into(module: nn.Module, folder: Path, name: str) -> nn.Module:
     return module.eval()
 
 
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of someone else's file, without running anything that it holds.
+
+    Args:
+        path: safetensors, or a file of torch.save with tensors alone (one dictionary, or one under
+            the key "model" or "state_dict").
+
+    Raises:
+        CheckpointError: it can't be read so.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # both raise whatever the damage brings about
+        first = str(error).strip().partition("\n")[0]
+        raise CheckpointError(
+            f"{path}: can't be read as tensors alone ({type(error).__name__}: {first})",
+            hint="fetch it again from where it is published",
+        ) from error
+    for key in ("model", "state_dict"):
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+    if not isinstance(content, Mapping) or not all(
+        isinstance(value, Tensor) for value in content.values()
+    ):
+        raise CheckpointError(f"{path}: holds no dictionary of tensors")
+    return dict(content)
+
+
 def merge_models(folders: Sequence[Path], out: Path) -> list[str]:
     """Gathers the components of several model folders in one, byte by byte, with their records.
 

@@ -5,11 +5,14 @@ The model learns nothing worth hearing in its four steps; it shows that all part
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 from pathlib import Path
 
 import numpy as np
 import pytest
 from media_files import Sound, make_video
+from torchvision_operators import declare_missing
 
 CLIP_DURATION_S = 1.6
 
@@ -34,6 +37,15 @@ def simulated_data(tmp_path_factory) -> Path:
             draw_scene=bouncing_ball.draw_scene,
         )
     return folder
+
+
+@pytest.fixture(scope="session")
+def timm():
+    """timm, also where the installed torchvision does not fit torch."""
+    if importlib.util.find_spec("timm") is None:
+        pytest.skip("needs timm: pip install 'foleyflow[encoders]'")
+    declare_missing()
+    return importlib.import_module("timm")
 
 
 @pytest.fixture(scope="session")

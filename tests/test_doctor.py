@@ -6,8 +6,10 @@ import importlib.metadata
 import json
 
 import pytest
+from small_encoders import publish
 
 from foleyflow import doctor
+from foleyflow.weights import file_sha256
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +57,7 @@ def test_an_encoder_that_does_not_exist_is_not_there():
 def test_a_rendering_trial_that_fails_says_why(monkeypatch):
     pytest.importorskip("mujoco")
     monkeypatch.setattr(doctor, "GL_TRIAL", "raise RuntimeError('no screen, no library')")
-    finding = doctor._rendering(doctor._start_gl_trial())
+    finding = doctor._rendering(doctor._start_trial(doctor.GL_TRIAL, needs="mujoco"))
     assert finding.state == "broken"
     assert "no screen, no library" in finding.detail
     assert finding.mend
@@ -87,3 +89,20 @@ def test_usable_means_that_all_that_is_needed_is_ok():
     needed = doctor.Finding(name="a", state="ok", detail="", needed=True)
     extra = doctor.Finding(name="b", state="missing", detail="")
     assert doctor.is_usable([needed, extra])
+
+
+def test_encoders_weights_that_are_missing_are_not_needed_and_come_with_the_line_that_fetches(
+    findings,
+):
+    paper = findings["weights of eva-clip-g"]
+    assert paper.state in ("missing", "ok") and not paper.needed
+    assert paper.state == "ok" or "curl -L" in paper.mend
+
+
+def test_encoders_weights_in_a_folder_are_hashed(tmp_path):
+    path = publish("imagebind-sound", tmp_path)
+    found = {finding.name: finding for finding in doctor._encoder_weights(tmp_path)}
+    assert found["weights of imagebind-sound"].state == "ok"
+    assert file_sha256(path)[:16] in found["weights of imagebind-sound"].detail
+    assert "none is published" in found["weights of imagebind-sound"].detail
+    assert found["weights of audiomae"].state == "missing"

@@ -458,10 +458,20 @@ def bench(
 
 
 @app.command()
-def doctor(as_json: Json = False, debug: Debug = False) -> None:
+def doctor(
+    weights_dir: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of published encoders' weights, hashed too. "
+            "Default: ~/.cache/foleyflow/encoders."
+        ),
+    ] = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
     """Say what is installed and usable, what is missing, and the line that mends it."""
     with reported(debug=debug, as_json=as_json):
         from foleyflow.cli.doctor import run
 
-        status = run(as_json=as_json)
+        status = run(weights_dir=weights_dir, as_json=as_json)
     raise typer.Exit(status)

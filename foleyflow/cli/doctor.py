@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 from foleyflow.cli.outcome import answer
 from foleyflow.doctor import examine, is_usable
 
 
-def run(*, as_json: bool) -> int:
+def run(*, weights_dir: Path | None, as_json: bool) -> int:
     """Prints the findings; 1 if the main job can't run here."""
-    findings = examine()
+    findings = examine(weights_dir=weights_dir)
     lines = [
         f"{finding.state:8s} {finding.name}: {finding.detail}"
         + (f"\n         mend: {finding.mend}" if finding.mend else "")

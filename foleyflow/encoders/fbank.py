@@ -1,0 +1,58 @@
+"""Kaldi's log-mel filter banks, as the published audio encoders hear: no audio library needed.
+
+Dimension letters: B batch, N samples, T frames, M mel bands.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from foleyflow.spectrogram import mel_triangles
+
+RATE_HZ = 16_000
+WINDOW_SAMPLES, HOP_SAMPLES, FFT_SAMPLES = 400, 160, 512  # 25 ms every 10 ms
+PREEMPHASIS = 0.97
+LOWEST_HZ = 20.0
+POWER_FLOOR = torch.finfo(torch.float32).eps
+
+
+class Fbank(nn.Module):
+    """Sound to log-mel powers: no dither, no energy, Hann window, whole frames only.
+
+    Source: Kaldi's compute-fbank-feats with htk_compat, hanning, dither 0, as AST, AudioMAE and
+    ImageBind call it after they have taken the mean of the sound away.
+    """
+
+    def __init__(self, bands: int = 128) -> None:
+        super().__init__()
+        filters = mel_triangles(
+            bands=bands,
+            window_samples=FFT_SAMPLES,
+            rate_hz=RATE_HZ,
+            low_hz=LOWEST_HZ,
+            high_hz=RATE_HZ / 2,
+        )
+        self.register_buffer("filters", filters, persistent=False)
+        window = torch.hann_window(WINDOW_SAMPLES, periodic=False)
+        self.register_buffer("window", window, persistent=False)
+
+    def forward(self, sound: Tensor) -> Tensor:
+        """Levels of bands.
+
+        Args:
+            sound: (B, N) float32 at 16 kHz, full scale at -1..1, N at least 400.
+
+        Returns:
+            (B, T, M) natural logarithms of powers, T = 1 + (N - 400) // 160; frame n is centred
+            at 12.5 + 10 n ms.
+        """
+        sound = sound - sound.mean(-1, keepdim=True)
+        frames = sound.unfold(-1, WINDOW_SAMPLES, HOP_SAMPLES)
+        frames = frames - frames.mean(-1, keepdim=True)
+        before = torch.cat([frames[..., :1], frames[..., :-1]], -1)
+        frames = (frames - PREEMPHASIS * before) * self.window
+        frames = functional.pad(frames, (0, FFT_SAMPLES - WINDOW_SAMPLES))
+        power = torch.view_as_real(torch.fft.rfft(frames)).square().sum(-1)
+        return torch.log((power @ self.filters).clamp_min(POWER_FLOOR))

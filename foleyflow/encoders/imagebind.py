@@ -1,0 +1,194 @@
+"""ImageBind's trunks for pictures and for sound, with the names of the published tensors.
+
+Two of the six modalities of imagebind_huge; its file loads as it is, and what belongs to the
+other four is left out by name. The code is under CC BY-NC-SA in the original: this is written
+from the architecture, and the weights keep their licence.
+
+Dimension letters: B batch, K tokens, W width, E width of the joint space.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+NORM_EPS = 1e-6
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrunkShape:
+    """Shape of one trunk; the two below are the published ones, others are for tests.
+
+    Attributes:
+        width: of each token.
+        depth: blocks.
+        heads: of attention.
+        joint: width of the space that all modalities share.
+    """
+
+    width: int
+    depth: int
+    heads: int
+    joint: int = 1024
+
+
+VISION_HUGE = TrunkShape(width=1280, depth=32, heads=16)
+AUDIO_HUGE = TrunkShape(width=768, depth=12, heads=12)
+
+
+class _Mlp(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(width, 4 * width)
+        self.fc2 = nn.Linear(4 * width, width)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.fc2(functional.gelu(self.fc1(tokens)))
+
+
+class _Block(nn.Module):
+    def __init__(self, shape: TrunkShape, *, bias_tokens: bool) -> None:
+        super().__init__()
+        self.attn = nn.MultiheadAttention(
+            shape.width, shape.heads, add_bias_kv=bias_tokens, batch_first=True
+        )
+        self.norm_1 = nn.LayerNorm(shape.width, eps=NORM_EPS)
+        self.mlp = _Mlp(shape.width)
+        self.norm_2 = nn.LayerNorm(shape.width, eps=NORM_EPS)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        normed = self.norm_1(tokens)
+        tokens = tokens + self.attn(normed, normed, normed, need_weights=False)[0]
+        return tokens + self.mlp(self.norm_2(tokens))
+
+
+class _Trunk(nn.Module):
+    def __init__(self, shape: TrunkShape, *, first_norm: bool, bias_tokens: bool) -> None:
+        super().__init__()
+        first = nn.LayerNorm(shape.width, eps=NORM_EPS) if first_norm else nn.Identity()
+        self.pre_transformer_layer = nn.Sequential(first)
+        self.blocks = nn.Sequential(
+            *(_Block(shape, bias_tokens=bias_tokens) for _ in range(shape.depth))
+        )
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.blocks(self.pre_transformer_layer(tokens))
+
+
+class _Positions(nn.Module):
+    def __init__(self, tokens: int, width: int) -> None:
+        super().__init__()
+        self.pos_embed = nn.Parameter(torch.zeros(1, tokens, width))
+
+
+class _Stem(nn.Module):
+    """Patches, a token for the whole, and learned places."""
+
+    def __init__(self, projection: nn.Module, norm: nn.Module | None, patches: int, width: int):
+        super().__init__()
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
+        self.rgbt_stem = nn.Module()
+        self.rgbt_stem.proj = projection
+        self.rgbt_stem.norm_layer = norm
+        self.pos_embedding_helper = _Positions(1 + patches, width)
+
+    def add_places(self, patches: Tensor) -> Tensor:
+        """(B, W, rows, columns) to (B, 1 + rows * columns, W)."""
+        tokens = patches.flatten(2).transpose(1, 2)
+        if self.rgbt_stem.norm_layer is not None:
+            tokens = self.rgbt_stem.norm_layer(tokens)
+        whole = self.cls_token.expand(len(tokens), -1, -1)
+        return torch.cat([whole, tokens], 1) + self.pos_embedding_helper.pos_embed
+
+
+class _Modality(nn.Module):
+    """Stem, trunk and head of one modality under the names that the published file has."""
+
+    name: str
+
+    def __init__(self, stem: _Stem, trunk: _Trunk, shape: TrunkShape) -> None:
+        super().__init__()
+        norm = nn.LayerNorm(shape.width, eps=NORM_EPS)
+        projection = nn.Linear(shape.width, shape.joint, bias=False)
+        head = nn.Sequential(norm, nn.Identity(), projection)  # the token is picked between them
+        self.modality_preprocessors = nn.ModuleDict({self.name: stem})
+        self.modality_trunks = nn.ModuleDict({self.name: trunk})
+        self.modality_heads = nn.ModuleDict({self.name: head})
+
+    def tokens_of(self, patches: Tensor) -> Tensor:
+        """(B, W, rows, columns) patches to (B, 1 + rows * columns, W) normalised tokens."""
+        tokens = self.modality_preprocessors[self.name].add_places(patches)
+        norm = self.get_submodule(f"modality_heads.{self.name}.0")
+        return norm(self.modality_trunks[self.name](tokens))
+
+    def embed(self, inputs: Tensor) -> Tensor:
+        """What `forward` takes, to (B, E) of length 1 in the joint space."""
+        project = self.get_submodule(f"modality_heads.{self.name}.2")
+        return functional.normalize(project(self(inputs)[:, 0]), dim=-1)
+
+
+class ImageBindVision(_Modality):
+    """Pictures to tokens: patches of 14 x 14, and one for the whole picture.
+
+    Source: Girdhar et al., CVPR 2023, imagebind_huge; a single picture stands twice in its
+    patches of two frames.
+    """
+
+    name = "vision"
+
+    def __init__(self, shape: TrunkShape = VISION_HUGE, *, side: int = 224) -> None:
+        # The published module pads still pictures in time first: index 0 has no tensors.
+        projection = nn.Sequential(
+            nn.Identity(),
+            nn.Conv3d(3, shape.width, (2, 14, 14), stride=(2, 14, 14), bias=False),
+        )
+        stem = _Stem(projection, None, (side // 14) ** 2, shape.width)
+        super().__init__(stem, _Trunk(shape, first_norm=True, bias_tokens=False), shape)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """(B, 3, S, S) normalised pictures to (B, 1 + (S / 14)^2, W)."""
+        kernel = self.get_parameter("modality_preprocessors.vision.rgbt_stem.proj.1.weight")
+        # A picture that stands still for two frames sees the sum of their kernels.
+        return self.tokens_of(functional.conv2d(pictures, kernel.sum(2), stride=14))
+
+
+class ImageBindAudio(_Modality):
+    """Two seconds of sound to tokens: patches of 16 x 16 at steps of 10 over 128 mel bands.
+
+    Source: Girdhar et al., CVPR 2023, imagebind_huge.
+    """
+
+    name = "audio"
+
+    def __init__(
+        self, shape: TrunkShape = AUDIO_HUGE, *, bands: int = 128, frames: int = 204
+    ) -> None:
+        rows, columns = (bands - 16) // 10 + 1, (frames - 16) // 10 + 1
+        projection = nn.Conv2d(1, shape.width, 16, stride=10, bias=False)
+        stem = _Stem(projection, nn.LayerNorm(shape.width), rows * columns, shape.width)
+        super().__init__(stem, _Trunk(shape, first_norm=False, bias_tokens=True), shape)
+
+    def forward(self, levels: Tensor) -> Tensor:
+        """(B, bands, frames) normalised log-mel to (B, 1 + rows * columns, W)."""
+        projection = self.modality_preprocessors["audio"].rgbt_stem.proj
+        return self.tokens_of(projection(levels[:, None]))
+
+
+def part_of_imagebind(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+    """One modality's tensors out of the published file's.
+
+    Args:
+        tensors: of imagebind_huge.
+        name: "vision" or "audio".
+
+    Returns:
+        Those of its stem, trunk and head; the scale behind the head is no part of an encoder.
+
+    Source: ours.
+    """
+    parts = tuple(f"modality_{kind}.{name}." for kind in ("preprocessors", "trunks", "heads"))
+    return {key: value for key, value in tensors.items() if key.startswith(parts)}
