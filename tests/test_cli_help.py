@@ -18,6 +18,10 @@ VERBS = [
     ("doctor",),
     ("data",),
     ("data", "simulate"),
+    ("data", "vggsound"),
+    ("data", "audioset"),
+    ("data", "folder"),
+    ("data", "doctor"),
 ]
 # The flags that the product promises; one that is not there yet is not accepted silently.
 GENERATE_FLAGS = (

@@ -334,6 +334,135 @@ def prepare(
         )
 
 
+DataOut = Annotated[Path, typer.Option(help="Folder of the data set.")]
+ClipSeconds = Annotated[float, typer.Option(help="Seconds of each clip.")]
+Cuts = Annotated[
+    str, typer.Option(help="avoid (a clip lies within one scene) or keep (cuts don't matter).")
+]
+Validation = Annotated[
+    float, typer.Option(help="Share of the training videos that become the validation split.")
+]
+Tagger = Annotated[str, typer.Option(help="panns: leave out clips with music alone.")]
+Judges = Annotated[
+    Path | None,
+    typer.Option(help="Folder of the tagger's weights. Default: ~/.cache/foleyflow/judges."),
+]
+Workers = Annotated[int, typer.Option(min=0, help="Threads; 0 takes one per core.")]
+
+
+@data_app.command()
+def vggsound(
+    listing: Annotated[Path, typer.Argument(metavar="CSV", help="vggsound.csv.")],
+    clips: Annotated[Path, typer.Argument(help="Folder of the downloaded videos.")],
+    out: DataOut,
+    duration: ClipSeconds = 8.0,
+    segment: Annotated[float, typer.Option(help="Seconds of the list's segments.")] = 10.0,
+    cuts: Cuts = "avoid",
+    validation: Validation = 0.01,
+    tagger: Tagger = "",
+    judges: Judges = None,
+    workers: Workers = 0,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Check VGGSound's clips and pack them into shards; again goes on where it stopped."""
+    with reported(debug=debug, as_json=as_json):
+        from foleyflow.cli import dataset
+
+        request = dataset.DataRequest(
+            out=out,
+            duration_s=duration,
+            cuts=cuts,
+            validation=validation,
+            tagger=tagger,
+            judges=judges,
+            workers=workers,
+            as_json=as_json,
+        )
+        dataset.vggsound(listing, clips, request, segment_s=segment)
+
+
+@data_app.command()
+def audioset(
+    listing: Annotated[
+        Path, typer.Argument(metavar="CSV", help="AudioSet's csv of training segments.")
+    ],
+    clips: Annotated[Path, typer.Argument(help="Folder of the downloaded videos.")],
+    out: DataOut,
+    test: Annotated[
+        Path | None, typer.Option(metavar="CSV", help="AudioSet's csv of evaluation segments.")
+    ] = None,
+    duration: ClipSeconds = 8.0,
+    cuts: Cuts = "avoid",
+    validation: Validation = 0.01,
+    tagger: Tagger = "",
+    judges: Judges = None,
+    workers: Workers = 0,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Check AudioSet's clips and pack them into shards; again goes on where it stopped."""
+    with reported(debug=debug, as_json=as_json):
+        from foleyflow.cli import dataset
+
+        request = dataset.DataRequest(
+            out=out,
+            duration_s=duration,
+            cuts=cuts,
+            validation=validation,
+            tagger=tagger,
+            judges=judges,
+            workers=workers,
+            as_json=as_json,
+        )
+        dataset.audioset(listing, clips, request, test=test)
+
+
+@data_app.command("folder")
+def data_folder(
+    clips: Annotated[Path, typer.Argument(help="Folder of videos; subfolders are labels.")],
+    out: DataOut,
+    duration: ClipSeconds = 8.0,
+    cuts: Cuts = "avoid",
+    validation: Validation = 0.05,
+    tagger: Tagger = "",
+    judges: Judges = None,
+    workers: Workers = 0,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Check one's own videos and pack them into shards; again goes on where it stopped."""
+    with reported(debug=debug, as_json=as_json):
+        from foleyflow.cli import dataset
+
+        request = dataset.DataRequest(
+            out=out,
+            duration_s=duration,
+            cuts=cuts,
+            validation=validation,
+            tagger=tagger,
+            judges=judges,
+            workers=workers,
+            as_json=as_json,
+        )
+        dataset.folder(clips, request)
+
+
+@data_app.command("doctor")
+def data_doctor(
+    root: Annotated[Path, typer.Argument(metavar="DATA", help="Folder of a data set.")],
+    decode: Annotated[int, typer.Option(min=1, help="Clips of each split to decode.")] = 32,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Say whether a data set is whole and decodes, and whether its splits share videos."""
+    with reported(debug=debug, as_json=as_json):
+        from foleyflow.cli import dataset
+
+        status = dataset.doctor(root, decode=decode, as_json=as_json)
+    raise typer.Exit(status)
+
+
 @app.command()
 def evaluate(
     generated: Annotated[Path, typer.Argument(help="Folder of generated sounds or videos.")],

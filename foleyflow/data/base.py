@@ -1,4 +1,4 @@
-"""Simulated clips on disk, read back: one by one with their labels, or all from a memory map.
+"""Clips on disk, read back: one by one with their labels, or all from a memory map.
 
 Needs only PyAV, none of the simulation's own packages, so that a training machine can do without
 them. How the files are made and laid out is `physics/dataset.py`'s matter; how clips become
@@ -14,10 +14,11 @@ import os
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,8 @@ from foleyflow.errors import DataError
 from foleyflow.media.reader import read_frames
 from foleyflow.media.waveform import fit_length, read_waveform
 from foleyflow.signals import INT16_FULL_SCALE, Event, Frames, Waveform
+
+SHARDS_FORMAT = "foleyflow-shards-1"  # in the manifest of a data set of real clips
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,6 +179,11 @@ class SimulatedClips:
                 digest.update(f"{file.relative_to(self.root)} {file.stat().st_size}\n".encode())
         return digest.hexdigest()[:16]
 
+    def entry(self, index: int) -> dict[str, Any]:
+        """A clip's labels as they are stored."""
+        found: dict[str, Any] = json.loads(self.paths[index].read_text(encoding="utf-8"))
+        return found
+
     def labels(self, index: int) -> ClipLabels:
         """What happens in a clip, without decoding it.
 
@@ -184,11 +192,17 @@ class SimulatedClips:
         """
         path = self.paths[index]
         try:
-            return labels_from(json.loads(path.read_text(encoding="utf-8")))
+            return labels_from(self.entry(index))
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(
                 f"{path} is damaged: {error!r}", hint="delete its folder and simulate again"
             ) from error
+
+    @contextmanager
+    def files(self, index: int) -> Iterator[tuple[Path, Path]]:
+        """The files of a clip's pictures and of its sound."""
+        path = self.paths[index]
+        yield path.with_suffix(".mp4"), path.with_suffix(".flac")
 
     def load(self, index: int) -> Clip:
         """Decode a clip.
@@ -203,19 +217,107 @@ class SimulatedClips:
         """
         path = self.paths[index]
         labels = self.labels(index)
-        pairs = list(
-            read_frames(path.with_suffix(".mp4"), size=self.frame_size_px, max_rate_hz=1000.0)
+        return clip_from_files(
+            labels,
+            video=path.with_suffix(".mp4"),
+            sound=path.with_suffix(".flac"),
+            size=self.frame_size_px,
+            rate_hz=self.rate_hz,
+            samples=count_at(labels.duration_s, self.rate_hz),
         )
-        sound = read_waveform(path.with_suffix(".flac")).mono()
-        samples = count_at(labels.duration_s, self.rate_hz)
-        return Clip(
-            labels=labels,
-            frames=Frames(
-                pixels=np.stack([picture for _, picture in pairs]),
-                times_s=np.array([time_s for time_s, _ in pairs]),
-            ),
-            waveform=Waveform(samples=fit_length(sound, samples)[None], rate_hz=self.rate_hz),
-        )
+
+
+class Clips(Protocol):
+    """One split of a data set: simulated clips, or shards of real ones."""
+
+    root: Path
+
+    def __len__(self) -> int: ...
+
+    @property
+    def frame_size_px(self) -> int:
+        """Width and height of the frames."""
+
+    @property
+    def rate_hz(self) -> int:
+        """Sample rate of the sound."""
+
+    @property
+    def duration_s(self) -> float:
+        """Length of every clip."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of what the split holds."""
+
+    def entry(self, index: int) -> dict[str, Any]:
+        """A clip's labels as they are stored."""
+
+    def files(self, index: int) -> AbstractContextManager[tuple[Path, Path]]:
+        """The files of a clip's pictures and of its sound, while the context lasts."""
+
+    def load(self, index: int) -> Clip:
+        """A clip, decoded."""
+
+
+def open_split(root: str | Path, split: str) -> Clips:
+    """A split of a data set of either kind.
+
+    Args:
+        root: folder of the data set.
+        split: "train", "validation" or "test".
+
+    Raises:
+        DataError: there is no such data set or split, or clips are missing.
+
+    Source: ours.
+    """
+    if is_of_real_clips(Path(root)):
+        from foleyflow.data.shards import ShardClips
+
+        return ShardClips(root, split)
+    return SimulatedClips(root, split)
+
+
+def is_of_real_clips(root: Path) -> bool:
+    """Whether a data set is one of shards, whose clips have no labels of events.
+
+    Raises:
+        DataError: no data set is there.
+
+    Source: ours.
+    """
+    return bool(read_manifest(root).get("format") == SHARDS_FORMAT)
+
+
+def clip_from_files(
+    labels: ClipLabels, *, video: Path, sound: Path, size: int, rate_hz: int, samples: int
+) -> Clip:
+    """A clip decoded from its files.
+
+    Args:
+        labels: what happens in it.
+        video: file of the pictures; all are taken.
+        sound: file of the sound; may be the same.
+        size: side of the pictures, pixels.
+        rate_hz: of the sound.
+        samples: length of the sound, to which it is cut or filled.
+
+    Raises:
+        MediaError: a file can't be read.
+
+    Source: ours.
+    """
+    pairs = list(read_frames(video, size=size, max_rate_hz=1000.0))
+    waveform = read_waveform(sound, rate_hz=rate_hz).mono()
+    return Clip(
+        labels=labels,
+        frames=Frames(
+            pixels=np.stack([picture for _, picture in pairs]),
+            times_s=np.array([time_s for time_s, _ in pairs]),
+        ),
+        waveform=Waveform(samples=fit_length(waveform, samples)[None], rate_hz=rate_hz),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -255,7 +357,7 @@ class FrameCache:
 def cache_frames(
     root: str | Path, split: str, *, workers: int | None = None, spread: Spread | None = None
 ) -> FrameCache:
-    """Decode a split once into a folder beside it, and open that from then on.
+    """Decode a split of either kind once into a folder beside it, and open that from then on.
 
     A training loader then reads crops through the page cache instead of decoding. One clip of 4 s
     takes 4 MB. The cache is made anew when the clips have changed, and may be deleted at any time.
@@ -271,7 +373,7 @@ def cache_frames(
 
     Source: ours.
     """
-    clips = SimulatedClips(root, split)
+    clips = open_split(root, split)
     folder = clips.root / f".cache-{split}"
     stamp = folder / "fingerprint"
     if not (stamp.exists() and stamp.read_text() == clips.fingerprint):
@@ -357,7 +459,7 @@ def labels_from(entry: dict[str, Any]) -> ClipLabels:
     )
 
 
-def _make_cache(clips: SimulatedClips, folder: Path, decoded: Iterator[Clip]) -> None:
+def _make_cache(clips: Clips, folder: Path, decoded: Iterator[Clip]) -> None:
     """Decode all clips into a new folder, which takes the old one's place when it is complete."""
     unfinished = folder.with_name(folder.name + ".unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
@@ -367,13 +469,13 @@ def _make_cache(clips: SimulatedClips, folder: Path, decoded: Iterator[Clip]) ->
         open(unfinished / "frames.u8", "wb") as frames_file,
         open(unfinished / "sounds.i16", "wb") as sounds_file,
     ):
-        for path, clip in zip(clips.paths, decoded, strict=True):
+        for index, clip in enumerate(decoded):
             frames_file.write(clip.frames.pixels.data)
             scaled = np.clip(clip.waveform.samples[0], -1.0, 1.0) * INT16_FULL_SCALE
             sounds_file.write(np.round(scaled).astype(np.int16).data)
             times_s.append(clip.frames.times_s)
             offsets.append(offsets[-1] + len(clip.frames))
-            entries.append(json.loads(path.read_text(encoding="utf-8")))
+            entries.append(clips.entry(index))
     np.save(unfinished / "times_s.npy", np.concatenate(times_s))
     np.save(unfinished / "offsets.npy", np.array(offsets, np.int64))
     (unfinished / "labels.json").write_text(json.dumps(entries), encoding="utf-8")
@@ -383,8 +485,8 @@ def _make_cache(clips: SimulatedClips, folder: Path, decoded: Iterator[Clip]) ->
 
 
 @functools.lru_cache(maxsize=2)
-def _opened(root: Path, split: str) -> SimulatedClips:
-    return SimulatedClips(root, split)
+def _opened(root: Path, split: str) -> Clips:
+    return open_split(root, split)
 
 
 def _load(root: Path, split: str, index: int) -> Clip:
@@ -392,7 +494,7 @@ def _load(root: Path, split: str, index: int) -> Clip:
     return _opened(root, split).load(index)
 
 
-def _loaded(clips: SimulatedClips, workers: int) -> Iterator[Clip]:
+def _loaded(clips: Clips, workers: int) -> Iterator[Clip]:
     """All clips in order, a few decoded ahead."""
     block = 8 * workers
     with ThreadPoolExecutor(workers) as pool:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from foleyflow.alignment.model import Alignment, Guidance
 from foleyflow.cluster import Spread
-from foleyflow.data.base import SimulatedClips
+from foleyflow.data.base import open_split
 from foleyflow.data.guided import Arrays, GuidedWindows, open_guided
 from foleyflow.data.physics.contacts import MATERIALS
 from foleyflow.data.windows import WindowConfig, WindowSource, draw_look
@@ -109,7 +109,7 @@ def guided_key(
     parts = (
         file_sha256(Path(align) / "align.safetensors"),
         file_sha256(Path(codec) / "codec.safetensors"),
-        SimulatedClips(data, split).fingerprint,
+        open_split(data, split).fingerprint,
         windows,
         views,
     )
