@@ -23,7 +23,8 @@ from foleyflow.alignment.model import Alignment
 from foleyflow.clock import count_at
 from foleyflow.codec.autoencoder import Codec
 from foleyflow.codec.streaming import decode_stream
-from foleyflow.errors import ConfigError
+from foleyflow.encoders.motion import MotionEncoder
+from foleyflow.errors import CheckpointError, ConfigError
 from foleyflow.flow.transformer import FlowTransformer
 from foleyflow.generation import Piece, Stopwatch, WindowPlan, generate_latents
 from foleyflow.media import (
@@ -177,9 +178,15 @@ class FoleyFlow:
         """
         folder = model_folder(source)
         where = pick_device(device)
+        aligner = load_aligner(folder)
+        if not isinstance(aligner.encoder, MotionEncoder):
+            raise CheckpointError(
+                f"{folder}: its aligner sees the stored features of a published encoder",
+                hint="generating takes an aligner with a motion encoder",
+            )
         return cls(
             load_codec(folder).to(where),
-            load_aligner(folder).to(where, memory_format=torch.channels_last),
+            aligner.to(where, memory_format=torch.channels_last),
             load_flow(folder).to(where),
             name=str(source or "embedded"),
         )

@@ -6,8 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from foleyflow.alignment.model import Alignment, AlignmentConfig
 from foleyflow.codec.autoencoder import Codec, CodecConfig
+from foleyflow.encoders.adapter import FrameAdapter, FrameAdapterConfig
 from foleyflow.encoders.motion import MotionEncoder, MotionEncoderConfig
 from foleyflow.errors import CheckpointError
 from foleyflow.flow.transformer import FlowConfig, FlowTransformer
@@ -44,14 +47,18 @@ def load_codec(folder: Path) -> Codec:
 
 
 def load_aligner(folder: Path) -> Alignment:
-    """The aligner of a model folder with its frame encoder."""
+    """The aligner of a model folder with its frame encoder, or the adapter of a published one."""
     stored = read_record(folder, "align").config
     if not {"model", "encoder"} <= stored.keys():
         raise CheckpointError(
             f"{folder}: the aligner's config lacks 'model' or 'encoder'",
             hint="use the foleyflow version that wrote it",
         )
-    encoder = MotionEncoder(_config(MotionEncoderConfig, folder, "align", stored["encoder"]))
+    encoder: nn.Module
+    if "published" in stored["encoder"]:
+        encoder = FrameAdapter(_config(FrameAdapterConfig, folder, "align", stored["encoder"]))
+    else:
+        encoder = MotionEncoder(_config(MotionEncoderConfig, folder, "align", stored["encoder"]))
     config = _config(AlignmentConfig, folder, "align", stored["model"])
     aligner = Alignment(config, encoder=encoder)
     load_into(aligner, folder, "align")

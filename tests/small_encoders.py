@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from foleyflow.encoders.catalogue import SOUND_ENCODERS, VIDEO_ENCODERS, Encoder
@@ -50,9 +50,7 @@ def publish(name: str, folder: Path, *, seed: int = 0) -> Path:
     tensors = randomised(trunk)
     path = folder / f"{Path(ALL[name].file.name).stem}.safetensors"
     if path.exists():  # one file for both of ImageBind's trunks
-        from safetensors.torch import load_file
-
-        tensors |= load_file(path)
+        tensors = load_file(path) | tensors
     save_file(tensors, path)
     return path
 

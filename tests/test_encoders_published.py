@@ -215,7 +215,7 @@ def test_imagebind_vision_sees_a_picture_twice():
     stem = trunk.modality_preprocessors["vision"]
     torch.nn.init.normal_(stem.pos_embedding_helper.pos_embed)
     pictures = torch.randn(2, 3, 224, 224)
-    patches = stem.rgbt_stem.proj[1](pictures[:, :, None].expand(-1, -1, 2, -1, -1))
+    patches = stem.rgbt_stem["proj"][1](pictures[:, :, None].expand(-1, -1, 2, -1, -1))
     by_frames = trunk.tokens_of(patches[:, :, 0])
     assert torch.allclose(trunk(pictures), by_frames, atol=1e-4)
     joint = trunk.embed(pictures)

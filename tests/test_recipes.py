@@ -56,7 +56,7 @@ def test_unknown_recipes_are_refused_with_the_known_ones(task, name):
 
 
 def test_the_literal_aligner_has_no_labels_and_hides_no_whole_clip():
-    losses = recipe_named("align", "literal").losses
+    losses = recipe_named("align", "latents-only").losses
     assert (losses.onset, losses.material, losses.contrast, losses.full_share) == (0, 0, 0, 0)
     assert losses.latent > 0
 
@@ -73,7 +73,7 @@ def test_only_the_embedded_model_and_the_upper_reference_use_labels():
 
 def test_rivals_differ_from_vama_in_nothing_but_what_they_learn():
     vama = recipe_named("align", "vama")
-    for name in ("cavp", "supervised", "vama-contrast", "slow-student", "teacher", "literal"):
+    for name in ("cavp", "supervised", "vama-contrast", "slow-student", "teacher", "latents-only"):
         rival = recipe_named("align", name)
         assert (rival.encoder, rival.windows) == (vama.encoder, vama.windows), name
         assert (

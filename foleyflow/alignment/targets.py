@@ -26,7 +26,8 @@ CLEAR_RISE = 0.2  # a mean rise of the normalised log-mel bands that is an onset
 class MelPatches(nn.Module):
     """Log-mel spectra of sound, as the student's input and as a target.
 
-    Windows are two hops long, so that one guard frame hides all of a neighbour (masking.py).
+    Windows are two hops long (less a sample where the hop is odd), so that one guard frame hides
+    all of a neighbour (masking.py).
 
     Source: method sections B.2 and B.4.
     """
@@ -36,9 +37,10 @@ class MelPatches(nn.Module):
         self.config = config
         hop_s = config.segment_s / config.mel_frames_per_segment
         self.hop_samples = round(hop_s * rate_hz)
+        self.window_samples = 2 * self.hop_samples - self.hop_samples % 2
         filters = mel_filters(
             bands=config.mel_bands,
-            window_samples=2 * self.hop_samples,
+            window_samples=self.window_samples,
             rate_hz=rate_hz,
             low_hz=50.0,
             high_hz=min(20_000.0, rate_hz / 2),
@@ -47,7 +49,7 @@ class MelPatches(nn.Module):
 
     def forward(self, waveform: Tensor) -> Tensor:
         """(B, N) sound to (B, N / hop, bands) log-mel, about zero mean and unit deviation."""
-        spectrum = stft(waveform, window_samples=2 * self.hop_samples, hop_samples=self.hop_samples)
+        spectrum = stft(waveform, window_samples=self.window_samples, hop_samples=self.hop_samples)
         return (log_magnitude(spectrum, self.filters) + 6.0) / 3.0
 
     def targets(self, mel: Tensor) -> Tensor:
@@ -88,7 +90,10 @@ class MelPatches(nn.Module):
         )
         before = functional.max_pool1d(before, 3, stride=1, padding=1)
         rise = (mel - before).clamp_min(0.0).mean(-1)
-        per_latent = self.config.mel_frames_per_segment // self.config.latents_per_segment
+        frames, latents = self.config.mel_frames_per_segment, self.config.latents_per_segment
+        if frames < latents:  # several latent frames lie in a mel frame
+            rise = rise.repeat_interleave(latents // frames, 1)
+        per_latent = max(1, frames // latents)
         return (rise.unflatten(1, (-1, per_latent)).amax(-1) / CLEAR_RISE).clamp_max(1.0)
 
 
@@ -159,6 +164,20 @@ class TeacherFeatures:
         features = self.teacher(mel)
         split = split_features(features, self.config)
         return (split - self.mean.to(mel.device)) / self.deviation.to(mel.device)
+
+
+class StoredTeacher(CodecLatents):
+    """Features of a frozen network that were computed once and come with the batch.
+
+    They stand where the codec's latents do otherwise: `batch["latents"]` (B, L, C).
+
+    Source: method section B.4 (AudioMAE at full scale).
+    """
+
+    def __init__(self, some: Tensor) -> None:
+        """Takes the features of some training clips, (N, L, C), by which all are standardised."""
+        rows = some.flatten(0, 1)
+        super().__init__(rows.mean(0), rows.std(0).clamp_min(1e-3))
 
 
 class SlowStudent:

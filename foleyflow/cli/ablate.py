@@ -23,6 +23,7 @@ from foleyflow.pretrained import load_aligner
 from foleyflow.recipes.align import AlignRecipe
 from foleyflow.recipes.flow_tables import FLOW_TABLES
 from foleyflow.recipes.probing import RealClip, measure, read_real_clips
+from foleyflow.recipes.published import PublishedRecipe
 from foleyflow.recipes.tables import TABLES, Table, TableRow, recipe_of
 from foleyflow.weights import save_component, write_atomically
 
@@ -78,7 +79,13 @@ def run(
         return
     clips: list[RealClip] = []
     if real is not None:
-        size = next(iter(recipes.values())).encoder.size
+        first = next(iter(recipes.values()))
+        if isinstance(first, PublishedRecipe):
+            raise ConfigError(
+                f"table {table_name}: real clips can't be measured with published encoders",
+                hint="leave --real out",
+            )
+        size = first.encoder.size
         clips = read_real_clips(real, size=size)
     figures: dict[str, list[dict[str, Any]]] = {row.name: [] for row in table.rows}
     for number, (row, seed) in enumerate(cells, start=1):
@@ -105,7 +112,7 @@ def run(
 def _cell(
     folder: Path,
     row: TableRow,
-    recipe: AlignRecipe,
+    recipe: AlignRecipe | PublishedRecipe,
     *,
     data: Path,
     real: Sequence[RealClip],

@@ -26,7 +26,8 @@ class ClipArrays:
     """A split of clips as arrays (memory maps, mostly).
 
     Attributes:
-        frames: (sum of T, S, S, 3) uint8.
+        frames: (sum of T, S, S, 3) uint8; or (sum of T, K, W), a frozen encoder's features of
+            frames in their place.
         times_s: (sum of T,) float64 on each clip's clock.
         offsets: (N + 1,) int; clip i has frames offsets[i]..offsets[i + 1].
         sounds: (N, samples) int16, mono.
@@ -35,7 +36,7 @@ class ClipArrays:
         materials: (N,) int, class of the struck material or -1.
     """
 
-    frames: NDArray[np.uint8]
+    frames: NDArray[np.uint8] | NDArray[np.float16]
     times_s: NDArray[np.float64]
     offsets: NDArray[np.int64]
     sounds: NDArray[np.int16]
@@ -86,6 +87,11 @@ class WindowSource:
         self.config = config
         self.segments = config.segments
         self.rate_hz = clips.rate_hz
+        if config.augment and clips.frames.ndim != 4:
+            raise DataError(
+                "stored features can't be augmented as pictures can",
+                hint="set windows.augment=false",
+            )
         self._samples = count_at(config.segments * config.segment_s, clips.rate_hz)
         self._latent_frames = config.segments * config.latents_per_segment
         if not len(clips) or latents.shape[1] < self._latent_frames:
@@ -115,10 +121,10 @@ class WindowSource:
             rows: only these of the batch, as they are in the whole one (but for padding).
 
         Returns:
-            "pixels" (B, T + 2 neighbours, 3, S, S) uint8; "times_s" (B, T) float32 from the
-            window's start; "present" (B, T) bool; "sound" (B, N) float32; "latents" (B, L, C);
-            "onsets" (B, L) 0..1, 1 where an event starts; "material" (B,) int64 or -1;
-            "clip" (B,) index in the split.
+            "pixels" (B, T + 2 neighbours, 3, S, S) uint8, or stored features (B, T, K, W) in their
+            place; "times_s" (B, T) float32 from the window's start; "present" (B, T) bool;
+            "sound" (B, N) float32; "latents" (B, L, C); "onsets" (B, L) 0..1, 1 where an event
+            starts; "material" (B,) int64 or -1; "clip" (B,) index in the split.
         """
         chosen = self._similar(rng, clips)
         starts = rng.integers(self.spare + 1, size=len(chosen))
@@ -160,12 +166,12 @@ class WindowSource:
         ]
         longest = max(len(times) for _, times in pieces)
         around = 2 * self.config.neighbours
-        side = self.clips.frames.shape[1]
-        pixels = np.zeros((len(chosen), longest + around, side, side, 3), np.uint8)
+        frames = self.clips.frames
+        pixels = np.zeros((len(chosen), longest + around, *frames.shape[1:]), frames.dtype)
         times = np.zeros((len(chosen), longest), np.float32)
         present = np.zeros((len(chosen), longest), bool)
         for row, (pictures, seconds) in enumerate(pieces):
-            if (look := looks[row]) is not None:
+            if (look := looks[row]) is not None:  # never so for stored features
                 pictures = dressed(pictures, look)
             pixels[row, : len(pictures)] = pictures
             pixels[row, len(pictures) :] = pictures[-1]
@@ -198,8 +204,9 @@ class WindowSource:
                 for c, s in zip(chosen, starts, strict=True)
             ]
         )
+        shown = torch.from_numpy(pixels)
         return {
-            "pixels": torch.from_numpy(pixels).permute(0, 1, 4, 2, 3),
+            "pixels": shown.permute(0, 1, 4, 2, 3) if shown.ndim == 5 else shown,
             "times_s": torch.from_numpy(times),
             "present": torch.from_numpy(present),
             "sound": torch.from_numpy(sounds.astype(np.float32) / INT16_FULL_SCALE),

@@ -91,16 +91,15 @@ class _Stem(nn.Module):
     def __init__(self, projection: nn.Module, norm: nn.Module | None, patches: int, width: int):
         super().__init__()
         self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
-        self.rgbt_stem = nn.Module()
-        self.rgbt_stem.proj = projection
-        self.rgbt_stem.norm_layer = norm
+        parts = {"proj": projection} if norm is None else {"proj": projection, "norm_layer": norm}
+        self.rgbt_stem = nn.ModuleDict(parts)
         self.pos_embedding_helper = _Positions(1 + patches, width)
 
     def add_places(self, patches: Tensor) -> Tensor:
         """(B, W, rows, columns) to (B, 1 + rows * columns, W)."""
         tokens = patches.flatten(2).transpose(1, 2)
-        if self.rgbt_stem.norm_layer is not None:
-            tokens = self.rgbt_stem.norm_layer(tokens)
+        if "norm_layer" in self.rgbt_stem:
+            tokens = self.rgbt_stem["norm_layer"](tokens)
         whole = self.cls_token.expand(len(tokens), -1, -1)
         return torch.cat([whole, tokens], 1) + self.pos_embedding_helper.pos_embed
 
@@ -174,7 +173,7 @@ class ImageBindAudio(_Modality):
 
     def forward(self, levels: Tensor) -> Tensor:
         """(B, bands, frames) normalised log-mel to (B, 1 + rows * columns, W)."""
-        projection = self.modality_preprocessors["audio"].rgbt_stem.proj
+        projection = self.get_submodule("modality_preprocessors.audio.rgbt_stem.proj")
         return self.tokens_of(projection(levels[:, None]))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from foleyflow.errors import ConfigError
-from foleyflow.recipes import align, codec, flow, judge, scales
+from foleyflow.recipes import align, codec, flow, judge, published, scales
 
 RECIPES: dict[str, dict[str, Callable[[], Any]]] = {
     "codec": {"tiny": codec.tiny, "polish": codec.polish, "smoke": codec.smoke},
@@ -15,7 +15,9 @@ RECIPES: dict[str, dict[str, Callable[[], Any]]] = {
         "tiny": align.tiny,
         "vama": align.vama,
         "vama-small": align.vama_small,
-        "literal": align.literal,
+        "latents-only": align.latents_only,
+        "literal": published.literal,
+        "published": published.published,
         "cavp": align.cavp,
         "vama-contrast": align.vama_contrast,
         "supervised": align.supervised,

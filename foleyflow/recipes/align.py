@@ -11,8 +11,10 @@ from torch import Tensor, nn
 
 from foleyflow.alignment.model import Alignment, AlignmentConfig
 from foleyflow.alignment.targets import FeatureTarget, MelPatches, SlowStudent, TeacherFeatures
+from foleyflow.data.base import is_of_real_clips
 from foleyflow.data.windows import WindowConfig, WindowSource
 from foleyflow.encoders.motion import MotionEncoder, MotionEncoderConfig
+from foleyflow.errors import ConfigError
 from foleyflow.pretrained import load_aligner
 from foleyflow.recipes.dataset import window_source
 from foleyflow.training.align_task import AlignLossConfig, AlignTask
@@ -44,13 +46,21 @@ class AlignRecipe:
     def build(
         self, data: Path, *, held_out: str = "validation", aligner: Alignment | None = None
     ) -> AlignTask:
-        """The task, on the simulated clips under `data`.
+        """The task, on the clips under `data`.
 
         Args:
             data: folder with the splits.
             held_out: the split that is measured.
             aligner: a trained one, to be measured; None for one with random weights.
+
+        Raises:
+            ConfigError: labels are asked for, and the clips are real ones, which have none.
         """
+        if self.losses.onset_from == "labels" and is_of_real_clips(data):
+            raise ConfigError(
+                f"{data}: real clips have no labels of events to learn from",
+                hint="--recipe vama, or --set losses.onset_from=sound --set losses.material=0",
+            )
         model = aligner or Alignment(self.model, encoder=MotionEncoder(self.encoder))
         windows = self.source(data, "train")
         return AlignTask(
@@ -94,7 +104,7 @@ def vama() -> AlignRecipe:
 
     Hidden segments are recovered as codec latents and log-mel patches with their energy; beside
     them the moments where the sound itself rises. Half of the mask draws hide everything, as in
-    stage two (the paper: none; `literal`).
+    stage two (the paper: none; `latents-only`).
 
     Command: foleyflow train align --recipe vama --data data/sim --out runs/vama
     """
@@ -123,8 +133,8 @@ def tiny() -> AlignRecipe:
     return replace(recipe, losses=losses)
 
 
-def literal() -> AlignRecipe:
-    """The paper's words: codec latents in the place of its features (frozen, or they collapse)."""
+def latents_only() -> AlignRecipe:
+    """The paper's loss at this size: codec latents in the place of its features, nothing beside."""
     recipe = vama()
     losses = replace(recipe.losses, full_share=0.0, mel=0.0, energy=0.0, onset=0.0)
     return replace(recipe, losses=losses)

@@ -1,10 +1,11 @@
-"""From a simulated data set and a codec to training windows: what align and flow recipes share."""
+"""From a data set and a codec to training windows: what align and flow recipes share."""
 
 from __future__ import annotations
 
 import functools
 import hashlib
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from foleyflow.cluster import Spread
 from foleyflow.codec.autoencoder import Codec
-from foleyflow.data.base import ClipLabels, FrameCache, cache_frames
+from foleyflow.data.base import ClipLabels, Clips, FrameCache, cache_frames, labels_from
 from foleyflow.data.physics.contacts import MATERIALS
 from foleyflow.data.windows import ClipArrays, WindowConfig, WindowSource
 from foleyflow.pretrained import load_codec
@@ -37,7 +38,7 @@ def window_source(
     """Windows of a split, with codec latents computed once and kept beside the clips.
 
     Args:
-        data: folder made by `foleyflow data simulate`.
+        data: folder made by `foleyflow data`.
         split: "train", "validation" or "test".
         codec_folder: model folder that holds the codec.
         config: how windows are cut.
@@ -62,19 +63,30 @@ def window_source(
 
 def clip_arrays(cache: FrameCache) -> ClipArrays:
     """A cached split as arrays; events that a listener would not hear are left out."""
-    heard = [audible_events(labels) for labels in cache.labels]
     return ClipArrays(
         frames=cache.frames,
         times_s=cache.times_s,
         offsets=cache.offsets,
         sounds=cache.sounds,
         rate_hz=cache.rate_hz,
-        event_times_s=heard,
-        materials=np.array(
-            [-1 if x.material is None else MATERIALS.index(x.material) for x in cache.labels],
-            np.int64,
-        ),
+        event_times_s=[audible_events(labels) for labels in cache.labels],
+        materials=_materials(cache.labels),
     )
+
+
+def heard_events(clips: Clips) -> list[NDArray[np.float64]]:
+    """Of each clip, the events that a listener would hear; real clips have none that is known."""
+    return [audible_events(labels_from(clips.entry(k))) for k in range(len(clips))]
+
+
+def known_materials(clips: Clips) -> NDArray[np.int64]:
+    """Of each clip, the class of the struck material or -1, (N,)."""
+    return _materials([labels_from(clips.entry(k)) for k in range(len(clips))])
+
+
+def _materials(labels: Sequence[ClipLabels]) -> NDArray[np.int64]:
+    classes = [-1 if x.material is None else MATERIALS.index(x.material) for x in labels]
+    return np.array(classes, np.int64)
 
 
 def audible_events(labels: ClipLabels) -> NDArray[np.float64]:

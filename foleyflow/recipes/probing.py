@@ -34,6 +34,7 @@ from foleyflow.media.reader import read_frames
 from foleyflow.media.waveform import read_waveform
 from foleyflow.precision import fast_autocast
 from foleyflow.recipes.align import AlignRecipe
+from foleyflow.recipes.published import PublishedRecipe
 from foleyflow.training.align_task import AlignTask
 
 MEASURED_AT_ONCE = 16
@@ -73,7 +74,7 @@ class RealClip:
 
 def measure(
     aligner: Alignment,
-    recipe: AlignRecipe,
+    recipe: AlignRecipe | PublishedRecipe,
     data: Path,
     *,
     real: Sequence[RealClip] = (),
@@ -84,7 +85,7 @@ def measure(
     Args:
         aligner: in eval mode.
         recipe: that it was trained by: which features it recovers, how windows are cut.
-        data: folder of simulated clips with train, validation and test splits.
+        data: folder with train, validation and test splits; probes need simulated clips.
         real: clips that were never trained on, for the probe of events.
         probe_clips: training clips that the probes are fitted to, at most.
 
@@ -111,6 +112,8 @@ def measure(
     }
     rate_hz = aligner.config.latent_rate_hz
     train, validation, test = splits["train"], splits["validation"], splits["test"]
+    if not any(len(times_s) for times_s in test.events_s):
+        return result  # nobody knows what happens in real clips
     probe = fit_event_probe(
         train.video, train.events_s, validation.video, validation.events_s, rate_hz=rate_hz
     )

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from foleyflow.recipes import recipe_named
 from foleyflow.recipes.align import AlignRecipe, small
 from foleyflow.recipes.overrides import override
+from foleyflow.recipes.published import PublishedRecipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +67,19 @@ TABLES = {
             ),
         ),
     ),
+    "3": Table(
+        title="Table 3: which frozen encoders see and hear",
+        rows=tuple(
+            TableRow(
+                name=f"{video}+{sound}",
+                meaning=f"{video} + {sound}",
+                recipe="published",
+                settings=(f"video={video}", f"sound={sound}"),
+            )
+            for video in ("imagebind-video", "mae", "eva-clip-g")
+            for sound in ("imagebind-sound", "audiomae")
+        ),
+    ),
     "5": Table(
         title="Table 5: the share of audio segments that is hidden",
         rows=tuple(
@@ -90,15 +104,19 @@ TABLES = {
             TableRow(name="latents", meaning="codec latents beside them", recipe="vama"),
             TableRow(name="slow-student", meaning="a slow copy's features", recipe="slow-student"),
             TableRow(
-                name="literal", meaning="codec latents alone, none fully hidden", recipe="literal"
+                name="literal",
+                meaning="codec latents alone, none fully hidden",
+                recipe="latents-only",
             ),
         ),
     ),
 }
 
 
-def recipe_of(row: TableRow, *, seed: int, settings: tuple[str, ...]) -> AlignRecipe:
-    """The complete recipe of one row and seed.
+def recipe_of(
+    row: TableRow, *, seed: int, settings: tuple[str, ...]
+) -> AlignRecipe | PublishedRecipe:
+    """The complete recipe of one row and seed; those over published encoders keep their size.
 
     Args:
         row: of a table.
@@ -108,5 +126,7 @@ def recipe_of(row: TableRow, *, seed: int, settings: tuple[str, ...]) -> AlignRe
     Raises:
         ConfigError: a setting that does not exist, or a value that does not fit.
     """
-    recipe = override(small(recipe_named("align", row.recipe)), [*row.settings, *settings])
+    named = recipe_named("align", row.recipe)
+    sized = small(named) if isinstance(named, AlignRecipe) else named
+    recipe: AlignRecipe | PublishedRecipe = override(sized, [*row.settings, *settings])
     return replace(recipe, train=replace(recipe.train, seed=seed))
