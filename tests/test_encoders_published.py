@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from small_encoders import ALL, SHAPE, WIDTH, publish, small
 
 from foleyflow.encoders.catalogue import (
@@ -39,6 +40,7 @@ from foleyflow.encoders.pictures import (
     prepare_pictures,
 )
 from foleyflow.errors import CheckpointError, ConfigError
+from foleyflow.weights import file_sha256
 
 VIDEO_NAMES = ("eva-clip-g", "eva-clip-l", "mae", "imagebind-video")
 SOUND_NAMES = ("audiomae", "imagebind-sound")
@@ -237,6 +239,18 @@ def test_a_video_encoder_from_a_local_file_sees_frames_at_full_size(name, tmp_pa
     assert moved[4] > moved[1]
 
 
+def test_the_file_of_a_whole_clip_serves_for_its_video_trunk(tmp_path, timm):
+    """OpenCLIP's names for EVA-CLIP: a prefix, a projection, and a text tower beside it."""
+    path = publish("eva-clip-g", tmp_path)
+    own = load_file(path)
+    whole = {f"visual.trunk.{key}": value for key, value in own.items()}
+    whole |= {"visual.trunk.head.weight": torch.zeros(8, WIDTH), "text.cls_emb": torch.zeros(3)}
+    save_file(whole, path)
+    loaded = load_encoder(small("eva-clip-g"), tmp_path).trunk.state_dict()
+    assert loaded.keys() == own.keys()
+    assert all(torch.equal(loaded[key], own[key]) for key in own)
+
+
 @pytest.mark.parametrize("name", SOUND_NAMES)
 def test_a_sound_encoder_from_a_local_file_hears_any_length(name, tmp_path, timm):
     publish(name, tmp_path)
@@ -268,6 +282,16 @@ def test_a_missing_file_says_which_one_and_how_to_get_it(tmp_path):
     with pytest.raises(CheckpointError, match=r"laion400m\.safetensors") as caught:
         weights_path(encoder, tmp_path)
     assert "curl -L" in caught.value.hint and "MIT" in caught.value.hint
+
+
+def test_a_file_of_another_hash_than_the_published_one_is_refused(tmp_path):
+    encoder = small("imagebind-sound")
+    path = publish("imagebind-sound", tmp_path)
+    known = dataclasses.replace(encoder.file, name=path.name, sha256=file_sha256(path))
+    assert weights_path(dataclasses.replace(encoder, file=known), tmp_path) == path
+    path.write_bytes(path.read_bytes() + b" ")
+    with pytest.raises(CheckpointError, match="its hash is"):
+        weights_path(dataclasses.replace(encoder, file=known), tmp_path)
 
 
 def test_a_file_of_another_network_is_refused(tmp_path, timm):

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, Literal, TypeVar
+from typing import Generic, Literal, TypeVar, cast
 
 from torch import Tensor, nn
 
@@ -22,7 +22,7 @@ from foleyflow.encoders.pictures import (
     PictureRule,
 )
 from foleyflow.encoders.published import FrozenSound, FrozenVideo, SoundRule
-from foleyflow.encoders.timm_trunks import timm_trunk, without_heads
+from foleyflow.encoders.timm_trunks import of_eva, timm_trunk, without_heads
 from foleyflow.errors import CheckpointError, ConfigError
 from foleyflow.weights import file_sha256, read_tensors
 
@@ -59,7 +59,7 @@ class Encoder(Generic[Frozen]):
         rate_hz: features per second: frames seen, or columns heard.
         around: the trunk with its preprocessing, around a trunk.
         trunk: builds the trunk with random weights.
-        tensors: the trunk's own tensors out of the published file's.
+        tensors: the tensors of a trunk out of the published file's.
     """
 
     name: str
@@ -70,7 +70,7 @@ class Encoder(Generic[Frozen]):
     rate_hz: float
     around: Callable[[nn.Module], Frozen]
     trunk: Callable[[], nn.Module]
-    tensors: Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
+    tensors: Callable[[Mapping[str, Tensor], nn.Module], dict[str, Tensor]]
 
     def build(self) -> Frozen:
         """The encoder with random weights, frozen.
@@ -137,7 +137,7 @@ VIDEO_ENCODERS: dict[str, Encoder[FrozenVideo]] = {
             rate_hz=SEEN_HZ,
             around=lambda trunk: FrozenVideo(trunk, CLIP_PICTURES),
             trunk=lambda: timm_trunk("eva_giant_patch14_clip_224"),
-            tensors=without_heads,
+            tensors=of_eva,
         ),
         Encoder(
             name="eva-clip-l",
@@ -148,7 +148,7 @@ VIDEO_ENCODERS: dict[str, Encoder[FrozenVideo]] = {
             rate_hz=SEEN_HZ,
             around=lambda trunk: FrozenVideo(trunk, CLIP_PICTURES),
             trunk=lambda: timm_trunk("eva02_large_patch14_clip_224"),
-            tensors=without_heads,
+            tensors=of_eva,
         ),
         Encoder(
             name="mae",
@@ -159,7 +159,7 @@ VIDEO_ENCODERS: dict[str, Encoder[FrozenVideo]] = {
             rate_hz=SEEN_HZ,
             around=lambda trunk: FrozenVideo(trunk, MAE_PICTURES),
             trunk=lambda: timm_trunk("vit_base_patch16_224"),
-            tensors=without_heads,
+            tensors=lambda tensors, _: without_heads(tensors),
         ),
         Encoder(
             name="imagebind-video",
@@ -170,7 +170,7 @@ VIDEO_ENCODERS: dict[str, Encoder[FrozenVideo]] = {
             rate_hz=SEEN_HZ,
             around=lambda trunk: FrozenVideo(trunk, CLIP_PICTURES),
             trunk=ImageBindVision,
-            tensors=lambda tensors: part_of_imagebind(tensors, "vision"),
+            tensors=lambda tensors, _: part_of_imagebind(tensors, "vision"),
         ),
     )
 }
@@ -192,7 +192,7 @@ SOUND_ENCODERS: dict[str, Encoder[FrozenSound]] = {
             rate_hz=1 / AUDIOMAE_SOUND.column_s,
             around=lambda trunk: FrozenSound(trunk, AUDIOMAE_SOUND),
             trunk=lambda: timm_trunk("vit_base_patch16_224", img_size=(1024, 128), in_chans=1),
-            tensors=without_heads,
+            tensors=lambda tensors, _: without_heads(tensors),
         ),
         Encoder(
             name="imagebind-sound",
@@ -203,7 +203,7 @@ SOUND_ENCODERS: dict[str, Encoder[FrozenSound]] = {
             rate_hz=1 / IMAGEBIND_SOUND.column_s,
             around=lambda trunk: FrozenSound(trunk, IMAGEBIND_SOUND),
             trunk=ImageBindAudio,
-            tensors=lambda tensors: part_of_imagebind(tensors, "audio"),
+            tensors=lambda tensors, _: part_of_imagebind(tensors, "audio"),
         ),
     )
 }
@@ -284,9 +284,9 @@ def load_encoder(encoder: Encoder[Frozen], folder: Path) -> Frozen:
     Source: ours.
     """
     path = weights_path(encoder, folder)
-    tensors = encoder.tensors(read_tensors(path))
     frozen = encoder.build()
-    trunk = frozen.trunk
+    trunk = cast(nn.Module, frozen.trunk)
+    tensors = encoder.tensors(read_tensors(path), trunk)
     try:
         trunk.load_state_dict(tensors)
     except RuntimeError as error:

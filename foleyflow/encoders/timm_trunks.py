@@ -58,3 +58,15 @@ def without_heads(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         for key, value in tensors.items()
         if not key.startswith(left_out)
     }
+
+
+def of_eva(tensors: Mapping[str, Tensor], trunk: nn.Module) -> dict[str, Tensor]:
+    """A published EVA-CLIP's tensors as its trunk has them.
+
+    Both the trunk's own file and one of the whole CLIP (OpenCLIP's names) serve.
+
+    Source: timm's filter for this family.
+    """
+    from timm.models.eva import checkpoint_filter_fn
+
+    return without_heads(checkpoint_filter_fn(dict(tensors), trunk))
