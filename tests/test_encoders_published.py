@@ -39,6 +39,7 @@ from foleyflow.encoders.pictures import (
     PictureRule,
     prepare_pictures,
 )
+from foleyflow.encoders.published import all_tokens
 from foleyflow.errors import CheckpointError, ConfigError
 from foleyflow.weights import file_sha256
 
@@ -275,6 +276,27 @@ def test_a_sound_encoder_numbers_its_columns_in_time(tmp_path, timm):
         clicked[round(centre_s * 16_000) : round(centre_s * 16_000) + 40] = 0.9
         moved = (frozen(clicked) - frozen(quiet)).norm(dim=-1).mean(-1)
         assert abs(int(moved.argmax()) - column) <= 1, name
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "tokens", "millions"),
+    [
+        ("eva-clip-g", (1, 3, 224, 224), 257, 1010),
+        ("eva-clip-l", (1, 3, 224, 224), 257, 303),
+        ("mae", (1, 3, 224, 224), 197, 86),
+        ("imagebind-video", (1, 3, 224, 224), 257, 632),
+        ("audiomae", (1, 1, 1024, 128), 513, 86),
+        ("imagebind-sound", (1, 128, 204), 229, 86),
+    ],
+)
+def test_trunks_at_full_size_have_the_published_shapes(name, shape, tokens, millions, timm):
+    """On the meta device: shapes are computed, nothing is allocated."""
+    with torch.device("meta"):
+        trunk = ALL[name].trunk().eval()
+        out = all_tokens(trunk, torch.empty(shape))
+    assert out.shape == (1, tokens, ALL[name].width)
+    parameters = sum(p.numel() for p in trunk.parameters()) / 1e6
+    assert parameters == pytest.approx(millions, rel=0.02)
 
 
 def test_a_missing_file_says_which_one_and_how_to_get_it(tmp_path):
