@@ -33,6 +33,7 @@ from foleyflow.data.examining import ExamineSettings, clear_lag_s, scene_safe_st
 from foleyflow.data.listing import find_files, read_audioset, read_folder, read_vggsound
 from foleyflow.errors import DataError
 from foleyflow.media.probe import probe
+from foleyflow.pretrained import EMBEDDED
 
 SETTINGS = BuildSettings(
     examine=ExamineSettings(duration_s=CLIP_S), shard_clips=8, tagger="sounds_like_a_chord"
@@ -172,10 +173,15 @@ def test_trainings_read_shards_as_they_read_simulated_clips(built, listing):
     assert abs(level) < 1.0
 
 
-def test_the_motion_encoder_trains_on_shards_without_labels(built, smoke_runs, tmp_path):
+def test_the_motion_encoder_trains_on_shards_without_labels(listing, tmp_path):
     """`train align` on real clips: refused where labels are asked for, else it steps."""
-    command = ["train", "align", "--recipe", "smoke", "--data", str(built[0]), "--device", "cpu"]
-    command += ["--set", f"codec={smoke_runs / 'codec/model'}", "--out", str(tmp_path / "run")]
+    whole = rows_of(listing)[:GOOD]
+    few = [row for row in whole if row.split == "train"][:3]
+    few += [row for row in whole if row.split == "validation"][:2]
+    data = tmp_path / "data"
+    build(few, listing[1], data, SETTINGS, workers=1)
+    command = ["train", "align", "--recipe", "smoke", "--data", str(data), "--device", "cpu"]
+    command += ["--set", f"codec={EMBEDDED}", "--out", str(tmp_path / "run")]
     refused = CliRunner().invoke(app, command)
     assert refused.exit_code == 2 and "no labels" in refused.output
     command += ["--set", "losses.onset_from=sound", "--set", "losses.material=0"]

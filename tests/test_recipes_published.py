@@ -29,7 +29,7 @@ from foleyflow.pretrained import load_aligner
 from foleyflow.recipes import recipe_named
 from foleyflow.recipes.published import at_segments, video_features
 from foleyflow.recipes.tables import TABLES, recipe_of
-from foleyflow.weights import merge_models, save_component
+from foleyflow.weights import save_component
 
 CLIP_S = 2.5
 PAIRS = [("imagebind-video", "imagebind-sound"), ("mae", "audiomae"), ("eva-clip-g", "audiomae")]
@@ -250,13 +250,12 @@ def test_stored_features_are_not_augmented(vggsound_folder, tmp_path):
         WindowSource(arrays, np.zeros((1, 512, 3), np.float16), windows)
 
 
-def test_generating_with_stored_features_is_refused_plainly(tmp_path, smoke_model):
+def test_generating_with_stored_features_is_refused_plainly(tmp_path):
     recipe = recipe_named("align", "published")
     config = dataclasses.replace(
         recipe.model, width=16, heads=2, video_layers=1, audio_layers=1, decoder_layers=1
     )
     aligner: Alignment = dataclasses.replace(recipe, model=config).random_aligner()
-    merge_models([smoke_model], tmp_path / "model")
     stored = {
         "model": dataclasses.asdict(aligner.config),
         "encoder": dataclasses.asdict(aligner.encoder.config),
