@@ -139,7 +139,13 @@ def _cell(
 
 
 def train_row(
-    folder: Path, row: TableRow, recipe: AlignRecipe, *, data: Path, threads: int, device: str
+    folder: Path,
+    row: TableRow,
+    recipe: AlignRecipe | PublishedRecipe,
+    *,
+    data: Path,
+    threads: int,
+    device: str,
 ) -> None:
     """Trains a row's aligner to its last step, from where its folder stands."""
     config = run_config("align", row.recipe, recipe, data=data, init=None)
