@@ -16,6 +16,8 @@ from torchvision_operators import declare_missing
 
 CLIP_DURATION_S = 1.6
 
+declare_missing()  # before any test: transformers and peft import torchvision too, where it is there
+
 
 @pytest.fixture(scope="session")
 def simulated_data(tmp_path_factory) -> Path:
@@ -44,7 +46,6 @@ def timm():
     """timm, also where the installed torchvision does not fit torch."""
     if importlib.util.find_spec("timm") is None:
         pytest.skip("needs timm: pip install 'foleyflow[encoders]'")
-    declare_missing()
     return importlib.import_module("timm")
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from foleyflow.encoders.imagebind import ImageBindAudio, ImageBindVision, TrunkShape
 from foleyflow.listeners.cavp import Cavp
 from foleyflow.listeners.diff_foley import AlignmentClassifier, DiffFoleyConfig
+from foleyflow.listeners.imagebind import ImageBind
 from foleyflow.listeners.panns import Cnn14
 from foleyflow.listeners.passt import Passt, PasstConfig
 from foleyflow.listeners.synchformer import Synchformer, SynchformerConfig
@@ -19,6 +21,7 @@ SMALL_SYNCHFORMER = SynchformerConfig(
 SMALL_DIFF_FOLEY = DiffFoleyConfig(
     coder_width=32, coder_widths=(1, 1, 2, 2), coder_blocks=1, width=32, heads=2, features=8
 )
+SMALL_TRUNK = TrunkShape(width=8, depth=2, heads=2, joint=6)
 SMALL_CLAP = {
     "patch_embeds_hidden_size": 8,
     "depths": [1, 1, 1, 1],
@@ -44,6 +47,9 @@ SMALL_NETWORKS = {
     "synchformer": lambda: Synchformer(SMALL_SYNCHFORMER),
     "diff-foley": lambda: AlignmentClassifier(SMALL_DIFF_FOLEY),
     "cavp": lambda: Cavp(4, (1, 1, 2, 1), 8),
+    "imagebind": lambda: ImageBind(
+        ImageBindVision(SMALL_TRUNK, side=28), ImageBindAudio(SMALL_TRUNK)
+    ),
 }
 
 

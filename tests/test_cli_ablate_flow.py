@@ -219,7 +219,7 @@ def test_other_settings_are_not_mixed_in(table):
         (("4", "--real", "x"), "--real is for the other stage's tables"),
         (("2", "--judge", "x"), "--judge is for the other stage's tables"),
         (("4", "--judge", "nowhere"), "nowhere"),
-        (("9",), "expected one of 2, 5, targets, 2-flow, 4, 5-flow"),
+        (("9",), "expected one of 2, 3, 5, targets, 2-flow, 4, 5-flow"),
     ],
 )
 def test_wrong_wishes_are_refused(arguments, said, tmp_path):

@@ -199,7 +199,10 @@ def test_evaluate_refuses_a_file_as_a_cache(tmp_path):
             (".", ".", "--metrics", "kl_passt", "--judges", "there"),
             "the judge 'passt' is not here: expected its weights in there/passt-s-f128-p16-s10-ap",
         ),
-        ((".", ".", "--metrics", "ib_score"), "the judge 'imagebind' can't be loaded: foleyflow"),
+        (
+            (".", ".", "--metrics", "ib_score", "--judges", "there"),
+            "the judge 'imagebind' is not here: expected its weights in there/imagebind_huge.pth",
+        ),
         (
             (".", ".", "--protocol", "paper", "--judges", "there"),
             "the judge 'passt' is not here: expected its weights in there/passt-s-f128-p16-s10-ap",

@@ -159,7 +159,7 @@ def test_a_judge_is_shown_a_grid_of_moments_and_the_middle_of_the_picture(tmp_pa
     path = tmp_path / "true" / "a.mp4"
     make_video(path, n_frames=50, width=width, height=height, painter=painter)
     for sight, count, inside in (
-        (Sight(size_px=24, rate_hz=5.0, cropped=True), 10, 1.0),
+        (Sight(size_px=24, rate_hz=5.0, shape="middle"), 10, 1.0),
         (Sight(size_px=24, rate_hz=5.0), 10, side * side / (width * height)),
         (Sight(size_px=24), 50, side * side / (width * height)),
     ):
@@ -182,7 +182,7 @@ def test_a_judge_is_shown_a_grid_of_moments_and_the_middle_of_the_picture(tmp_pa
         rows = report.scores["desync"].rows
         assert rows["generated"].value == pytest.approx(1.0)
         assert rows["true"].value == pytest.approx(2.0)
-        assert report.scores["desync"].judge["sight"]["cropped"] is sight.cropped
+        assert report.scores["desync"].judge["sight"]["shape"] == sight.shape
         assert report.scores["desync"].remarks == ()
 
 
@@ -196,8 +196,8 @@ def test_a_verdict_that_is_not_finite_leaves_its_pair_out(folders):
 
 
 def test_pictures_are_cut_only_on_a_grid():
-    with pytest.raises(ConfigError, match="cropped: pictures are cut on a grid of moments"):
-        Sight(size_px=8, cropped=True)
+    with pytest.raises(ConfigError, match="own frames are only shown squashed"):
+        Sight(size_px=8, shape="middle")
 
 
 def test_a_video_that_is_broken_leaves_its_clip_out(folders):

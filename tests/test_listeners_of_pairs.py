@@ -1,4 +1,4 @@
-"""Synchformer, CAVP, Diff-Foley's classifier and CLAP, small: arithmetic by a second way.
+"""Synchformer, CAVP, Diff-Foley's classifier, CLAP, ImageBind, small: arithmetic by a second way.
 
 Their published shapes are held to the sizes of the published files, byte for byte but for what a
 file holds beside numbers.
@@ -12,11 +12,18 @@ import torch
 from small_judges import SMALL_DIFF_FOLEY, SMALL_NETWORKS, SMALL_SYNCHFORMER, randomised
 from torch.nn import functional
 
+from foleyflow.encoders.catalogue import IMAGEBIND_SOUND
+from foleyflow.encoders.imagebind import ImageBindVision
+from foleyflow.encoders.published import FrozenSound
+from foleyflow.evaluation.judge_files import FILES
+from foleyflow.evaluation.listening import ImageBindJudge
 from foleyflow.listeners import diff_foley, synchformer
 from foleyflow.listeners.cavp import Cavp
 from foleyflow.listeners.diff_foley import AlignmentClassifier
+from foleyflow.listeners.imagebind import OTHER_MODALITIES, ImageBind, three_squares
 from foleyflow.listeners.slaney_bands import slaney_filters
 from foleyflow.listeners.synchformer import Synchformer
+from foleyflow.signals import Frames
 
 SYNCHFORMER_FILE_BYTES = 950_058_171
 CAVP_FILE_BYTES = 1_361_483_035
@@ -437,3 +444,76 @@ def test_clap_repeats_short_sounds_and_refuses_long_ones():
 def test_rates_are_the_published_ones():
     assert (synchformer.RATE_HZ, diff_foley.RATE_HZ) == (16000, 16000)
     assert diff_foley.SHORTEST_S == pytest.approx(8.192)
+
+
+# ----------------------------------------------------------------------------------- ImageBind
+
+
+def pictures(count, height, width, seed=0):
+    rng = np.random.default_rng(seed)
+    pixels = rng.integers(0, 255, (count, height, width, 3)).astype(np.uint8)
+    return Frames(pixels=pixels, times_s=2.0 * np.arange(count))
+
+
+def test_imagebind_has_the_published_names_and_no_other():
+    with torch.device("meta"):
+        named = shapes(ImageBind())
+        vision = shapes(ImageBindVision())
+    assert named["modality_preprocessors.vision.rgbt_stem.proj.1.weight"] == (1280, 3, 2, 14, 14)
+    assert named["modality_trunks.audio.blocks.11.attn.bias_k"] == (1, 1, 768)
+    assert named["modality_heads.audio.2.weight"] == (1024, 768)
+    assert {name for name in named if ".vision." in name} == set(vision)
+    left_out = FILES["imagebind"].left_out
+    assert not any(name.startswith(left_out) for name in named)
+    assert all(
+        f"modality_trunks.{other}.blocks.0".startswith(left_out) for other in OTHER_MODALITIES
+    )
+    assert "modality_postprocessors.audio.1.log_logit_scale".startswith(left_out)
+
+
+def test_squares_lie_at_both_ends_and_in_the_middle():
+    wide = torch.arange(11).expand(3, 4, 11)
+    assert [int(square[0, 0, 0]) for square in three_squares(wide, 4)] == [0, 4, 7]
+    tall = wide.transpose(1, 2)
+    assert [int(square[0, 0, 0]) for square in three_squares(tall, 4)] == [0, 4, 7]
+    assert all(square.shape == (3, 4, 4) for square in three_squares(tall, 4))
+
+
+def test_a_clip_that_stands_still_is_a_picture():
+    eye = randomised(SMALL_NETWORKS["imagebind"]())._halves[0]
+    first, second = torch.randn(2, 1, 3, 28, 28, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(eye(first, first), eye(first))
+    assert not torch.allclose(eye(first, second), eye(second, first))
+
+
+def test_the_imagebind_score_is_the_cosine_of_mean_embeddings():
+    network = randomised(SMALL_NETWORKS["imagebind"]())
+    judge = ImageBindJudge(network, "0" * 64)
+    film, sound = pictures(3, 28, 40), noise(80_000)
+    assert (judge.sight.size_px, judge.sight.rate_hz, judge.sight.shape) == (28, 0.5, "whole")
+    eye, ear = network._halves
+    shown = torch.from_numpy(film.pixels).permute(0, 3, 1, 2).double() / 255
+    mean = torch.tensor([0.48145466, 0.4578275, 0.40821073]).double()[:, None, None]
+    deviation = torch.tensor([0.26862954, 0.26130258, 0.27577711]).double()[:, None, None]
+    shown = ((shown - mean) / deviation).float()
+    seen, heard = [], []
+    for step in range(2):
+        for left in (0, 6, 12):
+            one, two = shown[step : step + 2, :, :, left : left + 28].split(1)
+            seen.append(eye.embed(one, two)[0])
+    front_end = FrozenSound(ear, IMAGEBIND_SOUND)
+    for start in (0, 24_000, 48_000):
+        levels = front_end.levels(sound[None, start : start + 32_000])
+        heard.append(ear.embed(levels.transpose(1, 2))[0])
+    first, second = torch.stack(seen).mean(0), torch.stack(heard).mean(0)
+    expected = float(first @ second / (first.norm() * second.norm()))
+    assert judge.verdict(film, sound.numpy()) == pytest.approx(expected, abs=1e-5)
+    assert abs(expected) < 0.999
+
+
+def test_imagebind_refuses_pairs_that_are_too_short():
+    judge = ImageBindJudge(randomised(SMALL_NETWORKS["imagebind"]()), "0" * 64)
+    with pytest.raises(ValueError, match=r"1 pictures at 0\.5 Hz, ImageBind needs 2"):
+        judge.verdict(pictures(1, 28, 40), noise(80_000).numpy())
+    with pytest.raises(ValueError, match="31999 samples at 16000 Hz, ImageBind needs 32000"):
+        judge.verdict(pictures(2, 28, 40), noise(31_999).numpy())

@@ -124,10 +124,10 @@ class _Modality(nn.Module):
         norm = self.get_submodule(f"modality_heads.{self.name}.0")
         return norm(self.modality_trunks[self.name](tokens))
 
-    def embed(self, inputs: Tensor) -> Tensor:
+    def embed(self, *inputs: Tensor) -> Tensor:
         """What `forward` takes, to (B, E) of length 1 in the joint space."""
         project = self.get_submodule(f"modality_heads.{self.name}.2")
-        return functional.normalize(project(self(inputs)[:, 0]), dim=-1)
+        return functional.normalize(project(self(*inputs)[:, 0]), dim=-1)
 
 
 class ImageBindVision(_Modality):
@@ -147,12 +147,24 @@ class ImageBindVision(_Modality):
         )
         stem = _Stem(projection, None, (side // 14) ** 2, shape.width)
         super().__init__(stem, _Trunk(shape, first_norm=True, bias_tokens=False), shape)
+        self.side = side
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        """(B, 3, S, S) normalised pictures to (B, 1 + (S / 14)^2, W)."""
+    def forward(self, pictures: Tensor, following: Tensor | None = None) -> Tensor:
+        """Tokens of pictures, or of clips of two.
+
+        Args:
+            pictures: (B, 3, S, S), normalised.
+            following: (B, 3, S, S), the second pictures of clips of two; None where each picture
+                stands for itself.
+
+        Returns:
+            (B, 1 + (S / 14)^2, W).
+        """
         kernel = self.get_parameter("modality_preprocessors.vision.rgbt_stem.proj.1.weight")
-        # A picture that stands still for two frames sees the sum of their kernels.
-        return self.tokens_of(functional.conv2d(pictures, kernel.sum(2), stride=14))
+        if following is None:  # a picture that stands still sees the sum of both kernels
+            return self.tokens_of(functional.conv2d(pictures, kernel.sum(2), stride=14))
+        clips = torch.stack([pictures, following], 2)
+        return self.tokens_of(functional.conv3d(clips, kernel, stride=(2, 14, 14))[:, :, 0])
 
 
 class ImageBindAudio(_Modality):

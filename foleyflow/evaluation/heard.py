@@ -280,14 +280,16 @@ class _Film:
         count = max(1, int(min(info.duration_s, LONGEST_SEEN_S) * rate_hz + 1e-6))
         times_s = np.arange(count) / rate_hz
         height = width = side
-        if self._sight.cropped:
+        if self._sight.shape != "squashed":
             aspect = info.width / info.height
             width, height = round(side * max(aspect, 1)), round(side * max(1 / aspect, 1))
         pictures = read_pictures(
             self._path, times_s.tolist(), height=height, width=width, info=info
         )
-        top, left = (height - side) // 2, (width - side) // 2
-        pixels = np.stack([p[top : top + side, left : left + side] for p in pictures])
+        pixels = np.stack(list(pictures))
+        if self._sight.shape == "middle":
+            top, left = (height - side) // 2, (width - side) // 2
+            pixels = pixels[:, top : top + side, left : left + side]
         return Frames(pixels=pixels, times_s=times_s)
 
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from foleyflow.errors import CheckpointError
+from foleyflow.listeners.imagebind import OTHER_MODALITIES, PUBLISHED_FILE
 from foleyflow.weights import CONFIG_NAME, file_sha256
 
 SHIPPED = Path(__file__).parent.parent / "assets" / "judges"
@@ -104,6 +105,20 @@ FILES: dict[str, JudgeFile] = {
             "sqrt_",
         ),
     ),
+    "imagebind": JudgeFile(
+        judge="imagebind",
+        name=PUBLISHED_FILE.name,
+        url=PUBLISHED_FILE.url,
+        sha256=PUBLISHED_FILE.sha256 or "",
+        left_out=(
+            "modality_postprocessors.",
+            *(
+                f"modality_{kind}.{name}."
+                for kind in ("preprocessors", "trunks", "heads")
+                for name in OTHER_MODALITIES
+            ),
+        ),
+    ),
     "cavp": JudgeFile(
         judge="diff-foley",
         name="cavp_epoch66.ckpt",
@@ -115,8 +130,6 @@ FILES: dict[str, JudgeFile] = {
         left_out=("spec_encoder.", "spec_project_head.", "logit_scale"),
     ),
 }
-# Judges that metrics name, for which there is no loader yet.
-NOT_BUILT = ("imagebind",)
 
 
 def default_folder() -> Path:

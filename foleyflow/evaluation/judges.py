@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,17 +69,19 @@ class Sight:
         size_px: side of the square pictures.
         rate_hz: of a grid of moments from 0, at each of which the picture on screen is shown; None
             for the video's own frames, up to 32 a second.
-        cropped: the middle square is shown, with the shorter side scaled to `size_px`; otherwise
-            the whole picture, squashed.
+        shape: "squashed" for the whole picture as a square; with the shorter side scaled to
+            `size_px`, "middle" for the middle square and "whole" for all of it.
     """
 
     size_px: int
     rate_hz: float | None = None
-    cropped: bool = False
+    shape: Literal["squashed", "middle", "whole"] = "squashed"
 
     def __post_init__(self) -> None:
-        if self.cropped and self.rate_hz is None:
-            raise ConfigError("cropped: pictures are cut on a grid of moments; give rate_hz")
+        if self.shape != "squashed" and self.rate_hz is None:
+            raise ConfigError(
+                f"shape={self.shape!r}: a video's own frames are only shown squashed; give rate_hz"
+            )
 
 
 class Judge(Protocol):

@@ -17,16 +17,26 @@ from torch import Tensor, nn
 from foleyflow.errors import CheckpointError, FoleyflowError
 from foleyflow.evaluation.judge_files import (
     FILES,
-    NOT_BUILT,
     SHIPPED_JUDGES,
     checked_file,
     fill_from,
     shipped_folder,
 )
 from foleyflow.evaluation.judges import AnyJudge, ClipRule, Sight
-from foleyflow.listeners import cavp, clap, diff_foley, log_mel, panns, passt, synchformer, vggish
+from foleyflow.listeners import (
+    cavp,
+    clap,
+    diff_foley,
+    imagebind,
+    log_mel,
+    panns,
+    passt,
+    synchformer,
+    vggish,
+)
 from foleyflow.listeners.cavp import Cavp
 from foleyflow.listeners.diff_foley import AlignmentClassifier
+from foleyflow.listeners.imagebind import ImageBind
 from foleyflow.listeners.log_mel import LogMel, relative
 from foleyflow.listeners.stored import load_sync, load_tagger
 from foleyflow.listeners.sync import Sync
@@ -273,7 +283,7 @@ class SynchformerJudge:
         """Takes a filled network."""
         self.weights_sha256 = weights_sha256
         self.sight = Sight(
-            size_px=network.config.side, rate_hz=synchformer.FRAME_RATE_HZ, cropped=True
+            size_px=network.config.side, rate_hz=synchformer.FRAME_RATE_HZ, shape="middle"
         )
         self._network = network
         # One video is asked about with several sounds, and seeing takes nearly all the time.
@@ -369,6 +379,41 @@ class DiffFoleyJudge:
         return float(self._classifier(latents, self._seen[1]))
 
 
+class ImageBindJudge:
+    """How near a sound and a video lie in ImageBind's space; see `judges.PairJudge`."""
+
+    name = "imagebind"
+    rate_hz = imagebind.RATE_HZ
+    shortest_s = imagebind.SHORTEST_S
+
+    def __init__(self, network: ImageBind, weights_sha256: str) -> None:
+        """Takes a filled network."""
+        self.weights_sha256 = weights_sha256
+        self.sight = Sight(size_px=network.side, rate_hz=imagebind.FRAME_RATE_HZ, shape="whole")
+        self._network = network
+        self._seen: tuple[Frames, Tensor] | None = None
+
+    @torch.no_grad()
+    def verdict(self, frames: Frames, samples: NDArray[np.float32]) -> float:
+        """Cosine of both embeddings.
+
+        Args:
+            frames: at 0.5 Hz, the shorter side as wide as the network's squares.
+            samples: (N,) float32 at 16 kHz.
+
+        Returns:
+            -1..1.
+
+        Raises:
+            ValueError: fewer than two pictures, or less than 2 s of sound.
+
+        Source: av-benchmark, extract_video.py and evaluate.py.
+        """
+        if self._seen is None or self._seen[0] is not frames:
+            self._seen = (frames, self._network.watch(_colours_first(frames)))
+        return self._network.compare(self._seen[1], self._network.listen(_tensor(samples)))
+
+
 def clap_judge(network: nn.Module, weights_sha256: str) -> SoundJudge:
     """CLAP as a judge: the first 10 s at once.
 
@@ -397,6 +442,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "synchformer": Synchformer,
     "diff-foley": AlignmentClassifier,
     "cavp": Cavp,
+    "imagebind": ImageBind,
 }
 # Name -> (its files, their networks and the hash as a judge).
 PUBLISHED: dict[str, tuple[tuple[str, ...], Callable[..., AnyJudge]]] = {
@@ -406,6 +452,7 @@ PUBLISHED: dict[str, tuple[tuple[str, ...], Callable[..., AnyJudge]]] = {
     "clap": (("clap",), clap_judge),
     "synchformer": (("synchformer",), SynchformerJudge),
     "diff-foley": (("diff-foley", "cavp"), DiffFoleyJudge),
+    "imagebind": (("imagebind",), ImageBindJudge),
 }
 
 
@@ -421,7 +468,7 @@ def load_judge(name: str, folder: Path) -> AnyJudge:
         the judge, ready to be asked.
 
     Raises:
-        CheckpointError: its file is missing, damaged or another one; or there is no loader for it.
+        CheckpointError: its file is missing, damaged or another one.
         MissingExtra: the library that carries it is not installed.
 
     Source: ours.
@@ -437,11 +484,6 @@ def load_judge(name: str, folder: Path) -> AnyJudge:
     if name in SHIPPED_JUDGES:
         return _shipped_judge(name, folder)
     known = ", ".join([*PUBLISHED, *SHIPPED_JUDGES])
-    if name in NOT_BUILT:
-        raise CheckpointError(
-            f"the judge {name!r} can't be loaded: foleyflow has no loader for it yet",
-            hint=f"leave its metrics out; there are loaders for {known}",
-        )
     raise CheckpointError(f"no judge {name!r}", hint=f"there are {known}")
 
 
