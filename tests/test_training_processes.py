@@ -138,6 +138,7 @@ def test_what_can_not_be_shared_out_is_refused(two):
     for each in told:
         assert each["batch"].startswith("train.batch_clips=7: can't be shared out evenly to 2")
         assert each["polish"].startswith("train.shard=True: expected a task of one module")
+        assert each["contrast"].startswith("train.shard=True: 'log_sharpness' is a single number")
 
 
 def test_rows_are_shared_out_once_each_part_by_part():

@@ -196,6 +196,13 @@ def check_shardable(task: Task) -> None:
             f"{', '.join(task.modules)}",
             hint="set train.shard=false; each process then holds all weights",
         )
+    for module in task.modules.values():
+        for name, parameter in module.named_parameters():
+            if not parameter.ndim:
+                raise ConfigError(
+                    f"train.shard=True: {name!r} is a single number, which can't be shared out",
+                    hint="set train.shard=false; contrast between clips needs it",
+                )
 
 
 def shard_(module: Module) -> Module:
