@@ -16,7 +16,7 @@ from torchvision_operators import declare_missing
 
 CLIP_DURATION_S = 1.6
 
-declare_missing()  # before any test: transformers and peft import torchvision too, where it is there
+declare_missing()  # before all tests: transformers and peft import torchvision too
 
 
 @pytest.fixture(scope="session")
