@@ -435,7 +435,7 @@ def test_clap_repeats_short_sounds_and_refuses_long_ones():
         assert float(heard.norm()) == pytest.approx(1.0, abs=1e-6)
         torch.testing.assert_close(heard, network(short.repeat(4)), atol=1e-5, rtol=1e-4)
         tone = torch.sin(torch.arange(120_000) / 20)
-        assert not torch.allclose(heard, network(tone), atol=1e-3)
+        assert not torch.allclose(heard, network(tone), atol=1e-4)
     for count in (0, 480_001):
         with pytest.raises(ValueError, match=f"{count} samples at 48000 Hz, CLAP hears 1 to"):
             network(torch.zeros(count))
@@ -486,6 +486,7 @@ def test_a_clip_that_stands_still_is_a_picture():
     assert not torch.allclose(eye(first, second), eye(second, first))
 
 
+@torch.no_grad()
 def test_the_imagebind_score_is_the_cosine_of_mean_embeddings():
     network = randomised(SMALL_NETWORKS["imagebind"]())
     judge = ImageBindJudge(network, "0" * 64)
