@@ -13,7 +13,7 @@ from small_judges import SMALL_DIFF_FOLEY, SMALL_NETWORKS, SMALL_SYNCHFORMER, ra
 from torch.nn import functional
 
 from foleyflow.encoders.catalogue import IMAGEBIND_SOUND
-from foleyflow.encoders.imagebind import ImageBindVision
+from foleyflow.encoders.imagebind import ImageBindAudio, ImageBindVision
 from foleyflow.encoders.published import FrozenSound
 from foleyflow.evaluation.judge_files import FILES
 from foleyflow.evaluation.listening import ImageBindJudge
@@ -458,11 +458,11 @@ def pictures(count, height, width, seed=0):
 def test_imagebind_has_the_published_names_and_no_other():
     with torch.device("meta"):
         named = shapes(ImageBind())
-        vision = shapes(ImageBindVision())
+        vision, audio = shapes(ImageBindVision()), shapes(ImageBindAudio())
     assert named["modality_preprocessors.vision.rgbt_stem.proj.1.weight"] == (1280, 3, 2, 14, 14)
     assert named["modality_trunks.audio.blocks.11.attn.bias_k"] == (1, 1, 768)
     assert named["modality_heads.audio.2.weight"] == (1024, 768)
-    assert {name for name in named if ".vision." in name} == set(vision)
+    assert named == vision | audio
     left_out = FILES["imagebind"].left_out
     assert not any(name.startswith(left_out) for name in named)
     assert all(

@@ -33,18 +33,14 @@ class ImageBind(nn.Module):
     ) -> None:
         """Builds the published shapes; other ones are for tests."""
         super().__init__()
-        # Kept in a tuple, so that each tensor has its published name alone.
-        self._halves = (vision or ImageBindVision(), audio or ImageBindAudio())
+        self.side = (eye := vision or ImageBindVision()).side  # of the squares, pixels
+        ear = audio or ImageBindAudio()
+        # Kept in tuples, so that each tensor has its published name alone.
+        self._halves, self._hearing = (eye, ear), (FrozenSound(ear, IMAGEBIND_SOUND),)
         for kind in ("preprocessors", "trunks", "heads"):
             name = f"modality_{kind}"
-            halves = {half.name: getattr(half, name)[half.name] for half in self._halves}
+            halves = {half.name: getattr(half, name)[half.name] for half in (eye, ear)}
             setattr(self, name, nn.ModuleDict(halves))
-        self._sound = FrozenSound(self._halves[1], IMAGEBIND_SOUND)
-
-    @property
-    def side(self) -> int:
-        """Of the squares that are looked at, pixels."""
-        return self._halves[0].side
 
     def watch(self, pixels: Tensor) -> Tensor:
         """Where a film lies.
@@ -89,7 +85,7 @@ class ImageBind(nn.Module):
             raise ValueError(f"{len(sound)} samples at {RATE_HZ} Hz, ImageBind needs {count}")
         starts = torch.linspace(0, len(sound) - count, SOUND_CLIPS).long().tolist()
         stretches = torch.stack([sound[start : start + count] for start in starts])
-        levels = self._sound.levels(stretches).transpose(1, 2)
+        levels = self._hearing[0].levels(stretches).transpose(1, 2)
         return self._halves[1].embed(levels).mean(0)
 
     def compare(self, seen: Tensor, heard: Tensor) -> float:
