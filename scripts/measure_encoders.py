@@ -1,8 +1,9 @@
 """Every published encoder at full size, from a file of random weights, through both stages.
 
 No network is reached: the file of each encoder is made here, loaded strictly as a published one
-would be, and 224 x 224 frames (or sound) go through VAMA and one step of GVAF. Says the seconds and
-the peak memory of each; each encoder runs in a process of its own.
+would be. What a video encoder gives of 224 x 224 frames goes through VAMA and one step of GVAF;
+what a sound encoder gives is recovered in a step of VAMA, gradients included. Says the seconds
+and the peak memory of each; each encoder runs in a process of its own.
 
     python scripts/measure_encoders.py [--out encoders.json] [--frames 8] [NAME ...]
 """
@@ -20,17 +21,22 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from foleyflow.alignment.targets import StoredTeacher
+from foleyflow.data.windows import ClipArrays, WindowSource
 from foleyflow.encoders.catalogue import SOUND_ENCODERS, VIDEO_ENCODERS, load_encoder
+from foleyflow.encoders.published import TOKENS
 from foleyflow.flow.sampling import sample
 from foleyflow.flow.transformer import Condition, FlowConfig, FlowTransformer
 from foleyflow.recipes import recipe_named
 from foleyflow.recipes.published import at_segments
+from foleyflow.training.align_task import AlignTask
 
-SEGMENTS = 40  # 6.4 s
+SEGMENTS, SEGMENT_S, BANDS = 40, 0.16, 8  # 6.4 s
 
 
 def main() -> None:
@@ -75,11 +81,11 @@ def measure(name: str, *, frames: int) -> dict[str, Any]:
         took_s = time.perf_counter() - began_s
         latents = through_both_stages(name, features)
     else:
-        sound = 0.1 * torch.randn(round(SEGMENTS * 0.16 * 16_000))
+        sound = 0.1 * torch.randn(round(SEGMENTS * SEGMENT_S * 16_000))
         grid = frozen(sound)
         took_s = time.perf_counter() - began_s
-        features = at_segments(grid, frozen, segments=SEGMENTS, segment_s=0.16, bands=8)
-        latents = features
+        features = at_segments(grid, frozen, segments=SEGMENTS, segment_s=SEGMENT_S, bands=BANDS)
+        latents = as_teacher(name, features)
     if not latents.isfinite().all():
         raise SystemExit(f"{name}: not finite")
     return {
@@ -112,6 +118,41 @@ def through_both_stages(name: str, features: Tensor) -> Tensor:
         known=torch.zeros(1, 8 * SEGMENTS, dtype=torch.bool),
     )
     return sample(flow, condition, noise, steps=1, guidance=1.0)
+
+
+@torch.enable_grad()
+def as_teacher(name: str, features: Tensor) -> Tensor:
+    """The loss of a VAMA step (the recipe `published`) that recovers these features of a sound.
+
+    Its gradients are made too. The video's features are random here: `through_both_stages` has
+    real ones.
+    """
+    recipe = dataclasses.replace(recipe_named("align", "published"), sound=name)
+    aligner = recipe.random_aligner()
+    rng = np.random.default_rng(0)
+    frames = round(SEGMENTS * SEGMENT_S * 8)
+    seen = rng.standard_normal((frames, TOKENS, VIDEO_ENCODERS[recipe.video].width))
+    samples = round(SEGMENTS * SEGMENT_S * recipe.sound_rate_hz)
+    clips = ClipArrays(
+        frames=seen.astype(np.float16),
+        times_s=np.arange(frames) / 8.0,
+        offsets=np.array([0, frames]),
+        sounds=rng.integers(-3000, 3000, (1, samples)).astype(np.int16),
+        rate_hz=recipe.sound_rate_hz,
+        event_times_s=[np.zeros(0)],
+        materials=np.array([-1]),
+    )
+    windows = WindowSource(clips, features[None].numpy().astype(np.float16), recipe.windows)
+    task = AlignTask(
+        aligner,
+        recipe.losses,
+        windows=windows,
+        held_out_windows=windows,
+        target=StoredTeacher(features[None]),
+    )
+    loss, _ = task.loss("align", windows.draw(rng, 1, plain=True), 0)
+    loss.backward()
+    return loss.detach()
 
 
 def declare_torchvision() -> None:

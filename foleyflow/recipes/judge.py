@@ -123,7 +123,7 @@ def tagger() -> TaggerRecipe:
     """
     return TaggerRecipe(
         train=TrainConfig(
-            steps=1500,
+            steps=2500,
             batch_clips=32,
             learning_rate=2e-3,
             warmup_steps=50,
