@@ -5,11 +5,16 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import signal
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
+import killable_building
 import numpy as np
 import pytest
+from killable_building import SETTINGS, build_small, rows_of
 from media_files import Sound, grey_painter, make_video
 from small_vggsound import (
     BROKEN,
@@ -19,7 +24,6 @@ from small_vggsound import (
     hum,
     make_small_vggsound,
     painter,
-    sounds_like_a_chord,
     video_id,
 )
 from typer.testing import CliRunner
@@ -35,27 +39,16 @@ from foleyflow.errors import DataError
 from foleyflow.media.probe import probe
 from foleyflow.pretrained import EMBEDDED
 
-SETTINGS = BuildSettings(
-    examine=ExamineSettings(duration_s=CLIP_S), shard_clips=8, tagger="sounds_like_a_chord"
-)
-
 
 @pytest.fixture(scope="module")
 def listing(tmp_path_factory):
     return make_small_vggsound(tmp_path_factory.mktemp("vggsound"))
 
 
-def rows_of(listing):
-    return read_vggsound(listing[0], validation=0.2, segment_s=SEGMENT_S)
-
-
 @pytest.fixture(scope="module")
 def built(listing, tmp_path_factory):
     out = tmp_path_factory.mktemp("built")
-    summary = build(
-        rows_of(listing), listing[1], out, SETTINGS, music=sounds_like_a_chord, workers=1
-    )
-    return out, summary
+    return out, build_small(*listing[:2], out)
 
 
 def contents(out: Path) -> dict[str, str]:
@@ -108,31 +101,30 @@ def test_a_job_that_is_stopped_anywhere_and_run_again_gives_the_same_shards(
         lambda row, *args, **kwargs: looked_at.append(row.key) or examine(row, *args, **kwargs),
     )
 
-    def attempt(**stops):
-        build(
-            rows_of(listing),
-            listing[1],
-            tmp_path,
-            SETTINGS,
-            music=sounds_like_a_chord,
-            workers=1,
-            **stops,
-        )
-
     with pytest.raises(Stopped):
-        attempt(examining=stop_after(17))
+        build_small(*listing[:2], tmp_path, examining=stop_after(17))
     assert not (tmp_path / "manifest.json").exists()
     (next(tmp_path.glob(".examined-*")) / "000002.json.part").write_text("[{")
     with pytest.raises(Stopped):
-        attempt(packing=stop_after(2))
+        build_small(*listing[:2], tmp_path, packing=stop_after(2))
     assert len(list(tmp_path.glob("*/shard-*.tar"))) < 7
     (tmp_path / "train" / "shard-000003.tar.part").write_bytes(b"half")
     before = next(iter(sorted(tmp_path.glob("train/shard-*.tar")))).stat().st_mtime_ns
-    attempt()
+    build_small(*listing[:2], tmp_path)
     assert next(iter(sorted(tmp_path.glob("train/shard-*.tar")))).stat().st_mtime_ns == before
     assert contents(tmp_path) == contents(built[0])
     # What was looked at before it was stopped was not looked at again.
     assert len(looked_at) == 60
+
+
+def test_a_job_that_is_killed_and_run_again_gives_the_same_shards(built, listing, tmp_path):
+    for stage, count in (("examining", 1), ("packing", 3)):
+        command = [sys.executable, killable_building.__file__, *map(str, listing[:2])]
+        killed = subprocess.run([*command, str(tmp_path), stage, str(count)], timeout=300)
+        assert killed.returncode == -signal.SIGKILL
+        assert not (tmp_path / "manifest.json").exists()
+    build_small(*listing[:2], tmp_path)
+    assert contents(tmp_path) == contents(built[0])
 
 
 def test_shards_are_webdataset_tars_of_whole_clips(built):
@@ -175,7 +167,7 @@ def test_trainings_read_shards_as_they_read_simulated_clips(built, listing):
 
 def test_the_motion_encoder_trains_on_shards_without_labels(listing, tmp_path):
     """`train align` on real clips: refused where labels are asked for, else it steps."""
-    whole = rows_of(listing)[:GOOD]
+    whole = rows_of(listing[0])[:GOOD]
     few = [row for row in whole if row.split == "train"][:3]
     few += [row for row in whole if row.split == "validation"][:2]
     data = tmp_path / "data"
