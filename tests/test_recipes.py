@@ -218,7 +218,7 @@ def test_latents_are_made_once_and_again_for_another_codec(smoke_runs, simulated
     folder = smoke_runs / "codec/model"
     before = sorted(simulated_data.glob(".latents-validation-*.npy"))
     source = window_source(simulated_data, "validation", codec_folder=folder, config=config)
-    assert sorted(simulated_data.glob(".latents-validation-*.npy")) == before and len(before) == 1
+    assert sorted(simulated_data.glob(".latents-validation-*.npy")) == before and before
     clips = clip_arrays(cache_frames(simulated_data, "validation"))
     wanted = encode_all(load_codec(folder), clips, batch=3)
     np.testing.assert_allclose(source.latents, wanted, atol=2e-2)
@@ -235,7 +235,7 @@ def test_latents_are_made_once_and_again_for_another_codec(smoke_runs, simulated
     other = window_source(
         simulated_data, "validation", codec_folder=tmp_path / "model", config=config
     )
-    assert len(list(simulated_data.glob(".latents-validation-*.npy"))) == 2
+    assert len(list(simulated_data.glob(".latents-validation-*.npy"))) == len(before) + 1
     assert not np.allclose(other.latents, source.latents, atol=0.1)
 
 
@@ -295,13 +295,13 @@ def test_a_flow_is_polished_from_another_run(smoke_runs, train_flow):
 
 
 def test_a_flow_is_distilled_from_another_run(smoke_runs, simulated_data, train_flow):
-    guided = set(simulated_data.glob(".guided-*"))
+    guided, others = (set(simulated_data.glob(name)) for name in (".guided-*", ".pairs-train-*"))
     settings = [f"teacher={smoke_runs / 'flow/model'}", "windows.segments=10"]
     settings += ["pairs.count=6", "pairs.solver_steps=2", "pairs.longest_context=10"]
     settings += ["train.steps=2", "train.batch_clips=2", "train.log_every=1"]
     out = train_flow("distil", settings)
     assert set(simulated_data.glob(".guided-*")) == guided  # the features are the flow's own
-    (pairs,) = simulated_data.glob(".pairs-train-*.npy")
+    (pairs,) = set(simulated_data.glob(".pairs-train-*.npy")) - others
     assert np.load(pairs).shape == (6, 40, 32)
     entries = read_journal(out / "journal.jsonl")
     assert [e["step"] for e in entries if "flow/loss" in e] == [1, 2]
