@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import os
 import signal
 import threading
@@ -16,6 +17,7 @@ import torch
 from cli_model import make_model, run_cli
 from media_files import make_video
 from ray_work import noted, squared
+from small_vggsound import CLIP_S, SEGMENT_S, make_small_vggsound
 
 pytest.importorskip("ray", reason="work on many machines needs the extra 'cluster' (ray)")
 
@@ -240,6 +242,23 @@ def test_simulated_clips_are_those_of_processes_here(ray_cluster, simulated_data
     assert len(files) == 12
     for name in files:
         assert (tmp_path / name).read_bytes() == (simulated_data / name).read_bytes(), name
+
+
+def test_shards_of_real_clips_are_those_of_threads_here(ray_cluster, tmp_path):
+    listing, clips = make_small_vggsound(tmp_path / "source")
+    few = tmp_path / "few.csv"
+    lines = listing.read_text(encoding="utf-8").splitlines()
+    few.write_text("\n".join(lines[k] for k in (0, 1, 2, 3, 48, 59)) + "\n", encoding="utf-8")
+    found = []
+    for name, ray in (("here", ()), ("ray", ("--ray", "local"))):
+        out = tmp_path / name
+        command = ["data", "vggsound", few, clips, "--out", out, "--duration", str(CLIP_S), *ray]
+        outcome = run_cli(*command, "--segment", str(SEGMENT_S), "--json")
+        assert outcome.status == 0, outcome.stderr
+        shards = {path.name: path.read_bytes() for path in out.glob("*/shard-*.tar")}
+        found.append((json.loads(outcome.stdout), (out / "manifest.csv").read_bytes(), shards))
+    assert found[0] == found[1]
+    assert found[0][0]["rejected"] == {"no sound": 1, "duplicate": 1} and found[0][2]
 
 
 def test_prepared_features_are_those_that_a_training_computes(

@@ -362,6 +362,7 @@ def vggsound(
     tagger: Tagger = "",
     judges: Judges = None,
     workers: Workers = 0,
+    ray: Ray = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -377,6 +378,7 @@ def vggsound(
             tagger=tagger,
             judges=judges,
             workers=workers,
+            ray=ray,
             as_json=as_json,
         )
         dataset.vggsound(listing, clips, request, segment_s=segment)
@@ -398,6 +400,7 @@ def audioset(
     tagger: Tagger = "",
     judges: Judges = None,
     workers: Workers = 0,
+    ray: Ray = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -413,6 +416,7 @@ def audioset(
             tagger=tagger,
             judges=judges,
             workers=workers,
+            ray=ray,
             as_json=as_json,
         )
         dataset.audioset(listing, clips, request, test=test)
@@ -428,6 +432,7 @@ def data_folder(
     tagger: Tagger = "",
     judges: Judges = None,
     workers: Workers = 0,
+    ray: Ray = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -443,6 +448,7 @@ def data_folder(
             tagger=tagger,
             judges=judges,
             workers=workers,
+            ray=ray,
             as_json=as_json,
         )
         dataset.folder(clips, request)

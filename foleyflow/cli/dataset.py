@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from foleyflow.cli.outcome import answer, progress_on_stderr
+from foleyflow.cluster import RayCluster
 from foleyflow.data.building import BuildSettings, build
 from foleyflow.data.checking import check_data
 from foleyflow.data.examining import ExamineSettings, MusicTagger
 from foleyflow.data.listing import ListedClip, read_audioset, read_folder, read_vggsound
 from foleyflow.errors import ConfigError
+
+if TYPE_CHECKING:
+    from foleyflow.evaluation.listening import SoundJudge
 
 # AudioSet's classes: music with its instruments and kinds, and the instruments among them.
 MUSIC, MUSIC_KINDS, INSTRUMENTS = 137, slice(137, 283), slice(138, 216)
@@ -34,6 +40,7 @@ class DataRequest:
         tagger: "panns", or empty.
         judges: folder of the tagger's weights; None for the usual place.
         workers: threads; 0 for one per core.
+        ray: address of a Ray cluster that does the work instead; None for threads here.
         as_json: print one JSON object.
     """
 
@@ -44,6 +51,7 @@ class DataRequest:
     tagger: str
     judges: Path | None
     workers: int
+    ray: str | None
     as_json: bool
 
 
@@ -98,7 +106,11 @@ def _build(rows: Sequence[ListedClip], clips: Path, request: DataRequest) -> Non
         examine=ExamineSettings(duration_s=request.duration_s, avoid_cuts=request.cuts == "avoid"),
         tagger=request.tagger,
     )
-    with progress_on_stderr("examining") as examining, progress_on_stderr("packing") as packing:
+    with (
+        RayCluster(request.ray) if request.ray is not None else nullcontext() as cluster,
+        progress_on_stderr("examining") as examining,
+        progress_on_stderr("packing") as packing,
+    ):
         summary = build(
             rows,
             clips,
@@ -106,6 +118,7 @@ def _build(rows: Sequence[ListedClip], clips: Path, request: DataRequest) -> Non
             settings,
             music=music,
             workers=request.workers or None,
+            spread=cluster.spread if cluster else None,
             examining=examining,
             packing=packing,
         )
@@ -122,14 +135,23 @@ def _music_tagger(request: DataRequest) -> MusicTagger | None:
     if request.tagger != "panns":
         raise ConfigError(f"--tagger {request.tagger}: expected panns")
     from foleyflow.evaluation.judge_files import default_folder
-    from foleyflow.evaluation.listening import SoundJudge, load_judge
 
-    judge = cast(SoundJudge, load_judge("panns", request.judges or default_folder()))
+    folder = request.judges or default_folder()
+    _panns(folder)  # so that what is wrong with its file is said now
+    return functools.partial(_music_heard, folder)
 
-    def music(sound: NDArray[np.float32]) -> float:
-        return music_alone(1 / (1 + np.exp(-judge.logits(sound))))
 
-    return music
+@functools.lru_cache(maxsize=1)
+def _panns(folder: Path) -> SoundJudge:
+    """The tagger, loaded once in each process that asks it."""
+    from foleyflow.evaluation.listening import load_judge
+
+    return cast("SoundJudge", load_judge("panns", folder))
+
+
+def _music_heard(folder: Path, sound: NDArray[np.float32]) -> float:
+    """What `examining.MusicTagger` says, in any process."""
+    return music_alone(1 / (1 + np.exp(-_panns(folder).logits(sound))))
 
 
 def music_alone(probabilities: NDArray[np.float64]) -> float:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import functools
 import hashlib
 import io
 import json
@@ -23,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from foleyflow.cluster import Spread
 from foleyflow.data.base import SHARDS_FORMAT, read_manifest
 from foleyflow.data.duplicates import duplicates
 from foleyflow.data.examining import ClipReport, ExamineSettings, MusicTagger, examine_clip
@@ -79,6 +81,7 @@ def build(
     *,
     music: MusicTagger | None = None,
     workers: int | None = None,
+    spread: Spread | None = None,
     examining: Progress | None = None,
     packing: Progress | None = None,
 ) -> BuildSummary:
@@ -91,6 +94,8 @@ def build(
         settings: see there.
         music: tells music; its name is in `settings.tagger`.
         workers: threads; None for one per core (decoding leaves Python's lock).
+        spread: who examines clips and packs shards instead of these threads; `music` must then be
+            importable in another process.
         examining, packing: told of each step's progress.
 
     Raises:
@@ -99,15 +104,16 @@ def build(
     Source: ours.
     """
     _refuse_other_data(out, rows, settings)
-    workers = workers or len(os.sched_getaffinity(0))
     files = find_files(folder, rows)
     work = out / f".examined-{_key(rows, settings)}"
     work.mkdir(parents=True, exist_ok=True)
-    reports = _examine_all(rows, files, settings.examine, work, workers, music, examining)
-    reasons = [report.reason for report in reports]
-    for index, reason in duplicates(rows, reports).items():
-        reasons[index] = reason
-    splits = _pack_all(rows, files, reports, reasons, settings, out, workers, packing)
+    with _threads(workers or len(os.sched_getaffinity(0))) as pool:
+        spread = spread or pool.map
+        reports = _examine_all(rows, files, settings.examine, work, spread, music, examining)
+        reasons = [report.reason for report in reports]
+        for index, reason in duplicates(rows, reports).items():
+            reasons[index] = reason
+        splits = _pack_all(rows, files, reports, reasons, settings, out, spread, packing)
     _write_list(out / "manifest.csv", rows, reports, reasons)
     manifest = {
         "format": SHARDS_FORMAT,
@@ -129,35 +135,39 @@ def _examine_all(
     files: Sequence[ClipFile | None],
     settings: ExamineSettings,
     work: Path,
-    workers: int,
+    spread: Spread,
     music: MusicTagger | None,
     progress: Progress | None,
 ) -> list[ClipReport]:
     """Reports of all rows; a file that has come since is looked at, the rest is kept."""
     reports: list[ClipReport] = []
-    with _threads(workers) as pool:
-        for start in range(0, len(rows), BLOCK_CLIPS):
-            block = range(start, min(start + BLOCK_CLIPS, len(rows)))
-            path = work / f"{start // BLOCK_CLIPS:06d}.json"
-            seen = [_identity(files[index]) for index in block]
-            kept = _read_block(path, seen)
-            missing = [index for index, report in zip(block, kept, strict=True) if report is None]
-
-            def look(index: int) -> ClipReport:
-                return examine_clip(rows[index], files[index], settings, music=music)
-
-            fresh = iter(pool.map(look, missing))
-            found = [next(fresh) if report is None else report for report in kept]
-            if missing:
-                entries = [
-                    {"file": name, "report": dataclasses.asdict(report)}
-                    for name, report in zip(seen, found, strict=True)
-                ]
-                _write_whole(path, json.dumps(entries) + "\n")
-            reports += found
-            if progress is not None:
-                progress(len(reports), len(rows))
+    look = functools.partial(_look, settings, music)
+    for start in range(0, len(rows), BLOCK_CLIPS):
+        block = range(start, min(start + BLOCK_CLIPS, len(rows)))
+        path = work / f"{start // BLOCK_CLIPS:06d}.json"
+        seen = [_identity(files[index]) for index in block]
+        kept = _read_block(path, seen)
+        missing = [index for index, report in zip(block, kept, strict=True) if report is None]
+        fresh = iter(spread(look, [(rows[index], files[index]) for index in missing]))
+        found = [next(fresh) if report is None else report for report in kept]
+        if missing:
+            entries = [
+                {"file": name, "report": dataclasses.asdict(report)}
+                for name, report in zip(seen, found, strict=True)
+            ]
+            _write_whole(path, json.dumps(entries) + "\n")
+        reports += found
+        if progress is not None:
+            progress(len(reports), len(rows))
     return reports
+
+
+def _look(
+    settings: ExamineSettings, music: MusicTagger | None, clip: tuple[ListedClip, ClipFile | None]
+) -> ClipReport:
+    """One clip's report, wherever the work is done."""
+    row, file = clip
+    return examine_clip(row, file, settings, music=music)
 
 
 @contextmanager
@@ -193,7 +203,7 @@ def _pack_all(
     reasons: Sequence[str],
     settings: BuildSettings,
     out: Path,
-    workers: int,
+    spread: Spread,
     progress: Progress | None,
 ) -> dict[str, int]:
     """Writes the shards that are not there yet, takes away others; clips of each split."""
@@ -201,42 +211,51 @@ def _pack_all(
     for index, reason in enumerate(reasons):
         if not reason:
             splits[rows[index].split].append(index)
-    jobs: list[tuple[Path, list[int]]] = []
+    jobs: list[_Packing] = []
     for split, members in splits.items():
         (out / split).mkdir(exist_ok=True)
         for number, start in enumerate(range(0, len(members), settings.shard_clips)):
             path = out / split / f"shard-{number:06d}.tar"
-            jobs.append((path, members[start : start + settings.shard_clips]))
-    wanted = {path.with_suffix(suffix) for path, _ in jobs for suffix in (".tar", ".json")}
+            chosen = members[start : start + settings.shard_clips]
+            jobs.append(_Packing(path, tuple((rows[k], files[k], reports[k]) for k in chosen)))
+    wanted = {job.path.with_suffix(suffix) for job in jobs for suffix in (".tar", ".json")}
     for split in splits:
         for path in (out / split).glob("shard-*"):
             if path not in wanted:
                 path.unlink()
 
-    def pack(job: tuple[Path, list[int]]) -> None:
-        path, members = job
-        plan = hashlib.sha256(
-            json.dumps(
-                [
-                    BUILDER_VERSION,
-                    settings.short_side,
-                    settings.examine.duration_s,
-                    [
-                        [rows[k].key, rows[k].label, reports[k].start_s, _identity(files[k])]
-                        for k in members
-                    ],
-                ]
-            ).encode()
-        ).hexdigest()
-        if not is_finished(path, plan):
-            clips = (_packed(rows[k], files[k], reports[k], settings) for k in members)
-            write_shard(path, clips, plan)
-
-    with _threads(workers) as pool:
-        for done, _ in enumerate(pool.map(pack, jobs), start=1):
-            if progress is not None:
-                progress(done, len(jobs))
+    for done, _ in enumerate(spread(functools.partial(_pack, settings), jobs), start=1):
+        if progress is not None:
+            progress(done, len(jobs))
     return {split: len(members) for split, members in splits.items()}
+
+
+@dataclass(frozen=True)
+class _Packing:
+    """A shard to be written: where, and its clips with their files and reports."""
+
+    path: Path
+    clips: tuple[tuple[ListedClip, ClipFile | None, ClipReport], ...]
+
+
+def _pack(settings: BuildSettings, job: _Packing) -> None:
+    """Writes a shard, unless it is there as planned; wherever the work is done."""
+    plan = hashlib.sha256(
+        json.dumps(
+            [
+                BUILDER_VERSION,
+                settings.short_side,
+                settings.examine.duration_s,
+                [
+                    [row.key, row.label, report.start_s, _identity(file)]
+                    for row, file, report in job.clips
+                ],
+            ]
+        ).encode()
+    ).hexdigest()
+    if not is_finished(job.path, plan):
+        clips = (_packed(row, file, report, settings) for row, file, report in job.clips)
+        write_shard(job.path, clips, plan)
 
 
 def _packed(
