@@ -21,7 +21,8 @@ LOWEST_HZ = 40.0
 HIGHEST_HZ = 20_000.0
 MOST_MODES = 56
 # Real objects have edges, handles and uneven walls that lower their first modes; an ideal small
-# solid would be silent below 20 kHz. Fundamentals above this are drawn in (ours).
+# solid would be silent below 20 kHz. Fundamentals above the middle of the material's band, for
+# membranes above this, are drawn in (ours).
 BRIGHTEST_HZ = 2500.0
 SOUND_SPEED_MPS = 343.0
 

@@ -25,7 +25,7 @@ from foleyflow.data.physics.families.puppet import Puppetry
 from foleyflow.data.physics.families.rotations import IDENTITY, Vec, add, from_axes
 
 SOLIDS = ("wood", "metal", "plastic", "stone", "ceramic", "glass", "cardboard", "rubber")
-# How much of what can be heard in a clip is of the clip's own material.
+# How often a thing is of its clip's own material.
 MAIN_SHARE = 0.92
 X: Vec = (1.0, 0.0, 0.0)
 Y: Vec = (0.0, 1.0, 0.0)

@@ -353,6 +353,7 @@ def read_impacts(
                 continue
             new = begin == 0 or steps[begin - 1] < steps[begin] - 1
             back_s = min(float(history.depth_m[begin]) / speed, STEP_S) if new else 0.0
+            # The lighter one is heard: a cup that falls is what was struck, not the floor.
             struck, striker = (second, first) if _heavier(model, first, second) else (first, second)
             place = history.place[begin]
             impact = Impact(
