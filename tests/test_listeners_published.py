@@ -10,10 +10,10 @@ from small_judges import randomised
 from torch.nn import functional
 
 from foleyflow.listeners import panns, passt, vggish
-from foleyflow.listeners.mel_bands import mel_triangles
 from foleyflow.listeners.panns import Cnn14
 from foleyflow.listeners.passt import Passt
 from foleyflow.listeners.vggish import Vggish
+from foleyflow.spectrogram import mel_triangles
 
 
 def sound(seconds, rate_hz, seed=0):

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from foleyflow.listeners.mel_bands import mel_triangles
+from foleyflow.spectrogram import mel_triangles
 
 RATE_HZ = 32_000
 LONGEST_S = 10.0

@@ -1,7 +1,7 @@
 """Mel filters of Slaney's Auditory Toolbox, as librosa draws them by default.
 
-A third kind beside `spectrogram.mel_filters` and `mel_bands`: the scale is straight below 1 kHz,
-and each triangle has an area of one, so that high bands are not louder for being wide.
+A third kind beside `spectrogram.mel_filters` and `mel_triangles`: the scale is straight below
+1 kHz, and each triangle has an area of one, so that high bands are not louder for being wide.
 """
 
 from __future__ import annotations

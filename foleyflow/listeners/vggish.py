@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from foleyflow.listeners.mel_bands import mel_triangles
+from foleyflow.spectrogram import mel_triangles
 
 RATE_HZ = 16_000
 WINDOW_SAMPLES, HOP_SAMPLES, FFT_SAMPLES = 400, 160, 512
