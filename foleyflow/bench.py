@@ -307,20 +307,14 @@ def training(bench: Workbench) -> Iterator[Row]:
     side = bench.effort.matrix_side
     fast = bfloat16_is_fast(torch.device("cpu"))
     used = "bf16" if fast else "fp32"  # the precision of training on this machine
-    rates: dict[str, float | None] = {"bf16": None}
+    rates: dict[str, float] = {}
     for name, dtype in (("bf16", torch.bfloat16), ("fp32", torch.float32)):
+        value: float | None = None
+        how = "this processor has no bfloat16: training runs in fp32"
         if fast or name == "fp32":
-            rates[name] = matrix_flops_per_s(side, dtype) / 1e12
-        yield Row(
-            name=f"matrix rate, {name}",
-            value=rates[name],
-            unit="TFLOP/s",
-            target="",
-            how=f"product of two {side}x{side} matrices, best of 5"
-            if rates[name]
-            else "this processor has no bfloat16: training runs in fp32",
-        )
-    rate = (rates[used] or 0.0) * 1e12
+            rates[name] = matrix_flops_per_s(side, dtype)
+            value, how = rates[name] / 1e12, f"product of two {side}x{side} matrices, best of 5"
+        yield Row(name=f"matrix rate, {name}", value=value, unit="TFLOP/s", target="", how=how)
     align = recipe_named("align", bench.effort.recipe)
     flow = recipe_named("flow", bench.effort.recipe)
     flow_task = cast(Task, flow_task_on_noise(flow))
@@ -333,7 +327,7 @@ def training(bench: Workbench) -> Iterator[Row]:
         flops, step_s = step_cost(task, config, step=step, repeats=bench.effort.training_steps)
         yield Row(
             name=f"{name}, of the {used} matrix rate",
-            value=flops / step_s / rate,
+            value=flops / step_s / rates[used],
             unit="ratio",
             target=">= 0.35",
             how=f"{bench.effort.recipe} recipe, {config.batch_clips} synthetic clips: "

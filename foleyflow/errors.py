@@ -57,5 +57,23 @@ class MissingExtra(UsageError):
         )
 
 
+def why_not_imported(error: ImportError, package: str, extra: str) -> UsageError:
+    """What to say of an optional package whose import failed: it is missing, or it can't be used.
+
+    Args:
+        error: of the import.
+        package: that was imported.
+        extra: of foleyflow, that brings it.
+
+    Source: ours.
+    """
+    if error.name == package:
+        return MissingExtra(package, extra)
+    return ConfigError(
+        f"{package} is there but can't be imported: {str(error).splitlines()[0]}",
+        hint="a torchvision that doesn't fit torch is the usual reason; take it out",
+    )
+
+
 class TrainingError(FoleyflowError):
     """Training can't go on (non-finite numbers, say)."""

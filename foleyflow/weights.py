@@ -163,6 +163,27 @@ def load_into(module: nn.Module, folder: Path, name: str) -> nn.Module:
     return module.eval()
 
 
+def read_without_running(path: Path, *, hint: str) -> Any:
+    """What someone else's file holds, without running anything of it.
+
+    Args:
+        path: safetensors, or a file of torch.save.
+        hint: what to do where it can't be read.
+
+    Raises:
+        CheckpointError: it is damaged, or holds more than tensors and plain values.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # both raise whatever the damage brings about
+        first = str(error).strip().partition("\n")[0]
+        raise CheckpointError(
+            f"{path}: can't be read as tensors alone ({type(error).__name__}: {first})", hint=hint
+        ) from error
+
+
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """The tensors of someone else's file, without running anything that it holds.
 
@@ -173,16 +194,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     Raises:
         CheckpointError: it can't be read so.
     """
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # both raise whatever the damage brings about
-        first = str(error).strip().partition("\n")[0]
-        raise CheckpointError(
-            f"{path}: can't be read as tensors alone ({type(error).__name__}: {first})",
-            hint="fetch it again from where it is published",
-        ) from error
+    content = read_without_running(path, hint="fetch it again from where it is published")
     for key in ("model", "state_dict"):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from foleyflow.errors import CheckpointError
 from foleyflow.listeners.imagebind import OTHER_MODALITIES, PUBLISHED_FILE
-from foleyflow.weights import CONFIG_NAME, file_sha256
+from foleyflow.weights import CONFIG_NAME, file_sha256, read_without_running
 
 SHIPPED = Path(__file__).parent.parent / "assets" / "judges"
 SHIPPED_JUDGES = {"tagger-sim": "tagger", "sync-sim": "sync"}  # judge -> component in SHIPPED
@@ -210,15 +210,8 @@ def fill_from(module: nn.Module, path: Path, file: JudgeFile) -> nn.Module:
 
     Source: ours.
     """
-    try:
-        with torch.serialization.safe_globals(_harmless()):
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch.load raises whatever the damage brings about
-        first = str(error).strip().partition("\n")[0]
-        raise CheckpointError(
-            f"{path}: can't be read as tensors alone ({type(error).__name__}: {first})",
-            hint=f"fetch it again from {file.url}",
-        ) from error
+    with torch.serialization.safe_globals(_harmless()):
+        content = read_without_running(path, hint=f"fetch it again from {file.url}")
     tensors = content.get(file.inner) if file.inner is not None else content
     if not isinstance(tensors, Mapping):
         raise CheckpointError(f"{path}: holds no tensors under {file.inner!r}")

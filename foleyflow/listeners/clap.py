@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from foleyflow.errors import ConfigError, MissingExtra
+from foleyflow.errors import why_not_imported
 
 RATE_HZ = 48_000
 LONGEST_S = 10.0
@@ -51,12 +51,7 @@ class Clap(nn.Module):
                 ClapFeatureExtractor,
             )
         except ImportError as error:
-            if error.name == "transformers":
-                raise MissingExtra("transformers", "judges") from error
-            raise ConfigError(
-                f"transformers is there but can't be imported: {str(error).splitlines()[0]}",
-                hint="a torchvision that doesn't fit torch is the usual reason; take it out",
-            ) from error
+            raise why_not_imported(error, "transformers", "judges") from error
         network = ClapAudioModelWithProjection(ClapAudioConfig(**(shape or PUBLISHED_SHAPE)))
         self.audio_model = network.audio_model
         self.audio_projection = network.audio_projection

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from foleyflow.cluster import Spread
 from foleyflow.codec.autoencoder import Codec
-from foleyflow.data.base import ClipLabels, Clips, FrameCache, cache_frames, labels_from
+from foleyflow.data.base import ClipLabels, FrameCache, cache_frames
 from foleyflow.data.physics.contacts import MATERIALS
 from foleyflow.data.windows import ClipArrays, WindowConfig, WindowSource
 from foleyflow.pretrained import load_codec
@@ -70,21 +70,12 @@ def clip_arrays(cache: FrameCache) -> ClipArrays:
         sounds=cache.sounds,
         rate_hz=cache.rate_hz,
         event_times_s=[audible_events(labels) for labels in cache.labels],
-        materials=_materials(cache.labels),
+        materials=known_materials(cache.labels),
     )
 
 
-def heard_events(clips: Clips) -> list[NDArray[np.float64]]:
-    """Of each clip, the events that a listener would hear; real clips have none that is known."""
-    return [audible_events(labels_from(clips.entry(k))) for k in range(len(clips))]
-
-
-def known_materials(clips: Clips) -> NDArray[np.int64]:
+def known_materials(labels: Sequence[ClipLabels]) -> NDArray[np.int64]:
     """Of each clip, the class of the struck material or -1, (N,)."""
-    return _materials([labels_from(clips.entry(k)) for k in range(len(clips))])
-
-
-def _materials(labels: Sequence[ClipLabels]) -> NDArray[np.int64]:
     classes = [-1 if x.material is None else MATERIALS.index(x.material) for x in labels]
     return np.array(classes, np.int64)
 

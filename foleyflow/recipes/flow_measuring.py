@@ -25,7 +25,12 @@ from foleyflow.data.physics.contacts import MATERIALS
 from foleyflow.data.windows import WindowSource
 from foleyflow.errors import CheckpointError
 from foleyflow.evaluation.base import bootstrap_mean
-from foleyflow.evaluation.distribution import fit_gaussian, frechet_distance, frechet_remark
+from foleyflow.evaluation.distribution import (
+    Gaussian,
+    fit_gaussian,
+    frechet_distance,
+    frechet_remark,
+)
 from foleyflow.evaluation.judges import MaterialJudge, heard_by, judge_json
 from foleyflow.evaluation.latents import compare_latents, quiet_frames, spread
 from foleyflow.evaluation.synchrony import ClipOnsets, compare, detect_onsets
@@ -190,6 +195,7 @@ def measure_flow(
     with torch.no_grad():
         noisy = _with_noise(flow.standardise(windows.latents), latent_noise, seed)
         true = flow.restore(noisy)
+        known = None if judge is None else _embedded(windows.sounds, windows.rate_hz, judge)
         result: dict[str, Any] = {
             "samples": {
                 str(way.evaluations): measure_samples(
@@ -201,11 +207,12 @@ def measure_flow(
                     path=path,
                     guidance=guidance,
                     judge=judge,
+                    known=known,
                     seed=seed,
                 )
                 for way in samplings
             },
-            "true": _sound_figures(decoded(codec, windows.latents), windows, judge)[0],
+            "true": _sound_figures(decoded(codec, windows.latents), windows, judge, known)[0],
         }
         if density_clips:
             result["density"] = measure_density(
@@ -231,9 +238,10 @@ def measure_samples(
     path: str,
     guidance: float,
     judge: MaterialJudge | None,
+    known: Gaussian | None,
     seed: int,
 ) -> dict[str, Any]:
-    """What one way of sampling gives.
+    """What one way of sampling gives; `known` are the true sounds in the judge's space.
 
     Returns:
         "solver", "steps", "onset_f1", "shuffled_f1", "gain" (intervals over clips), "variance",
@@ -253,7 +261,7 @@ def measure_samples(
         )
     some = windows.condition.rows(torch.arange(len(made))[:AT_ONCE])
     again = make_latents(flow, some, way, path=path, guidance=guidance, seed=seed + 1)
-    heard, onsets = _sound_figures(decoded(codec, made), windows, judge)
+    heard, onsets = _sound_figures(decoded(codec, made), windows, judge, known)
     count = made.shape[1]
     # Frames near a true event, or near an onset that is heard in the sound itself, are not quiet.
     quiet = [
@@ -456,7 +464,10 @@ def _any_condition(flow: FlowTransformer, segments: int) -> Condition:
 
 
 def _sound_figures(
-    sounds: NDArray[np.float32], windows: ShownWindows, judge: MaterialJudge | None
+    sounds: NDArray[np.float32],
+    windows: ShownWindows,
+    judge: MaterialJudge | None,
+    known: Gaussian | None,
 ) -> tuple[dict[str, Any], list[ClipOnsets]]:
     """What is heard in sounds made for windows, and their onsets."""
     onsets = [heard_onsets(sound, windows.rate_hz) for sound in sounds]
@@ -467,33 +478,32 @@ def _sound_figures(
         "gain": None if score.gain is None else asdict(score.gain),
         "clips": len(sounds),
     }
-    if judge is not None:
-        figures |= _judged(sounds, windows, judge)
+    if judge is not None and known is not None:
+        made = _embedded(sounds, windows.rate_hz, judge)
+        right = [
+            judge.material(_as_heard(sound, windows.rate_hz, judge)) == material
+            for sound, material in zip(sounds, windows.materials, strict=True)
+            if material is not None
+        ]
+        figures |= {
+            "material_accuracy": asdict(bootstrap_mean(np.array(right, float))) if right else None,
+            f"frechet_{judge.name}": frechet_distance(known, made),
+            "frechet_remark": frechet_remark(known, made),
+        }
     return figures, onsets
 
 
-def _judged(
-    sounds: NDArray[np.float32], windows: ShownWindows, judge: MaterialJudge
-) -> dict[str, Any]:
-    """Material accuracy, and the distance of the sounds from the true ones in a judge's space."""
-
-    def heard(sound: NDArray[np.float32]) -> NDArray[np.float32]:
-        return heard_by(judge, Waveform(samples=sound[None], rate_hz=windows.rate_hz))
-
-    right = [
-        judge.material(heard(sound)) == material
-        for sound, material in zip(sounds, windows.materials, strict=True)
-        if material is not None
-    ]
-    true, made = (
-        fit_gaussian(np.concatenate([judge.embed(heard(sound)) for sound in side]))
-        for side in (windows.sounds, sounds)
+def _embedded(sounds: NDArray[np.float32], rate_hz: int, judge: MaterialJudge) -> Gaussian:
+    """Sounds as a distribution in a judge's space."""
+    return fit_gaussian(
+        np.concatenate([judge.embed(_as_heard(sound, rate_hz, judge)) for sound in sounds])
     )
-    return {
-        "material_accuracy": asdict(bootstrap_mean(np.array(right, float))) if right else None,
-        f"frechet_{judge.name}": frechet_distance(true, made),
-        "frechet_remark": frechet_remark(true, made),
-    }
+
+
+def _as_heard(
+    sound: NDArray[np.float32], rate_hz: int, judge: MaterialJudge
+) -> NDArray[np.float32]:
+    return heard_by(judge, Waveform(samples=sound[None], rate_hz=rate_hz))
 
 
 def _with_noise(audio: Tensor, deviation: float, seed: int) -> Tensor:

@@ -22,7 +22,7 @@ from torch.nn import functional
 from foleyflow.alignment.model import Alignment, AlignmentConfig, interpolate_in_time
 from foleyflow.alignment.targets import StoredTeacher
 from foleyflow.clock import count_at
-from foleyflow.data.base import Clips, open_split
+from foleyflow.data.base import Clips, labels_from, open_split
 from foleyflow.data.stored_rows import StoredRows, stored_rows
 from foleyflow.data.windows import ClipArrays, WindowConfig, WindowSource
 from foleyflow.encoders import catalogue
@@ -31,7 +31,7 @@ from foleyflow.encoders.fbank import RATE_HZ
 from foleyflow.encoders.published import TOKENS, FrozenSound, FrozenVideo
 from foleyflow.media.reader import read_shaped_frames
 from foleyflow.media.waveform import fit_length, read_waveform
-from foleyflow.recipes.dataset import heard_events, known_materials
+from foleyflow.recipes.dataset import audible_events, known_materials
 from foleyflow.signals import INT16_FULL_SCALE
 from foleyflow.training.align_task import AlignLossConfig, AlignTask
 from foleyflow.training.task import TrainConfig
@@ -115,14 +115,15 @@ class PublishedRecipe:
             bands=self.model.latents_per_segment,
         )
         sounds = mono_sounds(clips, data, split, self.sound_rate_hz)
+        labels = [labels_from(clips.entry(index)) for index in range(len(clips))]
         arrays = ClipArrays(
             frames=seen.values,
             times_s=seen.times_s,
             offsets=seen.offsets,
             sounds=sounds,
             rate_hz=self.sound_rate_hz,
-            event_times_s=heard_events(clips),
-            materials=known_materials(clips),
+            event_times_s=[audible_events(each) for each in labels],
+            materials=known_materials(labels),
         )
         return WindowSource(arrays, heard, self.windows)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from foleyflow.errors import ConfigError, MissingExtra
+from foleyflow.errors import ConfigError, why_not_imported
 
 
 def add_adapters_(module: nn.Module, rank: int) -> list[str]:
@@ -44,12 +44,7 @@ def add_adapters_(module: nn.Module, rank: int) -> list[str]:
     try:
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError as error:
-        if error.name == "peft":
-            raise MissingExtra("peft", "finetune") from error
-        raise ConfigError(
-            f"peft is there but can't be imported: {str(error).splitlines()[0]}",
-            hint="a torchvision that doesn't fit torch is the usual reason; take it out",
-        ) from error
+        raise why_not_imported(error, "peft", "finetune") from error
     inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=layers), module)
     return layers
 
