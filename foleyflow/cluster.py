@@ -84,6 +84,11 @@ class RayCluster:
     def __exit__(self, *error: object) -> None:
         self._stack.close()
 
+    @property
+    def has_gpus(self) -> bool:
+        """Whether any of its machines offers one."""
+        return bool(self._ray.cluster_resources().get("GPU", 0))
+
     def spread(
         self,
         work: Callable[[Item], Result],

@@ -209,7 +209,7 @@ class FeatureStream:
         self._aligner = aligner
         self._frames = iter(frames)
         self._watch = watch
-        self._half = aligner.encoder.config.window // 2
+        self._half = aligner.encoder.window // 2
         self._pictures: list[NDArray[np.uint8]] = []  # half before the next frame, and after
         self._times: list[float] = []  # of frames not yet encoded
         self._features: list[Tensor] = []

@@ -23,11 +23,13 @@ from foleyflow.alignment.model import Alignment
 from foleyflow.clock import count_at
 from foleyflow.codec.autoencoder import Codec
 from foleyflow.codec.streaming import decode_stream
+from foleyflow.encoders.adapter import AdaptedVideo
 from foleyflow.encoders.motion import MotionEncoder
-from foleyflow.errors import CheckpointError, ConfigError
+from foleyflow.errors import ConfigError
 from foleyflow.flow.transformer import FlowTransformer
 from foleyflow.generation import Piece, Stopwatch, WindowPlan, generate_latents
 from foleyflow.media import (
+    FrameStream,
     LoudnessMeter,
     MediaInfo,
     fit_blocks,
@@ -36,9 +38,10 @@ from foleyflow.media import (
     peak_gain,
     probe,
     read_frames,
+    read_shaped_frames,
     write_wav,
 )
-from foleyflow.pretrained import load_aligner, load_codec, load_flow, model_folder
+from foleyflow.pretrained import load_codec, load_flow, load_seeing_aligner, model_folder
 from foleyflow.signals import Event, Waveform
 
 DEFAULT_LUFS = -23.0
@@ -80,7 +83,8 @@ class Generated:
         sample_rate_hz: of the sound.
         sample_count: length of the sound; the video's length, rounded to the sample.
         events: what the video was found to show, in the order of time.
-        material_guess: the most likely struck material, and its probability.
+        material_guess: the most likely struck material, and its probability; None for a model that
+            was told none.
         settings: seed, steps, guidance, material, loudness and model.
         timings_s: seconds per part.
         warnings: what a user should know; `save` adds what the output's format can't hold.
@@ -90,7 +94,7 @@ class Generated:
     sample_rate_hz: int
     sample_count: int
     events: tuple[Event, ...]
-    material_guess: tuple[str, float]
+    material_guess: tuple[str, float] | None
     settings: dict[str, object]
     timings_s: dict[str, float]
     warnings: list[str]
@@ -152,11 +156,14 @@ class FoleyFlow:
             "align": aligner.config.latent_rate_hz,
             "flow": flow.config.latent_rate_hz,
         }
-        channels = {codec.config.channels, aligner.config.latent_channels, flow.config.channels}
-        if len(set(rates.values())) > 1 or len(channels) > 1:
+        channels = {codec.config.channels, flow.config.channels}
+        widths = {aligner.config.width, flow.config.guide_width}
+        segments = {aligner.config.latents_per_segment, flow.config.latents_per_segment}
+        if max(map(len, (set(rates.values()), channels, widths, segments))) > 1:
             raise ConfigError(
-                f"model {name!r}: latent rates {rates} Hz, channels {sorted(channels)}: "
-                "expected one rate and one number of channels",
+                f"model {name!r}: latent rates {rates} Hz, channels {sorted(channels)}, widths of "
+                f"guidance {sorted(widths)}, latents a segment {sorted(segments)}: expected one "
+                "of each",
                 hint="codec, align and flow must come from the same training",
             )
         self.codec, self.aligner, self.flow = codec, aligner, flow
@@ -164,13 +171,19 @@ class FoleyFlow:
 
     @classmethod
     def from_pretrained(
-        cls, source: str | Path | None = None, *, device: str = "auto"
+        cls,
+        source: str | Path | None = None,
+        *,
+        device: str = "auto",
+        weights_dir: str | Path | None = None,
     ) -> FoleyFlow:
         """Loads a model.
 
         Args:
             source: None or "embedded" for the one that ships with foleyflow, or a model folder.
             device: "auto", "cpu", "cuda" or "cuda:N".
+            weights_dir: where the published encoder's weights lie that the model sees through, if
+                it is such a one; None for ~/.cache/foleyflow/encoders.
 
         Raises:
             CheckpointError: missing, damaged or foreign weights.
@@ -178,15 +191,12 @@ class FoleyFlow:
         """
         folder = model_folder(source)
         where = pick_device(device)
-        aligner = load_aligner(folder)
-        if not isinstance(aligner.encoder, MotionEncoder):
-            raise CheckpointError(
-                f"{folder}: its aligner sees the stored features of a published encoder",
-                hint="generating takes an aligner with a motion encoder",
-            )
+        aligner = load_seeing_aligner(folder, None if weights_dir is None else Path(weights_dir))
+        if isinstance(aligner.encoder, MotionEncoder):
+            aligner.encoder.to(memory_format=torch.channels_last)
         return cls(
             load_codec(folder).to(where),
-            aligner.to(where, memory_format=torch.channels_last),
+            aligner.to(where),
             load_flow(folder).to(where),
             name=str(source or "embedded"),
         )
@@ -235,7 +245,7 @@ class FoleyFlow:
         began_s = time.perf_counter()
         watch = Stopwatch({})
         info = video if isinstance(video, MediaInfo) else probe(video)
-        frames = read_frames(info.path, size=self.aligner.encoder.config.size, info=info)
+        frames = shown_frames(info, self.aligner)
         pieces: list[Piece] = []
         latents = generate_latents(
             self.aligner,
@@ -266,7 +276,10 @@ class FoleyFlow:
         warnings = []
         if frames.counts.lost_packets:
             warnings.append(f"{frames.counts.lost_packets} damaged packets were skipped")
-        guess = np.mean([piece.material for piece in pieces], axis=0)
+        guess = None
+        if self.materials:
+            probable = np.mean([piece.material for piece in pieces], axis=0)
+            guess = (self.materials[int(probable.argmax())], float(probable.max()))
         return Generated(
             info=info,
             sample_rate_hz=self.codec.config.rate_hz,
@@ -277,7 +290,7 @@ class FoleyFlow:
                 rate_hz=self.codec.config.latent_rate_hz,
                 duration_s=info.duration_s,
             ),
-            material_guess=(self.materials[int(guess.argmax())], float(guess.max())),
+            material_guess=guess,
             settings={
                 "model": self.name,
                 "seed": seed,
@@ -296,8 +309,9 @@ class FoleyFlow:
         if material is None:
             return 0
         if material not in self.materials:
+            known = ["auto", ", ".join(self.materials)][: 1 + bool(self.materials)]
             raise ConfigError(
-                f"material {material!r}: expected auto or one of {', '.join(self.materials)}",
+                f"material {material!r}: expected {' or one of '.join(known)}",
                 hint="auto lets the picture decide",
             )
         return 1 + self.materials.index(material)
@@ -324,6 +338,36 @@ class FoleyFlow:
             if block is None:
                 return
             yield block[0].float().cpu().numpy()
+
+
+def shown_frames(info: MediaInfo, aligner: Alignment) -> FrameStream:
+    """The frames of a video as an aligner's encoder wants to see them.
+
+    Args:
+        info: of the video.
+        aligner: of `load_seeing_aligner`.
+
+    Returns:
+        An iterator of (seconds, (S, S, 3) uint8 RGB) with `counts` of losses.
+
+    Source: ours.
+    """
+    encoder = aligner.encoder
+    if isinstance(encoder, MotionEncoder):
+        return read_frames(info.path, size=encoder.config.size, info=info)
+    if not isinstance(encoder, AdaptedVideo):
+        raise ConfigError(
+            "the aligner sees stored features",
+            hint="load_seeing_aligner puts its published encoder before it",
+        )
+    frozen = encoder.frozen
+
+    def square(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        shown = frozen.squares(torch.from_numpy(picture).permute(2, 0, 1)[None])
+        return shown[0].permute(1, 2, 0).numpy()
+
+    whole = read_shaped_frames(info.path, max_rate_hz=encoder.rate_hz, info=info)
+    return FrameStream(((time_s, square(picture)) for time_s, picture in whole), whole.counts)
 
 
 def pick_device(name: str) -> torch.device:

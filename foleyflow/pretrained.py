@@ -10,8 +10,10 @@ from torch import nn
 
 from foleyflow.alignment.model import Alignment, AlignmentConfig
 from foleyflow.codec.autoencoder import Codec, CodecConfig
-from foleyflow.encoders.adapter import FrameAdapter, FrameAdapterConfig
+from foleyflow.encoders import catalogue
+from foleyflow.encoders.adapter import AdaptedVideo, FrameAdapter, FrameAdapterConfig
 from foleyflow.encoders.motion import MotionEncoder, MotionEncoderConfig
+from foleyflow.encoders.visible_sound import VisibleSound, VisibleSoundConfig
 from foleyflow.errors import CheckpointError
 from foleyflow.flow.transformer import FlowConfig, FlowTransformer
 from foleyflow.weights import CONFIG_NAME, load_into, read_record
@@ -39,30 +41,60 @@ def model_folder(source: str | Path | None) -> Path:
     return folder
 
 
+def load_codec_config(folder: Path) -> CodecConfig:
+    """The shape of a model folder's codec."""
+    config: CodecConfig = _config(CodecConfig, folder, "codec", read_record(folder, "codec").config)
+    return config
+
+
 def load_codec(folder: Path) -> Codec:
     """The codec of a model folder, ready to encode and decode."""
-    codec = Codec(_config(CodecConfig, folder, "codec", read_record(folder, "codec").config))
+    codec = Codec(load_codec_config(folder))
     load_into(codec, folder, "codec")
     return codec
 
 
+def published_encoder(folder: Path) -> str | None:
+    """The published encoder that a model folder's aligner sees through; None if it has its own."""
+    name: str | None = _aligner_record(folder)["encoder"].get("published")
+    return name
+
+
 def load_aligner(folder: Path) -> Alignment:
     """The aligner of a model folder with its frame encoder, or the adapter of a published one."""
-    stored = read_record(folder, "align").config
-    if not {"model", "encoder"} <= stored.keys():
-        raise CheckpointError(
-            f"{folder}: the aligner's config lacks 'model' or 'encoder'",
-            hint="use the foleyflow version that wrote it",
-        )
+    stored = _aligner_record(folder)
     encoder: nn.Module
     if "published" in stored["encoder"]:
         encoder = FrameAdapter(_config(FrameAdapterConfig, folder, "align", stored["encoder"]))
     else:
         encoder = MotionEncoder(_config(MotionEncoderConfig, folder, "align", stored["encoder"]))
+    student = None
+    if "student" in stored:
+        shape = _config(VisibleSoundConfig, folder, "align", stored["student"])
+        student = VisibleSound(catalogue.sound_encoder(shape.published).trunk(), shape)
     config = _config(AlignmentConfig, folder, "align", stored["model"])
-    aligner = Alignment(config, encoder=encoder)
+    aligner = Alignment(config, encoder=encoder, student=student)
     load_into(aligner, folder, "align")
     return aligner
+
+
+def load_seeing_aligner(folder: Path, weights_dir: Path | None = None) -> Alignment:
+    """The aligner of a model folder that takes frames, whichever encoder it was trained over.
+
+    Args:
+        folder: of the model.
+        weights_dir: where the published encoder's weights lie, if it needs one; None for
+            ~/.cache/foleyflow/encoders.
+
+    Raises:
+        CheckpointError: the weights of either are missing or don't fit.
+    """
+    aligner = load_aligner(folder)
+    if isinstance(aligner.encoder, FrameAdapter):
+        published = catalogue.video_encoder(aligner.encoder.config.published)
+        frozen = catalogue.load_encoder(published, weights_dir or catalogue.default_folder())
+        aligner.encoder = AdaptedVideo(frozen, aligner.encoder, rate_hz=published.rate_hz)
+    return aligner.eval()
 
 
 def load_flow(folder: Path) -> FlowTransformer:
@@ -99,6 +131,16 @@ def part_folder(flow_folder: Path, name: str) -> Path:
 def trained_with(flow_folder: Path) -> dict[str, Any]:
     """The settings that a flow was trained with; empty where its record does not say."""
     return dict(read_record(flow_folder, "flow").provenance.get("settings", {}))
+
+
+def _aligner_record(folder: Path) -> dict[str, Any]:
+    stored = read_record(folder, "align").config
+    if not {"model", "encoder"} <= stored.keys():
+        raise CheckpointError(
+            f"{folder}: the aligner's config lacks 'model' or 'encoder'",
+            hint="use the foleyflow version that wrote it",
+        )
+    return stored
 
 
 def _config(kind: type, folder: Path, name: str, stored: dict[str, Any]) -> Any:

@@ -1,8 +1,10 @@
 """Measures the codec on the simulated test sounds: onsets kept, spectral distance, the baseline.
 
     python scripts/measure_codec.py data/sim --model foleyflow/assets/model [--clips 320]
+        [--judge foleyflow/assets/judges]
 
-The baseline is Griffin-Lim from the paper's 128 x 128 spectrogram (8 kHz). Prints one JSON object.
+The baseline is Griffin-Lim from the paper's 128 x 128 spectrogram (8 kHz). With --judge the tagger
+says in how many clips the material is still heard. Prints one JSON object.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import numpy as np
 import torch
 
 from foleyflow.data.base import SimulatedClips
+from foleyflow.evaluation.listening import load_judge
 from foleyflow.evaluation.spectral import log_spectral_distance, paper_griffin_lim
 from foleyflow.evaluation.synchrony import detect_onsets, onset_f1
 from foleyflow.pretrained import load_codec
@@ -28,15 +31,18 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--model", type=Path, default=Path("foleyflow/assets/model"))
     parser.add_argument("--clips", type=int, default=320)
+    parser.add_argument("--judge", type=Path, help="folder of the tagger, to hear materials by")
     arguments = parser.parse_args()
     codec = load_codec(arguments.model)
     clips = SimulatedClips(arguments.data, "test")
     rate_hz = codec.config.rate_hz
+    judge = None if arguments.judge is None else load_judge("tagger-sim", arguments.judge)
     scores: dict[str, list[float]] = {"f1_50ms": [], "f1_10ms": [], "distance_db": []}
     baseline: list[float] = []
     same_clips: list[float] = []
     for index in range(min(arguments.clips, len(clips))):
-        sound = clips.load(index).waveform.mono()
+        clip = clips.load(index)
+        sound = clip.waveform.mono()
         sound = sound[: len(sound) // codec.config.hop_samples * codec.config.hop_samples]
         with torch.inference_mode():
             decoded = codec.decode(codec.encode(torch.from_numpy(sound)[None]))[0].numpy()
@@ -46,6 +52,10 @@ def main() -> None:
             scores["f1_10ms"].append(onset_f1(true, got, 0.01))
         distance = log_spectral_distance(sound, decoded)
         scores["distance_db"].append(distance)
+        if judge is not None and clip.labels.material is not None:
+            for name, heard in (("original", sound), ("decoded", decoded)):
+                right = float(judge.material(heard) == clip.labels.material)
+                scores.setdefault(f"material_heard_{name}", []).append(right)
         if index % BASELINE_EVERY == 0:
             inverted = paper_griffin_lim(sound, rate_hz)
             baseline.append(log_spectral_distance(sound, inverted[: len(sound)]))

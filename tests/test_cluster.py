@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import shutil
 import signal
 import threading
 import time
@@ -23,7 +24,9 @@ pytest.importorskip("ray", reason="work on many machines needs the extra 'cluste
 
 from foleyflow import cluster
 from foleyflow.cluster import RayCluster
+from foleyflow.data.base import SimulatedClips
 from foleyflow.errors import ConfigError, FoleyflowError, MediaError, MissingExtra
+from foleyflow.recipes.stored_features import Split, mono_sounds
 
 # Ray warns of its own future, and of sockets that it leaves to the end of the process.
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -264,8 +267,6 @@ def test_shards_of_real_clips_are_those_of_threads_here(ray_cluster, tmp_path):
 def test_prepared_features_are_those_that_a_training_computes(
     ray_cluster, simulated_data, smoke_runs, tmp_path
 ):
-    import shutil
-
     found = {}
     for way, flags in (("alone", ()), ("spread", ("--ray", "auto"))):
         data = tmp_path / way
@@ -290,6 +291,17 @@ def test_prepared_features_are_those_that_a_training_computes(
     }
     for name, content in found["alone"].items():
         assert found["spread"][name] == content, name
+
+
+def test_stored_rows_of_clips_are_those_computed_here(ray_cluster, simulated_data, tmp_path):
+    """Sounds, features of frames and of sounds are stored the same way."""
+    here, there = tmp_path / "here", tmp_path / "there"
+    for folder in (here, there):
+        shutil.copytree(simulated_data, folder, ignore=shutil.ignore_patterns(".*"))
+    own = mono_sounds(Split.at(here, "train"), 16_000)
+    spread = mono_sounds(Split.at(there, "train"), 16_000, spread=ray_cluster.spread)
+    assert own.shape[1] == 16_000 * SimulatedClips(here, "train").duration_s
+    assert np.array_equal(own, spread) and np.abs(own).max() > 1000
 
 
 def test_recipes_without_features_are_not_prepared(tmp_path):

@@ -37,7 +37,8 @@ from foleyflow.encoders.pictures import (
     IMAGENET_DEVIATION,
     IMAGENET_MEAN,
     PictureRule,
-    prepare_pictures,
+    normalised,
+    squares,
 )
 from foleyflow.encoders.published import all_tokens
 from foleyflow.errors import CheckpointError, ConfigError
@@ -119,7 +120,8 @@ def test_pictures_are_scaled_as_pillow_scales_them(shape, short_side):
     coarse = rng.integers(0, 256, (height // 8 + 1, width // 8 + 1, 3)).astype(np.uint8)
     pixels = np.repeat(np.repeat(coarse, 8, 0), 8, 1)[:height, :width]
     rule = PictureRule(short_side=short_side, mean=IMAGENET_MEAN, deviation=IMAGENET_DEVIATION)
-    ours = prepare_pictures(torch.from_numpy(pixels).permute(2, 0, 1)[None], rule)[0]
+    squared = squares(torch.from_numpy(pixels).permute(2, 0, 1)[None], rule)
+    ours = normalised(squared, rule)[0]
     size = [int(short_side * k / min(height, width)) for k in (height, width)]
     scaled = Image.fromarray(pixels).resize((size[1], size[0]), Image.Resampling.BICUBIC)
     top, left = (round((k - 224) / 2) for k in size)
@@ -230,13 +232,13 @@ def test_a_video_encoder_from_a_local_file_sees_frames_at_full_size(name, tmp_pa
     publish(name, tmp_path)
     frozen = load_encoder(small(name), tmp_path)
     pixels = torch.randint(0, 256, (3, 3, 240, 320), dtype=torch.uint8)
-    features = frozen(pixels)
+    features = frozen(frozen.squares(pixels))
     assert features.shape == (3, 5, WIDTH) and features.isfinite().all()
     # Each frame for itself, and its bottom right quarter shows in the last token most.
-    assert torch.allclose(frozen(pixels[1:2]), features[1:2], atol=1e-4)
+    assert torch.allclose(frozen(frozen.squares(pixels[1:2])), features[1:2], atol=1e-4)
     changed = pixels.clone()
     changed[0, :, 120:, 160:] = 0
-    moved = (frozen(changed)[0] - features[0]).norm(dim=-1)
+    moved = (frozen(frozen.squares(changed))[0] - features[0]).norm(dim=-1)
     assert moved[4] > moved[1]
 
 

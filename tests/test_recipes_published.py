@@ -4,30 +4,33 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
+from cli_model import ROOT
 from media_files import Sound, make_video
 from small_encoders import WIDTH, publish, small
 from small_vggsound import FRAME_RATE, RATE_HZ, hum, painter
 from typer.testing import CliRunner
 
-from foleyflow.alignment.model import Alignment
 from foleyflow.cli.app import app
-from foleyflow.data.base import open_split
 from foleyflow.data.stored_rows import stored_rows
 from foleyflow.data.windows import ClipArrays, WindowSource
 from foleyflow.encoders import catalogue
 from foleyflow.encoders.adapter import FrameAdapter, FrameAdapterConfig
 from foleyflow.encoders.published import TOKENS
-from foleyflow.errors import CheckpointError, DataError
+from foleyflow.errors import CheckpointError, ConfigError, DataError
 from foleyflow.flow.sampling import sample
 from foleyflow.flow.transformer import Condition, FlowConfig, FlowTransformer
-from foleyflow.pipeline import FoleyFlow
-from foleyflow.pretrained import load_aligner
+from foleyflow.generation import FeatureStream, Stopwatch
+from foleyflow.media import probe, read_waveform
+from foleyflow.pipeline import shown_frames
+from foleyflow.pretrained import load_aligner, load_seeing_aligner
 from foleyflow.recipes import recipe_named
-from foleyflow.recipes.published import at_segments, video_features
+from foleyflow.recipes.stored_features import Split, Weights, at_segments, video_features
 from foleyflow.recipes.tables import TABLES, recipe_of
 from foleyflow.weights import save_component
 
@@ -105,7 +108,11 @@ def test_the_literal_recipe_makes_two_steps_on_a_folder_like_vggsound(
     losses = [entry["align/loss"] for entry in journal if "align/loss" in entry]
     assert len(losses) == 2 and np.isfinite(losses).all()
     aligner = load_aligner(tmp_path / "run" / "model")
-    assert isinstance(aligner.encoder, FrameAdapter) and aligner.encoder.config.published == video
+    assert (
+        aligner.student is None
+        and isinstance(aligner.encoder, FrameAdapter)
+        and aligner.encoder.config.published == video
+    )
     assert aligner.config.latent_channels == WIDTH
     # Features lie beside the data, named by encoder and weights.
     for start in (f".seen-train-{video}-", f".heard-train-{sound}-", ".sounds-train-8000-"):
@@ -116,7 +123,8 @@ def test_the_literal_recipe_makes_two_steps_on_a_folder_like_vggsound(
 def test_frames_go_through_both_stages_at_full_size(small_encoders):
     """224 x 224 frames to an encoder, VAMA's guidance, one step of GVAF: finite latents."""
     video, sound, weights = small_encoders
-    recipe = dataclasses.replace(recipe_named("align", "published"), video=video, sound=sound)
+    recipe = recipe_named("align", "published")
+    recipe = dataclasses.replace(recipe, video=video, sound=sound, student="own")
     config = dataclasses.replace(
         recipe.model, width=16, heads=2, video_layers=1, audio_layers=1, decoder_layers=1
     )
@@ -149,7 +157,6 @@ def test_features_are_computed_once_and_anew_for_other_weights(
     small_encoders, vggsound_folder, monkeypatch
 ):
     video, _, weights = small_encoders
-    clips = open_split(vggsound_folder, "train")
     loads = []
     load = catalogue.load_encoder
     monkeypatch.setattr(
@@ -157,7 +164,9 @@ def test_features_are_computed_once_and_anew_for_other_weights(
     )
 
     def features():
-        return video_features(clips, vggsound_folder, "train", video, weights)
+        folder = str(weights)
+        found = Weights.of(catalogue.video_encoder(video), folder)
+        return video_features(Split.at(vggsound_folder, "train"), found)
 
     first = features()
     assert first.values.shape[1:] == (TOKENS, WIDTH) and first.values.dtype == np.float16
@@ -214,6 +223,13 @@ def test_the_adapter_pools_by_what_it_learns_and_trains():
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in adapter.parameters())
 
 
+def test_audiomae_as_the_student_wants_sound_as_it_was_trained_on():
+    recipe = recipe_named("align", "published")
+    assert recipe.student == "audiomae" and recipe.sound_rate_hz == 16_000
+    with pytest.raises(ConfigError, match=r"48000 Hz: expected 0\.16 s, 16, 128 and 16000 Hz"):
+        dataclasses.replace(recipe, sound_rate_hz=48_000).random_aligner()
+
+
 def test_literal_is_to_the_paper_s_words():
     recipe = recipe_named("align", "literal")
     assert (recipe.video, recipe.sound, recipe.sound_rate_hz) == ("eva-clip-g", "audiomae", 8000)
@@ -250,18 +266,88 @@ def test_stored_features_are_not_augmented(vggsound_folder, tmp_path):
         WindowSource(arrays, np.zeros((1, 512, 3), np.float16), windows)
 
 
-def test_generating_with_stored_features_is_refused_plainly(tmp_path):
+@pytest.mark.parametrize("small_encoders", PAIRS[1:2], indirect=True, ids="+".join)
+def test_the_paper_s_pipeline_from_clips_to_sound(small_encoders, vggsound_folder, tmp_path):
+    """Codec, alignment and flow on one's own clips, a bundle, and `generate`, by commands alone."""
+    video, sound, weights = small_encoders
+    runs = {task: tmp_path / task for task in ("codec", "align", "flow")}
+    small_codec = [
+        f"model.{name}={value}"
+        for name, value in {
+            **dict.fromkeys(("encoder_width", "decoder_width"), 32),
+            **dict.fromkeys(("encoder_blocks", "decoder_blocks", "fine_blocks"), 1),
+        }.items()
+    ]
+    short = [setting for setting in TINY if setting.startswith(("train.", "windows."))]
+    encoders = [f"video={video}", f"sound={sound}", f"weights_dir={weights}"]
+    settings = {
+        "codec": [*small_codec, "losses.crop_s=0.2", *short[:4]],
+        "align": [*TINY, *encoders],
+        "flow": [
+            *short,
+            *("model.heads=2", "model.width=16", "model.layers=1", "model.guide_width=16"),
+            *("stages.dcf_steps=1", f"codec={runs['codec'] / 'model'}"),
+            *(f"align={runs['align'] / 'model'}", f"weights_dir={weights}"),
+        ],
+    }
+    recipes = {"codec": "clips", "align": "published", "flow": "published"}
+    for task, out in runs.items():
+        command = ["train", task, "--recipe", recipes[task], "--data", str(vggsound_folder)]
+        command += ["--out", str(out), "--device", "cpu"]
+        for setting in settings[task]:
+            command += ["--set", setting]
+        done = CliRunner().invoke(app, command, catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+    student = load_aligner(runs["align"] / "model").student
+    published_trunk = catalogue.load_encoder(catalogue.sound_encoder(sound), weights).trunk
+    for name, value in published_trunk.state_dict().items():  # frozen, and stored in half
+        torch.testing.assert_close(
+            student.trunk.state_dict()[name], value, atol=1e-4, rtol=1e-3, msg=name
+        )
+    assert any(adapter.widen.weight.abs().max() > 0 for adapter in student.adapters)
+    bundle = ROOT / "scripts" / "bundle_model.py"
+    folders = [str(out / "model") for out in runs.values()]
+    subprocess.run(
+        [sys.executable, str(bundle), *folders, "--out", str(tmp_path / "model")], check=True
+    )
+    clip = make_video(tmp_path / "clip.mp4", rate=FRAME_RATE, n_frames=90, width=320, height=180)
+    command = ["generate", str(clip), "--model", str(tmp_path / "model"), "--json"]
+    done = CliRunner().invoke(app, [*command, "--weights-dir", str(weights)])
+    assert done.exit_code == 0, done.output
+    answer = json.loads(done.stdout)
+    assert answer["duration_s"] == pytest.approx(90 / FRAME_RATE, abs=1 / 48_000)
+    assert answer["material_guess"] is None
+    sounded = read_waveform(tmp_path / "clip.foley.mp4").mono()
+    assert np.isfinite(sounded).all() and np.abs(sounded).max() > 0
+    done = CliRunner().invoke(app, [*command, "--overwrite", "--weights-dir", str(tmp_path)])
+    assert done.exit_code == 2 and "expected its weights in" in done.stderr
+
+
+@pytest.mark.parametrize("small_encoders", PAIRS[:2], indirect=True, ids="+".join)
+def test_frames_as_they_come_have_the_features_that_were_stored(
+    small_encoders, vggsound_folder, tmp_path
+):
+    video, sound, weights = small_encoders
     recipe = recipe_named("align", "published")
+    recipe = dataclasses.replace(recipe, video=video, sound=sound, student="own")
     config = dataclasses.replace(
         recipe.model, width=16, heads=2, video_layers=1, audio_layers=1, decoder_layers=1
     )
-    aligner: Alignment = dataclasses.replace(recipe, model=config).random_aligner()
-    stored = {
-        "model": dataclasses.asdict(aligner.config),
-        "encoder": dataclasses.asdict(aligner.encoder.config),
-    }
-    save_component(
-        tmp_path / "model", "align", module=aligner, config=stored, provenance={"test": True}
-    )
-    with pytest.raises(CheckpointError, match="published encoder"):
-        FoleyFlow.from_pretrained(tmp_path / "model", device="cpu")
+    aligner = dataclasses.replace(recipe, model=config).random_aligner()
+    stored = {"model": dataclasses.asdict(aligner.config)}
+    stored["encoder"] = dataclasses.asdict(aligner.encoder.config)
+    save_component(tmp_path, "align", module=aligner, config=stored, provenance={"test": True})
+    found = Weights.of(catalogue.video_encoder(video), str(weights))
+    split = Split.at(vggsound_folder, "train")
+    rows = video_features(split, found)
+    last = rows.offsets[1]
+    with torch.no_grad():
+        times = torch.from_numpy(rows.times_s[:last])[None]
+        values = torch.from_numpy(rows.values[:last].copy())[None]
+        known = load_aligner(tmp_path).watch(values, times)
+        seeing = load_seeing_aligner(tmp_path, weights)
+        with split.clips.files(0) as (path, _):
+            stream = FeatureStream(seeing, shown_frames(probe(path), seeing), Stopwatch({}))
+            found_values, times_s = stream.between(0.0, 10.0)
+    assert torch.allclose(times_s[0].double(), times[0], atol=1e-6)
+    assert torch.allclose(found_values, known, atol=2e-3)

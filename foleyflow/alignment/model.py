@@ -165,10 +165,17 @@ class Alignment(nn.Module):
     Source: paper section 3.2, eq. 4 with frozen targets; method sections B.2 to B.7.
     """
 
-    def __init__(self, config: AlignmentConfig, *, encoder: nn.Module) -> None:
-        """Takes the frame encoder: (B, T + window, 3, H, W) uint8 to (B, T, D)."""
+    def __init__(
+        self, config: AlignmentConfig, *, encoder: nn.Module, student: nn.Module | None = None
+    ) -> None:
+        """Takes the frame encoder: (B, T + window, 3, H, W) uint8 to (B, T, D).
+
+        `student` hears visible segments: (B, frames, bands) and (B, S) bool to (B, S, D); without
+        one the model has a small one of its own.
+        """
         super().__init__()
         self.config = config
+        self.student = student
         width, heads = config.width, config.heads
         self.encoder = encoder
         self.spacing = nn.Linear(2, width)
@@ -178,10 +185,11 @@ class Alignment(nn.Module):
         )
         self.video_norm = nn.LayerNorm(width)
         self.patch_size = config.mel_frames_per_segment * config.mel_bands
-        self.audio_enter = nn.Linear(self.patch_size + config.mel_frames_per_segment, width)
-        self.audio_blocks = nn.ModuleList(
-            SelfBlock(width, heads) for _ in range(config.audio_layers)
-        )
+        if student is None:
+            self.audio_enter = nn.Linear(self.patch_size + config.mel_frames_per_segment, width)
+            self.audio_blocks = nn.ModuleList(
+                SelfBlock(width, heads) for _ in range(config.audio_layers)
+            )
         self.hidden_token = nn.Parameter(0.02 * torch.randn(width))
         self.decoder_blocks = nn.ModuleList(
             CrossBlock(width, heads, config.window_s) for _ in range(config.decoder_layers)
@@ -317,7 +325,7 @@ class Alignment(nn.Module):
         return (torch.arange(count, device=like.device) + 0.5) / self.config.latent_rate_hz
 
     def listen(self, mel: Tensor, kept: Tensor | None = None) -> Tensor:
-        """The student audio encoder, which sees visible frames of visible segments only.
+        """The student audio encoder, which hears visible frames of visible segments only.
 
         Args:
             mel: (B, S * mel_frames_per_segment, mel_bands) log-mel.
@@ -332,6 +340,9 @@ class Alignment(nn.Module):
         if kept is None:
             segments = mel.shape[1] // per_segment
             kept = torch.ones(len(mel), segments, dtype=torch.bool, device=mel.device)
+        if self.student is not None:
+            heard: Tensor = self.student(mel, kept)
+            return heard
         visible = visible_frames(kept, per_segment)
         shown = (mel * visible[..., None]).reshape(*kept.shape, self.patch_size)
         flags = visible.reshape(*kept.shape, per_segment).to(shown.dtype)

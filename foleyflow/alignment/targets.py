@@ -20,21 +20,19 @@ from foleyflow.alignment.model import Alignment, AlignmentConfig
 from foleyflow.errors import ConfigError
 from foleyflow.spectrogram import log_magnitude, mel_filters, stft
 
-CLEAR_RISE = 0.2  # a mean rise of the normalised log-mel bands that is an onset beyond doubt
+LOG_MEL_DEVIATION = 3.0  # of logarithms of magnitudes, about
+CLEAR_RISE = 0.2  # a mean rise of the bands of `LogMel` that is an onset beyond doubt
 
 
-class MelPatches(nn.Module):
-    """Log-mel spectra of sound, as the student's input and as a target.
+class LogMel(nn.Module):
+    """Log-mel levels whose windows are two hops long (less a sample where the hop is odd), so that
+    one guard frame hides all of a neighbour (masking.py).
 
-    Windows are two hops long (less a sample where the hop is odd), so that one guard frame hides
-    all of a neighbour (masking.py).
-
-    Source: method sections B.2 and B.4.
+    Source: method section B.2.
     """
 
     def __init__(self, config: AlignmentConfig, *, rate_hz: int) -> None:
         super().__init__()
-        self.config = config
         hop_s = config.segment_s / config.mel_frames_per_segment
         self.hop_samples = round(hop_s * rate_hz)
         self.window_samples = 2 * self.hop_samples - self.hop_samples % 2
@@ -48,9 +46,39 @@ class MelPatches(nn.Module):
         self.register_buffer("filters", filters, persistent=False)
 
     def forward(self, waveform: Tensor) -> Tensor:
-        """(B, N) sound to (B, N / hop, bands) log-mel, about zero mean and unit deviation."""
+        """(B, N) sound to (B, N / hop, bands), about zero mean and unit deviation."""
         spectrum = stft(waveform, window_samples=self.window_samples, hop_samples=self.hop_samples)
-        return (log_magnitude(spectrum, self.filters) + 6.0) / 3.0
+        return (log_magnitude(spectrum, self.filters) + 6.0) / LOG_MEL_DEVIATION
+
+
+class MelPatches(nn.Module):
+    """Log-mel spectra of sound, as the student's input and as a target.
+
+    Source: method sections B.2 and B.4.
+    """
+
+    def __init__(
+        self,
+        config: AlignmentConfig,
+        *,
+        rate_hz: int,
+        front: nn.Module | None = None,
+        clear_rise: float = CLEAR_RISE,
+    ) -> None:
+        """Takes the aligner's shape and the rate of the sound.
+
+        `front` makes other levels than `LogMel`: (B, N) sound to (B, N / hop, bands), in which
+        `clear_rise` is a mean rise that is an onset beyond doubt.
+        """
+        super().__init__()
+        self.config = config
+        self.front = front or LogMel(config, rate_hz=rate_hz)
+        self.clear_rise = clear_rise
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        """(B, N) sound to (B, N / hop, bands) log-mel, about zero mean and unit deviation."""
+        levels: Tensor = self.front(waveform)
+        return levels
 
     def targets(self, mel: Tensor) -> Tensor:
         """Each segment's patch, normalised by its own mean and deviation, and its energy.
@@ -94,7 +122,7 @@ class MelPatches(nn.Module):
         if frames < latents:  # several latent frames lie in a mel frame
             rise = rise.repeat_interleave(latents // frames, 1)
         per_latent = max(1, frames // latents)
-        return (rise.unflatten(1, (-1, per_latent)).amax(-1) / CLEAR_RISE).clamp_max(1.0)
+        return (rise.unflatten(1, (-1, per_latent)).amax(-1) / self.clear_rise).clamp_max(1.0)
 
 
 class FeatureTarget(Protocol):

@@ -94,6 +94,13 @@ def generate(
         bool, typer.Option("--sidecar", help="Write a JSON of all that is needed to repeat this.")
     ] = False,
     device: Device = "auto",
+    weights_dir: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of the published encoder's weights, for a model trained over one. "
+            "Default: ~/.cache/foleyflow/encoders."
+        ),
+    ] = None,
     ray: Ray = None,
     as_json: Json = False,
     dry_run: DryRun = False,
@@ -119,6 +126,7 @@ def generate(
                 events=events,
                 sidecar=sidecar,
                 device=device,
+                weights_dir=None if weights_dir is None else str(weights_dir),
             ),
             ray=ray,
             as_json=as_json,

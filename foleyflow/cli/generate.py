@@ -54,6 +54,7 @@ class Request:
     events: bool
     sidecar: bool
     device: str
+    weights_dir: str | None
 
     @property
     def loudness_lufs(self) -> float | None:
@@ -153,16 +154,17 @@ def _attempted(job: _Job) -> dict[str, Any] | MediaError:
     """What became of one job: a description, or what is wrong with its files."""
     try:
         info = _check(job.video, job.output, job.request)
-        model = _model(job.request.model, job.request.device)
+        request = job.request
+        model = _model(request.model, request.device, request.weights_dir)
         return _one(model, info, job.output, job.request)
     except MediaError as error:
         return error
 
 
 @functools.lru_cache(maxsize=1)
-def _model(source: str, device: str) -> FoleyFlow:
+def _model(source: str, device: str, weights_dir: str | None) -> FoleyFlow:
     """The model, loaded once in each process."""
-    return FoleyFlow.from_pretrained(source, device=device)
+    return FoleyFlow.from_pretrained(source, device=device, weights_dir=weights_dir)
 
 
 def _attempted_on_ray(jobs: list[_Job], address: str) -> Iterator[dict[str, Any] | MediaError]:
@@ -330,14 +332,14 @@ def _write_companions(
 
 def _described(result: Generated, video: Path, output: Path) -> dict[str, Any]:
     """What --json prints (the product's contract)."""
-    name, probability = result.material_guess
+    guess = result.material_guess
     return {
         "video": str(video),
         "output": str(output),
         "duration_s": result.sample_count / result.sample_rate_hz,
         "sample_rate_hz": result.sample_rate_hz,
         **result.settings,
-        "material_guess": {"name": name, "probability": round(probability, 4)},
+        "material_guess": guess and {"name": guess[0], "probability": round(guess[1], 4)},
         "events": [dataclasses.asdict(event) for event in result.events],
         "timings_s": {key: round(value, 4) for key, value in result.timings_s.items()},
         "peak_rss_mb": round(_peak_memory_mb(), 1),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,8 +13,9 @@ from foleyflow.errors import ConfigError
 from foleyflow.recipes import recipe_named
 from foleyflow.recipes.align import AlignRecipe
 from foleyflow.recipes.dataset import window_source
-from foleyflow.recipes.flow import FlowRecipe, guided_windows
+from foleyflow.recipes.flow import FlowRecipe
 from foleyflow.recipes.overrides import override
+from foleyflow.recipes.published import PublishedRecipe
 
 SPLITS = ("train", "validation")
 
@@ -34,7 +36,11 @@ def run(
     """
     recipe = override(recipe_named(task_name, recipe_name), assignments)
     with RayCluster(ray) if ray is not None else contextlib.nullcontext() as cluster:
-        rows = _prepared(recipe, data, cluster.spread if cluster else None)
+        spread: Spread | None = None
+        if cluster is not None:
+            on_gpus = isinstance(recipe, PublishedRecipe) and cluster.has_gpus
+            spread = functools.partial(cluster.spread, gpus=float(on_gpus))
+        rows = _prepared(recipe, data, spread)
     shown = ", ".join(f"{count} windows of {split}" for split, count in rows.items())
     answer({"windows": rows}, as_json=as_json, text=f"{data}: {shown} are ready")
 
@@ -48,17 +54,11 @@ def _prepared(recipe: object, data: Path, spread: Spread | None) -> dict[str, in
                 data, split, codec_folder=Path(recipe.codec), config=recipe.windows, spread=spread
             )
             rows[split] = len(source.clips)
+        elif isinstance(recipe, PublishedRecipe):
+            rows[split] = len(recipe.source(data, split, spread=spread).clips)
         elif isinstance(recipe, FlowRecipe):
-            windows = guided_windows(
-                data,
-                split,
-                recipe.views if split == "train" else 1,
-                windows=recipe.windows,
-                codec=recipe.codec,
-                align=recipe.align,
-                spread=spread,
-            )
-            rows[split] = len(windows.clip)
+            views = recipe.views if split == "train" else 1
+            rows[split] = len(recipe.guides(data).guided(split, views, spread=spread).clip)
         else:
             raise ConfigError(
                 f"{type(recipe).__name__}: computes nothing that could be prepared",

@@ -11,7 +11,7 @@ import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,18 +23,18 @@ from foleyflow.clock import count_at
 from foleyflow.codec.autoencoder import Codec
 from foleyflow.codec.streaming import decode_stream
 from foleyflow.data.base import SimulatedClips
-from foleyflow.encoders.motion import MotionEncoderConfig
 from foleyflow.errors import ConfigError, MediaError
 from foleyflow.evaluation.page import document_text, image_tag, spectrogram_drawing
 from foleyflow.flow.sampling import SOLVERS
 from foleyflow.flow.transformer import FlowTransformer
 from foleyflow.generation import Stopwatch, WindowPlan, generate_latents
-from foleyflow.media import mux, peak_gain, probe, read_frames
+from foleyflow.media import mux, peak_gain, probe
 from foleyflow.media.waveform import fit_length
+from foleyflow.pipeline import shown_frames
 from foleyflow.pretrained import (
-    load_aligner,
     load_codec,
     load_flow,
+    load_seeing_aligner,
     model_folder,
     part_folder,
     trained_with,
@@ -174,7 +174,7 @@ def _networks(folder: Path) -> tuple[Codec, Alignment, FlowTransformer]:
     """Of a flow's folder; loaded once for all the ways in which it is sampled."""
     return (
         load_codec(part_folder(folder, "codec")),
-        load_aligner(part_folder(folder, "align")),
+        load_seeing_aligner(part_folder(folder, "align")),
         load_flow(folder),
     )
 
@@ -194,11 +194,10 @@ def evenly(source: SimulatedClips, clips: int) -> list[int]:
 def sounded(system: System, video: Path, *, seed: int, guidance: float) -> Waveform:
     """The sound that a system makes for a video, as long as the video."""
     info = probe(video)
-    encoder = cast(MotionEncoderConfig, system.aligner.encoder.config)
     pieces = generate_latents(
         system.aligner,
         system.flow,
-        read_frames(info.path, size=encoder.size, info=info),
+        shown_frames(info, system.aligner),
         duration_s=info.duration_s,
         seed=seed,
         steps=system.way.steps,

@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from foleyflow.cluster import Spread
+
 SAVED_EVERY = 32  # clips
 
 
@@ -39,16 +41,16 @@ class StoredRows:
         return self.values.reshape(len(self.offsets) - 1, -1, *self.values.shape[1:])
 
 
-# Clip -> (T,) times in seconds and (T, ...) values; all clips' values have one type and shape.
-RowsOf = Callable[[int], tuple[NDArray[np.float64], NDArray[np.generic]]]
+# (T,) times in seconds and (T, ...) values of a clip; all clips' values have one type and shape.
+Rows = tuple[NDArray[np.float64], NDArray[np.generic]]
 
 
 def stored_rows(
     folder: Path,
-    rows_of: RowsOf,
+    rows_of: Callable[[int], Rows],
     *,
     clips: int,
-    progress: Callable[[int, int], None] | None = None,
+    spread: Spread = map,
 ) -> StoredRows:
     """Opens the store, or fills it first.
 
@@ -56,12 +58,12 @@ def stored_rows(
         folder: of the store; it appears when it is complete.
         rows_of: computes one clip's rows.
         clips: N.
-        progress: told (done, wanted) while it is filled.
+        spread: who computes what is missing.
 
     Source: ours.
     """
     if not folder.exists():
-        _fill(folder, rows_of, clips, progress)
+        _fill(folder, rows_of, clips, spread)
     about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
     offsets = np.concatenate([[0], np.cumsum(about["counts"])]).astype(np.int64)
     return StoredRows(
@@ -76,9 +78,7 @@ def stored_rows(
     )
 
 
-def _fill(
-    folder: Path, rows_of: RowsOf, clips: int, progress: Callable[[int, int], None] | None
-) -> None:
+def _fill(folder: Path, rows_of: Callable[[int], Rows], clips: int, spread: Spread) -> None:
     draft = folder.with_name(folder.name + ".part")
     draft.mkdir(parents=True, exist_ok=True)
     about_path = draft / "about.json"
@@ -94,8 +94,7 @@ def _fill(
         row_bytes = np.dtype(about["dtype"]).itemsize * math.prod(about["shape"]) if counts else 0
         values_file.truncate(sum(counts) * row_bytes)
         times_file.truncate(sum(counts) * 8)
-        for clip in range(len(counts), clips):
-            times_s, values = rows_of(clip)
+        for times_s, values in spread(rows_of, range(len(counts), clips)):
             values_file.write(np.ascontiguousarray(values).data)
             times_file.write(np.ascontiguousarray(times_s, np.float64).data)
             counts.append(len(values))
@@ -110,6 +109,4 @@ def _fill(
                 noted = about_path.with_suffix(".json.part")
                 noted.write_text(json.dumps(about), encoding="utf-8")
                 os.replace(noted, about_path)
-            if progress is not None:
-                progress(len(counts), clips)
     os.replace(draft, folder)

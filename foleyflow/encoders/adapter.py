@@ -1,7 +1,7 @@
 """The trained part behind a frozen picture network: its features of a frame to one vector.
 
 The frozen trunk's features are computed once and stored; this is what alignment trains in the place
-of the motion encoder.
+of the motion encoder. Where frames come in, as in generation, both stand one behind the other.
 
 Dimension letters: B batch, T frames, K tokens of a frame, W their width, D width given out.
 """
@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from foleyflow.encoders.published import FrozenVideo
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,3 +65,29 @@ class FrameAdapter(nn.Module):
         pooled = torch.einsum("btk,btkw->btw", scores.softmax(-1), normed)
         hidden = self.project(pooled)
         return hidden + self.widen(functional.gelu(self.narrow(hidden)))
+
+
+class AdaptedVideo(nn.Module):
+    """A frozen picture network with its trained adapter: frames in, features out."""
+
+    window = 0  # it sees frames one by one
+
+    def __init__(self, frozen: FrozenVideo, adapter: FrameAdapter, *, rate_hz: float) -> None:
+        """Takes the two, and how many frames a second the adapter was trained on."""
+        super().__init__()
+        self.frozen = frozen
+        self.adapter = adapter
+        self.rate_hz = rate_hz
+
+    def forward(self, squared: Tensor) -> Tensor:
+        """Features of frames, as from stored ones.
+
+        Args:
+            squared: (B, T, 3, side, side) uint8, of `FrozenVideo.squares`.
+
+        Returns:
+            (B, T, D).
+        """
+        seen = self.frozen(squared.flatten(0, 1)).unflatten(0, squared.shape[:2])
+        features: Tensor = self.adapter(seen.half())  # as they are stored
+        return features

@@ -56,3 +56,29 @@ class Fbank(nn.Module):
         frames = functional.pad(frames, (0, FFT_SAMPLES - WINDOW_SAMPLES))
         power = torch.view_as_real(torch.fft.rfft(frames)).square().sum(-1)
         return torch.log((power @ self.filters).clamp_min(POWER_FLOOR))
+
+
+class FbankLevels(nn.Module):
+    """The same, normalised as a network wants it, and of a length that fits its patches."""
+
+    def __init__(self, *, mean: float, deviation: float) -> None:
+        """Takes what is subtracted from the levels, and what they are then divided by."""
+        super().__init__()
+        self.mean, self.deviation = mean, deviation
+        self.fbank = Fbank()
+
+    def forward(self, sound: Tensor, frames: int | None = None) -> Tensor:
+        """Levels of bands.
+
+        Args:
+            sound: (B, N) float32 at 16 kHz, full scale at -1..1, N at least 400.
+            frames: T wanted; None for N // 160. Missing ones are of level 0 before it is
+                normalised.
+
+        Returns:
+            (B, T, M).
+        """
+        wanted = sound.shape[1] // HOP_SAMPLES if frames is None else frames
+        levels = self.fbank(sound)[:, :wanted]
+        levels = functional.pad(levels, (0, 0, 0, wanted - levels.shape[1]))
+        return (levels - self.mean) / self.deviation

@@ -108,6 +108,11 @@ class MotionEncoder(nn.Module):
         self.attend = nn.Conv2d(coarse, 4, 1)
         self.project = nn.Linear(coarse * 10, config.dim)
 
+    @property
+    def window(self) -> int:
+        """Neighbouring pictures that a feature depends on, half of them before its frame."""
+        return self.config.window
+
     def forward(self, pixels: Tensor) -> Tensor:
         """Features of consecutive frames.
 

@@ -30,17 +30,17 @@ class PictureRule:
     deviation: tuple[float, float, float] = CLIP_DEVIATION
 
 
-def prepare_pictures(pixels: Tensor, rule: PictureRule) -> Tensor:
-    """Scales the shorter side (bicubic, antialiased), takes the middle square, normalises.
+def squares(pixels: Tensor, rule: PictureRule) -> Tensor:
+    """Scales the shorter side (bicubic, antialiased) and takes the middle square.
 
     Args:
         pixels: (N, 3, H, W) uint8 RGB.
         rule: of the encoder.
 
     Returns:
-        (N, 3, side, side) float32.
+        (N, 3, side, side) uint8.
 
-    Source: the transforms that CLIP, MAE and ImageBind publish: Resize, CenterCrop, Normalize.
+    Source: the transforms that CLIP, MAE and ImageBind publish: Resize, CenterCrop.
     """
     height, width = pixels.shape[-2:]
     size = [int(rule.short_side * k / min(height, width)) for k in (height, width)]
@@ -51,8 +51,22 @@ def prepare_pictures(pixels: Tensor, rule: PictureRule) -> Tensor:
             scaled = functional.interpolate(scaled, wanted, mode="bicubic", antialias=True)
             scaled = scaled.round().clamp(0, 255)
     top, left = (round((k - rule.side) / 2) for k in size)
-    cut = scaled[..., top : top + rule.side, left : left + rule.side] / 255
+    return scaled[..., top : top + rule.side, left : left + rule.side].to(torch.uint8)
+
+
+def normalised(squared: Tensor, rule: PictureRule) -> Tensor:
+    """Colours on the scale that the network was trained with.
+
+    Args:
+        squared: (N, 3, side, side) uint8, of `squares`.
+        rule: of the encoder.
+
+    Returns:
+        the same shape, float32.
+
+    Source: the transform that CLIP, MAE and ImageBind publish: Normalize.
+    """
     mean, deviation = (
-        torch.tensor(v, device=cut.device)[:, None, None] for v in (rule.mean, rule.deviation)
+        torch.tensor(v, device=squared.device)[:, None, None] for v in (rule.mean, rule.deviation)
     )
-    return (cut - mean) / deviation
+    return (squared / 255 - mean) / deviation

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from foleyflow.encoders.fbank import HOP_SAMPLES, RATE_HZ, WINDOW_SAMPLES, Fbank
-from foleyflow.encoders.pictures import PictureRule, prepare_pictures
+from foleyflow.encoders.fbank import HOP_SAMPLES, RATE_HZ, WINDOW_SAMPLES, FbankLevels
+from foleyflow.encoders.pictures import PictureRule, normalised, squares
 
 TOKENS = 5  # of each frame: the whole, and the means of its four quarters
 
@@ -33,18 +33,22 @@ class FrozenVideo(nn.Module):
         self.trunk = trunk
         self.rule = rule
 
+    def squares(self, pixels: Tensor) -> Tensor:
+        """The part of frames that is shown, (T, 3, H, W) to (T, 3, side, side), both uint8."""
+        return squares(pixels, self.rule)
+
     @torch.no_grad()
-    def forward(self, pixels: Tensor) -> Tensor:
+    def forward(self, squared: Tensor) -> Tensor:
         """Features of frames, each for itself.
 
         Args:
-            pixels: (T, 3, H, W) uint8 RGB, of any shape.
+            squared: (T, 3, side, side) uint8 RGB, of `squares`.
 
         Returns:
             (T, 5, W) float32: the token of the whole picture, then the means of its quarters (top
             left, top right, bottom left, bottom right).
         """
-        pictures = prepare_pictures(pixels, self.rule)
+        pictures = normalised(squared, self.rule)
         tokens = all_tokens(self.trunk, pictures.to(next(self.trunk.parameters()).dtype)).float()
         side = round((tokens.shape[1] - 1) ** 0.5)
         maps = tokens[:, 1:].transpose(1, 2).unflatten(2, (side, side))
@@ -97,20 +101,7 @@ class FrozenSound(nn.Module):
         super().__init__()
         self.trunk = trunk
         self.rule = rule
-        self.fbank = Fbank()
-
-    def levels(self, blocks: Tensor) -> Tensor:
-        """Normalised log-mel levels of blocks of sound.
-
-        Args:
-            blocks: (B, block_samples) float32 at 16 kHz.
-
-        Returns:
-            (B, frames, 128).
-        """
-        levels = self.fbank(blocks)[:, : self.rule.frames]
-        levels = functional.pad(levels, (0, 0, 0, self.rule.frames - levels.shape[1]))
-        return (levels - self.rule.mean) / self.rule.deviation
+        self.levels = FbankLevels(mean=rule.mean, deviation=rule.deviation)
 
     @torch.no_grad()
     def forward(self, sound: Tensor) -> Tensor:
@@ -128,7 +119,7 @@ class FrozenSound(nn.Module):
         padded = functional.pad(sound, (0, (count - 1) * hop + rule.block_samples - len(sound)))
         blocks = padded.unfold(0, rule.block_samples, hop)
         dtype = next(self.trunk.parameters()).dtype
-        levels = self.levels(blocks).to(dtype)
+        levels = self.levels(blocks, frames=rule.frames).to(dtype)
         if rule.time_first:
             tokens = all_tokens(self.trunk, levels[:, None])[:, 1:].float()
             grid = tokens.unflatten(1, (-1, rule.rows))

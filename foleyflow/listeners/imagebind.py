@@ -85,7 +85,7 @@ class ImageBind(nn.Module):
             raise ValueError(f"{len(sound)} samples at {RATE_HZ} Hz, ImageBind needs {count}")
         starts = torch.linspace(0, len(sound) - count, SOUND_CLIPS).long().tolist()
         stretches = torch.stack([sound[start : start + count] for start in starts])
-        levels = self._hearing[0].levels(stretches).transpose(1, 2)
+        levels = self._hearing[0].levels(stretches, frames=IMAGEBIND_SOUND.frames).transpose(1, 2)
         return self._halves[1].embed(levels).mean(0)
 
     def compare(self, seen: Tensor, heard: Tensor) -> float:

@@ -13,7 +13,13 @@ from foleyflow.media.loudness import (
     peak_gain,
 )
 from foleyflow.media.probe import MediaInfo, probe
-from foleyflow.media.reader import DecodeCounts, FrameStream, read_frames, read_pictures
+from foleyflow.media.reader import (
+    DecodeCounts,
+    FrameStream,
+    read_frames,
+    read_pictures,
+    read_shaped_frames,
+)
 from foleyflow.media.waveform import (
     fit_blocks,
     fit_length,
@@ -43,6 +49,7 @@ __all__ = [
     "probe",
     "read_frames",
     "read_pictures",
+    "read_shaped_frames",
     "read_sound_blocks",
     "read_waveform",
     "resample_blocks",

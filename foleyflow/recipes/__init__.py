@@ -10,7 +10,12 @@ from foleyflow.errors import ConfigError
 from foleyflow.recipes import align, codec, flow, judge, published, scales
 
 RECIPES: dict[str, dict[str, Callable[[], Any]]] = {
-    "codec": {"tiny": codec.tiny, "polish": codec.polish, "smoke": codec.smoke},
+    "codec": {
+        "tiny": codec.tiny,
+        "polish": codec.polish,
+        "clips": codec.clips,
+        "smoke": codec.smoke,
+    },
     "align": {
         "tiny": align.tiny,
         "vama": align.vama,
@@ -34,6 +39,7 @@ RECIPES: dict[str, dict[str, Callable[[], Any]]] = {
         "diffusion": flow.diffusion,
         "base": scales.flow_base,
         "large": scales.flow_large,
+        "published": published.published_flow,
         "smoke": flow.smoke,
     },
     "judge": {

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from foleyflow.codec.autoencoder import Codec, CodecConfig
 from foleyflow.data.sound_bank import SoundBankConfig, open_sound_bank
+from foleyflow.recipes.stored_features import Split, mono_sounds
 from foleyflow.training.codec_task import CodecLossConfig, CodecTask
 from foleyflow.training.task import TrainConfig
 
@@ -20,16 +21,25 @@ class CodecRecipe:
     bank: SoundBankConfig = field(default_factory=SoundBankConfig)
     train: TrainConfig
     decoder_only: bool = False  # for --init: the latents stay what they are
+    from_clips: bool = False  # learns the sounds of a data set's clips, not those of a bank
 
     def build(self, data: Path) -> CodecTask:
-        """The task, with its sound bank under `data` (made where it is missing)."""
+        """The task; its sounds are those of the clips under `data`, or a bank there (made where it
+        is missing).
+        """
+        if self.from_clips:
+            rate_hz = self.model.rate_hz
+            train, validation = (
+                mono_sounds(Split.at(data, split), rate_hz) for split in ("train", "validation")
+            )
+        else:
+            train = open_sound_bank(data, self.bank)
+            validation = open_sound_bank(data, replace(self.bank, split="validation", items=100))
         return CodecTask(
             Codec(self.model),
             self.losses,
-            sounds=open_sound_bank(data, self.bank),
-            validation_sounds=open_sound_bank(
-                data, replace(self.bank, split="validation", items=100)
-            ),
+            sounds=train,
+            validation_sounds=validation,
             decoder_only=self.decoder_only,
         )
 
@@ -60,6 +70,29 @@ def polish() -> CodecRecipe:
             warmup_steps=100,
             decay_share=0.8,
             ema=0.998,
+        ),
+    )
+
+
+def clips() -> CodecRecipe:
+    """The same codec for the sounds of one's own clips, or of VGGSound: longer, in larger batches.
+
+    Begin with the embedded one (`--init`), or with random weights.
+
+    Command: foleyflow train codec --recipe clips --data data/vggsound --out runs/codec-clips
+    """
+    return replace(
+        tiny(),
+        from_clips=True,
+        train=TrainConfig(
+            steps=200_000,
+            batch_clips=64,
+            learning_rate=5e-4,
+            warmup_steps=1000,
+            decay_share=0.4,
+            log_every=50,
+            validate_every=2000,
+            save_every=1000,
         ),
     )
 

@@ -17,6 +17,7 @@ from foleyflow.codec.autoencoder import Codec
 from foleyflow.data.base import ClipLabels, FrameCache, cache_frames
 from foleyflow.data.physics.contacts import MATERIALS
 from foleyflow.data.windows import ClipArrays, WindowConfig, WindowSource
+from foleyflow.errors import DataError
 from foleyflow.pretrained import load_codec
 from foleyflow.signals import INT16_FULL_SCALE
 from foleyflow.weights import file_sha256
@@ -46,19 +47,48 @@ def window_source(
     """
     cache = cache_frames(data, split, spread=spread)
     clips = clip_arrays(cache)
+    path = latents_path(data, split, codec_folder, cache.fingerprint)
+    if spread is not None and not path.exists():
+        work = functools.partial(_latents_of, data, split, codec_folder)
+        _save(path, np.concatenate(list(spread(work, range(0, len(clips), BATCH)))))
+    return WindowSource(clips, stored_latents(path, codec_folder, clips), config)
+
+
+def latents_path(data: Path, split: str, codec_folder: Path, fingerprint: str) -> Path:
+    """Where the codec's latents of a split lie, or are to lie; named by codec and clips."""
     codec_hash = file_sha256(codec_folder / "codec.safetensors")
-    key = hashlib.sha256(f"{codec_hash} {cache.fingerprint}".encode()).hexdigest()[:16]
-    path = data / f".latents-{split}-{key}.npy"
+    key = hashlib.sha256(f"{codec_hash} {fingerprint}".encode()).hexdigest()[:16]
+    return data / f".latents-{split}-{key}.npy"
+
+
+def stored_latents(path: Path, codec_folder: Path, clips: ClipArrays) -> NDArray[np.float16]:
+    """Codec latents of all clips, (N, L, C) float16, computed first where they are missing.
+
+    Args:
+        path: see `latents_path`.
+        codec_folder: model folder that holds the codec.
+        clips: the split.
+
+    Raises:
+        DataError: the codec takes sound at another rate.
+    """
     if not path.exists():
-        if spread is None:
-            latents = encode_all(load_codec(codec_folder), clips)
-        else:
-            work = functools.partial(_latents_of, data, split, codec_folder)
-            latents = np.concatenate(list(spread(work, range(0, len(clips), BATCH))))
-        temporary = path.with_suffix(".part.npy")
-        np.save(temporary, latents)
-        os.replace(temporary, path)
-    return WindowSource(clips, np.load(path, mmap_mode="r"), config)
+        codec = load_codec(codec_folder)
+        if codec.config.rate_hz != clips.rate_hz:
+            raise DataError(
+                f"{codec_folder}: its codec takes {codec.config.rate_hz} Hz, the clips have "
+                f"{clips.rate_hz} Hz",
+                hint="train a codec for this rate",
+            )
+        _save(path, encode_all(codec, clips))
+    latents: NDArray[np.float16] = np.load(path, mmap_mode="r")
+    return latents
+
+
+def _save(path: Path, latents: NDArray[np.float16]) -> None:
+    temporary = path.with_suffix(".part.npy")
+    np.save(temporary, latents)
+    os.replace(temporary, path)
 
 
 def clip_arrays(cache: FrameCache) -> ClipArrays:

@@ -40,7 +40,7 @@ from foleyflow.flow.sampling import sample
 from foleyflow.flow.transformer import Condition, FlowTransformer
 from foleyflow.generation import EVENT_THRESHOLD, WindowPlan
 from foleyflow.moments import event_track, find_moments
-from foleyflow.recipes.flow import guide_rows
+from foleyflow.recipes.guiding import guide_rows
 from foleyflow.recipes.probing import first_windows
 from foleyflow.signals import Waveform
 

@@ -70,7 +70,7 @@ def _replaced(node: Any, parts: list[str], text: str, key: str, whole: Any) -> A
 def _parsed(text: str, kind: Any, key: str) -> Any:
     options = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
     if typing.get_origin(kind) is tuple:
-        items, kinds = text.split(","), typing.get_args(kind)
+        items, kinds = text.split(",") if text else [], typing.get_args(kind)
         if kinds[-1] is Ellipsis:
             kinds = (kinds[0],) * len(items)
         if len(items) == len(kinds):

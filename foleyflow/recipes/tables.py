@@ -74,7 +74,7 @@ TABLES = {
                 name=f"{video}+{sound}",
                 meaning=f"{video} + {sound}",
                 recipe="published",
-                settings=(f"video={video}", f"sound={sound}"),
+                settings=(f"video={video}", f"sound={sound}", "student=own"),
             )
             for video in ("imagebind-video", "mae", "eva-clip-g")
             for sound in ("imagebind-sound", "audiomae")

@@ -100,6 +100,7 @@ class AlignTask(Task):
         windows: WindowSource,
         held_out_windows: WindowSource,
         target: FeatureTarget | None = None,
+        patches: MelPatches | None = None,
     ) -> None:
         """Takes the model and what it is trained on.
 
@@ -109,6 +110,7 @@ class AlignTask(Task):
             windows: training windows.
             held_out_windows: of other clips, to be measured.
             target: what hidden segments are recovered to; None for the windows' codec latents.
+            patches: spectra as the student hears them; None for those of its own.
 
         Raises:
             ConfigError: a contrast term for a model without a space for it.
@@ -123,7 +125,7 @@ class AlignTask(Task):
         self.modules: dict[str, nn.Module] = {"align": model}
         self.windows = windows
         self.held_out_windows = held_out_windows
-        self._mel = MelPatches(model.config, rate_hz=windows.rate_hz)
+        self._mel = patches or MelPatches(model.config, rate_hz=windows.rate_hz)
         if target is None:
             if not bool(model.target_mean.any()):  # else trained, and it keeps its statistics
                 latents = torch.from_numpy(windows.latents.astype(np.float32)).flatten(0, 1)
@@ -251,6 +253,8 @@ class AlignTask(Task):
         """The averaged aligner with its frame encoder inside."""
         model = cast(Alignment, modules["align"])
         config = {"model": asdict(model.config), "encoder": asdict(model.encoder.config)}
+        if model.student is not None:
+            config["student"] = asdict(model.student.config)
         return {"align": (model, config)}
 
     @property
