@@ -9,13 +9,17 @@ Dimension letters: B batch, N samples, T latent frames, C latent channels, D wid
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from foleyflow.codec.skeleton import Skeleton
 from foleyflow.errors import ConfigError
 from foleyflow.spectrogram import frame, istft, log_magnitude, mel_filters, stft
+
+FIRST_LOG_VARIANCE = -4.0  # of the latents of a codec with a skeleton
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +34,8 @@ class CodecConfig:
         decoder_width, decoder_blocks: at the latent rate.
         fine_blocks: decoder blocks at twice the latent rate.
         mel_bands: bands of the encoder's log-mel input.
+        skeleton_bands: bands of the linear part that the networks add to; 0 for none, as in the
+            first embedded models.
     """
 
     rate_hz: int = 48_000
@@ -41,6 +47,7 @@ class CodecConfig:
     decoder_blocks: int = 5
     fine_blocks: int = 3
     mel_bands: int = 128
+    skeleton_bands: int = 0
 
     def __post_init__(self) -> None:
         if self.hop_samples % 8:
@@ -50,6 +57,17 @@ class CodecConfig:
     def latent_rate_hz(self) -> float:
         """Latent frames per second."""
         return self.rate_hz / self.hop_samples
+
+    def skeleton(self) -> Skeleton | None:
+        """The linear part, not fitted yet."""
+        if not self.skeleton_bands:
+            return None
+        return Skeleton(
+            rate_hz=self.rate_hz,
+            hop_samples=self.hop_samples,
+            bands=self.skeleton_bands,
+            channels=self.channels,
+        )
 
 
 class ConvNextBlock(nn.Module):
@@ -101,6 +119,11 @@ class Encoder(nn.Module):
         self.blocks = nn.Sequential(*(ConvNextBlock(width) for _ in range(config.encoder_blocks)))
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, 2 * config.channels)
+        self.skeleton = config.skeleton()
+        if self.skeleton is not None:
+            nn.init.zeros_(self.head.weight)
+            nn.init.constant_(self.head.bias[: config.channels], 0.0)
+            nn.init.constant_(self.head.bias[config.channels :], FIRST_LOG_VARIANCE)
 
     def forward(self, waveform: Tensor) -> tuple[Tensor, Tensor]:
         """(B, N) sound, N a multiple of the hop, to mean and log-variance, each (B, T, C)."""
@@ -115,6 +138,9 @@ class Encoder(nn.Module):
         raw = frame(waveform, window_samples=self.long_window, hop_samples=hop)
         hidden = self.spectral(spectra) + self.raw(raw)
         mean, log_variance = self.head(self.norm(self.blocks(hidden))).float().chunk(2, -1)
+        if self.skeleton is not None:
+            with torch.autocast(waveform.device.type, enabled=False):
+                mean = mean + self.skeleton.latents(waveform)
         return mean, log_variance.clamp(-12.0, 4.0)
 
 
@@ -132,6 +158,15 @@ class Decoder(nn.Module):
         self.fine = nn.Sequential(*(ConvNextBlock(width) for _ in range(config.fine_blocks)))
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, 2 * (self.window_samples // 2 + 1))
+        self.skeleton = config.skeleton()
+        if self.skeleton is not None:
+            # Magnitudes begin as its own; phases so that a frame's energy lies in its middle, and
+            # not at its ends, where the window takes it away.
+            bins = self.window_samples // 2 + 1
+            nn.init.zeros_(self.head.weight[:bins])
+            nn.init.zeros_(self.head.bias[:bins])
+            with torch.no_grad():
+                self.head.bias[bins:] += math.pi * (torch.arange(bins) % 2)
 
     def forward(self, latents: Tensor) -> Tensor:
         """(B, T, C) to (B, T * hop) sound, float32."""
@@ -139,6 +174,9 @@ class Decoder(nn.Module):
         batch, count, width = hidden.shape
         hidden = self.fine(self.upsample(hidden).reshape(batch, 2 * count, width))
         log_size, phase = self.head(self.norm(hidden)).float().chunk(2, -1)
+        if self.skeleton is not None:
+            with torch.autocast(latents.device.type, enabled=False):
+                log_size = log_size + self.skeleton.log_sizes(latents.float())
         spectrum = torch.polar(torch.exp(log_size.clamp(max=4.6)), phase)
         return istft(spectrum, window_samples=self.window_samples, hop_samples=self.hop_samples)
 
@@ -175,6 +213,17 @@ class Codec(nn.Module):
     def decode(self, latents: Tensor) -> Tensor:
         """Standardised latents (B, T, C) to sound (B, T * hop_samples) float32."""
         return self.decoder(latents * self.latent_deviation + self.latent_mean)
+
+    @torch.no_grad()
+    def fit_skeleton_(self, sounds: Tensor) -> None:
+        """Fits the linear part to (B, N) sounds; nothing to do where there is none."""
+        if self.encoder.skeleton is None or self.decoder.skeleton is None:
+            return
+        levels = torch.cat(
+            [self.encoder.skeleton.levels(block).flatten(0, 1) for block in sounds.split(16)]
+        )
+        self.encoder.skeleton.fit_(levels)
+        self.decoder.skeleton.load_state_dict(self.encoder.skeleton.state_dict())
 
     @property
     def context_frames(self) -> int:

@@ -54,6 +54,18 @@ def tiny() -> CodecRecipe:
     )
 
 
+def skeleton() -> CodecRecipe:
+    """A codec that begins with principal components of spectra, and wider latents: what the next
+    embedded model is to have, for `tiny` loses the ring of struck things (docs/results.md).
+
+    Command: foleyflow train codec --recipe skeleton --data data/codec --out runs/codec-skeleton
+    """
+    recipe = tiny()
+    return replace(
+        recipe, model=replace(recipe.model, channels=48, skeleton_bands=128, encoder_blocks=4)
+    )
+
+
 def polish() -> CodecRecipe:
     """More steps for a trained codec's decoder alone, while aligner and flow train on its latents.
 

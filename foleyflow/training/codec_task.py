@@ -17,6 +17,8 @@ from foleyflow.shares import gathered, normal_like
 from foleyflow.signals import INT16_FULL_SCALE
 from foleyflow.training.task import Batch, Task
 
+SKELETON_CLIPS = 512  # crops that the codec's linear part is fitted to
+
 
 @dataclass(frozen=True, kw_only=True)
 class CodecLossConfig:
@@ -64,6 +66,9 @@ class CodecTask(Task):
         kept = validation_sounds[:96, middle : middle + self._crop]
         self._validation = torch.from_numpy(kept.astype(np.float32) / INT16_FULL_SCALE)
         self._spectra = SpectralLosses(codec.config.rate_hz)
+        if codec.config.skeleton_bands:
+            rng = np.random.default_rng(0)
+            codec.fit_skeleton_(self.draw(rng, SKELETON_CLIPS)["sound"])
 
     def draw(self, rng: np.random.Generator, clips: int) -> Batch:
         """Random crops of random sounds at random levels.
