@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from foleyflow.codec.autoencoder import Codec
 from foleyflow.data.base import SimulatedClips
 from foleyflow.evaluation.listening import load_judge
 from foleyflow.evaluation.spectral import log_spectral_distance, paper_griffin_lim
@@ -23,6 +24,8 @@ from foleyflow.evaluation.synchrony import detect_onsets, onset_f1
 from foleyflow.pretrained import load_codec
 
 BASELINE_EVERY = 8
+TONES_HZ = (220, 500, 1000, 2000, 4000, 8000)
+TONE_WINDOW = 8192  # samples; bins of 6 Hz
 
 
 def main() -> None:
@@ -68,7 +71,27 @@ def main() -> None:
         "codec_distance_on_these_db": round(float(np.mean(same_clips)), 4),
         "griffin_lim_clips": len(baseline),
     }
+    result["tones_db"] = {str(hz): round(kept_of_a_tone_db(codec, hz), 1) for hz in TONES_HZ}
     print(json.dumps(result, indent=1))
+
+
+@torch.inference_mode()
+def kept_of_a_tone_db(codec: Codec, frequency_hz: float) -> float:
+    """Energy within 30 Hz of a tone that falls by 60 dB in 1.4 s, decoded against true."""
+    rate_hz, begin = codec.config.rate_hz, codec.config.rate_hz // 2
+    times_s = np.arange(rate_hz) / rate_hz
+    sound = 1e-4 * np.random.default_rng(0).standard_normal(2 * rate_hz)
+    ring = 0.5 * np.exp(-times_s / 0.2) * np.sin(2 * np.pi * frequency_hz * times_s)
+    sound[begin : begin + rate_hz] += ring
+    true = torch.from_numpy(sound)
+    decoded = codec.decode(codec.encode(true.float()[None]))[0]
+    after = slice(begin + rate_hz // 20, begin + rate_hz // 20 + TONE_WINDOW)
+    near = np.abs(np.fft.rfftfreq(TONE_WINDOW, 1 / rate_hz) - frequency_hz) < 30
+    energies = [
+        np.square(np.abs(np.fft.rfft(each[after].numpy() * np.hanning(TONE_WINDOW)))[near]).sum()
+        for each in (decoded, true)
+    ]
+    return float(10 * np.log10(energies[0] / energies[1]))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from foleyflow.encoders.motion import MotionEncoder, MotionEncoderConfig
 from foleyflow.errors import ConfigError
 from foleyflow.evaluation.semantics import kl_divergence
 from foleyflow.listeners.log_mel import LogMel, relative
-from foleyflow.listeners.sync import Sync, SyncConfig, diagonal_means
+from foleyflow.listeners.sync import Sync, SyncConfig, diagonal_means, in_sync
 from foleyflow.listeners.tagger import Tagger, TaggerConfig, joint_logits
 
 CLASSES = {"materials": ("wood", "metal", "nothing"), "kinds": ("drop", "roll")}
@@ -148,3 +148,11 @@ def test_sync_settings_without_sense_are_refused():
         SyncConfig(longest_lag_s=3.0)
     with pytest.raises(ConfigError, match=r"grid_rate_hz=30 \(a divisor of 100"):
         SyncConfig(grid_rate_hz=30)
+
+
+def test_a_pair_that_tells_nothing_is_in_sync_with_even_chances():
+    assert in_sync(torch.zeros(1, 3)).item() == pytest.approx(0.5)
+    # Bayes: likelihoods of the three answers, one pair in sync for each one that is not.
+    likelihoods = torch.tensor([[0.3, 0.1, 0.5]])
+    expected = 0.3 * 0.5 / (0.3 * 0.5 + (0.1 + 0.5) * 0.25)
+    assert in_sync(likelihoods.log() + 2.0).item() == pytest.approx(expected)

@@ -39,7 +39,7 @@ from foleyflow.listeners.diff_foley import AlignmentClassifier
 from foleyflow.listeners.imagebind import ImageBind
 from foleyflow.listeners.log_mel import LogMel, relative
 from foleyflow.listeners.stored import load_sync, load_tagger
-from foleyflow.listeners.sync import Sync
+from foleyflow.listeners.sync import Sync, in_sync
 from foleyflow.listeners.synchformer import Synchformer
 from foleyflow.listeners.tagger import Tagger, joint_logits
 from foleyflow.signals import Frames
@@ -254,8 +254,7 @@ class SyncJudge:
             torch.stack([track[start : start + config.steps] for start in starts])
             for track in (video, sound)
         ]
-        answers = self._network.compare(*pairs).float().softmax(1)
-        return float(answers[:, 0].mean())
+        return float(in_sync(self._network.compare(*pairs)).mean())
 
     def _watch(self, frames: Frames, steps: int) -> Tensor:
         """(L, W) features of a video's first grid steps."""

@@ -9,6 +9,7 @@ Dimension letters: B videos, P pairs, T frames, L grid steps, F mel frames, W wi
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -166,6 +167,23 @@ class Sync(nn.Module):
         joined = self.joined(joined)
         pooled = torch.cat([self.at_lags(at_lags), joined.mean(2), joined.amax(2)], 1)
         return self.answer(pooled)
+
+
+def in_sync(logits: Tensor) -> Tensor:
+    """Probability that a pair is in sync, where as many are as are not.
+
+    In training two wrong sounds stand beside each true one.
+
+    Args:
+        logits: (P, 3) of `Sync.compare`.
+
+    Returns:
+        (P,) 0..1.
+
+    Source: ours; Bayes' rule for another prior.
+    """
+    evened = logits.float() + logits.new_tensor([math.log(len(ANSWERS) - 1.0), 0.0, 0.0]).float()
+    return evened.softmax(1)[:, 0]
 
 
 def diagonal_means(products: Tensor, lags: int) -> Tensor:

@@ -23,7 +23,7 @@ from foleyflow.data.windows import ClipArrays, WindowSource, augment
 from foleyflow.errors import ConfigError
 from foleyflow.listeners.log_mel import FRAME_RATE_HZ, relative
 from foleyflow.listeners.shifts import LARGE_SHIFTS_S, SMALL_SHARE, SMALL_SHIFTS_S
-from foleyflow.listeners.sync import Sync, shrunk
+from foleyflow.listeners.sync import Sync, in_sync, shrunk
 from foleyflow.moments import event_track
 from foleyflow.training.task import Batch, Task
 
@@ -111,25 +111,25 @@ class SyncTask(Task):
         model = modules["sync"]
         device = next(model.parameters()).device
         rng = np.random.default_rng(1)
-        sure: list[Tensor] = []
+        answered: list[Tensor] = []
         true: list[Tensor] = []
         for _ in range(VALIDATION_BATCHES):
             drawn = self._draw(rng, VALIDATION_CLIPS, split="validation")
             _, _, logits, answers = self._judged(model, {k: v.to(device) for k, v in drawn.items()})
             kept = answers != LEFT_OUT
-            sure.append(logits[kept].float().softmax(1).cpu())
+            answered.append(logits[kept].float().cpu())
             true.append(answers[kept].cpu())
-        probability, answer = torch.cat(sure), torch.cat(true)
-        in_sync = probability[:, 0] > 0.5
+        logits, answer = torch.cat(answered), torch.cat(true)
+        taken_for_true = in_sync(logits) > 0.5
         shares = {
-            "true_positive": float(in_sync[answer == 0].float().mean()),
-            "shifted_false_positive": float(in_sync[answer == 1].float().mean()),
-            "other_false_positive": float(in_sync[answer == 2].float().mean()),
+            "true_positive": float(taken_for_true[answer == 0].float().mean()),
+            "shifted_false_positive": float(taken_for_true[answer == 1].float().mean()),
+            "other_false_positive": float(taken_for_true[answer == 2].float().mean()),
         }
         right = (1 - shares["shifted_false_positive"], 1 - shares["other_false_positive"])
         return {
             **shares,
-            "three_way_accuracy": float((probability.argmax(1) == answer).float().mean()),
+            "three_way_accuracy": float((logits.argmax(1) == answer).float().mean()),
             # As many true pairs as wrong ones, half of those shifted.
             "balanced_accuracy": (shares["true_positive"] + sum(right) / 2) / 2,
         }
