@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
 
-from foleyflow.codec.losses import SpectralLosses, envelope_loss, kl_to_unit
+from foleyflow.codec.losses import SpectralLosses, envelope_loss, kl_to_unit, log_l1
 
 SPECTRA = SpectralLosses(48_000)
 LOSSES = {
@@ -53,3 +53,16 @@ def test_divergence_from_the_unit_normal():
     wanted = kl_divergence(posterior, Normal(torch.zeros(()), torch.ones(()))).mean()
     torch.testing.assert_close(kl_to_unit(mean, log_variance), wanted)
     assert float(kl_to_unit(torch.zeros(2, 3), torch.zeros(2, 3))) == 0.0
+
+
+def test_what_is_masked_counts_a_tenth_unless_it_should_be_and_is_not():
+    wanted = torch.tensor([[[1.0, math.exp(-10)]]])
+
+    def cost(loud: float, quiet: float, audible: float = 7.0) -> float:
+        got = wanted * torch.tensor([loud, quiet]).exp()
+        return float(log_l1(got, wanted, audible))
+
+    assert cost(0, 0.5, audible=0.0) == pytest.approx(0.25, rel=0.2)  # the floor is near
+    assert cost(-1, 0) == pytest.approx(1 / 1.1, rel=1e-2)
+    assert cost(0, -1) < 0.1 * cost(-1, 0)
+    assert cost(0, 10) == pytest.approx(10 / 2, rel=2e-2)  # a false sound as loud as the true one

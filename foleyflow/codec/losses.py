@@ -15,6 +15,8 @@ from foleyflow.spectrogram import LOG_FLOOR, magnitude, mel_filters, stft
 # (window in samples, hop in samples, mel bands) at 48 kHz
 RESOLUTIONS = ((1920, 480, 128), (960, 240, 80), (480, 120, 40))
 
+QUIET_WEIGHT = 0.1  # of places that are masked
+
 
 class SpectralLosses(nn.Module):
     """How far the spectra of two sounds lie apart, over several resolutions.
@@ -26,9 +28,14 @@ class SpectralLosses(nn.Module):
     resolutions).
     """
 
-    def __init__(self, rate_hz: int) -> None:
-        """Takes samples per second; the windows are meant for 48 kHz."""
+    def __init__(self, rate_hz: int, *, audible_nepers: float = 0.0) -> None:
+        """Takes samples per second; the windows are meant for 48 kHz.
+
+        With `audible_nepers` errors weigh less the further both sounds lie below the loudest place
+        of a spectrogram, down to a tenth at that distance; 0 weighs all places alike.
+        """
         super().__init__()
+        self.audible_nepers = audible_nepers
         for index, (window_samples, _, bands) in enumerate(RESOLUTIONS):
             filters = mel_filters(
                 bands=bands,
@@ -59,15 +66,33 @@ class SpectralLosses(nn.Module):
                 for sound in (decoded, target)
             )
             filters = self.get_buffer(f"filters_{index}")
-            mel = mel + _log_l1(got @ filters, wanted @ filters)
+            mel = mel + log_l1(got @ filters, wanted @ filters, self.audible_nepers)
             difference = (got - wanted).flatten(1).norm(dim=1)
             convergence = (difference / (wanted.flatten(1).norm(dim=1) + 1.0)).mean()
-            spectral = spectral + _log_l1(got, wanted) + convergence
+            spectral = spectral + log_l1(got, wanted, self.audible_nepers) + convergence
         return {"mel": mel / len(RESOLUTIONS), "spectral": spectral / len(RESOLUTIONS)}
 
 
-def _log_l1(got: Tensor, wanted: Tensor) -> Tensor:
-    return functional.l1_loss(torch.log(got + LOG_FLOOR), torch.log(wanted + LOG_FLOOR))
+def log_l1(got: Tensor, wanted: Tensor, audible_nepers: float = 0.0) -> Tensor:
+    """Mean difference of log magnitudes, of all places alike or of audible ones more.
+
+    Args:
+        got, wanted: (B, T, M) magnitudes.
+        audible_nepers: see `SpectralLosses`.
+
+    Returns:
+        () nepers.
+
+    Source: ours; a quiet place beside a loud one is masked, and most of a spectrogram is quiet.
+    """
+    levels = [torch.log(each + LOG_FLOOR) for each in (got, wanted)]
+    error = (levels[0] - levels[1]).abs()
+    if not audible_nepers:
+        return error.mean()
+    louder = torch.maximum(levels[0].detach(), levels[1])
+    peak = levels[1].amax((1, 2), keepdim=True)
+    weight = ((louder - peak) / audible_nepers + 1).clamp(QUIET_WEIGHT, 1.0)
+    return (error * weight).mean() / weight.mean()
 
 
 def envelope_loss(decoded: Tensor, target: Tensor) -> Tensor:

@@ -62,7 +62,9 @@ def skeleton() -> CodecRecipe:
     """
     recipe = tiny()
     return replace(
-        recipe, model=replace(recipe.model, channels=48, skeleton_bands=128, encoder_blocks=4)
+        recipe,
+        model=replace(recipe.model, channels=48, skeleton_bands=128),
+        losses=replace(recipe.losses, audible_nepers=7.0),
     )
 
 

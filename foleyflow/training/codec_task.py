@@ -29,6 +29,7 @@ class CodecLossConfig:
         mel, spectral, envelope, kl: weights.
         latent_noise: deviation of noise added to the standardised latents before decoding, so
             that the decoder forgives a generator's errors.
+        audible_nepers: see `SpectralLosses`; 0 weighs all places of a spectrogram alike.
     """
 
     crop_s: float = 1.0
@@ -37,6 +38,7 @@ class CodecLossConfig:
     envelope: float = 0.5
     kl: float = 1e-2
     latent_noise: float = 0.05
+    audible_nepers: float = 0.0
 
 
 class CodecTask(Task):
@@ -65,7 +67,7 @@ class CodecTask(Task):
         middle = (validation_sounds.shape[1] - self._crop) // 2
         kept = validation_sounds[:96, middle : middle + self._crop]
         self._validation = torch.from_numpy(kept.astype(np.float32) / INT16_FULL_SCALE)
-        self._spectra = SpectralLosses(codec.config.rate_hz)
+        self._spectra = SpectralLosses(codec.config.rate_hz, audible_nepers=losses.audible_nepers)
         if codec.config.skeleton_bands:
             rng = np.random.default_rng(0)
             codec.fit_skeleton_(self.draw(rng, SKELETON_CLIPS)["sound"])
