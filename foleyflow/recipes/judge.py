@@ -38,13 +38,13 @@ class TaggerRecipe:
     losses: TaggerLossConfig = field(default_factory=TaggerLossConfig)
     train: TrainConfig
 
-    def build(self, data: Path) -> TaggerTask:
-        """The task, on the sounds of the simulated clips under `data`."""
+    def build(self, data: Path, *, held_out: str = "validation") -> TaggerTask:
+        """The task, on the sounds of the simulated clips under `data`; `held_out` is measured."""
         return TaggerTask(
             Tagger(self.model),
             self.losses,
             train=self._tagged(cache_frames(data, "train")),
-            validation=self._tagged(cache_frames(data, "validation")),
+            validation=self._tagged(cache_frames(data, held_out)),
         )
 
     def _tagged(self, cache: FrameCache) -> TaggedLevels:
@@ -81,9 +81,9 @@ class SyncRecipe:
     losses: SyncLossConfig = field(default_factory=SyncLossConfig)
     train: TrainConfig
 
-    def build(self, data: Path) -> SyncTask:
-        """The task, on the simulated clips under `data`."""
-        train, validation = (cache_frames(data, split) for split in ("train", "validation"))
+    def build(self, data: Path, *, held_out: str = "validation") -> SyncTask:
+        """The task, on the simulated clips under `data`; `held_out` is measured."""
+        train, validation = (cache_frames(data, split) for split in ("train", held_out))
         return SyncTask(
             Sync(self.model, encoder=MotionEncoder(self.encoder)),
             self.losses,

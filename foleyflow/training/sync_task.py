@@ -107,13 +107,22 @@ class SyncTask(Task):
         return total, {name: float(value.detach()) for name, value in parts.items()}
 
     def validate(self, modules: Mapping[str, nn.Module]) -> dict[str, float]:
-        """Accuracy of the three answers, and of "in sync" against the rest, per kind of pair."""
+        """See `figures`, on some pairs."""
+        return self.figures(modules, batches=VALIDATION_BATCHES)
+
+    def figures(self, modules: Mapping[str, nn.Module], *, batches: int) -> dict[str, float]:
+        """Accuracy of the three answers, and of "in sync" against the rest, per kind of pair.
+
+        Args:
+            modules: with the judge.
+            batches: of held-out windows; each window is asked about with three sounds.
+        """
         model = modules["sync"]
         device = next(model.parameters()).device
         rng = np.random.default_rng(1)
         answered: list[Tensor] = []
         true: list[Tensor] = []
-        for _ in range(VALIDATION_BATCHES):
+        for _ in range(batches):
             drawn = self._draw(rng, VALIDATION_CLIPS, split="validation")
             _, _, logits, answers = self._judged(model, {k: v.to(device) for k, v in drawn.items()})
             kept = answers != LEFT_OUT
