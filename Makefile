@@ -1,7 +1,7 @@
 # Sets up, runs and checks the project on a fresh machine. Every target can be run first.
 #
 #   make demo [VIDEO=clip.mp4]   a silent clip in, the same clip with its sound out
-#   make test                    all tests
+#   make test [WORKERS=2]        all tests, in so many processes of one thread each
 #   make check                   lint, format, types
 #   make bench                   speed and memory, as JSON
 #   make clean                   removes what the targets above have made (not the weights)
@@ -10,6 +10,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+WORKERS ?= 2
 VIDEO ?= foleyflow/assets/examples/drums.mp4
 DEMO_OUTPUT = demo/$(basename $(notdir $(VIDEO))).foley.mp4
 
@@ -37,7 +38,7 @@ demo: setup
 
 test: setup
 	@sh scripts/system_packages.sh chromium
-	$(BIN)/python -m pytest -q
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile
 
 check: setup
 	$(BIN)/ruff check .
