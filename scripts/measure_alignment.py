@@ -1,10 +1,12 @@
 """Measures an aligner on held-out clips: its monitors, and linear probes on its frozen features.
 
-    python scripts/measure_alignment.py MODEL data/sim [--recipe vama] [--real FOLDER]
+    python scripts/measure_alignment.py MODEL data/sim [--recipe vama] [--set KEY=VALUE]
+        [--real FOLDER]
 
-MODEL is a model folder with an aligner, RECIPE the one it was trained by. Prints one JSON object:
-recovery of hidden segments on the test split, F1 of events and accuracy of materials by probes that
-are fitted to simulated clips alone, and with --real the events of a folder of real clips.
+MODEL is a model folder with an aligner, RECIPE with its settings what it was trained by. Prints one
+JSON object: recovery of hidden segments on the test split, F1 of events and accuracy of materials
+by probes that are fitted to simulated clips alone, and with --real the events of a folder of real
+clips.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from pathlib import Path
 
 from foleyflow.pretrained import load_aligner
 from foleyflow.recipes import recipe_named
+from foleyflow.recipes.overrides import override
 from foleyflow.recipes.probing import measure, read_real_clips
 
 
@@ -24,6 +27,7 @@ def main() -> None:
     parser.add_argument("model", type=Path)
     parser.add_argument("data", type=Path)
     parser.add_argument("--recipe", default="vama")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--real", type=Path)
     parser.add_argument("--probe-clips", type=int, default=768)
     arguments = parser.parse_args()
@@ -31,7 +35,7 @@ def main() -> None:
     size = aligner.encoder.config.size
     figures = measure(
         aligner,
-        recipe_named("align", arguments.recipe),
+        override(recipe_named("align", arguments.recipe), arguments.set),
         arguments.data,
         real=read_real_clips(arguments.real, size=size) if arguments.real else (),
         probe_clips=arguments.probe_clips,

@@ -17,7 +17,7 @@ from foleyflow.alignment.model import Alignment
 from foleyflow.cli.app import app
 from foleyflow.data.base import ClipEvent, ClipLabels, cache_frames
 from foleyflow.encoders.motion import MotionEncoder
-from foleyflow.errors import ConfigError
+from foleyflow.errors import CheckpointError, ConfigError
 from foleyflow.flow.transformer import FlowTransformer
 from foleyflow.pipeline import FoleyFlow
 from foleyflow.pretrained import load_codec
@@ -211,6 +211,14 @@ def labels(strengths: list[float]) -> ClipLabels:
 )
 def test_masked_events_are_left_out(strengths, heard):
     assert audible_events(labels(strengths)).tolist() == pytest.approx(heard)
+
+
+def test_a_codec_that_is_not_there_is_said_in_a_line(simulated_data, tmp_path):
+    config = recipe_named("align", "smoke").windows
+    with pytest.raises(CheckpointError, match="nowhere"):
+        window_source(
+            simulated_data, "validation", codec_folder=tmp_path / "nowhere", config=config
+        )
 
 
 def test_latents_are_made_once_and_again_for_another_codec(smoke_runs, simulated_data, tmp_path):

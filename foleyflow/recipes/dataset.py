@@ -20,7 +20,7 @@ from foleyflow.data.windows import ClipArrays, WindowConfig, WindowSource
 from foleyflow.errors import DataError
 from foleyflow.pretrained import load_codec
 from foleyflow.signals import INT16_FULL_SCALE
-from foleyflow.weights import file_sha256
+from foleyflow.weights import read_record
 
 # Strengths are logarithms of force: an event this far below its clip's strongest is masked by it.
 AUDIBLE_RANGE = 0.45
@@ -55,8 +55,12 @@ def window_source(
 
 
 def latents_path(data: Path, split: str, codec_folder: Path, fingerprint: str) -> Path:
-    """Where the codec's latents of a split lie, or are to lie; named by codec and clips."""
-    codec_hash = file_sha256(codec_folder / "codec.safetensors")
+    """Where the codec's latents of a split lie, or are to lie; named by codec and clips.
+
+    Raises:
+        CheckpointError: there is no codec in the folder.
+    """
+    codec_hash = read_record(codec_folder, "codec").sha256
     key = hashlib.sha256(f"{codec_hash} {fingerprint}".encode()).hexdigest()[:16]
     return data / f".latents-{split}-{key}.npy"
 

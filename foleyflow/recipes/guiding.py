@@ -23,7 +23,7 @@ from foleyflow.precision import fast_autocast
 from foleyflow.pretrained import load_aligner, load_codec_config, published_encoder
 from foleyflow.recipes.dataset import latents_path, stored_latents, window_source
 from foleyflow.recipes.stored_features import Split, Weights, seen_arrays
-from foleyflow.weights import file_sha256
+from foleyflow.weights import read_record
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +46,8 @@ class Guides:
     def key(self, split: str, views: int) -> str:
         """What names the stored features: another aligner, codec, data or cut has another."""
         parts: list[object] = [
-            file_sha256(Path(self.align) / "align.safetensors"),
-            file_sha256(Path(self.codec) / "codec.safetensors"),
+            read_record(Path(self.align), "align").sha256,
+            read_record(Path(self.codec), "codec").sha256,
             open_split(self.data, split).fingerprint,
             self.windows,
             views,
