@@ -309,9 +309,9 @@ class FoleyFlow:
         if material is None:
             return 0
         if material not in self.materials:
-            known = ["auto", ", ".join(self.materials)][: 1 + bool(self.materials)]
+            known = f"auto or one of {', '.join(self.materials)}" if self.materials else "auto"
             raise ConfigError(
-                f"material {material!r}: expected {' or one of '.join(known)}",
+                f"material {material!r}: expected {known}",
                 hint="auto lets the picture decide",
             )
         return 1 + self.materials.index(material)

@@ -31,8 +31,8 @@ from foleyflow.pretrained import (
     part_folder,
     trained_with,
 )
-from foleyflow.recipes.dataset import window_source
 from foleyflow.recipes.flow_measuring import DIFFUSION, MAP, VELOCITY, measure_flow, show_windows
+from foleyflow.recipes.guiding import Guides
 
 
 def main() -> None:
@@ -61,12 +61,16 @@ def main() -> None:
     if noise is None:
         noise = settings.get("stages", {}).get("latent_noise", 0.0)
     codec_folder = part_folder(folder, "codec")
-    source = window_source(
-        arguments.data, "test", codec_folder=codec_folder, config=WindowConfig(segments=segments)
+    align_folder = part_folder(folder, "align")
+    guides = Guides(
+        data=arguments.data,
+        windows=WindowConfig(**(cut | {"segments": segments})),
+        codec=str(codec_folder),
+        align=str(align_folder),
+        weights_dir=settings.get("weights_dir", ""),
     )
-    windows = show_windows(
-        load_aligner(part_folder(folder, "align")), source, clips=arguments.clips
-    )
+    source = guides.source("test")
+    windows = show_windows(load_aligner(align_folder), source, clips=arguments.clips)
     flow, codec = load_flow(folder), load_codec(codec_folder)
     judge = None if arguments.judge is None else load_judge("tagger-sim", arguments.judge)
     ways = [MAP, VELOCITY] if flow.config.predicts == "velocity" else [DIFFUSION]
