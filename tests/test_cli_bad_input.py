@@ -283,7 +283,7 @@ def rewrite(model: Path, change) -> None:
         (lose_component, "expected a component 'flow'"),
         (foreign_shape, "does not fit its config"),
         (foreign_setting, "octaves"),
-        (unfit_rate, "expected one rate"),
+        (unfit_rate, "expected one of each"),
         (no_json, "not JSON"),
         (other_format, "format 99, expected 1"),
         (no_sizes, "config of 'flow'"),
