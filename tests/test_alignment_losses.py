@@ -9,7 +9,7 @@ import torch
 
 from foleyflow.alignment.losses import onset_loss, recovery_losses
 from foleyflow.alignment.model import AlignmentConfig, Recovered
-from foleyflow.alignment.targets import MelPatches
+from foleyflow.alignment.targets import LogMel, MelPatches
 
 CONFIG = AlignmentConfig()
 SEGMENTS, CHANNELS, DIM = 20, 32, CONFIG.mel_frames_per_segment * CONFIG.mel_bands + 1
@@ -74,7 +74,7 @@ def test_onsets_cost_their_weighted_cross_entropy():
 
 
 def test_patches_are_normalised_and_their_level_is_kept():
-    patches = MelPatches(CONFIG, rate_hz=48_000)
+    patches = MelPatches(CONFIG, LogMel(CONFIG, rate_hz=48_000))
     sound = torch.randn(2, 4 * 3840, generator=torch.Generator().manual_seed(0))
     mel = patches(sound)
     assert mel.shape == (2, 32, CONFIG.mel_bands)
@@ -88,7 +88,7 @@ def test_patches_are_normalised_and_their_level_is_kept():
 
 
 def test_a_gain_moves_the_level_and_leaves_the_patch():
-    patches = MelPatches(CONFIG, rate_hz=48_000)
+    patches = MelPatches(CONFIG, LogMel(CONFIG, rate_hz=48_000))
     sound = torch.randn(1, 4 * 3840, generator=torch.Generator().manual_seed(0))
     plain, loud = (patches.targets(patches(gain * sound)) for gain in (1.0, 10.0))
     torch.testing.assert_close(loud[..., :-1], plain[..., :-1], atol=1e-3, rtol=1e-3)

@@ -7,7 +7,7 @@ import torch
 
 from foleyflow.alignment.masking import draw_kept, segments_to_visible, visible_frames
 from foleyflow.alignment.model import AlignmentConfig
-from foleyflow.alignment.targets import MelPatches
+from foleyflow.alignment.targets import LogMel, MelPatches
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -80,7 +80,7 @@ def test_kept_blocks_lose_a_frame_on_each_side_but_not_at_the_ends():
 @pytest.mark.parametrize("seed", range(4))
 def test_visible_frames_tell_nothing_of_hidden_segments(seed):
     config = AlignmentConfig()
-    patches = MelPatches(config, rate_hz=48_000)
+    patches = MelPatches(config, LogMel(config, rate_hz=48_000))
     segments, samples = 12, round(config.segment_s * 48_000)
     random = generator(seed)
     kept = draw_kept(2, segments, ratio=0.6, longest_block=3, generator=random)

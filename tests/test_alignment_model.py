@@ -15,7 +15,7 @@ from foleyflow.alignment.model import (
     frame_gaps,
     interpolate_in_time,
 )
-from foleyflow.alignment.targets import MelPatches
+from foleyflow.alignment.targets import LogMel, MelPatches
 from foleyflow.encoders.motion import MotionEncoder, MotionEncoderConfig
 from foleyflow.errors import ConfigError
 
@@ -33,7 +33,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def patches():
-    return MelPatches(CONFIG, rate_hz=48_000)
+    return MelPatches(CONFIG, LogMel(CONFIG, rate_hz=48_000))
 
 
 def features(batch: int, count: int, seed: int = 0) -> torch.Tensor:

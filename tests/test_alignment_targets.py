@@ -9,6 +9,7 @@ from torch import nn
 from foleyflow.alignment.model import Alignment, AlignmentConfig
 from foleyflow.alignment.targets import (
     CodecLatents,
+    LogMel,
     MelPatches,
     SlowStudent,
     TeacherFeatures,
@@ -25,7 +26,7 @@ SAMPLES = round(SEGMENTS * CONFIG.segment_s * RATE_HZ)
 
 @pytest.fixture(scope="module")
 def patches():
-    return MelPatches(CONFIG, rate_hz=RATE_HZ)
+    return MelPatches(CONFIG, LogMel(CONFIG, rate_hz=RATE_HZ))
 
 
 def noise(batch: int, seed: int = 0) -> torch.Tensor:

@@ -60,19 +60,17 @@ class MelPatches(nn.Module):
     def __init__(
         self,
         config: AlignmentConfig,
+        front: nn.Module,
         *,
-        rate_hz: int,
-        front: nn.Module | None = None,
         clear_rise: float = CLEAR_RISE,
     ) -> None:
-        """Takes the aligner's shape and the rate of the sound.
+        """Takes the aligner's shape and what makes levels: (B, N) sound to (B, N / hop, bands).
 
-        `front` makes other levels than `LogMel`: (B, N) sound to (B, N / hop, bands), in which
-        `clear_rise` is a mean rise that is an onset beyond doubt.
+        `clear_rise` is a mean rise of them that is an onset beyond doubt.
         """
         super().__init__()
         self.config = config
-        self.front = front or LogMel(config, rate_hz=rate_hz)
+        self.front = front
         self.clear_rise = clear_rise
 
     def forward(self, waveform: Tensor) -> Tensor:

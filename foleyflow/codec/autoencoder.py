@@ -122,7 +122,7 @@ class Encoder(nn.Module):
         self.skeleton = config.skeleton()
         if self.skeleton is not None:
             nn.init.zeros_(self.head.weight)
-            nn.init.constant_(self.head.bias[: config.channels], 0.0)
+            nn.init.zeros_(self.head.bias[: config.channels])
             nn.init.constant_(self.head.bias[config.channels :], FIRST_LOG_VARIANCE)
 
     def forward(self, waveform: Tensor) -> tuple[Tensor, Tensor]:

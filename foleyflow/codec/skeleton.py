@@ -37,9 +37,10 @@ class Skeleton(nn.Module):
             high_hz=rate_hz / 2,
         )
         shares = filters / filters.sum(1, keepdim=True).clamp_min(1e-9)
-        covered = filters.sum(1) > 0
-        shares[~covered & (torch.arange(len(filters)) < len(filters) // 2), 0] = 1.0
-        shares[~covered & (torch.arange(len(filters)) >= len(filters) // 2), -1] = 1.0
+        beyond = filters.sum(1) == 0  # bins outside of all bands are as the nearest one
+        lower = torch.arange(len(filters)) < len(filters) // 2
+        shares[beyond & lower, 0] = 1.0
+        shares[beyond & ~lower, -1] = 1.0
         self.register_buffer("filters", filters / filters.sum(0), persistent=False)
         self.register_buffer("shares", shares.T.contiguous(), persistent=False)  # (M, K)
         self.register_buffer("mean", torch.zeros(FRAMES * bands))

@@ -285,7 +285,23 @@ def load_encoder(encoder: Encoder[Frozen], folder: Path) -> Frozen:
     """
     path = weights_path(encoder, folder)
     frozen = encoder.build()
-    trunk = cast(nn.Module, frozen.trunk)
+    fill_trunk(encoder, cast(nn.Module, frozen.trunk), path)
+    return frozen
+
+
+def fill_trunk(encoder: Encoder[Frozen], trunk: nn.Module, path: Path) -> None:
+    """Puts an encoder's published weights into a trunk of its shape, strictly.
+
+    Args:
+        encoder: of the catalogue.
+        trunk: as `encoder.trunk` builds it.
+        path: of its weights, see `weights_path`.
+
+    Raises:
+        CheckpointError: the file is damaged, or its tensors don't fit.
+
+    Source: ours.
+    """
     tensors = encoder.tensors(read_tensors(path), trunk)
     try:
         trunk.load_state_dict(tensors)
@@ -295,7 +311,6 @@ def load_encoder(encoder: Encoder[Frozen], folder: Path) -> Frozen:
             f"{path}: does not fit {encoder.name}: {lines[:300]}",
             hint=f"expected the file of {encoder.file.url}",
         ) from error
-    return frozen
 
 
 def _named(name: str, known: Mapping[str, Encoder[Frozen]]) -> Encoder[Frozen]:

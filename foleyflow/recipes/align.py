@@ -10,7 +10,13 @@ import numpy as np
 from torch import Tensor, nn
 
 from foleyflow.alignment.model import Alignment, AlignmentConfig
-from foleyflow.alignment.targets import FeatureTarget, MelPatches, SlowStudent, TeacherFeatures
+from foleyflow.alignment.targets import (
+    FeatureTarget,
+    LogMel,
+    MelPatches,
+    SlowStudent,
+    TeacherFeatures,
+)
 from foleyflow.data.base import is_of_real_clips
 from foleyflow.data.windows import WindowConfig, WindowSource
 from foleyflow.encoders.motion import MotionEncoder, MotionEncoderConfig
@@ -82,7 +88,7 @@ class AlignRecipe:
             return SlowStudent(model)
         clips = np.arange(min(TEACHER_CLIPS, len(windows.clips)))
         sound = windows.cut(clips, np.zeros_like(clips), None)["sound"]
-        mel = MelPatches(model.config, rate_hz=windows.rate_hz)(sound)
+        mel = MelPatches(model.config, LogMel(model.config, rate_hz=windows.rate_hz))(sound)
         return TeacherFeatures(AudioTower(load_aligner(Path(self.teacher))), model.config, mel)
 
 

@@ -11,11 +11,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal
 
 import numpy as np
 import torch
-from torch import nn
 
 from foleyflow.alignment.model import Alignment, AlignmentConfig
 from foleyflow.alignment.targets import CLEAR_RISE, LOG_MEL_DEVIATION, MelPatches, StoredTeacher
@@ -80,8 +79,10 @@ class PublishedRecipe:
             aligner: a trained one, to be measured; None for one with random weights.
         """
         model = aligner or self.random_aligner()
-        if aligner is None and model.student is not None:
-            self._fill(model.student)
+        if aligner is None and isinstance(model.student, VisibleSound):
+            encoder = catalogue.sound_encoder(self.student)
+            path = catalogue.weights_path(encoder, weights_folder(self.weights_dir))
+            catalogue.fill_trunk(encoder, model.student.trunk, path)
         windows = self.source(data, "train")
         some = windows.latents[: min(TEACHER_CLIPS, len(windows.clips))]
         return AlignTask(
@@ -126,12 +127,6 @@ class PublishedRecipe:
         )
         return VisibleSound(catalogue.sound_encoder(self.student).trunk(), config)
 
-    def _fill(self, student: nn.Module) -> None:
-        """Puts the published weights into a student."""
-        encoder = catalogue.sound_encoder(self.student)
-        frozen = catalogue.load_encoder(encoder, weights_folder(self.weights_dir))
-        cast(VisibleSound, student).trunk.load_state_dict(frozen.trunk.state_dict())
-
     def _patches(self) -> MelPatches | None:
         """Spectra as AudioMAE hears them, for the student and as what is recovered."""
         if self.student == "own":
@@ -140,7 +135,7 @@ class PublishedRecipe:
         # Logarithms of powers are twice those of magnitudes, and the scales differ.
         clear_rise = CLEAR_RISE * LOG_MEL_DEVIATION * 2 / rule.deviation
         front = FbankLevels(mean=rule.mean, deviation=rule.deviation)
-        return MelPatches(self.model, rate_hz=RATE_HZ, front=front, clear_rise=clear_rise)
+        return MelPatches(self.model, front, clear_rise=clear_rise)
 
     def source(self, data: Path, split: str, *, spread: Spread | None = None) -> WindowSource:
         """Windows of one split: stored features in the place of pictures and codec latents.

@@ -89,8 +89,16 @@ class Weights:
             CheckpointError: it is not there.
         """
         place = weights_folder(folder)
-        sha256 = file_sha256(catalogue.weights_path(encoder, place))
+        path = catalogue.weights_path(encoder, place)
+        about = path.stat()
+        sha256 = _sha256(path, about.st_size, about.st_mtime_ns)
         return cls(encoder=encoder.name, folder=place, sha256=sha256)
+
+
+@functools.lru_cache(maxsize=8)
+def _sha256(path: Path, size: int, changed_ns: int) -> str:
+    """Hash of a file of gigabytes, which several splits and stages ask for; anew if it changed."""
+    return file_sha256(path)
 
 
 def weights_folder(named: str) -> Path:

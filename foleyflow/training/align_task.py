@@ -22,7 +22,7 @@ from foleyflow.alignment.contrast import contrast_losses
 from foleyflow.alignment.losses import onset_loss, recovery_losses
 from foleyflow.alignment.masking import draw_kept, visible_frames
 from foleyflow.alignment.model import Alignment
-from foleyflow.alignment.targets import CodecLatents, FeatureTarget, MelPatches, SlowStudent
+from foleyflow.alignment.targets import CodecLatents, FeatureTarget, LogMel, MelPatches, SlowStudent
 from foleyflow.data.windows import WindowSource
 from foleyflow.errors import ConfigError
 from foleyflow.shares import drawn, fair
@@ -125,7 +125,9 @@ class AlignTask(Task):
         self.modules: dict[str, nn.Module] = {"align": model}
         self.windows = windows
         self.held_out_windows = held_out_windows
-        self._mel = patches or MelPatches(model.config, rate_hz=windows.rate_hz)
+        self._mel = patches or MelPatches(
+            model.config, LogMel(model.config, rate_hz=windows.rate_hz)
+        )
         if target is None:
             if not bool(model.target_mean.any()):  # else trained, and it keeps its statistics
                 latents = torch.from_numpy(windows.latents.astype(np.float32)).flatten(0, 1)
