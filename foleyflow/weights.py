@@ -132,8 +132,16 @@ def read_record(folder: Path, name: str) -> Record:
         ) from error
 
 
-def load_into(module: nn.Module, folder: Path, name: str) -> nn.Module:
+def load_into(
+    module: nn.Module, folder: Path, name: str, *, anew: tuple[str, ...] = ()
+) -> nn.Module:
     """Fills a module with stored weights, strictly, as float32.
+
+    Args:
+        module: of the same shape, but for what begins anew.
+        folder: model folder.
+        name: of the component.
+        anew: how the names of tensors begin that stay as the module has them.
 
     Returns:
         The same module, in eval mode.
@@ -148,6 +156,8 @@ def load_into(module: nn.Module, folder: Path, name: str) -> nn.Module:
         raise CheckpointError(
             f"{path}: not a safetensors file ({error})", hint=COPY_AGAIN
         ) from error
+    own = {k: v for k, v in module.state_dict().items() if k.startswith(anew)} if anew else {}
+    tensors = {k: v for k, v in tensors.items() if k not in own} | own
     wanted = module.state_dict()
     missing, foreign = sorted(wanted.keys() - tensors), sorted(tensors.keys() - wanted)
     wrong = [k for k in wanted.keys() & tensors.keys() if wanted[k].shape != tensors[k].shape]

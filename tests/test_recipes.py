@@ -302,6 +302,50 @@ def test_a_flow_is_polished_from_another_run(smoke_runs, train_flow):
         assert torch.equal(state[f"critic/module/real.{name}"], value.float()), name
 
 
+def test_models_are_taken_over_for_the_latents_of_another_codec(
+    smoke_runs, simulated_data, tmp_path
+):
+    """Aligner and flow go on with a codec of more channels; what knows latents begins anew."""
+
+    def run(task: str, *settings: str, init: Path | None = None) -> Path:
+        command = [task, "--recipe", "smoke", "--data", str(simulated_data)]
+        command += [part for setting in settings for part in ("--set", setting)]
+        command += ["--out", str(tmp_path / task)]
+        result = train(*command, *(["--init", str(init)] if init else []))
+        assert result.exit_code == 0, result.output
+        return tmp_path / task / "model"
+
+    still = ("new_latents=true", "train.learning_rate=1e-12")
+    codec = f"codec={run('codec', 'model.channels=6')}"
+    align = run(
+        "align",
+        codec,
+        "model.latent_channels=6",
+        *still,
+        init=smoke_runs / "align/model",
+    )
+    flow = run(
+        "flow",
+        codec,
+        f"align={align}",
+        "model.channels=6",
+        *still,
+        init=smoke_runs / "flow/model",
+    )
+    for name, folder, new in (
+        ("align", align, {"latent_head.weight", "latent_head.bias", "target_mean"}),
+        ("flow", flow, {"enter.weight", "leave.weight", "latent_mean", "latent_deviation"}),
+    ):
+        found = load_file(folder / f"{name}.safetensors")
+        begun = load_file(smoke_runs / name / "model" / f"{name}.safetensors")
+        same = {key for key in begun if torch.equal(found[key], begun[key])}
+        assert new <= begun.keys() - same
+        assert all(
+            key.startswith(("latent_", "target_", "enter.", "leave."))
+            for key in begun.keys() - same
+        )
+
+
 def test_a_flow_is_distilled_from_another_run(smoke_runs, simulated_data, train_flow):
     guided, others = (set(simulated_data.glob(name)) for name in (".guided-*", ".pairs-train-*"))
     settings = [f"teacher={smoke_runs / 'flow/model'}", "windows.segments=10"]

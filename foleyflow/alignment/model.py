@@ -24,6 +24,8 @@ from foleyflow.errors import ConfigError
 from foleyflow.shares import anywhere
 
 LONGEST_GAP_S = 1.0  # frames further apart count as this far apart
+# How the names of tensors begin that know the recovered features: others need others.
+LATENT_TENSORS = ("latent_head.", "target_")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -138,7 +138,7 @@ def train_into(
             task = recipe.build(data)
         if init is not None:
             component = component_of(config["task"], recipe)
-            load_into(task.modules[component], init, component)
+            load_into(task.modules[component], init, component, anew=task.anew)
         if config.get("lora"):
             _adapt(task, config)
         if processes.leads:

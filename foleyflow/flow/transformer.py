@@ -108,6 +108,8 @@ KEEP_ALL, DROP_TIMING, DROP_ALL = 0, 1, 2
 # Radians per unit of flow time. The one-step objective differentiates by flow time, so a fast
 # embedding enters its target; with 60 training blew up (with 12 it still needs a bound, see there).
 FASTEST_RATE = 12.0
+# How the names of tensors begin that know the latents: another codec's need others.
+LATENT_TENSORS = ("enter.", "leave.", "latent_")
 
 
 class ScalarEmbedding(nn.Module):

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from torch import Tensor, nn
 
-from foleyflow.alignment.model import Alignment, AlignmentConfig
+from foleyflow.alignment.model import LATENT_TENSORS, Alignment, AlignmentConfig
 from foleyflow.alignment.targets import (
     FeatureTarget,
     LogMel,
@@ -38,6 +38,8 @@ class AlignRecipe:
         target: what is recovered: the codec's "latents", the features of a slow copy of the
             "student", or those of the audio encoder of a frozen "teacher".
         teacher: model folder of that teacher, an aligner.
+        new_latents: for --init: the model that it begins with recovers another codec's latents, so
+            that what says them begins anew.
     """
 
     model: AlignmentConfig = field(default_factory=AlignmentConfig)
@@ -48,6 +50,7 @@ class AlignRecipe:
     codec: str = "runs/codec/model"
     target: Literal["latents", "student", "teacher"] = "latents"
     teacher: str = "runs/cavp/model"
+    new_latents: bool = False
 
     def build(
         self, data: Path, *, held_out: str = "validation", aligner: Alignment | None = None
@@ -69,13 +72,16 @@ class AlignRecipe:
             )
         model = aligner or Alignment(self.model, encoder=MotionEncoder(self.encoder))
         windows = self.source(data, "train")
-        return AlignTask(
+        task = AlignTask(
             model,
             self.losses,
             windows=windows,
             held_out_windows=self.source(data, held_out),
             target=self._target(model, windows),
         )
+        if self.new_latents:
+            task.anew = LATENT_TENSORS
+        return task
 
     def source(self, data: Path, split: str) -> WindowSource:
         """Windows of one split."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from foleyflow.data.physics.contacts import MATERIALS
 from foleyflow.data.windows import WindowConfig
 from foleyflow.flow.objective import ObjectiveConfig
-from foleyflow.flow.transformer import FlowConfig, FlowTransformer
+from foleyflow.flow.transformer import LATENT_TENSORS, FlowConfig, FlowTransformer
 from foleyflow.pretrained import load_flow
 from foleyflow.recipes.align import SMALL_WIDTH
 from foleyflow.recipes.guiding import Guides
@@ -29,6 +29,8 @@ class FlowRecipe:
         codec, align: model folders.
         weights_dir: where published weights lie, for an aligner over a published encoder; "" for
             ~/.cache/foleyflow/encoders.
+        new_latents: for --init: the model that it begins with knows another codec's latents, so
+            that what touches them begins anew.
     """
 
     model: FlowConfig = field(default_factory=lambda: FlowConfig(material_names=MATERIALS))
@@ -40,11 +42,12 @@ class FlowRecipe:
     codec: str = "runs/codec/model"
     align: str = "runs/align/model"
     weights_dir: str = ""
+    new_latents: bool = False
 
     def build(self, data: Path) -> FlowTask:
         """The task; the aligner's features are computed first where they are missing."""
         guides = self.guides(data)
-        return FlowTask(
+        task = FlowTask(
             FlowTransformer(self.model),
             self.objective,
             self.stages,
@@ -52,6 +55,9 @@ class FlowRecipe:
             windows=guides.guided("train", self.views),
             validation_windows=guides.guided("validation", 1),
         )
+        if self.new_latents:
+            task.anew = LATENT_TENSORS
+        return task
 
     def guides(self, data: Path) -> Guides:
         """What makes the windows."""

@@ -317,11 +317,11 @@ def _recipe(cell: FlowCell) -> Any:
         plain = small(tiny())
         return replace(
             base,
-            pairs=replace(base.pairs, count=1536, solver_steps=8),
+            pairs=replace(base.pairs, count=1024, solver_steps=8),
             objective=ObjectiveConfig(path=cell.path),
             windows=plain.windows,
             train=replace(
-                plain.train, steps=600, learning_rate=5e-4, warmup_steps=30, decay_share=0.5
+                plain.train, steps=400, learning_rate=5e-4, warmup_steps=30, decay_share=0.5
             ),
         )
     recipe = small({"polished": polish, "diffusion": diffusion}.get(cell.kind, tiny)())
@@ -331,11 +331,11 @@ def _recipe(cell: FlowCell) -> Any:
         objective=replace(recipe.objective, path=cell.path),
     )
     if cell.kind == "gdcf":
-        train = replace(recipe.train, steps=500, learning_rate=5e-4, warmup_steps=30)
+        train = replace(recipe.train, steps=400, learning_rate=5e-4, warmup_steps=30)
     elif cell.kind == "polished":
-        train = replace(recipe.train, steps=120, ema=0.98, warmup_steps=10)
+        train = replace(recipe.train, steps=80, ema=0.98, warmup_steps=10)
     else:
-        train = replace(recipe.train, steps=1200, warmup_steps=60)
+        train = replace(recipe.train, steps=800, warmup_steps=60)
     return replace(recipe, train=train)
 
 

@@ -84,11 +84,13 @@ class Task(Protocol):
 
     `turns` are optimised one after the other in each step, each with its own module and loss (a
     critic, say, before a generator). A name may come twice, for two steps of one module. `modules`
-    may hold others too, which the task itself moves: they are only kept in the run's state.
+    may hold others too, which the task itself moves: they are only kept in the run's state. `anew`
+    is how the names of tensors begin that a run does not take over from the model it begins with.
     """
 
     turns: tuple[str, ...]
     modules: Mapping[str, nn.Module]
+    anew: tuple[str, ...] = ()
 
     def draw(self, rng: np.random.Generator, clips: int) -> Batch:
         """A batch of training clips; called in a thread of its own, one step ahead.
