@@ -10,12 +10,14 @@ Dimension letters: B batch, N samples, T latent frames, C latent channels, D wid
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from foleyflow.codec.skeleton import Skeleton
+from foleyflow.codec.tones import CarriedTones
 from foleyflow.errors import ConfigError
 from foleyflow.spectrogram import frame, istft, log_magnitude, mel_filters, stft
 
@@ -36,6 +38,8 @@ class CodecConfig:
         mel_bands: bands of the encoder's log-mel input.
         skeleton_bands: bands of the linear part that the networks add to; 0 for none, as in the
             first embedded models.
+        carried_tones: rings go on from frame to frame by their own frequency (tones.py) where
+            latents are decoded; training hears the network's phases.
     """
 
     rate_hz: int = 48_000
@@ -48,6 +52,7 @@ class CodecConfig:
     fine_blocks: int = 3
     mel_bands: int = 128
     skeleton_bands: int = 0
+    carried_tones: bool = False
 
     def __post_init__(self) -> None:
         if self.hop_samples % 8:
@@ -170,6 +175,10 @@ class Decoder(nn.Module):
 
     def forward(self, latents: Tensor) -> Tensor:
         """(B, T, C) to (B, T * hop) sound, float32."""
+        return self.sound(*self.spectra(latents))
+
+    def spectra(self, latents: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, T, C) to log magnitudes and phases, each (B, 2 T, K) float32."""
         hidden = self.blocks(self.enter(latents.transpose(1, 2)).transpose(1, 2))
         batch, count, width = hidden.shape
         hidden = self.fine(self.upsample(hidden).reshape(batch, 2 * count, width))
@@ -177,6 +186,10 @@ class Decoder(nn.Module):
         if self.skeleton is not None:
             with torch.autocast(latents.device.type, enabled=False):
                 log_size = log_size + self.skeleton.log_sizes(latents.float())
+        return log_size, phase
+
+    def sound(self, log_size: Tensor, phase: Tensor) -> Tensor:
+        """What `spectra` says, each (B, 2 T, K), to (B, T * hop) sound."""
         spectrum = torch.polar(torch.exp(log_size.clamp(max=4.6)), phase)
         return istft(spectrum, window_samples=self.window_samples, hop_samples=self.hop_samples)
 
@@ -212,7 +225,20 @@ class Codec(nn.Module):
 
     def decode(self, latents: Tensor) -> Tensor:
         """Standardised latents (B, T, C) to sound (B, T * hop_samples) float32."""
-        return self.decoder(latents * self.latent_deviation + self.latent_mean)
+        log_size, phase = self.spectra(latents)
+        rows = zip(log_size, phase, strict=True)
+        return self.decoder.sound(log_size, torch.stack([self.tones()(*row) for row in rows]))
+
+    def spectra(self, latents: Tensor) -> tuple[Tensor, Tensor]:
+        """Standardised latents (B, T, C) to log magnitudes and phases, each (B, 2 T, K)."""
+        return self.decoder.spectra(latents * self.latent_deviation + self.latent_mean)
+
+    def tones(self) -> Callable[[Tensor, Tensor], Tensor]:
+        """What makes one sound's phases, stretch by stretch: `CarriedTones.carry`, or nothing."""
+        if not self.config.carried_tones:
+            return lambda log_size, phase: phase
+        window_samples, hop_samples = self.decoder.window_samples, self.decoder.hop_samples
+        return CarriedTones(window_samples=window_samples, hop_samples=hop_samples).carry
 
     @torch.no_grad()
     def fit_skeleton_(self, sounds: Tensor) -> None:
@@ -227,6 +253,9 @@ class Codec(nn.Module):
 
     @property
     def context_frames(self) -> int:
-        """Latent frames on each side that influence a decoded frame (the receptive field)."""
+        """Latent frames on each side that influence a decoded frame (the receptive field).
+
+        Where tones are carried their phases come from further back; magnitudes don't.
+        """
         coarse = 3 * (1 + self.config.decoder_blocks)
         return coarse + -(-3 * self.config.fine_blocks // 2) + 2

@@ -63,7 +63,7 @@ def skeleton() -> CodecRecipe:
     recipe = tiny()
     return replace(
         recipe,
-        model=replace(recipe.model, channels=48, skeleton_bands=128),
+        model=replace(recipe.model, channels=48, skeleton_bands=128, carried_tones=True),
         losses=replace(recipe.losses, audible_nepers=7.0),
     )
 
