@@ -218,6 +218,9 @@ def test_other_settings_are_not_mixed_in(table):
         (("4", "--set", "align=x"), "the table sets this itself"),
         (("4", "--real", "x"), "--real is for the other stage's tables"),
         (("2", "--judge", "x"), "--judge is for the other stage's tables"),
+        (("2", "--without", "cavp"), "--without is for the other stage's tables"),
+        (("2-flow", "--without", "cvap"), "--without cvap: expected some of cavp, none, vama"),
+        (("4", "--without", "vama"), "--without vama: expected some of vama, and not all"),
         (("4", "--judge", "nowhere"), "nowhere"),
         (("9",), "expected one of 2, 3, 5, targets, 2-flow, 4, 5-flow"),
     ],
@@ -235,6 +238,20 @@ def test_a_dry_run_says_what_each_cell_is(name, tmp_path):
     assert result.exit_code == 0, result.output
     assert list(json.loads(result.stdout)["cells"]) == [c.name for c in FLOW_TABLES[name].cells]
     assert not (tmp_path / "out").exists()
+
+
+def test_an_aligner_may_be_left_out():
+    result = CliRunner().invoke(app, ["ablate", "2-flow", "--dry-run", "--without", "cavp"])
+    assert result.exit_code == 0, result.output
+    whole = [cell.name for cell in FLOW_TABLES["2-flow"].cells]
+    left = [name for name in whole if not name.startswith("cavp")]
+    assert list(json.loads(result.stdout)["cells"]) == left and len(left) < len(whole)
+    table = FLOW_TABLES["2-flow"].without(["cavp"])
+    lines = {row.name for row in table.rows}
+    asked = [each.asks for each in table.comparisons]
+    assert "VAMA - no alignment, dynamic, GDCF in 1" in asked
+    assert not [each for each in asked if "CAVP" in each or "neither" in each]
+    assert {row.name for c in table.comparisons for row in (c.first, c.second)} <= lines
 
 
 @pytest.mark.parametrize("name", list(FLOW_TABLES))

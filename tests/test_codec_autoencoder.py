@@ -45,7 +45,7 @@ def test_the_embedded_codec_is_small_enough():
 def test_silence_and_loud_sound_stay_finite(codec, level):
     sound = level * torch.randn(1, 4 * HOP, generator=torch.Generator().manual_seed(0))
     assert bool(torch.isfinite(codec.decode(codec.encode(sound))).all())
-    assert bool(torch.isfinite(codec.decode(level * torch.ones(1, 4, 32))).all())
+    assert bool(torch.isfinite(codec.decode(level * torch.ones(1, 4, 48))).all())
 
 
 @pytest.mark.parametrize("fine_blocks", [0, 1, 2, 3])
@@ -61,7 +61,7 @@ def test_a_latent_reaches_as_far_as_said_and_no_further(fine_blocks):
         )
     ).requires_grad_(False)
     reach = codec.context_frames
-    latents = torch.randn(1, 2 * reach + 5, 32)
+    latents = torch.randn(1, 2 * reach + 5, 48)
     middle = reach + 2
     changed = latents.clone()
     changed[0, middle] += 10.0
@@ -89,7 +89,7 @@ def test_standardisation_is_undone_by_decoding(codec):
     torch.manual_seed(3)
     other = Codec(SMALL).requires_grad_(False)
     other.load_state_dict(codec.state_dict())
-    other.latent_mean += torch.randn(32)
+    other.latent_mean += torch.randn(48)
     other.latent_deviation *= 3.0
     sound = 0.1 * torch.randn(1, 5 * HOP)
     plain, standardised = codec.encode(sound), other.encode(sound)

@@ -217,7 +217,7 @@ def test_the_pieces_cover_the_clip(aligner, flow, duration_s):
     )
     count = 4 * int(np.ceil(duration_s / 0.08 - 1e-6))
     latents = whole(pieces)
-    assert latents.shape == (1, count, 32)
+    assert latents.shape == (1, count, 48)
     assert bool(torch.isfinite(latents).all())
     for piece in pieces:
         assert piece.material.sum() == pytest.approx(1.0, abs=1e-4)
@@ -229,7 +229,7 @@ def test_the_pieces_cover_the_clip(aligner, flow, duration_s):
 @pytest.mark.parametrize("times_s", [[0.0], [0.0, 0.04, 4.8], np.r_[0:1:0.04, 4:5:0.04]])
 def test_few_frames_and_long_gaps_are_no_trouble(aligner, flow, times_s):
     latents = whole(generate(aligner, flow, film(times_s), duration_s=5.0))
-    assert latents.shape == (1, 252, 32)
+    assert latents.shape == (1, 252, 48)
     assert bool(torch.isfinite(latents).all())
 
 
@@ -298,7 +298,7 @@ def partly_known() -> Condition:
         states=torch.randn(1, 10, 16),
         events=torch.rand(1, 40),
         material=torch.zeros(1, dtype=torch.int64),
-        context=torch.randn(1, 40, 32) * known[..., None],
+        context=torch.randn(1, 40, 48) * known[..., None],
         known=known,
     )
 
@@ -306,7 +306,7 @@ def partly_known() -> Condition:
 @pytest.mark.parametrize("solver", ["map", *SAMPLERS])
 @pytest.mark.parametrize("steps", [1, 4])
 def test_known_latents_are_given_back_unchanged(flow, steps, solver):
-    condition, noise = partly_known(), torch.randn(1, 40, 32)
+    condition, noise = partly_known(), torch.randn(1, 40, 48)
     made = sample(flow, condition, noise, steps=steps, guidance=1.0, solver=solver)
     assert torch.equal(made[:, :13], condition.context[:, :13])
     assert float(made[:, 13:].abs().min()) > 0
@@ -315,7 +315,7 @@ def test_known_latents_are_given_back_unchanged(flow, steps, solver):
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("solver", ["map", *SAMPLERS])
 def test_known_latents_are_shown_on_the_path_at_every_step(flow, solver, path):
-    condition, noise = partly_known(), torch.randn(1, 40, 32)
+    condition, noise = partly_known(), torch.randn(1, 40, 48)
     seen = []
     hook = flow.register_forward_pre_hook(
         lambda module, args, kwargs: seen.append((args[0], float(kwargs["tau"]))), with_kwargs=True
@@ -330,7 +330,7 @@ def test_known_latents_are_shown_on_the_path_at_every_step(flow, solver, path):
 
 
 def test_solvers_differ_and_agree_in_the_end(flow):
-    condition, noise = partly_known(), torch.randn(1, 40, 32)
+    condition, noise = partly_known(), torch.randn(1, 40, 48)
 
     def made(solver, steps):
         return sample(flow, condition, noise, steps=steps, guidance=2.0, solver=solver)
@@ -346,4 +346,4 @@ def test_solvers_differ_and_agree_in_the_end(flow):
 
 def test_an_unknown_solver_is_refused(flow):
     with pytest.raises(ConfigError, match="'rk45': expected one of map, euler, midpoint"):
-        sample(flow, partly_known(), torch.randn(1, 40, 32), steps=1, guidance=1.0, solver="rk45")
+        sample(flow, partly_known(), torch.randn(1, 40, 48), steps=1, guidance=1.0, solver="rk45")

@@ -231,7 +231,7 @@ def test_latents_are_made_once_and_again_for_another_codec(smoke_runs, simulated
     clips = clip_arrays(cache_frames(simulated_data, "validation"))
     wanted = encode_all(load_codec(folder), clips, batch=3)
     np.testing.assert_allclose(source.latents, wanted, atol=2e-2)
-    assert wanted.shape == (4, 60, 32)
+    assert wanted.shape == (4, 60, 48)
     # Another codec, by a byte of its weights' file, has latents of its own.
     merge_models([folder], tmp_path / "model")
     codec = load_codec(folder)
@@ -355,7 +355,7 @@ def test_a_flow_is_distilled_from_another_run(smoke_runs, simulated_data, train_
     out = train_flow("distil", settings)
     assert set(simulated_data.glob(".guided-*")) == guided  # the features are the flow's own
     (pairs,) = set(simulated_data.glob(".pairs-train-*.npy")) - others
-    assert np.load(pairs).shape == (6, 40, 32)
+    assert np.load(pairs).shape == (6, 40, 48)
     entries = read_journal(out / "journal.jsonl")
     assert [e["step"] for e in entries if "flow/loss" in e] == [1, 2]
     assert np.isfinite(entries[-1]["validation/map_error"])
@@ -381,7 +381,7 @@ def test_a_diffusion_baseline_makes_sound_by_the_same_command(
 def test_the_codec_knows_the_statistics_of_its_latents(smoke_runs):
     codec = load_codec(smoke_runs / "codec/model")
     assert float(codec.latent_mean.abs().max()) > 1e-3
-    assert not torch.equal(codec.latent_deviation, torch.ones(32))
+    assert not torch.equal(codec.latent_deviation, torch.ones(48))
     assert float(codec.latent_deviation.min()) > 0
 
 

@@ -86,8 +86,9 @@ def test_polishing_leaves_the_latents_as_they_are(codec_task):
     optimiser.step()
     with torch.no_grad():
         exported, _ = task.export(task.modules)["codec"]
+    moved = {f"decoder.{name}" for name, _ in codec.decoder.named_parameters()}
     for name, value in exported.state_dict().items():
-        assert torch.equal(value, before[name]) == (not name.startswith("decoder.")), name
+        assert torch.equal(value, before[name]) == (name not in moved), name
 
 
 def test_validation_of_the_codec_has_no_chance(codec_task):
@@ -117,7 +118,7 @@ def align_task():
         event_times_s=[np.array([0.3 + 0.1 * clip]) for clip in range(count)],
         materials=np.array([0, 1, 2, -1, 8]),
     )
-    latents = (3.0 + 2.0 * rng().normal(size=(count, 60, 32))).astype(np.float16)
+    latents = (3.0 + 2.0 * rng().normal(size=(count, 60, 48))).astype(np.float16)
     source = WindowSource(clips, latents, WindowConfig(segments=10))
     encoder = MotionEncoder(MotionEncoderConfig(size=32, widths=(4, 4, 8), dim=16))
     return AlignTask(

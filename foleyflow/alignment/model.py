@@ -54,7 +54,7 @@ class AlignmentConfig:
     decoder_layers: int = 3
     segment_s: float = 0.08
     latents_per_segment: int = 4
-    latent_channels: int = 32
+    latent_channels: int = 48
     mel_frames_per_segment: int = 8
     mel_bands: int = 64
     window_s: float = 0.6

@@ -119,6 +119,7 @@ def run(
     out: Path,
     seeds: int,
     assignments: Sequence[str],
+    without: Sequence[str],
     clips: int,
     judge_folder: Path | None,
     aligners: Path,
@@ -130,10 +131,12 @@ def run(
     """Fills a table of the flow and writes `OUT/table-NAME.json` and `OUT/table-NAME.md`.
 
     Raises:
-        ConfigError: no such setting.
+        ConfigError: no such setting, or no such aligner to leave out.
         FoleyflowError: a cell can't be trained or measured; the message begins with its name.
     """
     table = FLOW_TABLES[table_name]
+    if without:
+        table = table.without(without)
     own = tuple(each for each in assignments if not each.startswith(ALIGNER))
     theirs = tuple(each.removeprefix(ALIGNER) for each in assignments if each.startswith(ALIGNER))
     check_settings(table, own)
@@ -171,6 +174,7 @@ def run(
             raise
     result = result_of(table, figures) | {
         "settings": list(assignments),
+        "without": list(without),
         "clips": clips,
         "judge": None if setting.judge is None else setting.judge.weights_sha256,
     }

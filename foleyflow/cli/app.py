@@ -237,6 +237,10 @@ def ablate(
             "trained. Default: runs."
         ),
     ] = None,
+    without: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ALIGNER", help="Flow: leave out its rows, as none, cavp or vama."),
+    ] = None,
     threads: Annotated[int, typer.Option(min=0, help="Processor threads; 0 takes all.")] = 0,
     device: Device = "auto",
     as_json: Json = False,
@@ -265,10 +269,12 @@ def ablate(
                 clips=clips or 96,
                 judge_folder=judge,
                 aligners=aligners or Path("runs"),
+                without=without or (),
                 **common,
             )
         else:
-            refuse_given(table, {"--clips": clips, "--judge": judge, "--aligners": aligners})
+            flow_alone = {"--clips": clips, "--judge": judge, "--aligners": aligners}
+            refuse_given(table, flow_alone | {"--without": without})
             stage_one.run(
                 table,
                 out=out or Path("runs") / f"table-{table}",

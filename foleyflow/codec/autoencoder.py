@@ -36,23 +36,22 @@ class CodecConfig:
         decoder_width, decoder_blocks: at the latent rate.
         fine_blocks: decoder blocks at twice the latent rate.
         mel_bands: bands of the encoder's log-mel input.
-        skeleton_bands: bands of the linear part that the networks add to; 0 for none, as in the
-            first embedded models.
+        skeleton_bands: bands of the linear part that the networks add to; 0 for none.
         carried_tones: rings go on from frame to frame by their own frequency (tones.py) where
             latents are decoded; training hears the network's phases.
     """
 
     rate_hz: int = 48_000
     hop_samples: int = 960
-    channels: int = 32
+    channels: int = 48
     encoder_width: int = 256
     encoder_blocks: int = 5
     decoder_width: int = 320
     decoder_blocks: int = 5
     fine_blocks: int = 3
     mel_bands: int = 128
-    skeleton_bands: int = 0
-    carried_tones: bool = False
+    skeleton_bands: int = 128
+    carried_tones: bool = True
 
     def __post_init__(self) -> None:
         if self.hop_samples % 8:

@@ -40,7 +40,7 @@ class FlowConfig:
         events: see the track of events; False leaves timing to features alone, as in the paper.
     """
 
-    channels: int = 32
+    channels: int = 48
     width: int = 192
     layers: int = 4
     heads: int = 6

@@ -12,7 +12,6 @@ from foleyflow.recipes import align, codec, flow, judge, published, scales
 RECIPES: dict[str, dict[str, Callable[[], Any]]] = {
     "codec": {
         "tiny": codec.tiny,
-        "skeleton": codec.skeleton,
         "polish": codec.polish,
         "clips": codec.clips,
         "smoke": codec.smoke,

@@ -45,26 +45,12 @@ class CodecRecipe:
 
 
 def tiny() -> CodecRecipe:
-    """The embedded model's codec: 48 kHz, 50 Hz x 32, 8.4 M parameters.
+    """The embedded model's codec: 48 kHz, 50 Hz x 48, 8.5 M parameters.
 
     Command: foleyflow train codec --data data/codec --out runs/codec
     """
     return CodecRecipe(
         train=TrainConfig(steps=5000, batch_clips=8, learning_rate=1e-3, decay_share=0.4)
-    )
-
-
-def skeleton() -> CodecRecipe:
-    """A codec that begins with principal components of spectra, and wider latents: what the next
-    embedded model is to have, for `tiny` loses the ring of struck things (docs/results.md).
-
-    Command: foleyflow train codec --recipe skeleton --data data/codec --out runs/codec-skeleton
-    """
-    recipe = tiny()
-    return replace(
-        recipe,
-        model=replace(recipe.model, channels=48, skeleton_bands=128, carried_tones=True),
-        losses=replace(recipe.losses, audible_nepers=7.0),
     )
 
 

@@ -7,7 +7,7 @@ several tables are the same run. Sizes and steps are small: an ordering, not a r
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -144,6 +144,28 @@ class FlowTable:
                 chain.append(before)
             found |= {cell.name: cell for cell in reversed(chain) if cell.name not in found}
         return tuple(found.values())
+
+    def without(self, aligners: Collection[str]) -> FlowTable:
+        """The lines whose condition is of none of some aligners, and what is said of them alone.
+
+        Raises:
+            ConfigError: no line has such an aligner, or all lines have.
+        """
+        own = {row.cell.aligner for row in self.rows}
+        if not set(aligners) < own:
+            raise ConfigError(
+                f"--without {', '.join(aligners)}: expected some of {', '.join(sorted(own))}, "
+                "and not all of them"
+            )
+        return FlowTable(
+            title=self.title,
+            rows=tuple(row for row in self.rows if row.cell.aligner not in aligners),
+            comparisons=tuple(
+                each
+                for each in self.comparisons
+                if not {each.first.cell.aligner, each.second.cell.aligner} & set(aligners)
+            ),
+        )
 
 
 def _rows(cell: FlowCell, *evaluations: int) -> tuple[FlowRow, ...]:
@@ -317,11 +339,11 @@ def _recipe(cell: FlowCell) -> Any:
         plain = small(tiny())
         return replace(
             base,
-            pairs=replace(base.pairs, count=1024, solver_steps=8),
+            pairs=replace(base.pairs, count=768, solver_steps=8),
             objective=ObjectiveConfig(path=cell.path),
             windows=plain.windows,
             train=replace(
-                plain.train, steps=400, learning_rate=5e-4, warmup_steps=30, decay_share=0.5
+                plain.train, steps=300, learning_rate=5e-4, warmup_steps=30, decay_share=0.5
             ),
         )
     recipe = small({"polished": polish, "diffusion": diffusion}.get(cell.kind, tiny)())
@@ -331,11 +353,11 @@ def _recipe(cell: FlowCell) -> Any:
         objective=replace(recipe.objective, path=cell.path),
     )
     if cell.kind == "gdcf":
-        train = replace(recipe.train, steps=400, learning_rate=5e-4, warmup_steps=30)
+        train = replace(recipe.train, steps=300, learning_rate=5e-4, warmup_steps=30)
     elif cell.kind == "polished":
-        train = replace(recipe.train, steps=80, ema=0.98, warmup_steps=10)
+        train = replace(recipe.train, steps=60, ema=0.98, warmup_steps=10)
     else:
-        train = replace(recipe.train, steps=800, warmup_steps=60)
+        train = replace(recipe.train, steps=600, warmup_steps=60)
     return replace(recipe, train=train)
 
 

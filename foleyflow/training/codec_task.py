@@ -38,7 +38,7 @@ class CodecLossConfig:
     envelope: float = 0.5
     kl: float = 1e-2
     latent_noise: float = 0.05
-    audible_nepers: float = 0.0
+    audible_nepers: float = 7.0
 
 
 class CodecTask(Task):
@@ -68,7 +68,7 @@ class CodecTask(Task):
         kept = validation_sounds[:96, middle : middle + self._crop]
         self._validation = torch.from_numpy(kept.astype(np.float32) / INT16_FULL_SCALE)
         self._spectra = SpectralLosses(codec.config.rate_hz, audible_nepers=losses.audible_nepers)
-        if codec.config.skeleton_bands:
+        if codec.config.skeleton_bands and not decoder_only:
             rng = np.random.default_rng(0)
             codec.fit_skeleton_(self.draw(rng, SKELETON_CLIPS)["sound"])
 
