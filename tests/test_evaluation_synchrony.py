@@ -15,6 +15,7 @@ from foleyflow.evaluation import (
     bootstrap_mean,
     compare,
     detect_onsets,
+    lag_free_score,
     lag_histogram,
     matched_lags_s,
     median_lag,
@@ -208,6 +209,32 @@ def test_a_perfect_system_gains_and_one_that_ignores_the_picture_does_not():
     assert chance.windows[0].gain.mean == pytest.approx(
         chance.windows[0].f1.mean - chance.windows[0].shuffled_f1.mean
     )
+
+
+def test_a_constant_lag_of_each_recording_is_taken_out_of_own_and_shuffled_pairs():
+    """Twelve clips of irregular hits, each made as late or early as no other."""
+    lags_s = np.linspace(-0.12, 0.12, 12).round(2)
+    truth = [ClipOnsets(times_s=apart(seed) + 0.2, duration_s=5.0) for seed in range(12)]
+    made = [
+        ClipOnsets(times_s=clip.times_s + lag_s, duration_s=5.0)
+        for clip, lag_s in zip(truth, lags_s, strict=True)
+    ]
+    score = compare(truth, made)
+    free = score.lag_free
+    assert free.window_s == 0.05 and score.windows[0].f1.mean < 0.6
+    assert free.f1.mean == 1.0 and free.per_clip_f1.tolist() == [1.0] * 12
+    assert np.abs(free.lags_s - lags_s).max() <= 0.05  # any that brings all within 50 ms will do
+    assert np.all(np.abs(free.lags_s) <= np.abs(lags_s) + 1e-9)  # the smallest of them
+    assert free.gain.mean == pytest.approx(1.0 - free.shuffled_f1.mean)
+    # Chance has the same freedom: each shuffled pair is tried at all lags, one by one.
+    steps_s = np.arange(-6, 7) * 0.02
+    chance = [
+        max(onset_f1(other.times_s, made[0].times_s - lag_s, 0.05) for lag_s in steps_s)
+        for other in truth[1:]
+    ]
+    assert np.mean(chance) > score.windows[0].shuffled_f1.low
+    pair = [lag_free_score([truth[i]], [made[0]], 0.05).f1.mean for i in range(1, 12)]
+    np.testing.assert_allclose(pair, chance, atol=1e-9)
 
 
 def test_one_clip_has_no_shuffled_pairs():

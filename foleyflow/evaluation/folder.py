@@ -52,7 +52,13 @@ from foleyflow.evaluation.metrics import METRICS
 from foleyflow.evaluation.protocols import Protocol
 from foleyflow.evaluation.scores import MetricScore, scores_text
 from foleyflow.evaluation.scoring import check_metrics, score_cases
-from foleyflow.evaluation.synchrony import ClipOnsets, Synchrony
+from foleyflow.evaluation.synchrony import (
+    LARGEST_LAG_S,
+    ClipOnsets,
+    LagFreeScore,
+    Synchrony,
+    WindowScore,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -74,6 +80,8 @@ class ClipScore:
         generated_onsets: generated onsets therein.
         f1: window in seconds -> F1.
         median_lag_s: of matched onsets at the widest window; None without any.
+        best_lag_s: the constant lag at which it would score best.
+        lag_free_f1: what it would score then, at the narrowest window.
     """
 
     case: str
@@ -82,6 +90,8 @@ class ClipScore:
     generated_onsets: int
     f1: Mapping[float, float]
     median_lag_s: float | None
+    best_lag_s: float
+    lag_free_f1: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,7 +156,11 @@ class Report:
 
     def to_text(self) -> str:
         """A table for people."""
-        lines = [_HEADER, _row("", self), ""] if self.synchrony else ["nothing to score"]
+        lines = (
+            [_HEADER, _row("", self), LAG_FREE_REMARK, ""]
+            if self.synchrony
+            else ["nothing to score"]
+        )
         if self.synchrony and self.protocol is not None:
             lines += [self.protocol.to_text(), ""]
         if self.synchrony and self.scores:
@@ -381,9 +395,13 @@ def systems_text(reports: Mapping[str, Report]) -> str:
     blocks = [scores_text(scores), ""] if scores else []
     protocols = {name: report.protocol for name, report in reports.items() if report.protocol}
     blocks = [*(p.to_text() for p in list(protocols.values())[:1]), *blocks]
-    return "\n".join([_HEADER, *rows, "", *blocks, *remarks]).rstrip() + "\n"
+    return "\n".join([_HEADER, *rows, LAG_FREE_REMARK, "", *blocks, *remarks]).rstrip() + "\n"
 
 
+LAG_FREE_REMARK = (
+    f"* every pair, shuffled or not, at the constant lag within {1000 * LARGEST_LAG_S:.0f} ms that "
+    "suits it best"
+)
 _HEADER = (
     f"{'':24}{'clips':>6}  {'window':>8}  {'F1':>5} {'shuffled':>9}  {'gain':>6}"
     f"  {'95 % interval':>15}  {'median lag':>10}  {'onsets true/made':>16}"
@@ -396,7 +414,7 @@ def _row(name: str, report: Report) -> str:
         return f"{name:24}{0:6d}"
     lag = "-" if result.median_lag_s is None else f"{1000 * result.median_lag_s:+.0f} ms"
     lines: list[str] = []
-    for window in result.windows:
+    for window in result.lines:
         head = f"{name:24}{len(report.clips):6d}" if not lines else " " * 30
         tail = (
             f"  {lag:>10}  {result.reference_onsets:>8}/{result.generated_onsets}"
@@ -408,9 +426,15 @@ def _row(name: str, report: Report) -> str:
         if gain is not None and chance is not None:
             interval = f"{gain.low:+.2f} .. {gain.high:+.2f}"
             against = f"{chance.mean:9.2f}  {gain.mean:+6.2f}  {interval:>15}"
-        name_ms = f"±{1000 * window.window_s:.0f} ms"
+        name_ms = window_label(window)
         lines.append(f"{head}  {name_ms:>8}  {window.f1.mean:5.2f} {against}{tail}")
     return "\n".join(lines)
+
+
+def window_label(window: WindowScore | LagFreeScore) -> str:
+    """What a line of a table calls its tolerance: "±50 ms", with a star at the best lag."""
+    star = "*" if isinstance(window, LagFreeScore) else ""
+    return f"±{1000 * window.window_s:.0f} ms{star}"
 
 
 def _wanted(
@@ -610,6 +634,8 @@ def _clip_scores(
                 generated_onsets=len(made_s),
                 f1={w.window_s: float(w.per_clip_f1[index]) for w in result.windows},
                 median_lag_s=synchrony.median_lag(lags_s),
+                best_lag_s=float(result.lag_free.lags_s[index]),
+                lag_free_f1=float(result.lag_free.per_clip_f1[index]),
             )
         )
     return tuple(scores)
@@ -624,6 +650,12 @@ def _synchrony_json(result: Synchrony) -> dict[str, Any]:
                 "gain": _interval_json(window.gain),
             }
             for window in result.windows
+        },
+        "lag_free": {
+            "window": _window_name(result.lag_free.window_s),
+            "f1": asdict(result.lag_free.f1),
+            "shuffled_f1": _interval_json(result.lag_free.shuffled_f1),
+            "gain": _interval_json(result.lag_free.gain),
         },
         "median_lag_s": result.median_lag_s,
         "matched": result.matched,

@@ -23,6 +23,8 @@ METRICS: dict[str, Metric] = {
     "onset_f1": synchrony.ONSET_F1,
     "shuffled_f1": synchrony.SHUFFLED_F1,
     "gain": synchrony.GAIN,
+    "lag_free_f1": synchrony.LAG_FREE_F1,
+    "lag_free_gain": synchrony.LAG_FREE_GAIN,
     "median_lag": synchrony.MEDIAN_LAG,
     "onset_accuracy": window_onsets.ACCURACY,
     "onset_ap": window_onsets.AVERAGE_PRECISION,

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from foleyflow.errors import MediaError
 from foleyflow.evaluation.base import Interval
-from foleyflow.evaluation.folder import Report
+from foleyflow.evaluation.folder import LAG_FREE_REMARK, Report, window_label
 from foleyflow.evaluation.scores import (
     ROWS,
     MetricScore,
@@ -116,12 +116,12 @@ def _synchrony_table(reports: Mapping[str, Report]) -> str:
             rows.append([system, "0", "nothing to score"])
             continue
         lag_s = report.synchrony.median_lag_s
-        for window in report.synchrony.windows:
+        for window in report.synchrony.lines:
             rows.append(
                 [
                     system,
                     str(len(report.clips)),
-                    f"±{1000 * window.window_s:.0f} ms",
+                    window_label(window),
                     _interval_text(window.f1),
                     _interval_text(window.shuffled_f1),
                     _interval_text(window.gain),
@@ -130,7 +130,7 @@ def _synchrony_table(reports: Mapping[str, Report]) -> str:
                 ]
             )
     header = "system,clips,window,F1,shuffled,gain,median lag,onsets true/made".split(",")
-    return _table(header, rows)
+    return f"{_table(header, rows)}\n<p>{html.escape(LAG_FREE_REMARK)}</p>"
 
 
 def _metric_parts(scores: Mapping[str, MetricScore]) -> list[str]:

@@ -43,7 +43,7 @@ from foleyflow.signals import Waveform
 # The code that every figure of a pair of sounds depends on, whatever the metric.
 MODULES = (controls, families, loudness, reading)
 # Every report of synchrony holds these as they are; they compare all clips with all others.
-ALWAYS_REPORTED = ("shuffled_f1", "gain", "median_lag")
+ALWAYS_REPORTED = ("shuffled_f1", "gain", "lag_free_f1", "lag_free_gain", "median_lag")
 
 
 def check_metrics(names: Sequence[str], judges: Mapping[str, AnyJudge]) -> None:

@@ -5,6 +5,9 @@ Arrays in, numbers out: no files, no devices, no networks. Conventions:
 - Times are seconds from the start of the clip, ascending, float64.
 - A lag is generated minus true: positive means the generated sound is late.
 - Two clips without any onset agree (F1 1.0); if only one of them has onsets, F1 is 0.0.
+- At its best lag: one constant lag of up to 120 ms, the one that suits a pair best, is taken out
+  before its onsets are matched; shuffled pairs have the same freedom. Recordings from the web have
+  their sound up to that much before or after their picture, which no picture tells.
 - Shuffled: each generated clip against the true onsets of every *other* clip, both cut to the
   shorter of the two. It is what a system that ignores the picture would get; `gain` is the rest.
 
@@ -41,6 +44,8 @@ DETECTOR_LAG_S = 0.006
 SILENCE_DBFS = -70.0  # a clip whose peak lies below has no onsets
 
 WINDOWS_S = (0.05, 0.10)
+LARGEST_LAG_S = 0.12
+LAG_STEP_S = 0.02
 
 ONSET_F1 = Metric(
     name="onset_f1",
@@ -62,6 +67,20 @@ GAIN = Metric(
     direction="higher",
     range=(-1.0, 1.0),
     reference="ours: onset_f1 - shuffled_f1; 0 is what chance gives",
+)
+LAG_FREE_F1 = Metric(
+    name="lag_free_f1",
+    unit="1",
+    direction="higher",
+    range=(0.0, 1.0),
+    reference="ours: onset_f1 of each pair at its best constant lag within 120 ms",
+)
+LAG_FREE_GAIN = Metric(
+    name="lag_free_gain",
+    unit="1",
+    direction="higher",
+    range=(-1.0, 1.0),
+    reference="ours: lag_free_f1 - the same of shuffled pairs, each at its own best lag",
 )
 MEDIAN_LAG = Metric(
     name="median_lag",
@@ -140,11 +159,33 @@ class WindowScore:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LagFreeScore:
+    """The scores of a set of clips where every pair's best constant lag is taken out.
+
+    Attributes:
+        window_s: onsets match within plus or minus this, after that.
+        f1: mean over clips.
+        shuffled_f1: the same against other clips; None for a single clip.
+        gain: f1 - shuffled_f1, clip by clip; None for a single clip.
+        per_clip_f1: (N,) float64.
+        lags_s: (N,) float64, generated minus true; of lags as good as each other the smallest.
+    """
+
+    window_s: float
+    f1: Interval
+    shuffled_f1: Interval | None
+    gain: Interval | None
+    per_clip_f1: NDArray[np.float64]
+    lags_s: NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Synchrony:
     """All synchrony figures of a set of clips.
 
     Attributes:
         windows: one entry per tolerance.
+        lag_free: at the narrowest tolerance, at each pair's best lag.
         median_lag_s: over all matched onsets at the widest tolerance; None without any.
         matched: number of those.
         lags: their histogram.
@@ -154,12 +195,18 @@ class Synchrony:
     """
 
     windows: tuple[WindowScore, ...]
+    lag_free: LagFreeScore
     median_lag_s: float | None
     matched: int
     lags: LagHistogram
     reference_onsets: int
     generated_onsets: int
     clips_without_onsets: int
+
+    @property
+    def lines(self) -> tuple[WindowScore | LagFreeScore, ...]:
+        """What a table has a line for: all tolerances, then the best lag."""
+        return (*self.windows, self.lag_free)
 
 
 def is_silent(samples: NDArray[np.float32]) -> bool:
@@ -335,17 +382,58 @@ def shuffled_f1(
     _check_pairs(reference, generated)
     if len(reference) < 2:
         raise ValueError(f"shuffled pairs need two clips or more, got {len(reference)}")
-    longest = max(len(clip.times_s) for clip in reference)
-    true_s = np.full((len(reference), longest), np.inf)
-    for row, clip in zip(true_s, reference, strict=True):
-        row[: len(clip.times_s)] = clip.times_s
-    durations_s = np.array([clip.duration_s for clip in reference])
+    true_s, durations_s = _stacked(reference)
     means = np.zeros(len(generated))
     for i, clip in enumerate(generated):
         ends_s = np.minimum(durations_s, clip.duration_s)
         scores = np.delete(_f1_of_many(true_s, clip.times_s, ends_s, window_s), i)
         means[i] = scores.mean()
     return means
+
+
+def lag_free_score(
+    reference: Sequence[ClipOnsets],
+    generated: Sequence[ClipOnsets],
+    window_s: float,
+    *,
+    seed: int = 0,
+) -> LagFreeScore:
+    """F1, shuffled F1 and gain with every pair at the constant lag that suits it best.
+
+    Args:
+        reference: N clips, N >= 1.
+        generated: the N clips made for them, in the same order.
+        window_s: largest distance of a match.
+        seed: of the bootstrap intervals.
+
+    Raises:
+        ValueError: lists of different length.
+
+    Source: ours.
+    """
+    _check_pairs(reference, generated)
+    true_s, durations_s = _stacked(reference)
+    steps = round(LARGEST_LAG_S / LAG_STEP_S)
+    lags_s = np.array(sorted(range(-steps, steps + 1), key=abs)) * LAG_STEP_S  # smallest first
+    count = len(generated)
+    f1, chance, best_s = np.zeros(count), np.zeros(count), np.zeros(count)
+    for i, clip in enumerate(generated):
+        ends_s = np.minimum(durations_s, clip.duration_s)
+        scores = np.stack(
+            [_f1_of_many(true_s, clip.times_s - lag_s, ends_s, window_s) for lag_s in lags_s]
+        )
+        best_s[i] = lags_s[scores[:, i].argmax()]
+        highest = scores.max(0)
+        f1[i] = highest[i]
+        chance[i] = np.delete(highest, i).mean() if count > 1 else 0.0
+    return LagFreeScore(
+        window_s=window_s,
+        f1=bootstrap_mean(f1, seed=seed),
+        shuffled_f1=bootstrap_mean(chance, seed=seed) if count > 1 else None,
+        gain=bootstrap_mean(f1 - chance, seed=seed) if count > 1 else None,
+        per_clip_f1=f1,
+        lags_s=best_s,
+    )
 
 
 def common_onsets(
@@ -401,6 +489,7 @@ def compare(
         windows=tuple(
             _window_score(reference, generated, pairs, window_s, seed) for window_s in windows_s
         ),
+        lag_free=lag_free_score(reference, generated, min(windows_s), seed=seed),
         median_lag_s=median_lag(lags_s),
         matched=len(lags_s),
         lags=lag_histogram(lags_s, range_s=max(windows_s)),
@@ -448,6 +537,15 @@ def _flux_db(samples: NDArray[np.float32], rate_hz: int) -> NDArray[np.float32]:
         S=level_db, sr=DETECTION_RATE_HZ, hop_length=HOP_SAMPLES, n_fft=WINDOW_SAMPLES
     )
     return flux
+
+
+def _stacked(clips: Sequence[ClipOnsets]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(N, K) times, filled up with infinity, and (N,) durations, both in seconds."""
+    longest = max(len(clip.times_s) for clip in clips)
+    times_s = np.full((len(clips), longest), np.inf)
+    for row, clip in zip(times_s, clips, strict=True):
+        row[: len(clip.times_s)] = clip.times_s
+    return times_s, np.array([clip.duration_s for clip in clips])
 
 
 def _f1_of_many(
