@@ -42,7 +42,7 @@ from foleyflow.recipes.flow_tables import (
 from foleyflow.recipes.tables import recipe_of
 from foleyflow.weights import CONFIG_NAME, read_record, write_atomically
 
-DENSITY_CLIPS = 48  # of the clips, at most: a likelihood takes as long as thousands of samples
+DENSITY_CLIPS = 24  # of the clips, at most: a likelihood takes as long as thousands of samples
 # Column -> where the figures of a cell's samples have it.
 COLUMNS = {
     "onset F1": ("onset_f1", "mean"),

@@ -239,6 +239,16 @@ class Codec(nn.Module):
         window_samples, hop_samples = self.decoder.window_samples, self.decoder.hop_samples
         return CarriedTones(window_samples=window_samples, hop_samples=hop_samples).carry
 
+    def level_deviations(self) -> Tensor:
+        """How far each standardised latent moves a sound's log-mel levels, (C,) in nepers.
+
+        Those of the linear part; all 1 for a codec without one.
+        """
+        skeleton = self.decoder.skeleton
+        if skeleton is None:
+            return torch.ones_like(self.latent_deviation)
+        return self.latent_deviation * skeleton.deviation
+
     @torch.no_grad()
     def fit_skeleton_(self, sounds: Tensor) -> None:
         """Fits the linear part to (B, N) sounds; nothing to do where there is none."""

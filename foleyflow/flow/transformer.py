@@ -20,6 +20,8 @@ from torch.nn import functional
 
 from foleyflow.attention import FeedForward, TimedAttention
 from foleyflow.errors import ConfigError
+from foleyflow.flow import preconditioning
+from foleyflow.flow.path import PATHS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +40,9 @@ class FlowConfig:
             to the letter (an ablation: what rings over a segment's border is cut there).
         predicts: "velocity" for the flow, "noise" for the diffusion baseline.
         events: see the track of events; False leaves timing to features alone, as in the paper.
+        prior_path: a key of `path.PATHS`, that of the training: the network adds to the exact
+            answer for Gaussian latents on it (preconditioning.py). "" for a network that says all
+            by itself.
     """
 
     channels: int = 48
@@ -52,6 +57,7 @@ class FlowConfig:
     factorised: bool = False
     predicts: Literal["velocity", "noise"] = "velocity"
     events: bool = True
+    prior_path: str = ""
 
     def __post_init__(self) -> None:
         if self.width % (2 * self.heads):
@@ -60,6 +66,10 @@ class FlowConfig:
             )
         if self.predicts not in ("velocity", "noise"):
             raise ConfigError(f"predicts={self.predicts!r}: expected 'velocity' or 'noise'")
+        if self.prior_path not in ("", *PATHS):
+            raise ConfigError(
+                f"prior_path={self.prior_path!r}: expected one of {', '.join(PATHS)}, or nothing"
+            )
         if self.static and self.factorised:
             raise ConfigError(
                 "static and factorised: expected one of them; without timing, segments by "
@@ -162,6 +172,10 @@ class FlowTransformer(nn.Module):
     Source: paper eqs. 5, 6 and 8; method sections C.1 and D.2.
     """
 
+    latent_mean: Tensor
+    latent_deviation: Tensor
+    latent_scale: Tensor
+
     def __init__(self, config: FlowConfig) -> None:
         super().__init__()
         self.config = config
@@ -189,9 +203,19 @@ class FlowTransformer(nn.Module):
             nn.init.zeros_(layer.bias)
         self.register_buffer("latent_mean", torch.zeros(config.channels))
         self.register_buffer("latent_deviation", torch.ones(config.channels))
+        self.register_buffer(
+            "latent_scale", torch.ones(config.channels), persistent=bool(config.prior_path)
+        )
+
+    @torch.no_grad()
+    def fit_latents_(self, latents: Tensor, scale: Tensor) -> None:
+        """Measures (R, C) codec latents; standardised ones have the deviations `scale`, (C,)."""
+        self.latent_mean.copy_(latents.mean(0))
+        self.latent_deviation.copy_(latents.std(0).clamp_min(1e-3) / scale)
+        self.latent_scale.copy_(scale)
 
     def standardise(self, latents: Tensor) -> Tensor:
-        """Codec latents to the flow's own zero mean and unit deviation."""
+        """Codec latents to the flow's own zero mean and deviation (`latent_scale`, mostly 1)."""
         return (latents - self.latent_mean) / self.latent_deviation
 
     def restore(self, latents: Tensor) -> Tensor:
@@ -262,7 +286,11 @@ class FlowTransformer(nn.Module):
             )
             return made.unflatten(0, (-1, segments)).flatten(1, 2)
         known = condition.known[..., None].to(x.dtype)
-        channels = torch.cat([x, condition.context.to(x.dtype), known], -1)
+        context, shown = condition.context.to(x.dtype), x
+        factors = self._factors(r, tau)
+        if factors is not None:
+            shown, context = factors.inward * x, context / self.latent_scale
+        channels = torch.cat([shown, context, known], -1)
         tokens = self.enter(channels.transpose(1, 2)).transpose(1, 2)
         scalars = self.tau(tau) + self.interval(tau - r) + self.strength(1 - 1 / strength)
         modulation = functional.silu(embedded + scalars[:, None])
@@ -273,4 +301,14 @@ class FlowTransformer(nn.Module):
             tokens = block(tokens, modulation, times_s)
         scale, shift = self.final_modulation(modulation).chunk(2, -1)
         tokens = (1 + scale) * self.final_norm(tokens) + shift
-        return self.leave(tokens.transpose(1, 2)).transpose(1, 2).float()
+        made = self.leave(tokens.transpose(1, 2)).transpose(1, 2).float()
+        return made if factors is None else factors.skip * x + factors.outward * made
+
+    def _factors(self, r: Tensor, tau: Tensor) -> preconditioning.Preconditioning | None:
+        """What the network's own part is put between."""
+        path = self.config.prior_path
+        if not path:
+            return None
+        if self.config.predicts == "noise":
+            return preconditioning.for_noise(tau, self.latent_scale, path)
+        return preconditioning.for_velocity(r, tau, self.latent_scale, path)

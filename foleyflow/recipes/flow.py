@@ -9,9 +9,11 @@ from pathlib import Path
 
 from foleyflow.data.physics.contacts import MATERIALS
 from foleyflow.data.windows import WindowConfig
+from foleyflow.errors import ConfigError
+from foleyflow.flow.diffusion import PATH as DIFFUSION_PATH
 from foleyflow.flow.objective import ObjectiveConfig
 from foleyflow.flow.transformer import LATENT_TENSORS, FlowConfig, FlowTransformer
-from foleyflow.pretrained import load_flow
+from foleyflow.pretrained import load_codec, load_flow
 from foleyflow.recipes.align import SMALL_WIDTH
 from foleyflow.recipes.guiding import Guides
 from foleyflow.training.distil_task import DistilTask, PairConfig, Pairs, open_pairs
@@ -29,11 +31,16 @@ class FlowRecipe:
         codec, align: model folders.
         weights_dir: where published weights lie, for an aligner over a published encoder; "" for
             ~/.cache/foleyflow/encoders.
+        fine_power: latents that move a sound's levels less than the one that moves them most are
+            shown to the network smaller, by this power of the ratio, so that it learns what is
+            heard first; 0 for all alike.
         new_latents: for --init: the model that it begins with knows another codec's latents, so
             that what touches them begins anew.
     """
 
-    model: FlowConfig = field(default_factory=lambda: FlowConfig(material_names=MATERIALS))
+    model: FlowConfig = field(
+        default_factory=lambda: FlowConfig(material_names=MATERIALS, prior_path="linear")
+    )
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     stages: FlowStageConfig = field(default_factory=FlowStageConfig)
     windows: WindowConfig = field(default_factory=WindowConfig)
@@ -42,10 +49,24 @@ class FlowRecipe:
     codec: str = "runs/codec/model"
     align: str = "runs/align/model"
     weights_dir: str = ""
+    fine_power: float = 0.25
     new_latents: bool = False
 
     def build(self, data: Path) -> FlowTask:
-        """The task; the aligner's features are computed first where they are missing."""
+        """The task; the aligner's features are computed first where they are missing.
+
+        Raises:
+            ConfigError: the network adds to the answer on another path than it is trained on.
+        """
+        noise = self.model.predicts == "noise"
+        path = DIFFUSION_PATH if noise else self.objective.path
+        if self.model.prior_path not in ("", path):
+            raise ConfigError(
+                f"model.prior_path={self.model.prior_path!r}: expected that of the training, "
+                f"{path!r}, or nothing",
+                hint=f"--set model.prior_path={path}",
+            )
+        moved = load_codec(Path(self.codec)).level_deviations()
         guides = self.guides(data)
         task = FlowTask(
             FlowTransformer(self.model),
@@ -54,6 +75,7 @@ class FlowRecipe:
             steps=self.train.steps,
             windows=guides.guided("train", self.views),
             validation_windows=guides.guided("validation", 1),
+            scale=(moved / moved.max()) ** self.fine_power,
         )
         if self.new_latents:
             task.anew = LATENT_TENSORS
@@ -182,7 +204,8 @@ def diffusion() -> FlowRecipe:
     Command: foleyflow train flow --recipe diffusion --data data/sim --out runs/diffusion
     """
     recipe = tiny()
-    return replace(recipe, model=replace(recipe.model, static=True, predicts="noise"))
+    model = replace(recipe.model, static=True, predicts="noise", prior_path=DIFFUSION_PATH)
+    return replace(recipe, model=model)
 
 
 def small(recipe: FlowRecipe) -> FlowRecipe:
@@ -207,7 +230,14 @@ def small(recipe: FlowRecipe) -> FlowRecipe:
 def smoke() -> FlowRecipe:
     """Seconds on a CPU; shows that everything runs, learns nothing worth keeping."""
     return FlowRecipe(
-        model=FlowConfig(width=16, layers=1, heads=2, guide_width=16, material_names=MATERIALS),
+        model=FlowConfig(
+            width=16,
+            layers=1,
+            heads=2,
+            guide_width=16,
+            material_names=MATERIALS,
+            prior_path="linear",
+        ),
         stages=FlowStageConfig(dcf_steps=2, longest_context=10, shortest_context=4),
         windows=WindowConfig(segments=10),
         views=1,

@@ -193,7 +193,8 @@ def measure_flow(
     """
     flow.requires_grad_(False)
     with torch.no_grad():
-        noisy = _with_noise(flow.standardise(windows.latents), latent_noise, seed)
+        noise = latent_noise * flow.latent_scale * _normal(windows.latents.shape, seed + 1)
+        noisy = flow.standardise(windows.latents) + noise
         true = flow.restore(noisy)
         known = None if judge is None else _embedded(windows.sounds, windows.rate_hz, judge)
         result: dict[str, Any] = {
@@ -504,10 +505,6 @@ def _as_heard(
     sound: NDArray[np.float32], rate_hz: int, judge: MaterialJudge
 ) -> NDArray[np.float32]:
     return heard_by(judge, Waveform(samples=sound[None], rate_hz=rate_hz))
-
-
-def _with_noise(audio: Tensor, deviation: float, seed: int) -> Tensor:
-    return audio + deviation * _normal(audio.shape, seed + 1) if deviation else audio
 
 
 def _normal(shape: Sequence[int], seed: int) -> Tensor:

@@ -352,6 +352,8 @@ def _recipe(cell: FlowCell) -> Any:
         model=replace(recipe.model, static=cell.static),
         objective=replace(recipe.objective, path=cell.path),
     )
+    if recipe.model.predicts == "velocity":
+        recipe = replace(recipe, model=replace(recipe.model, prior_path=cell.path))
     if cell.kind == "gdcf":
         train = replace(recipe.train, steps=300, learning_rate=5e-4, warmup_steps=30)
     elif cell.kind == "polished":

@@ -19,7 +19,7 @@ LARGE_WIDTH, LARGE_HEADS = 1152, 16
 
 
 def align_base() -> AlignRecipe:
-    """VAMA with 153 M parameters, no labels.
+    """VAMA with 154 M parameters, no labels.
 
     Command: torchrun --nproc-per-node 8 -m foleyflow train align --recipe base --data DATA
         --out runs/align-base

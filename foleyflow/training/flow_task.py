@@ -86,7 +86,12 @@ class FlowTask(Task):
         steps: int,
         windows: GuidedWindows,
         validation_windows: GuidedWindows,
+        scale: Tensor | None = None,
     ) -> None:
+        """Takes the network and what it is trained on.
+
+        `scale` are the deviations, (C,), that the latents have for the network; None for 1.
+        """
         self.objective = objective
         self.stages = stages
         self.steps = steps
@@ -101,8 +106,7 @@ class FlowTask(Task):
                 "the windows' latents are not finite, so that their mean isn't either",
                 hint="remove the folder .guided-train-... of the data set; it is made again",
             )
-        network.latent_mean.copy_(flat.mean(0))
-        network.latent_deviation.copy_(flat.std(0).clamp_min(1e-3))
+        network.fit_latents_(flat, torch.ones(flat.shape[1]) if scale is None else scale)
         self._polish_from = steps
         if stages.polish_steps and network.config.predicts == "noise":
             raise ConfigError(
@@ -224,10 +228,10 @@ def prepare(
     with torch.autocast(batch["latents"].device.type, enabled=False):
         audio = network.standardise(batch["latents"])
         if latent_noise:
-            audio = audio + latent_noise * normal_like(audio)
+            audio = audio + latent_noise * network.latent_scale * normal_like(audio)
         frames = torch.arange(audio.shape[1], device=audio.device)
         known = frames[None] < batch["context_length"][:, None]
-        noise = batch["context_noise"][:, None, None] * normal_like(audio)
+        noise = batch["context_noise"][:, None, None] * normal_like(audio) * network.latent_scale
         context = (audio + noise) * known[..., None]
     return audio, Condition(
         video=batch["video"],

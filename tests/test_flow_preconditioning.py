@@ -1,0 +1,110 @@
+"""What the network adds to: the exact answer for Gaussian latents, against their own statistics."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from foleyflow.errors import ConfigError
+from foleyflow.flow import preconditioning
+from foleyflow.flow.diffusion import log_snr_grid
+from foleyflow.flow.path import PATHS, interpolate
+from foleyflow.flow.sampling import sample
+from foleyflow.flow.transformer import Condition, FlowConfig, FlowTransformer
+
+SCALE = torch.tensor([1.0, 0.4, 0.1])
+
+
+def network(**settings) -> FlowTransformer:
+    torch.manual_seed(0)
+    config = FlowConfig(channels=3, width=8, layers=1, heads=2, guide_width=4, **settings)
+    made = FlowTransformer(config).eval().requires_grad_(False)
+    made.fit_latents_(torch.randn(5000, 3) * torch.tensor([3.0, 1.0, 0.2]) + 5.0, SCALE)
+    return made
+
+
+def condition(rows: int = 2, segments: int = 5) -> Condition:
+    count = 4 * segments
+    return Condition(
+        video=torch.randn(rows, count, 4),
+        states=torch.randn(rows, segments, 4),
+        events=torch.zeros(rows, count),
+        material=torch.zeros(rows, dtype=torch.int64),
+        context=torch.zeros(rows, count, 3),
+        known=torch.zeros(rows, count, dtype=torch.bool),
+    )
+
+
+def test_latents_have_their_scale_and_come_back():
+    flow = network(prior_path="linear")
+    latents = torch.randn(200, 20, 3) * torch.tensor([3.0, 1.0, 0.2]) + 5.0
+    standard = flow.standardise(latents)
+    torch.testing.assert_close(standard.std((0, 1)), SCALE, atol=0.02, rtol=0.05)
+    torch.testing.assert_close(flow.restore(standard), latents)
+
+
+@pytest.mark.parametrize("path", list(PATHS))
+@pytest.mark.parametrize("level", [0.02, 0.3, 0.7, 0.98])
+def test_nothing_better_can_be_said_of_gaussian_latents(path, level):
+    """The residual does not correlate with x, and `outward` is its deviation (Monte Carlo)."""
+    generator = torch.Generator().manual_seed(1)
+    audio, noise = (torch.randn(1, 200_000, 3, generator=generator) for _ in range(2))
+    tau = torch.tensor([level])
+    x, velocity = interpolate(audio * SCALE, noise, tau, path)
+    for target, factors in (
+        (velocity, preconditioning.for_velocity(tau, tau, SCALE, path)),
+        (noise, preconditioning.for_noise(tau, SCALE, path)),
+    ):
+        residual = target - factors.skip * x
+        correlation = (residual * x).mean((0, 1)) / (residual.std((0, 1)) * x.std((0, 1)))
+        assert correlation.abs().max() < 0.01
+        torch.testing.assert_close(
+            residual.std((0, 1)), factors.outward[0, 0], rtol=0.01, atol=1e-5
+        )
+        torch.testing.assert_close(
+            (factors.inward * x).std((0, 1)), torch.ones(3), rtol=0.01, atol=0
+        )
+
+
+@pytest.mark.parametrize("path", list(PATHS))
+def test_the_mean_velocity_keeps_a_gaussians_place(path):
+    tau, r = torch.tensor([0.9, 0.5, 0.5005, 1.0]), torch.tensor([0.2, 0.4, 0.5, 0.0])
+    skip = preconditioning.for_velocity(r, tau, SCALE, path).skip
+
+    def deviation(times):
+        c = PATHS[path](times[:, None, None])
+        return ((c.alpha * SCALE) ** 2 + c.sigma**2).sqrt()
+
+    x = deviation(tau)
+    torch.testing.assert_close(
+        x - (tau - r)[:, None, None] * skip * x, deviation(r), atol=1e-4, rtol=1e-4
+    )
+
+
+def test_a_new_flow_makes_gaussian_latents_in_one_step_or_many():
+    flow, shown = network(prior_path="linear"), condition()
+    noise = torch.randn(2, 20, 3)
+    for solver, steps, bound in (("map", 1, 1e-5), ("map", 4, 1e-5), ("heun", 200, 1e-2)):
+        made = sample(flow, shown, noise, steps=steps, guidance=1.0, solver=solver)
+        torch.testing.assert_close(made, SCALE * noise, atol=bound, rtol=bound)
+
+
+def test_a_new_diffusion_network_makes_gaussian_latents_too():
+    flow = network(prior_path="vp", predicts="noise")
+    noise = torch.randn(2, 20, 3)
+    made = sample(flow, condition(), noise, steps=200, guidance=1.0)
+    c = PATHS["vp"](torch.tensor(log_snr_grid(1)[-1]))  # where the solver stops
+    left = ((c.alpha * SCALE) ** 2 + c.sigma**2).sqrt()
+    torch.testing.assert_close(made / noise, left.expand_as(noise), atol=0.03, rtol=0.1)
+
+
+def test_segments_by_themselves_have_the_same_answer_once():
+    settings = {"prior_path": "linear", "factorised": True}
+    flow, noise = network(**settings), torch.randn(2, 20, 3)
+    made = sample(flow, condition(), noise, steps=1, guidance=1.0, solver="map")
+    torch.testing.assert_close(made, SCALE * noise, atol=1e-5, rtol=1e-5)
+
+
+def test_an_unknown_path_is_refused():
+    with pytest.raises(ConfigError, match="prior_path='cubic': expected one of linear, gvp, vp"):
+        FlowConfig(prior_path="cubic")
