@@ -99,6 +99,7 @@ def generate_latents(
     plan: WindowPlan,
     watch: Stopwatch,
     on_window: Callable[[float], None],
+    guess_material: bool = False,
     solver: str | None = None,
     path: str = "linear",
 ) -> Iterator[Piece]:
@@ -113,6 +114,8 @@ def generate_latents(
         steps: jumps of the flow map, or of the solver that the network's kind is sampled with.
         guidance: w, at least 1.
         material: 0 for "not given", else 1 + the label's index.
+        guess_material: give what the aligner thinks most likely in all windows so far, so that a
+            clip does not change its material from window to window.
         plan: how to cut.
         watch: gets "encode", "align" and "flow".
         on_window: called with the seconds done after each window.
@@ -128,12 +131,16 @@ def generate_latents(
     per_segment = config.latents_per_segment
     known = torch.zeros(1, 0, flow.config.channels, device=device)
     events = _Events(config.latent_rate_hz)
+    believed = torch.zeros(config.materials, device=device)
     for number, (start, length, kept) in enumerate(plan.cut(segments)):
         start_s, end_s = start * config.segment_s, (start + length) * config.segment_s
         values, times_s = features.between(start_s, end_s)
         began_s = time.perf_counter()
         guide = aligner.guide(values, times_s, segments=length)
         watch.count("align", began_s)
+        if guess_material:
+            believed += guide.materials[0]
+            material = 1 + int(believed.argmax())
         began_s = time.perf_counter()
         count = length * per_segment
         probability = guide.onsets[0].float().cpu().numpy()

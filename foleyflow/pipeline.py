@@ -256,6 +256,7 @@ class FoleyFlow:
             steps=steps,
             guidance=guidance,
             material=label,
+            guess_material=material is None and bool(self.materials),
             plan=WindowPlan(),
             watch=watch,
             on_window=progress or (lambda done_s: None),

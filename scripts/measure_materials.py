@@ -1,10 +1,11 @@
 """Measures how sounds of one clip differ between material labels: ring time and brightness.
 
-    python scripts/measure_materials.py CLIP... [--model DIR] [--guidance 2]
+    python scripts/measure_materials.py CLIP... [--model DIR] [--guidance 2] [--judge FOLDER]
 
 For each clip and material: the mean time in which the sound after a found event falls by 20 dB
-(at most to the next event), and the spectral centroid of the 150 ms after it.
-Prints one JSON object.
+(at most to the next event), and the spectral centroid of the 150 ms after it. With a judge, a
+folder that `foleyflow train judge --recipe tagger` made, also in which share of the clips with an
+event the material that was asked for is heard. Prints one JSON object.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foleyflow import FoleyFlow
+from foleyflow.evaluation.listening import load_judge
 from foleyflow.evaluation.synchrony import detect_onsets
 
 HOP_S = 0.005
@@ -49,15 +51,20 @@ def main() -> None:
     parser.add_argument("clips", type=Path, nargs="+")
     parser.add_argument("--model", default=None)
     parser.add_argument("--guidance", type=float, default=1.0)
+    parser.add_argument("--judge", type=Path)
     arguments = parser.parse_args()
     model = FoleyFlow.from_pretrained(arguments.model)
+    judge = None if arguments.judge is None else load_judge("tagger-sim", arguments.judge)
     rows: dict[str, list[tuple[float, float]]] = {}
+    heard: dict[str, list[str]] = {}
     for clip in arguments.clips:
         for material in (None, *model.materials):
             made = model.generate(clip, material=material, guidance=arguments.guidance)
             rows.setdefault(material or "auto", []).append(
                 describe(made.waveform, made.sample_rate_hz)
             )
+            if judge is not None and material and made.events:
+                heard.setdefault(material, []).append(judge.material(made.waveform))
     table = {
         name: {
             "fall_20db_s": round(float(np.mean([fall for fall, _ in values])), 4),
@@ -65,6 +72,8 @@ def main() -> None:
         }
         for name, values in rows.items()
     }
+    for name, answers in heard.items():
+        table[name]["heard"] = round(answers.count(name) / len(answers), 3)
     print(json.dumps({"clips": [c.name for c in arguments.clips], "materials": table}, indent=1))
 
 

@@ -100,6 +100,17 @@ def test_the_same_seed_gives_the_same_bytes(model, result, clip_file):
     assert other.settings["seed"] == 1
 
 
+def test_what_is_believed_to_be_struck_is_what_sounds(model, result, clip_file):
+    """Told the same or told nothing, it makes the same sound; another material is another."""
+    guess, _ = result.material_guess
+    told = model.generate(clip_file, seed=0, material=guess)
+    np.testing.assert_array_equal(told.waveform, result.waveform)
+    other = next(name for name in model.materials if name != guess)
+    made = model.generate(clip_file, seed=0, material=other)
+    assert made.waveform.tobytes() != result.waveform.tobytes()
+    assert made.material_guess == result.material_guess
+
+
 def test_settings_change_the_sound_and_are_noted(model, result, clip_file):
     for name, value in (("steps", 2), ("material", "metal")):
         changed = model.generate(clip_file, **{name: value})
@@ -151,7 +162,7 @@ def test_settings_out_of_range_are_refused(model, clip_file, settings, message):
 def test_parts_that_do_not_belong_together_are_refused(smoke_model):
     codec = Codec(CodecConfig(channels=16, encoder_width=8, decoder_width=8))
     aligner, flow = load_aligner(smoke_model), load_flow(smoke_model)
-    with pytest.raises(ConfigError, match=r"model 'mixed': .* channels \[16, 32\]"):
+    with pytest.raises(ConfigError, match=r"model 'mixed': .* channels \[16, 48\]"):
         FoleyFlow(codec, aligner, flow, name="mixed")
     slow = Codec(CodecConfig(hop_samples=1920, encoder_width=8, decoder_width=8))
     with pytest.raises(ConfigError, match=r"model 'mixed': latent rates .*25.0"):

@@ -101,7 +101,12 @@ def smoke() -> CodecRecipe:
     """Seconds on a CPU; shows that everything runs, learns nothing worth keeping."""
     return CodecRecipe(
         model=CodecConfig(
-            encoder_width=32, encoder_blocks=1, decoder_width=32, decoder_blocks=1, fine_blocks=1
+            encoder_width=32,
+            encoder_blocks=1,
+            decoder_width=32,
+            decoder_blocks=1,
+            fine_blocks=1,
+            skeleton_bands=0,
         ),
         losses=CodecLossConfig(crop_s=0.2),
         bank=SoundBankConfig(items=8, duration_s=0.5),
