@@ -156,9 +156,8 @@ def load_into(
         raise CheckpointError(
             f"{path}: not a safetensors file ({error})", hint=COPY_AGAIN
         ) from error
-    own = {k: v for k, v in module.state_dict().items() if k.startswith(anew)} if anew else {}
-    tensors = {k: v for k, v in tensors.items() if k not in own} | own
     wanted = module.state_dict()
+    tensors |= {k: v for k, v in wanted.items() if k.startswith(anew)}
     missing, foreign = sorted(wanted.keys() - tensors), sorted(tensors.keys() - wanted)
     wrong = [k for k in wanted.keys() & tensors.keys() if wanted[k].shape != tensors[k].shape]
     if missing or foreign or wrong:

@@ -448,7 +448,7 @@ def test_a_run_that_never_began_binds_to_nothing(tmp_path, smoke_runs, simulated
         (("codec", "--set", "train.stepps=3"), "did you mean train.steps?"),
         (("codec", "--set", "train.steps=many"), "train.steps=many: expected int"),
         (("codec", "--set", "train.steps=0"), "train.steps=0: expected at least 1"),
-        (("codec", "--recipe", "huge"), "recipe 'huge' of codec: expected one of tiny,"),
+        (("codec", "--recipe", "huge"), "recipe 'huge' of codec: expected one of tiny, polish"),
         (("sing",), "task 'sing': expected one of codec, align, flow"),
     ],
 )

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from foleyflow.codec.autoencoder import Codec
+from foleyflow.codec.skeleton import FRAMES
 
-SPECTRA = 2  # per latent frame
 SPECTRA_AHEAD = 2  # that reach back into the sound of the frames before them
 
 
@@ -39,7 +39,7 @@ def decode_stream(codec: Codec, pieces: Iterable[Tensor]) -> Iterator[Tensor]:
         """The sound of `held`, its phases decided for all that reaches into the first frames."""
         nonlocal settled
         log_size, phase = codec.spectra(held)
-        begun, end = len(settled), SPECTRA * ready + SPECTRA_AHEAD
+        begun, end = len(settled), FRAMES * ready + SPECTRA_AHEAD
         later = carry(log_size[0, begun:end], phase[0, begun:end])
         settled = torch.cat([settled, later]) if begun else later
         return codec.decoder.sound(log_size, torch.cat([settled, phase[0, end:]])[None])
@@ -51,6 +51,6 @@ def decode_stream(codec: Codec, pieces: Iterable[Tensor]) -> Iterator[Tensor]:
             continue
         yield decoded(ready)[:, before * hop : ready * hop]
         keep = max(0, ready - context)
-        held, before, settled = held[:, keep:], ready - keep, settled[SPECTRA * keep :]
+        held, before, settled = held[:, keep:], ready - keep, settled[FRAMES * keep :]
     if held.shape[1] > before:
         yield decoded(held.shape[1])[:, before * hop :]

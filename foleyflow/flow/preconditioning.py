@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from foleyflow.flow.path import PATHS
+from foleyflow.flow.path import PATHS, Coefficients
 
 SHORTEST = 1e-3  # interval below which the derivative at its middle is the difference quotient
 
@@ -49,10 +49,9 @@ def for_velocity(r: Tensor, tau: Tensor, deviation: Tensor, path: str) -> Precon
     Source: ours, after Karras et al. 2022, table 1, for flow maps and channels of their own size.
     """
     r, tau = r.float()[:, None, None], tau.float()[:, None, None]
-    c = PATHS[path](tau)
-    here, there = (_variance(time, deviation, path) for time in (tau, r))
+    c, end, middle = (PATHS[path](time) for time in (tau, r, 0.5 * (tau + r)))
+    here, there = (_variance(at, deviation) for at in (c, end))
     gap = tau - r
-    middle = PATHS[path](0.5 * (tau + r))
     rate = 2 * (
         middle.alpha * middle.alpha_dot * deviation.square() + middle.sigma * middle.sigma_dot
     )
@@ -71,13 +70,12 @@ def for_noise(tau: Tensor, deviation: Tensor, path: str) -> Preconditioning:
     """
     tau = tau.float()[:, None, None]
     c = PATHS[path](tau)
-    variance = _variance(tau, deviation, path)
+    variance = _variance(c, deviation)
     size = variance.sqrt()
     return Preconditioning(
         inward=1 / size, skip=c.sigma / variance, outward=c.alpha * deviation / size
     )
 
 
-def _variance(tau: Tensor, deviation: Tensor, path: str) -> Tensor:
-    c = PATHS[path](tau)
+def _variance(c: Coefficients, deviation: Tensor) -> Tensor:
     return (c.alpha * deviation).square() + c.sigma.square()
