@@ -114,8 +114,8 @@ def generate_latents(
         steps: jumps of the flow map, or of the solver that the network's kind is sampled with.
         guidance: w, at least 1.
         material: 0 for "not given", else 1 + the label's index.
-        guess_material: give what the aligner thinks most likely in all windows so far, so that a
-            clip does not change its material from window to window.
+        guess_material: give what the aligner thinks most likely in all windows so far, so that
+            windows do not each draw a material of their own.
         plan: how to cut.
         watch: gets "encode", "align" and "flow".
         on_window: called with the seconds done after each window.
