@@ -7,6 +7,7 @@ sees more of what follows. Knows no files and no sound levels.
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from foleyflow.alignment.model import Alignment
+from foleyflow.alignment.model import Alignment, Guidance
 from foleyflow.clock import count_covering
 from foleyflow.flow.sampling import sample
 from foleyflow.flow.transformer import Condition, FlowTransformer
@@ -25,6 +26,10 @@ from foleyflow.precision import fast_autocast
 
 FRAMES_AT_ONCE = 32
 EVENT_THRESHOLD = 0.5  # of the aligner's probability; best on simulated validation clips
+# A guess of the material looks at so many windows (about a minute) before the first sound is made.
+# It is one for the clip: with one per window, or one that grows more sure, a thing changes its
+# timbre while it is being struck.
+GUESS_WINDOWS = 24
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,8 +119,8 @@ def generate_latents(
         steps: jumps of the flow map, or of the solver that the network's kind is sampled with.
         guidance: w, at least 1.
         material: 0 for "not given", else 1 + the label's index.
-        guess_material: give what the aligner thinks most likely in all windows so far, so that
-            windows do not each draw a material of their own.
+        guess_material: give what the aligner thinks most likely over the clip's first
+            `GUESS_WINDOWS`, so that windows do not each draw a material of their own.
         plan: how to cut.
         watch: gets "encode", "align" and "flow".
         on_window: called with the seconds done after each window.
@@ -131,16 +136,14 @@ def generate_latents(
     per_segment = config.latents_per_segment
     known = torch.zeros(1, 0, flow.config.channels, device=device)
     events = _Events(config.latent_rate_hz)
-    believed = torch.zeros(config.materials, device=device)
-    for number, (start, length, kept) in enumerate(plan.cut(segments)):
-        start_s, end_s = start * config.segment_s, (start + length) * config.segment_s
-        values, times_s = features.between(start_s, end_s)
-        began_s = time.perf_counter()
-        guide = aligner.guide(values, times_s, segments=length)
-        watch.count("align", began_s)
-        if guess_material:
-            believed += guide.materials[0]
-            material = 1 + int(believed.argmax())
+    cuts = _guided(aligner, features, plan.cut(segments), watch)
+    if guess_material:
+        first = list(itertools.islice(cuts, GUESS_WINDOWS))
+        material = 1 + int(sum(cut.guide.materials[0] for cut in first).argmax())
+        cuts = itertools.chain(first, cuts)
+    for number, cut in enumerate(cuts):
+        start, length, kept, guide = cut.start, cut.length, cut.kept, cut.guide
+        start_s = start * config.segment_s
         began_s = time.perf_counter()
         count = length * per_segment
         probability = guide.onsets[0].float().cpu().numpy()
@@ -170,6 +173,32 @@ def generate_latents(
         first_known = plan.hop * per_segment
         known = latents[:, first_known : kept * per_segment]
         on_window(min(duration_s, (start + kept) * config.segment_s))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Cut:
+    """A window of `WindowPlan.cut` and what the aligner says of it."""
+
+    start: int
+    length: int
+    kept: int
+    guide: Guidance
+
+
+def _guided(
+    aligner: Alignment,
+    features: FeatureStream,
+    cuts: Iterable[tuple[int, int, int]],
+    watch: Stopwatch,
+) -> Iterator[_Cut]:
+    """Windows through the aligner, one by one."""
+    segment_s = aligner.config.segment_s
+    for start, length, kept in cuts:
+        values, times_s = features.between(start * segment_s, (start + length) * segment_s)
+        began_s = time.perf_counter()
+        guide = aligner.guide(values, times_s, segments=length)
+        watch.count("align", began_s)
+        yield _Cut(start=start, length=length, kept=kept, guide=guide)
 
 
 def _noise(seed: int, window: int, count: int, channels: int) -> Tensor:

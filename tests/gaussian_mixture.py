@@ -131,3 +131,35 @@ class TwoModes(nn.Module):
         gain = (1 - tau) * self.deviation**2 / variance
         audio = side * self.middle * (1 - gain * (1 - tau)) + gain * x
         return (x - audio) / tau
+
+
+@dataclass(frozen=True)
+class GaussianMap:
+    """u of the exact flow map X = mu_r + (s_r / s_tau)(x - mu_tau) of normal audio.
+
+    Called like a network; where r is tau it is the velocity.
+    """
+
+    path: str = "linear"
+    mean: float = 0.7
+    deviation: float = 0.4
+
+    def embed(self, condition, drop=None):
+        return None
+
+    def _moments(self, tau: Tensor) -> tuple[Tensor, Tensor]:
+        c = PATHS[self.path](tau)
+        return c.alpha * self.mean, (c.alpha**2 * self.deviation**2 + c.sigma**2).sqrt()
+
+    def velocity(self, x: Tensor, tau: Tensor) -> Tensor:
+        """At x (B, L, C), tau (B, 1, 1)."""
+        c, (mean, spread) = PATHS[self.path](tau), self._moments(tau)
+        slope = (c.alpha * c.alpha_dot * self.deviation**2 + c.sigma * c.sigma_dot) / spread
+        return c.alpha_dot * self.mean + slope / spread * (x - mean)
+
+    def __call__(self, x, *, r, tau, strength, embedded, condition):
+        r, tau = r[:, None, None], tau[:, None, None]
+        (mean_r, spread_r), (mean, spread) = self._moments(r), self._moments(tau)
+        moved = x - mean_r - spread_r / spread * (x - mean)
+        same = r == tau
+        return torch.where(same, self.velocity(x, tau), moved / (tau - r + same))

@@ -22,6 +22,7 @@ FLOW_TABLES[MINIATURE] = FlowTable(
     rows=(
         _line("dcf", 1),
         _line("dcf", 25),
+        _line("unmerged", 1),
         _line("gdcf", 1),
         _line("polished", 1),
         _line("distilled", 1),

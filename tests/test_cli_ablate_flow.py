@@ -134,7 +134,7 @@ def test_markdown_has_a_line_for_each_row_cell_and_comparison(table):
     spec = FLOW_TABLES[MINIATURE]
     blocks = [block for block in text.split("\n\n") if block.startswith("|")]
     lengths = [len(block.strip().split("\n")) - 2 for block in blocks]
-    dense = sum(cell.kind in ("dcf", "gdcf", "polished") for cell in spec.cells)
+    dense = sum(cell.kind in ("dcf", "unmerged", "gdcf", "polished") for cell in spec.cells)
     assert lengths == [1 + len(spec.rows), dense, len(spec.comparisons)]
     for block in blocks:
         assert len({line.count("|") for line in block.strip().split("\n")}) == 1
@@ -280,9 +280,16 @@ def test_tables_share_their_cells():
 
 
 def test_a_cells_stages_follow_its_steps():
-    settings = ("train.steps=7", "pairs.count=5")
-    for kind, expected in (("dcf", (7, 0)), ("gdcf", (0, 0)), ("polished", (0, 7))):
+    settings = ("train.steps=9", "pairs.count=5")
+    for kind, expected in (
+        ("dcf", (9, 0, 0)),
+        ("unmerged", (0, 0, 0)),
+        ("gdcf", (0, 4, 0)),
+        ("polished", (0, 0, 9)),
+        ("diffusion", (9, 0, 0)),
+    ):
         cell = FlowCell(aligner="vama", kind=kind)
         recipe = cell_recipe(cell, seed=0, settings=settings, align=Path("a"), begin=Path("b"))
-        assert (recipe.stages.dcf_steps, recipe.stages.polish_steps) == expected
-        assert recipe.train.steps == 7
+        stages = recipe.stages
+        assert (stages.dcf_steps, stages.merge_steps, stages.polish_steps) == expected
+        assert recipe.train.steps == 9

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import pytest
 import torch
+from gaussian_mixture import GaussianMap
 
 from foleyflow.errors import ConfigError
 from foleyflow.flow.objective import (
     LARGEST_SLOPE,
     ObjectiveConfig,
-    _draw_intervals,
     _slope,
     balanced,
     bounded,
     dcf_loss,
     draw_drops,
+    draw_intervals,
     gdcf_loss,
     masked_error,
 )
@@ -101,29 +101,6 @@ def test_rows_without_condition_are_not_guided():
     assert figures["error"] == pytest.approx(0.36, rel=1e-3)
 
 
-@dataclass(frozen=True)
-class GaussianMap:
-    """u of the exact flow map X = mu_r + (s_r / s_tau)(x - mu_tau) of normal audio."""
-
-    path: str
-    mean: float = 0.7
-    deviation: float = 0.4
-
-    def _moments(self, tau: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        c = PATHS[self.path](tau)
-        return c.alpha * self.mean, (c.alpha**2 * self.deviation**2 + c.sigma**2).sqrt()
-
-    def velocity(self, x: torch.Tensor, tau: torch.Tensor) -> torch.Tensor:
-        c, (mean, spread) = PATHS[self.path](tau), self._moments(tau)
-        slope = (c.alpha * c.alpha_dot * self.deviation**2 + c.sigma * c.sigma_dot) / spread
-        return c.alpha_dot * self.mean + slope / spread * (x - mean)
-
-    def __call__(self, x, *, r, tau, strength, embedded, condition):
-        r, tau = r[:, None, None], tau[:, None, None]
-        (mean_r, spread_r), (mean, spread) = self._moments(r), self._moments(tau)
-        return (x - mean_r - spread_r / spread * (x - mean)) / (tau - r)
-
-
 @pytest.mark.parametrize("path", PATHS)
 def test_the_meanflow_identity_holds_for_the_exact_map(path):
     torch.manual_seed(0)
@@ -202,10 +179,10 @@ def test_shares_of_dropped_conditions():
 def test_intervals_grow_in_number_and_end_where_generation_begins():
     torch.manual_seed(0)
     config = ObjectiveConfig(interval_share=0.5, endpoint_share=0.2)
-    tau, r = _draw_intervals(20_000, config, 0.0, CPU)
+    tau, r = draw_intervals(20_000, config, 0.0, CPU)
     assert torch.equal(tau, r)
     for progress, share in ((0.05, 0.25), (0.1, 0.5), (1.0, 0.5)):
-        tau, r = _draw_intervals(20_000, config, progress, CPU)
+        tau, r = draw_intervals(20_000, config, progress, CPU)
         assert bool((r <= tau).all())
         wide = r < tau
         assert float(wide.float().mean()) == pytest.approx(share, abs=0.02)

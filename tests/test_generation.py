@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -288,6 +290,33 @@ def test_a_window_goes_on_from_what_the_one_before_made(aligner, flow):
     other = generate(aligner, flow, changed, duration_s=1.6)
     assert not torch.allclose(other[0].latents, plain[0].latents, atol=1e-4)
     assert not torch.allclose(other[1].latents, plain[1].latents, atol=1e-4)
+
+
+@pytest.mark.parametrize(("windows", "label"), [(24, 2), (2, 1)])
+def test_a_guessed_material_is_one_for_the_clip(aligner, flow, monkeypatch, windows, label):
+    # Windows think so of wood and metal: the first two of wood, all together of metal.
+    believed = [(0.6, 0.4), (0.4, 0.5), (0.1, 0.9), (0.9, 0.1), (0.1, 0.9)]
+    seen = []
+
+    def guide(*arguments, **settings):
+        materials = torch.zeros(1, aligner.config.materials)
+        materials[0, :2] = torch.tensor(believed[len(seen)])
+        seen.append(materials)
+        return replace(original(*arguments, **settings), materials=materials)
+
+    frames = film(np.arange(0, 3.0, 1 / 25))
+    asked = {"duration_s": 3.0, "material": 0}
+    plain = whole(generate(aligner, flow, frames, **asked))
+    told = [whole(generate(aligner, flow, frames, **asked | {"material": m})) for m in (1, 2)]
+    original = aligner.guide
+    monkeypatch.setattr(aligner, "guide", guide)
+    monkeypatch.setattr(generation, "GUESS_WINDOWS", windows)
+    pieces = generate(aligner, flow, frames, **asked, guess_material=True)
+    assert len(pieces) == len(seen) == 5
+    assert torch.equal(whole(pieces), told[label - 1])
+    assert not torch.allclose(told[0], told[1]) and not torch.allclose(told[0], plain)
+    wanted = torch.cat(seen).numpy()
+    np.testing.assert_allclose([piece.material for piece in pieces], wanted)
 
 
 def partly_known() -> Condition:

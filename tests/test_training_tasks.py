@@ -447,10 +447,11 @@ def test_the_diffusion_baseline_is_trained_by_the_same_task(flow_task, windows, 
     assert {"noise_error_0.6", "error_4", "deviation_25"} <= {
         key.removeprefix("validation/") for key in entries[-1]
     }
-    with pytest.raises(ConfigError, match=r"polish_steps=1: expected 0 for a network"):
-        FlowTask(
-            FlowTransformer(config), ObjectiveConfig(), replace(stages, polish_steps=1), **rest
-        )
+    for stage in ("merge_steps", "polish_steps"):
+        with pytest.raises(ConfigError, match=rf"{stage}=1.*: expected 0 for a network"):
+            FlowTask(
+                FlowTransformer(config), ObjectiveConfig(), replace(stages, **{stage: 1}), **rest
+            )
 
 
 @pytest.mark.parametrize(
@@ -458,6 +459,12 @@ def test_the_diffusion_baseline_is_trained_by_the_same_task(flow_task, windows, 
 )
 def test_polishes_out_of_range_are_refused(settings):
     with pytest.raises(ConfigError, match=r"stages: polish_steps="):
+        replace(FlowStageConfig(), **settings)
+
+
+@pytest.mark.parametrize("settings", [{"merge_steps": -1}, {"merged_jumps": 1}])
+def test_mergings_out_of_range_are_refused(settings):
+    with pytest.raises(ConfigError, match=r"stages: merge_steps="):
         replace(FlowStageConfig(), **settings)
 
 
@@ -469,7 +476,9 @@ def polished_task(windows, steps: int = 6) -> FlowTask:
     return FlowTask(
         FlowTransformer(config),
         ObjectiveConfig(),
-        FlowStageConfig(dcf_steps=2, polish_steps=2, shortest_context=4, longest_context=12),
+        FlowStageConfig(
+            dcf_steps=1, merge_steps=2, polish_steps=2, shortest_context=4, longest_context=12
+        ),
         steps=steps,
         windows=windows,
         validation_windows=windows,
@@ -506,10 +515,11 @@ def polished(windows, tmp_path_factory):
     return trained(polished_task(windows), tmp_path_factory.mktemp("polished"))
 
 
-def test_the_polish_joins_in_the_last_steps(polished):
+def test_merging_and_the_polish_are_the_last_steps(polished):
     entries, _ = polished
     steps = [entry for entry in entries if "flow/loss" in entry]
-    assert ["slope" in entry for entry in steps] == [False, False, True, True, True, True]
+    assert ["slope" in entry for entry in steps] == [False, True, False, False, True, True]
+    assert ["merge_error" in entry for entry in steps] == [False] * 2 + [True] * 2 + [False] * 2
     assert ["mismatch" in entry for entry in steps] == [False] * 4 + [True] * 2
     assert ["critic/loss" in entry for entry in steps] == [False] * 4 + [True] * 2
     # The judges agree but for two steps of one of them.
@@ -529,7 +539,17 @@ def test_the_judge_that_stays_is_the_averaged_flow_at_the_polishs_first_step(win
     assert moved > len(names) / 2
 
 
-@pytest.mark.parametrize("stopped_at", [3, 5, 6])
+def test_the_teacher_is_the_averaged_flow_at_the_mergings_first_step(windows, tmp_path):
+    _, before = trained(polished_task(windows), tmp_path, stop_after=3)  # state of step 2
+    assert int(before["teacher/module/started"]) == 0
+    _, after = trained(polished_task(windows), tmp_path)
+    names = [n.removeprefix("flow/average/") for n in before if n.startswith("flow/average/")]
+    for name in names:
+        wanted = before[f"flow/average/{name}"]
+        assert torch.equal(after[f"teacher/module/flow.{name}"], wanted), name
+
+
+@pytest.mark.parametrize("stopped_at", [3, 4, 5, 6])
 def test_a_polish_that_was_stopped_goes_on_as_if_it_had_not(
     polished, windows, tmp_path, stopped_at
 ):
@@ -543,13 +563,14 @@ def test_a_polish_that_was_stopped_goes_on_as_if_it_had_not(
 def test_a_run_made_shorter_starts_its_judges_late_but_starts_them(windows):
     task = polished_task(windows)
     averages = {"flow": copy.deepcopy(task.modules["flow"])}
-    assert task.begin_step(3, averages) == ("flow",)
+    assert task.begin_step(1, averages) == task.begin_step(3, averages) == ("flow",)
+    assert int(task.modules["teacher"].started) == 1
     assert task.begin_step(5, averages) == ("critic", "critic", "flow")
     assert int(task.modules["critic"].started) == 1
     with pytest.raises(
-        ConfigError, match=r"dcf_steps=2 and polish_steps=2 are more than the run's 3"
+        ConfigError, match=r"dcf_steps=1, merge_steps=2, polish_steps=2 are more than the run's 4"
     ):
-        polished_task(windows, steps=3)
+        polished_task(windows, steps=4)
 
 
 def test_only_the_flow_is_exported(windows):

@@ -214,7 +214,7 @@ def _adapt(task: Task, config: dict[str, Any]) -> None:
     if set(task.modules) != {config["task"]}:
         raise ConfigError(
             f"--lora: expected a task of one module, this one has {', '.join(task.modules)}",
-            hint="choose a recipe without slow student, teacher by pairs or polish",
+            hint="choose a recipe without slow student, teacher, merging or polish",
         )
     add_adapters_(task.modules[config["task"]], config["lora"])
 

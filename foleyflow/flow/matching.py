@@ -19,12 +19,11 @@ from foleyflow.flow.conversion import convert
 from foleyflow.flow.objective import (
     ObjectiveConfig,
     balanced,
-    draw_drops,
-    draw_strength,
+    draw_situations,
     masked_error,
 )
 from foleyflow.flow.path import draw_tau, interpolate
-from foleyflow.flow.transformer import KEEP_ALL, Condition, FlowTransformer
+from foleyflow.flow.transformer import Condition, FlowTransformer
 from foleyflow.shares import drawn, normal_like
 
 # Flow times at which real and fake are compared; the ends tell nothing (no noise, or no audio).
@@ -97,7 +96,7 @@ def critic_loss(
 
     Source: Yin et al. 2024 (DMD), eq. 6; method section C.4, stage 2c.
     """
-    drops, strength = _draw_situations(len(audio), config, audio.device)
+    drops, strength = draw_situations(len(audio), config, audio.device)
     with torch.no_grad():
         made = generate_once(generator, audio, condition, strength=strength, drops=drops)
     tau = draw_tau(
@@ -143,7 +142,7 @@ def matching_loss(
     Source: paper eq. 7, KL(p_generated || p_audio); Yin et al. 2024 (DMD), eqs. 7 and 8; method
         section C.4, stage 2c.
     """
-    drops, strength = _draw_situations(len(audio), config, audio.device)
+    drops, strength = draw_situations(len(audio), config, audio.device)
     made = generate_once(generator, audio, condition, strength=strength, drops=drops)
     with torch.no_grad():
         span = LARGEST_TAU - SMALLEST_TAU
@@ -170,12 +169,3 @@ def matching_loss(
         target = made - gradient
     errors = masked_error(made, target, condition.known)
     return 0.5 * errors.mean(), {"mismatch": float(errors.detach().mean().sqrt())}
-
-
-def _draw_situations(
-    batch: int, config: ObjectiveConfig, device: torch.device
-) -> tuple[Tensor, Tensor]:
-    """Dropped conditions and guidance of rows, as the flow map is trained."""
-    strength = draw_strength(batch, config, device)
-    drops = draw_drops(batch, config, device)
-    return drops, torch.where(drops == KEEP_ALL, strength, torch.ones_like(strength))

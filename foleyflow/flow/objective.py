@@ -72,6 +72,15 @@ def draw_strength(batch: int, config: ObjectiveConfig, device: torch.device) -> 
     return torch.exp(power * torch.log(torch.tensor(config.largest_guidance, device=device)))
 
 
+def draw_situations(
+    batch: int, config: ObjectiveConfig, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Dropped conditions and guidance of rows, each (batch,), as the flow map is trained."""
+    strength = draw_strength(batch, config, device)
+    drops = draw_drops(batch, config, device)
+    return drops, torch.where(drops == KEEP_ALL, strength, torch.ones_like(strength))
+
+
 def masked_error(predicted: Tensor, target: Tensor, known: Tensor) -> Tensor:
     """Mean squared error per row over frames that are not context, (B,)."""
     wanted = (~known).float()
@@ -146,11 +155,10 @@ def gdcf_loss(
     Source: improved MeanFlow (Geng et al. 2025) as method section C.4, steps 1 to 6.
     """
     batch, device = len(audio), audio.device
-    tau, r = _draw_intervals(batch, config, progress, device)
-    guided = progress > 0.2
-    strength = draw_strength(batch, config, device)
-    drops = draw_drops(batch, config, device)
-    strength = torch.where((drops == KEEP_ALL) & guided, strength, torch.ones_like(strength))
+    tau, r = draw_intervals(batch, config, progress, device)
+    drops, strength = draw_situations(batch, config, device)
+    if progress <= 0.2:
+        strength = torch.ones_like(strength)
 
     x, velocity = interpolate(audio, normal_like(audio), tau, config.path)
     embedded = network.embed(condition, drops)
@@ -210,10 +218,10 @@ def _even(batch: int, device: torch.device) -> Tensor:
     return drawn(lambda rows: torch.rand(rows, device=device), batch)
 
 
-def _draw_intervals(
+def draw_intervals(
     batch: int, config: ObjectiveConfig, progress: float, device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """(tau, r) with r <= tau; the share of r < tau grows over the first tenth."""
+    """Flow times (tau, r), each (batch,), with r <= tau; r < tau grows over the first tenth."""
     draws = [
         draw_tau(batch, mean=config.tau_mean, deviation=config.tau_deviation, device=device)
         for _ in range(2)

@@ -34,6 +34,7 @@ RECIPES: dict[str, dict[str, Callable[[], Any]]] = {
     },
     "flow": {
         "tiny": flow.tiny,
+        "merge": flow.merge,
         "polish": flow.polish,
         "distil": flow.distil,
         "diffusion": flow.diffusion,

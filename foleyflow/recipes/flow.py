@@ -130,7 +130,7 @@ class DistilRecipe:
 
 
 def tiny() -> FlowRecipe:
-    """The embedded model's flow: 3.4 M parameters, DCF first, then one-step GDCF.
+    """The embedded model's flow: 3.4 M parameters, DCF first, then GDCF. `merge` goes on with it.
 
     Command: foleyflow train flow --data data/sim --out runs/flow
     """
@@ -147,6 +147,30 @@ def tiny() -> FlowRecipe:
             validate_every=500,
             save_every=100,
         )
+    )
+
+
+def merge() -> FlowRecipe:
+    """Goes on from a trained flow map: one jump learns what its four do.
+
+    A recipe of its own, since it needs a second network: `tiny` alone may be sharded or adapted.
+
+    Command: foleyflow train flow --recipe merge --init runs/flow/model --data data/sim
+        --out runs/flow-merged
+    """
+    recipe = tiny()
+    return replace(
+        recipe,
+        stages=replace(recipe.stages, dcf_steps=0, merge_steps=500),
+        train=replace(
+            recipe.train,
+            steps=500,
+            learning_rate=3e-4,
+            warmup_steps=30,
+            decay_share=0.5,
+            ema=0.99,
+            validate_every=100,
+        ),
     )
 
 

@@ -28,11 +28,17 @@ from foleyflow.recipes.flow_measuring import DIFFUSION, MAP, VELOCITY, Sampling
 from foleyflow.recipes.overrides import flat_keys, override
 from foleyflow.recipes.tables import TABLES, TableRow
 
-Kind = Literal["dcf", "gdcf", "polished", "distilled", "diffusion"]
+Kind = Literal["dcf", "unmerged", "gdcf", "polished", "distilled", "diffusion"]
 ALIGNER = "aligner."  # settings that begin with it are the aligners'
-BEGINS_WITH: dict[Kind, Kind] = {"gdcf": "dcf", "distilled": "dcf", "polished": "gdcf"}
+BEGINS_WITH: dict[Kind, Kind] = {
+    "unmerged": "dcf",
+    "gdcf": "dcf",
+    "distilled": "dcf",
+    "polished": "gdcf",
+}
 KINDS: dict[Kind, str] = {
     "dcf": "DCF",
+    "unmerged": "GDCF without merging",
     "gdcf": "GDCF",
     "polished": "GDCF + DMD (eq. 7)",
     "distilled": "distilled from DCF's pairs",
@@ -41,13 +47,14 @@ KINDS: dict[Kind, str] = {
 # How each kind is sampled; one step of a distilled student is all that it was taught.
 SAMPLINGS: dict[Kind, tuple[Sampling, ...]] = {
     "dcf": VELOCITY,
+    "unmerged": MAP,
     "gdcf": MAP,
     "polished": MAP,
     "distilled": MAP[:1],
     "diffusion": DIFFUSION,
 }
 # Where the network has a velocity, so that a likelihood and the way back exist.
-WITH_DENSITY: tuple[Kind, ...] = ("dcf", "gdcf", "polished")
+WITH_DENSITY: tuple[Kind, ...] = ("dcf", "unmerged", "gdcf", "polished")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -223,20 +230,21 @@ def _table_2() -> FlowTable:
 
 
 def _table_4() -> FlowTable:
-    dcf, gdcf, polished, distilled, diffused = (
+    dcf, unmerged, gdcf, polished, distilled, diffused = (
         FlowCell(aligner="vama", kind=kind)
-        for kind in ("dcf", "gdcf", "polished", "distilled", "diffusion")
+        for kind in ("dcf", "unmerged", "gdcf", "polished", "distilled", "diffusion")
     )
     gvp, vp = (replace(dcf, path=path) for path in ("gvp", "vp"))
     return FlowTable(
         title="Table 4: the type of flow, VAMA conditions, dynamic",
         rows=tuple(
             row
-            for cell in (dcf, gvp, vp, gdcf, polished, distilled, diffused)
+            for cell in (dcf, gvp, vp, unmerged, gdcf, polished, distilled, diffused)
             for row in _rows(cell)
         ),
         comparisons=(
             _against("GDCF in 1 - DCF in 25", (gdcf, 1), (dcf, 25)),
+            _against("GDCF - GDCF without merging, both in 1", (gdcf, 1), (unmerged, 1)),
             _against("GDCF + DMD in 1 - DCF in 25", (polished, 1), (dcf, 25)),
             _against("distilled in 1 - DCF in 25", (distilled, 1), (dcf, 25)),
             _against("GDCF - DCF, both in 1", (gdcf, 1), (dcf, 1)),
@@ -305,12 +313,17 @@ def cell_recipe(
     if isinstance(recipe, DistilRecipe):
         return replace(recipe, teacher=str(begin))
     steps = recipe.train.steps
-    parts = {"dcf": (steps, 0), "gdcf": (0, 0), "polished": (0, steps), "diffusion": (steps, 0)}
-    dcf_steps, polish_steps = parts[cell.kind]
+    stages = {
+        "dcf": {"dcf_steps": steps},
+        "unmerged": {"dcf_steps": 0},
+        "gdcf": {"dcf_steps": 0, "merge_steps": 4 * steps // 9},
+        "polished": {"dcf_steps": 0, "polish_steps": steps},
+        "diffusion": {"dcf_steps": steps},
+    }
     return replace(
         recipe,
         model=replace(recipe.model, guide_width=guide_width or recipe.model.guide_width),
-        stages=replace(recipe.stages, dcf_steps=dcf_steps, polish_steps=polish_steps),
+        stages=replace(recipe.stages, **stages[cell.kind]),
     )
 
 
@@ -354,8 +367,8 @@ def _recipe(cell: FlowCell) -> Any:
     )
     if recipe.model.predicts == "velocity":
         recipe = replace(recipe, model=replace(recipe.model, prior_path=cell.path))
-    if cell.kind == "gdcf":
-        train = replace(recipe.train, steps=300, learning_rate=5e-4, warmup_steps=30)
+    if cell.kind in ("unmerged", "gdcf"):
+        train = replace(recipe.train, steps=360, learning_rate=5e-4, warmup_steps=30)
     elif cell.kind == "polished":
         train = replace(recipe.train, steps=60, ema=0.98, warmup_steps=10)
     else:

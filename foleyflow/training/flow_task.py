@@ -1,4 +1,4 @@
-"""Trains the flow in one run: DCF (many steps), GDCF (one step) from it, then its polish."""
+"""Trains the flow in one run: DCF (many steps), GDCF (one step) from it, then its refinements."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from foleyflow.errors import ConfigError, DataError
 from foleyflow.flow.diffusion import PATH as DIFFUSION_PATH
 from foleyflow.flow.diffusion import diffusion_loss
 from foleyflow.flow.matching import Critic, critic_loss, matching_loss
+from foleyflow.flow.merging import Teacher, merging_loss
 from foleyflow.flow.objective import ObjectiveConfig, dcf_loss, gdcf_loss, masked_error
 from foleyflow.flow.path import interpolate
 from foleyflow.flow.sampling import sample
@@ -30,6 +31,9 @@ class FlowStageConfig:
 
     Attributes:
         dcf_steps: steps of flow matching; what the run has beyond them trains the one-step map.
+        merge_steps: of those the last before the polish, in which one jump learns what the flow
+            so far does in several; 0 for none.
+        merged_jumps: how many become one.
         polish_steps: the run's last steps, in which distribution matching joins in; 0 for none.
         critic_turns: steps of the critic in each of them.
         map_weight: of the one-step map's own loss in them, which keeps few steps usable.
@@ -44,6 +48,8 @@ class FlowStageConfig:
     """
 
     dcf_steps: int = 1000
+    merge_steps: int = 0
+    merged_jumps: int = 4
     polish_steps: int = 0
     critic_turns: int = 2
     map_weight: float = 0.25
@@ -62,6 +68,11 @@ class FlowStageConfig:
                 f"stages: polish_steps={self.polish_steps} (at least 0), critic_turns="
                 f"{self.critic_turns} (at least 1), map_weight={self.map_weight} (at least 0)"
             )
+        if self.merge_steps < 0 or self.merged_jumps < 2:
+            raise ConfigError(
+                f"stages: merge_steps={self.merge_steps} (at least 0), merged_jumps="
+                f"{self.merged_jumps} (at least 2)"
+            )
         if self.dcf_steps < 0 or not 0 < self.shortest_context <= self.longest_context:
             raise ConfigError(
                 f"stages: dcf_steps={self.dcf_steps} (at least 0), shortest_context="
@@ -73,8 +84,8 @@ class FlowStageConfig:
 class FlowTask(Task):
     """The flow as a `Task`; `steps` is the length of the whole run.
 
-    One turn, or with a polish the critic's before it. The critic's judges begin as the averaged
-    flow at the polish's first step and are in the checkpoint from then on.
+    One turn, or with a polish the critic's before it. The critic's judges and the merging's teacher
+    begin as the averaged flow at the first step of theirs and are in the checkpoint.
     """
 
     def __init__(
@@ -107,20 +118,24 @@ class FlowTask(Task):
                 hint="remove the folder .guided-train-... of the data set; it is made again",
             )
         network.fit_latents_(flat, torch.ones(flat.shape[1]) if scale is None else scale)
-        self._polish_from = steps
-        if stages.polish_steps and network.config.predicts == "noise":
+        self._polish_from = steps - stages.polish_steps
+        self._merge_from = self._polish_from - stages.merge_steps
+        refinements = f"merge_steps={stages.merge_steps}, polish_steps={stages.polish_steps}"
+        refined = stages.merge_steps + stages.polish_steps > 0
+        if refined and network.config.predicts == "noise":
             raise ConfigError(
-                f"stages: polish_steps={stages.polish_steps}: expected 0 for a network that "
-                "predicts noise, which has no one-step map"
+                f"stages: {refinements}: expected 0 for a network that predicts noise, which has "
+                "no one-step map"
             )
+        if refined and self._merge_from < stages.dcf_steps:
+            raise ConfigError(
+                f"stages: dcf_steps={stages.dcf_steps}, {refinements} are more than the run's "
+                f"{steps} steps",
+                hint="set train.steps higher, or steps of a stage lower",
+            )
+        if stages.merge_steps:
+            self.modules["teacher"] = Teacher(network)
         if stages.polish_steps:
-            self._polish_from = steps - stages.polish_steps
-            if self._polish_from < stages.dcf_steps:
-                raise ConfigError(
-                    f"stages: dcf_steps={stages.dcf_steps} and polish_steps={stages.polish_steps} "
-                    f"are more than the run's {steps} steps",
-                    hint="set train.steps higher, or stages.polish_steps lower",
-                )
             self.turns = ("critic",) * stages.critic_turns + ("flow",)
             self.modules["critic"] = Critic(network)
 
@@ -146,17 +161,23 @@ class FlowTask(Task):
         return batch
 
     def begin_step(self, step: int, averages: Mapping[str, nn.Module]) -> tuple[str, ...]:
-        """All turns in the polish, which begins with the averaged flow; else the flow's."""
-        if step < self._polish_from:
-            return ("flow",)
-        critic = self.modules["critic"]
+        """All turns in the polish, else the flow's; merging and polish begin with the average."""
+        if step >= self._polish_from:
+            self._start("critic", averages, first=step == self._polish_from)
+            return self.turns
+        if step >= self._merge_from:
+            self._start("teacher", averages, first=step == self._merge_from)
+        return ("flow",)
+
+    def _start(self, name: str, averages: Mapping[str, nn.Module], *, first: bool) -> None:
+        """Gives a refinement's fixed networks the averaged flow, once."""
+        module = self.modules[name]
         # Not only at the first step: a resumed run may have been given fewer steps in all.
-        if step == self._polish_from or not critic.started:
-            critic.start_from_(averages["flow"])
-        return self.turns
+        if first or not module.started:
+            module.start_from_(averages["flow"])
 
     def loss(self, turn: str, batch: Batch, step: int) -> tuple[Tensor, dict[str, float]]:
-        """DCF's loss in the first steps, then GDCF's, in the end joined by distribution matching's.
+        """DCF's loss in the first steps, then GDCF's, then those of merging and of the polish.
 
         A network that predicts noise has DDPM's loss throughout. The critic's turn has flow
         matching on what the flow makes in one step.
@@ -170,10 +191,18 @@ class FlowTask(Task):
             return critic_loss(fake, network, audio, condition, self.objective)
         if step < self.stages.dcf_steps:
             return dcf_loss(network, audio, condition, self.objective)
-        rest = max(1, self._polish_from - self.stages.dcf_steps)
-        progress = min(1.0, (step - self.stages.dcf_steps) / rest)
-        if step < self._polish_from:
+        if step < self._merge_from:
+            progress = (step - self.stages.dcf_steps) / (self._merge_from - self.stages.dcf_steps)
             return gdcf_loss(network, audio, condition, self.objective, progress=progress)
+        if step < self._polish_from:
+            return merging_loss(
+                network,
+                self.modules["teacher"].flow,
+                audio,
+                condition,
+                self.objective,
+                jumps=self.stages.merged_jumps,
+            )
         critic = self.modules["critic"]
         matching, figures = matching_loss(
             network, critic.real, critic.fake, audio, condition, self.objective
