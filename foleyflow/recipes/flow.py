@@ -135,6 +135,7 @@ def tiny() -> FlowRecipe:
     Command: foleyflow train flow --data data/sim --out runs/flow
     """
     return FlowRecipe(
+        stages=FlowStageConfig(latent_noise=0.05),
         train=TrainConfig(
             steps=1700,
             batch_clips=20,
@@ -146,7 +147,7 @@ def tiny() -> FlowRecipe:
             decay_share=0.4,
             validate_every=500,
             save_every=100,
-        )
+        ),
     )
 
 
@@ -238,14 +239,13 @@ def small(recipe: FlowRecipe) -> FlowRecipe:
     Timing is left to the features, as in the paper: told the events, a flow would hear of them
     from the aligner's own head, and not from what the rows differ in. In float32, since a table
     must not depend on whether a processor has bfloat16 (where it has not, steps take ten times as
-    long). The latents that are learned carry as much noise as the codec's decoder forgives.
+    long).
     """
     return replace(
         recipe,
         model=replace(
             recipe.model, width=96, layers=3, heads=4, guide_width=SMALL_WIDTH, events=False
         ),
-        stages=replace(recipe.stages, latent_noise=0.05),
         windows=replace(recipe.windows, segments=30),
         train=replace(recipe.train, batch_clips=12, ema=0.995, validate_every=400, save_every=100),
     )
