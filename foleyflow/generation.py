@@ -139,10 +139,9 @@ def generate_latents(
     cuts = _guided(aligner, features, plan.cut(segments), watch)
     if guess_material:
         first = list(itertools.islice(cuts, GUESS_WINDOWS))
-        material = 1 + int(sum(cut.guide.materials[0] for cut in first).argmax())
+        material = 1 + int(sum(guide.materials[0] for *_, guide in first).argmax())
         cuts = itertools.chain(first, cuts)
-    for number, cut in enumerate(cuts):
-        start, length, kept, guide = cut.start, cut.length, cut.kept, cut.guide
+    for number, (start, length, kept, guide) in enumerate(cuts):
         start_s = start * config.segment_s
         began_s = time.perf_counter()
         count = length * per_segment
@@ -175,30 +174,20 @@ def generate_latents(
         on_window(min(duration_s, (start + kept) * config.segment_s))
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Cut:
-    """A window of `WindowPlan.cut` and what the aligner says of it."""
-
-    start: int
-    length: int
-    kept: int
-    guide: Guidance
-
-
 def _guided(
     aligner: Alignment,
     features: FeatureStream,
     cuts: Iterable[tuple[int, int, int]],
     watch: Stopwatch,
-) -> Iterator[_Cut]:
-    """Windows through the aligner, one by one."""
+) -> Iterator[tuple[int, int, int, Guidance]]:
+    """Windows of `WindowPlan.cut`, each with what the aligner says of it."""
     segment_s = aligner.config.segment_s
     for start, length, kept in cuts:
         values, times_s = features.between(start * segment_s, (start + length) * segment_s)
         began_s = time.perf_counter()
         guide = aligner.guide(values, times_s, segments=length)
         watch.count("align", began_s)
-        yield _Cut(start=start, length=length, kept=kept, guide=guide)
+        yield start, length, kept, guide
 
 
 def _noise(seed: int, window: int, count: int, channels: int) -> Tensor:

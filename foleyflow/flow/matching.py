@@ -13,7 +13,7 @@ from __future__ import annotations
 import copy
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from foleyflow.flow.conversion import convert
 from foleyflow.flow.objective import (
@@ -23,6 +23,7 @@ from foleyflow.flow.objective import (
     masked_error,
 )
 from foleyflow.flow.path import draw_tau, interpolate
+from foleyflow.flow.snapshot import Snapshot
 from foleyflow.flow.transformer import Condition, FlowTransformer
 from foleyflow.shares import drawn, normal_like
 
@@ -30,24 +31,13 @@ from foleyflow.shares import drawn, normal_like
 SMALLEST_TAU, LARGEST_TAU = 0.02, 0.98
 
 
-class Critic(nn.Module):
-    """The two judges of the generator's samples, in one module so that a checkpoint has both.
-
-    `real` never learns; `fake` does. Both mean nothing until `start_from_`.
-    """
+class Critic(Snapshot):
+    """The two judges of the generator's samples: `real` never learns, `fake` does."""
 
     def __init__(self, network: FlowTransformer) -> None:
         super().__init__()
         self.real = copy.deepcopy(network).requires_grad_(False)
         self.fake = copy.deepcopy(network)
-        self.register_buffer("started", torch.zeros((), dtype=torch.int64))
-
-    def start_from_(self, network: nn.Module) -> None:
-        """Both judges become this network."""
-        weights = network.state_dict()
-        self.real.load_state_dict(weights)
-        self.fake.load_state_dict(weights)
-        self.started.fill_(1)
 
 
 def generate_once(

@@ -15,7 +15,7 @@ import itertools
 from dataclasses import replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from foleyflow.flow.objective import (
     ObjectiveConfig,
@@ -25,6 +25,7 @@ from foleyflow.flow.objective import (
     masked_error,
 )
 from foleyflow.flow.path import interpolate
+from foleyflow.flow.snapshot import Snapshot
 from foleyflow.flow.transformer import Condition, FlowTransformer
 from foleyflow.shares import normal_like
 
@@ -32,21 +33,12 @@ INTERVAL_SHARE = 0.8  # of rows have an interval; the rest keep the velocity
 ENDPOINT_SHARE = 0.7  # of those go all the way from noise to audio
 
 
-class Teacher(nn.Module):
-    """The flow whose jumps are merged, in a module of its own so that a checkpoint has it.
-
-    It never learns, and means nothing until `start_from_`.
-    """
+class Teacher(Snapshot):
+    """The flow whose jumps are merged; it never learns."""
 
     def __init__(self, network: FlowTransformer) -> None:
         super().__init__()
         self.flow = copy.deepcopy(network).requires_grad_(False)
-        self.register_buffer("started", torch.zeros((), dtype=torch.int64))
-
-    def start_from_(self, network: nn.Module) -> None:
-        """The teacher becomes this network."""
-        self.flow.load_state_dict(network.state_dict())
-        self.started.fill_(1)
 
 
 def merging_loss(
