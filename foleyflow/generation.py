@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -139,7 +139,8 @@ def generate_latents(
     cuts = _guided(aligner, features, plan.cut(segments), watch)
     if guess_material:
         first = list(itertools.islice(cuts, GUESS_WINDOWS))
-        material = 1 + int(sum(guide.materials[0] for *_, guide in first).argmax())
+        windows = [guide.materials[0].float().cpu().numpy() for *_, guide in first]
+        material = 1 + int(material_of_clip(windows).argmax())
         cuts = itertools.chain(first, cuts)
     for number, (start, length, kept, guide) in enumerate(cuts):
         start_s = start * config.segment_s
@@ -172,6 +173,21 @@ def generate_latents(
         first_known = plan.hop * per_segment
         known = latents[:, first_known : kept * per_segment]
         on_window(min(duration_s, (start + kept) * config.segment_s))
+
+
+def material_of_clip(windows: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """What the aligner thinks of a clip's material, by its first `GUESS_WINDOWS` windows.
+
+    Args:
+        windows: of each window, in order, the (materials,) probabilities.
+
+    Returns:
+        (materials,) float32 probabilities.
+
+    Source: ours.
+    """
+    mean: NDArray[np.float32] = np.mean(windows[:GUESS_WINDOWS], axis=0)
+    return mean
 
 
 def _guided(

@@ -27,7 +27,13 @@ from foleyflow.encoders.adapter import AdaptedVideo
 from foleyflow.encoders.motion import MotionEncoder
 from foleyflow.errors import ConfigError
 from foleyflow.flow.transformer import FlowTransformer
-from foleyflow.generation import Piece, Stopwatch, WindowPlan, generate_latents
+from foleyflow.generation import (
+    Piece,
+    Stopwatch,
+    WindowPlan,
+    generate_latents,
+    material_of_clip,
+)
 from foleyflow.media import (
     FrameStream,
     LoudnessMeter,
@@ -83,8 +89,8 @@ class Generated:
         sample_rate_hz: of the sound.
         sample_count: length of the sound; the video's length, rounded to the sample.
         events: what the video was found to show, in the order of time.
-        material_guess: the most likely struck material, and its probability; None for a model that
-            was told none.
+        material_guess: the most likely struck material by the clip's first minute, and its
+            probability; None for a model that was told none.
         settings: seed, steps, guidance, material, loudness and model.
         timings_s: seconds per part.
         warnings: what a user should know; `save` adds what the output's format can't hold.
@@ -279,7 +285,7 @@ class FoleyFlow:
             warnings.append(f"{frames.counts.lost_packets} damaged packets were skipped")
         guess = None
         if self.materials:
-            probable = np.mean([piece.material for piece in pieces], axis=0)
+            probable = material_of_clip([piece.material for piece in pieces])
             guess = (self.materials[int(probable.argmax())], float(probable.max()))
         return Generated(
             info=info,

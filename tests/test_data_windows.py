@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from foleyflow.data.windows import ClipArrays, WindowConfig, WindowSource, augment
+from foleyflow.data.windows import (
+    ClipArrays,
+    Look,
+    WindowConfig,
+    WindowSource,
+    augment,
+    draw_look,
+    dressed,
+)
 from foleyflow.errors import DataError
 
 RATE_HZ = 1000  # of the sounds: a sample's value is its number
@@ -179,6 +187,32 @@ def test_a_look_is_the_same_for_all_frames_and_keeps_their_kind():
     assert changed > 30
 
 
+def test_a_picture_in_a_border_is_whole_and_in_its_place():
+    pictures = np.random.default_rng(0).integers(100, 256, (2, 16, 16, 3)).astype(np.uint8)
+    look = Look(
+        spans=np.array([1.0, 2.0]), place=np.array([0.5, 0.5]), mirrored=False, grey=False, border=7
+    )
+    seen = dressed(pictures, look)
+    inner = (seen != 7).all(axis=(0, 1, 3))
+    assert inner.tolist() == [False] * 4 + [True] * 8 + [False] * 4
+    assert (seen[:, :, ~inner] == 7).all()
+    # Nearest pixels at half the size: every column shown is one of the picture's, from end to end.
+    columns = [
+        np.flatnonzero((pictures == seen[:, :, [c]]).all((0, 1, 3)))[0] for c in range(4, 12)
+    ]
+    assert columns[0] <= 1
+    assert columns[-1] >= 14
+    assert np.diff(columns).min() >= 1
+
+
+def test_some_looks_have_a_border_and_most_have_none():
+    looks = [draw_look(np.random.default_rng(seed)) for seed in range(400)]
+    bordered = [look for look in looks if look.spans is not None and look.spans.max() > 1]
+    assert 0.08 < len(bordered) / len(looks) < 0.22
+    bars = [look for look in bordered if look.spans.min() == 1]
+    assert 0.4 < len(bars) / len(bordered) < 0.8
+
+
 def test_looks_follow_the_generator():
     pictures = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3)).astype(np.uint8)
     one, same = (augment(pictures, np.random.default_rng(3)) for _ in range(2))
@@ -187,7 +221,7 @@ def test_looks_follow_the_generator():
 
 def test_looks_never_change_when_something_happens(source):
     plain = source.cut(np.array([0]), np.array([3]), None)
-    looked = source.cut(np.array([0]), np.array([3]), np.random.default_rng(0))
+    looked = source.cut(np.array([0]), np.array([3]), np.random.default_rng(1))
     assert not torch.equal(plain["pixels"], looked["pixels"])
     for name in plain.keys() - {"pixels"}:
         assert torch.equal(plain[name], looked[name]), name

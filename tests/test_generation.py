@@ -317,6 +317,7 @@ def test_a_guessed_material_is_one_for_the_clip(aligner, flow, monkeypatch, wind
     assert not torch.allclose(told[0], told[1]) and not torch.allclose(told[0], plain)
     wanted = torch.cat(seen).numpy()
     np.testing.assert_allclose([piece.material for piece in pieces], wanted)
+    assert generation.material_of_clip(list(wanted)).argmax() + 1 == label
 
 
 def partly_known() -> Condition:

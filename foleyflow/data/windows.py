@@ -251,11 +251,12 @@ class Look:
 
     Attributes:
         spans, place: (2,) height and width of the frame as shares of the side, and where in the
-            rest it lies; None for the whole picture.
+            rest it lies; above 1 the picture stands in a border. None for the whole picture.
         mirrored: left and right change places.
         grey: without colours.
         curve: gamma, gain and lift of the levels; None as they are.
         tints: (3,) gains of the colours beside it.
+        border: level of what lies beyond the picture, 0..255.
     """
 
     spans: NDArray[np.float64] | None = None
@@ -264,6 +265,7 @@ class Look:
     grey: bool
     curve: tuple[float, float, float] | None = None
     tints: NDArray[np.float64] | None = None
+    border: int = 0
 
 
 def draw_look(rng: np.random.Generator) -> Look:
@@ -272,13 +274,28 @@ def draw_look(rng: np.random.Generator) -> Look:
     Source: ours.
     """
     spans = place = curve = tints = None
-    if rng.random() < 0.6:
+    border = 0
+    framing = rng.random()
+    if framing < 0.6:
         spans, place = rng.uniform(0.72, 1.0, size=2), rng.random(2)
+    elif framing < 0.75:  # bars above and below or aside; both: something small, far away
+        spans, place = rng.uniform(1.0, 1.6, size=2), rng.uniform(0.3, 0.7, size=2)
+        if rng.random() < 0.6:
+            spans[rng.integers(2)] = 1.0
+        border = 0 if rng.random() < 0.7 else int(rng.integers(256))
     mirrored, grey = bool(rng.random() < 0.5), bool(rng.random() < 0.08)
     if rng.random() < 0.7:
         curve = rng.uniform(0.7, 1.4), rng.uniform(0.6, 1.3), rng.uniform(-0.12, 0.12)
         tints = rng.uniform(0.85, 1.15, size=3)
-    return Look(spans=spans, place=place, mirrored=mirrored, grey=grey, curve=curve, tints=tints)
+    return Look(
+        spans=spans,
+        place=place,
+        mirrored=mirrored,
+        grey=grey,
+        curve=curve,
+        tints=tints,
+        border=border,
+    )
 
 
 def dressed(pictures: NDArray[np.uint8], look: Look) -> NDArray[np.uint8]:
@@ -290,9 +307,12 @@ def dressed(pictures: NDArray[np.uint8], look: Look) -> NDArray[np.uint8]:
     if look.spans is not None and look.place is not None:
         spans = side * look.spans
         top, left = (side - spans) * look.place
-        rows = np.round(top + np.linspace(0, spans[0] - 1, side)).astype(int).clip(0, side - 1)
-        columns = np.round(left + np.linspace(0, spans[1] - 1, side)).astype(int).clip(0, side - 1)
+        rows = np.round(top + np.linspace(0, spans[0] - 1, side)).astype(int)
+        columns = np.round(left + np.linspace(0, spans[1] - 1, side)).astype(int)
+        seen = _inside(rows, side)[:, None] & _inside(columns, side)[None, :]
+        rows, columns = rows.clip(0, side - 1), columns.clip(0, side - 1)
         pictures = pictures[:, rows[:, None], columns[None, :]]
+        pictures[:, ~seen] = look.border
     if look.mirrored:
         pictures = pictures[:, :, ::-1]
     if look.grey:
@@ -308,3 +328,7 @@ def dressed(pictures: NDArray[np.uint8], look: Look) -> NDArray[np.uint8]:
             tables.append(np.round(255 * curve).astype(np.uint8))
         pictures = np.stack([tables[c][pictures[..., c]] for c in range(3)], axis=-1)
     return pictures
+
+
+def _inside(places: NDArray[np.int64], side: int) -> NDArray[np.bool_]:
+    return (places >= 0) & (places < side)
