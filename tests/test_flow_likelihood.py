@@ -14,6 +14,7 @@ from foleyflow.flow.likelihood import (
     encode,
     exact_divergence,
     hutchinson,
+    invert,
     log_likelihood,
 )
 from foleyflow.flow.transformer import Condition, FlowConfig, FlowTransformer
@@ -63,6 +64,39 @@ def test_there_and_back_in_25_steps(path):
     back = decode(flow.velocity, noise)
     assert float((back - audio).norm() / audio.norm()) < 1e-3
     assert float((noise - audio).norm() / audio.norm()) > 0.5
+
+
+@pytest.mark.parametrize("stiffness", [2.0, 25.0, 45.0])
+def test_an_inverse_undoes_steps_that_are_too_long_for_the_flow(stiffness):
+    # Row by row, 25 steps of Heun each multiply by a number: 4.4 at 45 times the step's length,
+    # where a whole correction goes further astray each time.
+    torch.manual_seed(0)
+    audio = torch.randn(2, 5, 4, dtype=torch.float64)
+    rates = torch.tensor([-1.0, stiffness], dtype=torch.float64)[:, None, None]
+
+    def velocity(x, tau):
+        return -rates * x
+
+    factor = 1 + rates / 25 + (rates / 25) ** 2 / 2
+    noise = invert(velocity, audio, tolerance=1e-9, turns=200)
+    torch.testing.assert_close(noise, audio / factor**25, rtol=1e-6, atol=0)
+    torch.testing.assert_close(decode(velocity, noise), audio, rtol=1e-6, atol=1e-9)
+    there_and_back = decode(velocity, encode(velocity, audio))
+    error = (there_and_back - audio).square().mean((1, 2)).sqrt()
+    assert float(error[1]) > (1e-4 if stiffness == 2 else 1)
+
+
+def test_an_inverse_stops_after_its_turns_at_the_best_it_found():
+    audio = torch.ones(1, 5, 4)
+    few, more = (
+        decode(velocity_of(-20.0), invert(velocity_of(-20.0), audio, turns=turns)) - audio
+        for turns in (1, 3)
+    )
+    assert 1e-3 < float(more.abs().max()) < float(few.abs().max())
+
+
+def velocity_of(rate: float):
+    return lambda x, tau: rate * x
 
 
 def curved(x: torch.Tensor, tau: float) -> torch.Tensor:
@@ -140,6 +174,8 @@ def test_a_network_is_inverted_and_its_volume_is_the_jacobians(network):
     audio = torch.randn(2, 8, 4)
     noise = encode(velocity, audio)
     assert float((decode(velocity, noise) - audio).norm() / audio.norm()) < 1e-3
+    back = decode(velocity, invert(velocity, audio))
+    assert float((back - audio).norm() / audio.norm()) < 5e-5
     made = log_likelihood(velocity, audio, steps=10)
     noise = encode(velocity, audio, steps=10)
     torch.testing.assert_close(made.noise, noise)

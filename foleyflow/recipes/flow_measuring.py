@@ -35,7 +35,7 @@ from foleyflow.evaluation.judges import MaterialJudge, heard_by, judge_json
 from foleyflow.evaluation.latents import compare_latents, quiet_frames, spread
 from foleyflow.evaluation.synchrony import ClipOnsets, compare, detect_onsets
 from foleyflow.flow.field import velocity_field
-from foleyflow.flow.likelihood import decode, encode, hutchinson, log_likelihood
+from foleyflow.flow.likelihood import decode, encode, hutchinson, invert, log_likelihood
 from foleyflow.flow.sampling import sample
 from foleyflow.flow.transformer import Condition, FlowTransformer
 from foleyflow.generation import EVENT_THRESHOLD, WindowPlan
@@ -360,8 +360,10 @@ def measure_density(
     Returns:
         "bits_per_dimension" and "bits_per_dimension_other" (intervals over clips, lower is
         likelier), "matched_likelier" (interval of the share of clips whose own video makes them
-        likelier), "round_trip_error" (relative, audio to noise and back), "solver_steps",
-        "probes", "clips"; "remark" instead of the first four where a figure is not finite.
+        likelier), "round_trip_error" (relative, audio to noise and back), "inverse_error" (the
+        same with the way to noise that undoes the way back, see `likelihood.invert`),
+        "solver_steps", "probes", "clips"; "remark" instead of the first five where a figure is
+        not finite.
 
     Source: paper eqs. 2, 3 and 6; method sections C.5 and G (likelihood, invertible).
     """
@@ -369,7 +371,7 @@ def measure_density(
     other = condition.rows((torch.arange(count) + 1) % count)
     own_bits: list[float] = []
     other_bits: list[float] = []
-    error, size = 0.0, 0.0
+    error, inverse_error, size = 0.0, 0.0, 0.0
     for start in range(0, count, AT_ONCE):
         rows = torch.arange(start, min(start + AT_ONCE, count))
         block = audio[rows]
@@ -381,11 +383,13 @@ def measure_density(
             found = log_likelihood(velocity, block, steps=steps, divergence=divergence)
             bits += found.bits_per_dimension.tolist()
         velocity = velocity_field(flow, condition.rows(rows), guidance=guidance)
-        back = decode(velocity, encode(velocity, block, steps=steps), steps=steps)
-        error += float((back - block).double().square().sum())
+        noises = encode(velocity, block, steps=steps), invert(velocity, block, steps=steps)
+        there, inverse = (decode(velocity, noise, steps=steps) - block for noise in noises)
+        error += float(there.double().square().sum())
+        inverse_error += float(inverse.double().square().sum())
         size += float(block.double().square().sum())
     about = {"solver_steps": steps, "probes": probes, "clips": count}
-    finite = np.isfinite([*own_bits, *other_bits, error])
+    finite = np.isfinite([*own_bits, *other_bits, error, inverse_error])
     if not finite.all():
         lost = f"{(~finite).sum()} of {len(finite)} figures are not finite: the solver lost its way"
         return about | {"remark": lost}
@@ -395,6 +399,7 @@ def measure_density(
         "bits_per_dimension_other": asdict(bootstrap_mean(other_bits)),
         "matched_likelier": asdict(bootstrap_mean(likelier.astype(float))),
         "round_trip_error": math.sqrt(error / size),
+        "inverse_error": math.sqrt(inverse_error / size),
     }
 
 
