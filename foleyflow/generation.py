@@ -123,7 +123,7 @@ def generate_latents(
             `GUESS_WINDOWS`, so that windows do not each draw a material of their own.
         plan: how to cut.
         watch: gets "encode", "align" and "flow".
-        on_window: called with the seconds done after each window.
+        on_window: called with the seconds seen after each window: looking takes most of the time.
         solver: see `sample`; None for the one that the network is made for.
         path: that of the network's training, see `sample`.
 
@@ -136,7 +136,13 @@ def generate_latents(
     per_segment = config.latents_per_segment
     known = torch.zeros(1, 0, flow.config.channels, device=device)
     events = _Events(config.latent_rate_hz)
-    cuts = _guided(aligner, features, plan.cut(segments), watch)
+    cuts = _guided(
+        aligner,
+        features,
+        plan.cut(segments),
+        watch,
+        lambda end: on_window(min(duration_s, end * config.segment_s)),
+    )
     if guess_material:
         first = list(itertools.islice(cuts, GUESS_WINDOWS))
         windows = [guide.materials[0].float().cpu().numpy() for *_, guide in first]
@@ -172,7 +178,6 @@ def generate_latents(
         )
         first_known = plan.hop * per_segment
         known = latents[:, first_known : kept * per_segment]
-        on_window(min(duration_s, (start + kept) * config.segment_s))
 
 
 def material_of_clip(windows: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
@@ -195,14 +200,19 @@ def _guided(
     features: FeatureStream,
     cuts: Iterable[tuple[int, int, int]],
     watch: Stopwatch,
+    seen: Callable[[int], None],
 ) -> Iterator[tuple[int, int, int, Guidance]]:
-    """Windows of `WindowPlan.cut`, each with what the aligner says of it."""
+    """Windows of `WindowPlan.cut`, each with what the aligner says of it.
+
+    `seen` is told the segment that each of them ends with.
+    """
     segment_s = aligner.config.segment_s
     for start, length, kept in cuts:
         values, times_s = features.between(start * segment_s, (start + length) * segment_s)
         began_s = time.perf_counter()
         guide = aligner.guide(values, times_s, segments=length)
         watch.count("align", began_s)
+        seen(start + length)
         yield start, length, kept, guide
 
 

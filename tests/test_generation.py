@@ -320,6 +320,28 @@ def test_a_guessed_material_is_one_for_the_clip(aligner, flow, monkeypatch, wind
     assert generation.material_of_clip(list(wanted)).argmax() + 1 == label
 
 
+def test_progress_moves_while_the_material_is_guessed(aligner, flow):
+    done = []
+    first = next(
+        generate_latents(
+            aligner,
+            flow,
+            iter(film(np.arange(0, 3.0, 1 / 25))),
+            duration_s=3.0,
+            seed=0,
+            steps=1,
+            guidance=1.0,
+            material=0,
+            plan=PLAN,
+            watch=Stopwatch({}),
+            on_window=done.append,
+            guess_material=True,
+        )
+    )
+    assert len(done) == 5 and done[-1] == pytest.approx(3.0)
+    assert first.latents.shape[1] == 4 * (PLAN.length - PLAN.ahead)
+
+
 def partly_known() -> Condition:
     torch.manual_seed(0)
     known = (torch.arange(40) < 13)[None]
