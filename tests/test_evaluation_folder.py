@@ -101,6 +101,18 @@ def test_every_file_that_cannot_be_used_is_listed(folders):
         assert line in text
 
 
+def test_a_table_names_a_few_clips_of_a_remark_and_json_all(folders):
+    made, true = folders
+    for number in range(15):
+        write_clicks(true / f"missing_{number:02}.wav", [1.0])
+    report = evaluate_folder(made, true)
+    text = report.to_text()
+    assert "references without a result: 15\n  missing_00\n" in text
+    assert "  missing_11\n  and 3 more, which --json names\n" in text
+    assert "missing_12" not in text
+    assert report.to_json()["only_reference"][-1] == "missing_14"
+
+
 def test_clips_without_true_onsets_are_scored_or_left_out_on_demand(folders):
     made, true = folders
     write_clicks(made / "still.wav", [])

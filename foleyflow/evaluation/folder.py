@@ -67,6 +67,7 @@ SOUND_SUFFIXES = (".wav", ".flac", ".m4a", ".mp3", ".ogg", ".opus", ".aac", ".mk
 VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".m4v", ".avi")
 CASE_PATTERN = "{case}"
 UNEQUAL_BY_S = 0.25  # a result that ends this much before or after the truth is listed
+NAMED = 12  # clips of one remark that a table for people names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,7 +168,9 @@ class Report:
             lines += [scores_text({"generated": self.scores}), ""]
         for label, names in self.remarks().items():
             lines.append(f"{label}: {len(names)}")
-            lines.extend(f"  {name}" for name in names)
+            lines.extend(f"  {name}" for name in names[:NAMED])
+            if len(names) > NAMED:
+                lines.append(f"  and {len(names) - NAMED} more, which --json names")
         return "\n".join(lines).rstrip() + "\n"
 
     def remarks(self) -> dict[str, Sequence[str]]:
