@@ -58,20 +58,22 @@ def film(times_s, seed: int = 0) -> list[tuple[float, np.ndarray]]:
     return [(float(t), random.integers(0, 256, (SIZE, SIZE, 3)).astype(np.uint8)) for t in times_s]
 
 
-def generate(aligner, flow, frames, *, duration_s, on_window=lambda done_s: None, **settings):
+def stream(aligner, flow, frames, *, duration_s, on_window=lambda done_s: None, **settings):
     settings = {"seed": 0, "steps": 1, "guidance": 1.0, "material": 0, "plan": PLAN, **settings}
     watch = settings.pop("watch", Stopwatch({}))
-    return list(
-        generate_latents(
-            aligner,
-            flow,
-            iter(frames),
-            duration_s=duration_s,
-            watch=watch,
-            on_window=on_window,
-            **settings,
-        )
+    return generate_latents(
+        aligner,
+        flow,
+        iter(frames),
+        duration_s=duration_s,
+        watch=watch,
+        on_window=on_window,
+        **settings,
     )
+
+
+def generate(aligner, flow, frames, **settings):
+    return list(stream(aligner, flow, frames, **settings))
 
 
 def whole(pieces) -> torch.Tensor:
@@ -322,22 +324,9 @@ def test_a_guessed_material_is_one_for_the_clip(aligner, flow, monkeypatch, wind
 
 def test_progress_moves_while_the_material_is_guessed(aligner, flow):
     done = []
-    first = next(
-        generate_latents(
-            aligner,
-            flow,
-            iter(film(np.arange(0, 3.0, 1 / 25))),
-            duration_s=3.0,
-            seed=0,
-            steps=1,
-            guidance=1.0,
-            material=0,
-            plan=PLAN,
-            watch=Stopwatch({}),
-            on_window=done.append,
-            guess_material=True,
-        )
-    )
+    frames = film(np.arange(0, 3.0, 1 / 25))
+    asked = {"duration_s": 3.0, "on_window": done.append, "guess_material": True}
+    first = next(stream(aligner, flow, frames, **asked))
     assert len(done) == 5 and done[-1] == pytest.approx(3.0)
     assert first.latents.shape[1] == 4 * (PLAN.length - PLAN.ahead)
 

@@ -103,12 +103,9 @@ def _solved(
 ) -> Tensor:
     """The input of `step` that gives `wanted`, row by row; smaller corrections where one failed."""
     size = _row_rms(wanted).clamp_min(torch.finfo(wanted.dtype).tiny)
-    weight = torch.ones_like(size)
-    best, rest = guess, wanted - step(guess)
-    error = _row_rms(rest) / size
-    for _ in range(turns):
-        if bool((error < tolerance).all()):
-            break
+    weight, error = torch.ones_like(size), torch.full_like(size, torch.inf)
+    best, rest = guess, torch.zeros_like(guess)
+    for _ in range(1 + turns):  # the first one only measures the guess
         tried = best + weight * rest
         left = wanted - step(tried)
         now = _row_rms(left) / size
@@ -116,6 +113,8 @@ def _solved(
         best, rest = torch.where(nearer, tried, best), torch.where(nearer, left, rest)
         error = torch.where(nearer, now, error)
         weight = torch.where(nearer, weight, 0.5 * weight)
+        if bool((error < tolerance).all()):
+            break
     return best
 
 
