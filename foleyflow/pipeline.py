@@ -31,6 +31,7 @@ from foleyflow.generation import (
     Piece,
     Stopwatch,
     WindowPlan,
+    choose_material,
     generate_latents,
     material_of_clip,
 )
@@ -286,7 +287,8 @@ class FoleyFlow:
         guess = None
         if self.materials:
             probable = material_of_clip([piece.material for piece in pieces])
-            guess = (self.materials[int(probable.argmax())], float(probable.max()))
+            chosen = choose_material(probable, self.materials)
+            guess = (self.materials[chosen], float(probable[chosen]))
         return Generated(
             info=info,
             sample_rate_hz=self.codec.config.rate_hz,

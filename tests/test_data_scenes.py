@@ -35,6 +35,7 @@ from foleyflow.data.physics.families.rotations import (  # noqa: E402
     turn_about,
     unit,
 )
+from foleyflow.data.physics.families.striking import Manner, draw_strokes  # noqa: E402
 from foleyflow.data.physics.families.trajectories import (  # noqa: E402
     Lift,
     Stroke,
@@ -162,6 +163,37 @@ def test_misses_stop_short():
     assert lifts.min() == pytest.approx(0.05, abs=1e-6)
     assert np.abs(np.diff(lifts, 2)).max() / 0.001 < 0.4  # no jump in speed (m/s)
     assert all(not swing.touches for swing in swings)
+
+
+def test_landings_are_gentle_and_silent():
+    """The tip comes to rest on the surface with no jump in speed anywhere, and nothing is hit."""
+    rng = np.random.default_rng(4)
+    strokes = [
+        Stroke(
+            hit_s=0.8 + k, speed_mps=3.0, outcome=outcome, miss_m=0.1, landing_s=0.4, dwell_s=0.3
+        )
+        for k, outcome in enumerate(("touch", "scrape", "touch", "scrape"))
+    ]
+    assert all(stroke.is_silent for stroke in strokes)
+    lift, swings = plan_swings(rng, strokes, start_s=-1.0, end_s=5.0, hover_m=0.15)
+    assert all(not swing.touches for swing in swings)
+    lifts = np.array([lift.at(float(t)) for t in np.arange(-1.0, 5.0, 0.001)])
+    assert lifts.min() > -1e-9
+    assert np.abs(np.diff(lifts, 2)).max() / 0.001 < 0.4  # m/s
+    for stroke, swing in zip(strokes, swings, strict=True):
+        assert swing.end_s >= stroke.hit_s + 0.1
+        for time_s in np.linspace(stroke.hit_s, swing.end_s, 5):
+            assert lift.at(float(time_s)) == pytest.approx(0.0, abs=1e-9)
+
+
+def test_soft_strokes_are_fainter_and_take_longer():
+    rhythm = [(0.5 + 0.5 * k, 1.0) for k in range(60)]
+    usual, soft = (
+        draw_strokes(np.random.default_rng(0), rhythm, Manner(soft=share)) for share in (0.0, 1.0)
+    )
+    loud_mps, faint_mps = (np.median([s.speed_mps for s in each]) for each in (usual, soft))
+    assert faint_mps < 0.6 * loud_mps
+    assert np.median([s.down_s for s in soft]) > 1.2 * np.median([s.down_s for s in usual])
 
 
 def test_lift_breaks_only_at_touches():

@@ -13,7 +13,9 @@ from foleyflow.data.windows import (
     WindowSource,
     augment,
     draw_look,
+    draw_shots,
     dressed,
+    in_shots,
 )
 from foleyflow.errors import DataError
 
@@ -211,6 +213,20 @@ def test_some_looks_have_a_border_and_most_have_none():
     assert 0.08 < len(bordered) / len(looks) < 0.22
     bars = [look for look in bordered if look.spans.min() == 1]
     assert 0.4 < len(bars) / len(bordered) < 0.8
+
+
+def test_a_cut_changes_the_look_and_not_the_moments():
+    pictures = np.random.default_rng(0).integers(0, 256, (1, 16, 16, 3)).astype(np.uint8)
+    drawn = [draw_shots(np.random.default_rng(seed)) for seed in range(400)]
+    cut = [shots for shots in drawn if shots.second is not None]
+    assert 0.1 < len(cut) / len(drawn) < 0.2
+    for shots in cut:
+        seen = in_shots(pictures.repeat(20, 0), shots)
+        assert (seen.shape, seen.dtype) == ((20, 16, 16, 3), np.uint8)
+        changes = np.flatnonzero((seen[1:] != seen[:-1]).any((1, 2, 3)))
+        assert changes.tolist() == [round(shots.share * 20) - 1]
+    whole = next(shots for shots in drawn if shots.second is None)
+    np.testing.assert_array_equal(in_shots(pictures, whole), dressed(pictures, whole.first))
 
 
 def test_looks_follow_the_generator():

@@ -34,7 +34,9 @@ PLAN = WindowPlan(length=12, context=3, ahead=2)
 def aligner():
     torch.manual_seed(0)
     encoder = MotionEncoder(MotionEncoderConfig(size=SIZE, widths=(4, 4, 8), dim=16))
-    config = AlignmentConfig(width=16, heads=2, video_layers=1, audio_layers=1, decoder_layers=1)
+    config = AlignmentConfig(
+        width=16, heads=2, video_layers=1, audio_layers=1, decoder_layers=1, materials=2
+    )
     return Alignment(config, encoder=encoder).eval().requires_grad_(False)
 
 
@@ -320,6 +322,23 @@ def test_a_guessed_material_is_one_for_the_clip(aligner, flow, monkeypatch, wind
     wanted = torch.cat(seen).numpy()
     np.testing.assert_allclose([piece.material for piece in pieces], wanted)
     assert generation.material_of_clip(list(wanted)).argmax() + 1 == label
+
+
+@pytest.mark.parametrize(
+    ("probable", "chosen"),
+    [
+        ((0.2, 0.5, 0.3), "stone"),  # glass must be likelier than not
+        ((0.2, 0.55, 0.25), "glass"),
+        ((0.2, 0.35, 0.45), "stone"),
+        ((0.45, 0.35, 0.2), "wood"),
+    ],
+)
+def test_a_material_that_rings_is_chosen_only_where_it_is_likelier_than_not(probable, chosen):
+    names = ("wood", "glass", "stone")
+    index = generation.choose_material(np.array(probable, np.float32), names)
+    assert names[index] == chosen
+    assert generation.choose_material(np.array([0.3, 0.7], np.float32), ("metal", "glass")) == 1
+    assert generation.choose_material(np.array([0.5, 0.5], np.float32), ("metal", "glass")) == 0
 
 
 def test_progress_moves_while_the_material_is_guessed(aligner, flow):

@@ -20,6 +20,8 @@ from foleyflow.errors import DataError
 from foleyflow.moments import event_track
 from foleyflow.signals import INT16_FULL_SCALE
 
+CUTS = 0.15  # share of training windows with a cut
+
 
 @dataclass(frozen=True, kw_only=True)
 class ClipArrays:
@@ -157,9 +159,9 @@ class WindowSource:
 
         `rows` are those of them that are wanted; a window looks the same whichever others are.
         """
-        looks = [None if rng is None else draw_look(rng) for _ in chosen]
+        shots = [None if rng is None else draw_shots(rng) for _ in chosen]
         if rows is not None:
-            chosen, starts, looks = chosen[rows], starts[rows], [looks[row] for row in rows]
+            chosen, starts, shots = chosen[rows], starts[rows], [shots[row] for row in rows]
         pieces = [
             self._pictures(c, s * self.config.segment_s)
             for c, s in zip(chosen, starts, strict=True)
@@ -171,8 +173,8 @@ class WindowSource:
         times = np.zeros((len(chosen), longest), np.float32)
         present = np.zeros((len(chosen), longest), bool)
         for row, (pictures, seconds) in enumerate(pieces):
-            if (look := looks[row]) is not None:  # never so for stored features
-                pictures = dressed(pictures, look)
+            if (seen := shots[row]) is not None:  # never so for stored features
+                pictures = in_shots(pictures, seen)
             pixels[row, : len(pictures)] = pictures
             pixels[row, len(pictures) :] = pictures[-1]
             times[row, : len(seconds)] = seconds
@@ -231,7 +233,7 @@ class WindowSource:
 
 
 def augment(pictures: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """One clip's pictures in another framing, side and colour; the same for all its frames.
+    """One shot's pictures in another framing, side and colour; the same for all its frames.
 
     Args:
         pictures: (T, S, S, 3) uint8.
@@ -296,6 +298,44 @@ def draw_look(rng: np.random.Generator) -> Look:
         tints=tints,
         border=border,
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shots:
+    """How a window is shown: in one look, or with a cut to another in its middle.
+
+    Attributes:
+        first: the look it begins with.
+        second: the look after the cut; None for no cut.
+        share: of the pictures that lie before the cut.
+    """
+
+    first: Look
+    second: Look | None = None
+    share: float = 1.0
+
+
+def draw_shots(rng: np.random.Generator) -> Shots:
+    """Looks by chance. Films have cuts, and a cut is no event: what sounds goes on.
+
+    Source: ours.
+    """
+    first = draw_look(rng)
+    if rng.random() >= CUTS:
+        return Shots(first=first)
+    return Shots(first=first, second=draw_look(rng), share=rng.uniform(0.1, 0.9))
+
+
+def in_shots(pictures: NDArray[np.uint8], shots: Shots) -> NDArray[np.uint8]:
+    """(T, S, S, 3) uint8 pictures as their shots show them; the same shape.
+
+    Source: ours.
+    """
+    if shots.second is None:
+        return dressed(pictures, shots.first)
+    before = round(shots.share * len(pictures))
+    parts = dressed(pictures[:before], shots.first), dressed(pictures[before:], shots.second)
+    return np.concatenate(parts)
 
 
 def dressed(pictures: NDArray[np.uint8], look: Look) -> NDArray[np.uint8]:

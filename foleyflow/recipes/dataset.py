@@ -23,7 +23,7 @@ from foleyflow.signals import INT16_FULL_SCALE
 from foleyflow.weights import read_record
 
 # Strengths are logarithms of force: an event this far below its clip's strongest is masked by it.
-AUDIBLE_RANGE = 0.45
+AUDIBLE_RANGE = 0.35
 FAINTEST = 0.12
 BATCH = 16  # sounds encoded together
 

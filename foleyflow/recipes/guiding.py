@@ -17,7 +17,7 @@ from foleyflow.alignment.model import Alignment, Guidance
 from foleyflow.cluster import Spread
 from foleyflow.data.base import open_split
 from foleyflow.data.guided import Arrays, GuidedWindows, open_guided
-from foleyflow.data.windows import WindowConfig, WindowSource, draw_look
+from foleyflow.data.windows import WindowConfig, WindowSource, draw_shots
 from foleyflow.encoders import catalogue
 from foleyflow.precision import fast_autocast
 from foleyflow.pretrained import load_aligner, load_codec_config, published_encoder
@@ -129,7 +129,7 @@ def guided_blocks(source: WindowSource, views: int) -> Iterator[GuidedBlock]:
             )
             if view:
                 for _ in chosen:
-                    draw_look(rng)
+                    draw_shots(rng)
 
 
 def guide_all(aligner: Alignment, source: WindowSource, *, views: int) -> Iterator[Arrays]:

@@ -214,7 +214,7 @@ def _hammer(bench: Puppetry, rng: np.random.Generator, name: str, material: str 
 def _knife(bench: Puppetry, rng: np.random.Generator, name: str, material: str | None) -> Rig:
     """A kitchen knife or cleaver; it touches with the whole edge."""
     body = bench.driven(f"{name}_tool")
-    size_m, depth = rng.uniform(0.14, 0.24), rng.uniform(0.025, 0.09)
+    size_m, depth = rng.uniform(0.14, 0.24), rng.uniform(0.042, 0.09)
     ahead = 0.35 * size_m
     bench.geom(
         body,

@@ -23,6 +23,7 @@ from foleyflow.data.physics.families.rotations import Vec
 from foleyflow.data.physics.families.striking import (
     Manner,
     draw_aims,
+    draw_silent,
     draw_strokes,
     draw_views,
     framed_scene,
@@ -67,11 +68,11 @@ def draw_knocks(rng: np.random.Generator, duration_s: float) -> Scene:
         target = make_prop(
             bench, rng, "thing0", place=(0.0, 0.0, 0.0), most_m=rng.uniform(0.2, 0.6), kind="box"
         )
-    misses = {"miss": rng.uniform(0.05, 0.3)} if rng.random() < 0.3 else {}
+    silent = draw_silent(rng, chance=0.3, most=0.3)
     manner = Manner(
         speed_mps=(0.7, 2.5) if tool == "fist" else (0.7, 3.5),
         down_s=(0.06, 0.15),
-        outcomes={"bounce": 0.9, "rest": 0.1, **misses},
+        outcomes={"bounce": 0.9, "rest": 0.1, **silent},
         rebound=(0.1, 0.6) if tool != "foot" else (0.0, 0.15),
         hover_m=rng.uniform(0.03, 0.12),
         roam=0.1,

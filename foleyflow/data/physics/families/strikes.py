@@ -37,6 +37,7 @@ from foleyflow.data.physics.families.striking import (
     Aim,
     Manner,
     draw_aims,
+    draw_silent,
     draw_strokes,
     draw_views,
     framed_scene,
@@ -89,7 +90,7 @@ def _free_play(rng: np.random.Generator, duration_s: float) -> Scene:
         props = _arrange(bench, rng, (0.0, 0.0, 0.0), most, main, azimuth)
         if rng.random() < 0.15:
             props.insert(0, ground)
-    manner = draw_manner(rng, tool, misses=bool(rng.random() < 0.35))
+    manner = draw_manner(rng, tool)
     rhythm = draw_rhythm(rng, BEFORE_S + 0.6, duration_s + AFTER_S)
     strokes = draw_strokes(rng, rhythm, manner)
     armed = tool in ("palm", "fist") or bool(rng.random() < 0.9)
@@ -104,13 +105,12 @@ def _free_play(rng: np.random.Generator, duration_s: float) -> Scene:
     return framed_scene(bench, rng, aims, swings, views)
 
 
-def draw_manner(rng: np.random.Generator, tool: str, *, misses: bool) -> Manner:
+def draw_manner(rng: np.random.Generator, tool: str) -> Manner:
     """How a tool is usually swung.
 
     Args:
         rng: source of chance.
         tool: a key of `figure.TOOLS`.
-        misses: whether some strokes stop short.
 
     Source: ours.
     """
@@ -119,8 +119,7 @@ def draw_manner(rng: np.random.Generator, tool: str, *, misses: bool) -> Manner:
         outcomes["scrape"] = 0.0
     if rng.random() < 0.15:
         outcomes = {"bounce": 0.15, "rest": 0.15, "double": 0.0, "scrape": 0.7}
-    if misses:
-        outcomes["miss"] = rng.uniform(0.1, 0.5)
+    outcomes |= draw_silent(rng, chance=0.45, most=0.6)
     speeds = {"hammer": (1.5, 8.0), "palm": (0.8, 4.0), "fist": (0.8, 4.0), "foot": (0.8, 3.0)}
     return Manner(
         speed_mps=speeds.get(tool, (0.8, 6.0)),
@@ -129,6 +128,7 @@ def draw_manner(rng: np.random.Generator, tool: str, *, misses: bool) -> Manner:
         hover_m=rng.uniform(0.03, 0.2),
         roam=float(rng.choice((0.05, 0.3, 0.7))),
         jitter_m=rng.uniform(0.0, 0.03),
+        soft=rng.uniform(0.1, 0.6) if rng.random() < 0.5 else 0.0,
     )
 
 
@@ -175,11 +175,11 @@ def _hammering(rng: np.random.Generator, duration_s: float) -> Scene:
         holder = add(place, scale(sideways, 0.2))
     if job != "stone" and rng.random() < 0.8:
         add_resting_hand(bench, rng, "helper", holder, sideways, sway_m=0.004)
-    misses = {"miss": rng.uniform(0.05, 0.25)} if rng.random() < 0.35 else {}
+    silent = draw_silent(rng, chance=0.35, most=0.25)
     manner = Manner(
         speed_mps=(2.0, 8.0) if job in ("anvil", "stone") else (1.2, 5.0),
         down_s=(0.1, 0.25),
-        outcomes={"bounce": 0.8, "rest": 0.1, "double": 0.15 if job == "anvil" else 0.0, **misses},
+        outcomes={"bounce": 0.8, "rest": 0.1, "double": 0.15 if job == "anvil" else 0.0, **silent},
         rebound=(0.1, 0.45),
         hover_m=rng.uniform(0.08, 0.25),
         roam=0.1,
@@ -307,11 +307,11 @@ def _chopping(rng: np.random.Generator, duration_s: float) -> Scene:
     turn = about(UP, math.atan2(across[1], across[0]))
     board = Prop(bench, "board", sound, base=((0, 0, top_m), turn), half_m=half)
     bench.geom(board.body, "box", size=half, look=material, position=(0, 0, half[2]))
-    misses = {"miss": rng.uniform(0.05, 0.3)} if rng.random() < 0.35 else {}
+    silent = draw_silent(rng, chance=0.35, most=0.3)
     manner = Manner(
         speed_mps=(0.8, 3.0),
         down_s=(0.07, 0.16),
-        outcomes={"rest": 0.6, "bounce": 0.4, **misses},
+        outcomes={"rest": 0.6, "bounce": 0.4, **silent},
         rebound=(0.03, 0.2),
         hover_m=rng.uniform(0.03, 0.09),
         roam=0.0,
@@ -320,7 +320,7 @@ def _chopping(rng: np.random.Generator, duration_s: float) -> Scene:
     pace = (1.6, 6.0) if rng.random() < 0.75 else None
     rhythm = draw_rhythm(rng, BEFORE_S + 0.6, duration_s + AFTER_S, pace_hz=pace)
     strokes = draw_strokes(rng, rhythm, manner)
-    cuts = sum(stroke.outcome != "miss" for stroke in strokes)
+    cuts = sum(not stroke.is_silent for stroke in strokes)
     step = min(rng.uniform(0.003, 0.02), 1.4 * half[0] / max(1, cuts))
     start = -0.8 * half[0] + 0.2 * rng.random() * half[0]
     rig = make_rig(bench, rng, "arm", tool="knife", armed=bool(rng.random() < 0.95))
@@ -329,7 +329,7 @@ def _chopping(rng: np.random.Generator, duration_s: float) -> Scene:
         where = start + step * done
         spot = Spot(point=(where, 0.0, 2 * half[2]), normal=UP, position=(where / half[0], 0, 1))
         aims.append(Aim(prop=board, spot=spot, back=back, slide=(0.0, 0.0, 0.0)))
-        done += stroke.outcome != "miss"
+        done += not stroke.is_silent
     swings = perform(bench, rng, rig, strokes, aims, hover_m=manner.hover_m, highest_m=0.25)
     board.settle(rng)
     moments = [swing.touches[0][0] for swing in swings if swing.touches]

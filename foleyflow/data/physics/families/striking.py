@@ -35,11 +35,13 @@ class Manner:
     Attributes:
         speed_mps: (low, high) closing speed.
         down_s: (low, high) duration of the downswing.
-        outcomes: shares of "bounce", "rest", "double", "scrape", "miss".
+        outcomes: shares of "bounce", "rest", "double", "scrape", "touch" (it lands without a
+            sound), "miss".
         rebound: (low, high) speed after by speed before.
         hover_m: lift between hits.
         roam: chance to go to another spot or thing after a pause.
         jitter_m: spread of hits at one spot.
+        soft: share of strokes that are slow and faint.
     """
 
     speed_mps: tuple[float, float] = (0.8, 5.0)
@@ -51,6 +53,7 @@ class Manner:
     hover_m: float = 0.1
     roam: float = 0.3
     jitter_m: float = 0.01
+    soft: float = 0.0
 
 
 def draw_strokes(
@@ -83,29 +86,50 @@ def draw_strokes(
             continue
         next_s = rhythm[index + 1][0] if index + 1 < len(rhythm) else time_s + 2.0
         outcome = str(rng.choice(names, p=shares / shares.sum()))
-        dwell_s = 0.0
+        dwell_s = landing_s = 0.0
+        if outcome == "touch" or (outcome == "scrape" and rng.random() < 0.5):
+            landing_s = rng.uniform(0.25, 1.0)
         if outcome == "scrape":
             dwell_s = rng.uniform(0.2, 1.5) if rng.random() < 0.5 else rng.uniform(0.15, 0.5)
-        elif outcome == "rest":
+        elif outcome in ("rest", "touch"):
             longest = max(0.06, min(next_s - time_s - 0.25, 1.5))
             dwell_s = rng.uniform(0.03, longest) if rng.random() < 0.5 else 0.04
         elif outcome == "double" and next_s - time_s < 0.4:
             outcome = "bounce"
         speed = float(np.clip(usual * accent * rng.uniform(0.75, 1.3), low * 0.7, high))
+        slower = 1.0
+        if rng.random() < manner.soft:
+            slower = 10.0 ** rng.uniform(0.2, 1.0)
         strokes.append(
             Stroke(
                 hit_s=time_s,
-                speed_mps=speed,
+                speed_mps=speed / slower,
                 outcome=outcome,
                 rebound=float(np.clip(rebound * rng.uniform(0.7, 1.3), 0.05, 0.8)),
                 dwell_s=dwell_s,
                 power=float(np.clip(power * rng.uniform(0.9, 1.1), 1.8, 4.0)),
-                down_s=down_s * rng.uniform(0.8, 1.25),
+                down_s=down_s * rng.uniform(0.8, 1.25) * math.sqrt(slower),
                 miss_m=rng.uniform(0.03, 0.15),
+                landing_s=landing_s,
             )
         )
         free_s = time_s + dwell_s + 0.12
     return strokes
+
+
+def draw_silent(rng: np.random.Generator, *, chance: float, most: float) -> dict[str, float]:
+    """Shares of strokes that are not heard: those that stop short and those that land gently.
+
+    Args:
+        rng: source of chance.
+        chance: that there are any of one kind; of the other, likewise.
+        most: largest share of either.
+
+    Source: ours.
+    """
+    return {
+        outcome: rng.uniform(0.1, most) for outcome in ("miss", "touch") if rng.random() < chance
+    }
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -169,12 +169,14 @@ class Stroke:
     Attributes:
         hit_s: moment of the touch (of the turning point, for a miss).
         speed_mps: wished closing speed; the plan may lower it where time is short.
-        outcome: "bounce", "rest", "double", "scrape" or "miss".
+        outcome: "bounce", "rest", "double", "scrape", "touch" or "miss".
         rebound: speed after the touch by speed before it, 0..1.
-        dwell_s: how long the tip stays on the surface (rest, scrape).
+        dwell_s: how long the tip stays on the surface (rest, scrape, touch).
         power: exponent of the downswing, 1.8 (even) .. 4 (late).
         down_s: wished duration of the downswing.
-        miss_m: gap at the turning point of a miss.
+        miss_m: gap at the turning point of a miss; the height that a landing comes from.
+        landing_s: a touch or scrape begins with a landing that takes so long: the tip comes to rest
+            on the surface without a sound. 0 for a hit.
     """
 
     hit_s: float
@@ -185,6 +187,12 @@ class Stroke:
     power: float = 2.2
     down_s: float = 0.15
     miss_m: float = 0.08
+    landing_s: float = 0.0
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether nothing is hit: it stops short, or lands too gently to be heard."""
+        return self.outcome == "miss" or self.landing_s > 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,7 +203,8 @@ class Swing:
         top_s: start of the downswing.
         height_m: lift at that moment.
         end_s: the last moment on (or, for a miss, closest to) the surface.
-        touches: (time, closing speed) of every touch, the main one first; empty for a miss.
+        touches: (time, closing speed) of every touch that sounds, the main one first; empty for a
+            miss and a landing.
     """
 
     top_s: float
@@ -250,6 +259,12 @@ def _swing(
 ) -> Swing:
     """Append wind-up, downswing and outcome of one stroke to the lift."""
     room_s = stroke.hit_s - lift.time_s
+    if stroke.landing_s:
+        top_s = stroke.hit_s - min(stroke.landing_s, 0.7 * room_s)
+        _wind_up(rng, lift, top_s, stroke.miss_m, hover_m)
+        lift.reach(stroke.hit_s, 0.0)
+        lift.hold(min(stroke.hit_s + stroke.dwell_s, after_s - 0.1))
+        return Swing(top_s=top_s, height_m=stroke.miss_m, end_s=lift.time_s, touches=())
     down_s = min(stroke.down_s, 0.55 * room_s)
     speed = stroke.speed_mps
     height = speed * down_s / stroke.power
