@@ -33,7 +33,7 @@ from foleyflow.data.windows import ClipArrays, WindowSource
 from foleyflow.encoders.motion import MotionEncoder
 from foleyflow.errors import DataError, FoleyflowError
 from foleyflow.flow.transformer import FlowTransformer
-from foleyflow.generation import Stopwatch, WindowPlan, generate_latents
+from foleyflow.generation import Stopwatch, generate_latents
 from foleyflow.media import read_frames
 from foleyflow.media.testclip import decode_plainly, repeat_clip, write_test_clip
 from foleyflow.pipeline import FoleyFlow
@@ -459,7 +459,7 @@ def _generator_s(bench: Workbench, *, steps: int) -> tuple[float, float]:
         steps=steps,
         guidance=1.0,
         material=0,
-        plan=WindowPlan(),
+        plan=model.plan,
         watch=watch,
         on_window=lambda done_s: None,
     )

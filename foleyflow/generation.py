@@ -19,6 +19,7 @@ from torch import Tensor
 
 from foleyflow.alignment.model import Alignment, Guidance
 from foleyflow.clock import count_covering
+from foleyflow.errors import ConfigError
 from foleyflow.flow.sampling import sample
 from foleyflow.flow.transformer import Condition, FlowTransformer
 from foleyflow.moments import SHORTEST_GAP_S, event_track, find_moments
@@ -49,6 +50,14 @@ class WindowPlan:
     length: int = 40
     context: int = 3
     ahead: int = 5
+
+    def __post_init__(self) -> None:
+        if self.hop < 1:
+            raise ConfigError(
+                f"windows of {self.length} segments, of which {self.context} are known and "
+                f"{self.ahead} left to the next: expected more",
+                hint="train the flow on longer windows (windows.segments)",
+            )
 
     @property
     def hop(self) -> int:

@@ -48,7 +48,14 @@ from foleyflow.media import (
     read_shaped_frames,
     write_wav,
 )
-from foleyflow.pretrained import load_codec, load_flow, load_seeing_aligner, model_folder
+from foleyflow.pretrained import (
+    load_codec,
+    load_flow,
+    load_seeing_aligner,
+    model_folder,
+    trained_path,
+    trained_segments,
+)
 from foleyflow.signals import Event, Waveform
 
 DEFAULT_LUFS = -23.0
@@ -151,9 +158,22 @@ class FoleyFlow:
     """A codec, an aligner and a flow that belong together."""
 
     def __init__(
-        self, codec: Codec, aligner: Alignment, flow: FlowTransformer, *, name: str
+        self,
+        codec: Codec,
+        aligner: Alignment,
+        flow: FlowTransformer,
+        *,
+        name: str,
+        plan: WindowPlan | None = None,
+        path: str = "linear",
     ) -> None:
         """Takes networks in eval mode, all on one device.
+
+        Args:
+            codec, aligner, flow: the networks.
+            name: of the model, for answers and errors.
+            plan: windows as the flow's training had them; None for those of the embedded model.
+            path: that of the flow's training.
 
         Raises:
             ConfigError: their latents or rates don't fit.
@@ -175,6 +195,7 @@ class FoleyFlow:
             )
         self.codec, self.aligner, self.flow = codec, aligner, flow
         self.name = name
+        self.plan, self.path = plan or WindowPlan(), path
 
     @classmethod
     def from_pretrained(
@@ -206,6 +227,8 @@ class FoleyFlow:
             aligner.to(where),
             load_flow(folder).to(where),
             name=str(source or "embedded"),
+            plan=WindowPlan(length=trained_segments(folder) or WindowPlan().length),
+            path=trained_path(folder),
         )
 
     @property
@@ -264,7 +287,8 @@ class FoleyFlow:
             guidance=guidance,
             material=label,
             guess_material=material is None and bool(self.materials),
-            plan=WindowPlan(),
+            plan=self.plan,
+            path=self.path,
             watch=watch,
             on_window=progress or (lambda done_s: None),
         )

@@ -133,6 +133,17 @@ def trained_with(flow_folder: Path) -> dict[str, Any]:
     return dict(read_record(flow_folder, "flow").provenance.get("settings", {}))
 
 
+def trained_path(flow_folder: Path) -> str:
+    """The path from noise to latents that a flow learnt, as `flow.sampling.sample` takes it."""
+    return str(trained_with(flow_folder).get("objective", {}).get("path", "linear"))
+
+
+def trained_segments(flow_folder: Path) -> int | None:
+    """Segments of the windows that a flow was trained on; None where its record does not say."""
+    segments: int | None = trained_with(flow_folder).get("windows", {}).get("segments")
+    return segments
+
+
 def _aligner_record(folder: Path) -> dict[str, Any]:
     stored = read_record(folder, "align").config
     if not {"model", "encoder"} <= stored.keys():

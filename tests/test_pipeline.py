@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from fractions import Fraction
 
 import av
@@ -12,6 +14,7 @@ from media_files import make_video, video_packet_bytes
 from foleyflow.clock import count_at
 from foleyflow.codec.autoencoder import Codec, CodecConfig
 from foleyflow.errors import CheckpointError, ConfigError, MediaError
+from foleyflow.generation import WindowPlan
 from foleyflow.media import loudness_lufs, probe
 from foleyflow.pipeline import FoleyFlow, heard_events, pick_device
 from foleyflow.pretrained import load_aligner, load_codec, load_flow
@@ -168,6 +171,20 @@ def test_parts_that_do_not_belong_together_are_refused(smoke_model):
     with pytest.raises(ConfigError, match=r"model 'mixed': latent rates .*25.0"):
         FoleyFlow(slow, aligner, flow, name="mixed")
     FoleyFlow(load_codec(smoke_model), aligner, flow, name="whole")
+
+
+def test_a_model_is_used_as_it_was_trained(smoke_model, tmp_path):
+    trained = FoleyFlow.from_pretrained(smoke_model)
+    assert (trained.plan.length, trained.path) == (10, "linear")
+    other = tmp_path / "model"
+    shutil.copytree(smoke_model, other)
+    config = json.loads((other / "config.json").read_text(encoding="utf-8"))
+    settings = config["components"]["flow"]["provenance"]["settings"]
+    settings["windows"]["segments"], settings["objective"]["path"] = 20, "vp"
+    (other / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    longer = FoleyFlow.from_pretrained(other)
+    assert (longer.plan.length, longer.path) == (20, "vp")
+    assert FoleyFlow.from_pretrained().plan == WindowPlan()
 
 
 def test_models_that_are_not_there_are_refused(tmp_path):

@@ -11,7 +11,6 @@ import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -37,7 +36,8 @@ from foleyflow.pretrained import (
     load_seeing_aligner,
     model_folder,
     part_folder,
-    trained_with,
+    trained_path,
+    trained_segments,
 )
 from foleyflow.recipes.flow_measuring import DIFFUSION, MAP, VELOCITY, Sampling
 from foleyflow.signals import Waveform
@@ -157,15 +157,14 @@ def _baseline(given: str) -> System:
 
 def _system(name: str, folder: Path, way: Sampling) -> System:
     codec, aligner, flow = _networks(folder)
-    settings: dict[str, Any] = trained_with(folder)
     return System(
         name=name,
         way=way,
         codec=codec,
         aligner=aligner,
         flow=flow,
-        path=settings.get("objective", {}).get("path", "linear"),
-        segments=settings.get("windows", {}).get("segments", WindowPlan().length),
+        path=trained_path(folder),
+        segments=trained_segments(folder) or WindowPlan().length,
     )
 
 
