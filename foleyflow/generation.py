@@ -19,7 +19,6 @@ from torch import Tensor
 
 from foleyflow.alignment.model import Alignment, Guidance
 from foleyflow.clock import count_covering
-from foleyflow.errors import ConfigError
 from foleyflow.flow.sampling import sample
 from foleyflow.flow.transformer import Condition, FlowTransformer
 from foleyflow.moments import SHORTEST_GAP_S, event_track, find_moments
@@ -51,13 +50,11 @@ class WindowPlan:
     context: int = 3
     ahead: int = 5
 
-    def __post_init__(self) -> None:
-        if self.hop < 1:
-            raise ConfigError(
-                f"windows of {self.length} segments, of which {self.context} are known and "
-                f"{self.ahead} left to the next: expected more",
-                hint="train the flow on longer windows (windows.segments)",
-            )
+    @classmethod
+    def of_length(cls, length: int) -> WindowPlan:
+        """Windows of so many segments; where they are short, at least half of each is new."""
+        quarter = length // 4
+        return cls(length=length, context=min(cls.context, quarter), ahead=min(cls.ahead, quarter))
 
     @property
     def hop(self) -> int:

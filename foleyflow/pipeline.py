@@ -227,7 +227,7 @@ class FoleyFlow:
             aligner.to(where),
             load_flow(folder).to(where),
             name=str(source or "embedded"),
-            plan=WindowPlan(length=trained_segments(folder) or WindowPlan().length),
+            plan=WindowPlan.of_length(trained_segments(folder) or WindowPlan.length),
             path=trained_path(folder),
         )
 

@@ -106,10 +106,12 @@ def test_all_but_the_last_window_leave_their_end_to_the_next():
     assert list(WindowPlan().cut(40)) == [(0, 40, 40)]
 
 
-def test_windows_without_anything_new_in_them_are_refused():
-    with pytest.raises(ConfigError, match="windows of 8 segments, of which 3 are known and 5 left"):
-        WindowPlan(length=8)
-    assert WindowPlan(length=9).hop == 1
+def test_half_of_a_short_window_is_new():
+    assert WindowPlan.of_length(40) == WindowPlan()
+    for length in range(1, 64):
+        plan = WindowPlan.of_length(length)
+        assert plan.length == length and 2 * plan.hop >= length
+        assert plan.context <= 3 and plan.ahead <= 5
 
 
 # ---------------------------------------------------------------------------------- features

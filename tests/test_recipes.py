@@ -205,7 +205,7 @@ def labels(strengths: list[float]) -> ClipLabels:
     ("strengths", "heard"),
     [
         ([], []),
-        ([0.9, 0.46, 0.44, 0.8], [0.0, 0.1, 0.3]),  # 0.45 below the strongest is masked
+        ([0.9, 0.56, 0.54, 0.8], [0.0, 0.1, 0.3]),  # 0.35 below the strongest is masked
         ([0.2, 0.13, 0.11], [0.0, 0.1]),  # and nothing is heard below 0.12
         ([0.05], []),
     ],

@@ -164,7 +164,7 @@ def _system(name: str, folder: Path, way: Sampling) -> System:
         aligner=aligner,
         flow=flow,
         path=trained_path(folder),
-        segments=trained_segments(folder) or WindowPlan().length,
+        segments=trained_segments(folder) or WindowPlan.length,
     )
 
 
@@ -202,7 +202,7 @@ def sounded(system: System, video: Path, *, seed: int, guidance: float) -> Wavef
         steps=system.way.steps,
         guidance=guidance,
         material=0,
-        plan=WindowPlan(length=system.segments),
+        plan=WindowPlan.of_length(system.segments),
         watch=Stopwatch({}),
         on_window=lambda done_s: None,
         solver=system.way.solver,
