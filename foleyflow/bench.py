@@ -460,6 +460,7 @@ def _generator_s(bench: Workbench, *, steps: int) -> tuple[float, float]:
         guidance=1.0,
         material=0,
         plan=model.plan,
+        path=model.path,
         watch=watch,
         on_window=lambda done_s: None,
     )

@@ -145,7 +145,7 @@ def generate_latents(
     per_segment = config.latents_per_segment
     known = torch.zeros(1, 0, flow.config.channels, device=device)
     events = _Events(config.latent_rate_hz)
-    cuts = _guided(
+    cuts = guided_windows(
         aligner,
         features,
         plan.cut(segments),
@@ -223,16 +223,26 @@ def choose_material(probable: NDArray[np.float32], names: Sequence[str]) -> int:
     return order[0]
 
 
-def _guided(
+def guided_windows(
     aligner: Alignment,
     features: FeatureStream,
     cuts: Iterable[tuple[int, int, int]],
     watch: Stopwatch,
     seen: Callable[[int], None],
 ) -> Iterator[tuple[int, int, int, Guidance]]:
-    """Windows of `WindowPlan.cut`, each with what the aligner says of it.
+    """Windows of a clip, each with what the aligner says of it.
 
-    `seen` is told the segment that each of them ends with.
+    Args:
+        aligner: in eval mode.
+        features: of the clip's frames.
+        cuts: (start, length, kept) segments, from `WindowPlan.cut`.
+        watch: gets "align".
+        seen: told the segment that each window ends with.
+
+    Yields:
+        (start, length, kept, guidance) of each window, in order.
+
+    Source: ours.
     """
     segment_s = aligner.config.segment_s
     for start, length, kept in cuts:

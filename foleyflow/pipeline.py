@@ -227,7 +227,7 @@ class FoleyFlow:
             aligner.to(where),
             load_flow(folder).to(where),
             name=str(source or "embedded"),
-            plan=WindowPlan.of_length(trained_segments(folder) or WindowPlan.length),
+            plan=trained_plan(folder),
             path=trained_path(folder),
         )
 
@@ -371,6 +371,14 @@ class FoleyFlow:
             if block is None:
                 return
             yield block[0].float().cpu().numpy()
+
+
+def trained_plan(flow_folder: Path) -> WindowPlan:
+    """How a clip is cut for a flow: as its training had it, or as for the embedded model.
+
+    Source: ours.
+    """
+    return WindowPlan.of_length(trained_segments(flow_folder) or WindowPlan.length)
 
 
 def shown_frames(info: MediaInfo, aligner: Alignment) -> FrameStream:

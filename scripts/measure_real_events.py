@@ -24,7 +24,13 @@ from numpy.typing import NDArray
 from foleyflow.alignment.model import Alignment
 from foleyflow.clock import count_covering
 from foleyflow.evaluation.synchrony import ClipOnsets, compare, detect_onsets, onset_score
-from foleyflow.generation import EVENT_THRESHOLD, FeatureStream, Stopwatch, WindowPlan
+from foleyflow.generation import (
+    EVENT_THRESHOLD,
+    FeatureStream,
+    Stopwatch,
+    WindowPlan,
+    guided_windows,
+)
 from foleyflow.media.probe import probe
 from foleyflow.media.waveform import read_waveform
 from foleyflow.moments import find_moments
@@ -39,13 +45,11 @@ GAPS_S = (0.0, 0.1, 0.15, 0.25, 0.5, np.inf)
 def probability(aligner: Alignment, path: Path) -> tuple[NDArray[np.float32], float]:
     """The onset probability at a whole clip's latent frames, (L,), and the clip's duration."""
     info, config, plan = probe(path), aligner.config, WindowPlan()
-    stream = FeatureStream(aligner, shown_frames(info, aligner), Stopwatch({}))
+    watch = Stopwatch({})
+    stream = FeatureStream(aligner, shown_frames(info, aligner), watch)
+    cuts = plan.cut(max(1, count_covering(info.duration_s, 1 / config.segment_s)))
     parts: list[NDArray[np.float32]] = []
-    for start, length, kept in plan.cut(
-        max(1, count_covering(info.duration_s, 1 / config.segment_s))
-    ):
-        begin_s, end_s = start * config.segment_s, (start + length) * config.segment_s
-        guide = aligner.guide(*stream.between(begin_s, end_s), segments=length)
+    for _, _, kept, guide in guided_windows(aligner, stream, cuts, watch, lambda end: None):
         known = plan.context if parts else 0
         inside = slice(known * config.latents_per_segment, kept * config.latents_per_segment)
         parts.append(guide.onsets[0].float().numpy()[inside])
@@ -83,11 +87,10 @@ def main() -> None:
             curve, rate_hz=aligner.config.latent_rate_hz, threshold=arguments.threshold
         )
         sound = read_waveform(path)
-        onsets = detect_onsets(sound.mono(), sound.rate_hz)
+        samples = sound.mono()
+        onsets_s = detect_onsets(samples, sound.rate_hz).times_s
         made.append(ClipOnsets(times_s=events_s, duration_s=duration_s))
-        true.append(
-            ClipOnsets(times_s=onsets.times_s, duration_s=len(sound.mono()) / sound.rate_hz)
-        )
+        true.append(ClipOnsets(times_s=onsets_s, duration_s=len(samples) / sound.rate_hz))
     scores = compare(true, made)
     clips, gaps, hits = {}, [], []
     for path, reference, events, lag_s in zip(

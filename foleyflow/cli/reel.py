@@ -29,7 +29,7 @@ from foleyflow.flow.transformer import FlowTransformer
 from foleyflow.generation import Stopwatch, WindowPlan, generate_latents
 from foleyflow.media import mux, peak_gain, probe
 from foleyflow.media.waveform import fit_length
-from foleyflow.pipeline import shown_frames
+from foleyflow.pipeline import shown_frames, trained_plan
 from foleyflow.pretrained import (
     load_codec,
     load_flow,
@@ -37,7 +37,6 @@ from foleyflow.pretrained import (
     model_folder,
     part_folder,
     trained_path,
-    trained_segments,
 )
 from foleyflow.recipes.flow_measuring import DIFFUSION, MAP, VELOCITY, Sampling
 from foleyflow.signals import Waveform
@@ -62,7 +61,7 @@ class System:
         way: how its flow is sampled.
         codec, aligner, flow: in eval mode.
         path: that of the flow's training.
-        segments: of its windows.
+        plan: how clips are cut for it.
     """
 
     name: str
@@ -71,7 +70,7 @@ class System:
     aligner: Alignment
     flow: FlowTransformer
     path: str
-    segments: int
+    plan: WindowPlan
 
 
 def run(
@@ -164,7 +163,7 @@ def _system(name: str, folder: Path, way: Sampling) -> System:
         aligner=aligner,
         flow=flow,
         path=trained_path(folder),
-        segments=trained_segments(folder) or WindowPlan.length,
+        plan=trained_plan(folder),
     )
 
 
@@ -202,7 +201,7 @@ def sounded(system: System, video: Path, *, seed: int, guidance: float) -> Wavef
         steps=system.way.steps,
         guidance=guidance,
         material=0,
-        plan=WindowPlan.of_length(system.segments),
+        plan=system.plan,
         watch=Stopwatch({}),
         on_window=lambda done_s: None,
         solver=system.way.solver,

@@ -214,6 +214,7 @@ def _hammer(bench: Puppetry, rng: np.random.Generator, name: str, material: str 
 def _knife(bench: Puppetry, rng: np.random.Generator, name: str, material: str | None) -> Rig:
     """A kitchen knife or cleaver; it touches with the whole edge."""
     body = bench.driven(f"{name}_tool")
+    # As deep as the knuckles that hold it need, or they would reach into the board.
     size_m, depth = rng.uniform(0.14, 0.24), rng.uniform(0.042, 0.09)
     ahead = 0.35 * size_m
     bench.geom(
