@@ -160,7 +160,8 @@ def test_misses_stop_short():
     strokes = [Stroke(hit_s=0.5 + k, speed_mps=3.0, outcome="miss", miss_m=0.05) for k in range(4)]
     lift, swings = plan_swings(rng, strokes, start_s=-1.0, end_s=5.0, hover_m=0.15)
     lifts = np.array([lift.at(float(t)) for t in np.arange(-1.0, 5.0, 0.001)])
-    assert lifts.min() == pytest.approx(0.05, abs=1e-6)
+    assert [lift.at(stroke.hit_s) for stroke in strokes] == pytest.approx([0.05] * 4)
+    assert lifts.min() > 0.0099  # between them nothing comes nearer than 1 cm
     assert np.abs(np.diff(lifts, 2)).max() / 0.001 < 0.4  # no jump in speed (m/s)
     assert all(not swing.touches for swing in swings)
 
@@ -184,6 +185,39 @@ def test_landings_are_gentle_and_silent():
         assert swing.end_s >= stroke.hit_s + 0.1
         for time_s in np.linspace(stroke.hit_s, swing.end_s, 5):
             assert lift.at(float(time_s)) == pytest.approx(0.0, abs=1e-9)
+
+
+def test_between_hits_it_turns_back_gently_and_touches_nothing():
+    """Turns from falling to rising away from any touch, in most plans, and no jump in speed."""
+    turns = []
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        strokes = [Stroke(hit_s=0.5 + 1.2 * k, speed_mps=2.0) for k in range(5)]
+        lift, swings = plan_swings(rng, strokes, start_s=-1.0, end_s=6.5, hover_m=0.1)
+        times = np.arange(-1.0, 6.5, 0.001)
+        lifts = np.array([lift.at(float(t)) for t in times])
+        touches = [time_s for swing in swings for time_s, _ in swing.touches]
+        assert touches == [stroke.hit_s for stroke in strokes]
+        away = np.min([np.abs(times[1:-1] - t) for t in touches], 0) > 0.03
+        assert lifts[1:-1][away].min() > 0.0
+        assert np.abs(np.diff(lifts, 2))[away].max() / 0.001 < 0.4  # m/s
+        lowest = (lifts[1:-1] < lifts[:-2] - 1e-9) & (lifts[1:-1] <= lifts[2:])
+        turns.append(int((lowest & away).sum()))
+    assert np.mean(np.array(turns) > 3) > 0.2 and min(turns) <= 2  # some are calm
+
+
+def test_what_settles_comes_to_rest_without_a_second_hit():
+    rng = np.random.default_rng(6)
+    strokes = [Stroke(hit_s=0.5 + 1.2 * k, speed_mps=2.0, outcome="settle") for k in range(4)]
+    lift, swings = plan_swings(rng, strokes, start_s=-1.0, end_s=6.0, hover_m=0.1)
+    for stroke, swing in zip(strokes, swings, strict=True):
+        assert [time_s for time_s, _ in swing.touches] == [stroke.hit_s]
+        assert swing.end_s > stroke.hit_s + 0.1
+        assert lift.at(swing.end_s) == pytest.approx(0.0, abs=1e-9)
+        before, after = (lift.at(swing.end_s + k * 1e-3) for k in (-1, 1))
+        assert max(before, after) < 0.4e-3  # m/s times a millisecond: it lies or leaves gently
+        bounce = [lift.at(float(t)) for t in np.linspace(stroke.hit_s, swing.end_s, 200)]
+        assert 0.005 < max(bounce) < 0.15
 
 
 def test_soft_strokes_are_fainter_and_take_longer():

@@ -27,7 +27,7 @@ from foleyflow.data.base import read_manifest
 from foleyflow.data.physics.contacts import ContactLog
 from foleyflow.errors import DataError
 
-GENERATOR_VERSION = 4  # raised whenever the same seed would give another clip
+GENERATOR_VERSION = 5  # raised whenever the same seed would give another clip
 SHARD_CLIPS = 32
 SPLITS = {"train": 0, "validation": 1, "test": 2}
 RATE_HZ = 48_000

@@ -80,7 +80,9 @@ class Rig:
         return f"{self.name}_tool_0"
 
 
-def arm_motion(rig: Rig, lift: Lift, way: Way, wander: Wander, shoulder: Vec) -> Motion:
+def arm_motion(
+    rig: Rig, lift: Lift, way: Way, wander: Wander, shoulder: Vec, flex: Wander | None = None
+) -> Motion:
     """World poses of a rig's bodies as a function of time.
 
     Args:
@@ -89,6 +91,7 @@ def arm_motion(rig: Rig, lift: Lift, way: Way, wander: Wander, shoulder: Vec) ->
         way: the contact frame.
         wander: tremor, faded out where the tip nears the surface.
         shoulder: fixed point of the world that the upper arm comes from.
+        flex: how the wrist bends of itself, first axis in radians; fades sooner than the tremor.
 
     Source: ours.
     """
@@ -104,7 +107,10 @@ def arm_motion(rig: Rig, lift: Lift, way: Way, wander: Wander, shoulder: Vec) ->
         at_elbow = turn_about(rig.elbow, about(Y_AXIS, height * elbow_rad_per_m))
         shift = (rig.slant[0] * height, rig.slant[1] * height, rise * height)
         forearm = compose(frame, (add(at_elbow[0], shift), at_elbow[1]))
-        at_wrist = turn_about(rig.wrist, about(Y_AXIS, height * wrist_rad_per_m))
+        bent_rad = height * wrist_rad_per_m
+        if flex is not None:
+            bent_rad += fade * fade * flex.at(time_s)[0]
+        at_wrist = turn_about(rig.wrist, about(Y_AXIS, bent_rad))
         hand = compose(forearm, at_wrist)
         if not rig.armed:
             return [hand]

@@ -119,6 +119,8 @@ def draw_manner(rng: np.random.Generator, tool: str) -> Manner:
         outcomes["scrape"] = 0.0
     if rng.random() < 0.15:
         outcomes = {"bounce": 0.15, "rest": 0.15, "double": 0.0, "scrape": 0.7}
+    if rng.random() < 0.5:
+        outcomes["settle"] = rng.uniform(0.1, 0.8)
     outcomes |= draw_silent(rng, chance=0.45, most=0.6)
     speeds = {"hammer": (1.5, 8.0), "palm": (0.8, 4.0), "fist": (0.8, 4.0), "foot": (0.8, 3.0)}
     return Manner(

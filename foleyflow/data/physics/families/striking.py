@@ -35,8 +35,8 @@ class Manner:
     Attributes:
         speed_mps: (low, high) closing speed.
         down_s: (low, high) duration of the downswing.
-        outcomes: shares of "bounce", "rest", "double", "scrape", "touch" (it lands without a
-            sound), "miss".
+        outcomes: shares of "bounce", "settle" (it bounces once and is laid down), "rest",
+            "double", "scrape", "touch" (it lands without a sound), "miss".
         rebound: (low, high) speed after by speed before.
         hover_m: lift between hits.
         roam: chance to go to another spot or thing after a pause.
@@ -201,10 +201,11 @@ def perform(
         )
         _note_touches(bench, rng, rig, stroke, swing, aim, slides)
         before = frame
-    wander = Wander(rng, rng.uniform(0.002, 0.02))
+    wander = Wander(rng, 0.002 * 12.0 ** rng.random())
+    flex = Wander(rng, 0.01 * 20.0 ** rng.random(), low_hz=0.3, high_hz=2.5)
     if shoulder is None:
         raise ValueError("perform: expected at least one stroke")
-    bench.drive(rig.parts, arm_motion(rig, lift, way, wander, shoulder))
+    bench.drive(rig.parts, arm_motion(rig, lift, way, wander, shoulder, flex))
     return swings
 
 
@@ -218,7 +219,7 @@ def _note_touches(
     slides: bool,
 ) -> None:
     """Write down the impacts of one swing and tell the prop."""
-    firm = stroke.outcome in ("bounce", "double")
+    firm = stroke.outcome in ("bounce", "settle", "double")
     for order, (time_s, speed) in enumerate(swing.touches):
         slide: Vec = (0.0, 0.0, 0.0)
         if aim.slide is not None:

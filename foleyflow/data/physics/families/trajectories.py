@@ -169,7 +169,8 @@ class Stroke:
     Attributes:
         hit_s: moment of the touch (of the turning point, for a miss).
         speed_mps: wished closing speed; the plan may lower it where time is short.
-        outcome: "bounce", "rest", "double", "scrape", "touch" or "miss".
+        outcome: "bounce", "settle" (it bounces once and is laid down), "rest", "double", "scrape",
+            "touch" or "miss".
         rebound: speed after the touch by speed before it, 0..1.
         dwell_s: how long the tip stays on the surface (rest, scrape, touch).
         power: exponent of the downswing, 1.8 (even) .. 4 (late).
@@ -238,13 +239,15 @@ def plan_swings(
     Source: ours.
     """
     lift = Lift(start_s, hover_m * rng.uniform(0.8, 1.3))
+    restless = rng.random() if rng.random() < 0.7 else 0.0
     swings: list[Swing] = []
     for index, stroke in enumerate(strokes):
         after_s = strokes[index + 1].hit_s if index + 1 < len(strokes) else end_s + 9.0
-        swings.append(_swing(rng, lift, stroke, after_s, hover_m, highest_m))
+        swings.append(_swing(rng, lift, stroke, after_s, hover_m, highest_m, restless))
     if lift.time_s < end_s:
-        rise_s = rng.uniform(0.2, 0.5)
-        lift.reach(lift.time_s + rise_s, hover_m)
+        lift.reach(lift.time_s + rng.uniform(0.2, 0.5), hover_m)
+        if rng.random() < restless:
+            _idle(rng, lift, end_s, hover_m)
         lift.hold(end_s)
     return lift, swings
 
@@ -256,12 +259,13 @@ def _swing(
     after_s: float,
     hover_m: float,
     highest_m: float,
+    restless: float,
 ) -> Swing:
     """Append wind-up, downswing and outcome of one stroke to the lift."""
     room_s = stroke.hit_s - lift.time_s
     if stroke.landing_s:
         top_s = stroke.hit_s - min(stroke.landing_s, 0.7 * room_s)
-        _wind_up(rng, lift, top_s, stroke.miss_m, hover_m)
+        _wind_up(rng, lift, top_s, stroke.miss_m, hover_m, restless)
         lift.reach(stroke.hit_s, 0.0)
         lift.hold(min(stroke.hit_s + stroke.dwell_s, after_s - 0.1))
         return Swing(top_s=top_s, height_m=stroke.miss_m, end_s=lift.time_s, touches=())
@@ -278,7 +282,7 @@ def _swing(
         height += stroke.miss_m
         down_s = min(1.5 * down_s + 0.05, 0.6 * room_s)
     top_s = stroke.hit_s - down_s
-    _wind_up(rng, lift, top_s, height, hover_m)
+    _wind_up(rng, lift, top_s, height, hover_m, restless)
     if stroke.outcome == "miss":
         lift.reach(stroke.hit_s, stroke.miss_m)
         if rng.random() < 0.3:
@@ -297,20 +301,41 @@ def _swing(
             speed *= rng.uniform(0.4, 0.75)
             span_s *= rng.uniform(0.6, 0.85)
         lift.leave(0.3 * speed)
-    elif stroke.outcome == "bounce":
+    elif stroke.outcome in ("bounce", "settle"):
         lift.leave(stroke.rebound * speed)
+        if stroke.outcome == "settle" and after_s - stroke.hit_s > 0.5:
+            _settle(rng, lift, after_s)
     else:
         lift.leave(0.0)
         lift.hold(min(stroke.hit_s + stroke.dwell_s, after_s - 0.1))
     return Swing(top_s=top_s, height_m=height, end_s=lift.time_s, touches=tuple(touches))
 
 
+def _settle(rng: np.random.Generator, lift: Lift, after_s: float) -> None:
+    """After a bounce come down once more, too gently to be heard, and lie there for a while."""
+    room_s = after_s - lift.time_s - 0.25
+    rise_s, fall_s = rng.uniform(0.06, 0.16), rng.uniform(0.14, 0.4)
+    slower = min(1.0, room_s / (rise_s + fall_s))
+    height = float(np.clip(0.4 * lift.rate_mps * rise_s, 0.006, 0.08))
+    lift.reach(lift.time_s + slower * rise_s, height)
+    lift.reach(lift.time_s + slower * fall_s, 0.0)
+    lift.hold(min(lift.time_s + rng.uniform(0.0, 0.5), after_s - 0.25))
+
+
 def _wind_up(
-    rng: np.random.Generator, lift: Lift, top_s: float, height_m: float, hover_m: float
+    rng: np.random.Generator,
+    lift: Lift,
+    top_s: float,
+    height_m: float,
+    hover_m: float,
+    restless: float,
 ) -> None:
     """Bring the lift to rest at the top of the swing, by way of a hover where there is time."""
     room_s = top_s - lift.time_s
-    if room_s > 0.55:
+    if room_s > 0.4 and rng.random() < restless:
+        raise_s = min(rng.uniform(0.12, 0.4), 0.4 * room_s)
+        _idle(rng, lift, top_s - raise_s, hover_m)
+    elif room_s > 0.55:
         rise_s = rng.uniform(0.15, 0.3) if room_s < 0.9 else rng.uniform(0.2, 0.5)
         raise_s = min(rng.uniform(0.12, 0.4), 0.9 * (room_s - rise_s))
         lift.reach(lift.time_s + rise_s, hover_m * rng.uniform(0.7, 1.3))
@@ -320,6 +345,30 @@ def _wind_up(
         lift.hold(top_s)
         return
     lift.reach(top_s, height_m)
+
+
+def _idle(rng: np.random.Generator, lift: Lift, until_s: float, hover_m: float) -> None:
+    """Rise and dip without aim until a moment: every turn is smooth, and nothing is touched.
+
+    What people do between hits: recordings of stick hits are full of it. Where all that turns back
+    is a hit, a network takes every turn for one.
+    """
+    if until_s - lift.time_s < 0.1:
+        return
+    rise_s = min(rng.uniform(0.08, 0.25), until_s - lift.time_s)
+    lift.reach(lift.time_s + rise_s, max(0.01, lift.lift_m) + hover_m * rng.uniform(0.1, 0.8))
+    while (room_s := until_s - lift.time_s) > 0.15:
+        if rng.random() < 0.25:
+            lift.hold(lift.time_s + min(rng.uniform(0.03, 0.4), room_s))
+            continue
+        wanted_m = hover_m * rng.uniform(0.3, 1.8)
+        if rng.random() < 0.5:
+            wanted_m = max(0.01, lift.lift_m * rng.uniform(0.03, 0.8))
+        calm_s = 0.1 + abs(wanted_m - lift.lift_m) / 0.7
+        span_s = calm_s * rng.uniform(1.0, 2.0)
+        if span_s > room_s:
+            break
+        lift.reach(lift.time_s + span_s, wanted_m)
 
 
 def draw_rhythm(
