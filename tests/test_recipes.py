@@ -205,7 +205,7 @@ def labels(strengths: list[float]) -> ClipLabels:
     ("strengths", "heard"),
     [
         ([], []),
-        ([0.9, 0.56, 0.54, 0.8], [0.0, 0.1, 0.3]),  # 0.35 below the strongest is masked
+        ([0.9, 0.71, 0.69, 0.8], [0.0, 0.1, 0.3]),  # 0.2 below the strongest is no event
         ([0.2, 0.13, 0.11], [0.0, 0.1]),  # and nothing is heard below 0.12
         ([0.05], []),
     ],

@@ -22,8 +22,9 @@ from foleyflow.pretrained import load_codec
 from foleyflow.signals import INT16_FULL_SCALE
 from foleyflow.weights import read_record
 
-# Strengths are logarithms of force: an event this far below its clip's strongest is masked by it.
-AUDIBLE_RANGE = 0.35
+# Strengths are logarithms of force (0.1 is 7 dB): what lies so far below a clip's strongest is no
+# event. Those that are found sound about equally loud: a faint touch would become a hit.
+AUDIBLE_RANGE = 0.2
 FAINTEST = 0.12
 BATCH = 16  # sounds encoded together
 
