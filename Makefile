@@ -1,6 +1,6 @@
 # Sets up, runs and checks the project on a fresh machine. Every target can be run first.
 #
-#   make demo [VIDEO=clip.mp4]   a silent clip in, the same clip with its sound out
+#   make demo [VIDEO=clip.mp4]   silent clips in, the same clips with their sound out
 #   make test [WORKERS=2]        all tests, in so many processes of one thread each
 #   make check                   lint, format, types
 #   make bench                   speed and memory, as JSON
@@ -11,8 +11,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 WORKERS ?= 2
-VIDEO ?= foleyflow/assets/examples/drums.mp4
-DEMO_OUTPUT = demo/$(basename $(notdir $(VIDEO))).foley.mp4
+EXAMPLES := $(foreach name,drums chopping,foleyflow/assets/examples/$(name).mp4)
+SHOWN = $(if $(VIDEO),"$(VIDEO)",$(EXAMPLES))
 
 .PHONY: setup demo test check bench clean
 
@@ -29,12 +29,10 @@ $(STAMP): pyproject.toml constraints.txt | $(BIN)/python
 	@touch $@
 
 demo: setup
-	@test -n "$(VIDEO)" || { echo "no clip: say make demo VIDEO=clip.mp4" >&2; exit 2; }
 	@mkdir -p demo
-	$(BIN)/foleyflow generate "$(VIDEO)" -o "$(DEMO_OUTPUT)" --report --overwrite
+	$(BIN)/foleyflow generate $(SHOWN) -o demo/ --report --overwrite
 	@echo
-	@echo "video with sound: $(DEMO_OUTPUT)"
-	@echo "report picture:   $(DEMO_OUTPUT).report.png"
+	@echo "videos with sound, and a picture of each: demo/"
 
 test: setup
 	@sh scripts/system_packages.sh chromium
