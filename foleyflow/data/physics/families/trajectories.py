@@ -351,7 +351,7 @@ def _idle(rng: np.random.Generator, lift: Lift, until_s: float, hover_m: float) 
     """Rise and dip without aim until a moment: every turn is smooth, and nothing is touched.
 
     What people do between hits: recordings of stick hits are full of it. Where all that turns back
-    is a hit, a network takes every turn for one.
+    near a thing is a hit, a network takes every such turn for one.
     """
     if until_s - lift.time_s < 0.1:
         return
