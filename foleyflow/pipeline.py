@@ -305,9 +305,7 @@ class FoleyFlow:
         gain *= peak_gain(spool.peak * gain)
         seconds = watch.seconds
         seconds["total"] = time.perf_counter() - began_s
-        warnings = []
-        if frames.counts.lost_packets:
-            warnings.append(f"{frames.counts.lost_packets} damaged packets were skipped")
+        warnings = [*info.warnings, *frames.counts.warnings()]
         guess = None
         if self.materials:
             probable = material_of_clip([piece.material for piece in pieces])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -9,6 +11,8 @@ from pathlib import Path
 
 import av
 import numpy as np
+
+from foleyflow.media.boxes import Box, parse_boxes
 
 SHARED_CLIPS = Path(__file__).resolve().parents[2] / "shared" / "clips"
 
@@ -294,3 +298,94 @@ def damage(source: Path, target: Path, *, share: float, seed: int = 0) -> Path:
         data[packet.pos : packet.pos + packet.size] = random.bytes(packet.size)
     target.write_bytes(data)
     return target
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """What a player shows of a file, by decoding all of it on one thread.
+
+    Attributes:
+        pictures: a hash of each picture, in the order of presentation.
+        times_s: when each is shown.
+        sound_s: where the first sound track starts and ends; None without one.
+    """
+
+    pictures: list[str]
+    times_s: np.ndarray
+    sound_s: tuple[float, float] | None
+
+
+def shown(path: Path) -> Shown:
+    """Decode a file as a player would: through its edit list, every picture, no threads."""
+    pictures, times_s = [], []
+    with av.open(str(path)) as source:
+        (video,) = [
+            s
+            for s in source.streams.video
+            if not s.disposition & av.stream.Disposition.attached_pic
+        ]
+        video.thread_type = "NONE"
+        for frame in source.decode(video):
+            pictures.append(hashlib.md5(frame.to_ndarray(format="gray").tobytes()).hexdigest()[:8])
+            times_s.append(float(frame.pts * video.time_base))
+        if source.format.name == "avi":  # stores no presentation times: pictures come in turn
+            times_s.sort()
+    sound_s = None
+    with av.open(str(path)) as source:
+        if source.streams.audio and source.streams.audio[0].codec_context is not None:
+            start_s = end_s = None
+            for frame in source.decode(audio=0):
+                begin_s = end_s or 0.0 if frame.pts is None else float(frame.pts * frame.time_base)
+                start_s = begin_s if start_s is None else start_s
+                end_s = begin_s + frame.samples / frame.sample_rate
+            sound_s = (start_s, end_s)
+    return Shown(pictures=pictures, times_s=np.array(times_s), sound_s=sound_s)
+
+
+def set_edits(path: Path, edits: Sequence[tuple[float, float | None]], *, track: int = 0) -> Path:
+    """Give a track of an mp4 (index behind the media) edits of (seconds, media seconds or None)."""
+    data = path.read_bytes()
+    begin = data.rindex(b"moov") - 4
+    (index,) = parse_boxes(data[begin:])
+    track_box = index.all(b"trak")[track]
+    (movie,) = struct.unpack_from(">I", index.find(b"mvhd").body, 12)
+    (media,) = struct.unpack_from(">I", track_box.find(b"mdia", b"mdhd").body, 12)
+    entries = b"".join(
+        struct.pack(">Iihh", round(a * movie), -1 if b is None else round(b * media), 1, 0)
+        for a, b in edits
+    )
+    body = struct.pack(">II", 0, len(edits)) + entries
+    children = [box for box in track_box.children or [] if box.kind != b"edts"]
+    track_box.children = [*children, Box(b"edts", children=[Box(b"elst", body=body)])]
+    path.write_bytes(data[:begin] + index.to_bytes())
+    return path
+
+
+def add_to_sample_entry(path: Path, boxes: bytes) -> Path:
+    """Append boxes to the video sample entry of an mp4 or mov (index behind the media)."""
+    data = path.read_bytes()
+    begin = data.rindex(b"moov") - 4
+    (index,) = parse_boxes(data[begin:])
+    description = index.all(b"trak")[0].find(b"mdia", b"minf", b"stbl", b"stsd")
+    entry = description.body[8:] + boxes
+    description.body = description.body[:8] + struct.pack(">I", len(entry)) + entry[4:]
+    path.write_bytes(data[:begin] + index.to_bytes())
+    return path
+
+
+def box(kind: bytes, content: bytes) -> bytes:
+    """An mp4 box."""
+    return struct.pack(">I4s", 8 + len(content), kind) + content
+
+
+def painted_number(width: int, height: int) -> Painter:
+    """Frames with the bits of their number as black and white bars: no two are equal."""
+
+    def paint(index: int) -> np.ndarray:
+        picture = np.full((height, width, 3), 40 + index % 150, np.uint8)
+        for bit in range(8):
+            column = slice(bit * width // 8, (bit + 1) * width // 8)
+            picture[: height // 2, column] = 235 if index >> bit & 1 else 16
+        return picture
+
+    return paint

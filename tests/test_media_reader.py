@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -195,13 +196,28 @@ def test_mostly_damaged_packets_are_refused(tmp_path):
         list(read_frames(path, size=16))
 
 
+def glued_transport_stream(tmp_path, *frame_counts):
+    """A transport stream of several takes: its time stamps start again in the middle."""
+    glued = tmp_path / "glued.ts"
+    takes = [
+        make_video(tmp_path / f"{number}.ts", n_frames=count)
+        for number, count in enumerate(frame_counts)
+    ]
+    glued.write_bytes(b"".join(take.read_bytes() for take in takes))
+    return glued
+
+
+@pytest.mark.parametrize("frame_counts", [(50, 75), (12, 12, 12)])
+def test_time_stamps_that_start_again_are_refused(tmp_path, frame_counts):
+    glued = glued_transport_stream(tmp_path, *frame_counts)
+    with pytest.raises(MediaError, match=r"time stamps start again after \d") as caught:
+        probe(glued)
+    assert "join the parts" in caught.value.hint
+
+
 def test_backward_time_stamps_are_dropped_and_counted(tmp_path, caplog):
-    # A transport stream glued from two takes: its time stamps begin anew in the middle.
-    first = make_video(tmp_path / "a.ts", n_frames=50)
-    second = make_video(tmp_path / "b.ts", n_frames=75)
-    glued = tmp_path / "c.ts"
-    glued.write_bytes(first.read_bytes() + second.read_bytes())
-    stream = read_frames(glued, size=16)
+    glued = glued_transport_stream(tmp_path, 50, 75)
+    stream = read_frames(glued, size=16, info=replace(probe(tmp_path / "0.ts"), path=glued))
     pairs = list(stream)
     assert (np.diff(times(pairs)) > 0).all()
     assert stream.counts.dropped_frames >= 49

@@ -25,8 +25,16 @@ from foleyflow.cli.outcome import answer, complain, progress_on_stderr, say
 from foleyflow.cluster import RayCluster
 from foleyflow.errors import ConfigError, MediaError, UsageError
 from foleyflow.events import EVENT_SUFFIXES, write_events
-from foleyflow.media import MediaInfo, check_output, probe, read_pictures, read_waveform
-from foleyflow.media.formats import FORMATS, format_of
+from foleyflow.media import (
+    MediaInfo,
+    check_copy,
+    check_output,
+    default_suffix,
+    probe,
+    read_pictures,
+    read_waveform,
+)
+from foleyflow.media.formats import format_of
 from foleyflow.pipeline import DEFAULT_GUIDANCE, FoleyFlow, Generated
 from foleyflow.pretrained import model_folder
 from foleyflow.weights import read_record, write_atomically
@@ -207,8 +215,8 @@ def plan_outputs(videos: list[Path], request: Request) -> list[Path]:
         )
     outputs = []
     for video in videos:
-        suffix = video.suffix if video.suffix.lower() in FORMATS else ".mkv"
-        name = f"{video.stem}.foley{'.wav' if request.audio_only else suffix}"
+        suffix = ".wav" if request.audio_only else default_suffix(video)
+        name = f"{video.stem}.foley{suffix}"
         if folder is not None:
             outputs.append(folder / name)
         elif given is not None:
@@ -266,6 +274,8 @@ def _check(video: Path, output: Path, request: Request) -> MediaInfo:
     """Refuses what can be refused before any work; what the video is."""
     info = probe(video)
     _check_outputs(video, output, request)
+    if not request.audio_only:
+        check_copy(info, output)
     return info
 
 

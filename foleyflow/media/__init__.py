@@ -27,7 +27,14 @@ from foleyflow.media.waveform import (
     read_waveform,
     resample_blocks,
 )
-from foleyflow.media.writer import MuxReport, check_output, mux, write_wav
+from foleyflow.media.writer import (
+    MuxReport,
+    check_copy,
+    check_output,
+    default_suffix,
+    mux,
+    write_wav,
+)
 
 __all__ = [
     "DecodeCounts",
@@ -35,7 +42,9 @@ __all__ = [
     "LoudnessMeter",
     "MediaInfo",
     "MuxReport",
+    "check_copy",
     "check_output",
+    "default_suffix",
     "fit_blocks",
     "fit_length",
     "frame_blocks",

@@ -5,7 +5,7 @@ A table and its lookup; nothing is opened here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from foleyflow.errors import MediaError
@@ -23,6 +23,12 @@ class OutputFormat:
         takes_attachments: whether files (fonts, say) can be attached.
         has_edit_lists: whether tracks say by an edit list what of them is shown.
         stamps_sound: whether sound carries time stamps; without, it begins with the file.
+        stamps_pictures: whether pictures carry presentation times; without, only those that are
+            stored in the order of presentation come out right.
+        holds_rotation: whether the format says how the picture is turned.
+        wide_packets: whether transport packets carry a time of arrival (192 bytes, as discs do).
+        video_codecs: libavformat's names of the codecs that play from such a file; None where its
+            muxer knows them.
     """
 
     muxer: str
@@ -32,24 +38,70 @@ class OutputFormat:
     takes_attachments: bool = False
     has_edit_lists: bool = False
     stamps_sound: bool = True
+    stamps_pictures: bool = True
+    holds_rotation: bool = False
+    wide_packets: bool = False
+    video_codecs: frozenset[str] | None = None
 
+
+# AVI stores no presentation times, and libavformat can't work them out for these.
+TIMES_UNKNOWN_IN_AVI = frozenset({"h264", "hevc", "vvc"})
 
 _MP4 = OutputFormat(
-    muxer="mp4", sound_codec="aac", bit_rate=192_000, text_codec="mov_text", has_edit_lists=True
+    muxer="mp4",
+    sound_codec="aac",
+    bit_rate=192_000,
+    text_codec="mov_text",
+    has_edit_lists=True,
+    holds_rotation=True,
 )
 _MOV = OutputFormat(
-    muxer="mov", sound_codec="aac", bit_rate=192_000, text_codec="mov_text", has_edit_lists=True
+    muxer="mov",
+    sound_codec="aac",
+    bit_rate=192_000,
+    text_codec="mov_text",
+    has_edit_lists=True,
+    holds_rotation=True,
 )
-_3GP = OutputFormat(muxer="3gp", sound_codec="aac", bit_rate=128_000, has_edit_lists=True)
+_3GP = OutputFormat(
+    muxer="3gp", sound_codec="aac", bit_rate=128_000, has_edit_lists=True, holds_rotation=True
+)
 _MATROSKA = OutputFormat(
-    muxer="matroska", sound_codec="flac", text_codec="srt", takes_attachments=True
+    muxer="matroska",
+    sound_codec="flac",
+    text_codec="srt",
+    takes_attachments=True,
+    holds_rotation=True,
 )
-_WEBM = OutputFormat(muxer="webm", sound_codec="libopus", bit_rate=160_000, text_codec="webvtt")
-_AVI = OutputFormat(muxer="avi", sound_codec="pcm_s16le", stamps_sound=False)
-_TS = OutputFormat(muxer="mpegts", sound_codec="aac", bit_rate=192_000)
-_FLV = OutputFormat(muxer="flv", sound_codec="aac", bit_rate=192_000)
-_MPEG = OutputFormat(muxer="mpeg", sound_codec="mp2", bit_rate=256_000)
-_ASF = OutputFormat(muxer="asf", sound_codec="wmav2", bit_rate=192_000)
+_WEBM = OutputFormat(
+    muxer="webm",
+    sound_codec="libopus",
+    bit_rate=160_000,
+    text_codec="webvtt",
+    holds_rotation=True,
+)
+_AVI = OutputFormat(muxer="avi", sound_codec="pcm_s16le", stamps_sound=False, stamps_pictures=False)
+# The muxers of transport and program streams take any codec, as data that nothing plays.
+_TS = OutputFormat(
+    muxer="mpegts",
+    sound_codec="aac",
+    bit_rate=192_000,
+    video_codecs=frozenset({"mpeg1video", "mpeg2video", "mpeg4", "h264", "hevc", "vvc", "cavs"}),
+)
+_M2TS = replace(_TS, wide_packets=True)
+_FLV = OutputFormat(
+    muxer="flv",
+    sound_codec="aac",
+    bit_rate=192_000,
+    video_codecs=frozenset({"flv", "flv1", "h264", "hevc", "av1", "vp9", "vp6", "vp6f", "vp6a"}),
+)
+_MPEG = OutputFormat(
+    muxer="mpeg",
+    sound_codec="mp2",
+    bit_rate=256_000,
+    video_codecs=frozenset({"mpeg1video", "mpeg2video"}),
+)
+_ASF = OutputFormat(muxer="asf", sound_codec="wmav2", bit_rate=192_000, stamps_pictures=False)
 _OGG = OutputFormat(muxer="ogg", sound_codec="flac")
 
 FORMATS: dict[str, OutputFormat] = {
@@ -57,14 +109,14 @@ FORMATS: dict[str, OutputFormat] = {
     ".asf": _ASF,
     ".avi": _AVI,
     ".flv": _FLV,
-    ".m2ts": _TS,
+    ".m2ts": _M2TS,
     ".m4v": _MP4,
     ".mkv": _MATROSKA,
     ".mov": _MOV,
     ".mp4": _MP4,
     ".mpeg": _MPEG,
     ".mpg": _MPEG,
-    ".mts": _TS,
+    ".mts": _M2TS,
     ".ogv": _OGG,
     ".ts": _TS,
     ".webm": _WEBM,

@@ -11,7 +11,7 @@ import itertools
 import logging
 import math
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -27,6 +27,9 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from foleyflow.errors import MediaError
+from foleyflow.media.boxes import BoxError
+from foleyflow.media.edit_list import Edit, is_ordinary, read_edits
+from foleyflow.media.encryption import is_encrypted
 
 logger = logging.getLogger(__name__)
 
@@ -44,8 +47,16 @@ _HEAD_PACKETS = 48
 _FIRST_PICTURE_PACKETS = 300
 # Demuxers with an index: a seek to the end is exact, and spares reading the whole file.
 _INDEXED_FORMATS = frozenset({"mov", "mp4", "matroska", "webm", "avi"})
+# Decoding times that fall back further than by careless rounding start a new time line.
+_RESTART_S = 0.25
+# A file that ends this much before its index says is cut off; less is rounding.
+_CUT_OFF_S = 0.5
 # "Demuxers" that turn a text or a single picture into a video stream.
 _NOT_VIDEO_FORMATS = frozenset({"tty", "image2", "bin", "xbin", "adf", "idf", "lrc", "srt"})
+
+
+# Signs of the display matrix by the clockwise turn of the picture.
+_TURNS = {90: (0, 1, -1, 0), 180: (-1, 0, 0, -1), 270: (0, -1, 1, 0)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +83,11 @@ class MediaInfo:
         audio_start_s: time stamp of its first sample, on the scale of `start_s`; None if unknown.
         subtitle_count: number of subtitle tracks.
         chapter_count: number of chapters.
+        reorders_pictures: whether pictures are stored in another order than they are shown in
+            (B-frames).
+        hides_frames: whether frames before the last shown one are hidden by an edit list.
+        edits: the video's edit list, where it is more than one stretch; else empty.
+        warnings: what is wrong with the file although it can be used.
     """
 
     path: Path
@@ -93,6 +109,10 @@ class MediaInfo:
     audio_start_s: float | None
     subtitle_count: int
     chapter_count: int
+    reorders_pictures: bool = False
+    hides_frames: bool = False
+    edits: tuple[Edit, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def probe(path: str | Path) -> MediaInfo:
@@ -105,8 +125,9 @@ def probe(path: str | Path) -> MediaInfo:
         What the file holds; times in seconds.
 
     Raises:
-        MediaError: the file is missing, empty, damaged, not a video, without a picture that can be
-            decoded, longer than 24 h, or its picture is smaller than 16 or larger than 8192 pixels.
+        MediaError: the file is missing, empty, damaged, encrypted, not a video, without a picture
+            that can be decoded, longer than 24 h, its time stamps start again within it, or its
+            picture is smaller than 16 or larger than 8192 pixels.
 
     Source: ours.
     """
@@ -114,7 +135,14 @@ def probe(path: str | Path) -> MediaInfo:
     with open_input(path) as container:
         stream = pick_video(container, path)
         _check_size(stream.codec_context.width, stream.codec_context.height, path)
+        if is_encrypted(path, container.format.name, stream.id):
+            raise MediaError(
+                f"{path}: the video is encrypted",
+                hint="export it without copy protection; its keys can't be copied",
+            )
         head = _read_head(container, stream)
+        if head.restart_s is not None:
+            raise _restart_error(path, head.restart_s)
         if head.packet_count == 0:
             raise MediaError(
                 f"{path}: the video stream is empty (zero length)",
@@ -133,6 +161,7 @@ def probe(path: str | Path) -> MediaInfo:
             )
         time_base = time_base_of(stream)
         rate_hz = _average_rate_hz(stream, head, time_base)
+        promised_s = _promised_end_s(container, stream)
         end_pts = _end_pts(container, stream, head, path, rate_hz)
         start_s = float(head.first_pts * time_base)
         duration_s = float((end_pts - head.first_pts) * time_base)
@@ -141,7 +170,18 @@ def probe(path: str | Path) -> MediaInfo:
         turned = orientation[0] == 0
         width, height = head.picture.width, head.picture.height
         audio = container.streams.audio[0] if container.streams.audio else None
+        sound = audio.codec_context if audio else None
         aspect = stream.sample_aspect_ratio
+        edits = _unusual_edits(container, stream, path)
+        end_s = float(end_pts * time_base)
+        warnings = []
+        if promised_s is not None and promised_s - end_s > _CUT_OFF_S:
+            reached_s = end_s if stream.duration else _last_packet_end_s(path)
+            if promised_s - reached_s > _CUT_OFF_S:
+                warnings.append(
+                    f"the file is cut off: it promises {promised_s - start_s:.2f} s, and"
+                    f" {duration_s:.2f} s of video arrived"
+                )
         return MediaInfo(
             path=path,
             container=container.format.name,
@@ -157,20 +197,27 @@ def probe(path: str | Path) -> MediaInfo:
             duration_s=duration_s,
             rate_hz=rate_hz,
             has_audio=audio is not None,
-            audio_rate_hz=audio.codec_context.sample_rate if audio else None,
-            audio_channels=audio.codec_context.channels if audio else None,
+            audio_rate_hz=sound.sample_rate if sound else None,
+            audio_channels=sound.channels if sound else None,
             audio_start_s=_stream_start_s(audio),
             subtitle_count=len(container.streams.subtitles),
             chapter_count=len(container.chapters()),
+            reorders_pictures=bool(stream.codec_context.has_b_frames),
+            hides_frames=head.hides_frames or sum(e.media_s is not None for e in edits) > 1,
+            edits=edits,
+            warnings=tuple(warnings),
         )
 
 
 @contextmanager
-def open_input(path: str | Path) -> Iterator[InputContainer]:
+def open_input(
+    path: str | Path, *, options: Mapping[str, str] | None = None
+) -> Iterator[InputContainer]:
     """Open a media file for reading, or say plainly why that can't be done.
 
     Args:
         path: a file on disk; never a URL or a pattern, whatever it looks like.
+        options: of the demuxer.
 
     Returns:
         A context manager that gives the open container.
@@ -193,7 +240,7 @@ def open_input(path: str | Path) -> Iterator[InputContainer]:
             f"file:{path}",
             "r",
             metadata_errors="replace",
-            options=_WAV_OPTIONS if path.suffix.lower() == ".wav" else {},
+            options=(_WAV_OPTIONS if path.suffix.lower() == ".wav" else {}) | dict(options or {}),
         )
     except PermissionError as error:
         raise MediaError(
@@ -240,11 +287,8 @@ def pick_video(container: InputContainer, path: str | Path) -> VideoStream:
     return (preferred or usable)[0]
 
 
-def is_cover_art(stream: VideoStream) -> bool:
-    """Whether a video stream is a still picture attached to the file.
-
-    Source: ours.
-    """
+def is_cover_art(stream: Stream) -> bool:
+    """Whether a stream is a still picture attached to the file."""
     return bool(stream.disposition & (Disposition.attached_pic | Disposition.timed_thumbnails))
 
 
@@ -264,6 +308,15 @@ def read_packets(container: InputContainer, streams: Sequence[Stream]) -> Iterat
             ending = Packet()
             ending.stream = stream
             yield ending
+
+
+def first_packet(path: Path, stream_index: int) -> bytes:
+    """The content of a stream's first packet; empty where it has none."""
+    with open_input(path) as container:
+        for packet in read_packets(container, [container.streams[stream_index]]):
+            if packet.size:
+                return bytes(packet)
+    return b""
 
 
 def discard_others(container: InputContainer, stream: Stream) -> None:
@@ -299,7 +352,10 @@ def orientation_of(frame: VideoFrame) -> tuple[int, int, int, int]:
 
     Source: libavutil/display.h.
     """
-    matrix = frame.side_data.get("DISPLAYMATRIX")
+    try:
+        matrix = frame.side_data.get("DISPLAYMATRIX")
+    except ValueError:  # side data of a kind that PyAV can't name (Exif, say) hides the matrix
+        return _TURNS.get(round(-frame.rotation / 90) * 90 % 360, (1, 0, 0, 1))
     if matrix is None:
         return (1, 0, 0, 1)
     values = memoryview(bytes(cast(SideData, matrix))).cast("i")
@@ -326,6 +382,8 @@ class _Head:
     end_pts: int  # end of the last shown packet seen
     complete: bool  # the whole stream was read
     picture: VideoFrame | None
+    hides_frames: bool  # a packet that is not shown comes before one that is
+    restart_s: float | None  # where time stamps start again
 
 
 def _read_head(
@@ -336,13 +394,18 @@ def _read_head(
     count = 0
     complete = True
     picture: VideoFrame | None = None
+    hidden = hides_frames = False
+    restarts = _RestartWatch()
     for packet in read_packets(container, [stream]):
+        restarts.look(packet)
         if picture_needed and picture is None:
             picture = _first_picture(stream, packet)
         if packet.size:
             count += 1
             if packet.pts is not None and not packet.is_discard:
                 shown.append((packet.pts, packet.duration or 0))
+                hides_frames = hidden
+            hidden = hidden or packet.is_discard
             enough = len(shown) >= _HEAD_PACKETS or count >= 20 * _HEAD_PACKETS
             seen = not picture_needed or picture is not None or count >= _FIRST_PICTURE_PACKETS
             if enough and seen:
@@ -358,6 +421,8 @@ def _read_head(
         end_pts=max((pts + (length or spacing) for pts, length in shown), default=0),
         complete=complete,
         picture=picture,
+        hides_frames=hides_frames,
+        restart_s=restarts.restart_s,
     )
 
 
@@ -406,14 +471,90 @@ def _tail_end_pts(container: InputContainer, stream: VideoStream, spacing: int) 
 
 
 def _all_end_pts(path: Path, stream_index: int, spacing: int) -> int:
+    restarts = _RestartWatch()
     with open_input(path) as container:
         stream = container.streams[stream_index]
         discard_others(container, stream)
-        return max(_shown_ends(read_packets(container, [stream]), spacing), default=0)
+        end = max(_shown_ends(read_packets(container, [stream]), spacing, restarts), default=0)
+    if restarts.restart_s is not None:
+        raise _restart_error(path, restarts.restart_s)
+    return end
 
 
-def _shown_ends(packets: Iterator[Packet], spacing: int) -> Iterator[int]:
+def _last_packet_end_s(path: Path) -> float:
+    """Where the last packet of any stream ends."""
+    end_s = 0.0
+    with open_input(path) as container:
+        for packet in read_packets(container, list(container.streams)):
+            if packet.size and packet.pts is not None:
+                end_s = max(end_s, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+    return end_s
+
+
+def _promised_end_s(container: InputContainer, stream: VideoStream) -> float | None:
+    """Where the video ends by the file's index or header; None where neither says so."""
+    if not set(container.format.name.split(",")) & _INDEXED_FORMATS:
+        return None
+    if stream.duration:
+        return float(((stream.start_time or 0) + stream.duration) * time_base_of(stream))
+    if container.duration:
+        return ((container.start_time or 0) + container.duration) / av.time_base
+    return None
+
+
+def _unusual_edits(container: InputContainer, stream: VideoStream, path: Path) -> tuple[Edit, ...]:
+    """The edit list of the video, where a muxer can't write it by itself; else empty."""
+    if "mov" not in container.format.name.split(","):
+        return ()
+    try:
+        edits = read_edits(path, track_id=stream.id)
+    except BoxError as error:
+        logger.debug("%s: its edit list can't be read: %s", path, error)
+        return ()
+    if any(edit.media_s is not None and edit.rate != 1 for edit in edits):
+        raise MediaError(
+            f"{path}: its edit list plays a part at another speed, which is not supported",
+            hint="export the clip again, so that its speed is part of the pictures",
+        )
+    return () if is_ordinary(edits) else edits
+
+
+class _RestartWatch:
+    """Looks out for decoding times that fall back to an earlier time.
+
+    Attributes:
+        restart_s: how far the time line had come; None as long as it goes on.
+    """
+
+    def __init__(self) -> None:
+        self.restart_s: float | None = None
+        self._last_s = -math.inf
+
+    def look(self, packet: Packet) -> None:
+        """Take notice of the next packet of a stream; those that an edit list hides don't count."""
+        stamp = packet.dts if packet.dts is not None else packet.pts
+        if stamp is None or packet.is_discard or not packet.size:
+            return
+        time_s = float(stamp * packet.time_base)
+        if time_s < self._last_s - _RESTART_S and self.restart_s is None:
+            self.restart_s = self._last_s
+        self._last_s = max(self._last_s, time_s)
+
+
+def _restart_error(path: Path, restart_s: float) -> MediaError:
+    return MediaError(
+        f"{path}: its time stamps start again after {restart_s:.2f} s, as where files were joined"
+        " end to end",
+        hint="join the parts by a program that rewrites time stamps (ffmpeg's concat demuxer)",
+    )
+
+
+def _shown_ends(
+    packets: Iterator[Packet], spacing: int, restarts: _RestartWatch | None = None
+) -> Iterator[int]:
     for packet in packets:
+        if restarts is not None:
+            restarts.look(packet)
         if packet.size and packet.pts is not None and not packet.is_discard:
             yield packet.pts + (packet.duration or spacing)
 

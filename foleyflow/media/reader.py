@@ -6,6 +6,7 @@ shown frame; each picture keeps its own presentation time stamp. HDR pictures ar
 
 from __future__ import annotations
 
+import heapq
 import logging
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
@@ -57,6 +58,20 @@ class DecodeCounts:
     packets: int = 0
     lost_packets: int = 0
     dropped_frames: int = 0
+
+    def warnings(self) -> list[str]:
+        """What a user should know, one line each; empty if nothing was lost."""
+        found = []
+        if self.lost_packets:
+            found.append(
+                f"{self.lost_packets} of {self.packets} video packets are damaged and were skipped"
+            )
+        if self.dropped_frames:
+            found.append(
+                f"{self.dropped_frames} frames with missing or backward time stamps were not"
+                " looked at"
+            )
+        return found
 
 
 class FrameStream(Iterator[tuple[float, NDArray[np.uint8]]]):
@@ -251,6 +266,8 @@ def _decode(
 ) -> Iterator[tuple[float, VideoFrame]]:
     """Frames in order of time, from one at or before `start_s` (where there is one) to `end_s`."""
     margins_s = [margin_s for margin_s in _SEEK_MARGINS_S if margin_s < start_s]
+    if _must_count(info):
+        margins_s = []  # the number of a frame is only known from the beginning on
     for seek_s in [*(start_s - margin_s for margin_s in margins_s), None]:
         counts.packets = counts.lost_packets = counts.dropped_frames = 0
         frames = _decode_from(info, seek_s=seek_s, end_s=end_s, counts=counts)
@@ -278,8 +295,15 @@ def _decode_from(
             except (av.FFmpegError, OSError):
                 return
         last_s = -2 * _EDGE_S  # the first frame is at 0; what comes before is not shown
-        for frame in _frames(read_packets(container, [stream]), stream, counts):
-            stamp = frame.pts if frame.pts is not None else frame.dts
+        packets = read_packets(container, [stream])
+        if _must_count(info):
+            stamped = _counted(packets, stream, counts, shift=round(info.start_s / time_base))
+        else:
+            stamped = (
+                (frame.pts if frame.pts is not None else frame.dts, frame)
+                for frame in _frames(packets, stream, counts)
+            )
+        for stamp, frame in stamped:
             time_s = None if stamp is None else float(stamp * time_base) - info.start_s
             if time_s is None or time_s <= last_s:
                 counts.dropped_frames += 1
@@ -307,25 +331,47 @@ def _frames(
         yield from frames
 
 
+def _must_count(info: MediaInfo) -> bool:
+    """Whether time stamps may be in the order of decoding: AVI stores no others."""
+    return info.container == "avi" and info.reorders_pictures
+
+
+def _counted(
+    packets: Iterator[Packet], stream: VideoStream, counts: DecodeCounts, *, shift: int
+) -> Iterator[tuple[int | None, VideoFrame]]:
+    """Decoded frames with time stamps that follow from their number.
+
+    Frames leave a decoder in the order of presentation. The n-th one is shown at the n-th decoding
+    time, moved by `shift` ticks; packets that give no picture keep theirs.
+    """
+    first = stream.start_time or 0
+    waiting: list[int] = []
+    lost: set[int] = set()
+
+    def noted() -> Iterator[Packet]:
+        for packet in packets:
+            stamp = None if packet.dts is None else packet.dts - first + shift
+            if packet.size and stamp is not None:
+                heapq.heappush(waiting, stamp)
+            lost_before = counts.lost_packets
+            yield packet
+            if counts.lost_packets > lost_before and stamp is not None:
+                lost.add(stamp)
+
+    for frame in _frames(noted(), stream, counts):
+        while waiting and waiting[0] in lost:
+            lost.remove(heapq.heappop(waiting))
+        yield (heapq.heappop(waiting) if waiting else None), frame
+
+
 def _check_losses(info: MediaInfo, counts: DecodeCounts) -> None:
     if counts.lost_packets > _LARGEST_LOSS * counts.packets:
         raise MediaError(
             f"{info.path}: {counts.lost_packets} of {counts.packets} video packets are damaged",
             hint="copy or export the file again",
         )
-    if counts.lost_packets:
-        logger.warning(
-            "%s: %d of %d video packets are damaged and were skipped",
-            info.path,
-            counts.lost_packets,
-            counts.packets,
-        )
-    if counts.dropped_frames:
-        logger.warning(
-            "%s: %d frames with missing or backward time stamps were left out",
-            info.path,
-            counts.dropped_frames,
-        )
+    for text in counts.warnings():
+        logger.warning("%s: %s", info.path, text)
 
 
 def _picture(

@@ -15,19 +15,24 @@ import wave
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import av
 import numpy as np
+from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from foleyflow.errors import MediaError
-from foleyflow.media.formats import format_of
+from foleyflow.media.formats import FORMATS, format_of
 from foleyflow.media.probe import MediaInfo, open_input, probe
-from foleyflow.media.remux import Remux
+from foleyflow.media.remux import Remux, check_fits, suffixes_holding
 from foleyflow.media.sound_track import SoundTrack
+from foleyflow.media.verification import verify_copy
 
 logger = logging.getLogger(__name__)
 
+# For videos whose own container is not written, the most capable first.
+_DEFAULT_SUFFIXES = (".mkv", ".mov", ".mp4")
 # A wav file counts its bytes in 32 bits.
 _LARGEST_WAV_BYTES = 2**32 - 1024
 
@@ -91,6 +96,7 @@ def mux(
     output_format = format_of(output_path)
     check_output(output_path, overwrite=overwrite, source=video_path)
     info = info or probe(video_path)
+    check_copy(info, output_path)
     with (
         _written_whole(output_path, overwrite=overwrite) as draft,
         open_input(video_path) as source,
@@ -106,9 +112,55 @@ def mux(
             source, draft, output_format, info=info, sound=sound, keep_old_sound=keep_old_sound
         )
         remux.run()
-    for text in remux.dropped:
+        video = cast(VideoStream, source.streams[info.video_index])
+        dropped = remux.dropped + verify_copy(
+            source,
+            video,
+            remux.shown,
+            draft,
+            output_path,
+            output_format,
+            sound_s=sound.duration_s,
+        )
+    for text in dropped:
         logger.warning("%s: %s", output_path, text)
-    return MuxReport(output=output_path, sound_codec=sound.codec, dropped=tuple(remux.dropped))
+    return MuxReport(output=output_path, sound_codec=sound.codec, dropped=tuple(dropped))
+
+
+def check_copy(info: MediaInfo, output_path: str | Path) -> None:
+    """Say at once, before any work, whether a video can be copied into an output's format.
+
+    Args:
+        info: what `probe` said of the video.
+        output_path: the file that is going to be written; its suffix decides the format.
+
+    Raises:
+        MediaError: no format has that suffix, or the format can't hold the video as it is.
+    """
+    output_path = Path(output_path)
+    output_format = format_of(output_path)
+    with open_input(info.path) as source:
+        check_fits(info, source, output_path, output_format)
+
+
+def default_suffix(video_path: str | Path) -> str:
+    """Suffix of the output where nobody names one: the video's own, or one that can hold it.
+
+    Args:
+        video_path: the video; where it can't be used, its suffix or .mkv is given, and whoever
+            opens it says why.
+    """
+    suffix = Path(video_path).suffix
+    if suffix.lower() in FORMATS:
+        return suffix
+    try:
+        info = probe(video_path)
+        with open_input(video_path) as source:
+            holding = suffixes_holding(info, source)
+    except MediaError:
+        return _DEFAULT_SUFFIXES[0]
+    preferred = [suffix for suffix in _DEFAULT_SUFFIXES if suffix in holding]
+    return (preferred + holding + [_DEFAULT_SUFFIXES[0]])[0]
 
 
 def write_wav(
