@@ -1,7 +1,7 @@
 """Writes frames as h264 in mp4 with exact time stamps, and reads them back.
 
 It makes only what a simulated clip needs: one silent video stream, the same bytes for the same
-frames. Users' files are read and written by `foleyflow.media`.
+frames in every run on one machine. Users' files are read and written by `foleyflow.media`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from foleyflow.media.reproducible import reproducible_x264
 from foleyflow.signals import Frames
 
 TICKS_PER_S = 90_000
@@ -127,13 +128,15 @@ def _encode(
         stream.pix_fmt = "yuv420p"
         stream.codec_context.time_base = Fraction(1, TICKS_PER_S)
         stream.thread_count = 1
-        stream.options = {
-            "preset": compression.preset,
-            "crf": str(compression.crf),
-            "g": str(compression.keyframe_every),
-            "bf": str(compression.b_frames),
-            "threads": "1",
-        }
+        stream.options = reproducible_x264(
+            {
+                "preset": compression.preset,
+                "crf": str(compression.crf),
+                "g": str(compression.keyframe_every),
+                "bf": str(compression.b_frames),
+                "threads": "1",
+            }
+        )
         for pixels, tick in zip(frames, ticks, strict=True):
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), "rgb24")
             frame.pts = int(tick)
