@@ -122,21 +122,19 @@ def _encode(
     """One pass through libx264, on one thread: the same frames give the same bytes."""
     file = BytesIO()
     options = {"video_track_timescale": str(TICKS_PER_S)}
+    settings = {
+        "preset": compression.preset,
+        "crf": str(compression.crf),
+        "g": str(compression.keyframe_every),
+        "bf": str(compression.b_frames),
+        "threads": "1",
+    }
     with av.open(file, "w", format="mp4", options=options) as container:
-        stream = container.add_stream("libx264", rate=rate)
+        stream = container.add_stream("libx264", rate=rate, options=reproducible_x264(settings))
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = "yuv420p"
         stream.codec_context.time_base = Fraction(1, TICKS_PER_S)
         stream.thread_count = 1
-        stream.options = reproducible_x264(
-            {
-                "preset": compression.preset,
-                "crf": str(compression.crf),
-                "g": str(compression.keyframe_every),
-                "bf": str(compression.b_frames),
-                "threads": "1",
-            }
-        )
         for pixels, tick in zip(frames, ticks, strict=True):
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), "rgb24")
             frame.pts = int(tick)
