@@ -13,7 +13,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 WORKERS ?= 2
-PRECISION ?= auto
+PRECISION ?= $(or $(FOLEYFLOW_PRECISION),auto)
 EXAMPLES := $(foreach name,drums chopping,foleyflow/assets/examples/$(name).mp4)
 SHOWN = $(if $(VIDEO),"$(VIDEO)",$(EXAMPLES))
 
