@@ -1,7 +1,9 @@
 # Sets up, runs and checks the project on a fresh machine. Every target can be run first.
 #
 #   make demo [VIDEO=clip.mp4]   silent clips in, the same clips with their sound out
-#   make test [WORKERS=2]        all tests, in so many processes of one thread each
+#   make test [WORKERS=2] [PRECISION=bf16|fp32]
+#                                all tests, in so many processes of one thread each; networks
+#                                compute as the machine does best, or in the given precision
 #   make check                   lint, format, types
 #   make bench                   speed and memory, as JSON
 #   make clean                   removes what the targets above have made (not the weights)
@@ -11,6 +13,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 WORKERS ?= 2
+PRECISION ?= $(or $(FOLEYFLOW_PRECISION),auto)
 EXAMPLES := $(foreach name,drums chopping,foleyflow/assets/examples/$(name).mp4)
 SHOWN = $(if $(VIDEO),"$(VIDEO)",$(EXAMPLES))
 
@@ -36,7 +39,8 @@ demo: setup
 
 test: setup
 	@sh scripts/system_packages.sh chromium
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile
+	@FOLEYFLOW_PRECISION=$(PRECISION) $(BIN)/python tests/machine_line.py
+	FOLEYFLOW_PRECISION=$(PRECISION) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile
 
 check: setup
 	$(BIN)/ruff check .

@@ -37,7 +37,8 @@ from foleyflow.generation import Stopwatch, generate_latents
 from foleyflow.media import read_frames
 from foleyflow.media.testclip import decode_plainly, repeat_clip, write_test_clip
 from foleyflow.pipeline import FoleyFlow
-from foleyflow.precision import bfloat16_is_fast, fast_autocast
+from foleyflow.precision import bfloat16_is_fast, fast_autocast, precision_on
+from foleyflow.processor import feature_text, processor_features, processor_name
 from foleyflow.recipes import recipe_named
 from foleyflow.recipes.align import AlignRecipe
 from foleyflow.recipes.flow import FlowRecipe
@@ -182,7 +183,9 @@ def measure(
 def machine() -> dict[str, str | int]:
     """What was measured on."""
     return {
-        "cpu": _cpu_name(),
+        "cpu": processor_name(),
+        "cpu_features": feature_text(processor_features()),
+        "precision": precision_on(torch.device("cpu")),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else _cores(),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
@@ -306,12 +309,12 @@ def training(bench: Workbench) -> Iterator[Row]:
     """What share of the machine's matrix rate the training steps reach."""
     side = bench.effort.matrix_side
     fast = bfloat16_is_fast(torch.device("cpu"))
-    used = "bf16" if fast else "fp32"  # the precision of training on this machine
+    used = precision_on(torch.device("cpu"))  # of training on this machine
     rates: dict[str, float] = {}
     for name, dtype in (("bf16", torch.bfloat16), ("fp32", torch.float32)):
         value: float | None = None
-        how = "this processor has no bfloat16: training runs in fp32"
-        if fast or name == "fp32":
+        how = f"this processor has no bfloat16: training runs in {used}"
+        if fast or name in (used, "fp32"):
             rates[name] = matrix_flops_per_s(side, dtype)
             value, how = rates[name] / 1e12, f"product of two {side}x{side} matrices, best of 5"
         yield Row(name=f"matrix rate, {name}", value=value, unit="TFLOP/s", target="", how=how)
@@ -526,13 +529,3 @@ def _noise(rng: np.random.Generator, *shape: int) -> NDArray[np.float16]:
 
 def _cores() -> int:
     return os.cpu_count() or 1
-
-
-def _cpu_name() -> str:
-    """The processor's name, as far as the system tells."""
-    table = Path("/proc/cpuinfo")
-    if table.is_file():
-        for line in table.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()

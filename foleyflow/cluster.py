@@ -20,6 +20,7 @@ from types import ModuleType
 from typing import Any, Protocol, TextIO, TypeVar, cast
 
 from foleyflow.errors import ConfigError, FoleyflowError, MissingExtra
+from foleyflow.precision import PRECISION_VARIABLE, precision_setting
 
 ATTEMPTS = 3  # at one piece of work, should its worker die
 AHEAD = 4  # pieces of work handed out for each processor
@@ -108,7 +109,7 @@ class RayCluster:
             gpus: that it needs.
             at_once: pieces of work at a time; None for a few more than there are processors.
             calls_per_worker: a worker ends after so many, and another starts; 0 for never.
-            environment: variables for the workers.
+            environment: variables for the workers, besides the precision chosen here.
 
         Raises:
             FoleyflowError: an item's workers died `ATTEMPTS` times.
@@ -122,7 +123,7 @@ class RayCluster:
             num_gpus=gpus,
             max_retries=ATTEMPTS - 1,
             max_calls=calls_per_worker,
-            runtime_env={"env_vars": dict(environment or {})},
+            runtime_env={"env_vars": {**_chosen_precision(), **(environment or {})}},
         )(_do)
         limit = at_once or AHEAD * max(1, int(ray.cluster_resources().get("CPU", 1)))
         waiting: deque[Any] = deque()
@@ -175,6 +176,15 @@ class _OwnThreadOnly:
 def _do(work: Callable[[Item], Result], item: Item, folder: str) -> Result:
     os.chdir(folder)  # so that relative paths mean what they mean to whoever hands out the work
     return work(item)
+
+
+def _chosen_precision() -> dict[str, str]:
+    """The variable that hands the precision on to workers of a cluster that others started.
+
+    Without a choice there is none, for workers with variables are started afresh.
+    """
+    setting = precision_setting()
+    return {} if setting == "auto" else {PRECISION_VARIABLE: setting}
 
 
 def _imported() -> ModuleType:

@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from foleyflow.errors import CheckpointError
+from foleyflow.precision import precision_on, precision_setting
+from foleyflow.processor import feature_text, processor_features, processor_name
 
 State = Literal["ok", "missing", "broken"]
 
@@ -82,7 +84,11 @@ def examine(*, model: Path | None = None, weights_dir: Path | None = None) -> li
             minute for all); None for the usual place, whose files are only looked for.
 
     Returns:
-        findings in the order python, packages, extras, devices, media, model, encoders' weights.
+        findings in the order python, packages, extras, processor, devices, precision, media,
+        model, encoders' weights.
+
+    Raises:
+        ConfigError: the precision that is set is unknown.
 
     Source: ours.
     """
@@ -96,7 +102,8 @@ def examine(*, model: Path | None = None, weights_dir: Path | None = None) -> li
             findings.append(_rendering(drawing))
         elif name == "encoders" and vision is not None:
             findings.append(_torchvision(vision))
-    findings += [_devices(), *_media_encoders(), _model(model), *_encoder_weights(weights_dir)]
+    findings += [_processor(), _devices(), *_precision()]
+    findings += [*_media_encoders(), _model(model), *_encoder_weights(weights_dir)]
     return findings
 
 
@@ -151,6 +158,23 @@ def _extra(extra: str, packages: tuple[str, ...]) -> Finding:
         ),
         mend=f"pip install 'foleyflow[{extra}]'" if absent else "",
     )
+
+
+def _processor() -> Finding:
+    features = feature_text(processor_features())
+    return Finding(name="processor", state="ok", detail=f"{processor_name()}, features: {features}")
+
+
+def _precision() -> Iterator[Finding]:
+    """What the networks compute in on each device, under the current setting."""
+    try:
+        import torch
+    except (ImportError, OSError):
+        return  # the finding about devices reports it
+    devices = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
+    parts = [f"{precision_on(torch.device(device))} on {device}" for device in devices]
+    detail = f"{', '.join(parts)} (setting: {precision_setting()})"
+    yield Finding(name="precision", state="ok", detail=detail)
 
 
 def _devices() -> Finding:

@@ -48,6 +48,7 @@ from foleyflow.media import (
     read_shaped_frames,
     write_wav,
 )
+from foleyflow.precision import precision_on
 from foleyflow.pretrained import (
     load_codec,
     load_flow,
@@ -251,7 +252,7 @@ class FoleyFlow:
 
         Args:
             video: any file that PyAV can decode, or what `probe` said of it.
-            seed: the same seed gives the same samples on the same device.
+            seed: the same seed gives the same samples on the same device in the same precision.
             steps: network evaluations of the flow per window; 1 is the product's normal way.
             guidance: how strongly the video rules, 1 to about 4.
             material: one of `materials`, or None to let the picture decide.
@@ -329,6 +330,7 @@ class FoleyFlow:
                 "guidance": guidance,
                 "material": material or "auto",
                 "loudness_lufs": loudness_lufs,
+                "precision": precision_on(next(self.aligner.parameters()).device),
             },
             timings_s=seconds,
             warnings=warnings,

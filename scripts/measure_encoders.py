@@ -27,6 +27,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from foleyflow.alignment.targets import StoredTeacher
+from foleyflow.bench import machine
 from foleyflow.data.windows import ClipArrays, WindowSource
 from foleyflow.encoders.catalogue import SOUND_ENCODERS, VIDEO_ENCODERS, load_encoder
 from foleyflow.encoders.published import TOKENS
@@ -96,6 +97,7 @@ def measure(name: str, *, frames: int) -> dict[str, Any]:
         "features": list(features.shape),
         "forward_s": round(took_s, 2),
         "frames": frames if encoder.kind == "video" else None,
+        "machine": machine(),
         "peak_gb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2),
     }
 

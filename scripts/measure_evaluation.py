@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import functools
 import json
-import os
 import tempfile
 import time
 from collections import Counter
@@ -26,6 +25,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from foleyflow.bench import machine
 from foleyflow.evaluation import cases, controls, families, folder, scoring, synchrony
 from foleyflow.evaluation.families import FAMILIES
 from foleyflow.evaluation.folder import Report, evaluate_folder
@@ -155,7 +155,7 @@ def main() -> None:
         "seconds": round(whole_s, 3),
         "seconds_per_pair": round(whole_s / arguments.pairs, 5),
         "first_two_pairs_seconds": round(first_s, 3),
-        "processors": os.cpu_count(),
+        "machine": machine(),
         "parts": parts,
         "elsewhere_seconds": round(whole_s - sum(clock.seconds.values()), 3),
     }

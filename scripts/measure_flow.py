@@ -15,11 +15,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 from pathlib import Path
 
 import torch
 
+from foleyflow.bench import machine
 from foleyflow.data.windows import WindowConfig
 from foleyflow.evaluation.listening import load_judge
 from foleyflow.flow_pictures import draw_curves
@@ -79,8 +79,7 @@ def main() -> None:
         "clips": len(windows),
         "window_s": segments * source.config.segment_s,
         "guidance": arguments.guidance,
-        "threads": torch.get_num_threads(),
-        "machine": platform.processor() or platform.machine(),
+        "machine": machine(),
         "curves": {},
     }
     for samplings in ways:

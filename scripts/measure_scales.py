@@ -28,7 +28,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from foleyflow.bench import align_task_on_noise, flow_task_on_noise, step_cost
+from foleyflow.bench import align_task_on_noise, flow_task_on_noise, machine, step_cost
 from foleyflow.flow.transformer import FlowTransformer
 from foleyflow.generation import WindowPlan
 from foleyflow.recipes import recipe_named
@@ -86,7 +86,7 @@ def measured(task_name: str, recipe_name: str, clips: int) -> Iterator[dict[str,
             "stage": stage,
             "parameters_m": round(sum(p.numel() for p in module.parameters()) / 1e6, 1),
             "clips": clips,
-            "threads": torch.get_num_threads(),
+            "machine": machine(),
             "gflop_per_clip": round(operations / clips / 1e9, 1),
             "step_s": round(step_s, 3),
             "sound_s_per_s": round(clips * window_s / step_s, 3),

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from foleyflow.bench import matrix_flops_per_s, step_cost
-from foleyflow.precision import bfloat16_is_fast, fast_autocast
+from foleyflow.bench import machine, matrix_flops_per_s, step_cost
+from foleyflow.precision import fast_autocast, precision_on
 from foleyflow.recipes import recipe_named
 from foleyflow.training.memory import keep_freed_memory
 from foleyflow.training.task import Task, TrainConfig
@@ -55,15 +55,15 @@ def main() -> None:
     recipe = recipe_named(arguments.task, arguments.recipe)
     task = recipe.build(arguments.data)
     operations, step_s = step_cost(task, recipe.train, step=0, repeats=STEPS)
-    fast = bfloat16_is_fast(torch.device("cpu")) and recipe.train.bf16
-    rate = matrix_flops_per_s(MATRIX_SIDE, torch.bfloat16 if fast else torch.float32)
+    precision = precision_on(torch.device("cpu")) if recipe.train.bf16 else "fp32"
+    rate = matrix_flops_per_s(MATRIX_SIDE, torch.bfloat16 if precision == "bf16" else torch.float32)
     result = {
         "task": arguments.task,
         "recipe": arguments.recipe,
-        "threads": arguments.threads,
+        "machine": machine(),
         "gflop_per_step": round(operations / 1e9, 1),
         "step_s": round(step_s, 3),
-        "precision": "bf16" if fast else "fp32",
+        "precision": precision,
         "matrix_tflop_per_s": round(rate / 1e12, 3),
         "ratio": round(operations / step_s / rate, 3),
         "time_shares": time_shares(task, recipe.train),

@@ -11,12 +11,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from machine_line import machine_line
 from media_files import Sound, make_video
 from torchvision_operators import declare_missing
 
 CLIP_DURATION_S = 1.6
 
 declare_missing()  # before all tests: transformers and peft import torchvision too
+
+
+def pytest_report_header() -> str:
+    return machine_line()
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from foleyflow.errors import MediaError
+from foleyflow.precision import precision_setting
 
 
 def noted(folder: Path, number: int) -> tuple[int, int]:
@@ -17,6 +18,11 @@ def noted(folder: Path, number: int) -> tuple[int, int]:
     time.sleep(1.0 if number == 5 else 0.05)  # the fifth is to be killed in time
     (folder / f"ended-{name}").touch()
     return number**2, os.getpid()
+
+
+def chosen_precision(number: int) -> tuple[int, str]:
+    """The number, and the precision that is set where it is worked on."""
+    return number, precision_setting()
 
 
 def squared(number: int) -> int:

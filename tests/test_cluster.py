@@ -17,7 +17,7 @@ import pytest
 import torch
 from cli_model import make_model, run_cli
 from media_files import make_video
-from ray_work import noted, squared
+from ray_work import chosen_precision, noted, squared
 from small_vggsound import CLIP_S, SEGMENT_S, make_small_vggsound
 
 pytest.importorskip("ray", reason="work on many machines needs the extra 'cluster' (ray)")
@@ -26,6 +26,7 @@ from foleyflow import cluster
 from foleyflow.cluster import RayCluster
 from foleyflow.data.base import SimulatedClips
 from foleyflow.errors import ConfigError, FoleyflowError, MediaError, MissingExtra
+from foleyflow.precision import precision_set_to, precision_setting
 from foleyflow.recipes.stored_features import Split, mono_sounds
 
 # Ray warns of its own future, and of sockets that it leaves to the end of the process.
@@ -83,6 +84,15 @@ def test_relative_paths_are_those_of_who_hands_out_the_work(ray_cluster, tmp_pat
     (tmp_path / "made").mkdir()
     list(ray_cluster.spread(functools.partial(noted, Path("made")), [1]))
     assert len(list((tmp_path / "made").iterdir())) == 2
+
+
+def test_workers_compute_in_the_precision_that_was_chosen_here(ray_cluster):
+    before = precision_setting()
+    chosen = "fp32" if before == "bf16" else "bf16"
+    with precision_set_to(chosen):
+        found = list(ray_cluster.spread(chosen_precision, range(3)))
+    assert found == [(number, chosen) for number in range(3)]
+    assert list(ray_cluster.spread(chosen_precision, [3])) == [(3, before)]
 
 
 def test_errors_come_back_as_they_were_raised(ray_cluster):

@@ -6,9 +6,12 @@ import importlib.metadata
 import json
 
 import pytest
+import torch
 from small_encoders import publish
 
 from foleyflow import doctor
+from foleyflow.precision import precision_on
+from foleyflow.processor import feature_text, processor_features, processor_name
 from foleyflow.weights import file_sha256
 
 
@@ -33,6 +36,10 @@ def test_what_is_not_ok_comes_with_the_line_that_mends_it(findings):
 
 def test_devices_encoders_and_extras_are_listed(findings):
     assert "cpu with" in findings["devices"].detail
+    features = feature_text(processor_features())
+    assert findings["processor"].detail == f"{processor_name()}, features: {features}"
+    used = precision_on(torch.device("cpu"))
+    assert findings["precision"].detail.startswith(f"{used} on cpu")
     assert findings["encoder aac"].needed
     assert findings["encoder flac"].state == "ok"
     assert {f"extra {name}" for name in doctor.EXTRAS} <= findings.keys()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from foleyflow import generation, precision
+from foleyflow import generation
 from foleyflow.alignment.model import Alignment, AlignmentConfig
 from foleyflow.encoders.motion import MotionEncoder, MotionEncoderConfig
 from foleyflow.errors import ConfigError
@@ -25,6 +25,7 @@ from foleyflow.generation import (
     sample,
 )
 from foleyflow.moments import event_track
+from foleyflow.precision import PRECISION_VARIABLE
 
 SIZE = 16
 PLAN = WindowPlan(length=12, context=3, ahead=2)
@@ -117,9 +118,9 @@ def test_half_of_a_short_window_is_new():
 # ---------------------------------------------------------------------------------- features
 
 
-@pytest.mark.parametrize(("bfloat16", "tolerance"), [(False, 1e-5), (True, 2e-2)])
-def test_a_stream_of_features_is_that_of_the_whole_clip(aligner, monkeypatch, bfloat16, tolerance):
-    monkeypatch.setattr(precision, "bfloat16_is_fast", lambda device: bfloat16)
+@pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-5), ("bf16", 2e-2)])
+def test_a_stream_of_features_is_that_of_the_whole_clip(aligner, monkeypatch, precision, tolerance):
+    monkeypatch.setenv(PRECISION_VARIABLE, precision)
     frames = film(np.arange(90) / 30.0)
     half = aligner.encoder.config.window // 2
     padded = [frames[0][1]] * half + [p for _, p in frames] + [frames[-1][1]] * half

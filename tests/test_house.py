@@ -23,6 +23,7 @@ GROUND = {
     "weights",
     "attention",
     "precision",
+    "processor",
     "shares",
     "cluster",
 }

@@ -21,7 +21,9 @@ from foleyflow.encoders.motion import MotionEncoder
 from foleyflow.errors import CheckpointError, ConfigError
 from foleyflow.flow.transformer import FlowTransformer
 from foleyflow.pipeline import FoleyFlow
+from foleyflow.precision import precision_on
 from foleyflow.pretrained import load_codec
+from foleyflow.processor import feature_text, processor_features, processor_name
 from foleyflow.recipes import RECIPES, recipe_named
 from foleyflow.recipes.dataset import audible_events, clip_arrays, encode_all, window_source
 from foleyflow.recipes.overrides import flat_keys, override
@@ -257,7 +259,12 @@ def test_smoke_runs_leave_everything_that_explains_them(smoke_runs, task):
     config = json.loads((run / "config.json").read_text())
     assert (config["task"], config["recipe"]) == (task, "smoke")
     assert config["settings"]["train"]["steps"] == 4
-    assert json.loads((run / "environment.json").read_text())["torch"] == torch.__version__
+    environment = json.loads((run / "environment.json").read_text())
+    assert environment["torch"] == torch.__version__
+    assert environment["cpu"] == processor_name()
+    assert environment["cpu_features"] == feature_text(processor_features())
+    wanted = precision_on(torch.device("cpu")) if config["settings"]["train"]["bf16"] else "fp32"
+    assert environment["precision"] == wanted
     entries = read_journal(run / "journal.jsonl")
     losses = [entry for entry in entries if f"{task}/loss" in entry]
     assert [entry["step"] for entry in losses] == [1, 2, 3, 4]

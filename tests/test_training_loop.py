@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from foleyflow.errors import ConfigError, TrainingError
+from foleyflow.precision import PRECISION_VARIABLE
 from foleyflow.training.checkpoint import load_state
 from foleyflow.training.journal import read_journal
 from foleyflow.training.loop import train
@@ -79,6 +80,17 @@ def test_a_batch_is_learned_by_heart(tmp_path):
     assert logged[-1] < 1e-5
     weight = task.modules["line"].weight
     torch.testing.assert_close(weight, torch.tensor([[1.0, -2.0, 0.5]]), atol=0.02, rtol=0)
+
+
+def test_steps_compute_in_the_chosen_precision_where_the_recipe_lets_them(tmp_path, monkeypatch):
+    losses = {}
+    for precision in ("fp32", "bf16"):
+        for bf16 in (True, False):
+            monkeypatch.setenv(PRECISION_VARIABLE, precision)
+            entries, _ = run(Line(), replace(CONFIG, bf16=bf16), tmp_path / f"{precision}-{bf16}")
+            losses[precision, bf16] = [figures.get("line/loss") for _, figures in entries]
+    assert losses["fp32", True] == losses["fp32", False] == losses["bf16", False]
+    assert losses["bf16", True] != losses["fp32", True]
 
 
 def test_what_is_logged_validated_and_told(tmp_path):

@@ -9,6 +9,7 @@ import typer
 
 from foleyflow import __version__
 from foleyflow.cli.outcome import refuse_given, reported
+from foleyflow.precision import PRECISION_VARIABLE, precision_set_to
 
 app = typer.Typer(
     help="Gives a silent video its sound.",
@@ -48,14 +49,24 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def _root(
+    context: typer.Context,
     version: Annotated[
         bool,
         typer.Option(
             "--version", callback=_print_version, is_eager=True, help="Print the version."
         ),
     ] = False,
+    precision: Annotated[
+        str,
+        typer.Option(
+            envvar=PRECISION_VARIABLE,
+            metavar="auto|bf16|fp32",
+            help="What networks compute in; auto is bf16 where the device has it in hardware.",
+        ),
+    ] = "auto",
 ) -> None:
     """Gives a silent video its sound."""
+    context.with_resource(precision_set_to(precision))
 
 
 @app.command()

@@ -18,6 +18,7 @@ from typing import Any
 import typer
 
 from foleyflow.errors import ConfigError, FoleyflowError, MediaError
+from foleyflow.precision import precision_setting
 
 
 def say(text: str) -> None:
@@ -83,11 +84,15 @@ def refuse_given(table: str, options: Mapping[str, object]) -> None:
 
 @contextmanager
 def reported(*, debug: bool, as_json: bool = False) -> Iterator[None]:
-    """Turns errors inside into one line, a hint and an exit status; shows log warnings."""
+    """Turns errors inside into one line, a hint and an exit status; shows log warnings.
+
+    An unknown --precision, the option that all verbs share, is an error before anything is done.
+    """
     logging.basicConfig(
         level=logging.INFO if debug else logging.WARNING, format="foleyflow: %(message)s"
     )
     try:
+        precision_setting()
         yield
     except (FoleyflowError, OSError) as problem:
         error = problem if isinstance(problem, FoleyflowError) else _of_the_system(problem)

@@ -19,6 +19,8 @@ from foleyflow.alignment_pictures import draw_run
 from foleyflow.cli.outcome import answer
 from foleyflow.errors import ConfigError
 from foleyflow.pipeline import pick_device
+from foleyflow.precision import precision_on
+from foleyflow.processor import feature_text, processor_features, processor_name
 from foleyflow.recipes import component_of, recipe_named
 from foleyflow.recipes.overrides import override
 from foleyflow.training.adapters import add_adapters_, merge_adapters_
@@ -142,7 +144,8 @@ def train_into(
         if config.get("lora"):
             _adapt(task, config)
         if processes.leads:
-            _note(out, config, processes)
+            precision = precision_on(where) if recipe.train.bf16 else "fp32"
+            _note(out, config, processes, precision)
         averages = _train_with_a_bar(task, recipe, config, out, where, processes)
         if not processes.leads:
             return {}
@@ -242,7 +245,7 @@ def _refuse_other_settings(out: Path, config: dict[str, Any]) -> None:
         )
 
 
-def _note(out: Path, config: dict[str, Any], processes: Processes) -> None:
+def _note(out: Path, config: dict[str, Any], processes: Processes, precision: str) -> None:
     """Writes config.json and environment.json, before the first step."""
     out.mkdir(parents=True, exist_ok=True)
     write_atomically(out / "config.json", json.dumps(config, indent=1) + "\n")
@@ -252,6 +255,9 @@ def _note(out: Path, config: dict[str, Any], processes: Processes) -> None:
         "torch": torch.__version__,
         "platform": platform.platform(),
         "threads": torch.get_num_threads(),
+        "cpu": processor_name(),
+        "cpu_features": feature_text(processor_features()),
+        "precision": precision,
         "processes": processes.count,
     }
     write_atomically(out / "environment.json", json.dumps(environment, indent=1) + "\n")

@@ -39,6 +39,10 @@ class FrameAdapterConfig:
 class FrameAdapter(nn.Module):
     """Tokens pooled by one learned query, then a projection with a residual bottleneck.
 
+    It computes in the type of its weights (fp32) within any autocast, in training too, so that
+    features stored beforehand and those of frames as they come agree under every precision. It is
+    small beside everything around it.
+
     Source: method section B.3 (one-query attention pool; adapters of 64).
     """
 
@@ -60,11 +64,12 @@ class FrameAdapter(nn.Module):
         Returns:
             (B, T, D).
         """
-        normed = self.norm(tokens.to(self.query.dtype))
-        scores = normed @ self.query / self.config.token_width**0.5
-        pooled = torch.einsum("btk,btkw->btw", scores.softmax(-1), normed)
-        hidden = self.project(pooled)
-        return hidden + self.widen(functional.gelu(self.narrow(hidden)))
+        with torch.autocast(tokens.device.type, enabled=False):
+            normed = self.norm(tokens.to(self.query.dtype))
+            scores = normed @ self.query / self.config.token_width**0.5
+            pooled = torch.einsum("btk,btkw->btw", scores.softmax(-1), normed)
+            hidden = self.project(pooled)
+            return hidden + self.widen(functional.gelu(self.narrow(hidden)))
 
 
 class AdaptedVideo(nn.Module):

@@ -3,6 +3,12 @@
 A `FrozenVideo` or `FrozenSound` is a trunk with its exact preprocessing. Nothing here knows files:
 which weights fill a trunk is `catalogue`'s matter.
 
+Trunks compute in the precision of their own weights (fp32 as loaded), whatever the caller's
+autocast. Features are computed once and stored for training, perhaps on many machines, and
+computed again in generation; only one precision for all of them makes a stored feature the one
+that generation sees. bfloat16 would also lose what is stored: it has 8 significant bits, float16
+has 11.
+
 Dimension letters: B batch, T frames, K tokens of a frame, W width, C columns in time, R rows in
 frequency.
 """
@@ -49,7 +55,9 @@ class FrozenVideo(nn.Module):
             left, top right, bottom left, bottom right).
         """
         pictures = normalised(squared, self.rule)
-        tokens = all_tokens(self.trunk, pictures.to(next(self.trunk.parameters()).dtype)).float()
+        with torch.autocast(squared.device.type, enabled=False):
+            dtype = next(self.trunk.parameters()).dtype
+            tokens = all_tokens(self.trunk, pictures.to(dtype)).float()
         side = round((tokens.shape[1] - 1) ** 0.5)
         maps = tokens[:, 1:].transpose(1, 2).unflatten(2, (side, side))
         quarters = functional.adaptive_avg_pool2d(maps, 2).flatten(2).transpose(1, 2)
@@ -119,12 +127,13 @@ class FrozenSound(nn.Module):
         padded = functional.pad(sound, (0, (count - 1) * hop + rule.block_samples - len(sound)))
         blocks = padded.unfold(0, rule.block_samples, hop)
         dtype = next(self.trunk.parameters()).dtype
-        levels = self.levels(blocks, frames=rule.frames).to(dtype)
+        with torch.autocast(sound.device.type, enabled=False):
+            levels = self.levels(blocks, frames=rule.frames).to(dtype)
+            shown = levels[:, None] if rule.time_first else levels.transpose(1, 2)
+            tokens = all_tokens(self.trunk, shown)[:, 1:].float()
         if rule.time_first:
-            tokens = all_tokens(self.trunk, levels[:, None])[:, 1:].float()
             grid = tokens.unflatten(1, (-1, rule.rows))
         else:
-            tokens = all_tokens(self.trunk, levels.transpose(1, 2))[:, 1:].float()
             grid = tokens.unflatten(1, (rule.rows, -1)).transpose(1, 2)
         needed = max(1, -(-len(sound) // (rule.step_frames * HOP_SAMPLES)))
         return grid[:, : rule.columns].flatten(0, 1)[:needed]

@@ -1,7 +1,8 @@
 """A stretch of a video, with its sound, as an mp4 of its own.
 
 Where a file is already what is wanted it is taken byte by byte; else pictures and sound are encoded
-anew, on one thread, so that the same stretch always gives the same bytes.
+anew, on one thread and reproducibly, so that the same stretch always gives the same bytes on one
+machine.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from foleyflow.errors import MediaError
 from foleyflow.media.formats import format_of
 from foleyflow.media.probe import MediaInfo
 from foleyflow.media.reader import read_shaped_frames
+from foleyflow.media.reproducible import reproducible_x264
 from foleyflow.media.sound_track import SoundTrack
 from foleyflow.media.waveform import read_waveform
 
@@ -97,7 +99,9 @@ def encode_clip(
     # Without it the muxer writes its version into the file.
     with av.open(f"file:{target}", "w", format="mp4", options={"fflags": "+bitexact"}) as sink:
         stream = sink.add_stream(
-            "libx264", rate=round(min(info.rate_hz, 240.0)) or 1, options=VIDEO_OPTIONS
+            "libx264",
+            rate=round(min(info.rate_hz, 240.0)) or 1,
+            options=reproducible_x264(VIDEO_OPTIONS),
         )
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.codec_context.time_base = TICK

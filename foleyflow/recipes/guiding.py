@@ -44,7 +44,11 @@ class Guides:
     weights_dir: str = ""
 
     def key(self, split: str, views: int) -> str:
-        """What names the stored features: another aligner, codec, data or cut has another."""
+        """What names the stored features: another aligner, codec, data or cut has another.
+
+        The precision is no part of it: machines of several kinds share a store, and a flow is
+        trained on features of either precision.
+        """
         parts: list[object] = [
             read_record(Path(self.align), "align").sha256,
             read_record(Path(self.codec), "codec").sha256,

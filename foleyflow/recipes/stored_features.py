@@ -1,6 +1,7 @@
 """What frozen published encoders say of a data set's clips, computed once and kept beside them.
 
-A store's name says all that it depends on: encoder, weights, clips. Clips can be shared out to many
+A store's name says all that it depends on: encoder, weights, clips. The precision is no part of it:
+encoders compute in fp32 under every setting (`encoders.published`). Clips can be shared out to many
 machines (`Spread`); a worker loads its encoder once.
 """
 

@@ -28,8 +28,8 @@ class TrainConfig:
         beta2: AdamW's second moment.
         clip_norm: gradients are scaled down to this norm.
         ema: decay of the averaged weights, which are the ones validated and shipped.
-        bf16: forward and backward under bfloat16 autocast where the device is fast in it, in fp32
-            elsewhere; False is fp32 everywhere.
+        bf16: forward and backward under bfloat16 autocast where `precision.precision_on` says so
+            (by default where the device is fast in it); False is fp32 under any setting.
         shard: weights, gradients and optimiser state lie in shares on all processes (FSDP)
             instead of whole in each; for models that a device can't hold.
         seed: all randomness is a function of (seed, step) and the place in the batch.

@@ -1,7 +1,7 @@
 """Writes frames as h264 in mp4 with exact time stamps, and reads them back.
 
 It makes only what a simulated clip needs: one silent video stream, the same bytes for the same
-frames. Users' files are read and written by `foleyflow.media`.
+frames in every run on one machine. Users' files are read and written by `foleyflow.media`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from foleyflow.media.reproducible import reproducible_x264
 from foleyflow.signals import Frames
 
 TICKS_PER_S = 90_000
@@ -121,19 +122,19 @@ def _encode(
     """One pass through libx264, on one thread: the same frames give the same bytes."""
     file = BytesIO()
     options = {"video_track_timescale": str(TICKS_PER_S)}
+    settings = {
+        "preset": compression.preset,
+        "crf": str(compression.crf),
+        "g": str(compression.keyframe_every),
+        "bf": str(compression.b_frames),
+        "threads": "1",
+    }
     with av.open(file, "w", format="mp4", options=options) as container:
-        stream = container.add_stream("libx264", rate=rate)
+        stream = container.add_stream("libx264", rate=rate, options=reproducible_x264(settings))
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = "yuv420p"
         stream.codec_context.time_base = Fraction(1, TICKS_PER_S)
         stream.thread_count = 1
-        stream.options = {
-            "preset": compression.preset,
-            "crf": str(compression.crf),
-            "g": str(compression.keyframe_every),
-            "bf": str(compression.b_frames),
-            "threads": "1",
-        }
         for pixels, tick in zip(frames, ticks, strict=True):
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), "rgb24")
             frame.pts = int(tick)
