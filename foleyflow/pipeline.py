@@ -306,8 +306,9 @@ class FoleyFlow:
         seconds = watch.seconds
         seconds["total"] = time.perf_counter() - began_s
         warnings = []
-        if frames.counts.lost_packets:
-            warnings.append(f"{frames.counts.lost_packets} damaged packets were skipped")
+        lost, packets = frames.counts.lost_packets, frames.counts.packets
+        if lost:  # in the words that the reader logs
+            warnings.append(f"{lost} of {packets} video packets are damaged and were skipped")
         guess = None
         if self.materials:
             probable = material_of_clip([piece.material for piece in pieces])

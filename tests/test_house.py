@@ -17,12 +17,14 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 GROUND = {
     "errors",
     "clock",
+    "drafts",
     "moments",
     "signals",
     "spectrogram",
     "weights",
     "attention",
     "precision",
+    "printable",
     "shares",
     "cluster",
 }
