@@ -8,12 +8,14 @@ import re
 from foleyflow.errors import FoleyflowError
 from foleyflow.printable import printable
 
-# torch, safetensors and the C++ library have no exception class of their own for it.
+# torch, oneDNN, safetensors and the C++ library have no exception class of their own for it.
 _MESSAGES = re.compile(
     r"can't allocate memory|cannot allocate memory|not enough memory|out of memory|bad_alloc"
-    r"|unable to mmap|unable to allocate|can't start new thread|os error 12\b",
+    r"|could not create a (?:primitive|memory)|unable to mmap|unable to allocate"
+    r"|can't start new thread|os error 12\b",
     re.IGNORECASE,
 )
+_ASKED_FOR = re.compile(r"tried to allocate \d[\d.]* ?\w+", re.IGNORECASE)
 _LONGEST_DETAIL = 160
 
 
@@ -40,7 +42,8 @@ def _is_failed_allocation(problem: BaseException) -> bool:
     if isinstance(problem, MemoryError):  # numpy's and libav's too
         return True
     if isinstance(problem, OSError):
-        return problem.errno == errno.ENOMEM
+        # EAGAIN: no thread or process can be started.
+        return problem.errno in (errno.ENOMEM, errno.EAGAIN)
     # The text of an error of ours may hold the name of a file.
     if isinstance(problem, FoleyflowError) or not isinstance(problem, Exception):
         return False
@@ -48,9 +51,11 @@ def _is_failed_allocation(problem: BaseException) -> bool:
 
 
 def _report(problem: BaseException) -> FoleyflowError:
-    lines = str(problem).strip().splitlines()
-    detail = printable(lines[0][:_LONGEST_DETAIL]) if lines else ""
-    if "CUDA" in detail or "OutOfMemory" in type(problem).__name__:
+    text = str(problem).strip()
+    asked = _ASKED_FOR.search(text)
+    first = text.splitlines()[0][:_LONGEST_DETAIL] if text else ""
+    detail = printable(asked.group() if asked else first)
+    if "CUDA" in text or "OutOfMemory" in type(problem).__name__:
         hint = "end other programs on the GPU, or use --device cpu"
     else:
         hint = "end other programs, scale a large video down, or use a machine with more memory"

@@ -29,6 +29,7 @@ from av.video.stream import VideoStream
 from foleyflow.errors import MediaError
 from foleyflow.media.demuxers import allowed_demuxers, refused_format
 from foleyflow.media.input_file import check_input_file
+from foleyflow.media.shortage import SHORTAGE_ERRORS
 
 logger = logging.getLogger(__name__)
 
@@ -196,7 +197,7 @@ def open_input(path: str | Path) -> Iterator[InputContainer]:
         raise MediaError(
             f"{path}: not allowed to read it", hint="check the file's permissions"
         ) from error
-    except MemoryError:  # libav's is an FFmpegError too; it says nothing about the file
+    except SHORTAGE_ERRORS:
         raise
     except (av.FFmpegError, OSError, ValueError) as error:
         refused = refused_format(path)

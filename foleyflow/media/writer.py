@@ -26,6 +26,7 @@ from foleyflow.errors import MediaError
 from foleyflow.media.formats import format_of
 from foleyflow.media.probe import MediaInfo, open_input, probe
 from foleyflow.media.remux import Remux
+from foleyflow.media.shortage import SHORTAGE_ERRORS
 from foleyflow.media.sound_track import SoundTrack
 
 logger = logging.getLogger(__name__)
@@ -252,7 +253,7 @@ def _written_whole(path: Path, *, overwrite: bool) -> Iterator[Path]:
             with open(draft, "rb+") as file:
                 os.fsync(file.fileno())
             check_output(path, overwrite=overwrite)  # it may have come to exist meanwhile
-    except MemoryError:  # libav's is an FFmpegError too; it says nothing about the output
+    except SHORTAGE_ERRORS:
         raise
     except (av.FFmpegError, OSError) as error:
         raise _write_error(path, error) from error
