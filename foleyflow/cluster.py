@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 import logging
 import os
+import signal
 import sys
 import threading
 from collections import deque
@@ -69,10 +70,14 @@ class RayCluster:
         # What a cluster of our own would send to Ray's makers is nobody's business.
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         own = {"include_dashboard": False} if self.address == LOCAL else {}
+        ends_by = signal.getsignal(signal.SIGTERM)
         try:
             self._ray.init(
                 address=self.address, log_to_driver=False, logging_level=logging.WARNING, **own
             )
+            # Ray puts a handler of its own in place of the program's, which would go unheard.
+            if callable(ends_by) and threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGTERM, ends_by)
         except (ConnectionError, ValueError, RuntimeError) as error:
             self._stack.close()
             raise ConfigError(

@@ -5,10 +5,10 @@ It writes events that others found; each file appears whole or not at all.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from foleyflow.drafts import draft_of
 from foleyflow.signals import Event
 
 TICKS_PER_QUARTER = 480
@@ -41,9 +41,8 @@ def write_events(output: Path, events: Sequence[Event]) -> list[Path]:
     )
     paths = [output.with_name(output.name + suffix) for suffix in EVENT_SUFFIXES]
     for path, content in zip(paths, contents, strict=True):
-        part = path.with_name(f".{path.name}.part")
-        part.write_bytes(content)
-        os.replace(part, path)
+        with draft_of(path) as draft:
+            draft.write_bytes(content)
     return paths
 
 

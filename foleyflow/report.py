@@ -7,7 +7,6 @@ given; it decodes nothing and finds no events. No global state of matplotlib is 
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +18,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from foleyflow.drafts import draft_of
 from foleyflow.errors import MediaError
+from foleyflow.printable import printable
 from foleyflow.signals import Event, Waveform
 
 WIDTH_PX = 1600
@@ -86,7 +87,14 @@ def draw_report(
         _mark_events(wave_axes, spectrum_axes, events, duration_s, labelled=index == 0)
     _time_axis(sound_axes[-1])
     figure.text(
-        LEFT, 0.968, title, fontsize=15, color=INK, weight="bold", va="center", parse_math=False
+        LEFT,
+        0.968,
+        printable(title),  # a font has no glyph for a byte of a name that is not UTF-8
+        fontsize=15,
+        color=INK,
+        weight="bold",
+        va="center",
+        parse_math=False,
     )
     noun = "event" if len(events) == 1 else "events"
     figure.text(
@@ -322,16 +330,12 @@ def _clock_text(time_s: float, duration_s: float) -> str:
 
 
 def _save(figure: Figure, path: Path) -> None:
-    """Write beside the target, then move: a killed run leaves no half picture."""
-    part = path.with_name(f".{path.name}.part")
     try:
-        with warnings.catch_warnings():
+        with draft_of(path) as draft, warnings.catch_warnings():
             # A file name in a script that the font lacks is drawn as boxes; that is all.
             warnings.filterwarnings("ignore", message="Glyph .* missing from")
-            figure.savefig(part, format="png", dpi=DOTS_PER_INCH)
-        os.replace(part, path)
+            figure.savefig(draft, format="png", dpi=DOTS_PER_INCH)
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise MediaError(
             f"{path}: the report can't be written ({error.strerror or error})",
             hint="give a folder that exists and can be written to",

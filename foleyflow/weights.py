@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -25,6 +24,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from foleyflow.drafts import draft_of
 from foleyflow.errors import CheckpointError
 
 FORMAT = 1
@@ -51,9 +51,8 @@ class Record:
 
 def write_atomically(path: Path, text: str) -> None:
     """Writes a text file that appears whole or not at all."""
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+    with draft_of(path, one_writer=True) as draft:
+        draft.write_text(text, encoding="utf-8")
 
 
 def file_sha256(path: Path) -> str:
@@ -99,9 +98,8 @@ def save_component(
             )
         stored[key] = value.contiguous()
     path = folder / f"{name}.safetensors"
-    temporary = path.with_suffix(".part")
-    save_file(stored, temporary)
-    os.replace(temporary, path)
+    with draft_of(path, one_writer=True) as draft:
+        save_file(stored, draft)
     components = _read_config(folder)["components"] if (folder / CONFIG_NAME).exists() else {}
     components[name] = {
         "kind": name,
@@ -243,9 +241,8 @@ def merge_models(folders: Sequence[Path], out: Path) -> list[str]:
     out.mkdir(parents=True, exist_ok=True)
     components = _read_config(out)["components"] if (out / CONFIG_NAME).exists() else {}
     for name, folder in found.items():
-        temporary = out / f"{name}.part"
-        shutil.copyfile(folder / f"{name}.safetensors", temporary)
-        os.replace(temporary, out / f"{name}.safetensors")
+        with draft_of(out / f"{name}.safetensors", one_writer=True) as draft:
+            shutil.copyfile(folder / f"{name}.safetensors", draft)
         components[name] = asdict(records[name])
     _write_config(out, components)
     return sorted(components)

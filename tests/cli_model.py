@@ -11,7 +11,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,15 +85,24 @@ def run_cli(*arguments: str | Path) -> Outcome:
 
 
 def run_process(
-    *arguments: str | Path, python: Sequence[str] = (), cwd: Path | None = None
+    *arguments: str | Path,
+    python: Sequence[str] = ("-m", "foleyflow"),
+    cwd: Path | None = None,
+    given: bytes = b"",
+    environment: Mapping[str, str] | None = None,
 ) -> Outcome:
-    """Run a command as a user does, in a process of its own."""
+    """Run a command as a user does, in a process of its own, with `given` on standard input."""
     done = subprocess.run(
-        [sys.executable, *python, "-m", "foleyflow", *(str(a) for a in arguments)],
+        [sys.executable, *python, *(str(a) for a in arguments)],
         capture_output=True,
-        text=True,
+        input=given,
         cwd=cwd,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+        env=process_environment(environment),
         timeout=120,
     )
-    return Outcome(status=done.returncode, stdout=done.stdout, stderr=done.stderr)
+    return Outcome(status=done.returncode, stdout=done.stdout.decode(), stderr=done.stderr.decode())
+
+
+def process_environment(changes: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Variables of a process that runs this code with one thread."""
+    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), **(changes or {})}

@@ -99,7 +99,12 @@ def test_slightly_damaged_video_works_with_a_warning(model, tmp_path):
     bad = damage(good, tmp_path / "bad.mp4", share=0.2)
     outcome = run_cli("generate", bad, "--model", model, "--json")
     assert outcome.status == 0, outcome.stderr
-    assert any("damaged packets" in text for text in outcome.answer["warnings"])
+    (warning,) = outcome.answer["warnings"]  # from the reader's log and from the result: once
+    assert re.fullmatch(r"\d+ of 60 video packets are damaged and were skipped", warning)
+    assert outcome.stderr == ""
+    outcome = run_cli("generate", bad, "--model", model, "--overwrite")
+    assert (outcome.stdout + outcome.stderr).count("are damaged") == 1
+    assert f"  warning: {warning}" in outcome.stdout
 
 
 def test_output_is_the_input(model, clip, tmp_path):

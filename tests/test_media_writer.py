@@ -407,7 +407,7 @@ def test_the_output_must_not_be_the_input(tmp_path, video):
         ("b.docx", "no video format is known by the suffix '.docx'"),
         ("b", "no video format is known by the suffix ''"),
         ("b.webm", "webm can't hold h264 video"),
-        ("a.mp4/b.mp4", "no such folder"),
+        ("a.mp4/b.mp4", "is a file, not a folder"),
     ],
 )
 def test_outputs_that_are_refused(tmp_path, video, name, match):

@@ -9,9 +9,11 @@ import typer
 
 from foleyflow import __version__
 from foleyflow.cli.outcome import refuse_given, reported
+from foleyflow.cli.usage import ReportingGroup
 from foleyflow.precision import PRECISION_VARIABLE, precision_set_to
 
 app = typer.Typer(
+    cls=ReportingGroup,
     help="Gives a silent video its sound.",
     no_args_is_help=True,
     add_completion=False,
@@ -71,7 +73,11 @@ def _root(
 
 @app.command()
 def generate(
-    videos: Annotated[list[Path], typer.Argument(help="Video files.", metavar="VIDEO...")],
+    videos: Annotated[
+        # Text, not paths: an empty name would become the current folder.
+        list[str],
+        typer.Argument(help="Video files; - reads one from standard input.", metavar="VIDEO..."),
+    ],
     output: Annotated[
         # Text, not a path: a slash at the end, which says "folder", would be lost.
         str | None,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import json
+import os
 import resource
 import sys
 import time
@@ -18,12 +18,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import typer
-
 from foleyflow import __version__
-from foleyflow.cli.outcome import answer, complain, progress_on_stderr, say
+from foleyflow.cli.memory import memory_error_of
+from foleyflow.cli.outcome import (
+    answer,
+    complain,
+    json_text,
+    logged_warnings,
+    partial_answer,
+    progress_on_stderr,
+    say,
+)
+from foleyflow.cli.standard_input import STANDARD_INPUT, spooled_standard_input
 from foleyflow.cluster import RayCluster
-from foleyflow.errors import ConfigError, MediaError, UsageError
+from foleyflow.errors import ConfigError, FoleyflowError, MediaError, UsageError
 from foleyflow.events import EVENT_SUFFIXES, write_events
 from foleyflow.media import (
     MediaInfo,
@@ -37,6 +45,7 @@ from foleyflow.media import (
 from foleyflow.media.formats import format_of
 from foleyflow.pipeline import DEFAULT_GUIDANCE, FoleyFlow, Generated
 from foleyflow.pretrained import model_folder
+from foleyflow.printable import printable
 from foleyflow.weights import read_record, write_atomically
 
 PROGRESS_FROM_S = 20.0
@@ -83,7 +92,7 @@ class Request:
     @property
     def folder(self) -> Path | None:
         """The folder that all outputs go to, None where each has its own place."""
-        if self.output and (self.output.endswith("/") or Path(self.output).is_dir()):
+        if self.output and (self.output.endswith("/") or os.path.isdir(self.output)):
             return Path(self.output)
         return None
 
@@ -97,15 +106,24 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True)
 class _Job:
-    """One video and where its result goes."""
+    """One video and where its result goes; `name` is the video as the user named it."""
 
+    name: str
     video: Path
     output: Path
     request: Request
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Failure:
+    """Why a job has no result, and what was logged before."""
+
+    error: FoleyflowError
+    warnings: tuple[str, ...] = ()
+
+
 def run(
-    videos: list[Path],
+    videos: list[str],
     request: Request,
     *,
     ray: str | None,
@@ -119,54 +137,178 @@ def run(
         The exit status: the worst of all inputs.
     """
     _ = request.loudness_lufs  # refused at once, before anything is loaded
-    outputs = plan_outputs(videos, request)
-    if dry_run:
-        plan = [{"video": str(v), "output": str(o)} for v, o in zip(videos, outputs, strict=True)]
-        answer({"plan": plan, "settings": vars(request)}, as_json=True, text="")
-        return 0
+    _check_output_given(len(videos), request)
+    if STANDARD_INPUT in videos:
+        _check_standard_input(videos, request, ray)
+    refused = {name: error for name in videos if (error := _refusal_of_name(name)) is not None}
+    usable = [name for name in videos if name not in refused]
+    outputs = dict(zip(usable, plan_outputs([Path(name) for name in usable], request), strict=True))
     many = len(videos) > 1
+    if dry_run:
+        if refused and not many:
+            raise refused[videos[0]]
+        plan = [{"video": name, "output": str(output)} for name, output in outputs.items()]
+        left_out = [_described_failure(name, _Failure(error=e)) for name, e in refused.items()]
+        answer(
+            {"plan": plan, "settings": vars(request), **({"errors": left_out} if refused else {})},
+            as_json=True,
+            text="",
+        )
+        return max((error.exit_status for error in refused.values()), default=0)
+    if STANDARD_INPUT in videos:  # before it is read, which may take long
+        _check_outputs(Path(STANDARD_INPUT), outputs[STANDARD_INPUT], request)
     results: list[dict[str, Any]] = []
-    errors: list[dict[str, str]] = []
+    errors: list[dict[str, Any]] = []
     skipped: list[str] = []
+    whole: dict[str, Any] = {"results": results, "errors": errors, "skipped": skipped}
     status = 0
-    jobs: list[_Job] = []
+    work: list[tuple[str, _Job | None]] = []
     _model.cache_clear()  # what lies in a folder may have changed
-    with _folder_for(request.folder):
-        for video, output in zip(videos, outputs, strict=True):
-            if many and output.exists() and not request.overwrite:
-                say(f"{output}: is there already, skipped (--overwrite makes it again)")
-                skipped.append(str(output))
+    with (
+        partial_answer(whole if many else {}),
+        spooled_standard_input() if STANDARD_INPUT in videos else _no_spool() as spool,
+        _folder_for(request.folder),
+    ):
+        for name in videos:
+            if name in refused:
+                work.append((name, None))
+            elif many and os.path.exists(outputs[name]) and not request.overwrite:
+                shown = printable(outputs[name])
+                say(f"{shown}: is there already, skipped (--overwrite makes it again)")
+                skipped.append(str(outputs[name]))
             else:
-                jobs.append(_Job(video=video, output=output, request=request))
-        outcomes = map(_attempted, jobs) if ray is None else _attempted_on_ray(jobs, ray)
-        for job, outcome in zip(jobs, outcomes, strict=True):
-            try:
-                if isinstance(outcome, MediaError):
-                    raise outcome
-            except MediaError as error:
-                errors.append(
-                    {"video": str(job.video), "error": str(error), "hint": error.hint or ""}
+                video = Path(name) if spool is None else spool
+                work.append(
+                    (name, _Job(name=name, video=video, output=outputs[name], request=request))
                 )
-                status = max(status, complain(error, debug=debug))
+        jobs = [job for _, job in work if job is not None]
+        outcomes = map(_attempted, jobs) if ray is None else _attempted_on_ray(jobs, ray)
+        for name, job in work:
+            outcome = _Failure(error=refused[name]) if job is None else next(outcomes)
+            if isinstance(outcome, _Failure):
+                errors.append(_described_failure(name, outcome))
+                for text in outcome.warnings:
+                    say(f"foleyflow: warning: {printable(text)}")
+                try:
+                    raise outcome.error  # so that --debug has a traceback to show
+                except FoleyflowError as error:
+                    status = max(status, complain(error, debug=debug))
                 continue
             results.append(outcome)
             if not as_json:
-                typer.echo(_line(outcome))
+                answer(None, as_json=False, text=_line(outcome))
     if as_json:
-        whole: dict[str, Any] = {"results": results, "errors": errors, "skipped": skipped}
-        typer.echo(json.dumps(whole if many else (results or errors)[0], indent=1))
+        answer(whole if many else (results or errors)[0], as_json=True, text="")
     return status
 
 
-def _attempted(job: _Job) -> dict[str, Any] | MediaError:
-    """What became of one job: a description, or what is wrong with its files."""
-    try:
-        info = _check(job.video, job.output, job.request)
-        request = job.request
-        model = _model(request.model, request.device, request.weights_dir)
-        return _one(model, info, job.output, job.request)
-    except MediaError as error:
-        return error
+def _check_output_given(video_count: int, request: Request) -> None:
+    """Refuses an -o that so many videos can't be written to.
+
+    Raises:
+        UsageError: several videos and one output file, or an empty name.
+    """
+    if request.output == "":
+        raise UsageError(
+            "-o '': an empty name, expected a file or a folder",
+            hint="check the variable it came from, or leave -o out",
+        )
+    if video_count > 1 and request.output is not None and request.folder is None:
+        raise UsageError(
+            f"-o {request.output}: one file for {video_count} videos",
+            hint="give a folder, as in -o results/",
+        )
+
+
+def _check_standard_input(videos: list[str], request: Request, ray: str | None) -> None:
+    """Refuses what can't go with a video from standard input, before it is read.
+
+    Raises:
+        UsageError: other videos besides, no output file, or Ray.
+    """
+    if len(videos) > 1:
+        raise UsageError(
+            f"- (standard input) and {len(videos) - 1} more: expected standard input alone",
+            hint="run `foleyflow generate - -o NAME` on its own",
+        )
+    if request.output is None or request.folder is not None:
+        given = "no -o" if request.output is None else f"-o {request.output}"
+        raise UsageError(
+            f"- (standard input) with {given}: expected the name of the output file",
+            hint="standard input has no name to derive it from: generate - -o NAME.mp4",
+        )
+    if ray is not None:
+        raise UsageError(
+            "- (standard input) with --ray: workers can't read it", hint="save it to a file first"
+        )
+
+
+def _refusal_of_name(name: str) -> MediaError | None:
+    """Why a name can't be that of a video, whatever lies there."""
+    if not name:
+        return MediaError(
+            "'': an empty name, expected a video file",
+            hint="check the variable or the pattern that it came from",
+        )
+    if Path(name).name in ("", ".."):
+        return MediaError(f"{name}: is a directory, not a file", hint="name the clip within it")
+    return None
+
+
+@contextlib.contextmanager
+def _no_spool() -> Iterator[None]:
+    """Where no video comes from standard input."""
+    yield None
+
+
+def _described_failure(name: str, failure: _Failure) -> dict[str, Any]:
+    """What --json prints of a video that has no result."""
+    described: dict[str, Any] = {
+        "video": name,
+        "error": str(failure.error),
+        "hint": failure.error.hint or "",
+    }
+    return described | ({"warnings": list(failure.warnings)} if failure.warnings else {})
+
+
+def _attempted(job: _Job) -> dict[str, Any] | _Failure:
+    """What became of one job: a description, or what is wrong with its files or its size."""
+    with logged_warnings() as logged:
+        try:
+            info = _check(job.video, job.output, job.request)
+            request = job.request
+            model = _model(request.model, request.device, request.weights_dir)
+            described = _one(model, info, job, logged)
+        except Exception as problem:
+            error = memory_error_of(problem)
+            if error is None and isinstance(problem, MediaError):
+                error = MediaError(_named(str(problem), job), hint=problem.hint)
+            if error is None:
+                raise
+            error.__cause__ = problem if isinstance(problem, MediaError) else None
+            return _Failure(error=error, warnings=tuple(_named(text, job) for text in logged))
+    described["warnings"] = _merged(described["warnings"], logged, job)
+    return described
+
+
+def _named(text: str, job: _Job) -> str:
+    """A message in which the temporary file of standard input goes by the user's name for it."""
+    return text.replace(str(job.video), job.name) if job.name == STANDARD_INPUT else text
+
+
+def _merged(listed: list[str], logged: list[str], job: _Job) -> list[str]:
+    """The warnings of a result and what was logged meanwhile, each once.
+
+    A logged line names the file that it is about; the answer says that anyway.
+    """
+    merged = [_named(text, job) for text in listed]
+    for line in logged:
+        text = line.removeprefix("file:")
+        for name in (job.video, job.output):
+            text = text.removeprefix(f"{name}: ")
+        if text not in merged:
+            merged.append(_named(text, job))
+    return merged
 
 
 @functools.lru_cache(maxsize=1)
@@ -175,18 +317,18 @@ def _model(source: str, device: str, weights_dir: str | None) -> FoleyFlow:
     return FoleyFlow.from_pretrained(source, device=device, weights_dir=weights_dir)
 
 
-def _attempted_on_ray(jobs: list[_Job], address: str) -> Iterator[dict[str, Any] | MediaError]:
+def _attempted_on_ray(jobs: list[_Job], address: str) -> Iterator[dict[str, Any] | _Failure]:
     """The same on many machines.
 
     Whether outputs may be written is found out before; a worker may then replace what another one
     left that died between a result and its report.
     """
-    refused: dict[int, MediaError] = {}
+    refused: dict[int, _Failure] = {}
     for number, job in enumerate(jobs):
         try:
             _check_outputs(job.video, job.output, job.request)
         except MediaError as error:
-            refused[number] = error
+            refused[number] = _Failure(error=error)
     sent = [
         dataclasses.replace(job, request=dataclasses.replace(job.request, overwrite=True))
         for number, job in enumerate(jobs)
@@ -203,16 +345,11 @@ def plan_outputs(videos: list[Path], request: Request) -> list[Path]:
     """Where each video's result goes; nothing is made.
 
     Raises:
-        UsageError: several videos and one output file, two videos of one name, an output that is
-            another input, or a suffix that does not fit --audio-only.
+        UsageError: two videos of one name, an output that is another input, or a suffix that does
+            not fit --audio-only.
         MediaError: no video format has that suffix.
     """
     given, folder = request.output, request.folder
-    if len(videos) > 1 and given is not None and folder is None:
-        raise UsageError(
-            f"-o {given}: one file for {len(videos)} videos",
-            hint="give a folder, as in -o results/",
-        )
     outputs = []
     for video in videos:
         suffix = ".wav" if request.audio_only else default_suffix(video)
@@ -223,13 +360,14 @@ def plan_outputs(videos: list[Path], request: Request) -> list[Path]:
             outputs.append(_fitting(Path(given), audio_only=request.audio_only))
         else:
             outputs.append(video.with_name(name))
-    inputs = {video.resolve() for video in videos} if len(videos) > 1 else set()
+    # Not Path.resolve: it raises where links lead in a circle.
+    inputs = {os.path.realpath(video) for video in videos} if len(videos) > 1 else set()
     for output in outputs:
         if outputs.count(output) > 1:
             raise UsageError(
                 f"two videos would be written to {output}", hint="run them one by one with -o"
             )
-        if output.resolve() in inputs:
+        if os.path.realpath(output) in inputs:
             raise UsageError(
                 f"{output} is an input, and what another input would be written to",
                 hint="leave it out, or write to another folder, as in -o results/",
@@ -253,7 +391,7 @@ def _fitting(output: Path, *, audio_only: bool) -> Path:
 @contextlib.contextmanager
 def _folder_for(folder: Path | None) -> Iterator[None]:
     """Makes the output folder; where nothing came into it, it is taken away again."""
-    made = folder is not None and not folder.exists()
+    made = folder is not None and not os.path.lexists(folder)
     if folder is None or not made:
         yield
         return
@@ -285,10 +423,10 @@ def _check_outputs(video: Path, output: Path, request: Request) -> None:
         check_output(output.with_name(output.name + suffix), overwrite=request.overwrite)
 
 
-def _one(model: FoleyFlow, info: MediaInfo, output: Path, request: Request) -> dict[str, Any]:
+def _one(model: FoleyFlow, info: MediaInfo, job: _Job, logged: list[str]) -> dict[str, Any]:
     began_s = time.perf_counter()
-    video, duration_s = info.path, info.duration_s
-    with progress_on_stderr(video.name) as show:
+    output, request, duration_s = job.output, job.request, info.duration_s
+    with progress_on_stderr(Path(job.name).name) as show:
 
         def told(done_s: float) -> None:
             if duration_s >= PROGRESS_FROM_S:
@@ -305,9 +443,10 @@ def _one(model: FoleyFlow, info: MediaInfo, output: Path, request: Request) -> d
         )
     result.save(output, overwrite=request.overwrite)
     result.timings_s["total"] = time.perf_counter() - began_s
-    described = _described(result, video, output)
+    described = _described(result, job)
+    described["warnings"] = _merged(described["warnings"], logged, job)  # for the sidecar too
     try:
-        _write_companions(described, result, video, output, request)
+        _write_companions(described, result, job)
     except OSError as error:
         raise MediaError(
             f"{output}: is made, but a file beside it can't be written ({error.strerror})",
@@ -316,15 +455,14 @@ def _one(model: FoleyFlow, info: MediaInfo, output: Path, request: Request) -> d
     return described
 
 
-def _write_companions(
-    described: dict[str, Any], result: Generated, video: Path, output: Path, request: Request
-) -> None:
+def _write_companions(described: dict[str, Any], result: Generated, job: _Job) -> None:
     """The files beside the output, noted in `described`."""
+    output, request = job.output, job.request
     if request.events:
         described["event_files"] = [str(p) for p in write_events(output, result.events)]
     if request.report:
         path = output.with_name(output.name + REPORT_SUFFIX)
-        described["warnings"] += _draw(path, result, video)
+        described["warnings"] += _draw(path, result, job)
         described["report"] = str(path)
     if request.sidecar:
         path = output.with_name(output.name + SIDECAR_SUFFIX)
@@ -336,16 +474,16 @@ def _write_companions(
             "audio_only": request.audio_only,
             **described,
         }
-        write_atomically(path, json.dumps(content, indent=1) + "\n")
+        write_atomically(path, json_text(content) + "\n")
         described["sidecar"] = str(path)
 
 
-def _described(result: Generated, video: Path, output: Path) -> dict[str, Any]:
+def _described(result: Generated, job: _Job) -> dict[str, Any]:
     """What --json prints (the product's contract)."""
     guess = result.material_guess
     return {
-        "video": str(video),
-        "output": str(output),
+        "video": job.name,
+        "output": str(job.output),
         "duration_s": result.sample_count / result.sample_rate_hz,
         "sample_rate_hz": result.sample_rate_hz,
         **result.settings,
@@ -357,17 +495,17 @@ def _described(result: Generated, video: Path, output: Path) -> dict[str, Any]:
     }
 
 
-def _draw(path: Path, result: Generated, video: Path) -> list[str]:
+def _draw(path: Path, result: Generated, job: _Job) -> list[str]:
     """Draws the report, with the true sound where the clip has one; gives warnings."""
     from foleyflow.report import draw_report  # matplotlib takes most of a second to load
 
     duration_s = result.info.duration_s
     times_s = [duration_s * (k + 0.5) / PICTURES for k in range(PICTURES)]
-    pictures = read_pictures(video, times_s, height=160, info=result.info)
+    pictures = read_pictures(job.video, times_s, height=160, info=result.info)
     reference, warnings = None, []
     if result.info.has_audio:
         try:
-            reference = read_waveform(video)
+            reference = read_waveform(job.video)
         except MediaError as error:
             warnings.append(f"the report lacks the true sound: {error}")
     draw_report(
@@ -376,19 +514,19 @@ def _draw(path: Path, result: Generated, video: Path) -> list[str]:
         generated=result.as_waveform(),
         events=result.events,
         reference=reference,
-        title=video.name,
+        title=Path(job.name).name,
     )
     return warnings
 
 
 def _line(described: dict[str, Any]) -> str:
     lines = [
-        f"{described['output']}  ({described['duration_s']:.2f} s, "
+        f"{printable(described['output'])}  ({described['duration_s']:.2f} s, "
         f"{len(described['events'])} events, {described['timings_s']['total']:.2f} s)"
     ]
-    lines += [f"  {described[key]}" for key in ("report", "sidecar") if key in described]
-    lines += [f"  {name}" for name in described.get("event_files", [])]
-    lines += [f"  warning: {text}" for text in described["warnings"]]
+    lines += [f"  {printable(described[key])}" for key in ("report", "sidecar") if key in described]
+    lines += [f"  {printable(name)}" for name in described.get("event_files", [])]
+    lines += [f"  warning: {printable(text)}" for text in described["warnings"]]
     return "\n".join(lines)
 
 

@@ -28,8 +28,11 @@ from av.video.stream import VideoStream
 
 from foleyflow.errors import MediaError
 from foleyflow.media.boxes import BoxError
+from foleyflow.media.demuxers import allowed_demuxers, refused_format
 from foleyflow.media.edit_list import Edit, is_ordinary, read_edits
 from foleyflow.media.encryption import is_encrypted
+from foleyflow.media.input_file import check_input_file
+from foleyflow.media.shortage import SHORTAGE_ERRORS
 
 logger = logging.getLogger(__name__)
 
@@ -216,37 +219,41 @@ def open_input(
     """Open a media file for reading, or say plainly why that can't be done.
 
     Args:
-        path: a file on disk; never a URL or a pattern, whatever it looks like.
-        options: of the demuxer.
+        path: a file on disk; never a URL or a pattern, whatever it looks like. Formats that name
+            further files, such as playlists, are refused.
+        options: further ones of the demuxer.
 
     Returns:
         A context manager that gives the open container.
 
     Raises:
-        MediaError: the file is missing, a directory, empty, unreadable or not media.
+        MediaError: the file is missing, a directory, a pipe, empty, unreadable, a playlist or
+            not media.
 
     Source: ours.
     """
     path = Path(path)
+    settings = {"format_whitelist": allowed_demuxers(), "protocol_whitelist": "file"}
+    settings |= dict(options or {})
+    if path.suffix.lower() == ".wav":
+        settings |= _WAV_OPTIONS
     try:
-        if path.is_dir():
-            raise MediaError(f"{path}: is a directory, not a file", hint="name the clip within it")
-        if not path.exists():
-            raise MediaError(f"{path}: no such file", hint="check the name and the folder")
-        if path.stat().st_size == 0:
-            raise MediaError(f"{path}: the file is empty (0 bytes)", hint="copy or export it again")
+        check_input_file(path)
         # The protocol is named, so that a colon in a file's name is never taken for one.
-        container = av.open(
-            f"file:{path}",
-            "r",
-            metadata_errors="replace",
-            options=(_WAV_OPTIONS if path.suffix.lower() == ".wav" else {}) | dict(options or {}),
-        )
+        container = av.open(f"file:{path}", "r", metadata_errors="replace", options=settings)
     except PermissionError as error:
         raise MediaError(
             f"{path}: not allowed to read it", hint="check the file's permissions"
         ) from error
+    except SHORTAGE_ERRORS:
+        raise
     except (av.FFmpegError, OSError, ValueError) as error:
+        refused = refused_format(path)
+        if refused is not None:
+            what, hint = refused
+            raise MediaError(
+                f"{path}: {what}; the files that it names are not opened", hint=hint
+            ) from error
         raise MediaError(
             f"{path}: not a media file that can be read ({_reason(error)})",
             hint="the file may be truncated (its index is written last) or of another kind;"

@@ -32,6 +32,7 @@ from foleyflow.media.probe import (
     read_packets,
     time_base_of,
 )
+from foleyflow.media.shortage import SHORTAGE_ERRORS
 
 logger = logging.getLogger(__name__)
 
@@ -324,6 +325,8 @@ def _frames(
             frames = stream.decode(packet if packet.size else None)
         except av.error.EOFError:
             return
+        except SHORTAGE_ERRORS:
+            raise
         except av.FFmpegError as error:
             counts.lost_packets += 1
             logger.debug("a packet can't be decoded: %s", error)

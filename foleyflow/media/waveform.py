@@ -29,6 +29,7 @@ from foleyflow.media.probe import (
     read_packets,
     time_base_of,
 )
+from foleyflow.media.shortage import SHORTAGE_ERRORS
 from foleyflow.signals import Waveform
 
 logger = logging.getLogger(__name__)
@@ -274,6 +275,8 @@ def _decoded(
             frames = stream.decode(packet if packet.size else None)
         except av.error.EOFError:
             break
+        except SHORTAGE_ERRORS:
+            raise
         except av.FFmpegError:
             lost += 1
             continue

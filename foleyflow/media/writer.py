@@ -11,6 +11,7 @@ import errno
 import itertools
 import logging
 import os
+import stat
 import wave
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -22,10 +23,12 @@ import numpy as np
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
+from foleyflow.drafts import draft_of, write_target
 from foleyflow.errors import MediaError
 from foleyflow.media.formats import FORMATS, format_of
 from foleyflow.media.probe import MediaInfo, open_input, probe
 from foleyflow.media.remux import Remux, check_fits, suffixes_holding
+from foleyflow.media.shortage import SHORTAGE_ERRORS
 from foleyflow.media.sound_track import SoundTrack
 from foleyflow.media.verification import verify_copy
 
@@ -217,24 +220,36 @@ def check_output(
 ) -> None:
     """Say at once, before any work, whether an output can be written.
 
+    A symbolic link counts as the file that it leads to, which is what will be written; a link to a
+    file that is not there yet is no obstacle. See `drafts.write_target`.
+
     Args:
         path: the file that is going to be written.
         overwrite: an existing file may be replaced.
         source: the input, which must not be the output.
 
     Raises:
-        MediaError: the file exists, is the input, or its folder is missing or not writable.
+        MediaError: the file exists, is the input, its name is too long, or its folder is missing
+            or not writable.
 
     Source: ours.
     """
     path = Path(path)
-    folder = path.parent
+    if not path.name:
+        raise MediaError(f"{path}: names no file", hint="give a file name with -o")
     try:
-        if path.is_dir():
+        target = write_target(path)
+        there = _status_of(path)
+        if there is not None and stat.S_ISDIR(there.st_mode):
             raise MediaError(f"{path}: is a directory", hint="name a file within it")
+        folder = target.parent
         if not folder.is_dir():
-            raise MediaError(f"{folder}: no such folder", hint=f"mkdir -p {folder}")
-        if path.exists():
+            raise _no_folder(path, target)
+        if there is not None:
+            if not stat.S_ISREG(there.st_mode):
+                raise MediaError(
+                    f"{path}: is a pipe or a device, not a file", hint="choose another name with -o"
+                )
             if source is not None and Path(source).exists() and os.path.samefile(path, source):
                 raise MediaError(
                     f"{path}: the output is the input itself", hint="choose another name with -o"
@@ -245,6 +260,27 @@ def check_output(
         raise _write_error(path, error) from error
     if not os.access(folder, os.W_OK | os.X_OK):
         raise MediaError(f"{folder}: not allowed to write there", hint="choose another folder")
+
+
+def _status_of(path: Path) -> os.stat_result | None:
+    """What lies at a path, links followed; None if nothing does."""
+    try:
+        return os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _no_folder(path: Path, target: Path) -> MediaError:
+    """Why a file can't lie where its folder is not."""
+    folder = target.parent
+    if os.path.lexists(folder) and not folder.is_symlink():
+        return MediaError(f"{folder}: is a file, not a folder", hint="choose another folder")
+    if target != path:
+        return MediaError(
+            f"{path}: links to {target}, whose folder is not there",
+            hint=f"mkdir -p {folder}, or choose another name with -o",
+        )
+    return MediaError(f"{folder}: no such folder", hint=f"mkdir -p {folder}")
 
 
 def _pcm(block: NDArray[np.float32], bits: int) -> bytes:
@@ -263,44 +299,16 @@ def _written_whole(path: Path, *, overwrite: bool) -> Iterator[Path]:
 
     Whatever the system or libav says while it is written becomes a MediaError.
     """
-    _remove_leftovers(path)
-    draft = path.with_name(f"{_draft_prefix(path)}{os.getpid()}.part")
     try:
-        yield draft
-        with open(draft, "rb+") as file:
-            os.fsync(file.fileno())
-        check_output(path, overwrite=overwrite)  # it may have come to exist meanwhile
-        os.replace(draft, path)
+        with draft_of(path) as draft:
+            yield draft
+            with open(draft, "rb+") as file:
+                os.fsync(file.fileno())
+            check_output(path, overwrite=overwrite)  # it may have come to exist meanwhile
+    except SHORTAGE_ERRORS:
+        raise
     except (av.FFmpegError, OSError) as error:
         raise _write_error(path, error) from error
-    finally:
-        with contextlib.suppress(OSError):
-            draft.unlink()
-
-
-def _draft_prefix(path: Path) -> str:
-    return f".{path.name[:100]}."
-
-
-def _remove_leftovers(path: Path) -> None:
-    """Drafts of the same output whose process was killed."""
-    prefix = _draft_prefix(path)
-    with contextlib.suppress(OSError):
-        for other in path.parent.iterdir():
-            process = other.name.removeprefix(prefix).removesuffix(".part")
-            if other.name == f"{prefix}{process}.part" and process.isdigit():
-                if not _is_running(int(process)):
-                    other.unlink()
-
-
-def _is_running(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
 
 
 def _write_error(path: Path, error: Exception) -> MediaError:
@@ -308,6 +316,12 @@ def _write_error(path: Path, error: Exception) -> MediaError:
         return MediaError(
             f"{path}: no space left on the disk of {path.parent}",
             hint="free some space or choose another folder with -o",
+        )
+    if getattr(error, "errno", None) == errno.ENAMETOOLONG:
+        return MediaError(
+            f"{path}: the file name is too long ({len(os.fsencode(path.name))} bytes;"
+            " most disks take 255)",
+            hint="choose a shorter name with -o",
         )
     reason = getattr(error, "strerror", None) or str(error)
     return MediaError(
