@@ -46,6 +46,7 @@ class Playback:
 
     Attributes:
         container: libavformat's name of its kind.
+        codec: name of the video codec.
         pictures: the pictures that can be decoded and are shown, in order.
         packets: digests of the video packets, in order of decoding.
         stream_digest: of all their bytes in a row.
@@ -62,6 +63,7 @@ class Playback:
     """
 
     container: str
+    codec: str
     pictures: tuple[Picture, ...]
     packets: tuple[str, ...]
     stream_digest: str
@@ -155,6 +157,7 @@ class _Player:
         container = self._container
         return Playback(
             container=container.format.name,
+            codec=self._video.codec_context.name,
             pictures=tuple(
                 Picture(time_s=time_s, digest=frame[2])
                 for time_s, frame in zip(times_s, self._frames, strict=True)

@@ -240,7 +240,8 @@ class _Worker:
         }.get(stage, "")
         log = self._log.read_text(encoding="utf-8", errors="replace")
         self.stop()
-        return Result(case=case.name, kind=kind, why=why, stderr=log[-4000:])
+        began = max(log.rfind("Fatal Python error"), 0)
+        return Result(case=case.name, kind=kind, why=why, stderr=log[began:][:4000])
 
     def _cause_of_death(self) -> str:
         status = self._process.wait() if self._process is not None else 0
