@@ -484,6 +484,7 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
 # The product
 
 
+@pytest.mark.slow
 def test_no_mutant_breaks_the_product():
     results = run_cases(first_cases(200, list(CONTAINERS)), seed=0)
     failed = [f"{result.case} {result.kind}: {result.why}" for result in results if result.failed]
