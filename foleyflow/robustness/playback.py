@@ -48,8 +48,7 @@ class Playback:
         container: libavformat's name of its kind.
         codec: name of the video codec.
         pictures: the pictures that can be decoded and are shown, in order.
-        packets: digests of the video packets, in order of decoding.
-        stream_digest: of all their bytes in a row.
+        packets: the bytes of the video packets, in order of decoding.
         first_packet_s: smallest time stamp of a shown video packet; None without time stamps.
         end_s: largest end of a shown video packet; None without time stamps.
         period_s: median distance of the time stamps, or what the header says; at least 1 ms.
@@ -65,8 +64,7 @@ class Playback:
     container: str
     codec: str
     pictures: tuple[Picture, ...]
-    packets: tuple[str, ...]
-    stream_digest: str
+    packets: tuple[bytes, ...]
     first_packet_s: float | None
     end_s: float | None
     period_s: float
@@ -125,8 +123,7 @@ class _Player:
         audio = container.streams.audio[0] if with_sound and container.streams.audio else None
         self._audio: Stream | None = audio if audio and audio.codec_context else None
         self._video_tick = self._video.time_base or Fraction(1, av.time_base)
-        self._packets: list[str] = []
-        self._stream_hash = hashlib.sha1()
+        self._packets: list[bytes] = []
         self._spans: list[tuple[int, int]] = []  # (time stamp, duration) of shown packets
         self._has_stamps = False
         self._frames: list[tuple[int | None, int | None, str]] = []
@@ -163,7 +160,6 @@ class _Player:
                 for time_s, frame in zip(times_s, self._frames, strict=True)
             ),
             packets=tuple(self._packets),
-            stream_digest=self._stream_hash.hexdigest(),
             first_packet_s=float(stamps[0] * tick) if stamps else None,
             end_s=float(max(ends) * tick) if ends else None,
             period_s=max(float(period * tick), self._nominal_period_s(), 1e-3),
@@ -212,9 +208,7 @@ class _Player:
                 self._play(cast(AudioFrame, piece))
 
     def _note(self, packet: Packet) -> None:
-        data = bytes(packet)
-        self._packets.append(hashlib.sha1(data).hexdigest())
-        self._stream_hash.update(data)
+        self._packets.append(bytes(packet))
         self._has_stamps |= packet.pts is not None
         stamp = packet.pts if packet.pts is not None else packet.dts
         if stamp is not None and not packet.is_discard:
