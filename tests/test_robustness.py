@@ -348,6 +348,21 @@ def test_what_is_lost_must_be_said(clips, tmp_path):
     assert problems("\n".join([*said, "subtitle track 3 was left out"])) != []
 
 
+def test_a_transport_packet_may_get_its_parameter_sets_again(clips, tmp_path):
+    source, output = clips["ts"][0], tmp_path / "out.ts"
+    duration_s = add_tone(source, output)
+    before = play(source, with_sound=False)
+    first = before.packets[0]
+    assert first.startswith(bytes.fromhex("0000000109"))
+
+    def problems(packet):
+        other = dataclasses.replace(before, packets=(packet, *before.packets[1:]))
+        return compare_output(other, source, output, duration_s=duration_s, warnings="")
+
+    assert problems(first[:6] + first[-900:]) == []  # the muxer put the rest before it
+    assert "missing or changed" in problems(first[:6] + first[-900:-1])[0]
+
+
 def test_hidden_pictures_that_come_back_must_be_said(clips, tmp_path):
     source, output = clips["mp4"][1], tmp_path / "out.mp4"
     data = source.read_bytes()

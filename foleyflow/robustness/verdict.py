@@ -16,11 +16,11 @@ What an output must share with its input, both decoded on one thread by PyAV alo
 
 - The video packets, byte by byte, in the same order. MPEG program and transport streams hold no
   packets but one row of bytes, which every reader cuts again; where damage makes it cut elsewhere,
-  only the row of bytes is compared, and no pictures. libavformat may put the delimiter of mpegts
-  before a packet that has lost its own. Damaged VP9 packets may be missing or joined
+  only the row of bytes is compared, and no pictures. libavformat may put a delimiter and parameter
+  sets before a packet of mpegts that has lost its own. Damaged VP9 packets may be missing or joined
   where all pictures are the same: libavformat takes one for a part of a superframe.
-- The shown pictures: the same number, each with the same pixels.
-  Further ones may be shown if a warning says that hidden pictures come back.
+- The shown pictures: the same number, each with the same pixels. Further ones may be shown if a
+  warning says that hidden pictures come back.
 - Their times, relative to the first shown picture, within 2 ms (the tick of Matroska and FLV is
   1 ms). A picture whose time stamp is missing or not later than the one before it is exempt if a
   warning says so, because there is no right time for it. Others may move if a warning says so.
@@ -57,7 +57,7 @@ _TIME_TOLERANCE_S = 0.002
 # Containers that can't hide the delay and the padding of a lossy sound codec, and how much it is.
 _EXACT_CONTAINERS = frozenset({"mov", "mp4", "matroska", "avi"})
 _LOOSE_TOLERANCE_S = 0.1
-_DELIMITER_BYTES = 7  # of an access unit, with its start code
+_DELIMITER = bytes.fromhex("0000000109")  # begins an access unit of H.264; one more byte follows
 _UNCUT_CONTAINERS = frozenset({"mpeg", "mpegts"})
 # Which difference a warning of the product excuses.
 _EXCUSES = {
@@ -199,11 +199,8 @@ def _compare_packets(before: Playback, after: Playback) -> list[str]:
     if before.packets == after.packets or _cut_elsewhere(before, after):
         return []
     if after.container == "mpegts" and len(before.packets) == len(after.packets):
-        delimited = (
-            b.endswith(a) and len(b) - len(a) <= _DELIMITER_BYTES
-            for a, b in zip(before.packets, after.packets, strict=True)
-        )
-        if all(delimited):
+        pairs = zip(before.packets, after.packets, strict=True)
+        if all(b.endswith(_undelimited(a)) for a, b in pairs):
             return []
     kept = set(after.packets)
     lost = sum(packet not in kept for packet in before.packets)
@@ -214,6 +211,10 @@ def _compare_packets(before: Playback, after: Playback) -> list[str]:
         f"{len(before.packets)} video packets became {len(after.packets)}, {lost} of them are"
         " missing or changed"
     ]
+
+
+def _undelimited(packet: bytes) -> bytes:
+    return packet[len(_DELIMITER) + 1 :] if packet.startswith(_DELIMITER) else packet
 
 
 def _contains(longer: Sequence[str], shorter: Sequence[str]) -> bool:
