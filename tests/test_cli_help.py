@@ -22,6 +22,8 @@ VERBS = [
     ("data", "audioset"),
     ("data", "folder"),
     ("data", "doctor"),
+    ("measure",),
+    ("measure", "robustness"),
 ]
 # The flags that the product promises; one that is not there yet is not accepted silently.
 GENERATE_FLAGS = (

@@ -1,0 +1,291 @@
+"""Short seed clips, encoded on the spot: several containers, codecs, tracks and time lines.
+
+Each container has a few variants that differ in what can go wrong: B-frames, an old sound track,
+subtitles, chapters, a rotation, an edit list, a late start, fragments. The encoders run on one
+thread, so that the same version of the libraries always gives the same bytes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, cast
+
+import av
+import numpy as np
+from av.audio.stream import AudioStream
+from av.container import OutputContainer
+from av.subtitles.stream import SubtitleStream
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+WIDTH_PIXELS = 64
+HEIGHT_PIXELS = 48
+FRAME_COUNT = 12
+FRAME_RATE_HZ = 25
+KEY_FRAME_EVERY = 5
+SOUND_RATE_HZ = 48_000
+
+_TICK = Fraction(1, 90_000)
+_ONE_THREAD = {"threads": "1"}
+_X264 = _ONE_THREAD | {
+    "preset": "ultrafast",
+    "x264-params": "threads=1:lookahead_threads=1:sliced_threads=0:scenecut=0:b-adapt=0",
+}
+_VPX = _ONE_THREAD | {"deadline": "realtime", "cpu-used": "8"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipRecipe:
+    """How one seed clip is made.
+
+    Attributes:
+        suffix: of the file.
+        codec: video encoder.
+        pixel_format: of the encoder.
+        codec_options: options of the video encoder.
+        b_frames: largest number of B-frames in a row.
+        rotation_deg: clockwise turn that a player applies.
+        start_s: time stamp of the first frame, seconds.
+        sound_codec: encoder of an old sound track; None for a silent file.
+        subtitle_codec: kind of a subtitle track with two texts; None for no track.
+        has_chapters: whether two chapters are written.
+        muxer: libavformat's name of the container; None to let the suffix decide.
+        muxer_options: options of the container.
+        trimmed: the edit list hides the first frames and the last ones (mp4, mov).
+    """
+
+    suffix: str
+    codec: str = "libx264"
+    pixel_format: str = "yuv420p"
+    codec_options: dict[str, str]
+    b_frames: int = 0
+    rotation_deg: int = 0
+    start_s: float = 0.0
+    sound_codec: str | None = None
+    subtitle_codec: str | None = None
+    has_chapters: bool = False
+    muxer: str | None = None
+    muxer_options: dict[str, str] | None = None
+    trimmed: bool = False
+
+
+def _h264(suffix: str, **settings: Any) -> ClipRecipe:
+    return ClipRecipe(suffix=suffix, codec_options=_X264, **settings)
+
+
+def _other(suffix: str, codec: str, pixel_format: str = "yuv420p", **settings: Any) -> ClipRecipe:
+    options = _VPX if codec.startswith("libvpx") else _ONE_THREAD
+    return ClipRecipe(
+        suffix=suffix, codec=codec, pixel_format=pixel_format, codec_options=options, **settings
+    )
+
+
+_FRAGMENTS = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
+
+CONTAINERS: dict[str, tuple[ClipRecipe, ...]] = {
+    "mp4": (
+        _h264(
+            ".mp4",
+            b_frames=2,
+            rotation_deg=90,
+            sound_codec="aac",
+            subtitle_codec="mov_text",
+            has_chapters=True,
+        ),
+        _h264(".mp4", b_frames=2, sound_codec="aac", trimmed=True),
+        _other(".mp4", "mpeg4"),
+    ),
+    "fragmented": (
+        _h264(".mp4", b_frames=2, sound_codec="aac", muxer_options=_FRAGMENTS),
+        _h264(".mp4", muxer_options=_FRAGMENTS | {"movflags": "frag_keyframe+empty_moov"}),
+    ),
+    "mov": (
+        _h264(".mov", b_frames=2, rotation_deg=180, sound_codec="aac"),
+        _other(".mov", "mjpeg", "yuvj420p", sound_codec="pcm_s16le"),
+    ),
+    "mkv": (
+        _h264(".mkv", b_frames=2, sound_codec="flac", subtitle_codec="subrip", has_chapters=True),
+        _other(".mkv", "ffv1", sound_codec="pcm_s16le"),
+        _other(".mkv", "libvpx", sound_codec="libopus", start_s=1.5),
+    ),
+    "webm": (
+        _other(".webm", "libvpx", sound_codec="libopus"),
+        _other(".webm", "libvpx-vp9", subtitle_codec="webvtt"),
+    ),
+    "avi": (
+        _other(".avi", "mpeg4", sound_codec="libmp3lame"),
+        _other(".avi", "mjpeg", "yuvj420p", sound_codec="pcm_s16le"),
+        _h264(".avi"),
+    ),
+    "ts": (
+        _h264(".ts", b_frames=2, sound_codec="aac", start_s=10.0),
+        _other(".ts", "mpeg2video", b_frames=2, sound_codec="mp2"),
+    ),
+    "flv": (
+        _h264(".flv", b_frames=2, sound_codec="aac"),
+        _other(".flv", "flv", sound_codec="libmp3lame"),
+    ),
+    "mpg": (_other(".mpg", "mpeg2video", b_frames=2, sound_codec="mp2", muxer="vob"),),
+    "wmv": (_other(".wmv", "wmv2", sound_codec="wmav2"),),
+}
+
+
+def write_seed_clips(folder: Path) -> dict[str, list[Path]]:
+    """Encode every seed clip.
+
+    Args:
+        folder: where; it exists.
+
+    Returns:
+        The paths of the variants of each container, by its name.
+
+    Raises:
+        av.FFmpegError, ValueError: an encoder or a container is missing here.
+    """
+    return {
+        name: [
+            write_clip(folder / f"{name}-{number}{recipe.suffix}", recipe)
+            for number, recipe in enumerate(recipes)
+        ]
+        for name, recipes in CONTAINERS.items()
+    }
+
+
+def write_clip(path: Path, recipe: ClipRecipe) -> Path:
+    """Encode one seed clip of `FRAME_COUNT` frames at `FRAME_RATE_HZ`.
+
+    Args:
+        path: where; replaced if it is there.
+        recipe: how.
+
+    Returns:
+        The path.
+    """
+    options = {"fflags": "+bitexact"} | (recipe.muxer_options or {})
+    with av.open(str(path), "w", format=recipe.muxer, options=options) as sink:
+        video = _add_video(sink, recipe)
+        sound = _add_sound(sink, recipe)
+        text = _add_subtitles(sink, recipe)
+        if recipe.has_chapters:
+            sink.set_chapters(
+                [
+                    {
+                        "id": number,
+                        "start": 200 * number,
+                        "end": 200 * (number + 1),
+                        "time_base": Fraction(1, 1000),
+                        "metadata": {"title": f"Part {number}"},
+                    }
+                    for number in range(2)
+                ]
+            )
+        sink.start_encoding()
+        if text is not None:
+            _write_subtitles(sink, text, recipe)
+        for index in range(FRAME_COUNT):
+            frame = av.VideoFrame.from_ndarray(_picture(index), format="rgb24")
+            frame = frame.reformat(format=recipe.pixel_format)
+            time_s = recipe.start_s + index / FRAME_RATE_HZ
+            frame.time_base = video.codec_context.time_base
+            frame.pts = round(time_s / frame.time_base)
+            sink.mux(video.encode(frame))
+            if sound is not None:
+                _write_sound(sink, sound, recipe, index)
+        sink.mux(video.encode(None))
+        if sound is not None:
+            sink.mux(sound.encode(None))
+    if recipe.trimmed:
+        _trim(path)
+    return path
+
+
+def _picture(index: int) -> NDArray[np.uint8]:
+    """A textured ground and a square that moves: no two pictures are equal."""
+    rows, columns = np.mgrid[:HEIGHT_PIXELS, :WIDTH_PIXELS]
+    pixels = np.stack([3 * columns, 4 * rows, 2 * (rows + columns) + 9 * index], axis=-1) % 256
+    left = 4 * index % (WIDTH_PIXELS - 16)
+    pixels[8:24, left : left + 16] = 235
+    return pixels.astype(np.uint8)
+
+
+def _add_video(sink: OutputContainer, recipe: ClipRecipe) -> VideoStream:
+    stream = cast(
+        VideoStream,
+        sink.add_stream(
+            recipe.codec, rate=FRAME_RATE_HZ, options={"b": "600000"} | recipe.codec_options
+        ),
+    )
+    stream.width, stream.height = WIDTH_PIXELS, HEIGHT_PIXELS
+    stream.pix_fmt = recipe.pixel_format
+    by_frames = not recipe.start_s
+    stream.codec_context.time_base = Fraction(1, FRAME_RATE_HZ) if by_frames else _TICK
+    stream.codec_context.gop_size = KEY_FRAME_EVERY
+    stream.codec_context.max_b_frames = recipe.b_frames
+    stream.codec_context.thread_count = 1
+    if recipe.rotation_deg:
+        stream.set_display_rotation(-recipe.rotation_deg)
+    return stream
+
+
+def _add_sound(sink: OutputContainer, recipe: ClipRecipe) -> AudioStream | None:
+    if recipe.sound_codec is None:
+        return None
+    rate_hz = 44_100 if recipe.suffix == ".flv" else SOUND_RATE_HZ
+    stream = cast(AudioStream, sink.add_stream(recipe.sound_codec, rate=rate_hz))
+    stream.codec_context.layout = "mono"
+    if not recipe.sound_codec.startswith("pcm"):
+        stream.codec_context.bit_rate = 96_000
+    stream.time_base = Fraction(1, rate_hz)
+    return stream
+
+
+def _write_sound(
+    sink: OutputContainer, stream: AudioStream, recipe: ClipRecipe, index: int
+) -> None:
+    """The old sound under one picture: a tone."""
+    rate_hz = stream.codec_context.sample_rate
+    count = rate_hz // FRAME_RATE_HZ
+    ramp = np.arange(count * index, count * (index + 1))
+    tone = (0.3 * np.sin(2 * np.pi * 440 / rate_hz * ramp)).astype(np.float32)[None]
+    frame = av.AudioFrame.from_ndarray(tone, format="fltp", layout="mono")
+    frame.sample_rate = rate_hz
+    frame.time_base = Fraction(1, rate_hz)
+    frame.pts = round(recipe.start_s * rate_hz) + count * index
+    sink.mux(stream.encode(frame))
+
+
+def _add_subtitles(sink: OutputContainer, recipe: ClipRecipe) -> SubtitleStream | None:
+    if recipe.subtitle_codec is None:
+        return None
+    stream = cast(SubtitleStream, sink.add_mux_stream(recipe.subtitle_codec))
+    stream.time_base = Fraction(1, 1000)
+    return stream
+
+
+def _write_subtitles(sink: OutputContainer, stream: SubtitleStream, recipe: ClipRecipe) -> None:
+    for number in range(2):
+        text = f"text {number}".encode()
+        if recipe.subtitle_codec == "mov_text":
+            text = len(text).to_bytes(2, "big") + text
+        packet = av.Packet(text)
+        packet.stream = stream
+        packet.time_base = Fraction(1, 1000)
+        packet.pts = packet.dts = 50 + 200 * number
+        packet.duration = 150
+        sink.mux(packet)
+
+
+def _trim(path: Path) -> None:
+    """Have the video's edit list show 0.24 s that begin inside a group of pictures."""
+    data = bytearray(path.read_bytes())
+    timescale_at = data.index(b"mvhd") + 4 + 12
+    movie_timescale = int.from_bytes(data[timescale_at : timescale_at + 4], "big")
+    timescale_at = data.index(b"mdhd") + 4 + 12
+    media_timescale = int.from_bytes(data[timescale_at : timescale_at + 4], "big")
+    edit_at = data.index(b"elst") + 4 + 8
+    begin = int.from_bytes(data[edit_at + 4 : edit_at + 8], "big") + media_timescale * 2 // 25
+    data[edit_at : edit_at + 4] = round(0.24 * movie_timescale).to_bytes(4, "big")
+    data[edit_at + 4 : edit_at + 8] = begin.to_bytes(4, "big")
+    path.write_bytes(data)
