@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import re
 
-from foleyflow.errors import FoleyflowError
+from foleyflow.errors import FoleyflowError, MediaError
 from foleyflow.printable import printable
 
 # torch, oneDNN, safetensors and the C++ library have no exception class of their own for it.
@@ -30,6 +30,8 @@ def memory_error_of(problem: BaseException) -> FoleyflowError | None:
 
     Source: ours.
     """
+    if isinstance(problem, MediaError):
+        return None  # media knows a lack of memory from a damaged size, see media.shortage
     cause: BaseException | None = problem
     while cause is not None:
         if _is_failed_allocation(cause):

@@ -141,7 +141,7 @@ def track_of(index: Box, track_id: int) -> Box:
     for track in index.all(b"trak"):
         header = track.find(b"tkhd").body
         offset = 20 if header[:1] == b"\1" else 12
-        if header[offset : offset + 4] == struct.pack(">I", track_id):
+        if header[offset : offset + 4] == struct.pack(">I", track_id & 0xFFFFFFFF):
             return track
     raise BoxError(f"no track of number {track_id}")
 
@@ -164,6 +164,14 @@ def unpack(form: str, data: bytes, offset: int) -> tuple[int, ...]:
         return struct.unpack_from(form, data, offset)
     except struct.error as error:
         raise BoxError(f"a box ends early: {error}") from error
+
+
+def pack(form: str, *values: int) -> bytes:
+    """`struct.pack`, with the error of this module where a number does not fit."""
+    try:
+        return struct.pack(form, *values)
+    except struct.error as error:
+        raise BoxError(f"a number does not fit: {error}") from error
 
 
 def _spans(data: bytes) -> Iterator[tuple[bytes, int, int]]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from foleyflow.media.boxes import (
     Box,
     BoxError,
+    pack,
     read_index,
     timescale_of,
     track_of,
@@ -118,7 +119,7 @@ def write_edits(
         duration = round(edit.duration_s * movie)
         total += duration
         start = -1 if edit.media_s is None else round((edit.media_s - first_packet_s) * media)
-        entries += struct.pack(">Qqhh", duration, start, 1, 0)
+        entries += pack(">Qqhh", duration, start, 1, 0)
     edit_list = Box(b"elst", body=struct.pack(">II", 1 << 24, len(edits)) + entries)
     children = track.children or []
     children[:] = [box for box in children if box.kind != b"edts"]
@@ -153,7 +154,7 @@ def limit_shown_duration(path: Path, *, track_index: int, duration_s: float) -> 
     places = [8 + entry * size for entry in range(count)]
     durations = [unpack(form, edit_list.body, place)[0] for place in places]
     durations[-1] = min(durations[-1], round(duration_s * timescale))
-    struct.pack_into(form, body, places[-1], durations[-1])
+    body[places[-1] : places[-1] + struct.calcsize(form)] = pack(form, durations[-1])
     edit_list.body = bytes(body)
     _set_duration(track, sum(durations))
     _set_movie_duration(index)
@@ -194,5 +195,6 @@ def _set_movie_duration(index: Box) -> None:
 
 def _put(header: Box, form: str, offset: int, value: int) -> None:
     body = bytearray(header.body)
-    struct.pack_into(form, body, offset, min(value, 2 ** (8 * struct.calcsize(form)) - 1))
+    size = struct.calcsize(form)
+    body[offset : offset + size] = pack(form, min(value, 2 ** (8 * size) - 1))
     header.body = bytes(body)

@@ -32,7 +32,7 @@ from foleyflow.media.demuxers import allowed_demuxers, refused_format
 from foleyflow.media.edit_list import Edit, is_ordinary, read_edits
 from foleyflow.media.encryption import is_encrypted
 from foleyflow.media.input_file import check_input_file
-from foleyflow.media.shortage import SHORTAGE_ERRORS
+from foleyflow.media.shortage import raise_shortage
 
 logger = logging.getLogger(__name__)
 
@@ -245,9 +245,8 @@ def open_input(
         raise MediaError(
             f"{path}: not allowed to read it", hint="check the file's permissions"
         ) from error
-    except SHORTAGE_ERRORS:
-        raise
     except (av.FFmpegError, OSError, ValueError) as error:
+        raise_shortage(error)
         refused = refused_format(path)
         if refused is not None:
             what, hint = refused

@@ -32,7 +32,7 @@ from foleyflow.media.probe import (
     read_packets,
     time_base_of,
 )
-from foleyflow.media.shortage import SHORTAGE_ERRORS
+from foleyflow.media.shortage import raise_shortage
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +42,9 @@ _EDGE_S = 1e-6
 _SEEK_MARGINS_S = (0.5, 5.0)
 # Share of packets that may be lost before the video counts as unreadable.
 _LARGEST_LOSS = 0.5
+# A picture that is shown for longer is a jump of time stamps; recorders of screens and slides
+# write a picture at least every few minutes.
+LONGEST_GAP_S = 600.0
 # Up to this span of video, pictures are taken in one pass rather than by seeking.
 _ONE_PASS_S = 60.0
 
@@ -187,9 +190,13 @@ def _stream(
         scaler = VideoReformatter()
         decoded = _decode(info, start_s=start_s, end_s=end_s, counts=counts)
         inside = ((t, frame) for t, frame in decoded if t >= start_s - _EDGE_S)
+        read_any = False
         for time_s, frame in keep_at_rate(inside, max_rate_hz=max_rate_hz):
+            read_any = True
             yield time_s, _picture(frame, scaler, *shape(frame), info)
         _check_losses(info, counts)
+        if not read_any and start_s <= 0:
+            raise _no_picture(info)
 
     return FrameStream(pairs(), counts)
 
@@ -257,7 +264,7 @@ def _frames_on_screen(
             return
         on_screen = frame
     if on_screen is None:
-        raise MediaError(f"{info.path}: no picture could be decoded", hint="check that it plays")
+        raise _no_picture(info)
     for index, _ in waiting:
         yield index, on_screen
 
@@ -311,8 +318,11 @@ def _decode_from(
                 continue
             if end_s is not None and time_s >= end_s - _EDGE_S:
                 return
+            if last_s >= 0:
+                _check_gap(info, last_s, time_s)
             last_s = time_s
             yield max(time_s, 0.0), frame
+        _check_gap(info, max(last_s, 0.0), info.duration_s if end_s is None else last_s)
 
 
 def _frames(
@@ -325,13 +335,26 @@ def _frames(
             frames = stream.decode(packet if packet.size else None)
         except av.error.EOFError:
             return
-        except SHORTAGE_ERRORS:
-            raise
         except av.FFmpegError as error:
+            raise_shortage(error)
             counts.lost_packets += 1
             logger.debug("a packet can't be decoded: %s", error)
             continue
         yield from frames
+
+
+def _no_picture(info: MediaInfo) -> MediaError:
+    return MediaError(f"{info.path}: no picture could be decoded", hint="check that it plays")
+
+
+def _check_gap(info: MediaInfo, before_s: float, after_s: float) -> None:
+    """Refuse time stamps that jump: hours of sound for one picture are nobody's wish."""
+    if after_s - before_s > LONGEST_GAP_S:
+        raise MediaError(
+            f"{info.path}: its time stamps jump from {before_s:.2f} s to {after_s:.2f} s; one"
+            f" picture is shown for {LONGEST_GAP_S / 60:.0f} minutes at most",
+            hint="write the video again with steady time stamps, or cut it",
+        )
 
 
 def _must_count(info: MediaInfo) -> bool:

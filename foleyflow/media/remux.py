@@ -237,7 +237,13 @@ class Remux:
             self._copy_packets(sink, sound_stream)
         self._note_losses()
         if self._format.has_edit_lists:
-            self._finish_index()
+            try:
+                self._finish_index()
+            except BoxError as error:
+                raise MediaError(
+                    f"{self._info.path}: its edit list can't be copied ({error})",
+                    hint="export the clip again",
+                ) from error
         aspect = self._video.sample_aspect_ratio
         if self._format.muxer in ("matroska", "webm") and aspect and aspect != 1:
             with contextlib.suppress(EbmlError):  # the check of the copy names what is missing

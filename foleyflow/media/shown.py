@@ -54,7 +54,7 @@ class ShownPictures:
         count: shown packets.
         hidden: packets that the demuxer marks as not shown.
         first_s: the earliest time stamp; None before the first shown packet.
-        last_s: the latest time stamp.
+        end_s: where the picture that is shown last ends, as far as its packet says so.
     """
 
     def __init__(self, *, by_decoding_time: bool = False) -> None:
@@ -69,7 +69,7 @@ class ShownPictures:
         self.count = 0
         self.hidden = 0
         self.first_s: float | None = None
-        self.last_s: float | None = None
+        self.end_s: float | None = None
 
     def add(self, packet: Packet) -> None:
         """Record a packet as the demuxer gave it; empty ones are ignored."""
@@ -84,7 +84,13 @@ class ShownPictures:
         self.count += 1
         if stamp is not None:
             self.first_s = time_s if self.first_s is None else min(self.first_s, time_s)
-            self.last_s = time_s if self.last_s is None else max(self.last_s, time_s)
+            end_s = time_s + float((packet.duration or 0) * packet.time_base)
+            self.end_s = end_s if self.end_s is None else max(self.end_s, end_s)
+
+    @property
+    def span_s(self) -> float:
+        """From the first shown picture to the end of the last one."""
+        return (self.end_s or 0.0) - (self.first_s or 0.0)
 
     def times_s(self) -> Iterator[float]:
         """Seconds after the first shown picture, in the order of the file; nan where unknown."""

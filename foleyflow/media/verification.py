@@ -36,6 +36,7 @@ def verify_copy(
     output_format: OutputFormat,
     *,
     sound_s: float,
+    lead_s: float,
 ) -> list[str]:
     """Compare a copy with its source.
 
@@ -47,6 +48,7 @@ def verify_copy(
         output: name that the copy is going to have, for messages.
         output_format: of the copy.
         sound_s: length of the new sound, seconds.
+        lead_s: silence before it, where the format does not stamp sound.
 
     Returns:
         What the copy lacks, in words.
@@ -67,13 +69,13 @@ def verify_copy(
         difference = shown.difference(found, tolerance_s=tolerance_s)
         if difference is not None:
             raise _wrong(output, str(difference))
-        start_s = found.first_s or 0.0
+        start_s = (found.first_s or 0.0) if output_format.stamps_sound else lead_s
         if output_format.stamps_sound and abs(sound_start_s - start_s) > _SOUND_SLACK_S:
-            raise _wrong(
-                output, f"sound would begin {sound_start_s - start_s:.3f} s after the pictures"
-            )
+            late_s = sound_start_s - start_s
+            raise _wrong(output, f"sound would begin {late_s:.3f} s after the pictures")
         if abs(sound_end_s - start_s - sound_s) > _SOUND_SLACK_S:
-            raise _wrong(output, f"sound would end {sound_end_s:.3f} s, not {sound_s:.3f} s later")
+            lasting_s = sound_end_s - start_s
+            raise _wrong(output, f"sound would last {lasting_s:.3f} s, not {sound_s:.3f} s")
         return lost_properties(
             properties_of(source, video), properties_of(copy, copied), muxer=output_format.muxer
         )

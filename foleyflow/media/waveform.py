@@ -29,7 +29,7 @@ from foleyflow.media.probe import (
     read_packets,
     time_base_of,
 )
-from foleyflow.media.shortage import SHORTAGE_ERRORS
+from foleyflow.media.shortage import raise_shortage
 from foleyflow.signals import Waveform
 
 logger = logging.getLogger(__name__)
@@ -275,9 +275,8 @@ def _decoded(
             frames = stream.decode(packet if packet.size else None)
         except av.error.EOFError:
             break
-        except SHORTAGE_ERRORS:
-            raise
-        except av.FFmpegError:
+        except av.FFmpegError as error:
+            raise_shortage(error)
             lost += 1
             continue
         for frame in frames:

@@ -28,12 +28,14 @@ from foleyflow.errors import MediaError
 from foleyflow.media.formats import FORMATS, format_of
 from foleyflow.media.probe import MediaInfo, open_input, probe
 from foleyflow.media.remux import Remux, check_fits, suffixes_holding
-from foleyflow.media.shortage import SHORTAGE_ERRORS
+from foleyflow.media.shortage import raise_shortage
 from foleyflow.media.sound_track import SoundTrack
 from foleyflow.media.verification import verify_copy
 
 logger = logging.getLogger(__name__)
 
+# A video that is copied in full may seem this much shorter, where its last packet has no duration.
+_LARGEST_LOSS_S = 1.0
 # For videos whose own container is not written, the most capable first.
 _DEFAULT_SUFFIXES = (".mkv", ".mov", ".mp4")
 # A wav file counts its bytes in 32 bits.
@@ -115,6 +117,12 @@ def mux(
             source, draft, output_format, info=info, sound=sound, keep_old_sound=keep_old_sound
         )
         remux.run()
+        if info.duration_s - remux.shown.span_s > _LARGEST_LOSS_S:
+            raise MediaError(
+                f"{video_path}: {remux.shown.span_s:.2f} s of {info.duration_s:.2f} s of video can"
+                " be copied; the file is damaged there",
+                hint="copy or export the file again",
+            )
         video = cast(VideoStream, source.streams[info.video_index])
         dropped = remux.dropped + verify_copy(
             source,
@@ -124,6 +132,7 @@ def mux(
             output_path,
             output_format,
             sound_s=sound.duration_s,
+            lead_s=max(info.start_s, 0.0),
         )
     for text in dropped:
         logger.warning("%s: %s", output_path, text)
@@ -305,9 +314,8 @@ def _written_whole(path: Path, *, overwrite: bool) -> Iterator[Path]:
             with open(draft, "rb+") as file:
                 os.fsync(file.fileno())
             check_output(path, overwrite=overwrite)  # it may have come to exist meanwhile
-    except SHORTAGE_ERRORS:
-        raise
     except (av.FFmpegError, OSError) as error:
+        raise_shortage(error)
         raise _write_error(path, error) from error
 
 

@@ -122,7 +122,7 @@ def judge(
     if answer is None:
         return Verdict(kind=WRONG, why=f"stdout is not one JSON object: {run.stdout[:100]!r}")
     if run.status == 2:
-        return _judge_refusal(run, answer)
+        return _judge_refusal(run, answer, label=source.name)
     if "output" not in answer or "duration_s" not in answer:
         return Verdict(kind=WRONG, why=f"exit 0, but the JSON holds {sorted(answer)}")
     said = "\n".join([run.stderr, *answer.get("warnings", [])])
@@ -136,8 +136,9 @@ def judge(
     return Verdict(kind=RIGHT)
 
 
-def _judge_refusal(run: Run, answer: dict[str, Any]) -> Verdict:
-    lines = run.stderr.splitlines()
+def _judge_refusal(run: Run, answer: dict[str, Any], *, label: str) -> Verdict:
+    # A progress bar leaves its label behind where its stream is no terminal.
+    lines = [line for line in run.stderr.splitlines() if line.strip() not in ("", label)]
     hints = [line for line in lines if line.startswith("  hint: ")]
     errors = [line for line in lines if line.startswith("foleyflow: ")]
     if not errors or len(hints) > 1 or len(errors) + len(hints) != len(lines):
