@@ -9,7 +9,7 @@ from cli_model import run_process
 from media_files import make_video
 
 from foleyflow.cli.memory import memory_error_of
-from foleyflow.errors import MediaError
+from foleyflow.errors import CheckpointError, MediaError
 
 LIMITED = Path(__file__).with_name("limited_memory.py")
 
@@ -62,10 +62,13 @@ def test_allocations_that_no_machine_grants(action):
 
 
 def test_a_cause_counts_and_a_file_name_does_not():
-    error = MediaError("x")
+    error = CheckpointError("x")
     assert memory_error_of(error) is None
     error.__cause__ = raised(python_bytes)
     assert memory_error_of(error) is not None
+    damaged = MediaError("a size in its header is damaged")  # media has looked at the cause
+    damaged.__cause__ = raised(python_bytes)
+    assert memory_error_of(damaged) is None
     assert memory_error_of(MediaError("out of memory.mp4: no such file")) is None
     assert memory_error_of(FileNotFoundError(2, "no such file", "out of memory.mp4")) is None
     assert memory_error_of(RuntimeError("size mismatch")) is None

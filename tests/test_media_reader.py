@@ -215,6 +215,15 @@ def test_time_stamps_that_start_again_are_refused(tmp_path, frame_counts):
     assert "join the parts" in caught.value.hint
 
 
+def test_time_stamps_that_jump_are_refused(tmp_path):
+    still = make_video(tmp_path / "still.mkv", times_s=[0.0, 0.04, 500.0, 1000.0])
+    assert times(list(read_frames(still, size=16))) == pytest.approx([0.0, 0.04, 500.0, 1000.0])
+    jumping = make_video(tmp_path / "jumping.mkv", times_s=[0.0, 0.04, 0.08, 1000.0])
+    with pytest.raises(MediaError, match=r"jump from 0\.08 s to 1000\.00 s") as caught:
+        list(read_frames(jumping, size=16))
+    assert "steady time stamps" in caught.value.hint
+
+
 def test_backward_time_stamps_are_dropped_and_counted(tmp_path, caplog):
     glued = glued_transport_stream(tmp_path, 50, 75)
     stream = read_frames(glued, size=16, info=replace(probe(tmp_path / "0.ts"), path=glued))

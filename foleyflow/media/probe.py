@@ -309,6 +309,7 @@ def read_packets(container: InputContainer, streams: Sequence[Stream]) -> Iterat
     try:
         yield from container.demux(*streams)
     except (av.FFmpegError, OSError) as error:
+        raise_shortage(error)
         logger.warning("%s: reading stopped early: %s", container.name, _reason(error))
         for stream in streams:
             ending = Packet()
@@ -435,7 +436,8 @@ def _read_head(
 def _first_picture(stream: VideoStream, packet: Packet) -> VideoFrame | None:
     try:
         frames = stream.decode(packet if packet.size else None)
-    except av.FFmpegError:
+    except av.FFmpegError as error:
+        raise_shortage(error)
         return None
     return frames[0] if frames else None
 
@@ -470,7 +472,8 @@ def _tail_end_pts(container: InputContainer, stream: VideoStream, spacing: int) 
         return None
     try:
         container.seek(target, stream=stream)
-    except (av.FFmpegError, OSError):
+    except (av.FFmpegError, OSError) as error:
+        raise_shortage(error)
         return None
     ends = _shown_ends(read_packets(container, [stream]), spacing)
     return max(ends, default=None)
