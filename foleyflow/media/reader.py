@@ -318,8 +318,8 @@ def _decode_from(
                 continue
             if end_s is not None and time_s >= end_s - _EDGE_S:
                 return
-            if last_s >= 0:
-                _check_gap(info, last_s, time_s)
+            if seek_s is None or last_s >= 0:
+                _check_gap(info, max(last_s, 0.0), time_s)
             last_s = time_s
             yield max(time_s, 0.0), frame
         _check_gap(info, max(last_s, 0.0), info.duration_s if end_s is None else last_s)

@@ -25,6 +25,7 @@ from foleyflow.media.waveform import fit_blocks, resample_blocks
 
 # For encoders that do not take the rate given.
 _FALLBACK_RATE_HZ = 48_000
+_WMA_PACKET = 2048
 # Samples per packet of codecs that take any number.
 _FREE_PACKET_SAMPLES = 4096
 
@@ -68,6 +69,9 @@ class SoundTrack:
             lead = np.zeros((self._channels, max(self._offset_samples, 0)), np.float32)
             sound = itertools.chain([lead], sound)
             self._offset_samples = 0
+        if self.codec == "wmav2" and sample_count <= _WMA_PACKET:
+            # Its decoder gives nothing for the first packet: a single one would be no sound at all.
+            sound = itertools.chain(sound, [np.zeros((self._channels, _WMA_PACKET), np.float32)])
         self._sound = sound
         self._delay_samples: int | None = None
         self._skips_by_edit_list = output_format.has_edit_lists and self._offset_samples > 0

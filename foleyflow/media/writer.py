@@ -34,8 +34,8 @@ from foleyflow.media.verification import verify_copy
 
 logger = logging.getLogger(__name__)
 
-# A video that is copied in full may seem this much shorter, where its last packet has no duration.
-_LARGEST_LOSS_S = 1.0
+# By how much the video that was copied may be shorter than the one that was looked at.
+_LARGEST_LOSS_S = 0.1
 # For videos whose own container is not written, the most capable first.
 _DEFAULT_SUFFIXES = (".mkv", ".mov", ".mp4")
 # A wav file counts its bytes in 32 bits.
@@ -117,7 +117,8 @@ def mux(
             source, draft, output_format, info=info, sound=sound, keep_old_sound=keep_old_sound
         )
         remux.run()
-        if info.duration_s - remux.shown.span_s > _LARGEST_LOSS_S:
+        # The last packet may say no duration: then it lacks a frame.
+        if info.duration_s - remux.shown.span_s > max(_LARGEST_LOSS_S, 2 / info.rate_hz):
             raise MediaError(
                 f"{video_path}: {remux.shown.span_s:.2f} s of {info.duration_s:.2f} s of video can"
                 " be copied; the file is damaged there",
