@@ -24,6 +24,8 @@ GROUND = {
     "attention",
     "precision",
     "shares",
+    "prefetch",
+    "threads",
     "cluster",
 }
 ROOMS = {"media", "encoders", "alignment", "flow", "codec"}
