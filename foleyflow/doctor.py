@@ -30,7 +30,7 @@ CORE = {
     "numpy": "numpy",
     "av": "av",
     "soxr": "soxr",
-    "pyloudnorm": None,
+    "scipy": "scipy",
     "safetensors": "safetensors",
     "typer": "typer",
     "matplotlib": "matplotlib",

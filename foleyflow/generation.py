@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -23,8 +25,12 @@ from foleyflow.flow.sampling import sample
 from foleyflow.flow.transformer import Condition, FlowTransformer
 from foleyflow.moments import SHORTEST_GAP_S, event_track, find_moments
 from foleyflow.precision import fast_autocast
+from foleyflow.threads import in_background
 
+Item = TypeVar("Item")
 FRAMES_AT_ONCE = 32
+FRAMES_AHEAD = 2 * FRAMES_AT_ONCE  # decoded ones that wait for the encoder
+BATCHES_AHEAD = 2  # of encoded frames that wait for the alignment
 EVENT_THRESHOLD = 0.5  # of the aligner's probability; best on simulated validation clips
 # A guess of the material looks at so many windows (about a minute) before the first sound is made.
 # It is one for the clip: with one per window, or one that grows more sure, a thing changes its
@@ -90,13 +96,30 @@ class Piece:
 
 @dataclass
 class Stopwatch:
-    """Seconds spent in each part; `count` adds to one."""
+    """Seconds spent in each part; `count` adds to one.
+
+    Parts that run at the same time, in threads of their own, overlap: their sum may exceed the
+    time that passed.
+    """
 
     seconds: dict[str, float]
 
     def count(self, name: str, began_s: float) -> None:
         """Adds the time since `began_s` (of `time.perf_counter`)."""
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - began_s
+
+    def timed(self, name: str, items: Iterable[Item]) -> Iterator[Item]:
+        """The same items; making them is counted, using them is not."""
+        source = iter(items)
+        while True:
+            began_s = time.perf_counter()
+            try:
+                item = next(source)
+            except StopIteration:
+                return
+            finally:
+                self.count(name, began_s)
+            yield item
 
 
 @torch.inference_mode()
@@ -136,12 +159,51 @@ def generate_latents(
         solver: see `sample`; None for the one that the network is made for.
         path: that of the network's training, see `sample`.
 
+    Frames are taken and encoded in two threads of their own, a bounded number ahead; alignment,
+    flow and `on_window` run in the caller's. Close the iterator where it is not taken to its end.
+
     Source: paper eqs. 5 to 8; method sections C.4 and D.5.
     """
+    with closing(FeatureStream(aligner, frames, watch, ahead=True)) as features:
+        yield from _latents_of_windows(
+            aligner,
+            flow,
+            features,
+            duration_s=duration_s,
+            seed=seed,
+            steps=steps,
+            guidance=guidance,
+            material=material,
+            plan=plan,
+            watch=watch,
+            on_window=on_window,
+            guess_material=guess_material,
+            solver=solver,
+            path=path,
+        )
+
+
+def _latents_of_windows(
+    aligner: Alignment,
+    flow: FlowTransformer,
+    features: FeatureStream,
+    *,
+    duration_s: float,
+    seed: int,
+    steps: int,
+    guidance: float,
+    material: int,
+    plan: WindowPlan,
+    watch: Stopwatch,
+    on_window: Callable[[float], None],
+    guess_material: bool,
+    solver: str | None,
+    path: str,
+) -> Iterator[Piece]:
+    """`generate_latents` from the features on."""
     config = aligner.config
     device = next(flow.parameters()).device
     segments = max(1, count_covering(duration_s, 1 / config.segment_s))
-    features = FeatureStream(aligner, frames, watch)
     per_segment = config.latents_per_segment
     known = torch.zeros(1, 0, flow.config.channels, device=device)
     events = _Events(config.latent_rate_hz)
@@ -286,6 +348,50 @@ class _Events:
         return sure
 
 
+@torch.no_grad()
+def encoded_frames(
+    aligner: Alignment,
+    frames: Iterable[tuple[float, NDArray[np.uint8]]],
+    watch: Stopwatch,
+) -> Generator[tuple[list[float], list[Tensor]], None, None]:
+    """Features of frames, some dozens at a time.
+
+    Args:
+        aligner: in eval mode; its encoder sees the frames.
+        frames: (time stamp in seconds, (S, S, 3) uint8), in order.
+        watch: gets "encode".
+
+    Yields:
+        The time stamps and the (D,) features of consecutive frames.
+    """
+    half = aligner.encoder.window // 2
+    device = next(aligner.parameters()).device
+    pictures: list[NDArray[np.uint8]] = []  # half before the next frame, and after
+    times_s: list[float] = []  # of frames not yet encoded
+    source = iter(frames)
+    ended = False
+    while not ended:
+        new = list(itertools.islice(source, FRAMES_AT_ONCE))
+        ended = len(new) < FRAMES_AT_ONCE
+        began_s = time.perf_counter()
+        if new and not pictures:
+            pictures = [new[0][1]] * half
+        pictures += [picture for _, picture in new]
+        times_s += [time_s for time_s, _ in new]
+        if ended and pictures:
+            pictures += [pictures[-1]] * half
+        ready = len(pictures) - 2 * half
+        if ready <= 0:
+            continue
+        stack = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)[None]
+        times = torch.tensor(times_s[:ready])[None]
+        with fast_autocast(device):  # as in training
+            values = aligner.watch(stack.to(device), times)[0].float()
+        done_s, times_s, pictures = times_s[:ready], times_s[ready:], pictures[ready:]
+        watch.count("encode", began_s)
+        yield done_s, list(values)
+
+
 class FeatureStream:
     """Features of frames as they come, forgetting what no window needs any more."""
 
@@ -294,58 +400,49 @@ class FeatureStream:
         aligner: Alignment,
         frames: Iterable[tuple[float, NDArray[np.uint8]]],
         watch: Stopwatch,
+        *,
+        ahead: bool = False,
     ) -> None:
-        self._aligner = aligner
-        self._frames = iter(frames)
-        self._watch = watch
-        self._half = aligner.encoder.window // 2
-        self._pictures: list[NDArray[np.uint8]] = []  # half before the next frame, and after
-        self._times: list[float] = []  # of frames not yet encoded
+        """Takes frames as `encoded_frames` does.
+
+        Args:
+            aligner: in eval mode.
+            frames: (time stamp in seconds, (S, S, 3) uint8), in order.
+            watch: gets "decode" and "encode".
+            ahead: take and encode frames ahead, in two threads; `close` ends them.
+        """
+        shown: Iterable[tuple[float, NDArray[np.uint8]]] = watch.timed("decode", frames)
+        if ahead:
+            shown = in_background(shown, depth=FRAMES_AHEAD)
+        self._batches = encoded_frames(aligner, shown, watch)
+        if ahead:
+            self._batches = in_background(self._batches, depth=BATCHES_AHEAD)
+        self._shown = shown
         self._features: list[Tensor] = []
-        self._feature_times: list[float] = []
-        self._ended = False
+        self._times_s: list[float] = []
+
+    def close(self) -> None:
+        """Ends the threads that work ahead, and waits for them."""
+        self._batches.close()
+        if isinstance(self._shown, Generator):
+            self._shown.close()
 
     def between(self, start_s: float, end_s: float) -> tuple[Tensor, Tensor]:
         """(1, T, D) features of frames in [start_s, end_s), their times (1, T) from start_s on."""
-        while not self._ended and (not self._feature_times or self._feature_times[-1] < end_s):
-            self._advance()
+        while not self._times_s or self._times_s[-1] < end_s:
+            batch = next(self._batches, None)
+            if batch is None:
+                break
+            self._times_s += batch[0]
+            self._features += batch[1]
         # A frame stays on screen until the next: where a window has none, the last one counts.
-        first = int(np.searchsorted(self._feature_times, start_s - 1e-6))
-        if first == len(self._feature_times) or self._feature_times[first] >= end_s - 1e-6:
+        first = int(np.searchsorted(self._times_s, start_s - 1e-6))
+        if first == len(self._times_s) or self._times_s[first] >= end_s - 1e-6:
             first = max(0, first - 1)
-        del self._features[:first], self._feature_times[:first]
-        count = max(1, int(np.searchsorted(self._feature_times, end_s - 1e-6)))
+        del self._features[:first], self._times_s[:first]
+        count = max(1, int(np.searchsorted(self._times_s, end_s - 1e-6)))
         device = self._features[0].device
         # In float64 up to here: float32 has no milliseconds left after some hours.
-        since_start_s = np.maximum(np.array(self._feature_times[:count]) - start_s, 0.0)
+        since_start_s = np.maximum(np.array(self._times_s[:count]) - start_s, 0.0)
         times = torch.from_numpy(since_start_s.astype(np.float32)).to(device)
         return torch.stack(self._features[:count])[None], times[None]
-
-    def _advance(self) -> None:
-        began_s = time.perf_counter()
-        new = []
-        for pair in self._frames:
-            new.append(pair)
-            if len(new) == FRAMES_AT_ONCE:
-                break
-        self._ended = len(new) < FRAMES_AT_ONCE
-        self._watch.count("decode", began_s)
-        began_s = time.perf_counter()
-        if new and not self._pictures:
-            self._pictures = [new[0][1]] * self._half
-        self._pictures += [picture for _, picture in new]
-        self._times += [time_s for time_s, _ in new]
-        if self._ended and self._pictures:
-            self._pictures += [self._pictures[-1]] * self._half
-        ready = len(self._pictures) - 2 * self._half
-        if ready > 0:
-            device = next(self._aligner.parameters()).device
-            stack = torch.from_numpy(np.stack(self._pictures)).permute(0, 3, 1, 2)[None]
-            times = torch.tensor(self._times[:ready])[None]
-            with fast_autocast(device):  # as in training
-                values = self._aligner.watch(stack.to(device), times)[0].float()
-            self._features += list(values)
-            self._feature_times += self._times[:ready]
-            self._times = self._times[ready:]
-            self._pictures = self._pictures[ready:]
-        self._watch.count("encode", began_s)

@@ -3,7 +3,8 @@
     frames --encoder--> features --alignment--> guidance --flow--> latents --codec--> sound --> file
 
 Everything streams: pictures come in as they are needed, sound goes to a spool, so a video of any
-length takes the same memory. The first file to read.
+length takes the same memory. Frames are decoded and encoded in two threads of their own while the
+caller's aligns, generates and decodes latents. The first file to read.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import tempfile
 import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,6 +30,7 @@ from foleyflow.encoders.motion import MotionEncoder
 from foleyflow.errors import ConfigError
 from foleyflow.flow.transformer import FlowTransformer
 from foleyflow.generation import (
+    GUESS_WINDOWS,
     Piece,
     Stopwatch,
     WindowPlan,
@@ -58,10 +61,11 @@ from foleyflow.pretrained import (
     trained_segments,
 )
 from foleyflow.signals import Event, Waveform
+from foleyflow.threads import default_threads, torch_threads
 
 DEFAULT_LUFS = -23.0
 DEFAULT_GUIDANCE = 2.5  # better than 1 on simulated and real clips, see docs/results.md
-HELD_IN_MEMORY_BYTES = 32 * 2**20  # sound beyond this goes to a temporary file
+HELD_IN_MEMORY_BYTES = 2 * 2**20  # sound beyond this, 11 s, goes to a temporary file
 BLOCK_SAMPLES = 48_000
 QUIETEST_EVENT = 0.02  # of the loudest event's level
 
@@ -100,8 +104,9 @@ class Generated:
         events: what the video was found to show, in the order of time.
         material_guess: the most likely struck material by the clip's first minute, and its
             probability; None for a model that was told none.
-        settings: seed, steps, guidance, material, loudness and model.
-        timings_s: seconds per part.
+        settings: seed, steps, guidance, material, loudness, model and threads.
+        timings_s: seconds in each part, and "total", which passed in all: decoding and encoding run
+            at the same time as the parts after them, so that the parts' sum may exceed it.
         warnings: what a user should know; `save` adds what the output's format can't hold.
     """
 
@@ -167,6 +172,7 @@ class FoleyFlow:
         name: str,
         plan: WindowPlan | None = None,
         path: str = "linear",
+        threads: int | None = None,
     ) -> None:
         """Takes networks in eval mode, all on one device.
 
@@ -175,9 +181,11 @@ class FoleyFlow:
             name: of the model, for answers and errors.
             plan: windows as the flow's training had them; None for those of the embedded model.
             path: that of the flow's training.
+            threads: of one operation of torch during `generate`; None or 0 decides by the
+                networks' size, see `default_threads`. Another number may round otherwise.
 
         Raises:
-            ConfigError: their latents or rates don't fit.
+            ConfigError: their latents or rates don't fit, or a negative number of threads.
         """
         rates = {
             "codec": codec.config.latent_rate_hz,
@@ -197,6 +205,14 @@ class FoleyFlow:
         self.codec, self.aligner, self.flow = codec, aligner, flow
         self.name = name
         self.plan, self.path = plan or WindowPlan(), path
+        if threads is not None and threads < 0:
+            raise ConfigError(
+                f"threads={threads}: expected 0 or more",
+                hint="None and 0 decide by the model's size",
+            )
+        networks = (codec, aligner, flow)
+        parameters = sum(p.numel() for network in networks for p in network.parameters())
+        self.threads = threads or default_threads(parameters)
 
     @classmethod
     def from_pretrained(
@@ -205,6 +221,7 @@ class FoleyFlow:
         *,
         device: str = "auto",
         weights_dir: str | Path | None = None,
+        threads: int | None = None,
     ) -> FoleyFlow:
         """Loads a model.
 
@@ -213,6 +230,7 @@ class FoleyFlow:
             device: "auto", "cpu", "cuda" or "cuda:N".
             weights_dir: where the published encoder's weights lie that the model sees through, if
                 it is such a one; None for ~/.cache/foleyflow/encoders.
+            threads: of one operation, as the constructor takes them.
 
         Raises:
             CheckpointError: missing, damaged or foreign weights.
@@ -230,6 +248,7 @@ class FoleyFlow:
             name=str(source or "embedded"),
             plan=trained_plan(folder),
             path=trained_path(folder),
+            threads=threads,
         )
 
     @property
@@ -277,7 +296,7 @@ class FoleyFlow:
         watch = Stopwatch({})
         info = video if isinstance(video, MediaInfo) else probe(video)
         frames = shown_frames(info, self.aligner)
-        pieces: list[Piece] = []
+        notes = _Notes()
         latents = generate_latents(
             self.aligner,
             self.flow,
@@ -296,10 +315,12 @@ class FoleyFlow:
         spool, meter = SoundSpool(), LoudnessMeter(self.codec.config.rate_hz, 1)
         levels: list[NDArray[np.float32]] = []
         hop = self.codec.config.hop_samples
-        for block in self._decoded(latents, pieces, watch):
-            spool.append(block)
-            meter.add(block[None])
-            levels.append(np.abs(block.reshape(-1, hop)).max(axis=1))
+        # The threads behind `latents` end with the loop, however it ends.
+        with torch_threads(self.threads), closing(latents):
+            for block in self._decoded(latents, notes, watch):
+                spool.append(block)
+                meter.add(block[None])
+                levels.append(np.abs(block.reshape(-1, hop)).max(axis=1))
         gain = 1.0
         if loudness_lufs is not None:
             gain = loudness_gain(meter.integrated_lufs(), loudness_lufs)
@@ -309,7 +330,7 @@ class FoleyFlow:
         warnings = [*info.warnings, *frames.counts.warnings()]
         guess = None
         if self.materials:
-            probable = material_of_clip([piece.material for piece in pieces])
+            probable = material_of_clip(notes.materials)
             chosen = choose_material(probable, self.materials)
             guess = (self.materials[chosen], float(probable[chosen]))
         return Generated(
@@ -317,7 +338,7 @@ class FoleyFlow:
             sample_rate_hz=self.codec.config.rate_hz,
             sample_count=max(1, count_at(info.duration_s, self.codec.config.rate_hz)),
             events=heard_events(
-                [moment_s for piece in pieces for moment_s in piece.events_s],
+                notes.moments_s,
                 np.concatenate(levels),
                 rate_hz=self.codec.config.latent_rate_hz,
                 duration_s=info.duration_s,
@@ -331,6 +352,7 @@ class FoleyFlow:
                 "material": material or "auto",
                 "loudness_lufs": loudness_lufs,
                 "precision": precision_on(next(self.aligner.parameters()).device),
+                "threads": self.threads,
             },
             timings_s=seconds,
             warnings=warnings,
@@ -351,26 +373,48 @@ class FoleyFlow:
 
     @torch.inference_mode()
     def _decoded(
-        self, latents: Iterator[Piece], pieces: list[Piece], watch: Stopwatch
+        self, latents: Iterator[Piece], notes: _Notes, watch: Stopwatch
     ) -> Iterator[NDArray[np.float32]]:
-        """Sound of the pieces, which are noted in `pieces` on their way."""
+        """Sound of the pieces, which are noted on their way."""
+        waited_s = 0.0  # for pieces, since the last block
 
         def noted() -> Iterator[torch.Tensor]:
+            nonlocal waited_s
+            began_s = time.perf_counter()
             for piece in latents:
-                pieces.append(piece)
+                waited_s += time.perf_counter() - began_s
+                notes.add(piece)
                 yield piece.latents
+                began_s = time.perf_counter()
+            waited_s += time.perf_counter() - began_s
 
         stream = decode_stream(self.codec, noted())
         while True:
-            spent = sum(watch.seconds.values())
-            began_s = time.perf_counter()
+            began_s, waited_s = time.perf_counter(), 0.0
             block = next(stream, None)
-            # What the pieces took meanwhile is counted already; the rest is the codec's.
-            others = sum(watch.seconds.values()) - spent
-            watch.count("codec", began_s + others)
+            watch.count("codec", began_s + waited_s)
             if block is None:
                 return
             yield block[0].float().cpu().numpy()
+
+
+@dataclass
+class _Notes:
+    """What is kept of the pieces: not their latents, which would grow with the video.
+
+    Attributes:
+        moments_s: of all events, ascending.
+        materials: probabilities of the first `GUESS_WINDOWS` windows.
+    """
+
+    moments_s: list[float] = field(default_factory=list)
+    materials: list[NDArray[np.float32]] = field(default_factory=list)
+
+    def add(self, piece: Piece) -> None:
+        """Notes one piece."""
+        self.moments_s += piece.events_s
+        if len(self.materials) < GUESS_WINDOWS:
+            self.materials.append(piece.material)
 
 
 def trained_plan(flow_folder: Path) -> WindowPlan:

@@ -3,6 +3,7 @@
 import io
 import itertools
 import json
+import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
 
@@ -68,7 +69,7 @@ def test_plain_decoding_sees_every_frame(tmp_path):
 @pytest.mark.parametrize(
     ("part", "units"),
     [
-        (bench.warm_generation, ["s"]),
+        (bench.warm_generation, ["s", "s", "ratio", "s"]),
         (bench.flow_and_codec, ["s", "ratio"]),
         (bench.decoding, ["ratio"]),
         (bench.training, ["TFLOP/s", "TFLOP/s", "ratio", "ratio", "ratio"]),
@@ -102,6 +103,33 @@ def test_cold_commands_are_run_and_their_memory_is_read(workbench):
     assert rows["peak memory, long over short"].value == pytest.approx(long / short)
     assert "6 s" in rows["peak memory, long video"].how
     assert rows["generate, cold command"].unit == "s"
+    # Python and torch start in both, the command does more.
+    import_s = rows["import torch, cold"].value
+    assert 0 < import_s < rows["generate, cold command"].value
+    limit = 1.8 * import_s + workbench.warm.alone_s
+    assert rows["generate, cold command"].target == f"<= {limit:.2f}"
+
+
+def test_a_busy_core_is_busy_as_long_as_it_is_wanted(monkeypatch):
+    started = []
+    plain = subprocess.Popen
+
+    def noting(*arguments, **settings):
+        started.append(plain(*arguments, **settings))
+        return started[-1]
+
+    monkeypatch.setattr(bench.subprocess, "Popen", noting)
+    with pytest.raises(KeyError), bench.busy_core():
+        assert started[0].poll() is None
+        raise KeyError
+    assert len(started) == 1 and started[0].returncode is not None
+
+
+def test_the_ratio_is_that_of_the_rows_before_it(workbench):
+    alone, busy, ratio, both = bench.warm_generation(workbench)
+    assert ratio.value == pytest.approx(busy.value / alone.value)
+    assert ratio.target == "<= 2.0"
+    assert all("load average" in row.how for row in (alone, busy, ratio, both))
 
 
 def test_a_command_that_fails_is_said_with_its_own_words(workbench, tmp_path):

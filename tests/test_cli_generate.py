@@ -129,6 +129,14 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(generate, cl
     assert first != other
 
 
+def test_threads_are_those_asked_for_and_noted(generate, clip, tmp_path):
+    told = generate(clip, "-o", tmp_path / "own.wav", "--audio-only")
+    assert told["threads"] == 1
+    told = generate(clip, "-o", tmp_path / "two.wav", "--audio-only", "--threads", "2", "--sidecar")
+    assert told["threads"] == 2
+    assert json.loads((tmp_path / "two.wav.json").read_text())["threads"] == 2
+
+
 def test_the_same_seed_gives_the_same_bytes_in_video(generate, clip, tmp_path):
     for name in ("a.mp4", "b.mp4"):
         generate(clip, "-o", tmp_path / name)

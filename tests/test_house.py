@@ -27,6 +27,8 @@ GROUND = {
     "printable",
     "processor",
     "shares",
+    "prefetch",
+    "threads",
     "cluster",
 }
 ROOMS = {"media", "encoders", "alignment", "flow", "codec"}

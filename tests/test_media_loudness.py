@@ -49,7 +49,15 @@ def test_one_pass_equals_pyloudnorm(make, seconds, channels, rate_hz):
     meter = LoudnessMeter(rate_hz, channels)
     for start in range(0, samples.shape[1], 7_001):
         meter.add(samples[:, start : start + 7_001])
-    assert meter.integrated_lufs() == pytest.approx(reference_lufs(samples, rate_hz), abs=0.05)
+    assert meter.integrated_lufs() == pytest.approx(reference_lufs(samples, rate_hz), abs=1e-9)
+
+
+@pytest.mark.parametrize("channels", [3, 4, 5])
+def test_channels_count_as_in_pyloudnorm(channels):
+    samples = noise(2.0, 48_000, channels, seed=channels)
+    meter = LoudnessMeter(48_000, channels)
+    meter.add(samples)
+    assert meter.integrated_lufs() == pytest.approx(reference_lufs(samples, 48_000), abs=1e-9)
 
 
 def test_full_scale_sine_of_1_khz_is_minus_3_lufs():

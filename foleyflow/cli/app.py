@@ -29,6 +29,7 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks and log li
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, no more.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would be done, do nothing.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing outputs.")]
+Threads = Annotated[int, typer.Option(min=0, help="Processor threads; 0 takes all.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 Ray = Annotated[
     str | None,
@@ -120,6 +121,14 @@ def generate(
             "Default: ~/.cache/foleyflow/encoders."
         ),
     ] = None,
+    threads: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Processor threads of one operation; 0 decides by the model's size: 1 for the "
+            "embedded one. Another number may round otherwise.",
+        ),
+    ] = 0,
     ray: Ray = None,
     as_json: Json = False,
     dry_run: DryRun = False,
@@ -146,6 +155,7 @@ def generate(
                 sidecar=sidecar,
                 device=device,
                 weights_dir=None if weights_dir is None else str(weights_dir),
+                threads=threads,
             ),
             ray=ray,
             as_json=as_json,
@@ -176,7 +186,7 @@ def train(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change one setting; repeatable."),
     ] = None,
-    threads: Annotated[int, typer.Option(min=0, help="Processor threads; 0 takes all.")] = 0,
+    threads: Threads = 1,
     device: Device = "auto",
     as_json: Json = False,
     dry_run: DryRun = False,
@@ -260,7 +270,7 @@ def ablate(
         list[str] | None,
         typer.Option(metavar="ALIGNER", help="Flow: leave out its rows, as none, cavp or vama."),
     ] = None,
-    threads: Annotated[int, typer.Option(min=0, help="Processor threads; 0 takes all.")] = 0,
+    threads: Threads = 1,
     device: Device = "auto",
     as_json: Json = False,
     dry_run: DryRun = False,

@@ -72,6 +72,7 @@ class Request:
     sidecar: bool
     device: str
     weights_dir: str | None
+    threads: int
 
     @property
     def loudness_lufs(self) -> float | None:
@@ -277,7 +278,7 @@ def _attempted(job: _Job) -> dict[str, Any] | _Failure:
         try:
             info = _check(job.video, job.output, job.request)
             request = job.request
-            model = _model(request.model, request.device, request.weights_dir)
+            model = _model(request.model, request.device, request.weights_dir, request.threads)
             described = _one(model, info, job, logged)
         except Exception as problem:
             error = memory_error_of(problem)
@@ -312,9 +313,11 @@ def _merged(listed: list[str], logged: list[str], job: _Job) -> list[str]:
 
 
 @functools.lru_cache(maxsize=1)
-def _model(source: str, device: str, weights_dir: str | None) -> FoleyFlow:
+def _model(source: str, device: str, weights_dir: str | None, threads: int) -> FoleyFlow:
     """The model, loaded once in each process."""
-    return FoleyFlow.from_pretrained(source, device=device, weights_dir=weights_dir)
+    return FoleyFlow.from_pretrained(
+        source, device=device, weights_dir=weights_dir, threads=threads
+    )
 
 
 def _attempted_on_ray(jobs: list[_Job], address: str) -> Iterator[dict[str, Any] | _Failure]:

@@ -7,12 +7,13 @@ clipped here.
 
 from __future__ import annotations
 
+import itertools
 import math
 
+import av
 import numpy as np
-import pyloudnorm
+from av.filter import Graph
 from numpy.typing import ArrayLike, NDArray
-from scipy.signal import lfilter
 
 from foleyflow.signals import Waveform
 
@@ -21,6 +22,8 @@ _GATE_HOP_S = 0.1
 _ABSOLUTE_GATE_LUFS = -70.0
 _RELATIVE_GATE_LU = -10.0
 _CHANNEL_GAINS = (1.0, 1.0, 1.0, 1.41, 1.41)
+# libav's name of any layout with so many channels: channels are filtered one by one.
+_LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0"}
 # Below this, sound counts as silence and is not amplified.
 QUIETEST_LUFS = -60.0
 
@@ -30,15 +33,13 @@ class LoudnessMeter:
 
     Keeps the filters' state and one energy per 100 ms; equals pyloudnorm's `Meter` on the whole.
 
-    Source: ITU-R BS.1770-4, equations 1 to 7; filter coefficients of pyloudnorm.
+    Source: ITU-R BS.1770-4, equations 1 to 7; filters as pyloudnorm has them.
     """
 
     def __init__(self, rate_hz: int, channels: int) -> None:
         self._rate_hz = rate_hz
         self._channels = channels
-        stages = pyloudnorm.Meter(rate_hz)._filters.values()
-        self._stages = [(stage.passband_gain * stage.b, stage.a) for stage in stages]
-        self._states = [np.zeros((channels, 2)) for _ in self._stages]
+        self._weighting = _KWeighting(rate_hz, channels)
         self._hop_energies: list[NDArray[np.float64]] = []  # finished hops, (channels,) each
         self._open_energy = np.zeros(channels)
         self._sample_count = 0
@@ -58,10 +59,7 @@ class LoudnessMeter:
             raise ValueError(f"block: got {block.shape}, expected ({self._channels}, n)")
         if block.shape[1] == 0:
             return
-        weighted = block.astype(np.float64)
-        for index, (b, a) in enumerate(self._stages):
-            weighted, self._states[index] = lfilter(b, a, weighted, zi=self._states[index])
-        power = np.square(weighted)
+        power = np.square(self._weighting.filtered(block))
         position = 0
         while position < power.shape[1]:
             hop_end = self._hop_start(len(self._hop_energies) + 1)
@@ -102,6 +100,74 @@ class LoudnessMeter:
     def _hop_start(self, hop: int) -> int:
         """First sample of a 100 ms hop, rounded down as pyloudnorm does."""
         return int(GATE_BLOCK_S * (hop * 0.25) * self._rate_hz)
+
+
+class _KWeighting:
+    """The two filters of BS.1770 over a sound that comes in pieces, in float64, by libavfilter.
+
+    Its `ebur128` would measure all, but rounds what it says, and with it gains, to 0.01 LU.
+    """
+
+    def __init__(self, rate_hz: int, channels: int) -> None:
+        self._rate_hz = rate_hz
+        self._layout = _LAYOUTS[channels]
+        self._sample_count = 0
+        self._graph = Graph()
+        self._graph.threads = 1
+        nodes = [
+            self._graph.add_abuffer(sample_rate=rate_hz, format="dblp", layout=self._layout),
+            *(
+                self._graph.add("biquad", f"{coefficients}:transform=tdii:precision=f64")
+                for coefficients in (_high_shelf(rate_hz), _high_pass(rate_hz))
+            ),
+            self._graph.add("abuffersink"),
+        ]
+        for node, following in itertools.pairwise(nodes):
+            node.link_to(following)
+        self._graph.configure()
+
+    def filtered(self, block: NDArray[np.float32]) -> NDArray[np.float64]:
+        """(channels, n) weighted samples of a piece that is not empty."""
+        frame = av.AudioFrame.from_ndarray(
+            np.ascontiguousarray(block, np.float64), format="dblp", layout=self._layout
+        )
+        frame.sample_rate = self._rate_hz
+        frame.pts = self._sample_count
+        self._sample_count += block.shape[1]
+        self._graph.push(frame)
+        weighted: NDArray[np.float64] = self._graph.pull().to_ndarray()
+        return weighted
+
+
+def _high_shelf(rate_hz: int) -> str:
+    """4 dB above 1.5 kHz, for the head: RBJ's cookbook with Q 1/sqrt(2)."""
+    gain = 10.0 ** (4.0 / 40.0)
+    angle = 2.0 * np.pi * (1500.0 / rate_hz)
+    width = 2.0 * np.sqrt(gain) * (np.sin(angle) / (2.0 * (1.0 / np.sqrt(2.0))))
+    up, down, cosine = gain + 1.0, gain - 1.0, np.cos(angle)
+    return _biquad(
+        [
+            gain * (up + down * cosine + width),
+            -2.0 * gain * (down + up * cosine),
+            gain * (up + down * cosine - width),
+        ],
+        [up - down * cosine + width, 2.0 * (down - up * cosine), up - down * cosine - width],
+    )
+
+
+def _high_pass(rate_hz: int) -> str:
+    """From 38 Hz on: RBJ's cookbook with Q 0.5."""
+    angle = 2.0 * np.pi * (38.0 / rate_hz)
+    width, cosine = np.sin(angle) / (2.0 * 0.5), np.cos(angle)
+    half = (1.0 + cosine) / 2.0
+    return _biquad([half, -(1.0 + cosine), half], [1.0 + width, -2.0 * cosine, 1.0 - width])
+
+
+def _biquad(forward: list[float], back: list[float]) -> str:
+    """Coefficients as libavfilter's `biquad` takes them, every digit of them."""
+    scaled = [float(value / back[0]) for value in (*forward, *back)]
+    names = ("b0", "b1", "b2", "a0", "a1", "a2")
+    return ":".join(f"{name}={value!r}" for name, value in zip(names, scaled, strict=True))
 
 
 def loudness_lufs(waveform: Waveform) -> float:

@@ -1,0 +1,87 @@
+"""Runs an iterator ahead in a thread of its own, by a bounded number of items.
+
+Decoders, convolutions and file writes leave the interpreter lock, so that stages of a stream that
+are each behind such a `prefetch` work at the same time. Order and values are those of the iterator.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Generator, Iterable
+from dataclasses import dataclass
+from typing import TypeVar
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class _Ended:
+    """The last thing in the queue: the items came to an end, or failed."""
+
+    error: BaseException | None
+
+
+def prefetch(
+    items: Iterable[Item], *, depth: int, on_start: Callable[[], object] | None = None
+) -> Generator[Item, None, None]:
+    """The same items, computed ahead in a thread.
+
+    The thread starts when the first item is taken. It ends with the items, with an error, or when
+    the generator is closed, which waits for the item that is being computed and then closes
+    `items`; use `contextlib.closing` where a consumer may stop early.
+
+    Args:
+        items: the source; only the thread takes from it.
+        depth: items that may wait, at least 1; one more may be in the making.
+        on_start: called in the thread before the first item, for settings that are a thread's own.
+
+    Yields:
+        The items, in their order.
+
+    Raises:
+        ValueError: a depth below 1.
+        Exception: whatever `items` raised, after the items before it.
+    """
+    if depth < 1:
+        raise ValueError(f"depth: got {depth}, expected at least 1 item")
+    waiting: queue.Queue[Item | _Ended] = queue.Queue(maxsize=depth)
+    stopped = threading.Event()
+
+    def produce() -> None:
+        error: BaseException | None = None
+        try:
+            if on_start is not None:
+                on_start()
+            for item in items:
+                if stopped.is_set():
+                    break
+                waiting.put(item)
+        except BaseException as problem:  # the consumer raises it
+            error = problem
+        waiting.put(_Ended(error))
+
+    thread = threading.Thread(target=produce, name="foleyflow-prefetch", daemon=True)
+    thread.start()
+    try:
+        while not isinstance(item := waiting.get(), _Ended):
+            yield item
+        if item.error is not None:
+            raise item.error
+    finally:
+        # Room for what the thread still wants to put: it never waits for a consumer that is gone.
+        stopped.set()
+        while thread.is_alive():
+            _empty(waiting)
+            thread.join(timeout=0.01)
+        if isinstance(items, Generator):
+            items.close()
+
+
+def _empty(waiting: queue.Queue[Item]) -> None:
+    """Takes everything out of a queue."""
+    try:
+        while True:
+            waiting.get_nowait()
+    except queue.Empty:
+        return
