@@ -391,8 +391,8 @@ def flow_and_codec(bench: Workbench) -> Iterator[Row]:
         value=statistics.median(flow + codec for flow, codec in one),
         unit="s",
         target="<= 0.20 with bf16",
-        how=f"{bench.effort.duration_s:g} s of sound, 1 step, {bench.model.threads} thread(s); median "
-        f"of {bench.effort.warm_runs}; flow {flow_s:.3f}; {load_average()}",
+        how=f"{bench.effort.duration_s:g} s of sound, 1 step, {bench.model.threads} thread(s) an "
+        f"operation; median of {bench.effort.warm_runs}; flow {flow_s:.3f}; {load_average()}",
     )
     many_s, _ = _generator_s(bench, steps=bench.effort.many_steps)
     yield Row(

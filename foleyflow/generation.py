@@ -28,7 +28,7 @@ from foleyflow.precision import fast_autocast
 from foleyflow.threads import in_background
 
 Item = TypeVar("Item")
-FRAMES_AT_ONCE = 32
+FRAMES_AT_ONCE = 32  # other numbers round otherwise: kernels differ by size
 FRAMES_AHEAD = 2 * FRAMES_AT_ONCE  # decoded ones that wait for the encoder
 BATCHES_AHEAD = 2  # of encoded frames that wait for the alignment
 EVENT_THRESHOLD = 0.5  # of the aligner's probability; best on simulated validation clips
@@ -139,7 +139,7 @@ def generate_latents(
     guess_material: bool = False,
     solver: str | None = None,
     path: str = "linear",
-) -> Iterator[Piece]:
+) -> Generator[Piece, None, None]:
     """Latents of a clip, in the order of time.
 
     Args:

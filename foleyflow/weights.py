@@ -164,9 +164,7 @@ def load_into(
             f"of another shape {wrong[:3]}",
             hint="weights and config.json must come from the same run",
         )
-    module.load_state_dict(
-        {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}
-    )
+    module.load_state_dict(tensors)  # each is converted as it is copied into its parameter
     return module.eval()
 
 

@@ -307,12 +307,12 @@ def sounds(tmp_path_factory):
     return folder
 
 
-def train(sounds: Path, out: Path, *settings: str):
+def train(sounds: Path, out: Path, *settings: str, flags: tuple[str, ...] = ()):
     """Trains the smallest codec."""
-    flags = [flag for setting in settings for flag in ("--set", setting)]
+    changes = [flag for setting in settings for flag in ("--set", setting)]
     return run_cli(
         "train", "codec", "--recipe", "smoke", "--device", "cpu", "--json",
-        "--data", sounds, "--out", out, *flags,
+        "--data", sounds, "--out", out, *changes, *flags,
     )  # fmt: skip
 
 
@@ -351,6 +351,20 @@ def test_train_and_give_the_command_again(sounds, tmp_path):
     assert more.status == 0 and more.answer["steps"] == 6
     assert losses(whole)[: len(before)] == before
     assert [entry["step"] for entry in losses(whole) if "codec/loss" in entry] == [1, 2, 3, 4, 5, 6]
+
+
+def test_training_takes_the_threads_asked_for_and_one_by_default(sounds, tmp_path):
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)  # what 0 leaves as it is
+    try:
+        for flags, wanted in (((), 1), (("--threads", "2"), 2), (("--threads", "0"), 3)):
+            out = tmp_path / str(wanted)
+            assert train(sounds, out, flags=flags).status == 0
+            noted = json.loads((out / "environment.json").read_text(encoding="utf-8"))
+            assert noted["threads"] == wanted
+            assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_a_run_may_begin_with_the_weights_of_another(sounds, tmp_path):

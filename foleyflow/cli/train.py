@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,6 +24,7 @@ from foleyflow.precision import precision_on
 from foleyflow.processor import feature_text, processor_features, processor_name
 from foleyflow.recipes import component_of, recipe_named
 from foleyflow.recipes.overrides import override
+from foleyflow.threads import torch_threads
 from foleyflow.training.adapters import add_adapters_, merge_adapters_
 from foleyflow.training.align_task import AlignTask
 from foleyflow.training.journal import read_journal
@@ -129,9 +131,7 @@ def train_into(
         ConfigError: `out` holds a run that was begun with other settings.
         TrainingError: a number is not finite.
     """
-    with joined(pick_device(device)) as (processes, where):
-        if threads:
-            torch.set_num_threads(threads)
+    with joined(pick_device(device)) as (processes, where), _threads(threads):
         if where.type == "cpu":
             keep_freed_memory()
         _refuse_other_settings(out, config)
@@ -150,6 +150,13 @@ def train_into(
         if not processes.leads:
             return {}
         return _finish(out, task, recipe, config, averages)
+
+
+@contextlib.contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Operations within use so many threads; 0 leaves them as they are."""
+    with torch_threads(count) if count else contextlib.nullcontext():
+        yield
 
 
 def _train_with_a_bar(

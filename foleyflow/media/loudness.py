@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import cast
 
 import av
 import numpy as np
@@ -135,8 +136,7 @@ class _KWeighting:
         frame.pts = self._sample_count
         self._sample_count += block.shape[1]
         self._graph.push(frame)
-        weighted: NDArray[np.float64] = self._graph.pull().to_ndarray()
-        return weighted
+        return cast(NDArray[np.float64], self._graph.pull().to_ndarray())
 
 
 def _high_shelf(rate_hz: int) -> str:
