@@ -36,8 +36,15 @@ def start(*arguments, temporary: Path, **options) -> subprocess.Popen:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=process_environment({"TMPDIR": str(temporary)}),
+        preexec_fn=heed_signals,
         **options,
     )
+
+
+def heed_signals() -> None:
+    """Tests that run in the background, or under nohup, hand signals that are ignored on."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def wait_for(process: subprocess.Popen, pattern: str, folder: Path) -> None:

@@ -14,7 +14,7 @@ from cli_model import ROOT, run_cli
 
 from foleyflow.cli import measure
 from foleyflow.errors import ConfigError, FoleyflowError
-from foleyflow.media import mux, probe
+from foleyflow.media import mux, probe, writer
 from foleyflow.robustness.cases import Case, Corpus, first_cases
 from foleyflow.robustness.corpus import CONTAINERS, FRAME_COUNT, write_seed_clips
 from foleyflow.robustness.mutations import _BLIND, _STRUCTURED, mutate
@@ -28,6 +28,13 @@ SEED_CASES = [
     for name, recipes in CONTAINERS.items()
     for number in range(len(recipes))
 ]
+
+
+@pytest.fixture(autouse=True)
+def unchecked_copies(monkeypatch):
+    """Wrong outputs are made by the product's own muxing, which would refuse to give them out."""
+    monkeypatch.setattr(writer, "verify_copy", lambda *_, **__: [])
+    monkeypatch.setattr(writer, "_LARGEST_LOSS_S", float("inf"))
 
 
 @pytest.fixture(scope="module")
