@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from torch.utils.flop_counter import FlopCounterMode
 
 from foleyflow.alignment.model import Alignment
+from foleyflow.allocator import keep_freed_memory
 from foleyflow.clock import count_at
 from foleyflow.codec.streaming import decode_stream
 from foleyflow.data.guided import GuidedWindows
@@ -46,7 +47,6 @@ from foleyflow.recipes.flow import FlowRecipe
 from foleyflow.threads import torch_threads
 from foleyflow.training.align_task import AlignTask
 from foleyflow.training.flow_task import FlowTask
-from foleyflow.training.memory import keep_freed_memory
 from foleyflow.training.optimiser import make_optimiser
 from foleyflow.training.task import Task, TrainConfig
 

@@ -22,6 +22,7 @@ import torch
 from numpy.typing import NDArray
 
 from foleyflow.alignment.model import Alignment
+from foleyflow.allocator import release_freed_memory
 from foleyflow.clock import count_at
 from foleyflow.codec.autoencoder import Codec
 from foleyflow.codec.streaming import decode_stream
@@ -66,6 +67,9 @@ from foleyflow.threads import default_threads, torch_threads
 DEFAULT_LUFS = -23.0
 DEFAULT_GUIDANCE = 2.5  # better than 1 on simulated and real clips, see docs/results.md
 HELD_IN_MEMORY_BYTES = 2 * 2**20  # sound beyond this, 11 s, goes to a temporary file
+# Videos beyond this give freed memory back window by window, so that their length does not matter;
+# in shorter ones it would only cost time.
+RELEASE_AFTER_S = 20.0
 BLOCK_SAMPLES = 48_000
 QUIETEST_EVENT = 0.02  # of the loudest event's level
 
@@ -297,6 +301,13 @@ class FoleyFlow:
         info = video if isinstance(video, MediaInfo) else probe(video)
         frames = shown_frames(info, self.aligner)
         notes = _Notes()
+
+        def on_window(done_s: float) -> None:
+            if done_s > RELEASE_AFTER_S:
+                release_freed_memory()
+            if progress is not None:
+                progress(done_s)
+
         latents = generate_latents(
             self.aligner,
             self.flow,
@@ -310,7 +321,7 @@ class FoleyFlow:
             plan=self.plan,
             path=self.path,
             watch=watch,
-            on_window=progress or (lambda done_s: None),
+            on_window=on_window,
         )
         spool, meter = SoundSpool(), LoudnessMeter(self.codec.config.rate_hz, 1)
         levels: list[NDArray[np.float32]] = []

@@ -15,6 +15,7 @@ PACKAGE = ROOT / "foleyflow"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 GROUND = {
+    "allocator",
     "errors",
     "clock",
     "drafts",

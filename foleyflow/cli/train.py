@@ -17,6 +17,7 @@ import typer
 from foleyflow import __version__
 from foleyflow.alignment.model import Alignment
 from foleyflow.alignment_pictures import draw_run
+from foleyflow.allocator import keep_freed_memory
 from foleyflow.cli.outcome import answer
 from foleyflow.errors import ConfigError
 from foleyflow.pipeline import pick_device
@@ -29,7 +30,6 @@ from foleyflow.training.adapters import add_adapters_, merge_adapters_
 from foleyflow.training.align_task import AlignTask
 from foleyflow.training.journal import read_journal
 from foleyflow.training.loop import train
-from foleyflow.training.memory import keep_freed_memory
 from foleyflow.training.processes import Processes, joined
 from foleyflow.training.task import Task
 from foleyflow.weights import load_into, read_record, save_component, write_atomically
