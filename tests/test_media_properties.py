@@ -15,7 +15,11 @@ from test_media_time_lines import quiet_copy
 from foleyflow.errors import MediaError
 from foleyflow.media import check_copy, default_suffix, ebml, probe, read_frames
 from foleyflow.media.boxes import read_index
-from foleyflow.media.sample_entry import read_descriptions
+from foleyflow.media.sample_entry import descriptions_of
+
+
+def descriptions_in(path):
+    return descriptions_of(read_index(path)[0], 1)
 
 
 def pixel_aspect(path):
@@ -185,11 +189,11 @@ CLEAN_APERTURE = box(b"clap", struct.pack(">8I", 90, 1, 60, 1, 0, 1, 0, 1))
 def test_descriptions_of_the_picture_are_kept_or_named(tmp_path, boxes, kinds, name, suffix):
     video = make_video(tmp_path / f"a.{suffix}", n_frames=10)
     add_to_sample_entry(video, boxes)
-    original = read_descriptions(video, track_id=1)
+    original = descriptions_in(video)
     assert [b.kind for b in original] == kinds
     for target in ("mov", "mp4"):
         assert quiet_copy(video, tmp_path / f"b.{target}", overwrite=True).dropped == ()
-        copied = read_descriptions(tmp_path / f"b.{target}", track_id=1)
+        copied = descriptions_in(tmp_path / f"b.{target}")
         assert set(kinds) <= {b.kind for b in copied}  # mp4 gets Apple's form of them as well
         assert shown(tmp_path / f"b.{target}").pictures == shown(video).pictures
     assert f"mpegts can't hold {name}" in quiet_copy(video, tmp_path / "b.ts").dropped
@@ -205,9 +209,7 @@ def test_dolby_vision_is_kept_in_mov(tmp_path):
     )
     add_to_sample_entry(video, DOLBY_VISION)
     assert quiet_copy(video, tmp_path / "b.mov").dropped == ()
-    assert b"".join(b.to_bytes() for b in read_descriptions(tmp_path / "b.mov", track_id=1)) == (
-        DOLBY_VISION
-    )
+    assert b"".join(b.to_bytes() for b in descriptions_in(tmp_path / "b.mov")) == (DOLBY_VISION)
 
 
 def with_cover(path):

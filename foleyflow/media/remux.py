@@ -48,8 +48,8 @@ from foleyflow.media.sample_entry import (
     DESCRIPTIONS,
     KEPT_IN_MATROSKA,
     add_descriptions,
+    descriptions_of,
     entry_kind,
-    read_descriptions,
 )
 from foleyflow.media.shown import ShownPictures
 from foleyflow.media.sound_track import SoundTrack
@@ -214,7 +214,7 @@ class Remux:
             with contextlib.suppress(BoxError):
                 self._index, _ = read_index(info.path)
         self._descriptions = (
-            read_descriptions(info.path, track_id=self._video.id) if self._from_mov else ()
+            descriptions_of(self._index, self._video.id) if self._index is not None else ()
         )
         self._copies: dict[int, Stream] = {}
         self._last_dts: dict[int, int] = {}

@@ -35,15 +35,14 @@ _ENTRY_START = 8  # version, flags and number of entries
 _FIELDS_BYTES = 86  # header and fixed fields of a video sample entry
 
 
-def read_descriptions(path: Path, *, track_id: int) -> tuple[Box, ...]:
-    """The boxes of `DESCRIPTIONS` that a video track has; empty where the index can't be read.
+def descriptions_of(index: Box, track_id: int) -> tuple[Box, ...]:
+    """The boxes of `DESCRIPTIONS` that a video track has; empty where they can't be read.
 
     Args:
-        path: an mp4 or mov file.
+        index: the `moov` box of an mp4 or mov file.
         track_id: number of the track (libavformat's `stream.id`).
     """
     try:
-        index, _ = read_index(path)
         extensions = _extensions(_description(track_of(index, track_id)))
     except BoxError:
         return ()
@@ -55,7 +54,7 @@ def add_descriptions(path: Path, boxes: tuple[Box, ...], *, track_index: int) ->
 
     Args:
         path: an mp4 or mov file with one index, changed in place.
-        boxes: from `read_descriptions` of the source.
+        boxes: from `descriptions_of` the source.
         track_index: which track, counted from 0 in the order of the file.
 
     Raises:
