@@ -329,6 +329,19 @@ def test_subtitles_out_of_order_are_left_out_with_a_warning(tmp_path):
     assert texts == [b"Erste", b"Dritte"]
 
 
+def test_pictures_without_a_time_stamp_are_named(tmp_path):
+    """A damaged packet header of a transport stream: its picture keeps its place."""
+    video = make_video(tmp_path / "a.ts", n_frames=12)
+    data = bytearray(video.read_bytes())
+    headers = [at for at in range(len(data)) if data[at : at + 4] == b"\0\0\1\xe0"]
+    data[headers[6] + 7] &= 0x3F  # the flags that say that time stamps follow
+    video.write_bytes(data)
+    (warning,) = quiet_copy(video, tmp_path / "b.ts").dropped
+    assert warning == (
+        "1 pictures with missing or backward time stamps are shown at the time of their decoding"
+    )
+
+
 def test_side_data_of_a_kind_that_pyav_does_not_know(tmp_path):
     """Old cameras' motion JPEG carries Exif in every frame."""
     plain = make_video(tmp_path / "plain.avi", codec="mjpeg", pixel_format="yuvj420p", n_frames=10)

@@ -18,7 +18,7 @@ from foleyflow.media import mux, probe, writer
 from foleyflow.robustness.cases import Case, Corpus, first_cases
 from foleyflow.robustness.corpus import CONTAINERS, FRAME_COUNT, write_seed_clips
 from foleyflow.robustness.mutations import _BLIND, _STRUCTURED, mutate
-from foleyflow.robustness.playback import edited_sound_s, play
+from foleyflow.robustness.playback import _digest, edited_sound_s, play
 from foleyflow.robustness.runner import counts, run_cases
 from foleyflow.robustness.structure import parts_of
 from foleyflow.robustness.verdict import Run, compare_output, judge
@@ -383,6 +383,16 @@ def test_hidden_pictures_that_come_back_must_be_said(clips, tmp_path):
     # Hidden pictures that come back do not excuse that others are gone.
     other = Made(clips["mp4"][0], output, 0.48)
     assert other.problems(warnings="6 hidden pictures are shown in this format") != []
+
+
+def test_pictures_of_an_odd_size_have_a_digest():
+    picture = av.VideoFrame(65, 49, "yuv420p")
+    for plane in picture.planes:
+        plane.update(bytes(plane.buffer_size))
+    other = av.VideoFrame(65, 49, "yuv420p")
+    for plane in other.planes:
+        plane.update(bytes([90]) * plane.buffer_size)
+    assert _digest(picture) == _digest(picture) != _digest(other)
 
 
 def test_frames_without_a_time_are_excused_by_a_warning_alone(clips, tmp_path):

@@ -222,6 +222,7 @@ class Remux:
         self._first_video_s: Fraction | None = None
         self._filter: BitStreamFilterContext | None = None
         self._out_of_order: Counter[int] = Counter()
+        self._without_time = 0  # video packets
         self.dropped: list[str] = []
         self.shown = ShownPictures(by_decoding_time=output_format.muxer == "avi")
 
@@ -267,6 +268,11 @@ class Remux:
 
     def _note_losses(self) -> None:
         """What the streams were found to lose on the way."""
+        if self._without_time:
+            self.dropped.append(
+                f"{self._without_time} pictures with missing or backward time stamps are shown at"
+                " the time of their decoding"
+            )
         for index, count in sorted(self._out_of_order.items()):
             self.dropped.append(
                 f"{count} packets of {stream_name(self._source.streams[index])} are out of order"
@@ -577,6 +583,7 @@ class Remux:
                 packet.dts = 0
         if last is not None and packet.dts <= last:
             packet.dts = last + 1
+        self._without_time += packet.pts is None
         if packet.pts is None or packet.pts < packet.dts:
             packet.pts = packet.dts
         self._last_dts[index] = packet.dts

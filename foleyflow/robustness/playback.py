@@ -287,7 +287,7 @@ def _decoded(packet: Packet) -> list[VideoFrame] | list[AudioFrame]:
 def _digest(frame: VideoFrame) -> str:
     try:
         pixels = frame.to_ndarray()
-    except ValueError:  # a pixel format that has no array of its own
+    except (ValueError, AssertionError):  # a format or an odd size that has no array of its own
         pixels = frame.to_ndarray(format="rgb24")
     shape = f"{frame.width}x{frame.height} {frame.format.name}"
     return hashlib.sha1(shape.encode() + np.ascontiguousarray(pixels).tobytes()).hexdigest()
