@@ -132,7 +132,7 @@ class Workbench:
 
     @cached_property
     def warm(self) -> WarmRuns:
-        """Generations in this process, taken once: alone and beside a busy core, in turns."""
+        """Generations in this process, measured once: alone, and with one core kept busy."""
         self.generation()  # the first one of a process takes longer
         load = load_average()
         alone, beside = [], []
@@ -211,7 +211,7 @@ class WarmRuns:
     """Medians of generations in one process.
 
     Attributes:
-        alone_s: wall seconds of one with nothing of ours beside it.
+        alone_s: wall seconds of one while this process starts nothing else.
         beside_busy_s: the same while another process kept one core busy.
         parts_s: seconds of its parts, alone; they overlap.
         load: of the machine before, in words.
@@ -235,7 +235,7 @@ def busy_core() -> Iterator[None]:
 
 
 def load_average() -> str:
-    """How busy the machine is already, in words: figures taken beside other work are no promise."""
+    """How busy the machine is already, in words: other work makes the figures unreliable."""
     if not hasattr(os, "getloadavg"):
         return "load average unknown"
     return f"load average {os.getloadavg()[0]:.1f} before"
@@ -304,7 +304,7 @@ def warm_generation(bench: Workbench) -> Iterator[Row]:
         value=warm.beside_busy_s,
         unit="s",
         target="",
-        how="the same beside a Python loop at normal priority in another process; median of "
+        how="the same while another process runs a Python loop at normal priority; median of "
         f"{runs}, in turns with those alone; {warm.load}",
     )
     yield Row(

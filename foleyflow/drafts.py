@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all: written beside their place under another name, then moved.
+"""Files that appear complete or not at all: written under another name, then moved.
 
 The draft of a killed process stays; the next process that writes the same file removes it.
 """

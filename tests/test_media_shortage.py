@@ -1,4 +1,4 @@
-"""A lack of memory is told from a damaged file that asks for more than there ever is."""
+"""A lack of memory is distinguished from a damaged file that asks for too much."""
 
 from __future__ import annotations
 

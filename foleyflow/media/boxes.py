@@ -75,7 +75,7 @@ class IndexPlace:
 
 
 def parse_boxes(data: bytes) -> list[Box]:
-    """The boxes in a stretch of bytes; what follows the last whole box is left out."""
+    """The boxes in a stretch of bytes; what follows the last complete box is left out."""
     boxes = []
     for kind, start, end in _spans(data):
         content = data[start:end]

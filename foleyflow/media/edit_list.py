@@ -70,12 +70,12 @@ def read_edits(path: Path, *, track_id: int) -> tuple[Edit, ...]:
         raise BoxError(f"an edit list of {count} entries")
     edits = []
     for entry in range(count):
-        duration, start, whole, part = unpack(form, body, 8 + entry * size)
+        duration, start, rate_integer, rate_fraction = unpack(form, body, 8 + entry * size)
         edits.append(
             Edit(
                 duration_s=Fraction(duration, movie),
                 media_s=None if start == -1 else Fraction(start, media),
-                rate=Fraction(whole) + Fraction(part, 1 << 16),
+                rate=Fraction(rate_integer) + Fraction(rate_fraction, 1 << 16),
             )
         )
     return tuple(edits)
