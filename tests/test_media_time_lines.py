@@ -195,6 +195,23 @@ def test_boxes_round_trip_and_damage():
         tree.find(b"trak", b"mdia")
 
 
+@pytest.mark.parametrize("target", ["mp4", "mkv", "ts", "flv"])
+def test_matroska_whose_first_packets_have_no_decoding_time(tmp_path, target):
+    """Pictures far ahead of their turn: the second packet is shown after the next eight."""
+    video = make_video(
+        tmp_path / "a.mkv",
+        n_frames=80,
+        b_frames=8,
+        key_frame_every=40,
+        painter=painted_number(96, 64),
+        codec_options={"x264-params": "bframes=8:b-pyramid=normal:ref=8:b-adapt=0"},
+    )
+    info = probe(video)
+    assert (info.undated_packets, info.duration_s) == (2, pytest.approx(3.2))
+    quiet_copy(video, tmp_path / f"b.{target}")
+    assert_same_show(video, tmp_path / f"b.{target}")
+
+
 def test_avi_with_pictures_out_of_order(tmp_path):
     """AVI stores no presentation times: each picture is still shown in turn, and none is lost."""
     video = make_video(

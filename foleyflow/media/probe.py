@@ -88,6 +88,7 @@ class MediaInfo:
         chapter_count: number of chapters.
         reorders_pictures: whether pictures are stored in another order than they are shown in
             (B-frames).
+        undated_packets: packets at the start without a decoding time, before one that has it.
         hides_frames: whether frames before the last shown one are hidden by an edit list.
         edits: the video's edit list, where it is more than one stretch; else empty.
         warnings: what is wrong with the file although it can be used.
@@ -113,6 +114,7 @@ class MediaInfo:
     subtitle_count: int
     chapter_count: int
     reorders_pictures: bool = False
+    undated_packets: int = 0
     hides_frames: bool = False
     edits: tuple[Edit, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -206,6 +208,7 @@ def probe(path: str | Path) -> MediaInfo:
             subtitle_count=len(container.streams.subtitles),
             chapter_count=len(container.chapters()),
             reorders_pictures=bool(stream.codec_context.has_b_frames),
+            undated_packets=head.undated_packets,
             hides_frames=head.hides_frames or sum(e.media_s is not None for e in edits) > 1,
             edits=edits,
             warnings=tuple(warnings),
@@ -391,6 +394,7 @@ class _Head:
     picture: VideoFrame | None
     hides_frames: bool  # a packet that is not shown comes before one that is
     restart_s: float | None  # where time stamps start again
+    undated_packets: int  # at the start, before the first decoding time
 
 
 def _read_head(
@@ -401,7 +405,8 @@ def _read_head(
     count = 0
     complete = True
     picture: VideoFrame | None = None
-    hidden = hides_frames = False
+    hidden = hides_frames = dated = False
+    undated = 0
     restarts = _RestartWatch()
     for packet in read_packets(container, [stream]):
         restarts.look(packet)
@@ -409,6 +414,8 @@ def _read_head(
             picture = _first_picture(stream, packet)
         if packet.size:
             count += 1
+            dated = dated or packet.dts is not None
+            undated += not dated
             if packet.pts is not None and not packet.is_discard:
                 shown.append((packet.pts, packet.duration or 0))
                 hides_frames = hidden
@@ -430,6 +437,7 @@ def _read_head(
         picture=picture,
         hides_frames=hides_frames,
         restart_s=restarts.restart_s,
+        undated_packets=undated if dated else 0,
     )
 
 
@@ -540,11 +548,14 @@ class _RestartWatch:
         self._last_s = -math.inf
 
     def look(self, packet: Packet) -> None:
-        """Take notice of the next packet of a stream; those that an edit list hides don't count."""
-        stamp = packet.dts if packet.dts is not None else packet.pts
-        if stamp is None or packet.is_discard or not packet.size:
+        """Take notice of the next packet of a stream; those that an edit list hides don't count.
+
+        Presentation times say nothing here: Matroska's first packets have no others, and theirs
+        lie behind the decoding times that follow.
+        """
+        if packet.dts is None or packet.is_discard or not packet.size:
             return
-        time_s = float(stamp * packet.time_base)
+        time_s = float(packet.dts * packet.time_base)
         if time_s < self._last_s - _RESTART_S and self.restart_s is None:
             self.restart_s = self._last_s
         self._last_s = max(self._last_s, time_s)

@@ -578,7 +578,8 @@ class Remux:
             if last is not None:
                 packet.dts = last + step
             elif packet.pts is not None:
-                packet.dts = packet.pts - step * cast(VideoStream, packet.stream).has_b_frames
+                delay = self._info.undated_packets or int(self._info.reorders_pictures)
+                packet.dts = packet.pts - step * delay
             else:
                 packet.dts = 0
         if last is not None and packet.dts <= last:
