@@ -13,7 +13,7 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -183,21 +183,23 @@ def run(
                     (name, _Job(name=name, video=video, output=outputs[name], request=request))
                 )
         jobs = [job for _, job in work if job is not None]
-        outcomes = map(_attempted, jobs) if ray is None else _attempted_on_ray(jobs, ray)
-        for name, job in work:
-            outcome = _Failure(error=refused[name]) if job is None else next(outcomes)
-            if isinstance(outcome, _Failure):
-                errors.append(_described_failure(name, outcome))
-                for text in outcome.warnings:
-                    say(f"foleyflow: warning: {printable(text)}")
-                try:
-                    raise outcome.error  # so that --debug has a traceback to show
-                except FoleyflowError as error:
-                    status = max(status, complain(error, debug=debug))
-                continue
-            results.append(outcome)
-            if not as_json:
-                answer(None, as_json=False, text=_line(outcome))
+        outcomes = _attempted_here(jobs) if ray is None else _attempted_on_ray(jobs, ray)
+        # Closed here and not when memory is collected: a cluster gives stdout back as it closes.
+        with contextlib.closing(outcomes):
+            for name, job in work:
+                outcome = _Failure(error=refused[name]) if job is None else next(outcomes)
+                if isinstance(outcome, _Failure):
+                    errors.append(_described_failure(name, outcome))
+                    for text in outcome.warnings:
+                        say(f"foleyflow: warning: {printable(text)}")
+                    try:
+                        raise outcome.error  # so that --debug has a traceback to show
+                    except FoleyflowError as error:
+                        status = max(status, complain(error, debug=debug))
+                    continue
+                results.append(outcome)
+                if not as_json:
+                    answer(None, as_json=False, text=_line(outcome))
     if as_json:
         answer(whole if many else (results or errors)[0], as_json=True, text="")
     return status
@@ -272,6 +274,11 @@ def _described_failure(name: str, failure: _Failure) -> dict[str, Any]:
     return described | ({"warnings": list(failure.warnings)} if failure.warnings else {})
 
 
+def _attempted_here(jobs: list[_Job]) -> Generator[dict[str, Any] | _Failure, None, None]:
+    """What became of each job, one after the other in this process."""
+    yield from map(_attempted, jobs)
+
+
 def _attempted(job: _Job) -> dict[str, Any] | _Failure:
     """What became of one job: a description, or what is wrong with its files or its size."""
     with logged_warnings() as logged:
@@ -320,7 +327,9 @@ def _model(source: str, device: str, weights_dir: str | None, threads: int) -> F
     )
 
 
-def _attempted_on_ray(jobs: list[_Job], address: str) -> Iterator[dict[str, Any] | _Failure]:
+def _attempted_on_ray(
+    jobs: list[_Job], address: str
+) -> Generator[dict[str, Any] | _Failure, None, None]:
     """The same on many machines.
 
     Whether outputs may be written is found out before; a worker may then replace what another one
