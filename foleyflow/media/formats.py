@@ -55,14 +55,7 @@ _MP4 = OutputFormat(
     has_edit_lists=True,
     holds_rotation=True,
 )
-_MOV = OutputFormat(
-    muxer="mov",
-    sound_codec="aac",
-    bit_rate=192_000,
-    text_codec="mov_text",
-    has_edit_lists=True,
-    holds_rotation=True,
-)
+_MOV = replace(_MP4, muxer="mov")
 _3GP = OutputFormat(
     muxer="3gp", sound_codec="aac", bit_rate=128_000, has_edit_lists=True, holds_rotation=True
 )

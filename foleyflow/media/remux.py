@@ -101,30 +101,32 @@ def check_fits(
     """
     video = cast(VideoStream, source.streams[info.video_index])
     muxer = output_format.muxer
-    suffixes = suffixes_holding(info, source)
-    hint = (
-        f"choose another format: -o NAME{suffixes[0]}"
-        if suffixes
-        else "convert the video to h264 in mp4 first"
-    )
     if not _holds_codec(output_format, video):
         raise MediaError(
             f"{muxer} can't hold {info.video_codec} video, and the video is copied,"
             " never re-encoded",
-            hint=hint,
+            hint=_hint_of_another(info, source),
         )
     if info.hides_frames and not output_format.has_edit_lists:
         raise MediaError(
             f"{output}: {info.path.name} hides frames by its edit list (it was trimmed without"
             f" re-encoding), and {muxer} can't hide them",
-            hint=hint,
+            hint=_hint_of_another(info, source),
         )
     if not _keeps_order(output_format, info, source):
         raise MediaError(
             f"{output}: the pictures of {info.path.name} are stored out of order (B-frames), and"
             f" from {source.format.name} to {muxer} their times can't be kept",
-            hint=hint,
+            hint=_hint_of_another(info, source),
         )
+
+
+def _hint_of_another(info: MediaInfo, source: InputContainer) -> str:
+    """What to do where a format does not fit; every format is tried for it."""
+    suffixes = suffixes_holding(info, source)
+    if suffixes:
+        return f"choose another format: -o NAME{suffixes[0]}"
+    return "convert the video to h264 in mp4 first"
 
 
 def suffixes_holding(info: MediaInfo, source: InputContainer) -> list[str]:

@@ -101,11 +101,11 @@ def mux(
     output_format = format_of(output_path)
     check_output(output_path, overwrite=overwrite, source=video_path)
     info = info or probe(video_path)
-    check_copy(info, output_path)
     with (
         _written_whole(output_path, overwrite=overwrite) as draft,
         open_input(video_path) as source,
     ):
+        check_fits(info, source, output_path, output_format)
         sound = SoundTrack(
             sound_blocks,
             rate_hz=rate_hz,
