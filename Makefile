@@ -39,7 +39,7 @@ demo: setup
 
 test: setup
 	@sh scripts/system_packages.sh chromium
-	@FOLEYFLOW_PRECISION=$(PRECISION) $(BIN)/python tests/machine_line.py
+	@FOLEYFLOW_PRECISION=$(PRECISION) $(BIN)/python tests/support/machine_line.py
 	FOLEYFLOW_PRECISION=$(PRECISION) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile
 
 check: setup

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from foleyflow.errors import FoleyflowError
-    from foleyflow.pipeline import FoleyFlow, Generated
+    from foleyflow.inference.pipeline import FoleyFlow, Generated
     from foleyflow.signals import Event, Frames, Waveform
 
 __version__ = "0.1.0"
@@ -29,10 +29,10 @@ __all__ = [
 ]
 _HOMES = {
     "Event": "foleyflow.signals",
-    "FoleyFlow": "foleyflow.pipeline",
+    "FoleyFlow": "foleyflow.inference.pipeline",
     "FoleyflowError": "foleyflow.errors",
     "Frames": "foleyflow.signals",
-    "Generated": "foleyflow.pipeline",
+    "Generated": "foleyflow.inference.pipeline",
     "Waveform": "foleyflow.signals",
 }
 

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from foleyflow.errors import CheckpointError
-from foleyflow.precision import precision_on, precision_setting
-from foleyflow.processor import feature_text, processor_features, processor_name
+from foleyflow.parallel.precision import precision_on, precision_setting
+from foleyflow.system.processor import feature_text, processor_features, processor_name
 
 State = Literal["ok", "missing", "broken"]
 
@@ -52,7 +52,7 @@ ENCODERS = {
 }
 # What timm needs; a build for another torch can't be imported.
 TORCHVISION_TRIAL = "import torchvision"
-GL_TRIAL = "from foleyflow.data.physics.render import open_gl; open_gl()"
+GL_TRIAL = "from foleyflow.simulation.picture.render import open_gl; open_gl()"
 TRIAL_TIMEOUT_S = 10.0
 
 

@@ -11,9 +11,9 @@ from torch import nn
 from foleyflow.alignment.model import Alignment, AlignmentConfig
 from foleyflow.codec.autoencoder import Codec, CodecConfig
 from foleyflow.encoders import catalogue
-from foleyflow.encoders.adapter import AdaptedVideo, FrameAdapter, FrameAdapterConfig
-from foleyflow.encoders.motion import MotionEncoder, MotionEncoderConfig
-from foleyflow.encoders.visible_sound import VisibleSound, VisibleSoundConfig
+from foleyflow.encoders.frame_adapter import AdaptedVideo, FrameAdapter, FrameAdapterConfig
+from foleyflow.encoders.motion_encoder import MotionEncoder, MotionEncoderConfig
+from foleyflow.encoders.visible_audio_mae import VisibleSound, VisibleSoundConfig
 from foleyflow.errors import CheckpointError
 from foleyflow.flow.transformer import FlowConfig, FlowTransformer
 from foleyflow.weights import CONFIG_NAME, load_into, read_record

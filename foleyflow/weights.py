@@ -24,8 +24,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from foleyflow.drafts import draft_of
 from foleyflow.errors import CheckpointError
+from foleyflow.system.atomic_files import draft_of
 
 FORMAT = 1
 CONFIG_NAME = "config.json"
@@ -131,7 +131,7 @@ def read_record(folder: Path, name: str) -> Record:
 
 
 def load_into(
-    module: nn.Module, folder: Path, name: str, *, anew: tuple[str, ...] = ()
+    module: nn.Module, folder: Path, name: str, *, reinitialised_prefixes: tuple[str, ...] = ()
 ) -> nn.Module:
     """Fills a module with stored weights, strictly, as float32.
 
@@ -155,7 +155,7 @@ def load_into(
             f"{path}: not a safetensors file ({error})", hint=COPY_AGAIN
         ) from error
     wanted = module.state_dict()
-    tensors |= {k: v for k, v in wanted.items() if k.startswith(anew)}
+    tensors |= {k: v for k, v in wanted.items() if k.startswith(reinitialised_prefixes)}
     missing, foreign = sorted(wanted.keys() - tensors), sorted(tensors.keys() - wanted)
     wrong = [k for k in wanted.keys() & tensors.keys() if wanted[k].shape != tensors[k].shape]
     if missing or foreign or wrong:

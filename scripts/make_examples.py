@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from foleyflow.data.physics.simulate import write_example
+from foleyflow.simulation.dataset.simulate import write_example
 
 EXAMPLES = {"chopping": ("strikes", 3), "drums": ("drums", 5), "falling": ("drops", 11)}
 

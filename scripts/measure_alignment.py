@@ -15,10 +15,10 @@ import argparse
 import json
 from pathlib import Path
 
+from foleyflow.experiments.measure_aligner import measure, read_real_clips
 from foleyflow.pretrained import load_aligner
 from foleyflow.recipes import recipe_named
 from foleyflow.recipes.overrides import override
-from foleyflow.recipes.probing import measure, read_real_clips
 
 
 def main() -> None:

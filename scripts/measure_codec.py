@@ -17,10 +17,10 @@ import numpy as np
 import torch
 
 from foleyflow.codec.autoencoder import Codec
-from foleyflow.data.base import SimulatedClips
-from foleyflow.evaluation.listening import load_judge
-from foleyflow.evaluation.spectral import log_spectral_distance, paper_griffin_lim
-from foleyflow.evaluation.synchrony import detect_onsets, onset_f1
+from foleyflow.data.clips import SimulatedClips
+from foleyflow.evaluation.metrics.spectral import log_spectral_distance, paper_griffin_lim
+from foleyflow.evaluation.metrics.synchrony import detect_onsets, onset_f1
+from foleyflow.judges.adapters import load_judge
 from foleyflow.pretrained import load_codec
 
 BASELINE_EVERY = 8

@@ -27,15 +27,15 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from foleyflow.alignment.targets import StoredTeacher
-from foleyflow.bench import machine
 from foleyflow.data.windows import ClipArrays, WindowSource
 from foleyflow.encoders.catalogue import SOUND_ENCODERS, VIDEO_ENCODERS, load_encoder
-from foleyflow.encoders.published import TOKENS
+from foleyflow.encoders.frozen import TOKENS
+from foleyflow.experiments.benchmark import machine
+from foleyflow.features.encoder_features import at_segments
 from foleyflow.flow.sampling import sample
 from foleyflow.flow.transformer import Condition, FlowConfig, FlowTransformer
 from foleyflow.recipes import recipe_named
-from foleyflow.recipes.stored_features import at_segments
-from foleyflow.training.align_task import AlignTask
+from foleyflow.training.tasks.alignment import AlignTask
 
 SEGMENTS, SEGMENT_S, BANDS = 40, 0.16, 8  # 6.4 s
 

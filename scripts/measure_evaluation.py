@@ -25,12 +25,12 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from foleyflow.bench import machine
-from foleyflow.evaluation import cases, controls, families, folder, scoring, synchrony
-from foleyflow.evaluation.families import FAMILIES
+from foleyflow.evaluation import cases, controls, folder, pairwise_metrics, scoring
 from foleyflow.evaluation.folder import Report, evaluate_folder
-from foleyflow.evaluation.metrics import METRICS
+from foleyflow.evaluation.metrics import METRICS, synchrony
+from foleyflow.evaluation.pairwise_metrics import FAMILIES
 from foleyflow.evaluation.scoring import ALWAYS_REPORTED
+from foleyflow.experiments.benchmark import machine
 from foleyflow.media import waveform
 
 RATE_HZ, DURATION_S = 48_000, 10.0
@@ -109,7 +109,7 @@ def watch(clock: Stopwatch) -> None:
             compare=clock.timed(name, family.compare),
             basis=None if basis is None else bases[basis],
         )
-    families.clip_onsets = clock.timed("strict_onsets", families.clip_onsets)
+    pairwise_metrics.clip_onsets = clock.timed("strict_onsets", pairwise_metrics.clip_onsets)
     waveform.read_waveform = clock.timed("reading", waveform.read_waveform)
     controls.noise_like = clock.timed("noise as loud", controls.noise_like)
     controls.silence_like = clock.timed("silence", controls.silence_like)

@@ -20,12 +20,12 @@ import torch
 from numpy.typing import NDArray
 
 from foleyflow.alignment.model import Alignment
-from foleyflow.data.base import Clip, SimulatedClips
-from foleyflow.evaluation.synchrony import detect_onsets, onset_f1
-from foleyflow.generation import WindowPlan
-from foleyflow.moments import find_moments
+from foleyflow.data.clips import Clip, SimulatedClips
+from foleyflow.evaluation.metrics.synchrony import detect_onsets, onset_f1
+from foleyflow.event_peaks import find_event_peaks
+from foleyflow.features.codec_latents import audible_events
+from foleyflow.inference.latent_generation import WindowPlan
 from foleyflow.pretrained import load_aligner
-from foleyflow.recipes.dataset import audible_events
 
 THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7)
 WINDOW_S = 0.05
@@ -69,7 +69,9 @@ def main() -> None:
             )
         )
         for threshold in THRESHOLDS:
-            found = find_moments(curve, rate_hz=aligner.config.latent_rate_hz, threshold=threshold)
+            found = find_event_peaks(
+                curve, rate_hz=aligner.config.latent_rate_hz, threshold=threshold
+            )
             if len(events):
                 exact[threshold].append(onset_f1(events, found, WINDOW_S))
             if len(onsets):

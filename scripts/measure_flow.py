@@ -19,10 +19,12 @@ from pathlib import Path
 
 import torch
 
-from foleyflow.bench import machine
 from foleyflow.data.windows import WindowConfig
-from foleyflow.evaluation.listening import load_judge
-from foleyflow.flow_pictures import draw_curves
+from foleyflow.experiments.benchmark import machine
+from foleyflow.experiments.flow_plots import draw_curves
+from foleyflow.experiments.measure_flow import DIFFUSION, MAP, VELOCITY, measure_flow, show_windows
+from foleyflow.features.flow_conditions import FlowConditions
+from foleyflow.judges.adapters import load_judge
 from foleyflow.pretrained import (
     load_aligner,
     load_codec,
@@ -31,8 +33,6 @@ from foleyflow.pretrained import (
     part_folder,
     trained_with,
 )
-from foleyflow.recipes.flow_measuring import DIFFUSION, MAP, VELOCITY, measure_flow, show_windows
-from foleyflow.recipes.guiding import Guides
 
 
 def main() -> None:
@@ -62,7 +62,7 @@ def main() -> None:
         noise = settings.get("stages", {}).get("latent_noise", 0.0)
     codec_folder = part_folder(folder, "codec")
     align_folder = part_folder(folder, "align")
-    guides = Guides(
+    guides = FlowConditions(
         data=arguments.data,
         windows=WindowConfig(**(cut | {"segments": segments})),
         codec=str(codec_folder),

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from foleyflow.recipes import recipe_named
-from foleyflow.training.sync_task import SyncTask
+from foleyflow.training.tasks.sync import SyncTask
 from foleyflow.weights import load_into
 
 

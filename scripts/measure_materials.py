@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foleyflow import FoleyFlow
-from foleyflow.evaluation.listening import load_judge
-from foleyflow.evaluation.synchrony import detect_onsets
+from foleyflow.evaluation.metrics.synchrony import detect_onsets
+from foleyflow.judges.adapters import load_judge
 
 HOP_S = 0.005
 

@@ -23,18 +23,18 @@ from numpy.typing import NDArray
 
 from foleyflow.alignment.model import Alignment
 from foleyflow.clock import count_covering
-from foleyflow.evaluation.synchrony import ClipOnsets, compare, detect_onsets, onset_score
-from foleyflow.generation import (
+from foleyflow.evaluation.metrics.synchrony import ClipOnsets, compare, detect_onsets, onset_score
+from foleyflow.event_peaks import find_event_peaks
+from foleyflow.inference.latent_generation import (
     EVENT_THRESHOLD,
     FeatureStream,
     Stopwatch,
     WindowPlan,
     guided_windows,
 )
+from foleyflow.inference.pipeline import shown_frames
 from foleyflow.media.probe import probe
 from foleyflow.media.waveform import read_waveform
-from foleyflow.moments import find_moments
-from foleyflow.pipeline import shown_frames
 from foleyflow.pretrained import load_aligner
 
 WINDOW_S = 0.05
@@ -83,7 +83,7 @@ def main() -> None:
     true, made = [], []
     for path in arguments.clips:
         curve, duration_s = probability(aligner, path)
-        events_s = find_moments(
+        events_s = find_event_peaks(
             curve, rate_hz=aligner.config.latent_rate_hz, threshold=arguments.threshold
         )
         sound = read_waveform(path)

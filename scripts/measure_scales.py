@@ -28,12 +28,17 @@ import numpy as np
 import torch
 from torch import nn
 
-from foleyflow.allocator import keep_freed_memory
-from foleyflow.bench import align_task_on_noise, flow_task_on_noise, machine, step_cost
+from foleyflow.experiments.benchmark import (
+    align_task_on_noise,
+    flow_task_on_noise,
+    machine,
+    step_cost,
+)
+from foleyflow.experiments.measure_flow import MAP, flow_seconds
 from foleyflow.flow.transformer import FlowTransformer
-from foleyflow.generation import WindowPlan
+from foleyflow.inference.latent_generation import WindowPlan
 from foleyflow.recipes import recipe_named
-from foleyflow.recipes.flow_measuring import MAP, flow_seconds
+from foleyflow.system.allocator import keep_freed_memory
 from foleyflow.training.task import Task, TrainConfig
 
 TASKS, RECIPES = ("align", "flow"), ("tiny", "base", "large")

@@ -16,10 +16,10 @@ import numpy as np
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from foleyflow.allocator import keep_freed_memory
-from foleyflow.bench import machine, matrix_flops_per_s, step_cost
-from foleyflow.precision import fast_autocast, precision_on
+from foleyflow.experiments.benchmark import machine, matrix_flops_per_s, step_cost
+from foleyflow.parallel.precision import fast_autocast, precision_on
 from foleyflow.recipes import recipe_named
+from foleyflow.system.allocator import keep_freed_memory
 from foleyflow.training.task import Task, TrainConfig
 
 STEPS, SHOWN, MATRIX_SIDE = 3, 12, 2048

@@ -15,8 +15,8 @@ import os
 import shutil
 from pathlib import Path
 
-from foleyflow.data.base import SimulatedClips, read_manifest
-from foleyflow.data.physics.dataset import plan_shards
+from foleyflow.data.clips import SimulatedClips, read_manifest
+from foleyflow.simulation.dataset.clip_files import plan_shards
 
 SUFFIXES = (".mp4", ".flac", ".json")
 

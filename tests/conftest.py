@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from machine_line import machine_line
-from media_files import Sound, make_video
-from torchvision_operators import declare_missing
+from support.machine_line import machine_line
+from support.media_files import Sound, make_video
+from support.torchvision_operators import declare_missing
 
 CLIP_DURATION_S = 1.6
 
@@ -28,9 +28,9 @@ def pytest_report_header() -> str:
 def simulated_data(tmp_path_factory) -> Path:
     """A data set of 6 training, 4 validation and 4 test clips of 1.2 s, made by the simulation."""
     pytest.importorskip("mujoco", reason="simulated clips need the extra 'physics' (mujoco)")
-    import bouncing_ball
+    from support import bouncing_ball
 
-    from foleyflow.data.physics.simulate import simulate
+    from foleyflow.simulation.dataset.simulate import simulate
 
     folder = tmp_path_factory.mktemp("simulated")
     for split, clips in (("train", 6), ("validation", 4), ("test", 4)):

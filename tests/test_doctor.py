@@ -7,11 +7,11 @@ import json
 
 import pytest
 import torch
-from small_encoders import publish
+from support.small_encoders import publish
 
 from foleyflow import doctor
-from foleyflow.precision import precision_on
-from foleyflow.processor import feature_text, processor_features, processor_name
+from foleyflow.parallel.precision import precision_on
+from foleyflow.system.processor import feature_text, processor_features, processor_name
 from foleyflow.weights import file_sha256
 
 

@@ -139,15 +139,17 @@ def test_what_begins_anew_stays_as_the_module_has_it(folder):
     own = wide.layer.weight.clone()
     with torch.no_grad():
         wide.scale.zero_()
-    load_into(wide, folder, "codec", anew=("layer.wei",))
+    load_into(wide, folder, "codec", reinitialised_prefixes=("layer.wei",))
     assert torch.equal(wide.layer.weight, own)
     assert torch.equal(wide.scale, Small().scale)
     with pytest.raises(CheckpointError, match=r"of another shape \['layer.weight'\]"):
-        load_into(wide, folder, "codec", anew=("scale",))
+        load_into(wide, folder, "codec", reinitialised_prefixes=("scale",))
     wide.layer.extra = nn.Parameter(torch.zeros(1))
-    load_into(wide, folder, "codec", anew=("layer.",))  # may be what the stored one has not
+    load_into(
+        wide, folder, "codec", reinitialised_prefixes=("layer.",)
+    )  # may be what the stored one has not
     with pytest.raises(CheckpointError, match=r"missing \['layer.extra'\]"):
-        load_into(wide, folder, "codec", anew=("layer.wei",))
+        load_into(wide, folder, "codec", reinitialised_prefixes=("layer.wei",))
 
 
 def test_a_component_that_is_not_there(folder):

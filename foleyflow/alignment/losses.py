@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from foleyflow.alignment.model import Recovered
-from foleyflow.shares import fair
+from foleyflow.parallel.batch_sharding import rescale_to_global_mean
 
 
 def recovery_losses(
@@ -36,7 +36,7 @@ def recovery_losses(
         "mel": (difference[..., :-1].mean(-1) * weights).sum(),
         "energy": (difference[..., -1] * weights).sum(),
     }
-    return {name: fair(part, hidden.sum()) for name, part in parts.items()}
+    return {name: rescale_to_global_mean(part, hidden.sum()) for name, part in parts.items()}
 
 
 def onset_loss(logits: Tensor, targets: Tensor, hidden: Tensor) -> Tensor:
@@ -57,4 +57,4 @@ def onset_loss(logits: Tensor, targets: Tensor, hidden: Tensor) -> Tensor:
     )
     weights = hidden.repeat_interleave(logits.shape[1] // hidden.shape[1], dim=1).float()
     mean = (per_frame * weights).sum() / weights.sum().clamp_min(1)
-    return fair(mean, weights.sum())
+    return rescale_to_global_mean(mean, weights.sum())

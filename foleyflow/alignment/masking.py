@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 
-def draw_kept(
+def sample_visible_mask(
     batch: int,
     segments: int,
     *,
     ratio: float,
     longest_block: int,
-    full_share: float = 0.0,
+    fully_masked_fraction: float = 0.0,
     generator: torch.Generator,
 ) -> Tensor:
     """Draws which segments stay visible.
@@ -27,7 +27,7 @@ def draw_kept(
         segments: per row.
         ratio: share of segments that are hidden, 0..1; round(ratio * segments) exactly.
         longest_block: kept blocks have 1 to this many segments; 1 gives random single ones.
-        full_share: share of the rows, the last ones, where everything is hidden, 0..1; rounded
+        fully_masked_fraction: fraction of the rows, the last ones, that are fully hidden; rounded
             to whole rows.
         generator: of torch, on the CPU.
 
@@ -39,11 +39,13 @@ def draw_kept(
 
     Source: method section B.2 (after EAT's inverse block masks).
     """
-    if not (0 <= ratio <= 1 and 0 <= full_share <= 1):
-        raise ValueError(f"ratio={ratio}, full_share={full_share}: expected 0..1")
+    if not (0 <= ratio <= 1 and 0 <= fully_masked_fraction <= 1):
+        raise ValueError(
+            f"ratio={ratio}, fully_masked_fraction={fully_masked_fraction}: expected 0..1"
+        )
     wanted = segments - round(ratio * segments)
     kept = torch.zeros(batch, segments, dtype=torch.bool)
-    for row in kept[: batch - round(full_share * batch)]:
+    for row in kept[: batch - round(fully_masked_fraction * batch)]:
         while (missing := wanted - int(row.sum())) > 0:
             length = int(torch.randint(1, longest_block + 1, (), generator=generator))
             length = min(length, missing)

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from foleyflow.alignment.masking import visible_frames
 from foleyflow.attention import FeedForward, TimedAttention
 from foleyflow.errors import ConfigError
-from foleyflow.shares import anywhere
+from foleyflow.parallel.batch_sharding import any_rank
 
 LONGEST_GAP_S = 1.0  # frames further apart count as this far apart
 # How the names of tensors begin that know the recovered features: others need others.
@@ -92,7 +92,7 @@ class Recovered:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Guidance:
+class FlowCondition:
     """What stage two receives, all on the clip's clock (method section B.7).
 
     Attributes:
@@ -272,7 +272,7 @@ class Alignment(nn.Module):
         batch = len(video)
         audio_times_s = self.segment_times_s(segments, video).expand(batch, -1)
         tokens = self.hidden_token.expand(batch, segments, -1)
-        if mel is not None and kept is not None and anywhere(kept):
+        if mel is not None and kept is not None and any_rank(kept):
             seen = self.listen(mel, kept)
             tokens = torch.where(kept[..., None], seen, tokens)
         for block in self.decoder_blocks:
@@ -297,7 +297,7 @@ class Alignment(nn.Module):
             scores = scores.masked_fill(~present[..., None], -1e4)
         return self.material_head((scores.softmax(1).to(video.dtype) * video).sum(1)).float()
 
-    def guide(self, features: Tensor, times_s: Tensor, *, segments: int) -> Guidance:
+    def guide(self, features: Tensor, times_s: Tensor, *, segments: int) -> FlowCondition:
         """What stage two receives for one window of video.
 
         Args:
@@ -310,7 +310,7 @@ class Alignment(nn.Module):
         """
         video = self.contextualise(features, times_s)
         recovered = self.recover(video, times_s, mel=None, kept=None, segments=segments)
-        return Guidance(
+        return FlowCondition(
             video=interpolate_in_time(video, times_s, self.latent_times_s(segments, video)),
             states=recovered.states,
             onsets=recovered.onsets.sigmoid(),

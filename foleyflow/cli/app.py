@@ -8,9 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from foleyflow import __version__
-from foleyflow.cli.outcome import refuse_given, reported
+from foleyflow.cli.outcome import handle_errors, refuse_given
 from foleyflow.cli.usage import ReportingGroup
-from foleyflow.precision import PRECISION_VARIABLE, precision_set_to
+from foleyflow.parallel.precision import PRECISION_VARIABLE, precision_set_to
 
 app = typer.Typer(
     cls=ReportingGroup,
@@ -135,7 +135,7 @@ def generate(
     debug: Debug = False,
 ) -> None:
     """Make the sound of videos and write them with it; pictures are copied untouched."""
-    with reported(debug=debug, as_json=as_json):
+    with handle_errors(debug=debug, as_json=as_json):
         from foleyflow.cli.generate import Request, run
 
         status = run(
@@ -193,7 +193,7 @@ def train(
     debug: Debug = False,
 ) -> None:
     """Train one part of the model, or a judge; the same command again resumes."""
-    with reported(debug=debug, as_json=as_json):
+    with handle_errors(debug=debug, as_json=as_json):
         from foleyflow.cli.train import run
 
         run(
@@ -277,9 +277,9 @@ def ablate(
     debug: Debug = False,
 ) -> None:
     """Train and measure the rows of one of the paper's tables; again resumes."""
-    with reported(debug=debug, as_json=as_json):
-        from foleyflow.cli import ablate as stage_one
-        from foleyflow.cli import ablate_flow as stage_two
+    with handle_errors(debug=debug, as_json=as_json):
+        from foleyflow.experiments import ablate_alignment as stage_one
+        from foleyflow.experiments import ablate_flow as stage_two
 
         common: dict[str, Any] = {
             "data": data,
@@ -334,7 +334,7 @@ def simulate(
     debug: Debug = False,
 ) -> None:
     """Make clips of impacts by physics simulation; what is there already is kept."""
-    with reported(debug=debug, as_json=as_json):
+    with handle_errors(debug=debug, as_json=as_json):
         from foleyflow.cli.simulate import run
 
         run(
@@ -364,7 +364,7 @@ def prepare(
     debug: Debug = False,
 ) -> None:
     """Decode clips, and compute the latents and features that a training needs, beforehand."""
-    with reported(debug=debug, as_json=as_json):
+    with handle_errors(debug=debug, as_json=as_json):
         from foleyflow.cli.prepare import run
 
         run(
@@ -410,7 +410,7 @@ def vggsound(
     debug: Debug = False,
 ) -> None:
     """Check VGGSound's clips and pack them into shards; again goes on where it stopped."""
-    with reported(debug=debug, as_json=as_json):
+    with handle_errors(debug=debug, as_json=as_json):
         from foleyflow.cli import dataset
 
         request = dataset.DataRequest(
@@ -448,7 +448,7 @@ def audioset(
     debug: Debug = False,
 ) -> None:
     """Check AudioSet's clips and pack them into shards; again goes on where it stopped."""
-    with reported(debug=debug, as_json=as_json):
+    with handle_errors(debug=debug, as_json=as_json):
         from foleyflow.cli import dataset
 
         request = dataset.DataRequest(
@@ -480,7 +480,7 @@ def data_folder(
     debug: Debug = False,
 ) -> None:
     """Check one's own videos and pack them into shards; again goes on where it stopped."""
-    with reported(debug=debug, as_json=as_json):
+    with handle_errors(debug=debug, as_json=as_json):
         from foleyflow.cli import dataset
 
         request = dataset.DataRequest(
@@ -505,7 +505,7 @@ def data_doctor(
     debug: Debug = False,
 ) -> None:
     """Say whether a data set is whole and decodes, and whether its splits share videos."""
-    with reported(debug=debug, as_json=as_json):
+    with handle_errors(debug=debug, as_json=as_json):
         from foleyflow.cli import dataset
 
         status = dataset.doctor(root, decode=decode, as_json=as_json)
@@ -566,7 +566,7 @@ def evaluate(
     debug: Debug = False,
 ) -> None:
     """Score generated sounds of any system against the true ones: onset F1, lags, controls."""
-    with reported(debug=debug, as_json=as_json):
+    with handle_errors(debug=debug, as_json=as_json):
         from foleyflow.cli.evaluate import run
 
         run(
@@ -607,8 +607,8 @@ def reel(
     debug: Debug = False,
 ) -> None:
     """Sound test clips at each step count and by baselines, and write a page to compare them."""
-    with reported(debug=debug, as_json=as_json):
-        from foleyflow.cli.reel import run
+    with handle_errors(debug=debug, as_json=as_json):
+        from foleyflow.experiments.reel import run
 
         run(
             out,
@@ -629,7 +629,7 @@ def bench(
     debug: Debug = False,
 ) -> None:
     """Measure speed and memory on this machine."""
-    with reported(debug=debug, as_json=as_json):
+    with handle_errors(debug=debug, as_json=as_json):
         from foleyflow.cli.bench import run
 
         run(out=out, as_json=as_json)
@@ -648,7 +648,7 @@ def doctor(
     debug: Debug = False,
 ) -> None:
     """Say what is installed and usable, what is missing, and the line that mends it."""
-    with reported(debug=debug, as_json=as_json):
+    with handle_errors(debug=debug, as_json=as_json):
         from foleyflow.cli.doctor import run
 
         status = run(weights_dir=weights_dir, as_json=as_json)
@@ -680,7 +680,7 @@ def robustness(
     debug: Debug = False,
 ) -> None:
     """Run generate on damaged and odd files and count how it ends; exit 1 if a case failed."""
-    with reported(debug=debug, as_json=as_json):
+    with handle_errors(debug=debug, as_json=as_json):
         from foleyflow.cli.measure import robustness as run
 
         status = run(

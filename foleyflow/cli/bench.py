@@ -6,21 +6,21 @@ import dataclasses
 import json
 from pathlib import Path
 
-from foleyflow.bench import Row, machine, measure
-from foleyflow.cli.outcome import answer, check_writable, say
+from foleyflow.cli.outcome import check_writable, print_result, print_status
+from foleyflow.experiments.benchmark import Row, machine, measure
 from foleyflow.weights import write_atomically
 
 
 def run(*, out: Path | None, as_json: bool) -> None:
     """Takes all figures; a line per row goes to stderr meanwhile."""
     check_writable(out)
-    rows = measure(on_row=lambda row: say(_line(row)))
+    rows = measure(on_row=lambda row: print_status(_line(row)))
     report = {"machine": machine(), "rows": [dataclasses.asdict(row) for row in rows]}
     if out is not None:
         write_atomically(out, json.dumps(report, indent=1) + "\n")
     about = ", ".join(f"{key} {value}" for key, value in machine().items())
     lines = [about, *(f"{_line(row)}\n    {row.how}" for row in rows)]
-    answer(report, as_json=as_json, text="\n".join(lines))
+    print_result(report, as_json=as_json, text="\n".join(lines))
 
 
 def _line(row: Row) -> str:

@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from foleyflow.cli.outcome import answer, progress_on_stderr
-from foleyflow.cluster import RayCluster
-from foleyflow.data.building import BuildSettings, build
-from foleyflow.data.checking import check_data
-from foleyflow.data.examining import ExamineSettings, MusicTagger
-from foleyflow.data.listing import ListedClip, read_audioset, read_folder, read_vggsound
+from foleyflow.cli.outcome import print_result, progress_on_stderr
+from foleyflow.data.build.builder import BuildSettings, build
+from foleyflow.data.build.check import check_data
+from foleyflow.data.build.examination import ExamineSettings, MusicTagger
+from foleyflow.data.build.listing import ListedClip, read_audioset, read_folder, read_vggsound
 from foleyflow.errors import ConfigError
+from foleyflow.parallel.ray_cluster import RayCluster
 
 if TYPE_CHECKING:
-    from foleyflow.evaluation.listening import SoundJudge
+    from foleyflow.judges.adapters import SoundJudge
 
 # AudioSet's classes: music with its instruments and kinds, and the instruments among them.
 MUSIC, MUSIC_KINDS, INSTRUMENTS = 137, slice(137, 283), slice(138, 216)
@@ -85,7 +85,7 @@ def doctor(root: Path, *, decode: int, as_json: bool) -> int:
             f"{check.labels} labels, {check.decoded} decoded"
         )
         lines += [f"         {problem}" for problem in check.problems]
-    answer(
+    print_result(
         {"splits": [dataclasses.asdict(check) for check in checks]},
         as_json=as_json,
         text="\n".join(lines) or f"{root}: no clip",
@@ -118,14 +118,14 @@ def _build(rows: Sequence[ListedClip], clips: Path, request: DataRequest) -> Non
             settings,
             music=music,
             workers=request.workers or None,
-            spread=cluster.spread if cluster else None,
+            parallel_map=cluster.parallel_map if cluster else None,
             examining=examining,
             packing=packing,
         )
     kept = ", ".join(f"{count} {split}" for split, count in summary.splits.items())
     lines = [f"{request.out}: {kept} in {summary.shards} shards; reasons in manifest.csv"]
     lines += [f"{count:8d} rejected: {reason}" for reason, count in summary.rejected.items()]
-    answer(dataclasses.asdict(summary), as_json=request.as_json, text="\n".join(lines))
+    print_result(dataclasses.asdict(summary), as_json=request.as_json, text="\n".join(lines))
 
 
 def _music_tagger(request: DataRequest) -> MusicTagger | None:
@@ -134,7 +134,7 @@ def _music_tagger(request: DataRequest) -> MusicTagger | None:
         return None
     if request.tagger != "panns":
         raise ConfigError(f"--tagger {request.tagger}: expected panns")
-    from foleyflow.evaluation.judge_files import default_folder
+    from foleyflow.judges.weights import default_folder
 
     folder = request.judges or default_folder()
     _panns(folder)  # so that what is wrong with its file is said now
@@ -144,7 +144,7 @@ def _music_tagger(request: DataRequest) -> MusicTagger | None:
 @functools.lru_cache(maxsize=1)
 def _panns(folder: Path) -> SoundJudge:
     """The tagger, loaded once in each process that asks it."""
-    from foleyflow.evaluation.listening import load_judge
+    from foleyflow.judges.adapters import load_judge
 
     return cast("SoundJudge", load_judge("panns", folder))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from foleyflow.cli.outcome import answer
+from foleyflow.cli.outcome import print_result
 from foleyflow.doctor import examine, is_usable
 
 
@@ -17,7 +17,7 @@ def run(*, weights_dir: Path | None, as_json: bool) -> int:
         + (f"\n         mend: {finding.mend}" if finding.mend else "")
         for finding in findings
     ]
-    answer(
+    print_result(
         {"findings": [dataclasses.asdict(finding) for finding in findings]},
         as_json=as_json,
         text="\n".join(lines),

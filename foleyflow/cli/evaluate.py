@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from foleyflow.cli.outcome import answer, check_writable, progress_on_stderr, say
+from foleyflow.cli.outcome import check_writable, print_result, print_status, progress_on_stderr
 from foleyflow.errors import DataError, UsageError
 from foleyflow.evaluation.cache import ResultCache
 from foleyflow.evaluation.folder import (
@@ -16,9 +16,9 @@ from foleyflow.evaluation.folder import (
     evaluate_systems,
     systems_text,
 )
-from foleyflow.evaluation.judges import AnyJudge
 from foleyflow.evaluation.metrics import METRICS
 from foleyflow.evaluation.protocols import Protocol, protocol_named
+from foleyflow.judges.interface import AnyJudge
 from foleyflow.weights import write_atomically
 
 
@@ -94,11 +94,11 @@ def run(
     if out is not None:
         write_atomically(out, json.dumps(content, indent=1) + "\n")
     if html is not None:
-        from foleyflow.evaluation.page import page_text
+        from foleyflow.evaluation.html_report import page_text
 
         title = f"{generated} against {'gt' if reference is None else reference}"
         write_atomically(html, page_text(reports, title=title))
-    answer(content, as_json=as_json, text=text)
+    print_result(content, as_json=as_json, text=text)
 
 
 def _judges(
@@ -113,12 +113,12 @@ def _judges(
     needed = [METRICS[name].judge for name in wanted if name in METRICS]
     if not any(needed):
         return {}
-    from foleyflow.evaluation.judge_files import default_folder
-    from foleyflow.evaluation.listening import load_judges
+    from foleyflow.judges.adapters import load_judges
+    from foleyflow.judges.weights import default_folder
 
     judges, missing = load_judges(filter(None, needed), folder or default_folder())
     if missing and (protocol is None or not judges):
         raise next(iter(missing.values()))
     for error in missing.values():
-        say(f"foleyflow: {error}" + (f"\n  hint: {error.hint}" if error.hint else ""))
+        print_status(f"foleyflow: {error}" + (f"\n  hint: {error.hint}" if error.hint else ""))
     return judges

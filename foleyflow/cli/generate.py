@@ -21,18 +21,18 @@ from typing import Any
 from foleyflow import __version__
 from foleyflow.cli.memory import memory_error_of
 from foleyflow.cli.outcome import (
-    answer,
-    complain,
     json_text,
     logged_warnings,
     partial_answer,
+    print_error,
+    print_result,
+    print_status,
     progress_on_stderr,
-    say,
 )
 from foleyflow.cli.standard_input import STANDARD_INPUT, spooled_standard_input
-from foleyflow.cluster import RayCluster
 from foleyflow.errors import ConfigError, FoleyflowError, MediaError, UsageError
-from foleyflow.events import EVENT_SUFFIXES, write_events
+from foleyflow.inference.event_files import EVENT_SUFFIXES, write_events
+from foleyflow.inference.pipeline import DEFAULT_GUIDANCE, FoleyFlow, Generated
 from foleyflow.media import (
     MediaInfo,
     check_copy,
@@ -43,9 +43,9 @@ from foleyflow.media import (
     read_waveform,
 )
 from foleyflow.media.formats import format_of
-from foleyflow.pipeline import DEFAULT_GUIDANCE, FoleyFlow, Generated
+from foleyflow.parallel.ray_cluster import RayCluster
 from foleyflow.pretrained import model_folder
-from foleyflow.printable import printable
+from foleyflow.system.printable import printable
 from foleyflow.weights import read_record, write_atomically
 
 PROGRESS_FROM_S = 20.0
@@ -150,7 +150,7 @@ def run(
             raise refused[videos[0]]
         plan = [{"video": name, "output": str(output)} for name, output in outputs.items()]
         left_out = [_described_failure(name, _Failure(error=e)) for name, e in refused.items()]
-        answer(
+        print_result(
             {"plan": plan, "settings": vars(request), **({"errors": left_out} if refused else {})},
             as_json=True,
             text="",
@@ -175,7 +175,7 @@ def run(
                 work.append((name, None))
             elif many and os.path.exists(outputs[name]) and not request.overwrite:
                 shown = printable(outputs[name])
-                say(f"{shown}: is there already, skipped (--overwrite makes it again)")
+                print_status(f"{shown}: is there already, skipped (--overwrite makes it again)")
                 skipped.append(str(outputs[name]))
             else:
                 video = Path(name) if spool is None else spool
@@ -191,17 +191,17 @@ def run(
                 if isinstance(outcome, _Failure):
                     errors.append(_described_failure(name, outcome))
                     for text in outcome.warnings:
-                        say(f"foleyflow: warning: {printable(text)}")
+                        print_status(f"foleyflow: warning: {printable(text)}")
                     try:
                         raise outcome.error  # so that --debug has a traceback to show
                     except FoleyflowError as error:
-                        status = max(status, complain(error, debug=debug))
+                        status = max(status, print_error(error, debug=debug))
                     continue
                 results.append(outcome)
                 if not as_json:
-                    answer(None, as_json=False, text=_line(outcome))
+                    print_result(None, as_json=False, text=_line(outcome))
     if as_json:
-        answer(whole if many else (results or errors)[0], as_json=True, text="")
+        print_result(whole if many else (results or errors)[0], as_json=True, text="")
     return status
 
 
@@ -348,7 +348,7 @@ def _attempted_on_ray(
     ]
     on_gpu = bool(jobs) and jobs[0].request.device.startswith("cuda")
     with RayCluster(address) as cluster:
-        done = cluster.spread(_attempted, sent, gpus=float(on_gpu))
+        done = cluster.parallel_map(_attempted, sent, gpus=float(on_gpu))
         for number in range(len(jobs)):
             yield refused[number] if number in refused else next(done)
 
@@ -509,7 +509,7 @@ def _described(result: Generated, job: _Job) -> dict[str, Any]:
 
 def _draw(path: Path, result: Generated, job: _Job) -> list[str]:
     """Draws the report, with the true sound where the clip has one; gives warnings."""
-    from foleyflow.report import draw_report  # matplotlib takes most of a second to load
+    from foleyflow.inference.report import draw_report  # matplotlib takes most of a second to load
 
     duration_s = result.info.duration_s
     times_s = [duration_s * (k + 0.5) / PICTURES for k in range(PICTURES)]

@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from foleyflow.cli.outcome import answer, check_writable, progress_on_stderr
+from foleyflow.cli.outcome import check_writable, print_result, progress_on_stderr
 from foleyflow.errors import ConfigError, MediaError
-from foleyflow.robustness.cases import Case, first_cases
-from foleyflow.robustness.corpus import CONTAINERS
-from foleyflow.robustness.runner import Result, counts, run_cases
-from foleyflow.robustness.verdict import KINDS
+from foleyflow.experiments.robustness.cases import Case, first_cases
+from foleyflow.experiments.robustness.corpus import CONTAINERS
+from foleyflow.experiments.robustness.runner import Result, counts, run_cases
+from foleyflow.experiments.robustness.verdict import KINDS
 from foleyflow.weights import write_atomically
 
 DEFAULT_CASES = 1000
@@ -75,7 +75,7 @@ def robustness(
     }
     if out is not None:
         write_atomically(out, json.dumps(report, indent=1) + "\n")
-    answer(report, as_json=as_json, text=_text(report))
+    print_result(report, as_json=as_json, text=_text(report))
     return 1 if failures else 0
 
 

@@ -6,7 +6,7 @@ import errno
 import re
 
 from foleyflow.errors import FoleyflowError, MediaError
-from foleyflow.printable import printable
+from foleyflow.system.printable import printable
 
 # torch, oneDNN, safetensors and the C++ library have no exception class of their own for it.
 _MESSAGES = re.compile(

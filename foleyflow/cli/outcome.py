@@ -23,19 +23,19 @@ import typer
 from foleyflow.cli.memory import memory_error_of
 from foleyflow.cli.stopping import stopped_by_signals
 from foleyflow.errors import ConfigError, FoleyflowError, MediaError
-from foleyflow.precision import precision_setting
-from foleyflow.printable import printable, valid_unicode
+from foleyflow.parallel.precision import precision_setting
+from foleyflow.system.printable import printable, valid_unicode
 
 STOPPED = "stopped"
 _PARTIAL = "partial_answer"
 
 
-def say(text: str) -> None:
+def print_status(text: str) -> None:
     """Text for people, on stderr."""
     _write(text, on_stderr=True)
 
 
-def answer(value: Any, *, as_json: bool, text: str) -> None:
+def print_result(value: Any, *, as_json: bool, text: str) -> None:
     """A command's result on stdout: one JSON object, or text."""
     _write(json_text(value) if as_json else text)
 
@@ -45,13 +45,13 @@ def json_text(value: Any) -> str:
     return json.dumps(valid_unicode(value), indent=1)
 
 
-def complain(error: FoleyflowError, *, debug: bool) -> int:
+def print_error(error: FoleyflowError, *, debug: bool) -> int:
     """One line and a hint for an error; its exit status."""
     if debug:
-        say(traceback.format_exc())
-    say(f"foleyflow: {printable(error)}")
+        print_status(traceback.format_exc())
+    print_status(f"foleyflow: {printable(error)}")
     if error.hint:
-        say(f"  hint: {printable(error.hint)}")
+        print_status(f"  hint: {printable(error.hint)}")
     return error.exit_status
 
 
@@ -157,7 +157,7 @@ class _OneLine(logging.Formatter):
 
 
 @contextmanager
-def reported(*, debug: bool, as_json: bool = False) -> Iterator[None]:
+def handle_errors(*, debug: bool, as_json: bool = False) -> Iterator[None]:
     """Turns errors inside into one line, a hint and an exit status; shows log warnings.
 
     An unknown --precision, the option that all verbs share, is an error before anything is done.
@@ -179,7 +179,7 @@ def reported(*, debug: bool, as_json: bool = False) -> Iterator[None]:
         with suppress(OSError):  # the terminal may be gone
             if as_json:
                 _answer_error(problem, STOPPED, hint)
-            say(f"foleyflow: {STOPPED}")
+            print_status(f"foleyflow: {STOPPED}")
         raise typer.Exit(status) from None
     except Exception as problem:
         error = _error_of_ours(problem)
@@ -188,7 +188,7 @@ def reported(*, debug: bool, as_json: bool = False) -> Iterator[None]:
             if as_json and not (hasattr(problem, "exit_code") or isinstance(problem, OSError)):
                 _answer_error(problem, f"{type(problem).__name__}: {problem}", "this is a defect")
             raise
-        status = complain(error, debug=debug)
+        status = print_error(error, debug=debug)
         if as_json:
             with suppress(OSError):  # it may be stdout itself that can't be written
                 _answer_error(problem, str(error), error.hint or "")
@@ -209,7 +209,7 @@ def _error_of_ours(problem: Exception) -> FoleyflowError | None:
 
 def _answer_error(problem: BaseException, text: str, hint: str) -> None:
     done = getattr(problem, _PARTIAL, {})
-    answer({**done, "error": text, "hint": hint}, as_json=True, text="")
+    print_result({**done, "error": text, "hint": hint}, as_json=True, text="")
 
 
 def _of_the_system(problem: OSError) -> MediaError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from foleyflow.cli.outcome import answer, progress_on_stderr
+from foleyflow.cli.outcome import print_result, progress_on_stderr
 from foleyflow.errors import MissingExtra
 
 
@@ -26,7 +26,7 @@ def run(
         import mujoco  # noqa: F401  (asked for here, so that its absence is said plainly)
     except ImportError as error:
         raise MissingExtra("mujoco", "physics") from error
-    from foleyflow.data.physics.simulate import simulate
+    from foleyflow.simulation.dataset.simulate import simulate
 
     with progress_on_stderr(f"simulating {split}") as show:
         summary = simulate(
@@ -40,7 +40,7 @@ def run(
             ray=ray,
             progress=show,
         )
-    answer(
+    print_result(
         {**dataclasses.asdict(summary), "frames_per_core_s": summary.frames_per_core_s},
         as_json=as_json,
         text=f"{summary.clips} clips made, {summary.skipped} were there; "

@@ -16,22 +16,22 @@ import typer
 
 from foleyflow import __version__
 from foleyflow.alignment.model import Alignment
-from foleyflow.alignment_pictures import draw_run
-from foleyflow.allocator import keep_freed_memory
-from foleyflow.cli.outcome import answer
+from foleyflow.cli.outcome import print_result
 from foleyflow.errors import ConfigError
-from foleyflow.pipeline import pick_device
-from foleyflow.precision import precision_on
-from foleyflow.processor import feature_text, processor_features, processor_name
+from foleyflow.inference.pipeline import pick_device
+from foleyflow.parallel.precision import precision_on
+from foleyflow.parallel.threads import torch_threads
 from foleyflow.recipes import component_of, recipe_named
 from foleyflow.recipes.overrides import override
-from foleyflow.threads import torch_threads
-from foleyflow.training.adapters import add_adapters_, merge_adapters_
-from foleyflow.training.align_task import AlignTask
+from foleyflow.system.allocator import keep_freed_memory
+from foleyflow.system.processor import feature_text, processor_features, processor_name
+from foleyflow.training.alignment_plots import draw_run
 from foleyflow.training.journal import read_journal
 from foleyflow.training.loop import train
+from foleyflow.training.lora import add_adapters_, merge_adapters_
 from foleyflow.training.processes import Processes, joined
 from foleyflow.training.task import Task
+from foleyflow.training.tasks.alignment import AlignTask
 from foleyflow.weights import load_into, read_record, save_component, write_atomically
 
 # What a resumed run may have otherwise; a lower rate is the way on from numbers that blew up, other
@@ -74,12 +74,12 @@ def run(
     recipe = override(recipe_named(task_name, recipe_name), assignments)
     config = run_config(task_name, recipe_name, recipe, data=data, init=init, lora=lora)
     if dry_run:
-        answer(config, as_json=True, text="")
+        print_result(config, as_json=True, text="")
         return
     summary = train_into(out, recipe, config, data=data, init=init, threads=threads, device=device)
     if summary:
         components = ", ".join(summary["components"])
-        answer(summary, as_json=as_json, text=f"{out / 'model'}: {components}")
+        print_result(summary, as_json=as_json, text=f"{out / 'model'}: {components}")
 
 
 def run_config(
@@ -140,7 +140,12 @@ def train_into(
             task = recipe.build(data)
         if init is not None:
             component = component_of(config["task"], recipe)
-            load_into(task.modules[component], init, component, anew=task.anew)
+            load_into(
+                task.modules[component],
+                init,
+                component,
+                reinitialised_prefixes=task.reinitialised_prefixes,
+            )
         if config.get("lora"):
             _adapt(task, config)
         if processes.leads:

@@ -11,8 +11,8 @@ from typing import Any
 
 from typer.core import TyperGroup
 
-from foleyflow.cli.outcome import answer
-from foleyflow.printable import printable
+from foleyflow.cli.outcome import print_result
+from foleyflow.system.printable import printable
 
 _JSON_WANTED = "foleyflow.as_json"
 
@@ -53,5 +53,5 @@ def _reported_usage(as_json: bool) -> Iterator[None]:
             if as_json:
                 hint = "foleyflow VERB --help lists what it takes"
                 error = printable(problem.format_message())
-                answer({"error": error, "hint": hint}, as_json=True, text="")
+                print_result({"error": error, "hint": hint}, as_json=True, text="")
         raise

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from foleyflow.codec.skeleton import Skeleton
-from foleyflow.codec.tones import CarriedTones
+from foleyflow.codec.mel_pca import Skeleton
+from foleyflow.codec.phase_propagation import PhasePropagation
 from foleyflow.errors import ConfigError
 from foleyflow.spectrogram import frame, istft, log_magnitude, mel_filters, stft
 
@@ -233,11 +233,11 @@ class Codec(nn.Module):
         return self.decoder.spectra(latents * self.latent_deviation + self.latent_mean)
 
     def tones(self) -> Callable[[Tensor, Tensor], Tensor]:
-        """What makes one sound's phases, stretch by stretch: `CarriedTones.carry`, or nothing."""
+        """The phase processor of one sound: `PhasePropagation.carry`, or the identity."""
         if not self.config.carried_tones:
             return lambda log_size, phase: phase
         window_samples, hop_samples = self.decoder.window_samples, self.decoder.hop_samples
-        return CarriedTones(window_samples=window_samples, hop_samples=hop_samples).carry
+        return PhasePropagation(window_samples=window_samples, hop_samples=hop_samples).carry
 
     def level_deviations(self) -> Tensor:
         """How far each standardised latent moves a sound's log-mel levels, (C,) in nepers.

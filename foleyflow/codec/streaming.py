@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from foleyflow.codec.autoencoder import Codec
-from foleyflow.codec.skeleton import FRAMES
+from foleyflow.codec.mel_pca import FRAMES
 
 SPECTRA_AHEAD = 2  # that reach back into the sound of the frames before them
 

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from foleyflow.clock import count_at
-from foleyflow.data.base import Clip, ClipLabels, clip_from_files, labels_from, read_manifest
+from foleyflow.data.clips import Clip, ClipLabels, clip_from_files, labels_from, read_manifest
 from foleyflow.errors import DataError
 
 FRAME_SIZE_PX, RATE_HZ = 112, 48_000  # as simulated clips have them

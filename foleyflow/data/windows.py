@@ -17,7 +17,7 @@ from torch import Tensor
 
 from foleyflow.clock import count_at
 from foleyflow.errors import DataError
-from foleyflow.moments import event_track
+from foleyflow.event_peaks import event_track
 from foleyflow.signals import INT16_FULL_SCALE
 
 CUTS = 0.15  # share of training windows with a cut
@@ -244,11 +244,11 @@ def augment(pictures: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np
 
     Source: ours.
     """
-    return dressed(pictures, draw_look(rng))
+    return dressed(pictures, sample_augmentation(rng))
 
 
 @dataclass(frozen=True, kw_only=True)
-class Look:
+class Augmentation:
     """How a clip's pictures are changed.
 
     Attributes:
@@ -270,7 +270,7 @@ class Look:
     border: int = 0
 
 
-def draw_look(rng: np.random.Generator) -> Look:
+def sample_augmentation(rng: np.random.Generator) -> Augmentation:
     """A look by chance; what is drawn does not depend on any picture.
 
     Source: ours.
@@ -289,7 +289,7 @@ def draw_look(rng: np.random.Generator) -> Look:
     if rng.random() < 0.7:
         curve = rng.uniform(0.7, 1.4), rng.uniform(0.6, 1.3), rng.uniform(-0.12, 0.12)
         tints = rng.uniform(0.85, 1.15, size=3)
-    return Look(
+    return Augmentation(
         spans=spans,
         place=place,
         mirrored=mirrored,
@@ -310,8 +310,8 @@ class Shots:
         share: of the pictures that lie before the cut.
     """
 
-    first: Look
-    second: Look | None = None
+    first: Augmentation
+    second: Augmentation | None = None
     share: float = 1.0
 
 
@@ -320,10 +320,10 @@ def draw_shots(rng: np.random.Generator) -> Shots:
 
     Source: ours.
     """
-    first = draw_look(rng)
+    first = sample_augmentation(rng)
     if rng.random() >= CUTS:
         return Shots(first=first)
-    return Shots(first=first, second=draw_look(rng), share=rng.uniform(0.1, 0.9))
+    return Shots(first=first, second=sample_augmentation(rng), share=rng.uniform(0.1, 0.9))
 
 
 def in_shots(pictures: NDArray[np.uint8], shots: Shots) -> NDArray[np.uint8]:
@@ -338,7 +338,7 @@ def in_shots(pictures: NDArray[np.uint8], shots: Shots) -> NDArray[np.uint8]:
     return np.concatenate(parts)
 
 
-def dressed(pictures: NDArray[np.uint8], look: Look) -> NDArray[np.uint8]:
+def dressed(pictures: NDArray[np.uint8], look: Augmentation) -> NDArray[np.uint8]:
     """(T, S, S, 3) uint8 pictures in a look; the same shape.
 
     Source: ours.

@@ -15,13 +15,9 @@ from typing import Generic, Literal, TypeVar, cast
 
 from torch import Tensor, nn
 
+from foleyflow.encoders.frozen import FrozenSound, FrozenVideo, SoundRule
+from foleyflow.encoders.image_preprocessing import IMAGENET_DEVIATION, IMAGENET_MEAN, PictureRule
 from foleyflow.encoders.imagebind import ImageBindAudio, ImageBindVision, part_of_imagebind
-from foleyflow.encoders.pictures import (
-    IMAGENET_DEVIATION,
-    IMAGENET_MEAN,
-    PictureRule,
-)
-from foleyflow.encoders.published import FrozenSound, FrozenVideo, SoundRule
 from foleyflow.encoders.timm_trunks import of_eva, timm_trunk, without_heads
 from foleyflow.errors import CheckpointError, ConfigError
 from foleyflow.weights import file_sha256, read_tensors

@@ -6,21 +6,18 @@ weights or from those of two small judges of ours by `listening.py`; published w
 name, are `protocols.py`. Needs the extra `eval` (librosa, mir_eval) when used.
 """
 
-from foleyflow.evaluation.base import Interval, Metric, bootstrap_mean
-from foleyflow.evaluation.distribution import (
+from foleyflow.evaluation.metric import Interval, Metric, bootstrap_mean
+from foleyflow.evaluation.metrics import METRICS
+from foleyflow.evaluation.metrics.distribution import (
     Gaussian,
     fit_gaussian,
     frechet_distance,
     frechet_remark,
 )
-from foleyflow.evaluation.envelope import envelope_correlation
-from foleyflow.evaluation.hearing import Hearing
-from foleyflow.evaluation.judges import ClipRule, Judge, PairJudge
-from foleyflow.evaluation.metrics import METRICS
-from foleyflow.evaluation.protocols import PROTOCOLS, Protocol
-from foleyflow.evaluation.semantics import InceptionScore, inception_score, kl_divergence
-from foleyflow.evaluation.spectral import log_spectral_distance
-from foleyflow.evaluation.synchrony import (
+from foleyflow.evaluation.metrics.envelope import envelope_correlation
+from foleyflow.evaluation.metrics.semantics import InceptionScore, inception_score, kl_divergence
+from foleyflow.evaluation.metrics.spectral import log_spectral_distance
+from foleyflow.evaluation.metrics.synchrony import (
     ClipOnsets,
     Onsets,
     OnsetScore,
@@ -35,14 +32,17 @@ from foleyflow.evaluation.synchrony import (
     onset_score,
     shuffled_f1,
 )
+from foleyflow.evaluation.protocols import PROTOCOLS, Protocol
+from foleyflow.judges.interface import ClipRule, Judge, PairJudge
+from foleyflow.judges.preprocessing import AudioPreprocessing
 
 __all__ = [
     "METRICS",
     "PROTOCOLS",
+    "AudioPreprocessing",
     "ClipOnsets",
     "ClipRule",
     "Gaussian",
-    "Hearing",
     "InceptionScore",
     "Interval",
     "Judge",

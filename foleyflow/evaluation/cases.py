@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from foleyflow.evaluation import controls
+from foleyflow.evaluation.metrics.synchrony import ClipOnsets
 from foleyflow.evaluation.scores import ROWS
-from foleyflow.evaluation.synchrony import ClipOnsets
 from foleyflow.signals import Waveform
 
 

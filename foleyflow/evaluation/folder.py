@@ -43,22 +43,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foleyflow.errors import CheckpointError, ConfigError, DataError, FoleyflowError, MediaError
-from foleyflow.evaluation import families, synchrony
-from foleyflow.evaluation.base import Interval
+from foleyflow.evaluation import pairwise_metrics
 from foleyflow.evaluation.cache import ResultCache, code_sha256
 from foleyflow.evaluation.cases import Case
-from foleyflow.evaluation.judges import AnyJudge
-from foleyflow.evaluation.metrics import METRICS
-from foleyflow.evaluation.protocols import Protocol
-from foleyflow.evaluation.scores import MetricScore, scores_text
-from foleyflow.evaluation.scoring import check_metrics, score_cases
-from foleyflow.evaluation.synchrony import (
+from foleyflow.evaluation.metric import Interval
+from foleyflow.evaluation.metrics import METRICS, synchrony
+from foleyflow.evaluation.metrics.synchrony import (
     LARGEST_LAG_S,
     ClipOnsets,
     LagFreeScore,
     Synchrony,
     WindowScore,
 )
+from foleyflow.evaluation.protocols import Protocol
+from foleyflow.evaluation.scores import MetricScore, scores_text
+from foleyflow.evaluation.scoring import check_metrics, score_cases
+from foleyflow.judges.interface import AnyJudge
 
 logger = logging.getLogger(__name__)
 
@@ -521,7 +521,7 @@ def _read_sound(path: Path, cache: ResultCache | None) -> tuple[ClipOnsets, bool
 
     key: list[str] = []
     if cache is not None:
-        key = ["onsets", code_sha256(synchrony, families, waveform), file_sha256(path)]
+        key = ["onsets", code_sha256(synchrony, pairwise_metrics, waveform), file_sha256(path)]
         known = cache.get(key)
         if known is not None:
             times_s = np.asarray(known["times_s"], dtype=np.float64)
@@ -530,7 +530,7 @@ def _read_sound(path: Path, cache: ResultCache | None) -> tuple[ClipOnsets, bool
     samples = sound.mono()
     if not np.isfinite(samples).all():
         raise DataError(f"{path}: some samples are not finite", hint="write the sound again")
-    clip = families.clip_onsets(sound)
+    clip = pairwise_metrics.clip_onsets(sound)
     has_sound = not synchrony.is_silent(samples)
     if cache is not None:
         record = {"times_s": clip.times_s.tolist(), "duration_s": clip.duration_s}

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from foleyflow.errors import ConfigError
-from foleyflow.evaluation.hearing import Hearing
+from foleyflow.judges.preprocessing import AudioPreprocessing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,7 @@ class Protocol:
     name: str
     source: str
     metrics: tuple[str, ...]
-    hearing: Hearing
+    hearing: AudioPreprocessing
     narrow_hz: int | None = None
     notes: tuple[str, ...] = ()
 
@@ -53,7 +53,7 @@ PROTOCOLS: dict[str, Protocol] = {
         name="paper",
         source="KLD, FAD, Align Acc and speed of Foley-Flow and the papers it compares with",
         metrics=("kl_passt", "frechet_vggish", "align_acc", "generation_time"),
-        hearing=Hearing(channels="first", resampler="sinc", duration_s=10.0),
+        hearing=AudioPreprocessing(channels="first", resampler="sinc", duration_s=10.0),
         narrow_hz=8000,
         notes=(
             "KLD: softmax of 527 PaSST logits, KL(true || generated) summed over classes, mean "
@@ -79,7 +79,7 @@ PROTOCOLS: dict[str, Protocol] = {
             "ib_score",
             "desync",
         ),
-        hearing=Hearing(centred=True, resampler="sinc", duration_s=8.0, short="refused"),
+        hearing=AudioPreprocessing(centred=True, resampler="sinc", duration_s=8.0, short="refused"),
         notes=(
             "sounds below 8 s are refused and listed (the script drops them from a batch or stops)",
             "PaSST hears 10 s: 8 s and zeros; VGGish 8 patches of each sound",

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from foleyflow.errors import ConfigError
-from foleyflow.evaluation.base import Metric
+from foleyflow.evaluation.metric import Metric
 
 # Row -> what it is called for people. "Narrow" is limited to the band that a protocol names.
 ROWS = {

@@ -18,30 +18,35 @@ from typing import Any, cast
 
 import numpy as np
 
-from foleyflow.errors import ConfigError, MediaError
-from foleyflow.evaluation import controls, families
-from foleyflow.evaluation.base import Metric
+from foleyflow.errors import CheckpointError, ConfigError, MediaError
+from foleyflow.evaluation import controls, pairwise_metrics
 from foleyflow.evaluation.cache import ResultCache, code_sha256
 from foleyflow.evaluation.cases import Case, SilentSounds, Sound, label_of, rows_of, true_sound_of
-from foleyflow.evaluation.families import FAMILIES, Family
-from foleyflow.evaluation.heard import (
+from foleyflow.evaluation.judge_scores import (
     NO_TRUE_SOUND,
-    HeardValues,
-    SeenValues,
-    TimeValues,
+    AudioJudgeScores,
+    GenerationTimeScores,
+    PairJudgeScores,
     mean_figure,
 )
-from foleyflow.evaluation.judges import PLAIN_HEARING, AnyJudge, Judge, PairJudge, judge_for
+from foleyflow.evaluation.metric import Metric
 from foleyflow.evaluation.metrics import METRICS
+from foleyflow.evaluation.metrics.speed import GENERATION_TIME
+from foleyflow.evaluation.pairwise_metrics import FAMILIES, PairwiseMetricGroup
 from foleyflow.evaluation.protocols import Protocol
 from foleyflow.evaluation.scores import ROWS, MetricScore
-from foleyflow.evaluation.speed import GENERATION_TIME
+from foleyflow.judges.interface import (
+    DEFAULT_AUDIO_PREPROCESSING,
+    AnyJudge,
+    Judge,
+    PairJudge,
+)
 from foleyflow.media import loudness
 from foleyflow.media import waveform as reading
 from foleyflow.signals import Waveform
 
 # The code that every figure of a pair of sounds depends on, whatever the metric.
-MODULES = (controls, families, loudness, reading)
+MODULES = (controls, pairwise_metrics, loudness, reading)
 # Every report of synchrony holds these as they are; they compare all clips with all others.
 ALWAYS_REPORTED = ("shuffled_f1", "gain", "lag_free_f1", "lag_free_gain", "median_lag")
 
@@ -149,15 +154,15 @@ def _values_of(
     judges: Mapping[str, AnyJudge],
     cache: ResultCache | None,
     protocol: Protocol | None,
-) -> HeardValues | SeenValues | TimeValues:
+) -> AudioJudgeScores | PairJudgeScores | GenerationTimeScores:
     """What gathers the values of a metric that needs a judge or a sidecar."""
     if metric.judge is None:
-        return TimeValues()
+        return GenerationTimeScores()
     judge = judge_for(metric, judges)
-    hearing = PLAIN_HEARING if protocol is None else protocol.hearing
+    hearing = DEFAULT_AUDIO_PREPROCESSING if protocol is None else protocol.hearing
     if metric.needs_video:
-        return SeenValues(cast(PairJudge, judge), metric, cache, hearing)
-    return HeardValues(cast(Judge, judge), metric, cache, hearing)
+        return PairJudgeScores(cast(PairJudge, judge), metric, cache, hearing)
+    return AudioJudgeScores(cast(Judge, judge), metric, cache, hearing)
 
 
 class _PairValues:
@@ -203,7 +208,7 @@ class _PairValues:
             left_out=self._left_out.get(metric.name, {}),
         )
 
-    def _leave_out(self, family: Family, label: str, why: str) -> None:
+    def _leave_out(self, family: PairwiseMetricGroup, label: str, why: str) -> None:
         for metric in family.metrics:
             self._left_out.setdefault(metric, {})[label] = why
 
@@ -225,7 +230,7 @@ class _PairValues:
         return result
 
 
-def _analysed(sound: Sound, name: str, family: Family) -> Any:
+def _analysed(sound: Sound, name: str, family: PairwiseMetricGroup) -> Any:
     basis = family.basis
     if basis is None:
         return sound.analysis(name, family.analyse)
@@ -244,3 +249,29 @@ def _reference(case: Case, true: Sound | None, name: str) -> Sound | None:
 
 def _no_sound() -> Waveform:
     raise ValueError("events have no sound")
+
+
+def judge_for(metric: Metric, judges: Mapping[str, AnyJudge]) -> AnyJudge:
+    """The judge that a metric needs.
+
+    Args:
+        metric: one with a judge.
+        judges: those that are there, by name.
+
+    Raises:
+        CheckpointError: it is not there, or goes by another name than its own.
+
+    Source: ours.
+    """
+    judge = judges.get(metric.judge or "")
+    if judge is None:
+        there = ", ".join(sorted(judges)) or "none"
+        raise CheckpointError(
+            f"{metric.name} needs the judge {metric.judge!r}, which is not here (there: {there})",
+            hint="leave this metric out; those without a judge need no weights",
+        )
+    if judge.name != metric.judge:
+        raise CheckpointError(
+            f"{metric.name} needs the judge {metric.judge!r}, got one named {judge.name!r}"
+        )
+    return judge

@@ -15,11 +15,11 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from foleyflow.flow.objective import ObjectiveConfig, draw_drops, masked_error
+from foleyflow.flow.objective import ObjectiveConfig, masked_error, sample_dropout
 from foleyflow.flow.path import BETA_MAX, BETA_MIN, PATHS, interpolate
 from foleyflow.flow.samplers import uniform_grid
 from foleyflow.flow.transformer import Condition, FlowTransformer
-from foleyflow.shares import drawn, normal_like
+from foleyflow.parallel.batch_sharding import normal_like, sample_for_full_batch
 
 PATH = "vp"
 LEVELS = 1000  # of noise, as in DDPM
@@ -43,7 +43,9 @@ def diffusion_loss(
     Source: Ho et al. 2020 (DDPM), eq. 14, L_simple; its linear betas are the path "vp".
     """
     batch, device = len(audio), audio.device
-    levels = drawn(lambda rows: torch.randint(1, LEVELS + 1, (rows,), device=device), batch)
+    levels = sample_for_full_batch(
+        lambda rows: torch.randint(1, LEVELS + 1, (rows,), device=device), batch
+    )
     tau = levels / LEVELS
     noise = normal_like(audio)
     x, _ = interpolate(audio, noise, tau, PATH)
@@ -51,8 +53,8 @@ def diffusion_loss(
         x,
         r=tau,
         tau=tau,
-        strength=torch.ones(batch, device=device),
-        embedded=network.embed(condition, draw_drops(batch, config, device)),
+        guidance_scale=torch.ones(batch, device=device),
+        embedded=network.embed(condition, sample_dropout(batch, config, device)),
         condition=condition,
     )
     error = masked_error(predicted, noise, condition.known).mean()

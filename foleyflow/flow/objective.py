@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from foleyflow.errors import ConfigError
-from foleyflow.flow.path import draw_tau, interpolate
+from foleyflow.flow.path import interpolate, sample_tau
 from foleyflow.flow.transformer import DROP_ALL, DROP_TIMING, KEEP_ALL, Condition, FlowTransformer
-from foleyflow.shares import drawn, normal_like
+from foleyflow.parallel.batch_sharding import normal_like, sample_for_full_batch
 
 # A row's derivative along the flow is scaled down to this root mean square. Velocities are of size
 # 1.4; without the bound single rows reached 600 and their errors 20,000.
@@ -57,7 +57,7 @@ class ObjectiveConfig:
             )
 
 
-def draw_drops(batch: int, config: ObjectiveConfig, device: torch.device) -> Tensor:
+def sample_dropout(batch: int, config: ObjectiveConfig, device: torch.device) -> Tensor:
     """Which rows lose their condition: (batch,) of KEEP_ALL, DROP_TIMING, DROP_ALL."""
     chance = _even(batch, device)
     drops = torch.full((batch,), KEEP_ALL, device=device)
@@ -66,19 +66,19 @@ def draw_drops(batch: int, config: ObjectiveConfig, device: torch.device) -> Ten
     return drops
 
 
-def draw_strength(batch: int, config: ObjectiveConfig, device: torch.device) -> Tensor:
+def sample_guidance_scale(batch: int, config: ObjectiveConfig, device: torch.device) -> Tensor:
     """Guidance w, (batch,) log-uniform from 1 to `largest_guidance`."""
     power = _even(batch, device)
     return torch.exp(power * torch.log(torch.tensor(config.largest_guidance, device=device)))
 
 
-def draw_situations(
+def sample_dropout_and_guidance(
     batch: int, config: ObjectiveConfig, device: torch.device
 ) -> tuple[Tensor, Tensor]:
     """Dropped conditions and guidance of rows, each (batch,), as the flow map is trained."""
-    strength = draw_strength(batch, config, device)
-    drops = draw_drops(batch, config, device)
-    return drops, torch.where(drops == KEEP_ALL, strength, torch.ones_like(strength))
+    guidance_scale = sample_guidance_scale(batch, config, device)
+    drops = sample_dropout(batch, config, device)
+    return drops, torch.where(drops == KEEP_ALL, guidance_scale, torch.ones_like(guidance_scale))
 
 
 def masked_error(predicted: Tensor, target: Tensor, known: Tensor) -> Tensor:
@@ -96,7 +96,7 @@ def balanced(errors: Tensor, config: ObjectiveConfig) -> Tensor:
     return (errors / (errors.detach() + config.floor) ** config.balance).mean()
 
 
-def dcf_loss(
+def flow_matching_loss(
     network: FlowTransformer, audio: Tensor, condition: Condition, config: ObjectiveConfig
 ) -> tuple[Tensor, dict[str, float]]:
     """Conditional flow matching with per-frame conditions.
@@ -113,22 +113,22 @@ def dcf_loss(
     Source: paper eq. 5; method section C.1, L_DCF.
     """
     batch, device = len(audio), audio.device
-    tau = draw_tau(batch, mean=config.tau_mean, deviation=config.tau_deviation, device=device)
+    tau = sample_tau(batch, mean=config.tau_mean, deviation=config.tau_deviation, device=device)
     x, velocity = interpolate(audio, normal_like(audio), tau, config.path)
     one = torch.ones(batch, device=device)
     predicted = network(
         x,
         r=tau,
         tau=tau,
-        strength=one,
-        embedded=network.embed(condition, draw_drops(batch, config, device)),
+        guidance_scale=one,
+        embedded=network.embed(condition, sample_dropout(batch, config, device)),
         condition=condition,
     )
     errors = masked_error(predicted, velocity, condition.known)
     return balanced(errors, config), {"error": float(errors.detach().mean())}
 
 
-def gdcf_loss(
+def one_step_loss(
     network: FlowTransformer,
     audio: Tensor,
     condition: Condition,
@@ -143,7 +143,7 @@ def gdcf_loss(
     and is a central difference, without gradient.
 
     Args:
-        network: the flow, trained by `dcf_loss` before.
+        network: the flow, trained by `flow_matching_loss` before.
         audio: (B, L, C) standardised latents.
         condition: of the same rows.
         config: settings.
@@ -155,17 +155,19 @@ def gdcf_loss(
     Source: improved MeanFlow (Geng et al. 2025) as method section C.4, steps 1 to 6.
     """
     batch, device = len(audio), audio.device
-    tau, r = draw_intervals(batch, config, progress, device)
-    drops, strength = draw_situations(batch, config, device)
+    tau, r = sample_intervals(batch, config, progress, device)
+    drops, guidance_scale = sample_dropout_and_guidance(batch, config, device)
     if progress <= 0.2:
-        strength = torch.ones_like(strength)
+        guidance_scale = torch.ones_like(guidance_scale)
 
     x, velocity = interpolate(audio, normal_like(audio), tau, config.path)
     embedded = network.embed(condition, drops)
     with torch.no_grad():
-        own = network(x, r=tau, tau=tau, strength=strength, embedded=embedded, condition=condition)
+        own = network(
+            x, r=tau, tau=tau, guidance_scale=guidance_scale, embedded=embedded, condition=condition
+        )
         target = velocity
-        chosen = (strength > 1).nonzero()[:, 0]
+        chosen = (guidance_scale > 1).nonzero()[:, 0]
         if len(chosen):
             some = condition.rows(chosen)
             one = torch.ones(len(chosen), device=device)
@@ -173,11 +175,11 @@ def gdcf_loss(
                 x[chosen],
                 r=tau[chosen],
                 tau=tau[chosen],
-                strength=one,
+                guidance_scale=one,
                 embedded=network.embed(some, torch.full_like(drops[chosen], DROP_ALL)),
                 condition=some,
             )
-            share = (1 - 1 / strength[chosen])[:, None, None]
+            share = (1 - 1 / guidance_scale[chosen])[:, None, None]
             target = velocity.clone()
             target[chosen] += share * (own[chosen] - nothing)
         slope = torch.zeros_like(x)
@@ -189,13 +191,15 @@ def gdcf_loss(
                 own[chosen],
                 r=r[chosen],
                 tau=tau[chosen],
-                strength=strength[chosen],
+                guidance_scale=guidance_scale[chosen],
                 embedded=embedded[chosen].float(),
                 condition=condition.rows(chosen),
                 half=config.difference,
             )
     slope = bounded(slope)
-    predicted = network(x, r=r, tau=tau, strength=strength, embedded=embedded, condition=condition)
+    predicted = network(
+        x, r=r, tau=tau, guidance_scale=guidance_scale, embedded=embedded, condition=condition
+    )
     compound = predicted + (tau - r)[:, None, None] * slope
     errors = masked_error(compound, target, condition.known)
     return balanced(errors, config), {
@@ -215,15 +219,15 @@ def bounded(slope: Tensor) -> Tensor:
 
 def _even(batch: int, device: torch.device) -> Tensor:
     """(batch,) evenly in 0..1."""
-    return drawn(lambda rows: torch.rand(rows, device=device), batch)
+    return sample_for_full_batch(lambda rows: torch.rand(rows, device=device), batch)
 
 
-def draw_intervals(
+def sample_intervals(
     batch: int, config: ObjectiveConfig, progress: float, device: torch.device
 ) -> tuple[Tensor, Tensor]:
     """Flow times (tau, r), each (batch,), with r <= tau; r < tau grows over the first tenth."""
     draws = [
-        draw_tau(batch, mean=config.tau_mean, deviation=config.tau_deviation, device=device)
+        sample_tau(batch, mean=config.tau_mean, deviation=config.tau_deviation, device=device)
         for _ in range(2)
     ]
     tau, r = torch.maximum(*draws), torch.minimum(*draws)
@@ -244,7 +248,7 @@ def _slope(
     *,
     r: Tensor,
     tau: Tensor,
-    strength: Tensor,
+    guidance_scale: Tensor,
     embedded: Tensor,
     condition: Condition,
     half: float,
@@ -262,7 +266,7 @@ def _slope(
                     x + sign * half * tangent,
                     r=r,
                     tau=tau + sign * half,
-                    strength=strength,
+                    guidance_scale=guidance_scale,
                     embedded=embedded,
                     condition=condition,
                 )

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from foleyflow.shares import drawn
+from foleyflow.parallel.batch_sharding import sample_for_full_batch
 
 BETA_MIN, BETA_MAX = 0.1, 20.0  # of the variance-preserving path (Song et al. 2021)
 
@@ -90,7 +90,7 @@ def interpolate(
     return c.alpha * audio + c.sigma * noise, c.alpha_dot * audio + c.sigma_dot * noise
 
 
-def draw_tau(batch: int, *, mean: float, deviation: float, device: torch.device) -> Tensor:
+def sample_tau(batch: int, *, mean: float, deviation: float, device: torch.device) -> Tensor:
     """Logit-normal flow times, (batch,) in 0..1. Source: Esser et al. 2024."""
-    normal = drawn(lambda rows: torch.randn(rows, device=device), batch)
+    normal = sample_for_full_batch(lambda rows: torch.randn(rows, device=device), batch)
     return torch.sigmoid(mean + deviation * normal)

@@ -8,7 +8,7 @@ from torch import Tensor
 from foleyflow.errors import ConfigError
 from foleyflow.flow.diffusion import DIFFUSION_SAMPLERS
 from foleyflow.flow.diffusion import PATH as DIFFUSION_PATH
-from foleyflow.flow.field import flow_map, noise_prediction, velocity_field
+from foleyflow.flow.guided_model import flow_map, noise_prediction, velocity_field
 from foleyflow.flow.path import PATHS
 from foleyflow.flow.samplers import SAMPLERS, follow_map, uniform_grid
 from foleyflow.flow.transformer import Condition, FlowTransformer

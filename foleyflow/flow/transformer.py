@@ -257,7 +257,7 @@ class FlowTransformer(nn.Module):
         *,
         r: Tensor,
         tau: Tensor,
-        strength: Tensor,
+        guidance_scale: Tensor,
         embedded: Tensor,
         condition: Condition,
     ) -> Tensor:
@@ -267,7 +267,7 @@ class FlowTransformer(nn.Module):
             x: (B, L, C) standardised latents at flow time tau.
             r: (B,) where to, 0..tau.
             tau: (B,) where from, 0..1.
-            strength: (B,) guidance w, at least 1; 1 is none.
+            guidance_scale: (B,) guidance w, at least 1; 1 is none.
             embedded: (B, L, D) from `embed`.
             condition: its context channels are used.
 
@@ -280,7 +280,7 @@ class FlowTransformer(nn.Module):
                 fold(x, segments),
                 r=r.repeat_interleave(segments),
                 tau=tau.repeat_interleave(segments),
-                strength=strength.repeat_interleave(segments),
+                guidance_scale=guidance_scale.repeat_interleave(segments),
                 embedded=fold(embedded, segments),
                 condition=condition.segments(),
             )
@@ -292,7 +292,7 @@ class FlowTransformer(nn.Module):
             shown, context = factors.inward * x, context / self.latent_scale
         channels = torch.cat([shown, context, known], -1)
         tokens = self.enter(channels.transpose(1, 2)).transpose(1, 2)
-        scalars = self.tau(tau) + self.interval(tau - r) + self.strength(1 - 1 / strength)
+        scalars = self.tau(tau) + self.interval(tau - r) + self.strength(1 - 1 / guidance_scale)
         modulation = functional.silu(embedded + scalars[:, None])
         count = x.shape[1]
         times_s = (torch.arange(count, device=x.device) + 0.5) / self.config.latent_rate_hz

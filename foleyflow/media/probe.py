@@ -32,7 +32,7 @@ from foleyflow.media.demuxers import allowed_demuxers, refused_format
 from foleyflow.media.edit_list import Edit, is_ordinary, read_edits
 from foleyflow.media.encryption import is_encrypted
 from foleyflow.media.input_file import check_input_file
-from foleyflow.media.shortage import raise_shortage
+from foleyflow.media.resource_errors import raise_shortage
 
 logger = logging.getLogger(__name__)
 

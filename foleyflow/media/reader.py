@@ -32,7 +32,7 @@ from foleyflow.media.probe import (
     read_packets,
     time_base_of,
 )
-from foleyflow.media.shortage import raise_shortage
+from foleyflow.media.resource_errors import raise_shortage
 
 logger = logging.getLogger(__name__)
 

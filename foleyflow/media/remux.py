@@ -51,7 +51,7 @@ from foleyflow.media.sample_entry import (
     descriptions_of,
     entry_kind,
 )
-from foleyflow.media.shown import ShownPictures
+from foleyflow.media.shown_pictures import ShownPictures
 from foleyflow.media.sound_track import SoundTrack
 
 logger = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from foleyflow.processor import processor_features
+from foleyflow.system.processor import processor_features
 
 X264_PARAMETERS = "x264-params"
 

@@ -18,7 +18,7 @@ from foleyflow.errors import MediaError
 from foleyflow.media.formats import OutputFormat
 from foleyflow.media.probe import is_cover_art, open_input, read_packets, time_base_of
 from foleyflow.media.properties import lost_properties, properties_of
-from foleyflow.media.shown import ShownPictures
+from foleyflow.media.shown_pictures import ShownPictures
 
 # Both files round their time stamps, to the millisecond at worst where times are exact.
 _ROUNDING_S = 0.0015

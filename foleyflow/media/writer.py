@@ -23,14 +23,14 @@ import numpy as np
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from foleyflow.drafts import draft_of, write_target
 from foleyflow.errors import MediaError
 from foleyflow.media.formats import FORMATS, format_of
 from foleyflow.media.probe import MediaInfo, open_input, probe
 from foleyflow.media.remux import Remux, check_fits, suffixes_holding
-from foleyflow.media.shortage import raise_shortage
+from foleyflow.media.resource_errors import raise_shortage
 from foleyflow.media.sound_track import SoundTrack
 from foleyflow.media.verification import verify_copy
+from foleyflow.system.atomic_files import draft_of, write_target
 
 logger = logging.getLogger(__name__)
 

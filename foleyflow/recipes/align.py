@@ -17,14 +17,14 @@ from foleyflow.alignment.targets import (
     SlowStudent,
     TeacherFeatures,
 )
-from foleyflow.data.base import is_of_real_clips
+from foleyflow.data.clips import is_of_real_clips
 from foleyflow.data.windows import WindowConfig, WindowSource
-from foleyflow.encoders.motion import MotionEncoder, MotionEncoderConfig
+from foleyflow.encoders.motion_encoder import MotionEncoder, MotionEncoderConfig
 from foleyflow.errors import ConfigError
+from foleyflow.features.codec_latents import window_source
 from foleyflow.pretrained import load_aligner
-from foleyflow.recipes.dataset import window_source
-from foleyflow.training.align_task import AlignLossConfig, AlignTask
 from foleyflow.training.task import TrainConfig
+from foleyflow.training.tasks.alignment import AlignLossConfig, AlignTask
 
 SMALL_WIDTH = 128
 TEACHER_CLIPS = 64  # by which a teacher's features are standardised
@@ -80,7 +80,7 @@ class AlignRecipe:
             target=self._target(model, windows),
         )
         if self.new_latents:
-            task.anew = LATENT_TENSORS
+            task.reinitialised_prefixes = LATENT_TENSORS
         return task
 
     def source(self, data: Path, split: str) -> WindowSource:
@@ -148,7 +148,7 @@ def tiny() -> AlignRecipe:
 def latents_only() -> AlignRecipe:
     """The paper's loss at this size: codec latents in the place of its features, nothing beside."""
     recipe = vama()
-    losses = replace(recipe.losses, full_share=0.0, mel=0.0, energy=0.0, onset=0.0)
+    losses = replace(recipe.losses, fully_masked_fraction=0.0, mel=0.0, energy=0.0, onset=0.0)
     return replace(recipe, losses=losses)
 
 
@@ -180,7 +180,7 @@ def supervised() -> AlignRecipe:
     losses = replace(
         recipe.losses,
         draws=1,
-        full_share=1.0,
+        fully_masked_fraction=1.0,
         latent=0.0,
         mel=0.0,
         energy=0.0,

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from foleyflow.codec.autoencoder import Codec, CodecConfig
-from foleyflow.data.sound_bank import SoundBankConfig, open_sound_bank
-from foleyflow.recipes.stored_features import Split, mono_sounds
-from foleyflow.training.codec_task import CodecLossConfig, CodecTask
+from foleyflow.features.encoder_features import Split, mono_sounds
+from foleyflow.features.sound_bank import SoundBankConfig, open_sound_bank
 from foleyflow.training.task import TrainConfig
+from foleyflow.training.tasks.codec import CodecLossConfig, CodecTask
 
 
 @dataclass(frozen=True, kw_only=True)

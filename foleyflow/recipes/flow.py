@@ -7,18 +7,18 @@ import hashlib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from foleyflow.data.physics.contacts import MATERIALS
 from foleyflow.data.windows import WindowConfig
 from foleyflow.errors import ConfigError
+from foleyflow.features.flow_conditions import FlowConditions
 from foleyflow.flow.diffusion import PATH as DIFFUSION_PATH
 from foleyflow.flow.objective import ObjectiveConfig
 from foleyflow.flow.transformer import LATENT_TENSORS, FlowConfig, FlowTransformer
 from foleyflow.pretrained import load_codec, load_flow
 from foleyflow.recipes.align import SMALL_WIDTH
-from foleyflow.recipes.guiding import Guides
-from foleyflow.training.distil_task import DistilTask, PairConfig, Pairs, open_pairs
-from foleyflow.training.flow_task import FlowStageConfig, FlowTask
+from foleyflow.simulation.contacts import MATERIALS
 from foleyflow.training.task import TrainConfig
+from foleyflow.training.tasks.flow import FlowStageConfig, FlowTask
+from foleyflow.training.tasks.pair_distillation import DistilTask, PairConfig, Pairs, open_pairs
 from foleyflow.weights import file_sha256
 
 
@@ -78,12 +78,12 @@ class FlowRecipe:
             scale=(moved / moved.max()) ** self.fine_power,
         )
         if self.new_latents:
-            task.anew = LATENT_TENSORS
+            task.reinitialised_prefixes = LATENT_TENSORS
         return task
 
-    def guides(self, data: Path) -> Guides:
+    def guides(self, data: Path) -> FlowConditions:
         """What makes the windows."""
-        return Guides(
+        return FlowConditions(
             data=data,
             windows=self.windows,
             codec=self.codec,
@@ -119,7 +119,7 @@ class DistilRecipe:
     def _pairs(
         self, data: Path, split: str, teacher: FlowTransformer, config: PairConfig, views: int
     ) -> Pairs:
-        guides = Guides(data=data, windows=self.windows, codec=self.codec, align=self.align)
+        guides = FlowConditions(data=data, windows=self.windows, codec=self.codec, align=self.align)
         windows, made_from = guides.guided(split, views), guides.key(split, views)
         weights = file_sha256(Path(self.teacher) / "flow.safetensors")
         flow_path = self.objective.path

@@ -9,19 +9,19 @@ from typing import ClassVar
 import numpy as np
 
 from foleyflow.clock import count_at
-from foleyflow.data.base import FrameCache, cache_frames
-from foleyflow.data.levels import levels_of
-from foleyflow.data.physics.contacts import MATERIALS
+from foleyflow.data.clips import FrameCache, cache_frames
 from foleyflow.data.windows import WindowConfig, WindowSource
-from foleyflow.encoders.motion import MotionEncoder, MotionEncoderConfig
+from foleyflow.encoders.motion_encoder import MotionEncoder, MotionEncoderConfig
 from foleyflow.errors import DataError
-from foleyflow.listeners.log_mel import RATE_HZ, LogMel
-from foleyflow.listeners.sync import Sync, SyncConfig
-from foleyflow.listeners.tagger import NOTHING, Tagger, TaggerConfig
-from foleyflow.recipes.dataset import clip_arrays
-from foleyflow.training.sync_task import SyncLossConfig, SyncTask
-from foleyflow.training.tagger_task import TaggedLevels, TaggerLossConfig, TaggerTask
+from foleyflow.features.codec_latents import clip_arrays
+from foleyflow.features.mel_levels import levels_of
+from foleyflow.judges.networks.log_mel import RATE_HZ, LogMel
+from foleyflow.judges.networks.sync import Sync, SyncConfig
+from foleyflow.judges.networks.tagger import NOTHING, Tagger, TaggerConfig
+from foleyflow.simulation.contacts import MATERIALS
 from foleyflow.training.task import TrainConfig
+from foleyflow.training.tasks.sync import SyncLossConfig, SyncTask
+from foleyflow.training.tasks.tagger import TaggedLevels, TaggerLossConfig, TaggerTask
 
 KINDS = ("strike", "drop", "drum", "knock", "roll", "still")
 SEGMENT_S = 0.08  # windows of video begin on multiples of it

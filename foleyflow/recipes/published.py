@@ -18,25 +18,25 @@ import torch
 
 from foleyflow.alignment.model import Alignment, AlignmentConfig
 from foleyflow.alignment.targets import CLEAR_RISE, LOG_MEL_DEVIATION, MelPatches, StoredTeacher
-from foleyflow.cluster import Spread
 from foleyflow.data.windows import WindowConfig, WindowSource
 from foleyflow.encoders import catalogue
-from foleyflow.encoders.adapter import FrameAdapter, FrameAdapterConfig
-from foleyflow.encoders.fbank import RATE_HZ, FbankLevels
-from foleyflow.encoders.published import TOKENS
-from foleyflow.encoders.visible_sound import FRAMES, VisibleSound, VisibleSoundConfig
+from foleyflow.encoders.frame_adapter import FrameAdapter, FrameAdapterConfig
+from foleyflow.encoders.frozen import TOKENS
+from foleyflow.encoders.kaldi_fbank import RATE_HZ, FbankLevels
+from foleyflow.encoders.visible_audio_mae import FRAMES, VisibleSound, VisibleSoundConfig
 from foleyflow.errors import ConfigError
-from foleyflow.recipes import scales
-from foleyflow.recipes.flow import FlowRecipe
-from foleyflow.recipes.stored_features import (
+from foleyflow.features.encoder_features import (
     Split,
     Weights,
     seen_arrays,
     segment_features,
     weights_folder,
 )
-from foleyflow.training.align_task import AlignLossConfig, AlignTask
+from foleyflow.parallel.ray_cluster import ParallelMap
+from foleyflow.recipes import scales
+from foleyflow.recipes.flow import FlowRecipe
 from foleyflow.training.task import TrainConfig
+from foleyflow.training.tasks.alignment import AlignLossConfig, AlignTask
 
 TEACHER_CLIPS = 64  # by which the teacher's features are standardised
 VGGSOUND_STEPS = 1430  # of one epoch: 183,000 training clips in batches of 128
@@ -137,7 +137,9 @@ class PublishedRecipe:
         front = FbankLevels(mean=rule.mean, deviation=rule.deviation)
         return MelPatches(self.model, front, clear_rise=clear_rise)
 
-    def source(self, data: Path, split: str, *, spread: Spread | None = None) -> WindowSource:
+    def source(
+        self, data: Path, split: str, *, parallel_map: ParallelMap | None = None
+    ) -> WindowSource:
         """Windows of one split: stored features in the place of pictures and codec latents.
 
         Args:
@@ -153,9 +155,9 @@ class PublishedRecipe:
             sound,
             segment_s=self.model.segment_s,
             bands=self.model.latents_per_segment,
-            spread=spread,
+            parallel_map=parallel_map,
         )
-        arrays = seen_arrays(clips, video, rate_hz=self.sound_rate_hz, spread=spread)
+        arrays = seen_arrays(clips, video, rate_hz=self.sound_rate_hz, parallel_map=parallel_map)
         return WindowSource(arrays, heard, self.windows)
 
 
@@ -184,7 +186,7 @@ def literal() -> PublishedRecipe:
         ),
         video="eva-clip-g",
         sound="audiomae",
-        losses=AlignLossConfig(draws=1, full_share=0.0, mel=0.0, energy=0.0, onset=0.0),
+        losses=AlignLossConfig(draws=1, fully_masked_fraction=0.0, mel=0.0, energy=0.0, onset=0.0),
         windows=WindowConfig(
             segments=64, segment_s=segment_s, latents_per_segment=8, neighbours=0, augment=False
         ),
@@ -227,7 +229,7 @@ def published() -> PublishedRecipe:
         sound="audiomae",
         student="audiomae",
         sound_rate_hz=16_000,
-        losses=AlignLossConfig(draws=2, full_share=0.5),
+        losses=AlignLossConfig(draws=2, fully_masked_fraction=0.5),
         windows=WindowConfig(
             segments=40, segment_s=0.16, latents_per_segment=8, neighbours=0, augment=False
         ),

@@ -21,15 +21,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from foleyflow.errors import TrainingError
-from foleyflow.precision import fast_autocast
+from foleyflow.parallel.precision import fast_autocast
 from foleyflow.training.checkpoint import load_state, save_state
 from foleyflow.training.journal import Journal
 from foleyflow.training.optimiser import MovingAverage, learning_rate_at, make_optimiser
 from foleyflow.training.processes import (
-    ALONE,
+    SINGLE_PROCESS,
     Processes,
     Turn,
-    Whole,
+    UnshardedCopies,
     check_shardable,
     shard_,
     whole,
@@ -45,7 +45,7 @@ def train(
     *,
     folder: Path,
     device: torch.device,
-    processes: Processes = ALONE,
+    processes: Processes = SINGLE_PROCESS,
     progress: Callable[[int, dict[str, float]], None] | None = None,
 ) -> dict[str, torch.nn.Module]:
     """Trains a task to `config.steps` steps, from where `folder` stands.
@@ -73,7 +73,9 @@ def train(
     modules = {name: module.to(device) for name, module in task.modules.items()}
     processes.same_weights_(*modules.values())
     averages = {turn: MovingAverage(modules[turn], config.ema) for turn in task.turns}
-    averaged = Whole({turn: average.module for turn, average in averages.items()}, sharded=sharded)
+    averaged = UnshardedCopies(
+        {turn: average.module for turn, average in averages.items()}, sharded=sharded
+    )
     if sharded:
         check_shardable(task)
         for average in averages.values():
@@ -165,7 +167,7 @@ def _take_turn(
     if not (math.isfinite(norm) and math.isfinite(sums[f"{turn}/loss"])):
         raise TrainingError(
             f"step {step + 1}, turn {turn!r}: loss {sums[f'{turn}/loss']}, gradient norm {norm}"
-            f"; {'; '.join(processes.told(_described(batch)))}",
+            f"; {'; '.join(processes.gather_text(_described(batch)))}",
             hint="the last good state is kept; lower train.learning_rate, say the command again",
         )
     rate = learning_rate_at(step, config)

@@ -25,7 +25,7 @@ from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from foleyflow.errors import ConfigError
-from foleyflow.shares import shared_out
+from foleyflow.parallel.batch_sharding import sharded_batch
 from foleyflow.training.task import Batch, Task, TrainConfig
 
 # The first process may compute what a data set lacks while the others wait for it.
@@ -73,7 +73,7 @@ class Processes:
         distributed.all_reduce(values)
         return dict(zip(figures, (values / self.count).tolist(), strict=True))
 
-    def told(self, text: str) -> list[str]:
+    def gather_text(self, text: str) -> list[str]:
         """What each process says, in the order of ranks."""
         if self.count == 1:
             return [text]
@@ -98,7 +98,7 @@ class Processes:
                     distributed.broadcast(tensor.detach(), 0)
 
 
-ALONE = Processes()
+SINGLE_PROCESS = Processes()
 Module = TypeVar("Module", bound=nn.Module)
 
 
@@ -116,7 +116,7 @@ def joined(device: torch.device) -> Iterator[tuple[Processes, torch.device]]:
     Source: torch's environment variables (torch.distributed, "env://").
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        yield ALONE, device
+        yield SINGLE_PROCESS, device
         return
     if device.type == "cuda" and device.index is None:
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
@@ -135,7 +135,7 @@ def joined(device: torch.device) -> Iterator[tuple[Processes, torch.device]]:
         distributed.destroy_process_group()
 
 
-class LossOf(nn.Module):
+class LossModule(nn.Module):
     """A turn's loss as the forward pass of a module: what DDP and FSDP know how to wrap.
 
     Tasks call a model's methods, not only `forward`; wrapped from outside, all of them are within.
@@ -163,11 +163,11 @@ class Turn:
         if processes.count == 1:
             self._loss = lambda batch, step: task.loss(turn, batch, step)
         elif config.shard:
-            self._loss = shard_(LossOf(task, turn, module))
+            self._loss = shard_(LossModule(task, turn, module))
             self._sharded = True
         else:
             self._loss = DistributedDataParallel(
-                LossOf(task, turn, module),
+                LossModule(task, turn, module),
                 broadcast_buffers=False,
                 find_unused_parameters=True,
                 gradient_as_bucket_view=True,
@@ -180,7 +180,7 @@ class Turn:
     ) -> Iterator[Callable[[Batch, int], tuple[Tensor, dict[str, float]]]]:
         """Gives the loss of a part of the batch; gradients meet in the last one's backward pass."""
         with contextlib.ExitStack() as stack:
-            stack.enter_context(shared_out(self._processes.rank, self._processes.count))
+            stack.enter_context(sharded_batch(self._processes.rank, self._processes.count))
             if isinstance(self._loss, DistributedDataParallel) and not last:
                 stack.enter_context(self._loss.no_sync())
             if self._sharded:
@@ -247,7 +247,7 @@ def _is_share(tensor: Tensor) -> bool:
     return hasattr(tensor, "full_tensor")
 
 
-class Whole:
+class UnshardedCopies:
     """Modules as they are without shares, for who validates or exports them."""
 
     def __init__(self, modules: dict[str, nn.Module], *, sharded: bool) -> None:

@@ -90,7 +90,7 @@ class Task(Protocol):
 
     turns: tuple[str, ...]
     modules: Mapping[str, nn.Module]
-    anew: tuple[str, ...] = ()
+    reinitialised_prefixes: tuple[str, ...] = ()
 
     def draw(self, rng: np.random.Generator, clips: int) -> Batch:
         """A batch of training clips; called in a thread of its own, one step ahead.

@@ -1,0 +1,1 @@
+"""VAMA, stage one: masked audio-visual alignment."""

@@ -1,0 +1,1 @@
+"""Clips on disk and the training windows that are cut from them."""

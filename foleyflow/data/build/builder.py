@@ -1,0 +1,365 @@
+"""From a list of clips and a folder of files to checked shards, in three steps.
+
+Examine every clip (in parallel; what was found is written block by block), decide which ones are
+kept (a function of the list and of what was found), pack these into shards (in parallel; each
+appears at once). A job that is killed at any point and started again goes on where it stood and
+ends with the same shards, byte by byte.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import functools
+import hashlib
+import io
+import json
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from foleyflow.parallel.ray_cluster import ParallelMap
+from foleyflow.data.clips import SHARDS_FORMAT, read_manifest
+from foleyflow.data.build.duplicates import duplicates
+from foleyflow.data.build.examination import ClipReport, ExamineSettings, MusicTagger, examine_clip
+from foleyflow.data.build.listing import ClipFile, ListedClip, find_files
+from foleyflow.data.shards import is_finished, write_shard
+from foleyflow.errors import DataError
+from foleyflow.media.clip_encoder import can_be_copied, encode_clip
+from foleyflow.media.probe import probe
+
+BUILDER_VERSION = 1  # raised whenever the same files would give other shards
+BLOCK_CLIPS = 64  # examined between two writes
+
+# (done, wanted) of the step at hand.
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildSettings:
+    """What decides the shards, beside the list and the files.
+
+    Attributes:
+        examine: what clips must be.
+        short_side: of pictures that are encoded anew, pixels.
+        shard_clips: clips of a shard.
+        tagger: name of what tells music, "" for none.
+    """
+
+    examine: ExamineSettings = dataclasses.field(default_factory=ExamineSettings)
+    short_side: int = 256
+    shard_clips: int = 128
+    tagger: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildSummary:
+    """What a finished data set has.
+
+    Attributes:
+        splits: clips of each.
+        rejected: how often each kind of reason was given (what stands before its colon).
+        shards: in all.
+    """
+
+    splits: dict[str, int]
+    rejected: dict[str, int]
+    shards: int
+
+
+def build(
+    rows: Sequence[ListedClip],
+    folder: Path,
+    out: Path,
+    settings: BuildSettings,
+    *,
+    music: MusicTagger | None = None,
+    workers: int | None = None,
+    parallel_map: ParallelMap | None = None,
+    examining: Progress | None = None,
+    packing: Progress | None = None,
+) -> BuildSummary:
+    """Examine, decide and pack.
+
+    Args:
+        rows: the list.
+        folder: with the files.
+        out: of the data set; made if missing.
+        settings: see there.
+        music: tells music; its name is in `settings.tagger`.
+        workers: threads; None for one per core (decoding leaves Python's lock).
+        spread: who examines clips and packs shards instead of these threads; `music` must then be
+            importable in another process.
+        examining, packing: told of each step's progress.
+
+    Raises:
+        DataError: `out` holds another data set, or no clip was kept.
+
+    Source: ours.
+    """
+    _refuse_other_data(out, rows, settings)
+    files = find_files(folder, rows)
+    work = out / f".examined-{_key(rows, settings)}"
+    work.mkdir(parents=True, exist_ok=True)
+    with _threads(workers or len(os.sched_getaffinity(0))) as pool:
+        parallel_map = parallel_map or pool.map
+        reports = _examine_all(rows, files, settings.examine, work, parallel_map, music, examining)
+        reasons = [report.reason for report in reports]
+        for index, reason in duplicates(rows, reports).items():
+            reasons[index] = reason
+        splits = _pack_all(rows, files, reports, reasons, settings, out, parallel_map, packing)
+    _write_list(out / "manifest.csv", rows, reports, reasons)
+    manifest = {
+        "format": SHARDS_FORMAT,
+        "builder_version": BUILDER_VERSION,
+        "duration_s": settings.examine.duration_s,
+        "settings": dataclasses.asdict(settings),
+        "splits": splits,
+    }
+    _write_whole(out / "manifest.json", json.dumps(manifest, indent=1) + "\n")
+    if not sum(splits.values()):
+        said = "; ".join(f"{count} {reason}" for reason, count in _kinds(reasons).items())
+        raise DataError(f"no clip was kept: {said}", hint=f"see {out / 'manifest.csv'}")
+    shards = len(list(out.glob("*/shard-*.tar")))
+    return BuildSummary(splits=splits, rejected=_kinds(reasons), shards=shards)
+
+
+def _examine_all(
+    rows: Sequence[ListedClip],
+    files: Sequence[ClipFile | None],
+    settings: ExamineSettings,
+    work: Path,
+    parallel_map: ParallelMap,
+    music: MusicTagger | None,
+    progress: Progress | None,
+) -> list[ClipReport]:
+    """Reports of all rows; a file that has come since is looked at, the rest is kept."""
+    reports: list[ClipReport] = []
+    look = functools.partial(_look, settings, music)
+    for start in range(0, len(rows), BLOCK_CLIPS):
+        block = range(start, min(start + BLOCK_CLIPS, len(rows)))
+        path = work / f"{start // BLOCK_CLIPS:06d}.json"
+        seen = [_identity(files[index]) for index in block]
+        kept = _read_block(path, seen)
+        missing = [index for index, report in zip(block, kept, strict=True) if report is None]
+        fresh = iter(parallel_map(look, [(rows[index], files[index]) for index in missing]))
+        found = [next(fresh) if report is None else report for report in kept]
+        if missing:
+            entries = [
+                {"file": name, "report": dataclasses.asdict(report)}
+                for name, report in zip(seen, found, strict=True)
+            ]
+            _write_whole(path, json.dumps(entries) + "\n")
+        reports += found
+        if progress is not None:
+            progress(len(reports), len(rows))
+    return reports
+
+
+def _look(
+    settings: ExamineSettings, music: MusicTagger | None, clip: tuple[ListedClip, ClipFile | None]
+) -> ClipReport:
+    """One clip's report, wherever the work is done."""
+    row, file = clip
+    return examine_clip(row, file, settings, music=music)
+
+
+@contextmanager
+def _threads(workers: int) -> Iterator[ThreadPoolExecutor]:
+    """Threads that take no new work once the caller has stopped."""
+    pool = ThreadPoolExecutor(workers)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _read_block(path: Path, seen: Sequence[str]) -> list[ClipReport | None]:
+    if not path.is_file():
+        return [None] * len(seen)
+    entries = json.loads(path.read_text(encoding="utf-8"))
+    return [
+        _report_from(entry["report"]) if entry["file"] == name else None
+        for entry, name in zip(entries, seen, strict=True)
+    ]
+
+
+def _report_from(stored: dict[str, Any]) -> ClipReport:
+    """A report from JSON, where lists stand for tuples."""
+    fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in stored.items()}
+    return ClipReport(**fields)
+
+
+def _pack_all(
+    rows: Sequence[ListedClip],
+    files: Sequence[ClipFile | None],
+    reports: Sequence[ClipReport],
+    reasons: Sequence[str],
+    settings: BuildSettings,
+    out: Path,
+    parallel_map: ParallelMap,
+    progress: Progress | None,
+) -> dict[str, int]:
+    """Writes the shards that are not there yet, takes away others; clips of each split."""
+    splits: dict[str, list[int]] = {"train": [], "validation": [], "test": []}
+    for index, reason in enumerate(reasons):
+        if not reason:
+            splits[rows[index].split].append(index)
+    jobs: list[_Packing] = []
+    for split, members in splits.items():
+        (out / split).mkdir(exist_ok=True)
+        for number, start in enumerate(range(0, len(members), settings.shard_clips)):
+            path = out / split / f"shard-{number:06d}.tar"
+            chosen = members[start : start + settings.shard_clips]
+            jobs.append(_Packing(path, tuple((rows[k], files[k], reports[k]) for k in chosen)))
+    wanted = {job.path.with_suffix(suffix) for job in jobs for suffix in (".tar", ".json")}
+    for split in splits:
+        for path in (out / split).glob("shard-*"):
+            if path not in wanted:
+                path.unlink()
+
+    for done, _ in enumerate(parallel_map(functools.partial(_pack, settings), jobs), start=1):
+        if progress is not None:
+            progress(done, len(jobs))
+    return {split: len(members) for split, members in splits.items()}
+
+
+@dataclass(frozen=True)
+class _Packing:
+    """A shard to be written: where, and its clips with their files and reports."""
+
+    path: Path
+    clips: tuple[tuple[ListedClip, ClipFile | None, ClipReport], ...]
+
+
+def _pack(settings: BuildSettings, job: _Packing) -> None:
+    """Writes a shard, unless it is there as planned; wherever the work is done."""
+    plan = hashlib.sha256(
+        json.dumps(
+            [
+                BUILDER_VERSION,
+                settings.short_side,
+                settings.examine.duration_s,
+                [
+                    [row.key, row.label, report.start_s, _identity(file)]
+                    for row, file, report in job.clips
+                ],
+            ]
+        ).encode()
+    ).hexdigest()
+    if not is_finished(job.path, plan):
+        clips = (_packed(row, file, report, settings) for row, file, report in job.clips)
+        write_shard(job.path, clips, plan)
+
+
+def _packed(
+    row: ListedClip, file: ClipFile | None, report: ClipReport, settings: BuildSettings
+) -> tuple[str, bytes, dict[str, Any]]:
+    """Key, mp4 file and labels of a clip that is kept."""
+    if file is None:
+        raise DataError(f"{row.key}: kept without a file", hint="build into a new folder")
+    duration_s = settings.examine.duration_s
+    info = probe(file.path)
+    copied = can_be_copied(info, start_s=report.start_s, duration_s=duration_s)
+    if copied:
+        content = file.path.read_bytes()
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            target = Path(folder) / "clip.mp4"
+            encode_clip(
+                info,
+                target,
+                start_s=report.start_s,
+                duration_s=duration_s,
+                short_side=settings.short_side,
+            )
+            content = target.read_bytes()
+    labels = {
+        "id": f"{row.split}/{row.key}",
+        "kind": row.label,
+        "duration_s": duration_s,
+        "material": None,
+        "striker_material": None,
+        "events": [],
+        "frictions": [],
+        "video_id": row.video_id,
+        "start_s": round(row.start_s + report.start_s - file.start_s, 6),
+        "encoded_anew": not copied,
+    }
+    return row.key, content, labels
+
+
+def _write_list(
+    path: Path,
+    rows: Sequence[ListedClip],
+    reports: Sequence[ClipReport],
+    reasons: Sequence[str],
+) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["key", "video_id", "start_s", "split", "label", "status", "reason"])
+    for row, report, reason in zip(rows, reports, reasons, strict=True):
+        status = "rejected" if reason else "kept"
+        start_s = row.start_s if reason else report.start_s
+        writer.writerow(
+            [row.key, row.video_id, f"{start_s:g}", row.split, row.label, status, reason]
+        )
+    _write_whole(path, text.getvalue())
+
+
+def _kinds(reasons: Sequence[str]) -> dict[str, int]:
+    """How often each kind of reason was given, the commonest first."""
+    kinds = Counter(_kind(reason) for reason in reasons if reason)
+    return dict(kinds.most_common())
+
+
+def _kind(reason: str) -> str:
+    for start in ("duplicate", "scene cuts"):
+        if reason.startswith(start):
+            return start
+    return reason.partition(":")[0]
+
+
+def _key(rows: Sequence[ListedClip], settings: BuildSettings) -> str:
+    """Names what was found: another list or other demands have another."""
+    parts = [[dataclasses.astuple(row) for row in rows], dataclasses.asdict(settings.examine)]
+    text = json.dumps([BUILDER_VERSION, settings.tagger, *parts])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _identity(file: ClipFile | None) -> str:
+    """A file as it was looked at, wherever its folder lies."""
+    if file is None:
+        return ""
+    return f"{file.path.name} {file.path.stat().st_size}"
+
+
+def _refuse_other_data(out: Path, rows: Sequence[ListedClip], settings: BuildSettings) -> None:
+    """Raises DataError where `out` was begun with another list or other settings.
+
+    Its shards would be taken away.
+    """
+    path = out / "manifest.json"
+    if path.is_file() and read_manifest(out).get("format") != SHARDS_FORMAT:
+        raise DataError(f"{out} holds simulated clips", hint="choose another --out")
+    built_from = json.dumps([_key(rows, settings), dataclasses.asdict(settings)], sort_keys=True)
+    note = out / ".built-from"
+    if note.is_file() and note.read_text(encoding="utf-8") != built_from:
+        raise DataError(
+            f"{out} was begun with another list, or other settings",
+            hint="give the same command again to go on, or another --out",
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    _write_whole(note, built_from)
+
+
+def _write_whole(path: Path, text: str) -> None:
+    draft = path.with_name(path.name + ".part")
+    draft.write_text(text, encoding="utf-8")
+    os.replace(draft, path)

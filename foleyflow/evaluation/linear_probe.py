@@ -1,0 +1,189 @@
+"""What can be read off frozen features by a linear map: when events happen, and of what material.
+
+A probe is the least one can do with features, so its score is a property of the features and not
+of what is built on them. Fitted by scikit-learn; arrays in, arrays out.
+
+Dimension letters: R windows, L grid steps, D feature width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foleyflow.evaluation.metric import extra_package
+from foleyflow.evaluation.metrics.synchrony import onset_f1
+from foleyflow.event_peaks import event_track, find_event_peaks
+
+REACH_STEPS = 2  # a probe of events sees the features of a moment, and so far before and after
+EVENT_WEIGHT = 4.0  # events are rare
+EVENT_PENALTY, MOST_ITERATIONS = 0.1, 200
+CLASS_PENALTIES = (0.001, 0.01, 0.1, 1.0)  # inverse strengths, the best one by validation
+THRESHOLDS = tuple(round(0.05 * k, 2) for k in range(2, 19))
+WINDOW_S = 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinearMap:
+    """A logistic regression on standardised inputs.
+
+    Attributes:
+        mean: (D,) of the inputs.
+        deviation: (D,) of the inputs.
+        weights: (D, K).
+        bias: (K,).
+    """
+
+    mean: NDArray[np.float32]
+    deviation: NDArray[np.float32]
+    weights: NDArray[np.float32]
+    bias: NDArray[np.float32]
+
+    def __call__(self, inputs: NDArray[np.floating]) -> NDArray[np.float32]:
+        """(N, D) to (N, K) logits."""
+        standard = (inputs.astype(np.float32) - self.mean) / self.deviation
+        return np.asarray(standard @ self.weights + self.bias, np.float32)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EventProbe:
+    """Finds events in features.
+
+    Attributes:
+        linear: from a moment's features to the logit of an event there.
+        rate_hz: of the features.
+        threshold: peaks of the probability from here on are events.
+    """
+
+    linear: LinearMap
+    rate_hz: float
+    threshold: float
+
+    def find(self, features: NDArray[np.floating]) -> NDArray[np.float64]:
+        """(L, D) features of one clip to the moments of its events, (E,) ascending seconds."""
+        probability = event_probability(self.linear, features)
+        return find_event_peaks(probability, rate_hz=self.rate_hz, threshold=self.threshold)
+
+
+def fit_event_probe(
+    features: NDArray[np.floating],
+    events_s: Sequence[NDArray[np.float64]],
+    held_features: NDArray[np.floating],
+    held_events_s: Sequence[NDArray[np.float64]],
+    *,
+    rate_hz: float,
+) -> EventProbe:
+    """Fits a probe, and its threshold on clips that it was not fitted to.
+
+    Args:
+        features: (R, L, D).
+        events_s: per window, ascending seconds from its start.
+        held_features, held_events_s: the same of other clips, at least one with events.
+        rate_hz: of the features.
+
+    Raises:
+        ValueError: no events to learn from.
+        MissingExtra: scikit-learn is not installed.
+
+    Source: ours.
+    """
+    count = features.shape[1]
+    wanted = np.concatenate([event_track(times_s, count, rate_hz) == 1.0 for times_s in events_s])
+    if not wanted.any():
+        raise ValueError("no window has an event: a probe of events needs some")
+    inputs = np.concatenate([with_neighbours(window) for window in features])
+    linear = _fit(inputs, wanted, EVENT_PENALTY, np.where(wanted, EVENT_WEIGHT, 1.0))
+    curves = [event_probability(linear, window) for window in held_features]
+
+    def score(threshold: float) -> float:
+        found = [find_event_peaks(c, rate_hz=rate_hz, threshold=threshold) for c in curves]
+        pairs = zip(held_events_s, found, strict=True)
+        return float(np.mean([onset_f1(true, made, WINDOW_S) for true, made in pairs if len(true)]))
+
+    return EventProbe(linear=linear, rate_hz=rate_hz, threshold=max(THRESHOLDS, key=score))
+
+
+def event_probability(linear: LinearMap, features: NDArray[np.floating]) -> NDArray[np.float32]:
+    """(L, D) features of one clip to the probability of an event in each grid step, (L,)."""
+    logits = linear(with_neighbours(features))[:, 0]
+    return np.asarray(1 / (1 + np.exp(-logits)), np.float32)
+
+
+def with_neighbours(features: NDArray[np.floating]) -> NDArray[np.float32]:
+    """(L, D) to (L, 3 D): a moment's features with those REACH_STEPS before and after it."""
+    padded = np.pad(features.astype(np.float32), ((REACH_STEPS, REACH_STEPS), (0, 0)), "edge")
+    count = len(features)
+    return np.concatenate([padded[k : k + count] for k in (0, REACH_STEPS, 2 * REACH_STEPS)], 1)
+
+
+def pooled(features: NDArray[np.floating]) -> NDArray[np.float32]:
+    """(R, L, D) to (R, 2 D): mean and largest value over a window."""
+    values = features.astype(np.float32)
+    return np.concatenate([values.mean(1), values.max(1)], 1)
+
+
+def fit_class_probe(
+    inputs: NDArray[np.floating],
+    classes: NDArray[np.int64],
+    held_inputs: NDArray[np.floating],
+    held_classes: NDArray[np.int64],
+) -> tuple[LinearMap, NDArray[np.int64]]:
+    """Fits a probe of classes, as strongly penalised as is best on other clips.
+
+    Args:
+        inputs: (N, D).
+        classes: (N,) at least two different ones.
+        held_inputs, held_classes: the same of other clips.
+
+    Returns:
+        The map to one logit per class, and the classes in their order, (K,).
+
+    Raises:
+        ValueError: fewer than two classes.
+        MissingExtra: scikit-learn is not installed.
+
+    Source: ours.
+    """
+    known = np.unique(classes)
+    if len(known) < 2:
+        raise ValueError(f"classes {known.tolist()}: a probe needs at least two")
+    fits = [_fit(inputs, classes, penalty, None) for penalty in CLASS_PENALTIES]
+
+    def right(linear: LinearMap) -> float:
+        return float((predicted(linear, known, held_inputs) == held_classes).mean())
+
+    return max(fits, key=right), known
+
+
+def predicted(
+    linear: LinearMap, known: NDArray[np.int64], inputs: NDArray[np.floating]
+) -> NDArray[np.int64]:
+    """(N, D) inputs to the most likely class of each, (N,)."""
+    logits = linear(inputs)
+    if logits.shape[1] == 1:  # two classes: one logit, of the second
+        return known[(logits[:, 0] > 0).astype(int)]
+    return known[logits.argmax(1)]
+
+
+def _fit(
+    inputs: NDArray[np.floating],
+    targets: NDArray[Any],
+    penalty: float,
+    weights: NDArray[np.float64] | None,
+) -> LinearMap:
+    """Logistic regression with L2 penalty of inverse strength `penalty`."""
+    linear_model = extra_package("sklearn.linear_model")
+    values = inputs.astype(np.float32)
+    mean, deviation = values.mean(0), np.maximum(values.std(0), 1e-6)
+    model = linear_model.LogisticRegression(C=penalty, max_iter=MOST_ITERATIONS, tol=1e-3)
+    model.fit((values - mean) / deviation, targets, sample_weight=weights)
+    return LinearMap(
+        mean=mean,
+        deviation=deviation,
+        weights=model.coef_.T.astype(np.float32),
+        bias=model.intercept_.astype(np.float32),
+    )

@@ -1,0 +1,1 @@
+"""Tables, measurements and benchmarks: experiments that use the library."""

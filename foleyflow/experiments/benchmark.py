@@ -1,0 +1,662 @@
+"""Measures speed and memory on this machine: the rows of the targets that a clock can decide.
+
+Each row says what was measured and how. Ratios are taken in one run. Nothing here judges sound;
+that is `evaluation`'s matter. Clips are made on the spot.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.flop_counter import FlopCounterMode
+
+from foleyflow.alignment.model import Alignment
+from foleyflow.clock import count_at
+from foleyflow.codec.streaming import decode_stream
+from foleyflow.data.windows import ClipArrays, WindowSource
+from foleyflow.encoders.motion_encoder import MotionEncoder
+from foleyflow.errors import DataError, FoleyflowError
+from foleyflow.features.flow_condition_windows import GuidedWindows
+from foleyflow.flow.transformer import FlowTransformer
+from foleyflow.inference.latent_generation import Stopwatch, generate_latents
+from foleyflow.inference.pipeline import FoleyFlow
+from foleyflow.media import read_frames
+from foleyflow.media.test_clips import decode_plainly, repeat_clip, write_test_clip
+from foleyflow.parallel.precision import bfloat16_is_fast, fast_autocast, precision_on
+from foleyflow.parallel.threads import torch_threads
+from foleyflow.recipes import recipe_named
+from foleyflow.recipes.align import AlignRecipe
+from foleyflow.recipes.flow import FlowRecipe
+from foleyflow.system.allocator import keep_freed_memory
+from foleyflow.system.processor import feature_text, processor_features, processor_name
+from foleyflow.training.optimiser import make_optimiser
+from foleyflow.training.task import Task, TrainConfig
+from foleyflow.training.tasks.alignment import AlignTask
+from foleyflow.training.tasks.flow import FlowTask
+
+FRAME_RATE_HZ = 25.0  # of the synthetic training clips
+# Another program at work. It ends by itself, should nobody be left to end it.
+BUSY_LOOP = "import time\nend_s = time.monotonic() + 600\nwhile time.monotonic() < end_s: pass"
+LARGEST_START = 1.8  # of importing torch, for the command's start
+PARTS_OF_GENERATION = ("decode", "encode", "align", "flow", "codec", "mux")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One measured figure.
+
+    Attributes:
+        name: what it is.
+        value: the figure; None where it could not be measured, `how` says why.
+        unit: of the value.
+        target: what the product promises, in words; empty where it is for comparison.
+        how: how it was measured.
+    """
+
+    name: str
+    value: float | None
+    unit: str
+    target: str
+    how: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Effort:
+    """How much work is put into the figures; the defaults are what the targets speak of.
+
+    Attributes:
+        width, height, rate_hz, duration_s: of the clip.
+        repeats: the long clip is the clip so many times.
+        warm_runs, cold_runs: figures are medians over them.
+        many_steps: what one step is compared with.
+        matrix_side: of the square matrices.
+        recipe: whose training steps are measured.
+        training_steps: timed ones; one more goes before.
+        simulated_clips: for the rate of the simulation.
+    """
+
+    width: int = 1280
+    height: int = 720
+    rate_hz: int = 30
+    duration_s: float = 10.0
+    repeats: int = 60
+    warm_runs: int = 3
+    cold_runs: int = 2
+    many_steps: int = 25
+    matrix_side: int = 2048
+    recipe: str = "tiny"
+    training_steps: int = 2
+    simulated_clips: int = 12
+
+
+class Workbench:
+    """What the measurements share: a model, a clip and a folder for what they write."""
+
+    def __init__(self, folder: Path, effort: Effort, *, model: str = "embedded") -> None:
+        self.folder = folder
+        self.effort = effort
+        self.model_name = model
+
+    @cached_property
+    def model(self) -> FoleyFlow:
+        """The model, loaded once."""
+        return FoleyFlow.from_pretrained(self.model_name, device="cpu")
+
+    @cached_property
+    def clip(self) -> Path:
+        """The clip, made once."""
+        effort = self.effort
+        return write_test_clip(
+            self.folder / "clip.mp4",
+            duration_s=effort.duration_s,
+            width=effort.width,
+            height=effort.height,
+            rate_hz=effort.rate_hz,
+        )
+
+    @cached_property
+    def warm(self) -> WarmRuns:
+        """Generations in this process, measured once: alone, and with one core kept busy."""
+        self.generation()  # the first one of a process takes longer
+        load = load_average()
+        alone, beside = [], []
+        for _ in range(self.effort.warm_runs):
+            alone.append(self.generation())
+            with busy_core():
+                beside.append(self.generation())
+        middle = {
+            name: statistics.median(parts.get(name, 0.0) for _, parts in alone)
+            for name in PARTS_OF_GENERATION
+        }
+        return WarmRuns(
+            alone_s=statistics.median(wall_s for wall_s, _ in alone),
+            beside_busy_s=statistics.median(wall_s for wall_s, _ in beside),
+            parts_s=middle,
+            load=load,
+        )
+
+    def generation(self) -> tuple[float, dict[str, float]]:
+        """One generation, file to file: (wall seconds, seconds of each part)."""
+        began_s = time.perf_counter()
+        result = self.model.generate(self.clip)
+        result.save(self.folder / "warm.mp4", overwrite=True)
+        return time.perf_counter() - began_s, result.timings_s
+
+    @property
+    def frame_size(self) -> int:
+        """Side of the pictures that the model looks at."""
+        return cast(MotionEncoder, self.model.aligner.encoder).config.size
+
+    @property
+    def clip_text(self) -> str:
+        """The clip in words."""
+        effort = self.effort
+        return f"{effort.duration_s:g} s of {effort.width}x{effort.height} at {effort.rate_hz} fps"
+
+    def command(self, video: Path) -> tuple[float, dict[str, Any]]:
+        """Runs `foleyflow generate` in a fresh process: (wall seconds, what it says by --json)."""
+        ((wall_s, told),) = self.commands(video, count=1)
+        return wall_s, told
+
+    def commands(self, video: Path, *, count: int) -> list[tuple[float, dict[str, Any]]]:
+        """Runs `command` so many times at once."""
+        began_s = time.perf_counter()
+        running = []
+        for number in range(count):
+            arguments = ["-m", "foleyflow", "generate", str(video), "--model", self.model_name]
+            arguments += ["-o", str(self.folder / f"cold{number}.mp4"), "--overwrite", "--json"]
+            running.append(
+                subprocess.Popen(
+                    [sys.executable, *arguments],
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                )
+            )
+        done = []
+        for process in running:
+            out, err = process.communicate()
+            done.append((time.perf_counter() - began_s, process.returncode, out, err))
+        for _, status, _, err in done:
+            if status:
+                last = err.strip().splitlines()[-2:]
+                raise FoleyflowError(f"the command failed: {' '.join(last)}")
+        return [(wall_s, json.loads(out)) for wall_s, _, out, _ in done]
+
+    def import_torch_s(self) -> float:
+        """Wall seconds of a fresh Python that imports torch and ends."""
+        began_s = time.perf_counter()
+        subprocess.run([sys.executable, "-c", "import torch"], check=True)
+        return time.perf_counter() - began_s
+
+
+@dataclass(frozen=True, kw_only=True)
+class WarmRuns:
+    """Medians of generations in one process.
+
+    Attributes:
+        alone_s: wall seconds of one while this process starts nothing else.
+        beside_busy_s: the same while another process kept one core busy.
+        parts_s: seconds of its parts, alone; they overlap.
+        load: of the machine before, in words.
+    """
+
+    alone_s: float
+    beside_busy_s: float
+    parts_s: dict[str, float]
+    load: str
+
+
+@contextmanager
+def busy_core() -> Iterator[None]:
+    """Another process at normal priority that computes without end, while this is entered."""
+    process = subprocess.Popen([sys.executable, "-c", BUSY_LOOP])
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+def load_average() -> str:
+    """How busy the machine is already, in words: other work makes the figures unreliable."""
+    if not hasattr(os, "getloadavg"):
+        return "load average unknown"
+    return f"load average {os.getloadavg()[0]:.1f} before"
+
+
+def measure(
+    *,
+    model: str = "embedded",
+    effort: Effort | None = None,
+    on_row: Callable[[Row], None] = lambda row: None,
+) -> list[Row]:
+    """Takes all figures, one after the other.
+
+    Args:
+        model: what `FoleyFlow.from_pretrained` takes.
+        effort: how much work; None for the full one.
+        on_row: told each row when it is there.
+
+    Returns:
+        The rows.
+
+    Raises:
+        FoleyflowError: the model can't be loaded, or a measurement fails.
+
+    Source: ours.
+    """
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory(prefix="foleyflow-bench-") as folder:
+        bench = Workbench(Path(folder), effort or Effort(), model=model)
+        _ = bench.model  # a missing one is said at once
+        for part in PARTS:
+            for row in part(bench):
+                rows.append(row)
+                on_row(row)
+    return rows
+
+
+def machine() -> dict[str, str | int]:
+    """What was measured on."""
+    return {
+        "cpu": processor_name(),
+        "cpu_features": feature_text(processor_features()),
+        "precision": precision_on(torch.device("cpu")),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else _cores(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "os": platform.platform(),
+    }
+
+
+def warm_generation(bench: Workbench) -> Iterator[Row]:
+    """A generation, file to file, in a process that has done one before."""
+    warm, runs = bench.warm, bench.effort.warm_runs
+    parts = ", ".join(f"{name} {value:.3f}" for name, value in warm.parts_s.items())
+    yield Row(
+        name="generate, warm process",
+        value=warm.alone_s,
+        unit="s",
+        target="<= 0.7 with bf16, <= 1.5 with AVX2 alone",
+        how=f"{bench.clip_text}, 1 step, {bench.model.threads} thread(s) an operation, mux "
+        f"included; median of {runs}; parts, which overlap: {parts}; {warm.load}",
+    )
+    yield Row(
+        name="generate, warm process, one core busy",
+        value=warm.beside_busy_s,
+        unit="s",
+        target="",
+        how="the same while another process runs a Python loop at normal priority; median of "
+        f"{runs}, in turns with those alone; {warm.load}",
+    )
+    yield Row(
+        name="generate, one core busy over idle",
+        value=warm.beside_busy_s / warm.alone_s,
+        unit="ratio",
+        target="<= 2.0",
+        how=f"of the two rows above, in one run; {warm.load}",
+    )
+    load = load_average()
+    pairs = [bench.commands(bench.clip, count=2) for _ in range(bench.effort.cold_runs)]
+    inside_s = [told["timings_s"]["total"] for pair in pairs for _, told in pair]
+    yield Row(
+        name="generate, two commands at once",
+        value=statistics.median(inside_s),
+        unit="s",
+        target="",
+        how=f"{bench.clip_text}; time inside each of two fresh commands, without their start; "
+        f"median of {len(inside_s)}; {load}",
+    )
+
+
+def cold_generation(bench: Workbench) -> Iterator[Row]:
+    """The command from nothing, and how much memory it takes for a short and a long video."""
+    effort, load = bench.effort, load_average()
+    imports_s, runs = [], []
+    for _ in range(effort.cold_runs):
+        imports_s.append(bench.import_torch_s())
+        runs.append(bench.command(bench.clip))
+    import_s = statistics.median(imports_s)
+    cold_s = statistics.median(wall_s for wall_s, _ in runs)
+    yield Row(
+        name="import torch, cold",
+        value=import_s,
+        unit="s",
+        target="",
+        how=f'`python -c "import torch"`, in turns with the command; median of '
+        f"{effort.cold_runs}; {load}",
+    )
+    yield Row(
+        name="generate, cold command",
+        value=cold_s,
+        unit="s",
+        target=f"<= {LARGEST_START * import_s + bench.warm.alone_s:.2f}",
+        how=f"{bench.clip_text}; python and torch start included; median of {effort.cold_runs}; "
+        f"the target is {LARGEST_START} x import torch + the warm generation; {load}",
+    )
+    short_mb = statistics.median(told["peak_rss_mb"] for _, told in runs)
+    yield Row(
+        name="peak memory, short video",
+        value=short_mb,
+        unit="MB",
+        target="<= 800",
+        how=f"{bench.clip_text}; peak resident size of the command's process",
+    )
+    long_s = effort.repeats * effort.duration_s
+    long_clip = repeat_clip(bench.clip, bench.folder / "long.mp4", times=effort.repeats)
+    wall_s, told = bench.command(long_clip)
+    long_mb = told["peak_rss_mb"]
+    long_clip.unlink()
+    yield Row(
+        name="peak memory, long video",
+        value=long_mb,
+        unit="MB",
+        target="<= 800",
+        how=f"the same clip {effort.repeats} times in a row ({long_s:g} s, packets copied); "
+        f"took {wall_s:.1f} s",
+    )
+    yield Row(
+        name="peak memory, long over short",
+        value=long_mb / short_mb,
+        unit="ratio",
+        target="<= 1.1",
+        how="what does not grow here does not grow in an hour either",
+    )
+
+
+def flow_and_codec(bench: Workbench) -> Iterator[Row]:
+    """The generator alone: features are given, no file is read or written."""
+    one = [_generator_s(bench, steps=1) for _ in range(bench.effort.warm_runs + 1)][1:]
+    flow_s = statistics.median(flow for flow, _ in one)
+    yield Row(
+        name="flow and codec alone",
+        value=statistics.median(flow + codec for flow, codec in one),
+        unit="s",
+        target="<= 0.20 with bf16",
+        how=f"{bench.effort.duration_s:g} s of sound, 1 step, {bench.model.threads} thread(s) an "
+        f"operation; median of {bench.effort.warm_runs}; flow {flow_s:.3f}; {load_average()}",
+    )
+    many_s, _ = _generator_s(bench, steps=bench.effort.many_steps)
+    yield Row(
+        name=f"one step against {bench.effort.many_steps}",
+        value=many_s / flow_s,
+        unit="ratio",
+        target=">= 20 at 25 steps",
+        how=f"the same network, without codec: {many_s:.3f} s over {flow_s:.3f} s",
+    )
+
+
+def decoding(bench: Workbench) -> Iterator[Row]:
+    """Our reading of frames against PyAV alone on the same file."""
+    size = bench.frame_size
+    plain_s, own_s, counts = [], [], set()
+    for _ in range(bench.effort.warm_runs):
+        began_s = time.perf_counter()
+        counts.add(decode_plainly(bench.clip, size=size))
+        middle_s = time.perf_counter()
+        counts.add(len([time_s for time_s, _ in read_frames(bench.clip, size=size)]))
+        own_s.append(time.perf_counter() - middle_s)
+        plain_s.append(middle_s - began_s)
+    if len(counts) > 1:
+        raise FoleyflowError(f"decoding gave {sorted(counts)} frames, expected one number")
+    plain, own = statistics.median(plain_s), statistics.median(own_s)
+    yield Row(
+        name="decode and resize, of PyAV's rate",
+        value=plain / own,
+        unit="ratio",
+        target=">= 0.9",
+        how=f"{bench.clip_text} to {size}x{size}: {own:.3f} s, PyAV alone {plain:.3f} s; "
+        f"medians of {bench.effort.warm_runs}",
+    )
+
+
+def training(bench: Workbench) -> Iterator[Row]:
+    """What share of the machine's matrix rate the training steps reach, on one thread."""
+    with torch_threads(1):  # as `train` has it by default
+        yield from _training_rows(bench)
+
+
+def _training_rows(bench: Workbench) -> Iterator[Row]:
+    side = bench.effort.matrix_side
+    fast = bfloat16_is_fast(torch.device("cpu"))
+    used = precision_on(torch.device("cpu"))  # of training on this machine
+    rates: dict[str, float] = {}
+    for name, dtype in (("bf16", torch.bfloat16), ("fp32", torch.float32)):
+        value: float | None = None
+        how = f"this processor has no bfloat16: training runs in {used}"
+        if fast or name in (used, "fp32"):
+            rates[name] = matrix_flops_per_s(side, dtype)
+            value, how = rates[name] / 1e12, f"product of two {side}x{side} matrices, best of 5"
+        yield Row(name=f"matrix rate, {name}", value=value, unit="TFLOP/s", target="", how=how)
+    align = recipe_named("align", bench.effort.recipe)
+    flow = recipe_named("flow", bench.effort.recipe)
+    flow_task = cast(Task, flow_task_on_noise(flow))
+    keep_freed_memory()
+    for name, task, config, step in (
+        ("align training step", cast(Task, align_task_on_noise(align)), align.train, 0),
+        ("flow training step", flow_task, flow.train, 0),
+        ("flow training step, one-step stage", flow_task, flow.train, flow.train.steps - 1),
+    ):
+        flops, step_s = step_cost(task, config, step=step, repeats=bench.effort.training_steps)
+        yield Row(
+            name=f"{name}, of the {used} matrix rate",
+            value=flops / step_s / rates[used],
+            unit="ratio",
+            target=">= 0.40",
+            how=f"{bench.effort.recipe} recipe, {config.batch_clips} synthetic clips: "
+            f"{flops / 1e9:.0f} GFLOP of matrices, convolutions and attention in {step_s:.2f} s",
+        )
+
+
+def simulation(bench: Workbench) -> Iterator[Row]:
+    """Rendered frames with sound per second of one core."""
+    clips = bench.effort.simulated_clips
+    value, how = None, f"{clips} clips, sound and compression included"
+    try:
+        from foleyflow.simulation.dataset.simulate import simulate
+
+        value = simulate(bench.folder / "clips", clips=clips, seed=0).frames_per_core_s
+    except (ImportError, DataError) as error:
+        how = f"not measured: {error}"
+    yield Row(name="simulation", value=value, unit="frames/s/core", target=">= 250", how=how)
+
+
+PARTS: tuple[Callable[[Workbench], Iterator[Row]], ...] = (
+    warm_generation,
+    cold_generation,
+    flow_and_codec,
+    decoding,
+    simulation,
+    training,  # last: it changes how this process keeps memory
+)
+
+
+def matrix_flops_per_s(side: int, dtype: torch.dtype) -> float:
+    """Floating-point operations per second of one product of square matrices.
+
+    Args:
+        side: of the matrices.
+        dtype: of their numbers.
+
+    Source: ours; 2 side^3 operations, best of 5 after one.
+    """
+    left, right = (torch.randn(side, side).to(dtype) for _ in range(2))
+    walls_s = []
+    for _ in range(6):
+        began_s = time.perf_counter()
+        torch.mm(left, right)
+        walls_s.append(time.perf_counter() - began_s)
+    return 2 * side**3 / min(walls_s[1:])
+
+
+def step_cost(
+    task: Task,
+    config: TrainConfig,
+    *,
+    step: int,
+    repeats: int,
+    clock: Callable[[], float] = time.perf_counter,
+) -> tuple[int, float]:
+    """What an optimiser step of a task costs.
+
+    Args:
+        task: its first turn is measured, on the CPU.
+        config: of the training.
+        step: where in the run the step is.
+        repeats: timed steps.
+        clock: what they are timed by, in seconds.
+
+    Returns:
+        Operations of matrix products, convolutions and attention, forward and backward; and the
+        median of the steps' seconds.
+
+    Source: ours; counts by torch's `FlopCounterMode`.
+    """
+    turn = task.turns[0]
+    module = task.modules[turn].train()
+    optimiser = make_optimiser(module, config)
+    batch = task.draw(np.random.default_rng(0), config.batch_clips)
+
+    def one() -> float:
+        began_s = clock()
+        optimiser.zero_grad(set_to_none=True)
+        with fast_autocast(torch.device("cpu"), enabled=config.bf16):
+            loss, _ = task.loss(turn, batch, step)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(module.parameters(), config.clip_norm)
+        optimiser.step()
+        return clock() - began_s
+
+    torch.manual_seed(0)
+    with FlopCounterMode(display=False, custom_mapping=_CPU_ATTENTION) as counter:
+        one()
+    return counter.get_total_flops(), statistics.median(one() for _ in range(repeats))
+
+
+def _attention_flops(query: tuple[int, ...], key: tuple[int, ...], *_: Any, **__: Any) -> int:
+    """Two products per head: queries with keys, weights with values."""
+    rows, heads, queries, width = query
+    return 2 * 2 * rows * heads * queries * key[2] * width
+
+
+def _attention_backward_flops(
+    gradient: tuple[int, ...], query: tuple[int, ...], key: tuple[int, ...], *_: Any, **__: Any
+) -> int:
+    """Five products per head, one of them the weights again."""
+    return 5 * _attention_flops(query, key) // 2
+
+
+# torch counts the attention kernels of CUDA only.
+_CPU_ATTENTION = {
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops,
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward_flops,
+}
+
+
+def _generator_s(bench: Workbench, *, steps: int) -> tuple[float, float]:
+    """(flow, codec) seconds for a clip whose few pictures are at hand."""
+    model, watch = bench.model, Stopwatch({})
+    size = bench.frame_size
+    rng = np.random.default_rng(0)
+    shape = (size, size, 3)
+    frames = (
+        (index / 4, rng.integers(256, size=shape, dtype=np.uint8))
+        for index in range(count_at(bench.effort.duration_s, 4))
+    )
+    with torch_threads(model.threads), torch.inference_mode():
+        pieces = list(
+            generate_latents(
+                model.aligner,
+                model.flow,
+                frames,
+                duration_s=bench.effort.duration_s,
+                seed=0,
+                steps=steps,
+                guidance=1.0,
+                material=0,
+                plan=model.plan,
+                path=model.path,
+                watch=watch,
+                on_window=lambda done_s: None,
+            )
+        )
+        began_s = time.perf_counter()
+        for _ in decode_stream(model.codec, (piece.latents for piece in pieces)):
+            pass
+        codec_s = time.perf_counter() - began_s
+    return watch.seconds["flow"], codec_s
+
+
+def align_task_on_noise(recipe: AlignRecipe) -> AlignTask:
+    """The aligner's task on noise in the shape of simulated clips."""
+    rng = np.random.default_rng(0)
+    model = Alignment(recipe.model, encoder=MotionEncoder(recipe.encoder))
+    count, size = recipe.train.batch_clips, recipe.encoder.size
+    windows = recipe.windows
+    duration_s = (windows.segments + 2) * windows.segment_s
+    frames = count_at(duration_s, FRAME_RATE_HZ)
+    rate_hz = 48_000
+    sounds = rng.integers(-9000, 9000, size=(count, count_at(duration_s, rate_hz)), dtype=np.int16)
+    clips = ClipArrays(
+        frames=rng.integers(256, size=(count * frames, size, size, 3), dtype=np.uint8),
+        times_s=np.tile(np.arange(frames) / FRAME_RATE_HZ, count),
+        offsets=np.arange(count + 1) * frames,
+        sounds=sounds,
+        rate_hz=rate_hz,
+        event_times_s=[np.array([0.5, 1.5])] * count,
+        materials=rng.integers(recipe.model.materials, size=count),
+    )
+    length = (windows.segments + 2) * windows.latents_per_segment
+    latents = _noise(rng, count, length, recipe.model.latent_channels)
+    source = WindowSource(clips, latents, windows)
+    return AlignTask(model, recipe.losses, windows=source, held_out_windows=source)
+
+
+def flow_task_on_noise(recipe: FlowRecipe) -> FlowTask:
+    """The flow's task on noise in the shape of aligned windows."""
+    rng = np.random.default_rng(0)
+    config, windows = recipe.model, recipe.windows
+    count = recipe.train.batch_clips
+    length = windows.segments * config.latents_per_segment
+    guided = GuidedWindows(
+        video=_noise(rng, count, length, config.guide_width),
+        states=_noise(rng, count, windows.segments, config.guide_width),
+        events=rng.random((count, length)).astype(np.float16),
+        latents=_noise(rng, count, length, config.channels),
+        material=rng.integers(len(config.material_names), size=count),
+        clip=np.arange(count),
+    )
+    return FlowTask(
+        FlowTransformer(config),
+        recipe.objective,
+        recipe.stages,
+        steps=recipe.train.steps,
+        windows=guided,
+        validation_windows=guided,
+    )
+
+
+def _noise(rng: np.random.Generator, *shape: int) -> NDArray[np.float16]:
+    return rng.normal(size=shape).astype(np.float16)
+
+
+def _cores() -> int:
+    return os.cpu_count() or 1

@@ -1,0 +1,1 @@
+"""Features computed once per data set and stored: frames, latents, conditions."""

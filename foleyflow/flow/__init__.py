@@ -1,0 +1,1 @@
+"""GVAF, stage two: flow matching, the one-step map, samplers and likelihood."""

@@ -1,0 +1,1 @@
+"""The product path: a video in, its generated sound out."""

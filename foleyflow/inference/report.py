@@ -1,0 +1,342 @@
+"""One picture of a result: frames, waveform, spectrogram and events on one time axis.
+
+With a true sound it is drawn below on the same axis, so that the eye can compare moments. Any
+length works: what is finer than a pixel column is drawn as its extremes. It draws what it is
+given; it decodes nothing and finds no events. No global state of matplotlib is touched.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from foleyflow.errors import MediaError
+from foleyflow.signals import Event, Waveform
+from foleyflow.system.atomic_files import draft_of
+from foleyflow.system.printable import printable
+
+WIDTH_PX = 1600
+HEIGHT_PX = 1000
+DOTS_PER_INCH = 100
+LEFT, RIGHT = 0.078, 0.982  # of the width
+TITLE_PX, LABEL_PX, GAP_PX, FOOT_PX = 70, 30, 12, 62
+HIGHEST_STRIP_PX = 190.0
+
+COLUMN_COUNT = 1446  # pixel columns of the time axis
+BAND_COUNT = 220
+LOWEST_HZ, HIGHEST_HZ = 50.0, 20000.0
+RANGE_DB = 75.0
+WINDOW_SAMPLES = 1024
+FFT_SAMPLES = 2048
+LONGEST_HOP_SAMPLES = 1024
+
+INK, PALE, ACCENT, SECOND = "#1f2430", "#8b93a5", "#e4572e", "#2f6f8f"
+
+
+def draw_report(
+    path: Path,
+    *,
+    pictures: Sequence[tuple[float, NDArray[np.uint8]]],
+    generated: Waveform,
+    events: Sequence[Event],
+    reference: Waveform | None = None,
+    title: str = "",
+) -> None:
+    """Draw a result into a PNG of 1600 x 1000 pixels, which appears whole or not at all.
+
+    Args:
+        path: the PNG; an existing one is replaced.
+        pictures: (time in seconds, (H, W, 3) uint8 RGB) of some frames, ascending in time.
+            Those that would overlap are left out; six to twelve look best.
+        generated: the sound that was made; its length is the time axis.
+        events: the moments found in the video, marked in waveform and spectrogram.
+        reference: the true sound, if there is one.
+        title: drawn above, usually the file's name and the settings.
+
+    Raises:
+        MediaError: the picture can't be written.
+
+    Source: ours.
+    """
+    figure = Figure(figsize=(WIDTH_PX / DOTS_PER_INCH, HEIGHT_PX / DOTS_PER_INCH))
+    figure.set_dpi(DOTS_PER_INCH)
+    figure.set_facecolor("white")
+    FigureCanvasAgg(figure)
+    sounds = [("generated", generated, ACCENT)]
+    if reference is not None:
+        sounds.append(("true sound", reference, SECOND))
+    strip_px = _strip_height_px(pictures, generated.duration_s)
+    picture_axes, *sound_axes = _lay_out(figure, strip_px, len(sounds))
+    duration_s = max(generated.duration_s, 0.001)
+    for axes in (picture_axes, *sound_axes):
+        axes.set_xlim(0, duration_s)
+        axes.set_autoscale_on(False)
+    _draw_pictures(picture_axes, pictures, duration_s, height_px=strip_px)
+    for index, (name, sound, colour) in enumerate(sounds):
+        wave_axes, spectrum_axes = sound_axes[2 * index : 2 * index + 2]
+        _draw_waveform(wave_axes, sound, name=name, colour=colour)
+        _draw_spectrogram(spectrum_axes, sound)
+        _mark_events(wave_axes, spectrum_axes, events, duration_s, labelled=index == 0)
+    _time_axis(sound_axes[-1])
+    figure.text(
+        LEFT,
+        0.968,
+        printable(title),  # a font has no glyph for a byte of a name that is not UTF-8
+        fontsize=15,
+        color=INK,
+        weight="bold",
+        va="center",
+        parse_math=False,
+    )
+    noun = "event" if len(events) == 1 else "events"
+    figure.text(
+        RIGHT,
+        0.968,
+        f"{generated.duration_s:.2f} s   {generated.rate_hz / 1000:g} kHz   {len(events)} {noun}",
+        fontsize=12,
+        color=PALE,
+        ha="right",
+        va="center",
+    )
+    _save(figure, path)
+
+
+def _strip_height_px(
+    pictures: Sequence[tuple[float, NDArray[np.uint8]]], duration_s: float
+) -> float:
+    """Height at which neighbouring pictures just don't touch, within reason."""
+    if not pictures:
+        return 0.0
+    times_s = np.array([time_s for time_s, _ in pictures])
+    spacing_s = float(np.median(np.diff(times_s))) if len(times_s) > 1 else duration_s
+    height, width = pictures[0][1].shape[:2]
+    spacing_px = spacing_s / max(duration_s, 0.001) * WIDTH_PX * (RIGHT - LEFT)
+    return float(np.clip(0.98 * spacing_px * height / width, 60, HIGHEST_STRIP_PX))
+
+
+def _lay_out(figure: Figure, strip_px: float, sound_count: int) -> list[Axes]:
+    """The picture strip, then waveform and spectrogram per sound, from the top down."""
+    from_top_px = float(TITLE_PX)
+    rows_px = [(from_top_px, max(strip_px, 1.0))]
+    from_top_px += strip_px + (LABEL_PX if strip_px else 0)
+    share_px = (HEIGHT_PX - FOOT_PX - from_top_px) / sound_count
+    for _ in range(sound_count):
+        rows_px.append((from_top_px + GAP_PX, 0.30 * share_px - GAP_PX))
+        rows_px.append((from_top_px + 0.30 * share_px + GAP_PX, 0.70 * share_px - GAP_PX))
+        from_top_px += share_px
+    return [
+        figure.add_axes(
+            (LEFT, 1 - (top_px + tall_px) / HEIGHT_PX, RIGHT - LEFT, tall_px / HEIGHT_PX)
+        )
+        for top_px, tall_px in rows_px
+    ]
+
+
+def _draw_pictures(
+    axes: Axes,
+    pictures: Sequence[tuple[float, NDArray[np.uint8]]],
+    duration_s: float,
+    *,
+    height_px: float,
+) -> None:
+    """Thumbnails centred on their times as far as the edges allow, with a tick at the moment."""
+    axes.set_axis_off()
+    axes.set_ylim(0, 1)
+    free_from_s = 0.0
+    for time_s, pixels in pictures:
+        height, width = pixels.shape[:2]
+        shown_px = (min(height_px * width / height, 0.9 * WIDTH_PX * (RIGHT - LEFT)), height_px)
+        width_s = shown_px[0] / (WIDTH_PX * (RIGHT - LEFT)) * duration_s
+        start_s = min(max(time_s - width_s / 2, 0.0), duration_s - width_s)
+        if start_s < free_from_s - 0.02 * width_s:
+            continue
+        free_from_s = start_s + width_s
+        axes.imshow(
+            _thumbnail(pixels, round(height_px)),
+            extent=(start_s, start_s + width_s, 0, 1),
+            aspect="auto",
+            interpolation="bilinear",
+        )
+        axes.plot([time_s, time_s], [-8 / height_px, 0], color=PALE, linewidth=1, clip_on=False)
+        axes.text(
+            min(max(time_s, 0.018 * duration_s), 0.982 * duration_s),
+            -11 / height_px,
+            _clock_text(time_s, duration_s),
+            ha="center",
+            va="top",
+            fontsize=9,
+            color=PALE,
+        )
+
+
+def _draw_waveform(axes: Axes, sound: Waveform, *, name: str, colour: str) -> None:
+    samples = sound.mono() if sound.samples.shape[1] else np.zeros(0, np.float32)
+    peak = float(np.abs(samples).max()) if len(samples) else 0.0
+    column_count = min(COLUMN_COUNT, len(samples))
+    if column_count:
+        edges = np.linspace(0, len(samples), column_count + 1).astype(np.int64)[:-1]
+        lowest = np.minimum.reduceat(samples, edges)
+        highest = np.maximum.reduceat(samples, edges)
+        times_s = edges / sound.rate_hz
+        axes.fill_between(times_s, lowest, highest, color=colour, linewidth=0.6, zorder=2)
+    axes.axhline(0, color=PALE, linewidth=0.5, zorder=1)
+    limit = max(peak, 1e-4) * 1.1
+    axes.set_ylim(-limit, limit)
+    axes.set_yticks([])
+    level = f"{20 * np.log10(peak):.1f} dBFS" if peak > 0 else "silent"
+    for text, height, size, ink in ((name, 0.54, 11, INK), (f"peak {level}", 0.24, 8, PALE)):
+        axes.text(
+            -0.006, height, text, transform=axes.transAxes, ha="right", fontsize=size, color=ink
+        )
+    _plain(axes)
+
+
+def _draw_spectrogram(axes: Axes, sound: Waveform) -> None:
+    image = axes.imshow(
+        _log_spectrogram_db(sound),
+        extent=(0, max(sound.duration_s, 0.001), 0, BAND_COUNT),
+        origin="lower",
+        aspect="auto",
+        cmap="magma",
+        vmin=-RANGE_DB,
+        vmax=0,
+        interpolation="bilinear",
+    )
+    image.set_clip_on(True)
+    axes.set_facecolor("#000004")  # the map's lowest colour, where there is no sound
+    axes.set_ylim(0, BAND_COUNT)
+    ticks_hz = (100, 1000, 10000)
+    axes.set_yticks([_band_of(frequency_hz) for frequency_hz in ticks_hz], ["100", "1 k", "10 k"])
+    axes.set_ylabel("Hz", fontsize=9, color=PALE, labelpad=2)
+    _plain(axes)
+
+
+def _mark_events(
+    wave_axes: Axes,
+    spectrum_axes: Axes,
+    events: Sequence[Event],
+    duration_s: float,
+    *,
+    labelled: bool,
+) -> None:
+    """A line through the waveform and a triangle on the spectrogram's upper edge per event."""
+    inside = [event for event in events if 0 <= event.time_s <= duration_s]
+    if not inside:
+        return
+    times_s = np.array([event.time_s for event in inside])
+    strengths = np.clip([event.strength for event in inside], 0.15, 1.0)
+    crowded = len(inside) > 150
+    for time_s, strength in zip(times_s, strengths, strict=True):
+        line_alpha = (0.25 if crowded else 0.75) * float(strength)
+        wave_axes.axvline(time_s, color=INK, alpha=line_alpha, linewidth=1, zorder=1)
+    spectrum_axes.scatter(
+        times_s,
+        np.full(len(inside), BAND_COUNT - 5.0),
+        s=(14 if crowded else 70) * strengths,
+        marker="v",
+        color="white",
+        edgecolors=INK,
+        linewidths=0.6,
+        zorder=3,
+    )
+    if labelled:
+        spectrum_axes.text(
+            0.994,
+            0.05,
+            "▾ events found in the video",
+            transform=spectrum_axes.transAxes,
+            ha="right",
+            fontsize=9,
+            color="white",
+            bbox=dict(facecolor="black", alpha=0.55, linewidth=0, pad=3),
+        )
+
+
+def _log_spectrogram_db(sound: Waveform) -> NDArray[np.float32]:
+    """(bands, columns) dB below the loudest point; of frames in one column the maximum."""
+    samples = sound.mono() if sound.samples.shape[1] else np.zeros(1, np.float32)
+    hop_samples = int(np.clip(len(samples) // COLUMN_COUNT, 16, LONGEST_HOP_SAMPLES))
+    frame_count = -(-len(samples) // hop_samples)
+    frames_per_column = -(-frame_count // COLUMN_COUNT)
+    column_count = -(-frame_count // frames_per_column)
+    padded = np.zeros(
+        column_count * frames_per_column * hop_samples + WINDOW_SAMPLES, dtype=np.float32
+    )
+    padded[WINDOW_SAMPLES // 2 : WINDOW_SAMPLES // 2 + len(samples)] = samples
+    windows = np.lib.stride_tricks.sliding_window_view(padded, WINDOW_SAMPLES)[::hop_samples]
+    taper = np.hanning(WINDOW_SAMPLES).astype(np.float32)
+    bands = _band_weights(sound.rate_hz)
+    power = np.zeros((BAND_COUNT, column_count), dtype=np.float32)
+    block = max(1, 4096 // frames_per_column)  # columns at once: a bound on memory
+    for first in range(0, column_count, block):
+        last = min(first + block, column_count)
+        cut = windows[first * frames_per_column : last * frames_per_column]
+        spectrum = np.abs(np.fft.rfft(cut * taper, FFT_SAMPLES, axis=1)) ** 2
+        power[:, first:last] = (
+            (spectrum.astype(np.float32) @ bands)
+            .reshape(last - first, frames_per_column, BAND_COUNT)
+            .max(axis=1)
+            .T
+        )
+    loudest = max(float(power.max()), 1e-9)
+    return np.asarray(10 * np.log10(np.maximum(power / loudest, 1e-12)), dtype=np.float32)
+
+
+def _band_weights(rate_hz: int) -> NDArray[np.float32]:
+    """(bins, bands) triangles on a logarithmic frequency axis, never narrower than one bin."""
+    bins_hz = np.fft.rfftfreq(FFT_SAMPLES, 1 / rate_hz)[:, None]
+    steps = (np.arange(BAND_COUNT) + 0.5) / BAND_COUNT
+    centres_hz = LOWEST_HZ * (HIGHEST_HZ / LOWEST_HZ) ** steps
+    half_hz = np.maximum(centres_hz * np.log(HIGHEST_HZ / LOWEST_HZ) / BAND_COUNT, bins_hz[1, 0])
+    weights = np.maximum(0.0, 1 - np.abs(bins_hz - centres_hz) / half_hz)
+    return np.asarray(weights / np.maximum(weights.sum(axis=0), 1.0), dtype=np.float32)
+
+
+def _band_of(frequency_hz: float) -> float:
+    return float(BAND_COUNT * np.log(frequency_hz / LOWEST_HZ) / np.log(HIGHEST_HZ / LOWEST_HZ))
+
+
+def _thumbnail(pixels: NDArray[np.uint8], height_px: int) -> NDArray[np.uint8]:
+    """Every n-th row and column, so that big pictures cost nothing."""
+    step = max(1, pixels.shape[0] // max(1, 2 * height_px))
+    return pixels[::step, ::step]
+
+
+def _time_axis(axes: Axes) -> None:
+    axes.xaxis.set_major_locator(MaxNLocator(12, steps=[1, 2, 2.5, 5, 10]))
+    axes.tick_params(axis="x", bottom=True, labelbottom=True)
+    axes.set_xlabel("seconds", fontsize=10, color=INK)
+
+
+def _plain(axes: Axes) -> None:
+    for side in ("top", "right", "bottom", "left"):
+        axes.spines[side].set_visible(False)
+    axes.tick_params(axis="both", colors=PALE, labelsize=9, length=3)
+    axes.tick_params(axis="x", bottom=False, labelbottom=False)
+
+
+def _clock_text(time_s: float, duration_s: float) -> str:
+    if duration_s >= 60:
+        return f"{int(time_s // 60)}:{time_s % 60:04.1f}"
+    return f"{time_s:.2f}" if duration_s >= 0.5 else f"{time_s:.3f}"
+
+
+def _save(figure: Figure, path: Path) -> None:
+    try:
+        with draft_of(path) as draft, warnings.catch_warnings():
+            # A file name in a script that the font lacks is drawn as boxes; that is all.
+            warnings.filterwarnings("ignore", message="Glyph .* missing from")
+            figure.savefig(draft, format="png", dpi=DOTS_PER_INCH)
+    except OSError as error:
+        raise MediaError(
+            f"{path}: the report can't be written ({error.strerror or error})",
+            hint="give a folder that exists and can be written to",
+        ) from error

@@ -1,0 +1,1 @@
+"""Networks that score sounds: interface, preprocessing, weights and adapters."""

@@ -1,0 +1,1 @@
+"""Threads, precision, sharded batches and work on many machines."""

@@ -1,0 +1,1 @@
+"""Motion of simulated scenes: what moves, what touches, and when."""

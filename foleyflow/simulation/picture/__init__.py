@@ -1,0 +1,1 @@
+"""Rendering of simulated scenes: camera, exposure, surfaces, video compression."""

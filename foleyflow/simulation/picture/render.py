@@ -1,0 +1,144 @@
+"""Draws a posed scene into arrays of pixels, off screen, with MuJoCo's OpenGL renderer.
+
+One GL context serves a whole process and is never closed: opening many crashes drivers. Each model
+has its own `Canvas`, whose textures and meshes are freed when it is left. Which GL to use is the
+user's choice (`MUJOCO_GL`: egl, glfw, osmesa); without one it is osmesa, which needs no screen.
+"""
+
+from __future__ import annotations
+
+import atexit
+import importlib
+import os
+from types import TracebackType
+from typing import Any
+
+import mujoco
+import numpy as np
+from numpy.typing import NDArray
+
+from foleyflow.errors import ConfigError
+from foleyflow.simulation.picture.camera import CameraPose
+from foleyflow.simulation.picture.stage import CAMERA
+
+GL_BACKENDS = ("osmesa", "egl", "glfw")
+_opened: list[Any] = []
+
+
+def open_gl() -> None:
+    """Open this process's GL context, once.
+
+    Raises:
+        ConfigError: `MUJOCO_GL` names no known backend, or its library is missing.
+
+    Source: ours.
+    """
+    if _opened:
+        return
+    backend = os.environ.setdefault("MUJOCO_GL", "osmesa").lower()
+    if backend not in GL_BACKENDS:
+        raise ConfigError(
+            f"MUJOCO_GL={backend!r}: expected one of {', '.join(GL_BACKENDS)}",
+            hint="unset MUJOCO_GL to render in software without a screen",
+        )
+    os.environ.setdefault("LP_NUM_THREADS", "0")  # one core per process; processes run in parallel
+    try:
+        context = importlib.import_module(f"mujoco.{backend}").GLContext(16, 16)
+    except (ImportError, AttributeError, RuntimeError) as error:
+        raise ConfigError(
+            f"the OpenGL library for MUJOCO_GL={backend!r} can't be used: {error}",
+            hint="install libosmesa6 (apt) or set MUJOCO_GL=egl",
+        ) from error
+    context.make_current()
+    _opened.append(context)
+    atexit.register(context.free)  # before the interpreter takes OpenGL's modules down
+
+
+class Canvas:
+    """Everything needed to draw one compiled model; a context manager."""
+
+    def __init__(
+        self, model: mujoco.MjModel, *, width: int, height: int, aspect: float, shadows: bool
+    ) -> None:
+        """Upload the model's textures and meshes.
+
+        Args:
+            model: dressed and compiled; its offscreen buffer must hold width x height.
+            width: pixels.
+            height: pixels.
+            aspect: width over height of what is seen; when it is not width / height, the
+                picture comes out squashed.
+            shadows: whether lights that cast shadows do.
+        """
+        open_gl()
+        self.model = model
+        self.aspect = aspect
+        self._camera_id = model.camera(CAMERA).id
+        self._rect = mujoco.MjrRect(0, 0, width, height)
+        self._scene = mujoco.MjvScene(model, model.ngeom + 50)
+        self._scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = int(shadows)
+        self._scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = 0
+        self._scene.flags[mujoco.mjtRndFlag.mjRND_FOG] = 0
+        self._scene.flags[mujoco.mjtRndFlag.mjRND_HAZE] = 0
+        self._option = mujoco.MjvOption()
+        self._option.flags[:] = 0
+        self._option.flags[mujoco.mjtVisFlag.mjVIS_TEXTURE] = 1
+        self._option.flags[mujoco.mjtVisFlag.mjVIS_STATIC] = 1
+        self._option.geomgroup[:] = 1
+        self._view = mujoco.MjvCamera()
+        self._view.type = mujoco.mjtCamera.mjCAMERA_FIXED
+        self._view.fixedcamid = self._camera_id
+        self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_50)
+        mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
+
+    def __enter__(self) -> Canvas:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._context.free()
+
+    def draw_(
+        self,
+        data: mujoco.MjData,
+        pose: CameraPose,
+        pixels: NDArray[np.uint8],
+        *,
+        shift_px: tuple[float, float] = (0.0, 0.0),
+    ) -> None:
+        """Draw the world as it stands in `data`, seen from `pose`.
+
+        Args:
+            data: posed, kinematics up to date; its camera is moved.
+            pose: the camera.
+            pixels: (height, width, 3) uint8, contiguous; filled **bottom row first**.
+            shift_px: moves the raster of pixels right and up; averaging draws with different
+                shifts smooths edges.
+
+        Source: ours.
+        """
+        mujoco.mj_camlight(self.model, data)
+        data.cam_xpos[self._camera_id] = pose.position_m
+        data.cam_xmat[self._camera_id] = pose.rotation.ravel()
+        self.model.cam_fovy[self._camera_id] = pose.fovy_deg
+        mujoco.mjv_updateScene(
+            self.model,
+            data,
+            self._option,
+            None,
+            self._view,
+            mujoco.mjtCatBit.mjCAT_ALL,
+            self._scene,
+        )
+        for eye in self._scene.camera:
+            tall = eye.frustum_top - eye.frustum_bottom
+            eye.frustum_width = 0.5 * self.aspect * tall
+            eye.frustum_center += shift_px[0] * self.aspect * tall / self._rect.width
+            eye.frustum_top += shift_px[1] * tall / self._rect.height
+            eye.frustum_bottom += shift_px[1] * tall / self._rect.height
+        mujoco.mjr_render(self._rect, self._scene, self._context)
+        mujoco.mjr_readPixels(pixels, None, self._rect, self._context)

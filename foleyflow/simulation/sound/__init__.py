@@ -1,0 +1,1 @@
+"""Modal sound synthesis from contacts, and sounds for codec training."""

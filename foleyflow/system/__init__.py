@@ -1,0 +1,1 @@
+"""Services of the operating system: memory, processor, files, terminal text."""

@@ -1,0 +1,1 @@
+"""Training tasks: what each model optimises, validates and exports."""

@@ -1,0 +1,267 @@
+"""VAMA's network: hidden segments stay hidden, padding stays unseen, and time is in seconds."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from foleyflow.alignment.losses import recovery_losses
+from foleyflow.alignment.masking import sample_visible_mask
+from foleyflow.alignment.model import (
+    LONGEST_GAP_S,
+    Alignment,
+    AlignmentConfig,
+    frame_gaps,
+    interpolate_in_time,
+)
+from foleyflow.alignment.targets import LogMel, MelPatches
+from foleyflow.encoders.motion_encoder import MotionEncoder, MotionEncoderConfig
+from foleyflow.errors import ConfigError
+
+CONFIG = AlignmentConfig(width=16, heads=4, video_layers=1, audio_layers=1, decoder_layers=2)
+SEGMENTS = 10
+SAMPLES = round(CONFIG.segment_s * 48_000)
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    encoder = MotionEncoder(MotionEncoderConfig(size=32, widths=(4, 4, 8), dim=16))
+    return Alignment(CONFIG, encoder=encoder).eval().requires_grad_(False)
+
+
+@pytest.fixture(scope="module")
+def patches():
+    return MelPatches(CONFIG, LogMel(CONFIG, rate_hz=48_000))
+
+
+def features(batch: int, count: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(batch, count, CONFIG.width, generator=torch.Generator().manual_seed(seed))
+
+
+def times(batch: int, count: int, rate_hz: float = 25.0) -> torch.Tensor:
+    return (torch.arange(count) / rate_hz).expand(batch, -1)
+
+
+def recovered(model, mel, kept, video=None):
+    video = features(2, 20) if video is None else video
+    return model.recover(video, times(len(video), 20), mel=mel, kept=kept, segments=SEGMENTS)
+
+
+def fields(output) -> dict[str, torch.Tensor]:
+    return {name: getattr(output, name) for name in ("states", "latents", "mel", "onsets")}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_nothing_leaks_from_hidden_segments(model, patches, seed):
+    random = torch.Generator().manual_seed(seed)
+    kept = sample_visible_mask(2, SEGMENTS, ratio=0.7, longest_block=3, generator=random)
+    sound = torch.randn(2, SEGMENTS * SAMPLES, generator=random)
+    other = torch.randn(2, SEGMENTS * SAMPLES, generator=random)
+    same = kept.repeat_interleave(SAMPLES, dim=1)
+    one = recovered(model, patches(sound), kept)
+    hidden_changed = recovered(model, patches(torch.where(same, sound, other)), kept)
+    kept_changed = recovered(model, patches(torch.where(same, other, sound)), kept)
+    for name, value in fields(one).items():
+        assert torch.equal(value, fields(hidden_changed)[name]), name
+        assert not torch.allclose(value, fields(kept_changed)[name], atol=1e-4), name
+
+
+def test_a_row_with_nothing_kept_does_not_hear_anything(model, patches):
+    sound = torch.randn(2, SEGMENTS * SAMPLES)
+    kept = torch.zeros(2, SEGMENTS, dtype=torch.bool)
+    kept[1, :4] = True
+    listening = recovered(model, patches(sound), kept)
+    silent = recovered(model, None, None)
+    for name, value in fields(listening).items():
+        torch.testing.assert_close(value[0], fields(silent)[name][0], atol=1e-5, rtol=1e-5)
+        assert not torch.allclose(value[1], fields(silent)[name][1], atol=1e-3)
+
+
+def test_the_video_is_used(model):
+    one, other = (fields(recovered(model, None, None, features(2, 20, seed))) for seed in (1, 2))
+    assert not torch.allclose(one["states"], other["states"], atol=1e-3)
+
+
+def test_padding_has_no_influence(model, patches):
+    count, padded = 14, 20
+    present = (torch.arange(padded) < count).expand(2, -1)
+    whole = features(2, padded) * present[..., None]
+    stamps = times(2, padded, rate_hz=17.5).clone()
+    stamps[:, count:] = stamps[:, count - 1 : count] + 0.04 * torch.arange(1, 1 + padded - count)
+    kept = sample_visible_mask(
+        2, SEGMENTS, ratio=0.5, longest_block=2, generator=torch.Generator().manual_seed(0)
+    )
+    mel = patches(torch.randn(2, SEGMENTS * SAMPLES))
+    got = model.contextualise(whole, stamps, present)
+    wanted = model.contextualise(whole[:, :count], stamps[:, :count])
+    torch.testing.assert_close(got[:, :count], wanted, atol=1e-5, rtol=1e-4)
+    kwargs = {"mel": mel, "kept": kept, "segments": SEGMENTS}
+    # What stands in the padding does not matter either.
+    got[:, count:] = 100.0
+    with_padding = model.recover(got, stamps, present=present, **kwargs)
+    without = model.recover(wanted, stamps[:, :count], **kwargs)
+    for name, value in fields(without).items():
+        torch.testing.assert_close(fields(with_padding)[name], value, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(model.classify(got, present), model.classify(wanted))
+
+
+def test_video_out_of_reach_of_the_local_heads_brings_no_padding_in(model):
+    # One frame at the start of a row, padding everywhere else: late segments have only padding
+    # within the local heads' window.
+    present = torch.tensor([[True] + [False] * 19])
+    video = features(1, 20)
+    other = torch.where(present[..., None], video, 50.0)
+    one, two = (
+        model.recover(v, times(1, 20), mel=None, kept=None, segments=SEGMENTS, present=present)
+        for v in (video, other)
+    )
+    torch.testing.assert_close(one.states, two.states)
+    torch.testing.assert_close(one.onsets, two.onsets)
+
+
+def test_only_differences_of_time_matter_to_frames(model):
+    video, stamps = features(2, 20), times(2, 20)
+    torch.testing.assert_close(
+        model.contextualise(video, stamps + 5.0),
+        model.contextualise(video, stamps),
+        atol=2e-3,
+        rtol=0,
+    )
+
+
+@pytest.mark.parametrize("count", [1, 2, 40])
+@pytest.mark.parametrize("segments", [1, 10])
+def test_shapes_of_the_guidance(model, count, segments):
+    guide = model.guide(features(2, count), times(2, count), segments=segments)
+    frames = segments * CONFIG.latents_per_segment
+    assert guide.video.shape == (2, frames, CONFIG.width)
+    assert guide.states.shape == (2, segments, CONFIG.width)
+    assert guide.onsets.shape == (2, frames)
+    assert guide.materials.shape == (2, CONFIG.materials)
+    for value in (guide.video, guide.states, guide.onsets):
+        assert bool(torch.isfinite(value).all())
+    torch.testing.assert_close(guide.materials.sum(-1), torch.ones(2))
+    assert 0 <= float(guide.onsets.min()) and float(guide.onsets.max()) <= 1
+
+
+def test_pictures_of_padding_are_left_out(model):
+    pixels = torch.randint(0, 256, (1, 5 + 4, 3, 32, 32), dtype=torch.uint8)
+    present = torch.tensor([[True, True, True, False, False]])
+    seen = model.watch(pixels, times(1, 5), present)
+    assert seen.shape == (1, 5, CONFIG.width)
+    assert torch.equal(seen[:, 3:], torch.zeros(1, 2, CONFIG.width))
+    assert bool(seen[:, :3].abs().sum() > 0)
+
+
+def test_heads_of_odd_width_are_refused():
+    with pytest.raises(ConfigError, match="width=20, heads=4: expected an even number of heads"):
+        AlignmentConfig(width=20, heads=4)
+    with pytest.raises(ConfigError, match="width=18, heads=3: expected an even number of heads"):
+        AlignmentConfig(width=18, heads=3)
+
+
+# ---------------------------------------------------------------------------------- time
+
+
+def test_gaps_between_frames():
+    stamps = torch.tensor([[0.0, 0.1, 0.3, 5.0]])
+    wanted = torch.tensor([[[0.1, 0.1], [0.1, 0.2], [0.2, 1.0], [1.0, 1.0]]])
+    torch.testing.assert_close(frame_gaps(stamps), wanted)
+
+
+def test_a_frame_alone_is_far_from_all_others():
+    wanted = torch.full((2, 1, 2), LONGEST_GAP_S)
+    assert torch.equal(frame_gaps(torch.tensor([[0.0], [3.0]])), wanted)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_gaps_to_padding_do_not_count(count):
+    stamps = torch.tensor([[0.0, 0.1, 0.3, 0.34]])
+    present = torch.arange(4)[None] < count
+    got = frame_gaps(stamps, present)[:, :count]
+    torch.testing.assert_close(got, frame_gaps(stamps[:, :count]))
+
+
+def test_interpolation_gives_straight_lines_and_holds_the_ends():
+    stamps = torch.tensor([[0.0, 0.1, 0.35, 1.0], [0.2, 0.3, 0.4, 0.5]])
+    slopes = torch.tensor([1.0, -2.0])
+    values = 3.0 + stamps[..., None] * slopes
+    wanted_s = torch.tensor([-1.0, 0.0, 0.05, 0.1, 0.2, 0.34, 0.5, 0.99, 1.0, 7.0])
+    got = interpolate_in_time(values, stamps, wanted_s)
+    assert got.shape == (2, 10, 2)
+    for row, (first, last) in enumerate([(0.0, 1.0), (0.2, 0.5)]):
+        straight = 3.0 + wanted_s.clamp(first, last)[:, None] * slopes
+        torch.testing.assert_close(got[row], straight)
+
+
+def test_interpolation_of_one_frame_is_that_frame():
+    value = torch.randn(2, 1, 3)
+    got = interpolate_in_time(value, torch.zeros(2, 1), torch.tensor([0.0, 4.0]))
+    assert torch.equal(got, value.expand(-1, 2, -1))
+
+
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_interpolation_stops_at_the_last_frame_that_is_present(count):
+    stamps = torch.tensor([[0.0, 0.1, 0.35, 1.0, 1.04]])
+    values = torch.randn(1, 5, 3)
+    wanted_s = torch.linspace(-0.1, 1.2, 30)
+    got = interpolate_in_time(values, stamps, wanted_s, present=torch.arange(5)[None] < count)
+    torch.testing.assert_close(
+        got, interpolate_in_time(values[:, :count], stamps[:, :count], wanted_s)
+    )
+
+
+# ---------------------------------------------------------------------------------- collapse
+
+
+def test_the_literal_objective_collapses_and_frozen_targets_do_not(patches):
+    """Paper eq. 4 with features of the encoder that is being trained as targets."""
+    random = torch.Generator().manual_seed(0)
+    pool, batch = 96, 8
+    level = torch.rand(pool, SEGMENTS, 1, generator=random).expand(-1, -1, SAMPLES).flatten(1)
+    mel = patches(level * torch.randn(pool, SEGMENTS * SAMPLES, generator=random))
+    frozen = {
+        "latents": torch.randn(pool, 4 * SEGMENTS, CONFIG.latent_channels, generator=random),
+        "mel": patches.targets(mel),
+    }
+
+    def trained(literal: bool, steps: int) -> tuple[float, float]:
+        """The last loss, and how much the audio features still vary, of 1 at the start."""
+        torch.manual_seed(0)
+        random = torch.Generator().manual_seed(0)
+        model = Alignment(CONFIG, encoder=nn.Identity())
+        optimiser = torch.optim.Adam(model.parameters(), lr=1e-2)
+
+        def hear(sounds: torch.Tensor) -> torch.Tensor:
+            return model.listen(sounds)
+
+        with torch.no_grad():
+            before = float(hear(mel).std((0, 1)).mean())
+        for step in range(steps):
+            rows = torch.randint(pool, (batch,), generator=random)
+            kept = sample_visible_mask(
+                batch, SEGMENTS, ratio=0.8, longest_block=2, generator=random
+            )
+            video = features(batch, 20, seed=step)
+            out = model.recover(
+                video, times(batch, 20), mel=mel[rows], kept=kept, segments=SEGMENTS
+            )
+            if literal:
+                loss = (out.states - hear(mel[rows])).square().mean(-1)[~kept].mean()
+            else:
+                wanted = {name: value[rows] for name, value in frozen.items()}
+                parts = recovery_losses(out, hidden=~kept, **wanted)
+                loss = parts["latent"] + parts["mel"] + parts["energy"]
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+        with torch.no_grad():
+            after = float(hear(mel).std((0, 1)).mean())
+        return float(loss.detach()), after / before
+
+    literal_loss, literal_spread = trained(True, 150)
+    frozen_loss, frozen_spread = trained(False, 50)
+    assert literal_loss < 0.05 and literal_spread < 0.7, (literal_loss, literal_spread)
+    assert frozen_loss > 0.5 and frozen_spread > 5.0, (frozen_loss, frozen_spread)

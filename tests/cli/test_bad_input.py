@@ -1,0 +1,310 @@
+"""Whatever can't be done is refused: one line and a hint, exit 2, no file made or changed."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from support.cli_model import Outcome, make_model, run_cli, run_process
+from support.media_files import damage, make_bad_files, make_video
+
+from foleyflow.simulation.contacts import MATERIALS
+from foleyflow.weights import file_sha256
+
+BAD_NAMES = (
+    "missing directory empty truncated text text_by_name audio_only cover_art picture "
+    "zero_length tiny jumping too_wide undecodable no_time_stamps"
+).split()
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return make_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    return make_video(tmp_path_factory.mktemp("clip") / "clip.mp4", n_frames=10)
+
+
+@pytest.fixture(scope="module")
+def bad_files(tmp_path_factory):
+    return make_bad_files(tmp_path_factory.mktemp("bad"))
+
+
+def contents_of(folder: Path) -> dict[str, bytes | None]:
+    """Everything below a folder."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() if path.is_file() else None
+        for path in folder.rglob("*")
+    }
+
+
+def check_refusal(outcome: Outcome, *, status: int = 2) -> str:
+    """One line, a hint, no traceback, nothing on stdout; gives the line."""
+    assert outcome.status == status, outcome.stderr
+    assert outcome.stdout == ""
+    line, hint = outcome.error_lines
+    assert line.startswith("foleyflow: ") and len(line) > 20
+    assert hint.startswith("  hint: ") and len(hint) > 15
+    return line
+
+
+@pytest.mark.parametrize("name", BAD_NAMES)
+def test_bad_video(model, bad_files, tmp_path, name):
+    bad = bad_files[name]
+    outcome = run_cli("generate", bad.path, "--model", model, "-o", f"{tmp_path}/new/")
+    line = check_refusal(outcome)
+    assert str(bad.path) in line
+    assert re.search(bad.match, line)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_kind_of_bad_video_is_tried(bad_files):
+    assert sorted(bad_files) == sorted(BAD_NAMES)
+
+
+def test_bad_video_as_a_user_sees_it(model, bad_files, tmp_path):
+    """In a process of its own: libav's own chatter does not reach the terminal."""
+    outcome = run_process(
+        "generate", bad_files["truncated"].path, "--model", model, "-o", tmp_path / "out.mp4"
+    )
+    check_refusal(outcome)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_bad_video_in_json(model, bad_files, tmp_path):
+    outcome = run_cli(
+        "generate", bad_files["empty"].path, "--model", model, "-o", f"{tmp_path}/o.mp4", "--json"
+    )
+    assert outcome.status == 2
+    assert outcome.answer.keys() == {"video", "error", "hint"}
+
+
+def test_mostly_damaged_video_is_refused_after_it_was_read(model, tmp_path):
+    good = make_video(tmp_path / "good.mp4", n_frames=60, key_frame_every=60)
+    bad = damage(good, tmp_path / "bad.mp4", share=0.9)
+    before = contents_of(tmp_path)
+    outcome = run_cli("generate", bad, "--model", model)
+    assert outcome.status == 2
+    assert "video packets are damaged" in outcome.error_lines[-2]
+    assert contents_of(tmp_path) == before
+
+
+def test_slightly_damaged_video_works_with_a_warning(model, tmp_path):
+    good = make_video(tmp_path / "good.mp4", n_frames=60)
+    bad = damage(good, tmp_path / "bad.mp4", share=0.2)
+    outcome = run_cli("generate", bad, "--model", model, "--json")
+    assert outcome.status == 0, outcome.stderr
+    (warning,) = outcome.answer["warnings"]  # from the reader's log and from the result: once
+    assert re.fullmatch(r"\d+ of 60 video packets are damaged and were skipped", warning)
+    assert outcome.stderr == ""
+    outcome = run_cli("generate", bad, "--model", model, "--overwrite")
+    assert (outcome.stdout + outcome.stderr).count("are damaged") == 1
+    assert f"  warning: {warning}" in outcome.stdout
+
+
+def test_output_is_the_input(model, clip, tmp_path):
+    video = tmp_path / "clip.mp4"
+    shutil.copy(clip, video)
+    (tmp_path / "link.mp4").symlink_to(video)
+    before = contents_of(tmp_path)
+    for name in ("clip.mp4", "link.mp4"):
+        outcome = run_cli("generate", video, "--model", model, "-o", tmp_path / name, "--overwrite")
+        assert "the output is the input itself" in check_refusal(outcome)
+    assert contents_of(tmp_path) == before
+
+
+def test_output_where_a_directory_is(model, clip, tmp_path):
+    (tmp_path / "clip.foley.mp4").mkdir()
+    outcome = run_cli("generate", clip, "--model", model, "-o", tmp_path)
+    assert "is a directory" in check_refusal(outcome)
+
+
+def test_output_in_a_folder_that_is_not_there(model, clip, tmp_path):
+    outcome = run_cli("generate", clip, "--model", model, "-o", tmp_path / "nowhere" / "a.mp4")
+    assert "no such folder" in check_refusal(outcome)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_output_folder_below_a_file(model, clip, tmp_path):
+    (tmp_path / "file").touch()
+    outcome = run_cli("generate", clip, "--model", model, "-o", f"{tmp_path}/file/new/")
+    assert "can't be made" in check_refusal(outcome)
+
+
+@pytest.mark.parametrize(
+    ("name", "flags", "said"),
+    [
+        ("a.wav", (), "expected a name ending in a video suffix"),
+        ("a.mp4", ("--audio-only",), "expected a name ending in .wav"),
+        ("a.txt", (), "no video format is known by the suffix '.txt'"),
+        ("a", (), "no video format is known by the suffix ''"),
+    ],
+)
+def test_output_of_another_kind(model, clip, tmp_path, name, flags, said):
+    outcome = run_cli("generate", clip, "--model", model, "-o", tmp_path / name, *flags)
+    assert said in check_refusal(outcome)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_output_folder_without_permission(model, clip, tmp_path):
+    tmp_path.chmod(0o500)
+    outcome = run_cli("generate", clip, "--model", model, "-o", tmp_path / "a.mp4")
+    tmp_path.chmod(0o700)
+    assert "not allowed to write there" in check_refusal(outcome)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of a few pages, where this user may mount one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
+    if os.geteuid() != 0 or not shutil.which("mount"):
+        pytest.skip("only root can mount a small disk")
+    if subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("a small disk can't be mounted here")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".wav"])
+def test_full_disk(model, small_disk, tmp_path, suffix):
+    video = make_video(tmp_path / "long.mp4", n_frames=100)
+    (small_disk / "ballast").write_bytes(bytes(32768))
+    flags = ("--audio-only",) if suffix == ".wav" else ()
+    outcome = run_cli("generate", video, "--model", model, "-o", small_disk / f"a{suffix}", *flags)
+    assert "no space left on the disk" in check_refusal(outcome)
+    assert [path.name for path in small_disk.iterdir()] == ["ballast"]
+
+
+def test_disk_that_is_full_when_the_report_is_written(model, clip, small_disk):
+    """The result itself is kept, and the message says so."""
+    output = small_disk / "a.mp4"
+    assert run_cli("generate", clip, "--model", model, "-o", output).status == 0
+    size = output.stat().st_size
+    output.unlink()
+    (small_disk / "ballast").write_bytes(bytes(65536 - 4096 - -(-size // 4096) * 4096))
+    outcome = run_cli("generate", clip, "--model", model, "-o", output, "--report")
+    line = check_refusal(outcome)
+    assert "report" in line or "is made, but" in line
+    assert sorted(path.name for path in small_disk.iterdir()) == ["a.mp4", "ballast"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--material", "cheese"), "material 'cheese': expected auto or one of " + MATERIALS[0]),
+        (("--loudness", "loud"), "--loudness 'loud': expected LUFS, or off"),
+        (("--loudness", "3"), "--loudness 3: expected -70 to 0 LUFS"),
+        (("--loudness", "nan"), "--loudness nan: expected -70 to 0 LUFS"),
+        (("--loudness", "-inf"), "--loudness -inf: expected -70 to 0 LUFS"),
+    ],
+)
+def test_bad_setting(model, clip, tmp_path, flags, said):
+    outcome = run_cli("generate", clip, "--model", model, "-o", f"{tmp_path}/new/", *flags)
+    assert said in check_refusal(outcome)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_bad_setting_stops_a_batch_at_once(model, clip, tmp_path):
+    other = make_video(tmp_path / "other.mp4", n_frames=5)
+    outcome = run_cli(
+        "generate", clip, other, "--model", model, "-o", f"{tmp_path}/new/", "--material", "cheese"
+    )
+    check_refusal(outcome)
+    assert [path.name for path in tmp_path.iterdir()] == ["other.mp4"]
+
+
+def test_errors_of_a_whole_command_in_json(model, clip, tmp_path):
+    outcome = run_cli("generate", clip, "--model", tmp_path, "-o", f"{tmp_path}/a.mp4", "--json")
+    assert outcome.status == 2
+    assert outcome.answer["hint"] and "expected 'embedded' or a folder" in outcome.answer["error"]
+
+
+def flip_bytes(model: Path) -> None:
+    path = model / "flow.safetensors"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 8] = bytes(8 * [0x55])
+    path.write_bytes(data)
+
+
+def cut_short(model: Path) -> None:
+    path = model / "codec.safetensors"
+    path.write_bytes(path.read_bytes()[:1000])
+    rewrite(model, lambda parts: parts["codec"].update(sha256=file_sha256(path)))
+
+
+def lose_file(model: Path) -> None:
+    (model / "align.safetensors").unlink()
+
+
+def lose_component(model: Path) -> None:
+    rewrite(model, lambda parts: parts.pop("flow"))
+
+
+def foreign_shape(model: Path) -> None:
+    rewrite(model, lambda parts: parts["flow"]["config"].update(width=24))
+
+
+def foreign_setting(model: Path) -> None:
+    rewrite(model, lambda parts: parts["codec"]["config"].update(octaves=7))
+
+
+def unfit_rate(model: Path) -> None:
+    rewrite(model, lambda parts: parts["flow"]["config"].update(latent_rate_hz=40.0))
+
+
+def no_json(model: Path) -> None:
+    (model / "config.json").write_text("{")
+
+
+def other_format(model: Path) -> None:
+    (model / "config.json").write_text('{"format": 99}')
+
+
+def no_sizes(model: Path) -> None:
+    rewrite(model, lambda parts: parts["flow"]["config"].update(width="wide"))
+
+
+def rewrite(model: Path, change) -> None:
+    path = model / "config.json"
+    content = json.loads(path.read_text())
+    change(content["components"])
+    path.write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        (flip_bytes, "the hash differs"),
+        (cut_short, "not a safetensors file"),
+        (lose_file, "align.safetensors: no such file"),
+        (lose_component, "expected a component 'flow'"),
+        (foreign_shape, "does not fit its config"),
+        (foreign_setting, "octaves"),
+        (unfit_rate, "expected one of each"),
+        (no_json, "not JSON"),
+        (other_format, "format 99, expected 1"),
+        (no_sizes, "config of 'flow'"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_damaged_or_foreign_model(model, clip, tmp_path, harm, said):
+    harmed = tmp_path / "model"
+    shutil.copytree(model, harmed)
+    harm(harmed)
+    outcome = run_cli("generate", clip, "--model", harmed, "-o", tmp_path / "a.mp4")
+    assert said in check_refusal(outcome)
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_unknown_model(clip, tmp_path):
+    outcome = run_cli("generate", clip, "--model", "embeded", "-o", tmp_path / "a.mp4")
+    assert "model 'embeded'" in check_refusal(outcome)
+    assert list(tmp_path.iterdir()) == []

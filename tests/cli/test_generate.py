@@ -1,0 +1,416 @@
+"""`foleyflow generate` on real files: what every flag changes, and what is left on the disk."""
+
+import csv
+import hashlib
+import json
+import struct
+import wave
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+from support.cli_model import make_model, run_cli, run_process
+from support.media_files import Sound, impulses, make_video, video_packet_bytes
+
+from foleyflow.media import loudness_lufs
+from foleyflow.signals import Waveform
+from foleyflow.weights import file_sha256
+
+PROMISED_KEYS = (
+    "video output duration_s sample_rate_hz seed steps model events timings_s peak_rss_mb warnings"
+).split()
+PROMISED_TIMINGS = "decode encode align flow codec mux total".split()
+
+
+def moving_square(index: int) -> np.ndarray:
+    picture = np.full((64, 96, 3), 40, np.uint8)
+    left = (7 * index) % 80
+    picture[20:40, left : left + 16] = 220
+    return picture
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return make_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    path = tmp_path_factory.mktemp("clip") / "clip.mp4"
+    return make_video(path, n_frames=50, painter=moving_square)
+
+
+@pytest.fixture
+def generate(model):
+    """Runs `generate` with the small model and insists that it works."""
+
+    def run(*arguments):
+        outcome = run_cli("generate", *arguments, "--model", model, "--json")
+        assert outcome.status == 0, outcome.stderr
+        return outcome.answer
+
+    return run
+
+
+def samples_of(path: Path) -> np.ndarray:
+    """(n,) of a 24-bit mono wav file, read without the package."""
+    with wave.open(str(path)) as file:
+        assert (file.getnchannels(), file.getsampwidth(), file.getframerate()) == (1, 3, 48_000)
+        data = np.frombuffer(file.readframes(file.getnframes()), np.uint8).reshape(-1, 3)
+    wide = np.zeros((len(data), 4), np.uint8)
+    wide[:, 1:] = data
+    return wide.view("<i4")[:, 0] / 2.0**31
+
+
+def audio_of(path: Path) -> str:
+    """Hash of the sound packets of a file."""
+    digest = hashlib.sha256()
+    with av.open(str(path)) as container:
+        for packet in container.demux(container.streams.audio[0]):
+            digest.update(bytes(packet))
+    return digest.hexdigest()
+
+
+@pytest.fixture(scope="module")
+def plain(model, clip, tmp_path_factory):
+    """The sound without any flag, (n,)."""
+    path = tmp_path_factory.mktemp("plain") / "plain.wav"
+    outcome = run_cli("generate", clip, "--model", model, "--audio-only", "-o", path)
+    assert outcome.status == 0, outcome.stderr
+    return samples_of(path)
+
+
+def test_the_default_is_a_file_beside_the_video(generate, clip, tmp_path):
+    video = tmp_path / "my clip.mp4"
+    video.write_bytes(clip.read_bytes())
+    told = generate(video)
+    assert told["output"] == str(tmp_path / "my clip.foley.mp4")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["my clip.foley.mp4", "my clip.mp4"]
+    assert video_packet_bytes(Path(told["output"])) == video_packet_bytes(video)
+    with av.open(told["output"]) as container:
+        assert [stream.type for stream in container.streams] == ["video", "audio"]
+        assert container.streams.audio[0].codec_context.name == "aac"
+
+
+def test_a_format_that_cannot_be_written_becomes_mkv(generate, tmp_path):
+    video = make_video(tmp_path / "clip.nut", n_frames=10)
+    assert generate(video)["output"] == str(tmp_path / "clip.foley.mkv")
+
+
+def test_output_file_and_output_folder(generate, clip, tmp_path):
+    assert generate(clip, "-o", tmp_path / "named.mov")["output"] == str(tmp_path / "named.mov")
+    assert (tmp_path / "named.mov").exists()
+    told = generate(clip, "-o", tmp_path)
+    assert told["output"] == str(tmp_path / "clip.foley.mp4")
+    told = generate(clip, "-o", f"{tmp_path}/new/deep/")
+    assert told["output"] == str(tmp_path / "new" / "deep" / "clip.foley.mp4")
+    assert Path(told["output"]).exists()
+
+
+def test_json_has_all_that_is_promised(generate, clip, model, tmp_path):
+    told = generate(clip, "-o", tmp_path / "out.mp4", "--seed", "5", "--steps", "2")
+    assert [key for key in PROMISED_KEYS if key not in told] == []
+    assert sorted(told["timings_s"]) == sorted(PROMISED_TIMINGS)
+    assert told["duration_s"] == pytest.approx(2.0)
+    assert (told["sample_rate_hz"], told["seed"], told["steps"]) == (48_000, 5, 2)
+    assert told["model"] == str(model)
+    assert all({"time_s", "strength"} == event.keys() for event in told["events"])
+    assert told["events"] and told["warnings"] == []
+    assert 50 < told["peak_rss_mb"] < 8000
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(generate, clip, tmp_path):
+    for name, seed in (("a", "3"), ("b", "3"), ("c", "4")):
+        generate(clip, "-o", tmp_path / f"{name}.wav", "--audio-only", "--seed", seed)
+    first, again, other = ((tmp_path / f"{name}.wav").read_bytes() for name in "abc")
+    assert first == again
+    assert first != other
+
+
+def test_threads_are_those_asked_for_and_noted(generate, clip, tmp_path):
+    told = generate(clip, "-o", tmp_path / "own.wav", "--audio-only")
+    assert told["threads"] == 1
+    told = generate(clip, "-o", tmp_path / "two.wav", "--audio-only", "--threads", "2", "--sidecar")
+    assert told["threads"] == 2
+    assert json.loads((tmp_path / "two.wav.json").read_text())["threads"] == 2
+
+
+def test_the_same_seed_gives_the_same_bytes_in_video(generate, clip, tmp_path):
+    for name in ("a.mp4", "b.mp4"):
+        generate(clip, "-o", tmp_path / name)
+    assert audio_of(tmp_path / "a.mp4") == audio_of(tmp_path / "b.mp4")
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [("--steps", "3"), ("--guidance", "3"), ("--material", "stone"), ("--seed", "1")],
+    ids=lambda flags: flags[0],
+)
+def test_a_setting_changes_the_sound(generate, clip, plain, tmp_path, flags):
+    told = generate(clip, "-o", tmp_path / "a.wav", "--audio-only", *flags)
+    key = flags[0].removeprefix("--")
+    assert str(told[key]).removesuffix(".0") == flags[1]
+    other = samples_of(tmp_path / "a.wav")
+    assert other.shape == plain.shape
+    assert np.abs(other - plain).max() > 0.01 * np.abs(plain).max()
+
+
+def test_two_materials_give_two_sounds(generate, clip, tmp_path):
+    for material in ("metal", "wood"):
+        generate(clip, "-o", tmp_path / f"{material}.wav", "--audio-only", "--material", material)
+    metal, wood = (samples_of(tmp_path / f"{name}.wav") for name in ("metal", "wood"))
+    assert np.abs(metal - wood).max() > 0.01 * np.abs(wood).max()
+
+
+def test_another_model_gives_another_sound(clip, plain, tmp_path):
+    other = make_model(tmp_path / "model", seed=1)
+    outcome = run_cli("generate", clip, "--model", other, "--audio-only", "-o", tmp_path / "a.wav")
+    assert outcome.status == 0
+    assert np.abs(samples_of(tmp_path / "a.wav") - plain).max() > 0.01
+
+
+def test_loudness_is_reached_or_left_alone(generate, clip, tmp_path):
+    levels = {}
+    for wanted in ("-35", "-28.5", "off"):
+        path = tmp_path / f"{wanted}.wav"
+        told = generate(clip, "-o", path, "--audio-only", "--loudness", wanted)
+        assert told["loudness_lufs"] == (None if wanted == "off" else float(wanted))
+        sound = Waveform(samples=samples_of(path)[None].astype(np.float32), rate_hz=48_000)
+        levels[wanted] = loudness_lufs(sound)
+    assert levels["-35"] == pytest.approx(-35, abs=0.1)
+    assert levels["-28.5"] == pytest.approx(-28.5, abs=0.1)
+    assert abs(levels["off"] + 35) > 0.5 and abs(levels["off"] + 28.5) > 0.5
+
+
+def test_audio_only_is_the_sound_of_the_video(generate, clip, plain, tmp_path):
+    generate(clip, "-o", tmp_path / "lossless.mkv")
+    with av.open(str(tmp_path / "lossless.mkv")) as container:
+        stream = container.streams.audio[0]
+        frames = [frame.to_ndarray() for frame in container.decode(stream)]
+    decoded = np.concatenate(frames, axis=1)
+    scale = 2.0**31 if decoded.dtype == np.int32 else 2.0**15
+    assert decoded.shape[1] == len(plain) == 96_000
+    assert np.abs(decoded[0] / scale - plain).max() < 2.0**-15
+
+
+def test_an_output_is_replaced_only_when_asked(generate, model, clip, tmp_path):
+    output = tmp_path / "a.mp4"
+    generate(clip, "-o", output)
+    before = output.read_bytes()
+    outcome = run_cli("generate", clip, "-o", output, "--model", model, "--seed", "9")
+    assert outcome.status == 2
+    assert outcome.error_lines == [
+        f"foleyflow: {output}: exists already",
+        "  hint: --overwrite replaces it",
+    ]
+    assert output.read_bytes() == before
+    generate(clip, "-o", output, "--seed", "9", "--overwrite")
+    assert output.read_bytes() != before
+
+
+@pytest.mark.parametrize("suffix", [".events.csv", ".mid", ".report.png", ".json"])
+def test_files_beside_the_output_are_not_replaced_either(model, clip, tmp_path, suffix):
+    output = tmp_path / "a.mp4"
+    precious = tmp_path / f"a.mp4{suffix}"
+    precious.write_text("mine")
+    outcome = run_cli(
+        "generate", clip, "-o", output, "--model", model, "--events", "--report", "--sidecar"
+    )
+    assert outcome.status == 2
+    assert f"{precious}: exists already" in outcome.error_lines[0]
+    assert precious.read_text() == "mine"
+    assert not output.exists()
+
+
+@pytest.fixture(scope="module")
+def complete(model, tmp_path_factory):
+    """A run with every file beside the output, on a clip that has a sound: (folder, JSON)."""
+    folder = tmp_path_factory.mktemp("complete")
+    sound = Sound(samples=impulses(96_000, [24_000, 60_000]))
+    video = make_video(folder / "clip.mp4", n_frames=50, painter=moving_square, sound=sound)
+    outcome = run_cli(
+        "generate", video, "--model", model, "--json", "-o", folder / "out.mp4",
+        "--events", "--report", "--sidecar", "--seed", "11", "--guidance", "2", "--steps", "2",
+        "--material", "glass", "--loudness", "-30",
+    )  # fmt: skip
+    assert outcome.status == 0, outcome.stderr
+    return folder, outcome.answer
+
+
+def test_the_report_is_a_picture(complete):
+    folder, told = complete
+    path = folder / "out.mp4.report.png"
+    assert told["report"] == str(path)
+    with av.open(str(path)) as container:
+        picture = next(container.decode(video=0)).to_ndarray(format="rgb24")
+    assert picture.shape == (1000, 1600, 3)
+    assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 200
+
+
+def test_events_as_csv(complete):
+    folder, told = complete
+    assert told["event_files"][0] == str(folder / "out.mp4.events.csv")
+    with open(folder / "out.mp4.events.csv", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == len(told["events"]) > 5
+    for row, event in zip(rows, told["events"], strict=True):
+        assert float(row["time_s"]) == pytest.approx(event["time_s"], abs=1e-4)
+        assert float(row["strength"]) == pytest.approx(event["strength"], abs=1e-4)
+
+
+def test_events_as_audacity_labels(complete):
+    folder, told = complete
+    lines = (folder / "out.mp4.labels.txt").read_text().splitlines()
+    assert len(lines) == len(told["events"])
+    for line, event in zip(lines, told["events"], strict=True):
+        start, end, text = line.split("\t")
+        assert float(start) == float(end) == pytest.approx(event["time_s"], abs=1e-4)
+        assert text == f"hit {event['strength']:.2f}"
+
+
+def test_events_as_midi(complete):
+    folder, told = complete
+    notes = notes_of((folder / "out.mp4.mid").read_bytes())
+    assert len(notes) == len(told["events"])
+    for (start_s, velocity), event in zip(notes, told["events"], strict=True):
+        assert start_s == pytest.approx(event["time_s"], abs=0.6e-3)  # a tick is 1/960 s
+        assert velocity == pytest.approx(max(1, 127 * event["strength"]), abs=0.51)
+
+
+def notes_of(data: bytes) -> list[tuple[float, int]]:
+    """(seconds, velocity) of the notes of a one-track MIDI file; written from the standard."""
+    assert data[:4] == b"MThd" and struct.unpack(">IHHH", data[4:14])[:3] == (6, 0, 1)
+    ticks_per_quarter = struct.unpack(">H", data[12:14])[0]
+    assert data[14:18] == b"MTrk" and struct.unpack(">I", data[18:22])[0] == len(data) - 22
+    track, place, tick, tempo = data[22:], 0, 0, 500_000
+    sounding: set[int] = set()
+    notes = []
+
+    def number() -> int:
+        nonlocal place
+        value = 0
+        while True:
+            value = value << 7 | track[place] & 0x7F
+            place += 1
+            if track[place - 1] < 0x80:
+                return value
+
+    while place < len(track):
+        tick += number()
+        status = track[place]
+        if status == 0xFF:
+            kind = track[place + 1]
+            place += 2
+            size = number()
+            if kind == 0x51:
+                tempo = int.from_bytes(track[place : place + size], "big")
+            place += size
+            if kind == 0x2F:
+                assert place == len(track) and not sounding
+        else:
+            key, velocity = track[place + 1], track[place + 2]
+            place += 3
+            if status >> 4 == 9 and velocity:
+                notes.append((tick * tempo / 1e6 / ticks_per_quarter, velocity))
+                sounding.add(key)
+            else:
+                assert status >> 4 in (8, 9)
+                sounding.discard(key)
+    return notes
+
+
+def test_the_sidecar_is_enough_to_make_the_sound_again(complete, model):
+    folder, told = complete
+    assert told["sidecar"] == str(folder / "out.mp4.json")
+    record = json.loads((folder / "out.mp4.json").read_text())
+    assert record["weights_sha256"] == {
+        name: file_sha256(model / f"{name}.safetensors") for name in ("codec", "align", "flow")
+    }
+    again = folder / "again.mp4"
+    flags = [
+        *("--seed", record["seed"], "--steps", record["steps"], "--guidance", record["guidance"]),
+        *("--material", record["material"], "--loudness", record["loudness_lufs"]),
+        *("--model", record["model"], "--audio-only" if record["audio_only"] else "--json"),
+    ]
+    outcome = run_cli("generate", record["video"], "-o", again, *(str(flag) for flag in flags))
+    assert outcome.status == 0, outcome.stderr
+    assert audio_of(again) == audio_of(folder / "out.mp4")
+    assert outcome.answer["events"] == record["events"]
+
+
+def test_no_flag_no_file_beside_the_output(generate, clip, tmp_path):
+    generate(clip, "-o", tmp_path / "out.mp4")
+    assert [path.name for path in tmp_path.iterdir()] == ["out.mp4"]
+
+
+def test_device_cpu_works_and_an_absent_one_is_refused(generate, model, clip, tmp_path):
+    generate(clip, "-o", tmp_path / "a.mp4", "--device", "cpu")
+    absent = f"cuda:{torch.cuda.device_count()}"
+    for device, said in (
+        (absent, "CUDA device"),
+        ("abacus", "expected auto, cpu, cuda or cuda:N"),
+        ("meta", "expected auto, cpu, cuda or cuda:N"),
+    ):
+        output = tmp_path / "b.mp4"
+        outcome = run_cli("generate", clip, "--model", model, "-o", output, "--device", device)
+        assert outcome.status == 2
+        assert said in outcome.error_lines[0] and len(outcome.error_lines) == 2
+        assert not output.exists()
+
+
+def test_dry_run_writes_nothing_and_says_what_would_be_done(clip, model, tmp_path):
+    outcome = run_cli(
+        "generate", clip, "--model", model, "-o", f"{tmp_path}/new/", "--dry-run", "--seed", "7"
+    )
+    assert outcome.status == 0
+    assert outcome.answer["plan"] == [
+        {"video": str(clip), "output": str(tmp_path / "new" / "clip.foley.mp4")}
+    ]
+    settings = outcome.answer["settings"]
+    assert (settings["seed"], settings["model"], settings["steps"]) == (7, str(model), 1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_text_answer_names_every_file(model, clip, tmp_path):
+    outcome = run_cli("generate", clip, "--model", model, "-o", tmp_path / "a.mp4", "--sidecar")
+    assert outcome.status == 0
+    first, second = outcome.stdout.splitlines()
+    assert first.startswith(f"{tmp_path / 'a.mp4'}  (2.00 s, ")
+    assert second.strip() == str(tmp_path / "a.mp4.json")
+
+
+def test_as_a_user_runs_it(model, clip, tmp_path):
+    """In a process of its own: nothing but JSON on stdout, nothing at all on stderr."""
+    outcome = run_process(
+        "generate", clip, "--model", model, "-o", "out.wav", "--audio-only", "--json", cwd=tmp_path
+    )
+    assert (outcome.status, outcome.stderr) == (0, "")
+    assert outcome.answer["output"] == "out.wav"
+    assert [path.name for path in tmp_path.iterdir()] == ["out.wav"]
+
+
+def test_debug_shows_where_an_error_arose(model, tmp_path):
+    (tmp_path / "empty.mp4").touch()
+    arguments = ("generate", tmp_path / "empty.mp4", "--model", model)
+    plainly = run_cli(*arguments)
+    assert plainly.status == 2 and "Traceback" not in plainly.stderr
+    debugged = run_cli(*arguments, "--debug")
+    assert debugged.status == 2
+    assert "Traceback" in debugged.stderr and "open_input" in debugged.stderr
+    assert plainly.stderr in debugged.stderr
+
+
+def test_what_the_output_cannot_hold_is_said(generate, tmp_path):
+    video = make_video(tmp_path / "clip.mkv", n_frames=25, subtitles=[(0.1, 0.5, "Knock")])
+    told = generate(video, "-o", tmp_path / "out.3gp")
+    assert len(told["warnings"]) == 1 and "subtitle" in told["warnings"][0]
+
+
+def test_long_work_shows_progress_on_stderr_alone(model, tmp_path):
+    video = make_video(tmp_path / "long.mp4", rate=2, n_frames=44)
+    outcome = run_cli("generate", video, "--model", model, "--json", "--audio-only")
+    assert outcome.status == 0
+    assert outcome.answer["duration_s"] == pytest.approx(22.0)
+    assert "long.mp4" in outcome.stderr

@@ -1,0 +1,149 @@
+"""A command that is asked to end leaves no draft and no temporary file, and says one line."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from support.cli_model import make_model, process_environment
+from support.media_files import make_video
+
+from foleyflow.cli.stopping import stopped_by_signals
+
+WAIT_S = 100.0  # for a state that comes much earlier; no test passes by it
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return make_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture
+def temporary(tmp_path):
+    """The folder of the command's temporary files."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    return folder
+
+
+def start(*arguments, temporary: Path, **options) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-m", "foleyflow", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=process_environment({"TMPDIR": str(temporary)}),
+        preexec_fn=heed_signals,
+        **options,
+    )
+
+
+def heed_signals() -> None:
+    """Tests that run in the background, or under nohup, hand signals that are ignored on."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+
+
+def wait_for(process: subprocess.Popen, pattern: str, folder: Path) -> None:
+    """Until a file of that name exists."""
+    deadline_s = time.monotonic() + WAIT_S
+    while not list(folder.glob(pattern)):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline_s
+        time.sleep(0.002)
+
+
+@pytest.mark.parametrize(("name", "status"), [("SIGTERM", 143), ("SIGHUP", 129), ("SIGINT", 130)])
+def test_stopped_while_standard_input_is_read(model, tmp_path, temporary, name, status):
+    output = tmp_path / "out.mp4"
+    process = start(
+        *("generate", "-", "--model", model, "-o", output, "--json"),
+        temporary=temporary,
+        stdin=subprocess.PIPE,
+    )
+    process.stdin.write(b"\0" * 2**21)  # the first block is written once the second one came
+    process.stdin.flush()
+    wait_for(process, "foleyflow-*/standard-input", temporary)
+    process.send_signal(getattr(signal, name))
+    stdout, stderr = process.communicate(timeout=WAIT_S)
+    assert (process.returncode, stderr.decode()) == (status, "foleyflow: stopped\n")
+    assert json.loads(stdout)["error"] == "stopped"
+    assert list(temporary.iterdir()) == [] and not output.exists()
+
+
+def test_stopped_while_an_output_is_written(model, tmp_path, temporary):
+    """Of a batch, what was finished is kept and listed."""
+    short = make_video(tmp_path / "short.mp4", n_frames=5)
+    long = make_video(tmp_path / "long.mp4", rate=5, n_frames=800, width=32, height=32)
+    process = start(
+        *("generate", short, long, "--model", model, "-o", f"{tmp_path}/new/", "--json"),
+        temporary=temporary,
+    )
+    wait_for(process, ".long.foley.mp4.*.part", tmp_path / "new")
+    process.send_signal(signal.SIGTERM)
+    process.send_signal(signal.SIGTERM)  # as `timeout` does: to the process and to its group
+    stdout, stderr = process.communicate(timeout=WAIT_S)
+    assert process.returncode == 143
+    # Before it stands the label of the progress of a long video.
+    assert stderr.decode().splitlines() == ["long.mp4", "foleyflow: stopped"]
+    told = json.loads(stdout)
+    assert told["error"] == "stopped"
+    assert [result["video"] for result in told["results"]] == [str(short)]
+    assert os.listdir(tmp_path / "new") == ["short.foley.mp4"]
+    assert list(temporary.iterdir()) == []
+
+
+def test_another_verb_is_stopped_too(temporary):
+    process = start("bench", temporary=temporary)
+    wait_for(process, "foleyflow-bench-*", temporary)
+    process.send_signal(signal.SIGTERM)
+    stdout, stderr = process.communicate(timeout=WAIT_S)
+    assert (process.returncode, stdout) == (143, b"")
+    assert stderr.decode().splitlines()[-1] == "foleyflow: stopped"
+    assert list(temporary.iterdir()) == []
+
+
+def test_ignored_signals_and_other_handlers_stay():
+    def handler(number, frame):
+        raise AssertionError("not sent")
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGHUP, signal.SIGTERM)}
+    try:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as under nohup
+        signal.signal(signal.SIGTERM, handler)
+        with stopped_by_signals():
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+            assert signal.getsignal(signal.SIGTERM) is handler
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        with stopped_by_signals():
+            assert callable(signal.getsignal(signal.SIGTERM))
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
+
+
+def test_forked_processes_end_by_the_signal():
+    """As they would without a handler: nothing of the parent's is cleaned up there."""
+    code = (
+        "import os, signal, time\n"
+        "from foleyflow.cli.stopping import stopped_by_signals\n"
+        "with stopped_by_signals():\n"
+        "    reader, writer = os.pipe()\n"
+        "    child = os.fork()\n"
+        "    if not child:\n"
+        "        os.write(writer, b'x')\n"
+        "        for _ in range(600):\n"
+        "            time.sleep(0.1)\n"
+        "        os._exit(0)\n"
+        "    os.read(reader, 1)\n"
+        "    os.kill(child, signal.SIGTERM)\n"
+        "    print(os.WTERMSIG(os.waitpid(child, 0)[1]))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, env=process_environment(), timeout=60
+    )
+    assert done.stdout.split() == [b"15"], done.stderr

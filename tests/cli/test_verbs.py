@@ -1,0 +1,478 @@
+"""The other verbs on real files: doctor, evaluate, data simulate, train."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from support.cli_model import make_model, run_cli
+from support.small_judges import randomised
+
+from foleyflow import pretrained
+from foleyflow.data.clips import SimulatedClips
+from foleyflow.judges import adapters
+from foleyflow.judges.networks.vggish import Vggish
+from foleyflow.judges.weights import FILES
+from foleyflow.media import probe, write_wav
+from foleyflow.recipes import recipe_named
+from foleyflow.training.journal import read_journal
+from foleyflow.weights import file_sha256, read_record
+
+TIMES_S = {"a": [0.5, 1.0, 1.8], "b": [0.7, 1.4], "c": [0.3, 1.2, 1.6]}
+
+
+def test_doctor_lists_what_is_there(monkeypatch, tmp_path):
+    monkeypatch.setattr(pretrained, "EMBEDDED", make_model(tmp_path / "model"))
+    outcome = run_cli("doctor", "--json")
+    findings = {entry["name"]: entry for entry in outcome.answer["findings"]}
+    assert findings["embedded model"]["state"] == "ok"
+    assert findings["package torch"]["state"] == findings["encoder aac"]["state"] == "ok"
+    for entry in findings.values():
+        assert entry["state"] in ("ok", "missing", "broken")
+        assert entry["state"] == "ok" or entry["mend"]
+
+
+def test_doctor_says_in_words_what_to_do(monkeypatch, tmp_path):
+    broken = make_model(tmp_path / "model")
+    (broken / "flow.safetensors").write_bytes(b"nothing")
+    monkeypatch.setattr(pretrained, "EMBEDDED", broken)
+    outcome = run_cli("doctor")
+    assert outcome.status == 1
+    assert "broken   embedded model: " in outcome.stdout
+    assert "mend: pip install" in outcome.stdout
+
+
+def write_clicks(path: Path, times_s: list[float], *, late_s: float = 0.0) -> None:
+    """Two seconds of clicks that a listener would call knocks."""
+    rng = np.random.default_rng(0)
+    sound = np.zeros(96_000, np.float32)
+    for time_s in times_s:
+        start = round((time_s + late_s) * 48_000)
+        fading = np.exp(-np.arange(96_000 - start) / 200) * rng.uniform(-0.5, 0.5, 96_000 - start)
+        sound[start:] += fading.astype(np.float32)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_wav(path, [sound[None]], 48_000)
+
+
+@pytest.mark.parametrize(
+    ("late_s", "at_50_ms", "at_100_ms"), [(0.0, 1.0, 1.0), (0.03, 1.0, 1.0), (0.08, 0.0, 1.0)]
+)
+def test_evaluate_a_folder(tmp_path, late_s, at_50_ms, at_100_ms):
+    pytest.importorskip("librosa")
+    for case, times_s in TIMES_S.items():
+        write_clicks(tmp_path / "true" / f"{case}.wav", times_s)
+        write_clicks(tmp_path / "made" / f"{case}.foley.wav", times_s, late_s=late_s)
+    flags = ("--json", "--out", tmp_path / "report.json")
+    outcome = run_cli("evaluate", tmp_path / "made", tmp_path / "true", *flags)
+    assert outcome.status == 0, outcome.stderr
+    told = outcome.answer
+    assert json.loads((tmp_path / "report.json").read_text()) == told
+    assert told["count"] == 3
+    windows = told["synchrony"]["windows"]
+    assert windows["50_ms"]["f1"]["mean"] == at_50_ms
+    assert windows["100_ms"]["f1"]["mean"] == at_100_ms
+    if at_50_ms:
+        assert windows["50_ms"]["gain"]["mean"] > 0.5
+        assert told["synchrony"]["median_lag_s"] == pytest.approx(late_s, abs=0.006)
+
+
+def test_evaluate_prints_a_table(tmp_path):
+    pytest.importorskip("librosa")
+    for case, times_s in TIMES_S.items():
+        write_clicks(tmp_path / "true" / f"{case}.wav", times_s)
+        write_clicks(tmp_path / "made" / f"{case}.wav", times_s)
+    (tmp_path / "made" / "d.wav").write_text("no sound")
+    (tmp_path / "true" / "d.wav").write_text("no sound")
+    outcome = run_cli("evaluate", tmp_path / "made", tmp_path / "true")
+    assert outcome.status == 0
+    row = next(line for line in outcome.stdout.splitlines() if "±50 ms" in line)
+    assert row.split()[:4] == ["3", "±50", "ms", "1.00"]
+    assert "unreadable: 1" in outcome.stdout
+
+
+def test_evaluate_systems_side_by_side(tmp_path):
+    """A folder per clip with the true sound and one file per system, as peers publish them."""
+    pytest.importorskip("librosa")
+    for case, times_s in TIMES_S.items():
+        write_clicks(tmp_path / case / "gt.wav", times_s)
+        write_clicks(tmp_path / case / "exact.wav", times_s)
+        write_clicks(tmp_path / case / "late.wav", times_s, late_s=0.08)
+    outcome = run_cli("evaluate", tmp_path, "--json")
+    assert outcome.status == 0, outcome.stderr
+    f1 = {
+        system: report["synchrony"]["windows"]["50_ms"]["f1"]["mean"]
+        for system, report in outcome.answer.items()
+    }
+    assert f1 == {"exact": 1.0, "late": 0.0}
+    free = {system: each["synchrony"]["lag_free"] for system, each in outcome.answer.items()}
+    assert {system: each["f1"]["mean"] for system, each in free.items()} == {
+        "exact": 1.0,
+        "late": 1.0,
+    }
+    text = run_cli("evaluate", tmp_path).stdout
+    assert [line.split()[0] for line in text.splitlines()[1:] if line[:1].strip()] == [
+        "exact",
+        "late",
+        "*",
+    ]
+
+
+def test_evaluate_by_patterns_and_without_silent_truths(tmp_path):
+    pytest.importorskip("librosa")
+    for case, times_s in {**TIMES_S, "still": []}.items():
+        write_clicks(tmp_path / case / "gt.wav", times_s)
+        write_clicks(tmp_path / case / "late.wav", times_s, late_s=0.08)
+    patterns = ("--generated-pattern", "{case}/late.wav", "--reference-pattern", "{case}/gt.wav")
+    told = run_cli("evaluate", tmp_path, tmp_path, *patterns, "--json").answer
+    assert (told["count"], told["skipped"]) == (4, [])
+    flags = (*patterns, "--skip-without-onsets", "--json")
+    told = run_cli("evaluate", tmp_path, tmp_path, *flags).answer
+    assert (told["count"], told["skipped"]) == (3, ["still"])
+    assert told["synchrony"]["windows"]["50_ms"]["f1"]["mean"] == 0.0
+
+
+def make_systems(root: Path) -> None:
+    for case, times_s in TIMES_S.items():
+        write_clicks(root / case / "gt.wav", times_s)
+        write_clicks(root / case / "late.wav", times_s, late_s=0.08)
+
+
+def test_evaluate_more_metrics_beside_controls(tmp_path):
+    pytest.importorskip("librosa")
+    make_systems(tmp_path)
+    flags = ("--metrics", "onset_f1, onset_f1_300ms,log_spectral_distance")
+    outcome = run_cli("evaluate", tmp_path, *flags, "--json", "--out", tmp_path / "report.json")
+    assert outcome.status == 0, outcome.stderr
+    told = outcome.answer
+    assert json.loads((tmp_path / "report.json").read_text()) == told
+    scores = told["late"]["scores"]
+    assert list(scores) == ["onset_f1", "onset_f1_300ms", "log_spectral_distance"]
+    assert list(scores["onset_f1"]["rows"]) == ["generated", "true", "silence", "noise", "other"]
+    assert scores["onset_f1"]["rows"]["generated"]["value"] == 0.0
+    assert scores["onset_f1_300ms"]["rows"]["generated"]["value"] == 1.0
+    text = run_cli("evaluate", tmp_path, *flags).stdout
+    assert text.startswith(run_cli("evaluate", tmp_path).stdout.rstrip())
+    assert "! silence is as good or better, so the figure proves nothing of: late\n" in text
+
+
+def test_evaluate_writes_a_page(tmp_path):
+    pytest.importorskip("librosa")
+    make_systems(tmp_path)
+    page = tmp_path / "report.html"
+    outcome = run_cli("evaluate", tmp_path, "--metrics", "onset_f1", "--html", page)
+    assert outcome.status == 0, outcome.stderr
+    text = page.read_text(encoding="utf-8")
+    assert text.startswith("<!DOCTYPE html>") and text.rstrip().endswith("</html>")
+    assert "<h2>onset_f1</h2>" in text and text.count("<audio") == 6
+
+
+def test_evaluate_keeps_figures_in_a_folder_that_is_named(tmp_path):
+    pytest.importorskip("librosa")
+    make_systems(tmp_path / "peers")
+    arguments = (tmp_path / "peers", "--metrics", "onset_f1", "--json")
+    plain = run_cli("evaluate", *arguments).answer
+    assert [path.name for path in tmp_path.iterdir()] == ["peers"]
+    cached = (*arguments, "--cache", tmp_path / "kept")
+    assert run_cli("evaluate", *cached).answer == plain
+    kept = sorted((tmp_path / "kept").rglob("*.json"))
+    assert kept
+    # What is kept is what is told: a figure that is changed there is believed.
+    for path in kept:
+        entry = json.loads(path.read_text())
+        if entry["key"][0] == "pair":
+            entry["value"] = {"values": [0.25]}
+            path.write_text(json.dumps(entry))
+    rows = run_cli("evaluate", *cached).answer["late"]["scores"]["onset_f1"]["rows"]
+    assert {figure["value"] for figure in rows.values()} == {0.25}
+    assert sorted((tmp_path / "kept").rglob("*.json")) == kept
+
+
+def test_evaluate_refuses_a_file_as_a_cache(tmp_path):
+    (tmp_path / "file").write_text("")
+    outcome = run_cli("evaluate", tmp_path, tmp_path, "--cache", tmp_path / "file")
+    assert outcome.status == 2
+    assert "file: expected a folder for cached results" in outcome.error_lines[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((".", ".", "--metrics", "onset_f"), "no metric 'onset_f'; did you mean 'onset_f1'?"),
+        (
+            (".", ".", "--metrics", "kl_passt", "--judges", "there"),
+            "the judge 'passt' is not here: expected its weights in there/passt-s-f128-p16-s10-ap",
+        ),
+        (
+            (".", ".", "--metrics", "ib_score", "--judges", "there"),
+            "the judge 'imagebind' is not here: expected its weights in there/imagebind_huge.pth",
+        ),
+        (
+            (".", ".", "--protocol", "paper", "--judges", "there"),
+            "the judge 'passt' is not here: expected its weights in there/passt-s-f128-p16-s10-ap",
+        ),
+        ((".", ".", "--protocol", "avbench"), "no protocol 'avbench': expected one of paper, av-"),
+        (
+            (".", ".", "--protocol", "paper", "--metrics", "onset_f1"),
+            "--metrics and --protocol: a protocol names its own metrics",
+        ),
+        ((".", ".", "--html", "nowhere/page.html"), "nowhere: no such folder"),
+        ((".", ".", "--html", "page", "--out", "./page"), "--out and --html are one file"),
+        ((".", "--generated-pattern", "{case}/late"), "a pattern was given, but no REFERENCE"),
+        (("nowhere",), "nowhere: no such folder"),
+        ((".", "nowhere"), "nowhere: no such folder"),
+        ((".",), "no <case>/<system> sounds in it"),
+        ((".", ".", "--out", "nowhere/report.json"), "nowhere: no such folder"),
+        ((".", ".", "--out", "."), "is a directory"),
+    ],
+)
+def test_evaluate_refuses(monkeypatch, tmp_path, arguments, said):
+    monkeypatch.chdir(tmp_path)
+    outcome = run_cli("evaluate", *arguments)
+    assert outcome.status == 2 and outcome.stdout == ""
+    assert said in outcome.error_lines[0]
+    assert outcome.error_lines[1].startswith("  hint: ")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_evaluate_by_a_protocol_with_the_judges_that_are_there(tmp_path, monkeypatch):
+    def small():
+        return Vggish((2, 3, 4, 5), 6)
+
+    for case, times_s in (("a", [0.5]), ("b", [0.9])):
+        write_clicks(tmp_path / "true" / f"{case}.wav", times_s)
+        write_clicks(tmp_path / "made" / f"{case}.wav", times_s, late_s=0.1)
+    file = tmp_path / "judges" / FILES["vggish"].name
+    file.parent.mkdir()
+    torch.save(randomised(small()).state_dict(), file)
+    known = replace(FILES["vggish"], sha256=file_sha256(file))
+    monkeypatch.setitem(FILES, "vggish", known)
+    monkeypatch.setitem(adapters.NETWORKS, "vggish", small)
+    arguments = ("evaluate", tmp_path / "made", tmp_path / "true", "--protocol", "paper")
+    outcome = run_cli(*arguments, "--judges", file.parent, "--json")
+    assert outcome.status == 0, outcome.stderr
+    told = outcome.answer
+    assert told["protocol"]["name"] == "paper"
+    assert list(told["scores"]) == ["frechet_vggish", "generation_time"]
+    assert told["scores"]["frechet_vggish"]["judge"]["weights_sha256"] == file_sha256(file)
+    assert set(told["not_measured"]) == {"kl_passt", "align_acc"}
+    assert "the judge 'passt' is not here: expected its weights in" in outcome.stderr
+    assert "hint: mkdir -p" in outcome.stderr
+
+
+def test_simulate_two_clips_and_again(tmp_path):
+    pytest.importorskip("mujoco")
+    command = ("data", "simulate", "--out", tmp_path / "sim", "--duration", "1", "--json")
+    command += ("--workers", "1", "--split", "validation", "--seed", "3", "--clips", "2")
+    outcome = run_cli(*command)
+    assert outcome.status == 0, outcome.stderr
+    told = outcome.answer
+    assert (told["clips"], told["skipped"], told["crashes"]) == (2, 0, 0)
+    assert told["frames"] > 20 and told["frames_per_core_s"] > 0
+    clips = SimulatedClips(tmp_path / "sim", "validation")
+    assert len(clips) == 2 and clips.duration_s == 1.0
+    assert probe(clips.paths[0].with_suffix(".mp4")).duration_s == pytest.approx(1.0, abs=0.05)
+    again = run_cli(*command).answer
+    assert (again["clips"], again["skipped"]) == (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--split", "exam"), "'exam'"),
+        (("--duration", "0"), "duration"),
+        (("--duration", "nan"), "duration"),
+    ],
+)
+def test_simulate_refuses(tmp_path, flags, said):
+    pytest.importorskip("mujoco")
+    outcome = run_cli("data", "simulate", "--clips", "1", "--out", tmp_path / "sim", *flags)
+    assert outcome.status == 2 and outcome.stdout == ""
+    assert said in outcome.error_lines[0]
+    assert not (tmp_path / "sim").exists()
+
+
+@pytest.fixture(scope="module")
+def sounds(tmp_path_factory):
+    """Banks of noise where the codec's recipe keeps its sounds, so that none must be drawn."""
+    folder = tmp_path_factory.mktemp("sounds")
+    bank = recipe_named("codec", "smoke").bank
+    rng = np.random.default_rng(0)
+    for config in (bank, replace(bank, split="validation", items=100)):
+        name = f"sounds-{config.split}-{config.seed}-{config.items}x{config.duration_s:g}s.i16"
+        shape = (config.items, round(config.duration_s * config.rate_hz))
+        (folder / name).write_bytes(rng.integers(-9000, 9000, shape, dtype=np.int16).tobytes())
+    return folder
+
+
+def train(sounds: Path, out: Path, *settings: str, flags: tuple[str, ...] = ()):
+    """Trains the smallest codec."""
+    changes = [flag for setting in settings for flag in ("--set", setting)]
+    return run_cli(
+        "train", "codec", "--recipe", "smoke", "--device", "cpu", "--json",
+        "--data", sounds, "--out", out, *changes, *flags,
+    )  # fmt: skip
+
+
+# What makes the recipe "polish" as small as "smoke".
+POLISH_THE_SMOKE = (
+    "model.encoder_width=32", "model.encoder_blocks=1", "model.decoder_width=32",
+    "model.decoder_blocks=1", "model.fine_blocks=1", "model.skeleton_bands=0",
+    "losses.crop_s=0.2", "bank.items=8",
+    "bank.duration_s=0.5", "train.steps=2", "train.batch_clips=2", "train.warmup_steps=1",
+    "train.ema=0.0",
+)  # fmt: skip
+
+
+def losses(out: Path) -> list[dict]:
+    """The journal without the times."""
+    return [
+        {key: value for key, value in entry.items() if not key.endswith("_s")}
+        for entry in read_journal(out / "journal.jsonl")
+    ]
+
+
+def test_train_and_give_the_command_again(sounds, tmp_path):
+    whole = tmp_path / "whole"
+    outcome = train(sounds, whole)
+    assert outcome.status == 0, outcome.stderr
+    told = outcome.answer
+    assert (told["components"], told["steps"]) == (["codec"], 4)
+    assert told["model"] == str(whole / "model") and told["validation"]
+    pretrained.load_codec(whole / "model")
+
+    # A finished run is left as it is; more steps go on from its end.
+    before = losses(whole)
+    assert train(sounds, whole).status == 0
+    assert losses(whole) == before
+    more = train(sounds, whole, "train.steps=6")
+    assert more.status == 0 and more.answer["steps"] == 6
+    assert losses(whole)[: len(before)] == before
+    assert [entry["step"] for entry in losses(whole) if "codec/loss" in entry] == [1, 2, 3, 4, 5, 6]
+
+
+def test_training_takes_the_threads_asked_for_and_one_by_default(sounds, tmp_path):
+    before = torch.get_num_threads()
+    # More threads than cores would wait for each other; 0 leaves the number as it is.
+    cases = (((), 2, 1), (("--threads", "2"), 1, 2), (("--threads", "0"), 2, 2))
+    try:
+        for number, (flags, given, wanted) in enumerate(cases):
+            torch.set_num_threads(given)
+            out = tmp_path / str(number)
+            assert train(sounds, out, flags=flags).status == 0
+            noted = json.loads((out / "environment.json").read_text(encoding="utf-8"))
+            assert noted["threads"] == wanted
+            assert torch.get_num_threads() == given
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_a_run_may_begin_with_the_weights_of_another(sounds, tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert train(sounds, first).status == 0
+    flags = ("train", "codec", "--recipe", "polish", "--data", sounds, "--init", first / "model")
+    tiny = [f"--set={key}" for key in POLISH_THE_SMOKE]
+    outcome = run_cli(*flags, "--out", second, "--set", "train.learning_rate=1e-12", *tiny)
+    assert outcome.status == 0, outcome.stderr
+    weights = [load_file(run / "model" / "codec.safetensors") for run in (first, second)]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    # The record says where it began, and the same run can't go on from elsewhere.
+    record = read_record(second / "model", "codec")
+    begun = {"codec": file_sha256(first / "model" / "codec.safetensors")}
+    assert record.provenance["init"] == begun
+    outcome = run_cli(*flags[:-2], "--out", second, "--set", "train.learning_rate=1e-12", *tiny)
+    assert outcome.status == 2 and "was begun with other settings: init" in outcome.stderr
+
+
+def test_a_run_cannot_begin_with_weights_that_are_not_there_or_do_not_fit(sounds, tmp_path):
+    assert train(sounds, tmp_path / "small").status == 0
+    flags = ("train", "align", "--recipe", "smoke", "--init", tmp_path / "small" / "model")
+    outcome = run_cli(*flags, "--data", sounds, "--out", tmp_path / "align")
+    assert outcome.status == 2
+    assert "holds ['codec'], expected a component 'align'" in outcome.stderr
+    flags = ("train", "codec", "--recipe", "polish", "--init", tmp_path / "small" / "model")
+    changed = [f"--set={key}" for key in POLISH_THE_SMOKE if "decoder_width" not in key]
+    outcome = run_cli(*flags, "--data", sounds, "--out", tmp_path / "wide", *changed)
+    assert outcome.status == 2
+    assert "does not fit its config" in outcome.stderr
+    assert not (tmp_path / "wide" / "state.safetensors").exists()
+
+
+def test_train_with_other_settings_is_refused(sounds, tmp_path):
+    assert train(sounds, tmp_path / "run").status == 0
+    before = file_sha256(tmp_path / "run" / "state.safetensors")
+    outcome = train(sounds, tmp_path / "run", "train.batch_clips=4")
+    assert outcome.status == 2
+    assert "was begun with other settings: settings.train.batch_clips" in outcome.stderr
+    assert file_sha256(tmp_path / "run" / "state.safetensors") == before
+
+
+@pytest.mark.parametrize("rate", ["inf", "1e30"])
+def test_numbers_that_blow_up_stop_training_and_spare_the_last_good_state(sounds, tmp_path, rate):
+    out = tmp_path / "run"
+    first = ("train.steps=2", "train.save_every=1", "train.warmup_steps=1")
+    assert train(sounds, out, *first).status == 0
+    before = file_sha256(out / "state.safetensors")
+    settings = ("train.steps=9", "train.save_every=9", "train.warmup_steps=1")
+    outcome = train(sounds, out, *settings, f"train.learning_rate={rate}")
+    assert outcome.status == 1
+    lines = [line for line in outcome.error_lines if line.startswith(("foleyflow: ", "  hint: "))]
+    assert "step" in lines[0] and "last good state is kept" in lines[1]
+    assert "Traceback" not in outcome.stderr
+    assert file_sha256(out / "state.safetensors") == before
+    # What the hint says works.
+    outcome = train(sounds, out, "train.steps=4", "train.warmup_steps=1")
+    assert outcome.status == 0, outcome.stderr
+    assert all(np.isfinite(entry.get("codec/loss", 0)) for entry in losses(out))
+
+
+def test_a_state_that_is_not_finite_is_never_kept(sounds, tmp_path):
+    out = tmp_path / "run"
+    assert train(sounds, out, "train.steps=2", "train.save_every=1").status == 0
+    before = file_sha256(out / "state.safetensors")
+    settings = ("train.steps=3", "train.save_every=1", "train.learning_rate=inf")
+    outcome = train(sounds, out, *settings)
+    assert outcome.status == 1
+    assert "not finite" in outcome.stderr
+    assert file_sha256(out / "state.safetensors") == before
+
+
+def test_train_dry_run_prints_the_whole_configuration(tmp_path):
+    outcome = run_cli(
+        "train", "align", "--recipe", "smoke", "--out", tmp_path / "run", "--dry-run",
+        "--set", "train.steps=7", "--set", "train.bf16=false", "--data", "clips",
+    )  # fmt: skip
+    assert outcome.status == 0
+    told = outcome.answer
+    assert (told["task"], told["recipe"], told["data"]) == ("align", "smoke", "clips")
+    assert told["settings"]["train"]["steps"] == 7
+    assert told["settings"]["train"]["bf16"] is False
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said", "hint"),
+    [
+        (("codec", "--set", "train.step=9"), "--set train.step: no such", "train.steps?"),
+        (("codec", "--set", "train.learningrate=9"), "no such setting", "train.learning_rate?"),
+        (("flow", "--set", "dcf_steps=9"), "no such setting", "stages.dcf_steps?"),
+        (("codec", "--set", "train.steps"), "expected key=value", "--dry-run"),
+        (("codec", "--set", "train.steps=many"), "--set train.steps=many: expected int", "--dry"),
+        (("codec", "--set", "train.steps=0"), "train.steps=0: expected at least 1", ""),
+        (("codec", "--set", "train.learning_rate=-1"), "learning_rate=-1.0 (> 0)", ""),
+        (("align", "--set", "model.heads=5"), "heads=5", ""),
+        (("codecs",), "task 'codecs': expected one of codec, align, flow", "codec?"),
+        (("codec", "--recipe", "tinny"), "recipe 'tinny' of codec", "tiny?"),
+        (("align", "--recipe", "smoke", "--device", "abacus"), "device 'abacus'", "auto"),
+        (("align", "--recipe", "smoke"), "manifest.json", "foleyflow data simulate"),
+    ],
+)
+def test_train_refuses(tmp_path, arguments, said, hint):
+    outcome = run_cli("train", *arguments, "--data", tmp_path / "data", "--out", tmp_path / "run")
+    assert outcome.status == 2, outcome.stderr
+    assert outcome.stdout == ""
+    assert said in outcome.error_lines[0] and outcome.error_lines[0].startswith("foleyflow: ")
+    assert hint in "".join(outcome.error_lines[1:])
+    assert list(tmp_path.iterdir()) == []

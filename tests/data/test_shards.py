@@ -1,0 +1,321 @@
+"""A small VGGSound from its csv to shards: reasons, resumption, and reading back."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import signal
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+from support import killable_building
+import numpy as np
+import pytest
+from support.killable_building import SETTINGS, build_small, rows_of
+from support.media_files import Sound, grey_painter, make_video
+from support.small_vggsound import (
+    BROKEN,
+    CLIP_S,
+    GOOD,
+    SEGMENT_S,
+    hum,
+    make_small_vggsound,
+    painter,
+    video_id,
+)
+from typer.testing import CliRunner
+
+from foleyflow.cli.app import app
+from foleyflow.cli.dataset import music_alone
+from foleyflow.data.build import builder
+from foleyflow.data.clips import cache_frames, open_split
+from foleyflow.data.build.builder import BuildSettings, build
+from foleyflow.data.build.examination import ExamineSettings, clear_lag_s, scene_safe_start
+from foleyflow.data.build.listing import find_files, read_audioset, read_folder, read_vggsound
+from foleyflow.errors import DataError
+from foleyflow.media.probe import probe
+from foleyflow.pretrained import EMBEDDED
+
+
+@pytest.fixture(scope="module")
+def listing(tmp_path_factory):
+    return make_small_vggsound(tmp_path_factory.mktemp("vggsound"))
+
+
+@pytest.fixture(scope="module")
+def built(listing, tmp_path_factory):
+    out = tmp_path_factory.mktemp("built")
+    return out, build_small(*listing[:2], out)
+
+
+def contents(out: Path) -> dict[str, str]:
+    """Hash of every file that a finished data set consists of."""
+    return {
+        path.relative_to(out).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(out.rglob("*"))
+        if path.is_file() and not path.relative_to(out).parts[0].startswith(".")
+    }
+
+
+def test_every_broken_clip_is_rejected_with_its_reason_and_no_other(built):
+    out, summary = built
+    with (out / "manifest.csv").open(encoding="utf-8") as stream:
+        told = list(csv.DictReader(stream))
+    assert len(told) == 60
+    for number, row in enumerate(told):
+        assert row["video_id"] == video_id(number)
+        wanted = BROKEN.get(number, "")
+        assert row["reason"].startswith(wanted) and bool(row["reason"]) == bool(wanted), row
+        assert row["status"] == ("rejected" if wanted else "kept")
+    assert told[59]["reason"] == f"duplicate of {told[3]['key']}"
+    assert sum(summary.splits.values()) == GOOD
+    assert sum(summary.rejected.values()) == len(BROKEN)
+    assert all(summary.splits[split] > 0 for split in ("train", "validation", "test"))
+
+
+class Stopped(Exception):
+    """What a test stops a job with."""
+
+
+def stop_after(count: int):
+    def progress(done: int, wanted: int) -> None:
+        if done >= count:
+            raise Stopped
+
+    return progress
+
+
+def test_a_job_that_is_stopped_anywhere_and_run_again_gives_the_same_shards(
+    built, listing, tmp_path, monkeypatch
+):
+    """Stopped after some clips, after some shards, with half-written files left behind."""
+    monkeypatch.setattr(builder, "BLOCK_CLIPS", 16)
+    looked_at = []
+    examine = builder.examine_clip
+    monkeypatch.setattr(
+        builder,
+        "examine_clip",
+        lambda row, *args, **kwargs: looked_at.append(row.key) or examine(row, *args, **kwargs),
+    )
+
+    with pytest.raises(Stopped):
+        build_small(*listing[:2], tmp_path, examining=stop_after(17))
+    assert not (tmp_path / "manifest.json").exists()
+    (next(tmp_path.glob(".examined-*")) / "000002.json.part").write_text("[{")
+    with pytest.raises(Stopped):
+        build_small(*listing[:2], tmp_path, packing=stop_after(2))
+    assert len(list(tmp_path.glob("*/shard-*.tar"))) < 7
+    (tmp_path / "train" / "shard-000003.tar.part").write_bytes(b"half")
+    before = next(iter(sorted(tmp_path.glob("train/shard-*.tar")))).stat().st_mtime_ns
+    build_small(*listing[:2], tmp_path)
+    assert next(iter(sorted(tmp_path.glob("train/shard-*.tar")))).stat().st_mtime_ns == before
+    assert contents(tmp_path) == contents(built[0])
+    # What was looked at before it was stopped was not looked at again.
+    assert len(looked_at) == 60
+
+
+def test_a_job_that_is_killed_and_run_again_gives_the_same_shards(built, listing, tmp_path):
+    for stage, count in (("examining", 1), ("packing", 3)):
+        command = [sys.executable, killable_building.__file__, *map(str, listing[:2])]
+        killed = subprocess.run([*command, str(tmp_path), stage, str(count)], timeout=300)
+        assert killed.returncode == -signal.SIGKILL
+        assert not (tmp_path / "manifest.json").exists()
+    build_small(*listing[:2], tmp_path)
+    assert contents(tmp_path) == contents(built[0])
+
+
+def test_shards_are_webdataset_tars_of_whole_clips(built):
+    out, summary = built
+    seen = 0
+    for path in sorted(out.glob("*/shard-*.tar")):
+        with tarfile.open(path) as tar:
+            names = tar.getnames()
+            members = {member.name: tar.extractfile(member).read() for member in tar}
+        assert names[0::2] == [name.replace(".json", ".mp4") for name in names[1::2]]
+        for name in names[1::2]:
+            labels = json.loads(members[name])
+            assert labels["duration_s"] == CLIP_S and labels["kind"].startswith("thing number")
+            video = path.parent / "clip.mp4"
+            video.write_bytes(members[name.replace(".json", ".mp4")])
+            info = probe(video)
+            video.unlink()
+            assert info.has_audio and info.duration_s == pytest.approx(CLIP_S, abs=0.1)
+            seen += 1
+    assert seen == GOOD and summary.shards == len(list(out.glob("*/shard-*.tar")))
+
+
+def test_trainings_read_shards_as_they_read_simulated_clips(built, listing):
+    """The decoded clip is the one in its source: same sound, at its time, and same pictures."""
+    clips = open_split(built[0], "train")
+    cache = cache_frames(built[0], "train", workers=1)
+    assert len(cache) == len(clips) and cache.rate_hz == 48_000
+    assert cache.sounds.shape == (len(clips), round(CLIP_S * 48_000))
+    index = next(k for k in range(len(clips)) if clips.entry(k)["video_id"] == video_id(2))
+    clip = clips.load(index)
+    assert np.array_equal(cache.clip_frames(index), clip.frames.pixels)
+    assert clip.frames.times_s[0] == 0.0
+    assert np.diff(clip.frames.times_s) == pytest.approx(1 / 12, abs=1e-3)
+    true = np.repeat(hum(2, SEGMENT_S)[0], 3)[: len(clip.waveform.samples[0])]
+    power = np.abs(np.fft.rfft([clip.waveform.samples[0], true])) ** 2
+    assert power[0].argmax() == power[1].argmax()
+    level = 20 * np.log10(np.std(clip.waveform.samples) / np.std(true))
+    assert abs(level) < 1.0
+
+
+def test_the_motion_encoder_trains_on_shards_without_labels(listing, tmp_path):
+    """`train align` on real clips: refused where labels are asked for, else it steps."""
+    whole = rows_of(listing[0])[:GOOD]
+    few = [row for row in whole if row.split == "train"][:3]
+    few += [row for row in whole if row.split == "validation"][:2]
+    data = tmp_path / "data"
+    build(few, listing[1], data, SETTINGS, workers=1)
+    command = ["train", "align", "--recipe", "smoke", "--data", str(data), "--device", "cpu"]
+    command += ["--set", f"codec={EMBEDDED}", "--out", str(tmp_path / "run")]
+    refused = CliRunner().invoke(app, command)
+    assert refused.exit_code == 2 and "no labels" in refused.output
+    command += ["--set", "losses.onset_from=sound", "--set", "losses.material=0"]
+    done = CliRunner().invoke(app, [*command, "--set", "train.steps=2"], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "run" / "model" / "align.safetensors").exists()
+
+
+def test_a_file_that_is_what_is_wanted_is_taken_byte_by_byte(tmp_path):
+    """A clip of the right length in h264; one of them in mkv is encoded anew."""
+    (tmp_path / "clips").mkdir()
+    sound = Sound(samples=np.repeat(hum(1, CLIP_S), 3, axis=1), rate_hz=48_000)
+    times_s = np.arange(38) / 12
+    for name, seed in (("one.mp4", 1), ("two.mkv", 2)):
+        make_video(
+            tmp_path / "clips" / name,
+            rate=12,
+            n_frames=38,
+            painter=painter(seed, times_s),
+            sound=sound,
+        )
+    rows = read_folder(tmp_path / "clips", duration_s=CLIP_S - 0.03, validation=0.0)
+    settings = BuildSettings(examine=ExamineSettings(duration_s=CLIP_S - 0.03))
+    build(rows, tmp_path / "clips", tmp_path / "out", settings, workers=1)
+    clips = open_split(tmp_path / "out", "train")
+    assert [clips.entry(k)["encoded_anew"] for k in range(2)] == [False, True]
+    assert clips.content(0) == (tmp_path / "clips" / "one.mp4").read_bytes()
+
+
+def test_the_command_line_builds_checks_and_refuses(listing, tmp_path):
+    """A few rows by `data vggsound`, `data doctor` on the result, and on a damaged one."""
+    few = tmp_path / "few.csv"
+    lines = listing[0].read_text(encoding="utf-8").splitlines()
+    few.write_text("\n".join(lines[k] for k in (0, 3, 4, 48, 59)) + "\n", encoding="utf-8")
+    out = tmp_path / "out"
+    command = ["data", "vggsound", str(few), str(listing[1]), "--out", str(out), "--json"]
+    command += ["--duration", str(CLIP_S), "--segment", str(SEGMENT_S), "--validation", "0"]
+    done = CliRunner().invoke(app, [*command, "--workers", "1"], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    summary = json.loads(done.stdout)
+    assert summary["splits"] == {"train": 2, "validation": 0, "test": 1}
+    assert summary["rejected"] == {"no sound": 1, "duplicate": 1}
+    checked = CliRunner().invoke(app, ["data", "doctor", str(out), "--json"])
+    assert checked.exit_code == 0, checked.output
+    assert [split["decoded"] for split in json.loads(checked.stdout)["splits"]] == [2, 1]
+    other = CliRunner().invoke(app, [*command, "--cuts", "keep"])
+    assert other.exit_code == 2 and "other settings" in other.output
+    shard = out / "train" / "shard-000000.tar"
+    shard.write_bytes(shard.read_bytes()[:-512])
+    checked = CliRunner().invoke(app, ["data", "doctor", str(out)])
+    assert checked.exit_code == 1 and "another size" in checked.stdout
+    refused = CliRunner().invoke(app, [*command[:-2], "0", "--cuts", "some"])
+    assert refused.exit_code == 2
+
+
+def test_audioset_lists_have_remarks_and_several_labels(tmp_path):
+    path = tmp_path / "eval.csv"
+    path.write_text(
+        "# Segments csv created\n# YTID, start_seconds, end_seconds, positive_labels\n"
+        '--4gqARaEJE, 0.000, 10.000, "/m/068hy,/m/07q6cd_,/m/0bt9lr,/m/0jbk"\n',
+        encoding="utf-8",
+    )
+    (row,) = read_audioset(path, split="test")
+    assert (row.video_id, row.start_s, row.end_s, row.split) == ("--4gqARaEJE", 0.0, 10.0, "test")
+    assert row.label == "/m/068hy,/m/07q6cd_,/m/0bt9lr,/m/0jbk"
+    assert row.key == "--4gqARaEJE_0_10000"
+
+
+def test_files_are_found_cut_out_or_whole(tmp_path):
+    listing = tmp_path / "vggsound.csv"
+    listing.write_text('a,30,"dog barking, loud",train\nb,5,rain,train\nc,1,wind,test\n')
+    rows = read_vggsound(listing)
+    assert rows[0].label == "dog barking, loud"
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "a_000030.mp4").touch()
+    (tmp_path / "b.webm").touch()
+    one, two, three = find_files(tmp_path, rows)
+    assert one is not None and one.cut_out and one.start_s == 0.0
+    assert two is not None and not two.cut_out and two.start_s == 5.0
+    assert three is None
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [("a,30,dog\n", "line 1"), ("a,x,dog,train\n", "'x' is no number"), ("", "lists no clip")],
+)
+def test_a_list_of_another_form_is_refused_with_its_line(tmp_path, text, match):
+    path = tmp_path / "vggsound.csv"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(DataError, match=match):
+        read_vggsound(path)
+
+
+def test_a_stretch_lies_between_cuts():
+    assert scene_safe_start((), 30.0, 40.0, 8.0, slack_s=0.1) == 30.0
+    assert scene_safe_start((31.0,), 30.0, 40.0, 8.0, slack_s=0.1) == 31.0
+    assert scene_safe_start((33.0,), 30.0, 40.0, 8.0, slack_s=0.1) is None
+    assert scene_safe_start((38.5,), 30.0, 40.0, 8.0, slack_s=0.1) == 30.0
+
+
+def test_lag_is_found_by_its_sign_and_only_where_it_is_clear():
+    times_s = np.arange(1, 200) / 25
+    rng = np.random.default_rng(2)
+    moments_s = np.sort(rng.uniform(0.5, 7.0, 9))
+    change = np.full(199, 0.2)
+    change[np.round(moments_s * 25).astype(int)] = 9.0
+
+    def sound(lag_s: float) -> np.ndarray:
+        samples = 0.001 * rng.standard_normal(8 * 16_000)
+        for moment_s in moments_s + lag_s:
+            start = round(moment_s * 16_000)
+            samples[start : start + 600] += 0.5 * rng.standard_normal(600)
+        return samples.astype(np.float32)
+
+    assert clear_lag_s(times_s, change, sound(0.6)) == pytest.approx(0.6, abs=0.08)
+    assert clear_lag_s(times_s, change, sound(-0.4)) == pytest.approx(-0.4, abs=0.08)
+    assert abs(clear_lag_s(times_s, change, sound(0.0)) or 0.0) <= 0.08
+    assert clear_lag_s(times_s, change, hum(4, 8.0)[0]) is None
+
+
+def test_music_with_something_else_is_not_music_alone():
+    probabilities = np.zeros(527)
+    probabilities[137] = 0.9
+    assert music_alone(probabilities) == pytest.approx(0.9)
+    probabilities[72] = 0.8  # an animal
+    assert music_alone(probabilities) == pytest.approx(0.18)
+    probabilities[72], probabilities[140] = 0.0, 0.9  # a guitar
+    assert music_alone(probabilities) == pytest.approx(0.09)
+
+
+def test_frames_without_any_detail_are_no_duplicates_of_each_other(tmp_path):
+    """Two plain flickering clips share no detail that could be compared."""
+    (tmp_path / "clips").mkdir()
+    for name, number in (("a.mp4", 1), ("b.mp4", 2)):
+        make_video(
+            tmp_path / "clips" / name,
+            rate=12,
+            n_frames=30,
+            painter=grey_painter(96, 64),
+            sound=Sound(samples=hum(number, 2.5), rate_hz=16_000),
+        )
+    rows = read_folder(tmp_path / "clips", duration_s=2.0, validation=0.0)
+    settings = BuildSettings(examine=ExamineSettings(duration_s=2.0, avoid_cuts=False))
+    summary = build(rows, tmp_path / "clips", tmp_path / "out", settings, workers=1)
+    assert summary.splits["train"] == 2

@@ -1,0 +1,121 @@
+"""The frame encoder: which frames it looks at, and that batches and blocks change nothing."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from foleyflow.encoders.motion_encoder import (
+    PATCH,
+    MotionEncoder,
+    MotionEncoderConfig,
+    PlacewiseMix,
+)
+from foleyflow.errors import ConfigError
+
+CONFIG = MotionEncoderConfig(size=32, widths=(4, 4, 8), dim=8)
+HALF = CONFIG.window // 2
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    torch.manual_seed(0)
+    return MotionEncoder(CONFIG).eval().requires_grad_(False)
+
+
+def film(batch: int, count: int, seed: int = 0) -> torch.Tensor:
+    random = torch.Generator().manual_seed(seed)
+    shape = (batch, count + CONFIG.window, 3, CONFIG.size, CONFIG.size)
+    return torch.randint(0, 256, shape, dtype=torch.uint8, generator=random)
+
+
+def test_shapes(encoder):
+    assert encoder(film(2, 7)).shape == (2, 7, CONFIG.dim)
+    assert encoder(film(1, 1)).shape == (1, 1, CONFIG.dim)
+
+
+def test_the_same_pictures_give_the_same_features(encoder):
+    pictures = film(2, 5)
+    before = pictures.clone()
+    assert torch.equal(encoder(pictures), encoder(pictures))
+    assert torch.equal(pictures, before)
+
+
+def test_clips_of_a_batch_do_not_see_each_other(encoder):
+    pictures = film(3, 5)
+    whole = encoder(pictures)
+    for row in range(3):
+        torch.testing.assert_close(encoder(pictures[row : row + 1])[0], whole[row])
+
+
+def test_a_clip_may_be_cut_in_blocks(encoder):
+    pictures = film(1, 12)
+    blocks = [encoder(pictures[:, s : s + 4 + CONFIG.window]) for s in (0, 4, 8)]
+    torch.testing.assert_close(torch.cat(blocks, 1), encoder(pictures))
+
+
+def test_a_feature_is_of_its_frame_and_of_its_neighbours(encoder):
+    pictures = film(1, 9)
+    before = encoder(pictures)
+    for changed in range(9 + CONFIG.window):
+        other = pictures.clone()
+        other[:, changed] = 255 - other[:, changed]
+        moved = ((encoder(other) - before).abs().amax(-1)[0] > 1e-5).nonzero()[:, 0].tolist()
+        centre = changed - HALF
+        wanted = [t for t in range(9) if abs(t - centre) <= HALF]
+        assert moved == wanted
+
+
+def test_a_still_clip_shows_no_change(encoder):
+    torch.manual_seed(1)
+    blind = MotionEncoder(CONFIG).eval().requires_grad_(False)
+    blind.load_state_dict(encoder.state_dict())
+    blind.stem.weight[:, 3 * PATCH**2 :] = 0.0  # what is learned of changes
+    still = film(1, 1)[:, :1].expand(-1, 6 + CONFIG.window, -1, -1, -1)
+    torch.testing.assert_close(encoder(still), blind(still))
+    torch.testing.assert_close(encoder(still), encoder(still)[:, :1].expand(-1, 6, -1))
+    moving = film(1, 6)
+    assert not torch.allclose(encoder(moving), blind(moving), atol=1e-3)
+
+
+def test_what_goes_in_are_patches_of_colour_and_of_grey_changes(encoder):
+    pictures = film(1, 3)
+    reach, half = CONFIG.reach, CONFIG.changes // 2
+    patches = encoder._patches(pictures)
+    side = CONFIG.size // PATCH
+    assert patches.shape == (1, 3 + 2 * reach, side, side, PATCH**2 * (3 + CONFIG.changes))
+    frame, row, column, y, x = 2, 3, 5, 1, 2
+    picture = pictures[0, :, :, row * PATCH + y, column * PATCH + x].double()
+    values = patches[0, frame, row, column].double()
+    place = y * PATCH + x
+    colour = (picture[frame + half] - 118) / 64
+    torch.testing.assert_close(values[: 3 * PATCH**2][3 * place : 3 * place + 3], colour)
+    grey = picture.mean(1)
+    changes = values[3 * PATCH**2 :].reshape(CONFIG.changes, PATCH**2)[:, place]
+    wanted = 4 * grey.diff()[frame : frame + CONFIG.changes] / 64
+    torch.testing.assert_close(changes, wanted.clamp(-6, 6), atol=1e-6, rtol=1e-6)
+
+
+def test_places_are_mixed_only_with_themselves():
+    torch.manual_seed(0)
+    mix = PlacewiseMix(4, reach=2).requires_grad_(False)
+    maps = torch.randn(1, 7, 3, 3, 4)
+    changed = maps.clone()
+    changed[:, 3, 1, 2] += 1.0
+    moved = (mix(changed) - mix(maps)).abs().amax(-1)[0]
+    assert moved.shape == (3, 3, 3)
+    assert (moved > 1e-6).nonzero()[:, 1:].unique(dim=0).tolist() == [[1, 2]]
+    assert bool((moved[:, 1, 2] > 1e-6).all())  # frame 3 is within two of all three
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"size": 30}, "size=30"),
+        ({"changes": 3}, "changes=3"),
+        ({"reach": -1}, "reach=-1"),
+    ],
+)
+def test_sizes_that_do_not_fit_are_refused(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        MotionEncoderConfig(**settings)

@@ -1,0 +1,218 @@
+"""Pairs of video and sound: shifted controls in closed form, shares of a judge that is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import soundfile
+from support.media_files import grey_level, make_video
+
+from foleyflow.errors import ConfigError
+from foleyflow.evaluation.cache import ResultCache
+from foleyflow.evaluation.folder import evaluate_folder
+from foleyflow.evaluation.metrics import METRICS
+from foleyflow.evaluation.metrics.audiovisual import control_shift_s, shifted_pair
+from foleyflow.judges.interface import VideoPreprocessing
+from foleyflow.signals import Frames
+
+pytest.importorskip("librosa")
+
+RATE_HZ = 8000
+
+
+# ---------------------------------------------------------------------------------- shifts
+
+
+def test_shifts_are_seeded_both_ways_and_a_third_are_small():
+    shifts = np.array([control_shift_s(seed, 2.0) for seed in range(600)])
+    assert control_shift_s(7, 2.0) == control_shift_s(7, 2.0)
+    sizes = np.abs(shifts)
+    assert sizes.min() >= 0.12 and sizes.max() <= 1.4
+    assert 0.27 < (sizes < 0.32).mean() < 0.40
+    assert 0.4 < (shifts > 0).mean() < 0.6
+
+
+def test_shifts_stay_within_what_the_pair_can_spare():
+    sizes = [abs(control_shift_s(seed, 0.5)) for seed in range(200)]
+    assert max(sizes) <= 0.5 and min(sizes) >= 0.12
+    assert {round(abs(control_shift_s(seed, 0.12)), 9) for seed in range(9)} == {0.12}
+    with pytest.raises(ValueError, match=r"a shift of 0.12 s does not fit in 0\.10 s"):
+        control_shift_s(0, 0.1)
+
+
+def film(count=50, rate_hz=25.0):
+    pixels = np.arange(count, dtype=np.uint8)[:, None, None, None] * np.ones((4, 4, 3), np.uint8)
+    return Frames(pixels=pixels, times_s=np.arange(count) / rate_hz)
+
+
+@pytest.mark.parametrize("shift_s", [0.4, -0.4, 0.13, -0.7])
+def test_a_shifted_sound_is_late_by_the_shift_and_nothing_else_is_left(shift_s):
+    samples = np.zeros(2 * RATE_HZ, np.float32)
+    samples[round(1.2 * RATE_HZ)] = 1.0  # together with frame 30
+    frames, moved = shifted_pair(film(), samples, RATE_HZ, shift_s)
+    at = int(np.flatnonzero(frames.pixels[:, 0, 0, 0] == 30)[0])
+    click_s = float(moved.argmax()) / RATE_HZ
+    assert click_s - frames.times_s[at] == pytest.approx(shift_s, abs=1e-9)
+    assert 0 <= frames.times_s[0] < 0.04
+    length_s = 2.0 - abs(shift_s)
+    assert len(moved) / RATE_HZ == pytest.approx(length_s, abs=0.04)
+    assert len(frames) == pytest.approx(25 * length_s, abs=1)
+
+
+def test_a_shift_beyond_the_end_is_refused():
+    with pytest.raises(ValueError, match=r"a shift of \+3\.00 s leaves nothing of the pair"):
+        shifted_pair(film(), np.zeros(2 * RATE_HZ, np.float32), RATE_HZ, 3.0)
+
+
+# ---------------------------------------------------------------------------------- shares
+
+
+class LevelJudge:
+    """Takes a pair for in sync if the sound is loud exactly while the picture is bright."""
+
+    name, rate_hz, sight, shortest_s = "sync-sim", RATE_HZ, VideoPreprocessing(size_px=16), 0.5
+    weights_sha256 = "0" * 64
+
+    def __init__(self):
+        self.calls = 0
+
+    def verdict(self, frames, samples):
+        self.calls += 1
+        bright = frames.pixels.mean((1, 2, 3)) > grey_level(7)
+        at = np.clip((frames.times_s * RATE_HZ).astype(int) + 160, 0, len(samples) - 1)
+        loud = np.array([np.abs(samples[max(0, i - 160) : i + 160]).mean() > 0.05 for i in at])
+        return float((bright == loud).mean() > 0.9)
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Videos of one frame sequence, with a true sound for each, and results for three of four."""
+    made, true = tmp_path / "made", tmp_path / "true"
+    made.mkdir()
+    true.mkdir()
+    levels = [(index * (1 + clip)) % 14 for clip in range(3) for index in range(50)]
+    for clip, case in enumerate("abc"):
+        own = levels[50 * clip : 50 * (clip + 1)]
+        make_video(
+            true / f"{case}.mp4",
+            n_frames=50,
+            width=32,
+            height=32,
+            painter=lambda index, own=own: np.full((32, 32, 3), grey_level(own[index]), np.uint8),
+        )
+        loud = np.repeat(np.array(own) > 7, RATE_HZ // 25)
+        sound = 0.3 * np.sin(np.arange(2 * RATE_HZ)) * loud
+        soundfile.write(true / f"{case}.wav", sound, RATE_HZ)
+        soundfile.write(
+            made / f"{case}.wav", sound if case != "c" else np.roll(sound, 3200), RATE_HZ
+        )
+    return made, true
+
+
+def test_shares_and_false_positives(folders, tmp_path):
+    judge = LevelJudge()
+    cache = ResultCache(tmp_path / "cache")
+    how = {"metrics": ["AlignAcc-sim"], "judges": {"sync-sim": judge}, "cache": cache}
+    score = evaluate_folder(*folders, **how).scores["AlignAcc-sim"]
+    assert score.clips == {"a": 1.0, "b": 1.0, "c": 0.0}
+    shares = {row: figure.value for row, figure in score.rows.items()}
+    assert shares["generated"] == pytest.approx(2 / 3)
+    assert (shares["true"], shares["silence"], shares["other"], shares["shifted"]) == (1, 0, 0, 0)
+    assert score.remarks == (
+        "false positives, on true sounds: 0 % of 3 shifted pairs, 0 % of 3 swapped pairs",
+    )
+    calls = judge.calls
+    assert evaluate_folder(*folders, **how).scores["AlignAcc-sim"] == score
+    assert judge.calls == calls  # all from the cache
+
+
+class LookingJudge(LevelJudge):
+    """Keeps what it was shown; says how long the sound is."""
+
+    name = "synchformer"
+
+    def __init__(self, sight):
+        super().__init__()
+        self.sight = sight
+        self.shown = []
+
+    def verdict(self, frames, samples):
+        self.shown.append(frames)
+        return len(samples) / RATE_HZ
+
+
+@pytest.mark.parametrize("size", [(96, 48), (48, 96), (64, 64)], ids=["wide", "high", "square"])
+def test_a_judge_is_shown_a_grid_of_moments_and_the_middle_of_the_picture(tmp_path, size):
+    width, height = size
+    side = min(size)
+
+    def painter(index):
+        picture = np.zeros((height, width, 3), np.uint8)
+        top, left = (height - side) // 2, (width - side) // 2
+        picture[top : top + side, left : left + side] = grey_level(index % 14)
+        return picture
+
+    for folder, seconds in (("made", 1), ("true", 2)):
+        (tmp_path / folder).mkdir()
+        sound = np.full(seconds * RATE_HZ, 0.1)
+        soundfile.write(tmp_path / folder / "a.wav", sound, RATE_HZ)
+    path = tmp_path / "true" / "a.mp4"
+    make_video(path, n_frames=50, width=width, height=height, painter=painter)
+    for sight, count, inside in (
+        (VideoPreprocessing(size_px=24, rate_hz=5.0, shape="middle"), 10, 1.0),
+        (VideoPreprocessing(size_px=24, rate_hz=5.0), 10, side * side / (width * height)),
+        (VideoPreprocessing(size_px=24), 50, side * side / (width * height)),
+    ):
+        judge = LookingJudge(sight)
+        report = evaluate_folder(
+            tmp_path / "made", tmp_path / "true", metrics=["desync"], judges={"synchformer": judge}
+        )
+        frames = judge.shown[0]
+        assert frames.pixels.shape == (count, 24, 24, 3)
+        step = 50 // count
+        np.testing.assert_allclose(frames.times_s, np.arange(count) * step / 25, atol=1e-6)
+        for index in range(count):
+            level = grey_level(index * step % 14)
+            middle = frames.pixels[index, 8:16, 8:16].mean()
+            assert middle == pytest.approx(level, abs=4)
+            if level:
+                bright = (frames.pixels[index, :, :, 0] > level / 2).mean()
+                assert bright == pytest.approx(inside, abs=0.1)
+        # A verdict is the metric's own value: nothing is counted or compared with a threshold.
+        rows = report.scores["desync"].rows
+        assert rows["generated"].value == pytest.approx(1.0)
+        assert rows["true"].value == pytest.approx(2.0)
+        assert report.scores["desync"].judge["sight"]["shape"] == sight.shape
+        assert report.scores["desync"].remarks == ()
+
+
+def test_a_verdict_that_is_not_finite_leaves_its_pair_out(folders):
+    judge = LookingJudge(VideoPreprocessing(size_px=8))
+    judge.verdict = lambda frames, samples: float("nan")
+    report = evaluate_folder(*folders, metrics=["desync"], judges={"synchformer": judge})
+    score = report.scores["desync"]
+    assert not score.rows
+    assert "'synchformer' gave a number that is not finite" in score.left_out["a"]
+
+
+def test_pictures_are_cut_only_on_a_grid():
+    with pytest.raises(ConfigError, match="own frames are only shown squashed"):
+        VideoPreprocessing(size_px=8, shape="middle")
+
+
+def test_a_video_that_is_broken_leaves_its_clip_out(folders):
+    (folders[1] / "b.mp4").write_bytes(b"no video")
+    judges = {"sync-sim": LevelJudge()}
+    score = evaluate_folder(*folders, metrics=["AlignAcc-sim"], judges=judges).scores[
+        "AlignAcc-sim"
+    ]
+    assert set(score.clips) == {"a", "c"}
+    assert "b.mp4" in score.left_out["b"]
+
+
+def test_names_of_our_own_figures_can_not_be_taken_for_published_ones():
+    ours = [name for name in METRICS if name.endswith("-sim")]
+    assert ours == ["KLD-sim", "FAD-sim", "AlignAcc-sim"]
+    for name in ours:
+        assert METRICS[name].judge.endswith("-sim")
+        assert "not comparable with" in METRICS[name].reference

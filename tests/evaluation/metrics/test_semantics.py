@@ -1,0 +1,85 @@
+"""Divergence and Inception score of logits in closed form, and against scipy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.special
+import scipy.stats
+
+from foleyflow.evaluation.metrics.semantics import inception_score, kl_divergence
+
+
+def logits(count=20, classes=7, seed=0):
+    return 3 * np.random.default_rng(seed).standard_normal((count, classes))
+
+
+def test_divergence_of_two_classes_in_closed_form():
+    # softmax gives (1/2, 1/2) and (1/4, 3/4).
+    expected = 0.5 * np.log(0.5 / 0.25) + 0.5 * np.log(0.5 / 0.75)
+    assert kl_divergence([[0, 0]], [[0, np.log(3)]]) == pytest.approx([expected], abs=1e-15)
+
+
+def test_the_true_sounds_classes_come_first():
+    expected = 0.25 * np.log(0.25 / 0.5) + 0.75 * np.log(0.75 / 0.5)
+    assert kl_divergence([[0, np.log(3)]], [[0, 0]]) == pytest.approx([expected], abs=1e-15)
+
+
+def test_divergence_equals_scipys():
+    true, made = logits(seed=0), logits(seed=1)
+    p, q = scipy.special.softmax(true, axis=1), scipy.special.softmax(made, axis=1)
+    assert kl_divergence(true, made) == pytest.approx(scipy.stats.entropy(p, q, axis=1))
+
+
+def test_equal_logits_do_not_diverge_and_other_ones_do_more():
+    true = logits()
+    assert kl_divergence(true, true + 5).max() < 1e-14  # softmax does not see a constant
+    near, far = (
+        kl_divergence(true, true + 0.1 * logits(seed=1)),
+        kl_divergence(true, true + logits(seed=1)),
+    )
+    assert 0 < near.mean() < far.mean()
+
+
+def test_divergence_needs_no_epsilon():
+    assert kl_divergence([[1000.0, 0.0]], [[0.0, 1000.0]]) == pytest.approx([1000.0])
+
+
+def test_inception_score_is_one_if_all_sound_alike_and_the_number_of_classes_if_all_are_clear():
+    alike = inception_score(np.tile([0.3, -1.0, 2.0], (40, 1)))
+    assert (alike.mean, alike.deviation) == pytest.approx((1.0, 0.0), abs=1e-12)
+    every_class = inception_score(1000 * np.tile(np.eye(4), (5, 1)), splits=1)
+    assert every_class.mean == pytest.approx(4.0, abs=1e-12)
+
+
+def test_inception_score_equals_the_definition_split_by_split():
+    values = logits(33)
+    p = scipy.special.softmax(values[np.random.RandomState(2020).permutation(33)], axis=1)
+    splits = [p[i * 33 // 10 : (i + 1) * 33 // 10] for i in range(10)]
+    expected = [
+        np.exp(np.mean([scipy.stats.entropy(row, part.mean(axis=0)) for row in part]))
+        for part in splits
+    ]
+    score = inception_score(values)
+    assert score.mean == pytest.approx(np.mean(expected))
+    assert score.deviation == pytest.approx(np.std(expected))
+    assert inception_score(values, seed=1) != score
+
+
+@pytest.mark.parametrize(
+    ("true", "made", "said"),
+    [
+        ([[0, 1]], [[0, 1], [1, 0]], r"\(1, 2\) and \(2, 2\): expected equal shapes"),
+        ([0, 1], [0, 1], r"got \(2,\), expected \(N, C\)"),
+        (np.zeros((0, 2)), np.zeros((0, 2)), "N and C at least 1"),
+        ([[0, 1]], [[0, np.inf]], "not finite"),
+    ],
+)
+def test_logits_that_do_not_fit_are_refused(true, made, said):
+    with pytest.raises(ValueError, match=said):
+        kl_divergence(true, made)
+
+
+def test_a_split_without_clips_is_refused():
+    with pytest.raises(ValueError, match="9 clips for 10 splits"):
+        inception_score(logits(9))

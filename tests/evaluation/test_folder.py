@@ -1,0 +1,180 @@
+"""Folders of results, with real files made on the spot: pairing, scores, and what is listed."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import soundfile
+
+from foleyflow.errors import DataError
+from foleyflow.evaluation.folder import evaluate_folder, evaluate_systems, read_events, systems_text
+
+RATE_HZ = 22050
+TIMES_S = {"a": [0.5, 1.0, 1.8], "b": [0.7, 1.4], "c": [0.3, 1.2, 1.6]}
+
+
+def write_clicks(path, times_s, *, duration_s=2.0, level=0.5):
+    rng = np.random.default_rng(0)
+    sound = np.zeros(round(duration_s * RATE_HZ))
+    for time_s in times_s:
+        start = round(time_s * RATE_HZ)
+        t = np.arange(len(sound) - start) / RATE_HZ
+        sound[start:] += level * np.exp(-t / 0.004) * rng.uniform(-1, 1, len(t))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, sound, RATE_HZ)
+
+
+def write_events(path, times_s, **more):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"events": [{"time_s": t} for t in times_s], **more}))
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Three cases, generated 20 ms late, with the suffix that `generate` gives."""
+    for case, times_s in TIMES_S.items():
+        write_clicks(tmp_path / "true" / f"{case}.flac", times_s)
+        write_clicks(tmp_path / "made" / f"{case}.foley.wav", [t + 0.02 for t in times_s])
+    return tmp_path / "made", tmp_path / "true"
+
+
+def test_late_but_complete_results_score_one(folders):
+    report = evaluate_folder(*folders)
+    assert [clip.case for clip in report.clips] == ["a", "b", "c"]
+    assert report.synchrony.windows[0].f1.mean == 1.0
+    assert report.synchrony.windows[0].gain.mean > 0.5
+    assert report.synchrony.median_lag_s == pytest.approx(0.02, abs=0.006)
+    assert report.clips[1].reference_onsets == 2
+    assert not (report.unreadable or report.silent or report.short or report.only_generated)
+
+
+def test_events_are_a_reference_and_come_before_sound(folders):
+    made, true = folders
+    for case, times_s in TIMES_S.items():
+        write_events(true / f"{case}.json", times_s)
+    assert evaluate_folder(made, true).synchrony.windows[0].f1.mean == 1.0
+    write_events(true / "a.json", [0.1, 1.5])
+    assert evaluate_folder(made, true).clips[0].f1[0.05] == 0.0
+
+
+def test_references_in_shards_are_found_and_doubles_are_refused(folders):
+    made, true = folders
+    for case in TIMES_S:
+        (true / f"shard_{case}").mkdir()
+        (true / f"{case}.flac").rename(true / f"shard_{case}" / f"{case}.flac")
+    assert evaluate_folder(made, true).synchrony.windows[0].f1.mean == 1.0
+    write_clicks(true / "shard_a" / "b.flac", [1.0])
+    with pytest.raises(DataError, match="'b' is there twice"):
+        evaluate_folder(made, true)
+
+
+def test_a_sidecar_beside_a_result_is_not_a_result(folders):
+    made, true = folders
+    write_events(made / "a.json", [0.1])
+    assert evaluate_folder(made, true).clips[0].f1[0.05] == 1.0
+
+
+def test_every_file_that_cannot_be_used_is_listed(folders):
+    made, true = folders
+    write_clicks(made / "extra.wav", [1.0])
+    write_clicks(true / "missing.wav", [1.0])
+    write_clicks(made / "b.foley.wav", TIMES_S["b"], level=1e-4)
+    write_clicks(made / "c.foley.wav", TIMES_S["c"], duration_s=1.7)
+    (made / "a.foley.wav").write_bytes(b"not a sound")
+    report = evaluate_folder(made, true)
+    assert report.only_generated == ("extra",)
+    assert report.only_reference == ("missing",)
+    assert list(report.unreadable) == ["a"]
+    assert report.silent == ("b",)
+    assert report.short == ("c",)
+    assert [clip.case for clip in report.clips] == ["b", "c"]
+    assert report.clips[0].f1[0.05] == 0.0
+    text = report.to_text()
+    for line in ("results without a reference: 1", "unreadable: 1", "silent (scored): 1", "  c"):
+        assert line in text
+
+
+def test_a_table_names_a_few_clips_of_a_remark_and_json_all(folders):
+    made, true = folders
+    for number in range(15):
+        write_clicks(true / f"missing_{number:02}.wav", [1.0])
+    report = evaluate_folder(made, true)
+    text = report.to_text()
+    assert "references without a result: 15\n  missing_00\n" in text
+    assert "  missing_11\n  and 3 more, which --json names\n" in text
+    assert "missing_12" not in text
+    assert report.to_json()["only_reference"][-1] == "missing_14"
+
+
+def test_clips_without_true_onsets_are_scored_or_left_out_on_demand(folders):
+    made, true = folders
+    write_clicks(made / "still.wav", [])
+    write_events(true / "still.json", [], duration_s=2.0)
+    report = evaluate_folder(made, true)
+    assert report.synchrony.clips_without_onsets == 1
+    assert report.clips[-1].f1[0.05] == 1.0
+    assert evaluate_folder(made, true, skip_without_onsets=True).skipped == ("still",)
+
+
+def test_several_systems_in_case_folders(tmp_path):
+    for case, times_s in TIMES_S.items():
+        write_clicks(tmp_path / case / "gt.wav", times_s)
+        write_clicks(tmp_path / case / "exact.wav", times_s)
+        write_clicks(tmp_path / case / "same.wav", TIMES_S["b"])
+    reports = evaluate_systems(tmp_path)
+    assert list(reports) == ["exact", "same"]
+    assert reports["exact"].synchrony.windows[0].f1.mean == 1.0
+    assert reports["same"].synchrony.windows[0].gain.mean < 0.4
+    pair = evaluate_folder(
+        tmp_path,
+        tmp_path,
+        generated_pattern="{case}/same.wav",
+        reference_pattern="{case}/gt.wav",
+    )
+    assert pair.to_json() == reports["same"].to_json()
+    assert "exact" in systems_text(reports)
+
+
+def test_the_report_is_plain_json(folders):
+    record = json.loads(json.dumps(evaluate_folder(*folders).to_json(), allow_nan=False))
+    assert record["count"] == 3
+    assert record["synchrony"]["windows"]["50_ms"]["f1"]["mean"] == 1.0
+    assert sum(record["synchrony"]["lags"]["counts"]) == record["synchrony"]["matched"] == 8
+    assert record["clips"][0]["f1"]["100_ms"] == 1.0
+
+
+def test_empty_folders_give_an_empty_report(tmp_path):
+    report = evaluate_folder(tmp_path, tmp_path)
+    assert report.synchrony is None
+    assert report.to_text() == "nothing to score\n"
+    json.dumps(report.to_json())
+
+
+def test_folders_and_patterns_are_checked(tmp_path):
+    with pytest.raises(DataError, match="no such folder"):
+        evaluate_folder(tmp_path / "nowhere", tmp_path)
+    with pytest.raises(DataError, match="exactly once"):
+        evaluate_folder(tmp_path, tmp_path, generated_pattern="frieren.m4a")
+    with pytest.raises(DataError, match="no <case>/<system>"):
+        evaluate_systems(tmp_path)
+
+
+def test_events_nearer_than_30_ms_are_one_and_late_ones_are_cut(tmp_path):
+    path = tmp_path / "events.json"
+    write_events(path, [1.02, 1.0, 1.5, 9.0], duration_s=3.0)
+    clip = read_events(path, duration_s=10.0)
+    assert clip.times_s.tolist() == [1.0, 1.5]
+    assert clip.duration_s == 3.0
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", '{"events": 3}', '{"events": [{"time": 1}]}', '{"events": [{"time_s": "x"}]}'],
+)
+def test_other_json_is_refused_by_name(tmp_path, text):
+    path = tmp_path / "events.json"
+    path.write_text(text)
+    with pytest.raises(DataError, match=r"events\.json: not a file of events"):
+        read_events(path, duration_s=1.0)

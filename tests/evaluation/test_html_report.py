@@ -1,0 +1,168 @@
+"""The page of a report: everything inside it, what it says is what the report says."""
+
+from __future__ import annotations
+
+import base64
+import io
+import wave
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+import soundfile
+from support.random_judge import RandomJudge
+
+from foleyflow.evaluation.folder import Report, evaluate_folder, evaluate_systems
+from foleyflow.evaluation.html_report import page_text
+
+pytest.importorskip("librosa")
+
+RATE_HZ = 16000
+
+
+class Page(HTMLParser):
+    """Texts, sources and balance of a page."""
+
+    VOID = frozenset({"meta", "img"})
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.sources, self.tags, self.texts, self.links = [], [], [], [], []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        if tag not in self.VOID:
+            self.open.append(tag)
+        for name, value in attributes:
+            if name == "src":
+                self.sources.append((tag, value))
+            if name in ("href", "srcset", "action", "data", "poster", "background"):
+                self.links.append(value)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] not in ("style", "title"):
+            self.texts.append(data.strip())
+
+    @property
+    def said(self):
+        return "\n".join(text for text in self.texts if text)
+
+    def data(self, tag, kind):
+        head = f"data:{kind};base64,"
+        values = [value for name, value in self.sources if name == tag]
+        assert all(value.startswith(head) for value in values)
+        return [base64.b64decode(value.removeprefix(head), validate=True) for value in values]
+
+
+def sound(index=0, *, seconds=1.5):
+    rng = np.random.default_rng(index)
+    samples = 0.01 * rng.uniform(-1, 1, round(seconds * RATE_HZ))
+    start = 4000 + 1500 * index
+    samples[start : start + 400] += np.hanning(400) * rng.uniform(-0.6, 0.6, 400)
+    return samples
+
+
+def systems(root, *, cases=("a", "b", "c"), names=("gt", "first", "second")):
+    for index, case in enumerate(cases):
+        for name in names:
+            path = root / case / f"{name}.wav"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            soundfile.write(path, sound(index), RATE_HZ, subtype="PCM_16")
+    return root
+
+
+def test_the_page_needs_nothing_but_itself(tmp_path):
+    reports = evaluate_systems(systems(tmp_path), metrics=["onset_f1", "envelope_correlation"])
+    text = page_text(reports, title="peers")
+    page = Page(text)
+    assert page.links == []
+    assert "://" not in text and "@import" not in text and "url(" not in text
+    assert not {"script", "link", "iframe"} & set(page.tags)
+    for picture in page.data("img", "image/png"):
+        assert picture.startswith(b"\x89PNG\r\n\x1a\n")
+    # Lags, bars of two metrics, and for each of three clips the truth and two systems.
+    assert len(page.data("img", "image/png")) == 1 + 2 + 9
+    assert len(page.data("audio", "audio/wav")) == 9
+
+
+def test_the_players_play_the_sounds(tmp_path):
+    reports = evaluate_systems(systems(tmp_path))
+    first, *_ = Page(page_text(reports, title="x", clips=1)).data("audio", "audio/wav")
+    with wave.open(io.BytesIO(first)) as file:
+        assert (file.getnchannels(), file.getsampwidth(), file.getframerate()) == (1, 2, RATE_HZ)
+        levels = np.frombuffer(file.readframes(file.getnframes()), "<i2")
+    # Half a step of the file, half a step of the page, and full scale at 32768 against 32767.
+    assert levels / 32767 == pytest.approx(sound(0), abs=2.01 / 32767)
+
+
+def test_tables_say_what_the_report_says(tmp_path):
+    root = systems(tmp_path)
+    soundfile.write(root / "a" / "second.wav", np.zeros(round(1.5 * RATE_HZ)), RATE_HZ)
+    reports = evaluate_systems(
+        root, metrics=["onset_f1", "frechet_passt"], judges={"passt": RandomJudge()}
+    )
+    said = Page(page_text(reports, title="Two systems")).said
+    for system, report in reports.items():
+        assert system in said
+        for name, score in report.scores.items():
+            assert name in said
+            for figure in score.rows.values():
+                assert f"{figure.value:.3f}" in said
+    assert "Two systems" in said
+    assert "second: silent (scored): 1" in said
+    assert RandomJudge().weights_sha256 in said
+    assert "no interval" in said
+
+
+def test_a_control_that_wins_is_flagged_on_the_page(tmp_path):
+    root = systems(tmp_path)
+    for case in "abc":
+        soundfile.write(root / case / "second.wav", np.zeros(24000), RATE_HZ)
+    said = Page(page_text(evaluate_systems(root, metrics=["onset_f1"]), title="x")).said
+    assert "silence is as good or better, so the figure proves nothing of: second\n" in said
+
+
+def test_names_cannot_break_the_page(tmp_path):
+    hostile = '<b>&"$x'
+    root = systems(tmp_path, cases=(hostile, "b"), names=("gt", "日本$_<i>"))
+    page = Page(page_text(evaluate_systems(root, metrics=["onset_f1"]), title=hostile))
+    assert not {"b", "i"} & set(page.tags)
+    assert hostile in page.said and "日本$_<i>" in page.said
+
+
+def test_only_the_first_clips_are_shown_and_it_says_so(tmp_path):
+    reports = evaluate_systems(systems(tmp_path), metrics=["onset_f1"])
+    page = Page(page_text(reports, title="x", clips=2))
+    assert len(page.data("audio", "audio/wav")) == 2 * 3
+    assert "the first 2 of 3 clips" in page.said
+    assert Page(page_text(reports, title="x", clips=0)).data("audio", "audio/wav") == []
+
+
+def test_a_report_of_nothing_is_a_page_too(tmp_path):
+    said = Page(page_text({"generated": Report(synchrony=None)}, title="empty")).said
+    assert "nothing to score" in said
+
+
+def test_events_as_a_reference_leave_the_generated_sound_alone(tmp_path):
+    (tmp_path / "made").mkdir()
+    (tmp_path / "true").mkdir()
+    soundfile.write(tmp_path / "made/a.wav", sound(0), RATE_HZ)
+    (tmp_path / "true/a.json").write_text('{"events": [{"time_s": 0.25}]}')
+    report = evaluate_folder(tmp_path / "made", tmp_path / "true", metrics=["onset_f1"])
+    page = Page(page_text({"made": report}, title="x"))
+    assert len(page.data("audio", "audio/wav")) == 1
+
+
+def test_a_sound_that_has_gone_bad_since_is_said(tmp_path):
+    root = systems(tmp_path)
+    reports = evaluate_systems(root)
+    (root / "a" / "first.wav").write_text("no sound any more")
+    page = Page(page_text(reports, title="x"))
+    assert len(page.data("audio", "audio/wav")) == 8
+    assert "first.wav" in page.said

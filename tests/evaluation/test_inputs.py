@@ -1,0 +1,199 @@
+"""Every odd input that `foleyflow evaluate` may be given, handled as `folder.py` says."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import soundfile
+from support.media_files import Sound, make_video
+from support.random_judge import RandomJudge
+
+from foleyflow.evaluation.folder import evaluate_folder
+from foleyflow.judges.interface import ClipRule
+
+pytest.importorskip("librosa")
+
+RATE_HZ, SECONDS = 48_000, 2.0
+TIMES_S = [0.3, 0.9, 1.5]
+# One of each way to look at a sound.
+METRICS = [
+    "onset_f1",
+    "onset_f1_300ms",
+    "envelope_correlation",
+    "log_spectral_distance",
+    "kl_passt",
+]
+
+
+def clicks(rate_hz=RATE_HZ, *, seconds=SECONDS, times_s=TIMES_S):
+    """Decaying tones below 4 kHz, the same at every rate."""
+    time_s = np.arange(round(seconds * rate_hz)) / rate_hz
+    sound = np.zeros(len(time_s))
+    for start_s in times_s:
+        after_s = time_s - start_s
+        ring = np.exp(-np.maximum(after_s, 0) / 0.05) * np.sin(2 * np.pi * 1500 * after_s)
+        sound += 0.5 * ring * (after_s >= 0)
+    return sound
+
+
+def write(folder, name, sound, rate_hz=RATE_HZ, **how):
+    folder.mkdir(exist_ok=True)
+    soundfile.write(folder / name, sound, rate_hz, **how)
+
+
+@pytest.fixture
+def pair(tmp_path):
+    """A folder of results and one of references, each with an ordinary clip."""
+    made, true = tmp_path / "made", tmp_path / "true"
+    for folder in (made, true):
+        write(folder, "plain.wav", clicks())
+    return made, true
+
+
+def score(made, true):
+    judges = {"passt": RandomJudge(clip=ClipRule(longest_s=SECONDS))}
+    return evaluate_folder(made, true, metrics=METRICS, judges=judges)
+
+
+def values(report, case):
+    return {name: scored.clips.get(case) for name, scored in report.scores.items()}
+
+
+BEST = {name: 0.0 if "distance" in name or "kl" in name else 1.0 for name in METRICS}
+
+
+@pytest.mark.parametrize("side", [0, 1], ids=["result", "reference"])
+@pytest.mark.parametrize(
+    ("name", "content", "why"),
+    [
+        ("odd.wav", b"", "odd"),
+        ("odd.wav", b"RIFF\x00\x00", "odd"),
+        ("odd.flac", bytes(range(256)) * 40, "odd"),
+        ("odd.mp3", b"no sound at all", "odd"),
+    ],
+    ids=["zero bytes", "half a header", "noise", "text"],
+)
+def test_corrupt_files_are_listed_with_the_reason_and_the_rest_is_scored(
+    pair, side, name, content, why
+):
+    write(pair[1 - side], "odd.wav", clicks())
+    (pair[side] / name).write_bytes(content)
+    report = score(*pair)
+    assert list(report.unreadable) == ["odd"]
+    assert why in report.unreadable["odd"]
+    assert f"unreadable: 1\n  odd: {report.unreadable['odd']}" in report.to_text()
+    assert values(report, "plain") == pytest.approx(BEST, abs=1e-9)
+    assert values(report, "odd") == dict.fromkeys(METRICS)
+
+
+def test_a_video_without_a_sound_track_is_unreadable(pair):
+    write(pair[1], "film.wav", clicks())
+    make_video(pair[0] / "film.mp4", n_frames=25)
+    assert "no sound in it" in score(*pair).unreadable["film"]
+
+
+def test_a_video_with_sound_is_a_result(pair):
+    write(pair[1], "film.wav", clicks())
+    sound = clicks()[None].astype(np.float32)
+    make_video(pair[0] / "film.mp4", n_frames=50, sound=Sound(samples=sound))
+    report = score(*pair)
+    assert report.unreadable == {}
+    assert values(report, "film")["onset_f1"] == 1.0
+
+
+@pytest.mark.parametrize("side", [0, 1], ids=["result", "reference"])
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_samples_that_are_not_finite_are_unreadable(pair, side, wrong):
+    write(pair[1 - side], "odd.wav", clicks())
+    sound = clicks()
+    sound[1000] = wrong
+    write(pair[side], "odd.wav", sound, subtype="FLOAT")
+    assert "some samples are not finite" in score(*pair).unreadable["odd"]
+
+
+def test_a_file_that_is_cut_off_is_scored_on_what_is_left(pair):
+    write(pair[1], "odd.flac", clicks())
+    write(pair[0], "odd.flac", clicks())
+    whole = (pair[0] / "odd.flac").read_bytes()
+    (pair[0] / "odd.flac").write_bytes(whole[: len(whole) // 2])
+    report = score(*pair)
+    assert report.short == ("odd",) and report.unreadable == {}
+    assert values(report, "odd")["onset_f1"] == 1.0
+
+
+def test_no_samples_and_digital_silence(pair):
+    for case, count in (("none", 0), ("mute", round(SECONDS * RATE_HZ))):
+        write(pair[1], f"{case}.wav", clicks())
+        write(pair[0], f"{case}.wav", np.zeros(count))
+    report = score(*pair)
+    assert report.silent == ("mute", "none")
+    assert report.short == ("none",)
+    assert values(report, "mute")["onset_f1"] == 0.0
+    assert values(report, "mute")["log_spectral_distance"] > 5
+    nothing = values(report, "none")
+    assert nothing["log_spectral_distance"] is None and nothing["kl_passt"] is None
+    assert "none" in report.scores["kl_passt"].left_out
+
+
+@pytest.mark.parametrize("rate_hz", [8000, 11025, 16000, 44100, 96000])
+def test_any_rate_gives_the_same_figures(pair, rate_hz):
+    write(pair[1], "odd.wav", clicks())
+    write(pair[0], "odd.wav", clicks(rate_hz), rate_hz, subtype="FLOAT")
+    report = score(*pair)
+    found = values(report, "odd")
+    assert found["onset_f1"] == found["onset_f1_300ms"] == 1.0
+    assert found["envelope_correlation"] > 0.99
+    assert found["log_spectral_distance"] < 3.0
+    assert report.short == report.long == ()
+
+
+@pytest.mark.parametrize("channels", [2, 6])
+def test_channels_are_judged_by_their_mean(pair, channels):
+    write(pair[1], "odd.wav", clicks())
+    write(pair[0], "odd.wav", np.tile(clicks()[:, None], channels), subtype="FLOAT")
+    found = values(score(*pair), "odd")
+    assert found["onset_f1"] == 1.0 and found["envelope_correlation"] > 0.999
+    if channels == 2:
+        assert found["log_spectral_distance"] == pytest.approx(0.0, abs=0.5)
+
+
+def test_channels_of_opposite_sign_cancel_and_are_listed(pair):
+    write(pair[1], "odd.wav", clicks())
+    write(pair[0], "odd.wav", np.stack([clicks(), -clicks()], 1), subtype="FLOAT")
+    assert score(*pair).silent == ("odd",)
+
+
+@pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_24", "DOUBLE"])
+def test_sample_formats(pair, subtype):
+    write(pair[1], "odd.wav", clicks())
+    write(pair[0], "odd.wav", clicks(), subtype=subtype)
+    found = values(score(*pair), "odd")
+    # Eight bits leave noise 48 dB down in the pauses, which an envelope in dB shows.
+    least = 0.8 if subtype == "PCM_U8" else 0.99
+    assert found["onset_f1"] == 1.0 and found["envelope_correlation"] > least
+
+
+@pytest.mark.parametrize(
+    ("seconds", "listed"), [(1.0, "short"), (1.8, None), (2.2, None), (4.0, "long")]
+)
+def test_lengths_that_differ(pair, seconds, listed):
+    write(pair[1], "odd.wav", clicks())
+    later_s = [2.5, 3.1] if seconds > 3 else []
+    write(pair[0], "odd.wav", clicks(seconds=seconds, times_s=[*TIMES_S, *later_s]))
+    report = score(*pair)
+    assert {name: getattr(report, name) for name in ("short", "long")} == {
+        name: ("odd",) if name == listed else () for name in ("short", "long")
+    }
+    found = values(report, "odd")
+    # What only one of both holds is not compared, so nothing is missing and nothing too much.
+    assert found["onset_f1"] == 1.0
+    assert found["envelope_correlation"] > 0.99
+    assert found["log_spectral_distance"] < 0.5
+    assert found["kl_passt"] is not None
+
+
+def test_names_are_taken_as_they_are(pair):
+    for case in ("a b", "ünï", "x.y", "-z"):
+        for folder in pair:
+            write(folder, f"{case}.wav", clicks())
+    assert set(score(*pair).files) == {"plain", "a b", "ünï", "x.y", "-z"}

@@ -1,0 +1,295 @@
+"""A table of the flow by the command line, in miniature: trained, measured, written, resumed."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from support.miniature_table import MINIATURE
+from typer.testing import CliRunner
+
+from foleyflow.cli.app import app
+from foleyflow.experiments.ablate_flow import COLUMNS, DENSITY_COLUMNS
+from foleyflow.experiments.flow_tables import FLOW_TABLES, FlowCell, cell_recipe
+
+ROOT = Path(__file__).resolve().parents[2]
+SIZE = (
+    "train.steps=3",
+    "train.batch_clips=2",
+    "train.save_every=1",
+    "train.validate_every=3",
+    "train.log_every=1",
+    "windows.segments=10",
+    "model.width=16",
+    "model.heads=2",
+    "model.layers=1",
+    "stages.shortest_context=4",
+    "stages.longest_context=10",
+    "pairs.shortest_context=4",
+    "pairs.longest_context=10",
+    "pairs.count=4",
+    "pairs.solver_steps=2",
+    "aligner.train.steps=2",
+    "aligner.train.batch_clips=2",
+    "aligner.train.validate_every=100",
+    "aligner.train.bf16=false",
+    "aligner.windows.segments=10",
+    "aligner.model.width=16",
+    "aligner.model.heads=2",
+    "aligner.encoder.dim=16",
+)
+SETTINGS = [part for flag in SIZE for part in ("--set", flag)]
+
+
+def command(*arguments: object) -> list[str]:
+    """A command in the miniature's size."""
+    return ["ablate", *map(str, arguments), "--device", "cpu", "--clips", "4", *SETTINGS]
+
+
+def ablate(*arguments: object):
+    return CliRunner().invoke(app, command(*arguments))
+
+
+@pytest.fixture(scope="module")
+def judge(simulated_data, tmp_path_factory) -> Path:
+    """A tagger that has learned nothing."""
+    out = tmp_path_factory.mktemp("judge")
+    arguments = ["train", "judge", "--recipe", "smoke", "--data", simulated_data, "--out", out]
+    result = CliRunner().invoke(app, [str(a) for a in (*arguments, "--device", "cpu")])
+    assert result.exit_code == 0, result.output
+    return out / "model"
+
+
+@pytest.fixture(scope="module")
+def table(simulated_data, judge, tmp_path_factory):
+    """The miniature, one seed; its first run was killed on the way."""
+    folder = tmp_path_factory.mktemp("tables")
+    places = ("--out", folder / "flow", "--aligners", folder / "runs", "--seeds", 1)
+    arguments = (MINIATURE, "--data", simulated_data, *places, "--judge", judge)
+    killed = subprocess.Popen(
+        [sys.executable, str(ROOT / "tests" / "miniature_table.py"), *command(*arguments)],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    # Once the second cell has begun, the first is whole; what it was at is not.
+    journal = folder / "flow" / "vama-dynamic-gdcf" / "seed-0" / "journal.jsonl"
+    for _ in range(1200):
+        if journal.exists() and journal.read_text().count("\n") > 1:
+            break
+        assert killed.poll() is None
+        time.sleep(0.05)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    first = folder / "flow" / "vama-dynamic-dcf" / "seed-0" / "figures.json"
+    kept = first.read_bytes(), first.stat().st_mtime_ns
+    assert not (folder / "flow" / f"table-{MINIATURE}.json").exists()
+    result = ablate(*arguments)
+    assert result.exit_code == 0, result.output
+    assert (first.read_bytes(), first.stat().st_mtime_ns) == kept
+    return folder, arguments, result
+
+
+def test_every_line_has_all_its_figures(table):
+    folder, _, _ = table
+    written = json.loads((folder / "flow" / f"table-{MINIATURE}.json").read_text())
+    assert list(written["rows"]) == [row.name for row in FLOW_TABLES[MINIATURE].rows]
+    for name, row in written["rows"].items():
+        assert set(row["columns"]) == set(COLUMNS), name
+        assert all(math.isfinite(column["mean"]) for column in row["columns"].values())
+        assert row["columns"]["variance"]["mean"] > 0 and row["columns"]["s per 10 s"]["mean"] > 0
+    with_density = {name for name in written["runs"] if "density" in written["runs"][name][0]}
+    assert set(written["density"]) == with_density
+    assert "vama-dynamic-dcf" in with_density and "vama-dynamic-distilled" not in with_density
+    for cell in written["density"].values():
+        assert set(cell["columns"]) == set(DENSITY_COLUMNS)
+    assert list(written["comparisons"]) == [
+        each.asks for each in FLOW_TABLES[MINIATURE].comparisons
+    ]
+    one, many = (written["rows"][f"vama-dynamic-{n}"]["columns"] for n in ("gdcf@1", "dcf@25"))
+    said = written["comparisons"]["GDCF in 1 - DCF in 25"]
+    assert said["gain"]["mean"] == pytest.approx(one["gain"]["mean"] - many["gain"]["mean"])
+    ratio = many["s per 10 s"]["mean"] / one["s per 10 s"]["mean"]
+    assert said["times faster"]["mean"] == pytest.approx(ratio)
+
+
+def test_the_true_sound_has_the_onsets_of_the_true_sound(table):
+    folder, _, _ = table
+    true = json.loads((folder / "flow" / f"table-{MINIATURE}.json").read_text())["true"]
+    assert true["onset F1"]["mean"] > 0.8  # what the shipped codec leaves of it
+
+
+def test_markdown_has_a_line_for_each_row_cell_and_comparison(table):
+    folder, _, result = table
+    text = (folder / "flow" / f"table-{MINIATURE}.md").read_text()
+    assert text.strip() in result.stdout
+    spec = FLOW_TABLES[MINIATURE]
+    blocks = [block for block in text.split("\n\n") if block.startswith("|")]
+    lengths = [len(block.strip().split("\n")) - 2 for block in blocks]
+    dense = sum(cell.kind in ("dcf", "unmerged", "gdcf", "polished") for cell in spec.cells)
+    assert lengths == [1 + len(spec.rows), dense, len(spec.comparisons)]
+    for block in blocks:
+        assert len({line.count("|") for line in block.strip().split("\n")}) == 1
+
+
+def times_ns(folder: Path) -> dict[Path, int]:
+    """When each file was written, but for the table's own."""
+    files = (path for path in folder.rglob("*.*") if f"table-{MINIATURE}." not in path.name)
+    return {path: path.stat().st_mtime_ns for path in files}
+
+
+def test_a_second_run_trains_and_measures_nothing(table):
+    folder, arguments, first = table
+    before = {
+        p: p.stat().st_mtime_ns for p in folder.rglob("*.*") if f"table-{MINIATURE}." not in p.name
+    }
+    result = ablate(*arguments)
+    assert result.exit_code == 0, result.output
+    assert result.stdout == first.stdout
+    after = {
+        p: p.stat().st_mtime_ns for p in folder.rglob("*.*") if f"table-{MINIATURE}." not in p.name
+    }
+    assert after == before
+
+
+def test_one_step_maps_begin_with_the_velocity_flow_of_their_seed(table):
+    folder, _, _ = table
+
+    def config(cell: str):
+        return json.loads((folder / "flow" / cell / "seed-0" / "config.json").read_text())
+
+    def sha256(cell: str) -> str:
+        record = folder / "flow" / cell / "seed-0" / "model" / "config.json"
+        return json.loads(record.read_text())["components"]["flow"]["sha256"]
+
+    assert config("vama-dynamic-dcf")["init"] is None
+    assert config("vama-dynamic-gdcf")["init"] == {"flow": sha256("vama-dynamic-dcf")}
+    assert config("vama-dynamic-polished")["init"] == {"flow": sha256("vama-dynamic-gdcf")}
+    teacher = config("vama-dynamic-distilled")["settings"]["teacher"]
+    assert Path(teacher) == folder / "flow" / "vama-dynamic-dcf" / "seed-0" / "model"
+
+
+def test_aligners_are_trained_as_the_stage_one_table_trains_them(table):
+    folder, _, _ = table
+    run = folder / "runs" / "table-2" / "vama" / "seed-0"
+    cell = json.loads((folder / "flow/vama-dynamic-dcf/seed-0/config.json").read_text())
+    assert cell["settings"]["align"] == str(run / "model")
+    size = [flag.removeprefix("aligner.") for flag in SIZE if flag.startswith("aligner.")]
+    flags = [f"codec={cell['settings']['codec']}", *size]
+    told = ["ablate", "2", "--dry-run", *(part for flag in flags for part in ("--set", flag))]
+    expected = json.loads(CliRunner().invoke(app, told).stdout)["rows"]["vama"]
+    expected.pop("meaning")
+    # So that `foleyflow ablate 2` goes on from it.
+    assert json.loads((run / "config.json").read_text())["settings"] == expected
+
+
+def test_a_broken_cell_says_which(table):
+    folder, arguments, _ = table
+    path = folder / "flow" / "vama-dynamic-polished" / "seed-0" / "figures.json"
+    kept = path.read_bytes()
+    path.write_bytes(kept[:100])
+    result = ablate(*arguments)
+    path.write_bytes(kept)
+    assert result.exit_code == 2
+    assert "cell vama-dynamic-polished, seed 0:" in result.output and "damaged" in result.output
+
+
+def test_other_settings_are_not_mixed_in(table):
+    _, arguments, _ = table
+    result = ablate(*arguments, "--set", "objective.tau_mean=0.3")
+    assert result.exit_code == 2
+    assert "cell vama-dynamic-dcf, seed 0" in result.output
+    assert "was begun with other settings: settings.objective.tau_mean" in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("4", "--set", "train.stepps=3"), "did you mean train.steps?"),
+        (("4", "--set", "aligner.train.stepps=3"), "did you mean train.steps?"),
+        (("4", "--set", "align=x"), "the table sets this itself"),
+        (("4", "--real", "x"), "--real is for the other stage's tables"),
+        (("2", "--judge", "x"), "--judge is for the other stage's tables"),
+        (("2", "--without", "cavp"), "--without is for the other stage's tables"),
+        (("2-flow", "--without", "cvap"), "--without cvap: expected some of cavp, none, vama"),
+        (("4", "--without", "vama"), "--without vama: expected some of vama, and not all"),
+        (("4", "--judge", "nowhere"), "nowhere"),
+        (("9",), "expected one of 2, 3, 5, targets, 2-flow, 4, 5-flow"),
+    ],
+)
+def test_wrong_wishes_are_refused(arguments, said, tmp_path):
+    result = CliRunner().invoke(app, ["ablate", *arguments, "--out", str(tmp_path / "out")])
+    assert result.exit_code == 2
+    assert said in result.output
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", list(FLOW_TABLES))
+def test_a_dry_run_says_what_each_cell_is(name, tmp_path):
+    result = CliRunner().invoke(app, ["ablate", name, "--dry-run", "--out", str(tmp_path / "out")])
+    assert result.exit_code == 0, result.output
+    assert list(json.loads(result.stdout)["cells"]) == [c.name for c in FLOW_TABLES[name].cells]
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_aligner_may_be_left_out():
+    result = CliRunner().invoke(app, ["ablate", "2-flow", "--dry-run", "--without", "cavp"])
+    assert result.exit_code == 0, result.output
+    whole = [cell.name for cell in FLOW_TABLES["2-flow"].cells]
+    left = [name for name in whole if not name.startswith("cavp")]
+    assert list(json.loads(result.stdout)["cells"]) == left and len(left) < len(whole)
+    table = FLOW_TABLES["2-flow"].without(["cavp"])
+    lines = {row.name for row in table.rows}
+    asked = [each.asks for each in table.comparisons]
+    assert "VAMA - no alignment, dynamic, GDCF in 1" in asked
+    assert not [each for each in asked if "CAVP" in each or "neither" in each]
+    assert {row.name for c in table.comparisons for row in (c.first, c.second)} <= lines
+
+
+@pytest.mark.parametrize("name", list(FLOW_TABLES))
+def test_cells_of_a_table_differ_in_what_they_say_alone(name):
+    cells = FLOW_TABLES[name].cells
+    assert len({cell.name for cell in cells}) == len(cells)
+    known = [cell.name for cell in cells]
+    for number, cell in enumerate(cells):
+        before = cell.begins_with
+        assert before is None or before.name in known[:number]
+    recipes = [cell_recipe(c, seed=3, settings=(), align=Path("a"), begin=Path("b")) for c in cells]
+    assert len({(r.windows, r.train.batch_clips, r.train.seed, r.views) for r in recipes}) == 1
+    sizes = {
+        (r.model.width, r.model.layers, r.model.events) for r in recipes if hasattr(r, "model")
+    }
+    assert len(sizes) == 1
+    steps: dict[str, set[int]] = {}
+    for cell, recipe in zip(cells, recipes, strict=True):
+        steps.setdefault(cell.kind, set()).add(recipe.train.steps)
+    assert all(len(each) == 1 for each in steps.values())
+
+
+def test_tables_share_their_cells():
+    cells = {name: {cell.name for cell in table.cells} for name, table in FLOW_TABLES.items()}
+    assert {"vama-dynamic-dcf", "vama-dynamic-gdcf"} <= cells["2-flow"] & cells["4"]
+
+
+def test_a_cells_stages_follow_its_steps():
+    settings = ("train.steps=9", "pairs.count=5")
+    for kind, expected in (
+        ("dcf", (9, 0, 0)),
+        ("unmerged", (0, 0, 0)),
+        ("gdcf", (0, 4, 0)),
+        ("polished", (0, 0, 9)),
+        ("diffusion", (9, 0, 0)),
+    ):
+        cell = FlowCell(aligner="vama", kind=kind)
+        recipe = cell_recipe(cell, seed=0, settings=settings, align=Path("a"), begin=Path("b"))
+        stages = recipe.stages
+        assert (stages.dcf_steps, stages.merge_steps, stages.polish_steps) == expected
+        assert recipe.train.steps == 9

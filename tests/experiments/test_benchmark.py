@@ -1,0 +1,212 @@
+"""The measuring itself: what is counted and reported, never how long it took."""
+
+import io
+import itertools
+import json
+import subprocess
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+
+import numpy as np
+import pytest
+import torch
+from support.cli_model import make_model, run_cli
+from torch import nn
+
+from foleyflow.experiments import benchmark
+from foleyflow.experiments.benchmark import Effort, Row, Workbench
+from foleyflow.media import probe, read_frames
+from foleyflow.media.test_clips import decode_plainly, repeat_clip, write_test_clip
+from foleyflow.parallel.precision import bfloat16_is_fast, precision_on
+from foleyflow.training.task import TrainConfig
+
+EFFORT = Effort(
+    width=128,
+    height=96,
+    rate_hz=10,
+    duration_s=2.0,
+    repeats=3,
+    warm_runs=1,
+    cold_runs=1,
+    many_steps=3,
+    matrix_side=64,
+    recipe="smoke",
+    training_steps=1,
+    simulated_clips=1,
+)
+
+
+@pytest.fixture(scope="module")
+def workbench(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("bench")
+    return Workbench(folder, EFFORT, model=str(make_model(folder / "model")))
+
+
+def test_the_test_clip_is_what_was_asked_for_and_moves(tmp_path):
+    clip = write_test_clip(tmp_path / "clip.mp4", duration_s=2.0, width=128, height=96, rate_hz=10)
+    info = probe(clip)
+    assert (info.width, info.height, info.rate_hz, info.duration_s) == (128, 96, 10.0, 2.0)
+    assert info.video_codec == "h264" and not info.has_audio
+    frames = [picture.astype(int) for _, picture in read_frames(clip, size=96)]
+    changes = [np.abs(b - a).mean() for a, b in itertools.pairwise(frames)]
+    assert len(frames) == 20 and min(changes) > 1.0
+
+
+def test_a_repeated_clip_shows_the_same_again_on_one_clock(tmp_path):
+    clip = write_test_clip(tmp_path / "clip.mp4", duration_s=1.0, width=64, height=48, rate_hz=10)
+    three = repeat_clip(clip, tmp_path / "three.mp4", times=3)
+    assert probe(three).duration_s == pytest.approx(3.0, abs=1e-6)
+    times_s, pictures = zip(*read_frames(three, size=48), strict=True)
+    assert np.allclose(times_s, np.arange(30) / 10, atol=1e-6)
+    assert all((pictures[i] == pictures[i + 20]).all() for i in range(10))
+
+
+def test_plain_decoding_sees_every_frame(tmp_path):
+    clip = write_test_clip(tmp_path / "clip.mp4", duration_s=1.5, width=64, height=48, rate_hz=20)
+    assert decode_plainly(clip, size=32) == 30
+
+
+@pytest.mark.parametrize(
+    ("part", "units"),
+    [
+        (benchmark.warm_generation, ["s", "s", "ratio", "s"]),
+        (benchmark.flow_and_codec, ["s", "ratio"]),
+        (benchmark.decoding, ["ratio"]),
+        (benchmark.training, ["TFLOP/s", "TFLOP/s", "ratio", "ratio", "ratio"]),
+    ],
+)
+def test_rows_have_units_and_say_how(workbench, part, units):
+    rows = list(part(workbench))
+    assert [row.unit for row in rows] == units
+    for row in rows:
+        cpu = torch.device("cpu")
+        unused = not bfloat16_is_fast(cpu) and precision_on(cpu) == "fp32"
+        if row.name == "matrix rate, bf16" and unused:
+            assert row.value is None and "fp32" in row.how
+        else:
+            assert row.value is not None and row.value > 0
+        assert row.how and row.name
+
+
+def test_what_cannot_be_simulated_is_said(workbench, monkeypatch):
+    monkeypatch.setitem(sys.modules, "foleyflow.simulation.dataset.simulate", None)
+    (row,) = benchmark.simulation(workbench)
+    assert row.value is None and row.how.startswith("not measured: ")
+    assert row.unit == "frames/s/core"
+
+
+def test_cold_commands_are_run_and_their_memory_is_read(workbench):
+    rows = {row.name: row for row in benchmark.cold_generation(workbench)}
+    short = rows["peak memory, short video"].value
+    long = rows["peak memory, long video"].value
+    assert 100 < short < 4000
+    assert rows["peak memory, long over short"].value == pytest.approx(long / short)
+    assert "6 s" in rows["peak memory, long video"].how
+    assert rows["generate, cold command"].unit == "s"
+    # Python and torch start in both, the command does more.
+    import_s = rows["import torch, cold"].value
+    assert 0 < import_s < rows["generate, cold command"].value
+    limit = 1.8 * import_s + workbench.warm.alone_s
+    assert rows["generate, cold command"].target == f"<= {limit:.2f}"
+
+
+def test_a_busy_core_is_busy_as_long_as_it_is_wanted(monkeypatch):
+    started = []
+    plain = subprocess.Popen
+
+    def noting(*arguments, **settings):
+        started.append(plain(*arguments, **settings))
+        return started[-1]
+
+    monkeypatch.setattr(benchmark.subprocess, "Popen", noting)
+    with pytest.raises(KeyError), benchmark.busy_core():
+        assert started[0].poll() is None
+        raise KeyError
+    assert len(started) == 1 and started[0].returncode is not None
+
+
+def test_the_ratio_is_that_of_the_rows_before_it(workbench):
+    alone, busy, ratio, both = benchmark.warm_generation(workbench)
+    assert ratio.value == pytest.approx(busy.value / alone.value)
+    assert ratio.target == "<= 2.0"
+    assert all("load average" in row.how for row in (alone, busy, ratio, both))
+
+
+def test_a_command_that_fails_is_said_with_its_own_words(workbench, tmp_path):
+    (tmp_path / "empty.mp4").touch()
+    with pytest.raises(benchmark.FoleyflowError, match="the file is empty"):
+        workbench.command(tmp_path / "empty.mp4")
+
+
+class MatrixTask:
+    """One linear layer without bias: forward and backward are known in closed form."""
+
+    turns = ("only",)
+
+    def __init__(self) -> None:
+        self.modules = {"only": nn.Linear(32, 16, bias=False)}
+
+    def draw(self, rng, clips):
+        return {"x": torch.ones(clips, 32)}
+
+    def loss(self, turn, batch, step):
+        return self.modules["only"](batch["x"]).square().mean(), {}
+
+
+def test_operations_are_counted_as_by_hand():
+    config = TrainConfig(steps=1, batch_clips=8, bf16=False)
+    flops, step_s = benchmark.step_cost(MatrixTask(), config, step=0, repeats=1)
+    assert flops == 2 * (2 * 8 * 32 * 16)  # forward, and the weight's gradient
+    assert step_s > 0
+
+
+def test_attention_is_counted_on_the_cpu():
+    shape = (2, 3, 10, 8)
+    query, key, value = (torch.randn(shape, requires_grad=True) for _ in range(3))
+    with benchmark.FlopCounterMode(
+        display=False, custom_mapping=benchmark._CPU_ATTENTION
+    ) as counter:
+        mixed = nn.functional.scaled_dot_product_attention(query, key, value)
+        forward = counter.get_total_flops()
+        mixed.sum().backward()
+    product = 2 * 2 * 3 * 10 * 10 * 8
+    assert forward == 2 * product
+    assert counter.get_total_flops() == 7 * product
+
+
+def test_the_command_prints_a_line_per_row_and_one_object(monkeypatch, tmp_path):
+    rows = [
+        Row(name="first", value=1.25, unit="s", target="<= 2", how="by hand"),
+        Row(name="second", value=None, unit="MB", target="", how="not measured: no reason"),
+    ]
+    monkeypatch.setattr(benchmark, "PARTS", (lambda workbench: iter(rows),))
+    model = make_model(tmp_path / "model")
+    told: list[Row] = []
+    assert benchmark.measure(model=str(model), effort=EFFORT, on_row=told.append) == rows == told
+
+    monkeypatch.setattr("foleyflow.pretrained.EMBEDDED", model)
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        from foleyflow.cli.bench import run
+
+        run(out=tmp_path / "bench.json", as_json=True)
+    report = json.loads(out.getvalue())
+    assert set(report) == {"machine", "rows"}
+    described = {"cpu", "cpu_features", "precision", "cores", "torch", "python", "os"}
+    assert described <= report["machine"].keys()
+    assert report["rows"][0] == {
+        "name": "first",
+        "value": 1.25,
+        "unit": "s",
+        "target": "<= 2",
+        "how": "by hand",
+    }
+    assert json.loads((tmp_path / "bench.json").read_text()) == report
+    lines = err.getvalue().splitlines()
+    assert len(lines) == 2 and "1.25" in lines[0] and lines[1].split()[1] == "-"
+
+
+def test_the_place_of_the_report_is_checked_before_the_work(tmp_path):
+    outcome = run_cli("bench", "--out", tmp_path / "nowhere" / "bench.json", "--json")
+    assert outcome.status == 2
+    assert "no such folder" in outcome.error_lines[0]

@@ -1,0 +1,527 @@
+"""Mutants are reproducible, every verdict can be reached, and no mutant breaks the product."""
+
+import dataclasses
+import functools
+import json
+import os
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from support.cli_model import ROOT, run_cli
+
+from foleyflow.cli import measure
+from foleyflow.errors import ConfigError, FoleyflowError
+from foleyflow.experiments.robustness.cases import Case, Corpus, first_cases
+from foleyflow.experiments.robustness.corpus import CONTAINERS, FRAME_COUNT, write_seed_clips
+from foleyflow.experiments.robustness.mutations import _BLIND, _STRUCTURED, mutate
+from foleyflow.experiments.robustness.playback import _digest, edited_sound_s, play
+from foleyflow.experiments.robustness.runner import counts, run_cases
+from foleyflow.experiments.robustness.structure import parts_of
+from foleyflow.experiments.robustness.verdict import Run, compare_output, judge
+from foleyflow.media import mux, probe, writer
+
+SEED_CASES = [
+    Case(container=name, number=number)
+    for name, recipes in CONTAINERS.items()
+    for number in range(len(recipes))
+]
+
+
+@pytest.fixture(autouse=True)
+def unchecked_copies(monkeypatch):
+    """Wrong outputs are made by the product's own muxing, which would refuse to give them out."""
+    monkeypatch.setattr(writer, "verify_copy", lambda *_, **__: [])
+    monkeypatch.setattr(writer, "_LARGEST_LOSS_S", float("inf"))
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory):
+    return write_seed_clips(tmp_path_factory.mktemp("clips"))
+
+
+@pytest.fixture(scope="module")
+def corpus(clips):
+    return Corpus.of_folder(clips["mp4"][0].parent, seed=0)
+
+
+@pytest.fixture
+def run_with(monkeypatch):
+    """Runs cases on one of the commands of `robustness_products`."""
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(ROOT / "tests")]))
+
+    def run(product, cases, **settings):
+        named = [Case.named(name) for name in cases]
+        return run_cases(named, product=f"robustness_products:{product}", **settings)
+
+    return run
+
+
+# Mutants
+
+
+def test_seed_clips_are_of_many_kinds_and_all_can_be_played(clips):
+    kinds = {play(path, with_sound=False).container for paths in clips.values() for path in paths}
+    assert len(kinds) >= 6 and len(clips) >= 8
+    for name, paths in clips.items():
+        for path, recipe in zip(paths, CONTAINERS[name], strict=True):
+            played = play(path, with_sound=True)
+            assert len(played.pictures) == (6 if recipe.trimmed else FRAME_COUNT), path
+            assert len({picture.digest for picture in played.pictures}) == len(played.pictures)
+            assert played.sound_tracks == (recipe.sound_codec is not None)
+            assert played.subtitle_tracks == (recipe.subtitle_codec is not None)
+            assert bool(played.orientation) == bool(recipe.rotation_deg)
+
+
+def test_mutants_follow_from_seed_and_case_alone(corpus, tmp_path):
+    write_seed_clips(tmp_path)
+    again, other = (Corpus.of_folder(tmp_path, seed=seed) for seed in (0, 1))
+    cases = first_cases(80, list(CONTAINERS))[len(CONTAINERS) * 3 :]
+    mutants = {case: corpus.mutant(case) for case in cases}
+    assert {case: again.mutant(case) for case in reversed(cases)} == mutants
+    assert all(other.mutant(case).data != mutants[case].data for case in cases)
+    assert len({mutant.data for mutant in mutants.values()}) == len(cases)
+    assert all(mutant.changes for mutant in mutants.values())
+
+
+def test_the_first_cases_are_the_seed_clips_as_they_are(corpus, clips):
+    for case in SEED_CASES:
+        mutant = corpus.mutant(case)
+        path = clips[case.container][case.number]
+        assert (mutant.data, mutant.changes) == (path.read_bytes(), ())
+        assert mutant.suffix == path.suffix
+
+
+def test_every_mutation_is_drawn(clips):
+    rng = np.random.default_rng(0)
+    data = clips["mkv"][0].read_bytes()
+    seen = {
+        change.partition(":")[0]
+        for _ in range(150)
+        for change in mutate(data, rng, donors=[clips["mp4"][0].read_bytes()])[1]
+    }
+    assert seen == {*_BLIND, *_STRUCTURED, "splice"}
+
+
+@pytest.mark.parametrize("name", CONTAINERS)
+def test_parts_are_found_in_every_container(clips, name):
+    for path in clips[name]:
+        data = path.read_bytes()
+        parts = parts_of(data)
+        assert len(parts) >= 8
+        assert all(0 <= p.start < p.body <= p.end <= len(data) for p in parts)
+        # Most of the file is known: what is between the parts is the exception.
+        assert sum(p.end - p.start for p in parts if p.is_leaf) > 0.9 * len(data)
+        if name not in ("wmv", "mpg"):
+            assert any(part.time for part in parts)
+        # The sizes that are written add up to the ends that were found.
+        if name in ("mp4", "fragmented", "mov"):
+            for part in parts:
+                at, width = part.size
+                assert part.start + int.from_bytes(data[at : at + width], "big") == part.end
+
+
+def test_parts_of_damaged_files_stay_inside_them(corpus):
+    for case in first_cases(100, list(CONTAINERS)):
+        data = corpus.mutant(case).data
+        assert all(0 <= part.start <= part.end <= len(data) for part in parts_of(data))
+    assert parts_of(b"Dear diary, nothing moved today.") == []
+
+
+# Verdicts of a process
+
+
+@pytest.mark.parametrize(
+    ("product", "kind", "why"),
+    [
+        ("add_silence", "right", ""),
+        ("refuse_everything", "refused", "no video is good enough"),
+        ("raise_error", "traceback", "RuntimeError: a bug"),
+        ("exit_with_one", "traceback", "exit 1"),
+        ("kill_itself", "crash", "SIGSEGV"),
+        ("copy_the_input", "wrong", "sound tracks, expected 1"),
+        ("leave_a_file", "wrong", ".clip.part"),
+        ("change_the_input", "wrong", "the input was changed"),
+        ("print_a_line_too_many", "wrong", "not one JSON object"),
+        ("refuse_without_a_word", "wrong", "one line and a hint"),
+    ],
+)
+def test_each_way_to_end_is_recognised(run_with, product, kind, why):
+    (result,) = run_with(product, ["mp4:2"])
+    assert result.kind == kind
+    assert why in result.why
+    assert result.failed == (kind not in ("right", "refused"))
+
+
+def test_a_hang_is_killed_and_the_next_case_runs(run_with):
+    results = run_with("hang", ["mp4:2", "ts:7"], limit_s=0.3, workers=1)
+    assert [result.kind for result in results] == ["hang", "hang"]
+    assert "took longer than 0 s" in results[0].why
+    assert results[0].changes == () and results[1].changes
+
+
+def test_a_crash_takes_only_its_case_and_order_does_not_depend_on_workers(run_with):
+    names = ["mp4:0", "mov:0", "mov:1", "mp4:1"]
+    for workers in (1, 3):
+        results = run_with("kill_itself_once", names, workers=workers)
+        assert [result.case for result in results] == names
+        assert [result.kind for result in results] == ["crash", "right", "right", "crash"]
+        assert "SIGABRT" in results[0].why and "Fatal Python error" in results[0].stderr
+
+
+def test_files_of_failed_cases_are_kept(run_with, corpus, tmp_path):
+    told = []
+    results = run_with("raise_error", ["mp4:9", "mkv:9"], keep=tmp_path, on_result=told.append)
+    assert sorted(told, key=lambda r: r.case) == sorted(results, key=lambda r: r.case)
+    kept = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert kept == {
+        "mp4-9.mp4": corpus.mutant(Case.named("mp4:9")).data,
+        "mkv-9.mkv": corpus.mutant(Case.named("mkv:9")).data,
+    }
+    assert counts(results)["all"]["traceback"] == 2
+    assert counts(results)["mkv"] == dict.fromkeys(counts(results)["mkv"], 0) | {"traceback": 1}
+
+
+def test_a_worker_that_cannot_start_is_an_error(run_with):
+    with pytest.raises(FoleyflowError, match=r"can't be started: .*no_such_command"):
+        run_with("no_such_command", ["mp4:0"])
+    with pytest.raises(ValueError, match="workers=0"):
+        run_with("add_silence", ["mp4:0"], workers=0)
+
+
+# Verdicts of an output
+
+
+@dataclasses.dataclass
+class Made:
+    """An input, and a right output of it."""
+
+    source: Path
+    output: Path
+    duration_s: float
+
+    def problems(self, output=None, *, duration_s=None, warnings=""):
+        return compare_output(
+            play(self.source, with_sound=False),
+            self.source,
+            output or self.output,
+            duration_s=duration_s or self.duration_s,
+            warnings=warnings,
+        )
+
+
+def add_tone(source, output, *, delay_s=0.0, length_s=None, info=None, **settings):
+    """Mux a tone to a video, as the product does."""
+    info = info or probe(source)
+    shown = dataclasses.replace(info, start_s=info.start_s + delay_s)
+    count = round((length_s or info.duration_s) * 48_000)
+    tone = 0.1 * np.sin(np.arange(count) / 20, dtype=np.float32)[None]
+    mux(source, output, [tone], rate_hz=48_000, n_samples=count, info=shown, **settings)
+    return info.duration_s
+
+
+@pytest.fixture(params=["mp4:0", "mkv:0", "ts:0"])
+def made(request, clips, tmp_path):
+    case = Case.named(request.param)
+    source = clips[case.container][case.number]
+    output = tmp_path / f"out{source.suffix}"
+    return Made(source, output, add_tone(source, output))
+
+
+@pytest.mark.parametrize("case", SEED_CASES, ids=lambda case: case.name)
+def test_right_outputs_of_all_seed_clips_are_right(clips, tmp_path, case):
+    source = clips[case.container][case.number]
+    output = tmp_path / f"out{source.suffix}"
+    assert Made(source, output, add_tone(source, output)).problems() == []
+
+
+def remux(source, target, *, change):
+    """Copy a video's packets; `change` takes the number and the packet, and gives it or None."""
+    with av.open(str(source)) as reader, av.open(str(target), "w") as sink:
+        stream = reader.streams.video[0]
+        copy = sink.add_stream_from_template(stream, opaque=True)
+        packets = [packet for packet in reader.demux(stream) if packet.size]
+        for number, packet in enumerate(packets):
+            changed = change(number, packet)
+            if changed is not None:
+                changed.stream = copy
+                sink.mux(changed)
+    return target
+
+
+def flipped(packet):
+    """The packet with another picture in it."""
+    data = bytearray(bytes(packet))
+    data[-20] ^= 0x10
+    other = av.Packet(bytes(data))
+    other.pts, other.dts, other.duration = packet.pts, packet.dts, packet.duration
+    other.time_base, other.is_keyframe = packet.time_base, packet.is_keyframe
+    return other
+
+
+def test_a_lost_picture_is_wrong(made, tmp_path):
+    shorter = remux(
+        made.source,
+        tmp_path / f"a{made.source.suffix}",
+        change=lambda number, packet: None if number == FRAME_COUNT - 1 else packet,
+    )
+    bad = tmp_path / f"b{made.source.suffix}"
+    add_tone(shorter, bad, info=dataclasses.replace(probe(made.source), path=shorter))
+    text = "; ".join(made.problems(bad))
+    assert "12 video packets became 11" in text and "12 shown pictures became 11" in text
+
+
+def test_another_picture_is_wrong(made, tmp_path):
+    other = remux(
+        made.source,
+        tmp_path / f"a{made.source.suffix}",
+        change=lambda number, packet: flipped(packet) if number == 5 else packet,
+    )
+    bad = tmp_path / f"b{made.source.suffix}"
+    add_tone(other, bad)
+    text = "; ".join(made.problems(bad))
+    assert "1 of them are missing or changed" in text and "have other pixels" in text
+
+
+def test_a_picture_at_another_time_is_wrong(made, tmp_path):
+    def later(number, packet):
+        if number >= 6:
+            packet.pts += round(Fraction(1, 100) / packet.time_base)
+            packet.dts += round(Fraction(1, 100) / packet.time_base)
+        return packet
+
+    moved = remux(made.source, tmp_path / f"a{made.source.suffix}", change=later)
+    bad = tmp_path / f"b{made.source.suffix}"
+    add_tone(moved, bad)
+    text = "; ".join(made.problems(bad))
+    assert "are shown at another time" in text and "+0.0100 s" in text
+    # A warning about other pictures' times does not excuse these.
+    said = "2 frames with missing or backward time stamps were left out"
+    assert "are shown at another time" in "; ".join(made.problems(bad, warnings=said))
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        ({"length_s": 0.3}, "the sound lasts 0.3"),
+        ({"delay_s": 0.15}, "before the first picture"),
+        ({"keep_old_sound": True}, "2 sound tracks, expected 1"),
+    ],
+)
+def test_a_wrong_sound_is_wrong(made, tmp_path, settings, text):
+    bad = tmp_path / f"bad{made.source.suffix}"
+    add_tone(made.source, bad, **settings)
+    assert text in "; ".join(made.problems(bad))
+
+
+def test_a_reported_length_that_is_not_the_video_s_is_wrong(made, tmp_path):
+    bad = tmp_path / f"bad{made.source.suffix}"
+    add_tone(made.source, bad, length_s=0.9)
+    assert "the video 0.4400 to" in "; ".join(made.problems(bad, duration_s=0.9))
+
+
+def test_what_is_lost_must_be_said(clips, tmp_path):
+    source, output = clips["mkv"][1], tmp_path / "out.mkv"
+    duration_s = add_tone(source, output)
+    before = dataclasses.replace(
+        play(source, with_sound=False),
+        orientation=(0, 1, -1, 0),
+        chapters=2,
+        subtitle_tracks=1,
+        pixel_aspect=1.42,
+    )
+
+    def problems(warnings):
+        return compare_output(before, source, output, duration_s=duration_s, warnings=warnings)
+
+    assert problems("") == [
+        "rotation (0, 1, -1, 0) became ()",
+        "pixel aspect 1.42 became 1",
+        "2 chapters became 0",
+        "1 subtitle tracks became 0, warned of 0",
+    ]
+    said = [
+        "the rotation is lost",
+        "the pixel aspect is lost",
+        "the chapters are lost",
+        "subtitle track 2 (mov_text) was left out",
+    ]
+    assert problems("\n".join(said)) == []
+    for left_unsaid in said:
+        assert len(problems("\n".join(text for text in said if text != left_unsaid))) == 1
+    # A warning that claims more than was lost hides nothing.
+    assert problems("\n".join([*said, "subtitle track 3 was left out"])) != []
+
+
+def test_a_transport_packet_may_get_its_parameter_sets_again(clips, tmp_path):
+    source, output = clips["ts"][0], tmp_path / "out.ts"
+    duration_s = add_tone(source, output)
+    before = play(source, with_sound=False)
+    first = before.packets[0]
+    assert first.startswith(bytes.fromhex("0000000109"))
+
+    def problems(packet):
+        other = dataclasses.replace(before, packets=(packet, *before.packets[1:]))
+        return compare_output(other, source, output, duration_s=duration_s, warnings="")
+
+    assert problems(first[:6] + first[-900:]) == []  # the muxer put the rest before it
+    assert "missing or changed" in problems(first[:6] + first[-900:-1])[0]
+
+
+def test_hidden_pictures_that_come_back_must_be_said(clips, tmp_path):
+    source, output = clips["mp4"][1], tmp_path / "out.mp4"
+    data = source.read_bytes()
+    without_edits = tmp_path / "all.mp4"
+    without_edits.write_bytes(data.replace(b"elst", b"free"))
+    add_tone(without_edits, output, info=dataclasses.replace(probe(source), path=without_edits))
+    made = Made(source, output, probe(source).duration_s)
+    assert "6 shown pictures became 12" in "; ".join(made.problems())
+    said = made.problems(warnings="6 hidden pictures are shown in this format")
+    assert "6 shown pictures became 12" not in "; ".join(said)
+    # Hidden pictures that come back do not excuse that others are gone.
+    other = Made(clips["mp4"][0], output, 0.48)
+    assert other.problems(warnings="6 hidden pictures are shown in this format") != []
+
+
+def test_pictures_of_an_odd_size_have_a_digest():
+    picture = av.VideoFrame(65, 49, "yuv420p")
+    for plane in picture.planes:
+        plane.update(bytes(plane.buffer_size))
+    other = av.VideoFrame(65, 49, "yuv420p")
+    for plane in other.planes:
+        plane.update(bytes([90]) * plane.buffer_size)
+    assert _digest(picture) == _digest(picture) != _digest(other)
+
+
+def test_frames_without_a_time_are_excused_by_a_warning_alone(clips, tmp_path):
+    data = bytearray(clips["webm"][0].read_bytes())
+    blocks = [part for part in parts_of(data) if part.name and data[part.name[0]] == 0xA3]
+    at, width = [part for part in blocks if data[part.body] == 0x81][7].time
+    data[at : at + width] = bytes(width)  # as the first picture of its cluster
+    source, output = tmp_path / "a.webm", tmp_path / "b.webm"
+    source.write_bytes(data)
+    made = Made(source, output, add_tone(source, output))
+    assert made.problems() == ["pictures 7 have no usable time, and no warning says so"]
+    said = "1 frames with missing or backward time stamps were left out"
+    assert made.problems(warnings=said) == []
+
+
+def test_the_edit_list_of_the_sound_is_read(clips, tmp_path):
+    output = tmp_path / "out.mp4"
+    add_tone(clips["fragmented"][0], output, length_s=0.41)
+    assert edited_sound_s(output.read_bytes()) == pytest.approx(0.41, abs=1e-3)
+    assert edited_sound_s(clips["mp4"][2].read_bytes()) == float("inf")
+
+
+@pytest.mark.parametrize(
+    ("stdout", "text"),
+    [("", "not one JSON"), ("[]", "not one JSON"), ('{"a": NaN}', "JSON"), ("{}", "holds []")],
+)
+def test_the_answer_must_be_one_object(clips, tmp_path, stdout, text):
+    source, output = tmp_path / "clip.mp4", tmp_path / "out.mp4"
+    source.write_bytes(clips["mp4"][2].read_bytes())
+    add_tone(source, output)
+    run = Run(status=0, stdout=stdout, stderr="")
+    before = play(source, with_sound=False)
+    verdict = judge(run, source=source, original=source.read_bytes(), before=before, output=output)
+    assert verdict.kind == "wrong" and text in verdict.why
+
+
+# The command
+
+
+def test_cases_by_name_and_in_turn():
+    cases = first_cases(5, ["mkv", "ts", "mkv"])
+    assert [case.name for case in cases] == ["mkv:0", "ts:0", "mkv:1", "ts:1", "mkv:2"]
+    assert Case.named("mkv:17") == Case(container="mkv", number=17)
+    for name in ("mkv", "mkv:x", "gif:1", "mkv:-1"):
+        with pytest.raises(ConfigError, match="expected CONTAINER:NUMBER"):
+            Case.named(name)
+    with pytest.raises(ConfigError, match="'gif'"):
+        first_cases(5, ["gif"])
+
+
+@pytest.fixture
+def command(monkeypatch, run_with):
+    """The verb on one of the commands of `robustness_products`."""
+
+    def run(product, *arguments):
+        products = f"robustness_products:{product}"
+        monkeypatch.setattr(measure, "run_cases", functools.partial(run_cases, product=products))
+        return run_cli("measure", "robustness", *arguments)
+
+    return run
+
+
+def test_the_command_counts_and_exits_with_1_for_failures(command, tmp_path):
+    arguments = ("--cases", "6", "--containers", "mp4,avi", "--seed", "3")
+    good = command("refuse_everything", *arguments)
+    assert good.status == 0
+    lines = [line.split() for line in good.stdout.splitlines()]
+    assert lines[0] == ["container", *"right refused traceback crash hang wrong".split()]
+    assert lines[1:4] == [
+        ["mp4", "0", "3", "0", "0", "0", "0"],
+        ["avi", "0", "3", "0", "0", "0", "0"],
+        ["all", "0", "6", "0", "0", "0", "0"],
+    ]
+    bad = command("raise_error", *arguments)
+    assert bad.status == 1
+    assert "traceback avi:2: exit None: RuntimeError: a bug" in bad.stdout
+    assert "foleyflow measure robustness --case avi:2 --seed 3 " in bad.stdout
+
+
+def test_the_command_s_report(command, corpus, tmp_path):
+    arguments = ("--case", "mp4:9", "--case", "ts:2", "--seed", "0", "--workers", "1", "--json")
+    out, keep = tmp_path / "report.json", tmp_path / "made" / "mutants"
+    outcome = command("raise_error", *arguments, "--out", out, "--keep", keep)
+    assert outcome.status == 1
+    assert json.loads(out.read_text()) == outcome.answer
+    assert outcome.answer["cases"] == 2 and outcome.answer["seed"] == 0
+    assert outcome.answer["counts"]["all"]["traceback"] == 2
+    first, second = outcome.answer["failures"]
+    assert (first["case"], first["kind"], second["case"]) == ("mp4:9", "traceback", "ts:2")
+    assert "RuntimeError: a bug" in first["stderr"] and first["changes"]
+    assert (keep / "mp4-9.mp4").read_bytes() == corpus.mutant(Case.named("mp4:9")).data
+    # Another seed gives other mutants of the same name.
+    other = command("raise_error", *arguments, "--seed", "1")
+    assert other.answer["failures"][0]["changes"] != first["changes"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (("--case", "mp4"), "expected CONTAINER:NUMBER"),
+        (("--case", "mp4:1", "--cases", "3"), "expected one of both"),
+        (("--case", "mp4:1", "--containers", "mp4"), "expected one of both"),
+        (("--containers", "mp4,gif"), "'gif'"),
+        (("--out", "nowhere/report.json"), "no such folder"),
+        (("--workers", "0"), "--workers"),
+        (("--cases", "0"), "--cases"),
+    ],
+)
+def test_wrong_usage_is_refused_before_any_work(arguments, text):
+    outcome = run_cli("measure", "robustness", *arguments)
+    assert outcome.status == 2
+    assert text in outcome.stderr and outcome.stdout == ""
+
+
+def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
+    (tmp_path / "file").touch()
+    outcome = run_cli("measure", "robustness", "--keep", tmp_path / "file" / "folder")
+    assert outcome.status == 2 and "can't be made" in outcome.stderr
+
+
+# The product
+
+
+@pytest.mark.slow
+def test_no_mutant_breaks_the_product():
+    results = run_cases(first_cases(200, list(CONTAINERS)), seed=0)
+    failed = [f"{result.case} {result.kind}: {result.why}" for result in results if result.failed]
+    assert failed == []
+    found = counts(results)["all"]
+    assert found["right"] >= 80 and found["refused"] >= 20
+    # The seed clips themselves are good videos.
+    assert [r.case for r in results if not r.changes and r.kind != "right"] == []

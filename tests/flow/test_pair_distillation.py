@@ -1,0 +1,186 @@
+"""One step taught by pairs: on modes with a known map, and as a run from stored pairs."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from support.gaussian_mixture import Exact, Mixture, TwoModes
+
+from foleyflow.errors import ConfigError
+from foleyflow.features.flow_condition_windows import GuidedWindows
+from foleyflow.flow.objective import ObjectiveConfig
+from foleyflow.flow.pair_distillation import pair_distillation_loss
+from foleyflow.flow.samplers import heun, uniform_grid
+from foleyflow.flow.sampling import sample
+from foleyflow.flow.transformer import Condition, FlowConfig, FlowTransformer
+from foleyflow.training.loop import train
+from foleyflow.training.task import TrainConfig
+from foleyflow.training.tasks.flow import prepare
+from foleyflow.training.tasks.pair_distillation import DistilTask, PairConfig, Pairs, open_pairs
+
+FRAMES, CHANNELS = 8, 2
+PLAIN = ObjectiveConfig(balance=0.0)
+MODES = Mixture(means=(-1.0, 1.0), deviations=(0.3, 0.3), weights=(0.5, 0.5))
+
+
+def condition(batch: int, known: int = 0) -> Condition:
+    return Condition(
+        video=torch.zeros(batch, FRAMES, 4),
+        states=torch.zeros(batch, FRAMES // 4, 4),
+        events=torch.zeros(batch, FRAMES),
+        material=torch.zeros(batch, dtype=torch.int64),
+        context=torch.zeros(batch, FRAMES, CHANNELS),
+        known=(torch.arange(FRAMES) < known).expand(batch, -1),
+    )
+
+
+def test_the_true_map_has_no_error_and_another_its_own():
+    torch.manual_seed(0)
+    noise = torch.randn(16, FRAMES, CHANNELS)
+    made = MODES.generated(noise.double()).float()
+    chosen = condition(16, known=3)
+    value, figures = pair_distillation_loss(Exact(MODES), noise, made, chosen, PLAIN)
+    assert figures["error"] < 1e-10
+    shifted = made.clone()
+    shifted[:, 3:] += 0.2
+    shifted[:, :3] += 9.0  # known frames do not count
+    value, figures = pair_distillation_loss(Exact(MODES), noise, shifted, chosen, PLAIN)
+    assert float(value) == figures["error"] == pytest.approx(0.04, rel=1e-3)
+
+
+def test_the_student_is_told_the_guidance_of_its_teacher():
+    seen = {}
+
+    class Watching(Exact):
+        def forward(self, x, **asked):
+            seen.update(asked)
+            return super().forward(x, **asked)
+
+    noise = torch.randn(4, FRAMES, CHANNELS)
+    pair_distillation_loss(Watching(MODES), noise, noise, condition(4), PLAIN, guidance=2.5)
+    assert seen["guidance_scale"].tolist() == [2.5] * 4
+    assert seen["r"].tolist() == [0.0] * 4 and seen["tau"].tolist() == [1.0] * 4
+
+
+def test_modes_are_learned_from_pairs_of_a_solver():
+    torch.manual_seed(0)
+    student = TwoModes(0.6, 0.1)
+    noise = torch.randn(512, FRAMES, CHANNELS, dtype=torch.float64)
+    made = heun(MODES.velocity, noise, uniform_grid(25)).float()
+    noise = noise.float()
+    optimiser = torch.optim.Adam(student.parameters(), 2e-2)
+    for step in range(100):
+        rows = slice(64 * (step % 8), 64 * (step % 8) + 64)
+        optimiser.zero_grad()
+        pair_distillation_loss(student, noise[rows], made[rows], condition(64), PLAIN)[0].backward()
+        optimiser.step()
+    assert float(student.middle.detach()) == pytest.approx(1.0, abs=0.03)
+    assert float(student.deviation.detach()) == pytest.approx(0.3, abs=0.03)
+
+
+# ---------------------------------------------------------------------------------- a run
+
+PAIRS = PairConfig(count=24, solver_steps=6, shortest_context=4, longest_context=12)
+
+
+@pytest.fixture(scope="module")
+def windows():
+    def random(seed, *shape):
+        return np.random.default_rng(seed).normal(size=shape).astype(np.float16)
+
+    return GuidedWindows(
+        video=random(0, 10, 40, 16),
+        states=random(1, 10, 10, 16),
+        events=np.abs(random(2, 10, 40)),
+        latents=5 + 3 * random(3, 10, 40, 6),
+        material=np.arange(10) % 4 - 1,
+        clip=np.arange(10),
+    )
+
+
+@pytest.fixture(scope="module")
+def teacher():
+    torch.manual_seed(0)
+    config = FlowConfig(
+        channels=6, width=16, layers=1, heads=2, guide_width=16, material_names=("a", "b", "c")
+    )
+    network = FlowTransformer(config).eval().requires_grad_(False)
+    for name, value in network.named_parameters():
+        if not name.startswith(("interval", "guidance_scale")) and float(value.abs().max()) == 0:
+            value.normal_(std=0.2)
+    network.latent_mean.fill_(5.0)
+    network.latent_deviation.fill_(3.0)
+    return network
+
+
+@pytest.fixture(scope="module")
+def pairs(teacher, windows, tmp_path_factory):
+    path = tmp_path_factory.mktemp("pairs") / ".pairs.npy"
+    return open_pairs(path, teacher, windows, PAIRS)
+
+
+def test_pairs_are_solved_once_and_whatever_the_order(pairs, teacher, windows, tmp_path):
+    numbers = np.array([20, 3])
+    batch = pairs.batch(numbers)
+    _, chosen = prepare(teacher, batch)
+    made = sample(teacher, chosen, batch["noise"], steps=6, guidance=1.0, solver="heun")
+    torch.testing.assert_close(batch["made"], made, atol=5e-3, rtol=5e-3)
+    # 24 pairs of 10 windows: the same window comes again with another noise.
+    assert batch["clip"].tolist() == [0, 3]
+    other = pairs.batch(np.array([10, 13]))
+    assert torch.equal(other["video"], batch["video"])
+    assert not torch.allclose(other["noise"], batch["noise"])
+    path = tmp_path / "pairs.npy"
+    open_pairs(path, teacher, windows, PAIRS)
+    before = path.read_bytes()
+    again = open_pairs(path, None, windows, PAIRS)  # opened: no teacher is needed
+    assert path.read_bytes() == before
+    np.testing.assert_array_equal(again.made, pairs.made)
+    assert [p.name for p in tmp_path.iterdir()] == ["pairs.npy"]
+
+
+def test_some_pairs_begin_with_known_latents_and_are_told_their_material(windows):
+    batch = Pairs(windows=windows, config=PAIRS).batch(np.arange(2000))
+    lengths = batch["context_length"].numpy()
+    assert (lengths > 0).mean() == pytest.approx(0.4, abs=0.04)
+    assert set(lengths[lengths > 0]) == set(range(4, 13))
+    assert (batch["material"] > 0).float().mean() == pytest.approx(0.5 * 0.7, abs=0.05)
+    assert float(batch["noise"].std()) == pytest.approx(1.0, abs=0.01)
+    assert "made" not in batch
+
+
+def test_the_student_learns_the_teachers_map(pairs, teacher, tmp_path):
+    task = DistilTask(
+        copy.deepcopy(teacher), ObjectiveConfig(), pairs=pairs, validation_pairs=pairs
+    )
+    kept = copy.deepcopy(teacher.state_dict())
+    with torch.no_grad():
+        before = task.validate(task.modules)
+    config = TrainConfig(
+        steps=120, batch_clips=8, learning_rate=3e-3, warmup_steps=5, ema=0.95, bf16=False
+    )
+    averages = train(task, config, folder=tmp_path, device=torch.device("cpu"))
+    with torch.no_grad():
+        after = task.validate(averages)
+    assert after["map_error"] < 0.6 * before["map_error"]
+    torch.testing.assert_close(teacher.state_dict(), kept, rtol=0, atol=0)
+    module, stored = task.export(averages)["flow"]
+    FlowTransformer(FlowConfig(**stored)).load_state_dict(module.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"count": 0}, "pairs: count=0.*expected at least 1"),
+        ({"solver_steps": 0}, "solver_steps=0"),
+        ({"guidance": 0.5}, "guidance=0.5"),
+        ({"shortest_context": 60}, "shortest_context=60, longest_context=12: expected 0 <"),
+    ],
+)
+def test_pairs_out_of_range_are_refused(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        replace(PAIRS, **settings)

@@ -1,0 +1,122 @@
+"""Files that name further files are refused by what they hold, whatever they are called."""
+
+import os
+import socket
+from fractions import Fraction
+
+import av
+import pytest
+from support.media_files import make_video
+
+from foleyflow.errors import MediaError
+from foleyflow.media import probe, read_waveform
+from foleyflow.media.demuxers import REFUSED_DEMUXERS, allowed_demuxers
+
+HLS = "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:4\n#EXTINF:2,\n{name}\n#EXT-X-ENDLIST\n"
+CONCAT = "ffconcat version 1.0\nfile {name}\n"
+# Playlists that libavformat opens, and (text only) others that name files or addresses.
+LISTS = {
+    "m3u8": (HLS, "playlist"),
+    "ffconcat": (CONCAT, "list of files"),
+}
+OTHERS = {
+    "mpd": ('<?xml version="1.0"?>\n<MPD xmlns="urn:mpeg:dash:schema:mpd:2011"/>', "DASH"),
+    "sdp": ("v=0\no=- 0 0 IN IP4 127.0.0.1\nc=IN IP4 127.0.0.1\nm=video 5004 RTP/AVP 96\n", "SDP"),
+    "xml": ('<CompositionPlaylist xmlns="http://www.smpte-ra.org/schemas/2067-3/2016">', "IMF"),
+    "m3u": ("#EXTM3U\nother.mp4\n", "playlist"),
+    "MLV": ("MLVI" + 200 * "\0", "Magic Lantern"),
+}
+
+
+@pytest.fixture(scope="module")
+def secret(tmp_path_factory):
+    """A video that nobody named."""
+    return make_video(tmp_path_factory.mktemp("secret") / "secret.ts", n_frames=50)
+
+
+@pytest.mark.parametrize("kind", LISTS)
+@pytest.mark.parametrize("suffix", ["", ".mp4", ".WAV"])
+def test_a_playlist_opens_no_other_file(secret, kind, suffix):
+    text, what = LISTS[kind]
+    path = secret.parent / f"list.{kind}{suffix}"
+    path.write_text(text.format(name=secret.name))
+    if not suffix:
+        with av.open(str(path)) as container:  # libavformat itself would open it
+            assert container.streams.video
+    for use in (probe, read_waveform):
+        with pytest.raises(MediaError, match=what) as caught:
+            use(path)
+        assert "ffmpeg" in caught.value.hint
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_other_files_that_name_files_or_addresses(tmp_path, kind):
+    text, what = OTHERS[kind]
+    path = tmp_path / "list.mp4"
+    path.write_text(text)
+    with pytest.raises(MediaError, match=what):
+        probe(path)
+
+
+def test_a_playlist_behind_a_byte_order_mark_and_blank_lines(tmp_path):
+    path = tmp_path / "list.mp4"
+    path.write_bytes(b"\xef\xbb\xbf\r\n#EXTM3U\nother.mp4\n")
+    with pytest.raises(MediaError, match="playlist"):
+        probe(path)
+
+
+def test_pictures_by_a_pattern_are_not_gathered(tmp_path):
+    picture = av.CodecContext.create("png", "w")
+    picture.width = picture.height = 64
+    picture.pix_fmt, picture.time_base = "rgb24", Fraction(1, 25)
+    frame = av.VideoFrame(64, 64, "rgb24")
+    data = b"".join(bytes(p) for p in [*picture.encode(frame), *picture.encode(None)])
+    for name in ("a1.png", "a2.png", "a%d.png"):
+        (tmp_path / name).write_bytes(data)
+    with pytest.raises(MediaError, match=r"not a (media file|video)"):
+        probe(tmp_path / "a%d.png")
+
+
+def test_what_reads_one_file_is_allowed():
+    allowed = set(allowed_demuxers().split(","))
+    assert {
+        "mov",
+        "mp4",
+        "matroska",
+        "webm",
+        "avi",
+        "mpegts",
+        "flv",
+        "wav",
+        "ogg",
+        "nut",
+    } <= allowed
+    assert not allowed & REFUSED_DEMUXERS
+
+
+@pytest.mark.parametrize(
+    ("kind", "match"), [("fifo", "a pipe"), ("socket", "a socket"), ("device", "a device")]
+)
+def test_what_is_no_ordinary_file(tmp_path, kind, match):
+    path = tmp_path / "a.mp4"
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "socket":
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(path))
+    else:
+        path.symlink_to(os.devnull)
+    with pytest.raises(MediaError, match=f"{match} can't be used as a file") as caught:
+        probe(path)
+    assert caught.value.hint
+
+
+def test_links_that_lead_nowhere(tmp_path):
+    (tmp_path / "gone.mp4").symlink_to("missing.mp4")
+    with pytest.raises(MediaError, match=r"links to missing\.mp4, which is not there"):
+        probe(tmp_path / "gone.mp4")
+    (tmp_path / "round.mp4").symlink_to("round.mp4")
+    with pytest.raises(MediaError, match="leads back to itself"):
+        probe(tmp_path / "round.mp4")
+    with pytest.raises(MediaError, match="no such file"):
+        probe(tmp_path / ("x" * 300))

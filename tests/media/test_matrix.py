@@ -1,0 +1,113 @@
+"""Every kind of video into every suffix: the same pictures, or the name of a suffix that works."""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+from support.media_files import make_video, painted_number, shown
+from support.muxed_copies import assert_same_show, quiet_copy
+
+from foleyflow.errors import MediaError
+from foleyflow.media.formats import FORMATS
+
+SOURCES = {
+    "h264 in mp4": ("mp4", {"b_frames": 2}),
+    "h264 without b-frames": ("mp4", {}),
+    "h264 of 29.97 fps": ("mp4", {"b_frames": 2, "rate": Fraction(30000, 1001)}),
+    "h264 in mkv": ("mkv", {"b_frames": 2, "rate": 30}),
+    "h264 in ts": ("ts", {"b_frames": 2}),
+    "h264 in flv": ("flv", {"b_frames": 2}),
+    "h264 in avi": ("avi", {"b_frames": 2}),
+    "h264 in avi without b-frames": ("avi", {}),
+    "hevc in mp4": (
+        "mp4",
+        {"codec": "libx265", "codec_options": {"x265-params": "log-level=none"}},
+    ),
+    "mpeg4 in mp4": ("mp4", {"codec": "mpeg4", "b_frames": 2}),
+    "mpeg4 in avi": ("avi", {"codec": "mpeg4", "b_frames": 2}),
+    "mpeg2 in mpg": ("mpg", {"codec": "mpeg2video", "b_frames": 2}),
+    "mpeg1 in mpg": ("mpg", {"codec": "mpeg1video"}),
+    "vp8 in webm": ("webm", {"codec": "libvpx"}),
+    "vp9 in webm": ("webm", {"codec": "libvpx-vp9"}),
+    "mjpeg in mov": ("mov", {"codec": "mjpeg", "pixel_format": "yuvj420p"}),
+    "prores in mov": ("mov", {"codec": "prores_ks", "pixel_format": "yuv422p10le"}),
+    "png in mov": ("mov", {"codec": "png", "pixel_format": "rgb24"}),
+    "ffv1 in mkv": ("mkv", {"codec": "ffv1"}),
+    "huffyuv in avi": ("avi", {"codec": "huffyuv", "pixel_format": "yuv422p"}),
+    "gif": ("gif", {"codec": "gif", "pixel_format": "rgb8"}),
+    "wmv2 in wmv": ("wmv", {"codec": "wmv2"}),
+    "flv1 in flv": ("flv", {"codec": "flv"}),
+    "variable rate": ("mp4", {"times_s": list(np.cumsum(np.tile([0.02, 0.05, 0.11], 8)))}),
+}
+# What must work, so that a refusal of everything is not a success.
+MUST_WORK = {
+    "h264 in mp4": ".mp4 .mov .m4v .mkv .ts .flv .m2ts .mts .3gp",
+    "h264 without b-frames": ".mp4 .mov .mkv .ts .flv .avi .wmv",
+    "h264 of 29.97 fps": ".mp4 .mov .mkv .ts .flv",
+    "h264 in mkv": ".mp4 .mov .mkv .ts .flv",
+    "h264 in ts": ".mp4 .mov .mkv .ts .flv",
+    "h264 in flv": ".mp4 .mov .mkv .ts .flv",
+    "h264 in avi": ".avi",
+    "h264 in avi without b-frames": ".avi .mp4 .mkv .mov .ts",
+    "hevc in mp4": ".mp4 .mov .mkv .ts .flv",
+    "mpeg4 in mp4": ".mp4 .mov .mkv .ts .3gp",
+    "mpeg4 in avi": ".avi .mp4 .mkv .mov .ts",
+    "mpeg2 in mpg": ".mpg .mpeg .ts .mkv .mp4 .mov",
+    "mpeg1 in mpg": ".mpg .mpeg .ts .mkv .mp4 .mov",
+    "vp8 in webm": ".webm .mkv .avi",
+    "vp9 in webm": ".webm .mkv .mp4 .flv",
+    "mjpeg in mov": ".mov .mp4 .mkv .avi",
+    "prores in mov": ".mov .mkv",
+    "png in mov": ".mov .mp4 .avi",
+    "ffv1 in mkv": ".mkv .mp4 .avi",
+    "huffyuv in avi": ".avi",
+    "gif": ".mov",
+    "wmv2 in wmv": ".wmv .asf .avi",
+    "flv1 in flv": ".flv .avi .wmv",
+    "variable rate": ".mp4 .mov .mkv .ts .flv",
+}
+
+
+def codec_of(path):
+    with av.open(str(path)) as source:
+        return source.streams.video[0].codec_context.name
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_every_suffix_shows_the_same_pictures_or_names_one_that_does(tmp_path, name):
+    suffix, settings = SOURCES[name]
+    settings = {"n_frames": 24, "painter": painted_number(96, 64)} | settings
+    video = make_video(tmp_path / f"a.{suffix}", **settings)
+    assert len(shown(video).pictures) == 24
+    worked, offered = set(), set()
+    for target in FORMATS:
+        output = tmp_path / f"b{target}"
+        try:
+            report = quiet_copy(video, output)
+        except MediaError as refusal:
+            offered |= set(re.findall(r"-o NAME(\.\w+)", refusal.hint))
+            assert not output.exists(), target
+            continue
+        assert_same_show(video, output)
+        assert codec_of(output) == codec_of(video), target
+        assert report.dropped == (), target
+        worked.add(target)
+    assert set(MUST_WORK[name].split()) <= worked
+    assert offered <= worked, "a suffix was offered that does not work"
+
+
+# PyAV has no encoder for Theora, the only video that .ogv holds.
+@pytest.mark.parametrize("target", [target for target in FORMATS if target != ".ogv"])
+def test_every_suffix_is_written_by_some_video(tmp_path, target):
+    suffix, settings = {
+        ".webm": SOURCES["vp8 in webm"],
+        ".mpg": SOURCES["mpeg2 in mpg"],
+        ".mpeg": SOURCES["mpeg2 in mpg"],
+    }.get(target, SOURCES["h264 without b-frames"])
+    video = make_video(tmp_path / f"a.{suffix}", n_frames=12, **settings)
+    quiet_copy(video, tmp_path / f"b{target}")
+    assert_same_show(video, tmp_path / f"b{target}")

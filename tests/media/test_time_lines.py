@@ -1,0 +1,343 @@
+"""The output shows exactly the pictures that the input shows, at the same times, or is refused."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+from support.media_files import make_video, painted_number, set_edits, shown
+from support.muxed_copies import assert_same_show, quiet_copy
+
+from foleyflow.errors import MediaError
+from foleyflow.media import check_copy, probe, read_frames
+from foleyflow.media.boxes import Box, BoxError, parse_boxes, read_index, write_index
+from foleyflow.media.edit_list import Edit, is_ordinary, read_edits
+from foleyflow.media.shown_pictures import ShownPictures
+
+RATE_HZ = 48_000
+EDITS = {
+    "two parts": [(1, 0), (1, 2.2)],
+    "backwards": [(1, 2.2), (1, 0)],
+    "repeated": [(1, 0), (1, 0)],
+    "with a pause": [(1, 0), (1, None), (1, 1)],
+    "late and inside a group of pictures": [(0.5, None), (2, 0.52)],
+    "three short parts": [(0.2, 0.4), (0.2, 1.44), (0.2, 3.0)],
+    "trimmed at both ends": [(2, 0.52)],
+}
+
+
+@pytest.fixture(scope="module")
+def numbered(tmp_path_factory):
+    """An mp4 of 100 pictures that all differ, with key frames every 25."""
+    return make_video(
+        tmp_path_factory.mktemp("numbered") / "a.mp4",
+        n_frames=100,
+        painter=painted_number(96, 64),
+        key_frame_every=25,
+        codec_options={"x264-params": "scenecut=0"},
+    )
+
+
+def edited(numbered, tmp_path, name, b_frames=0):
+    path = tmp_path / "edited.mp4"
+    if b_frames:
+        make_video(
+            path,
+            n_frames=100,
+            painter=painted_number(96, 64),
+            key_frame_every=25,
+            b_frames=b_frames,
+            codec_options={"x264-params": "scenecut=0"},
+        )
+    else:
+        path.write_bytes(numbered.read_bytes())
+    return set_edits(path, EDITS[name])
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mov"])
+@pytest.mark.parametrize("name", EDITS)
+def test_edit_lists_are_kept(tmp_path, numbered, name, suffix):
+    video = edited(numbered, tmp_path, name)
+    output = tmp_path / f"b.{suffix}"
+    assert quiet_copy(video, output).dropped == ()
+    assert_same_show(video, output)
+    assert shown(output).times_s[0] == pytest.approx(shown(video).times_s[0], abs=1e-3)
+
+
+@pytest.mark.parametrize("name", ["two parts", "with a pause"])
+def test_edit_lists_are_kept_with_pictures_out_of_order(tmp_path, numbered, name):
+    video = edited(numbered, tmp_path, name, b_frames=2)
+    quiet_copy(video, tmp_path / "b.mp4")
+    assert_same_show(video, tmp_path / "b.mp4")
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "ts", "flv"])
+@pytest.mark.parametrize("name", ["two parts", "trimmed at both ends"])
+def test_hidden_frames_are_refused_where_they_would_be_seen(tmp_path, numbered, name, suffix):
+    video = edited(numbered, tmp_path, name)
+    output = tmp_path / f"b.{suffix}"
+    with pytest.raises(MediaError, match="hides frames by its edit list") as caught:
+        check_copy(probe(video), output)
+    assert caught.value.hint == "choose another format: -o NAME.mp4"
+    with pytest.raises(MediaError, match="hides frames"):
+        quiet_copy(video, output)
+    assert not output.exists()
+
+
+def test_frames_hidden_at_the_end_are_left_out_of_other_formats(tmp_path, numbered):
+    video = tmp_path / "a.mp4"
+    video.write_bytes(numbered.read_bytes())
+    set_edits(video, [(2, 0)])
+    quiet_copy(video, tmp_path / "b.mkv")
+    assert_same_show(video, tmp_path / "b.mkv")
+
+
+def test_an_edit_that_changes_speed_is_refused(tmp_path, numbered):
+    video = edited(numbered, tmp_path, "two parts")
+    data = video.read_bytes()
+    place = data.index(b"elst") + 12 + 8  # the rate of the first entry
+    video.write_bytes(data[:place] + b"\0\2\0\0" + data[place + 4 :])
+    with pytest.raises(MediaError, match="another speed") as caught:
+        probe(video)
+    assert "export" in caught.value.hint
+
+
+def test_edits_are_read_as_written(tmp_path, numbered):
+    video = edited(numbered, tmp_path, "with a pause")
+    assert read_edits(video, track_id=1) == (
+        Edit(duration_s=Fraction(1), media_s=Fraction(0), rate=Fraction(1)),
+        Edit(duration_s=Fraction(1), media_s=None, rate=Fraction(1)),
+        Edit(duration_s=Fraction(1), media_s=Fraction(1), rate=Fraction(1)),
+    )
+    with pytest.raises(BoxError, match="no track of number 9"):
+        read_edits(video, track_id=9)
+
+
+def test_which_edit_lists_a_muxer_writes_by_itself():
+    def edits(*pairs):
+        return [
+            Edit(
+                duration_s=Fraction(1), media_s=None if s is None else Fraction(s), rate=Fraction(r)
+            )
+            for s, r in pairs
+        ]
+
+    assert is_ordinary([])
+    assert is_ordinary(edits((2, 1)))
+    assert is_ordinary(edits((None, 1), (0, 1)))
+    assert not is_ordinary(edits((None, 1), (2, 1)))
+    assert not is_ordinary(edits((0, 1), (2, 1)))
+    assert not is_ordinary(edits((0, 2)))
+
+
+def test_an_index_that_grows_moves_the_media_behind_it(tmp_path):
+    """An index before the media is replaced by a larger one; every picture is still found."""
+    path = make_video(
+        tmp_path / "a.mp4", options={"movflags": "faststart"}, painter=painted_number(96, 64)
+    )
+    before = shown(path)
+    index, place = read_index(path)
+    assert place.end < path.stat().st_size - 1000
+    index.children.append(Box(b"free", body=bytes(5_000)))
+    write_index(path, index, place)
+    assert shown(path).pictures == before.pictures
+    index, place = read_index(path)
+    index.children = [child for child in index.children if child.kind != b"free"]
+    write_index(path, index, place)
+    assert shown(path).pictures == before.pictures
+
+
+@pytest.mark.parametrize("spare", [1, 4, 7, 8, 9])
+def test_an_index_that_shrinks_is_filled_up(tmp_path, spare):
+    path = make_video(tmp_path / "a.mp4", options={"movflags": "faststart"}, n_frames=5)
+    index, place = read_index(path)
+    index.children.append(Box(b"free", body=bytes(100)))
+    write_index(path, index, place)
+    before = shown(path).pictures
+    index, place = read_index(path)
+    index.children[-1].body = bytes(100 - spare)
+    write_index(path, index, place)
+    assert shown(path).pictures == before
+
+
+def test_boxes_round_trip_and_damage():
+    inner = Box(b"tkhd", body=b"abc")
+    tree = Box(b"moov", children=[Box(b"trak", children=[inner]), Box(b"free", body=b"")])
+    data = tree.to_bytes()
+    assert parse_boxes(data) == [tree]
+    for length in range(len(data)):
+        assert all(len(b.to_bytes()) <= length for b in parse_boxes(data[:length]))
+    with pytest.raises(BoxError, match="no mdia box in trak"):
+        tree.find(b"trak", b"mdia")
+
+
+@pytest.mark.parametrize("target", ["mp4", "mkv", "ts", "flv"])
+def test_matroska_whose_first_packets_have_no_decoding_time(tmp_path, target):
+    """Pictures far ahead of their turn: the second packet is shown after the next eight."""
+    video = make_video(
+        tmp_path / "a.mkv",
+        n_frames=80,
+        b_frames=8,
+        key_frame_every=40,
+        painter=painted_number(96, 64),
+        codec_options={"x264-params": "bframes=8:b-pyramid=normal:ref=8:b-adapt=0"},
+    )
+    info = probe(video)
+    assert (info.undated_packets, info.duration_s) == (2, pytest.approx(3.2))
+    quiet_copy(video, tmp_path / f"b.{target}")
+    assert_same_show(video, tmp_path / f"b.{target}")
+
+
+def test_avi_with_pictures_out_of_order(tmp_path):
+    """AVI stores no presentation times: each picture is still shown in turn, and none is lost."""
+    video = make_video(
+        tmp_path / "a.avi", n_frames=75, b_frames=2, codec_options={"x264-params": "b-adapt=0"}
+    )
+    frames = read_frames(video, size=16)
+    times = [time_s for time_s, _ in frames]
+    assert times == pytest.approx(np.arange(75) / 25)
+    assert frames.counts.dropped_frames == 0
+    assert probe(video).duration_s == pytest.approx(3.0)
+    quiet_copy(video, tmp_path / "b.avi")
+    assert_same_show(video, tmp_path / "b.avi")
+    with pytest.raises(MediaError, match=r"out of order \(B-frames\)") as caught:
+        check_copy(probe(video), tmp_path / "b.mp4")
+    assert caught.value.hint == "choose another format: -o NAME.avi"
+
+
+def test_avi_whose_packets_hold_two_pictures(tmp_path):
+    """DivX's packed bit stream: a P- and a B-picture in one packet, then an empty placeholder."""
+    plain = make_video(
+        tmp_path / "plain.avi",
+        codec="mpeg4",
+        b_frames=2,
+        n_frames=60,
+        painter=painted_number(96, 64),
+    )
+    packed = pack_pictures(plain, tmp_path / "packed.avi")
+    frames = list(read_frames(packed, size=16))
+    expected = list(read_frames(plain, size=16))
+    assert [t for t, _ in frames] == pytest.approx([t for t, _ in expected])
+    assert len(frames) == 60
+    for (_, got), (_, wanted) in zip(frames, expected, strict=True):
+        np.testing.assert_array_equal(got, wanted)
+    quiet_copy(packed, tmp_path / "b.avi")
+    assert_same_show(packed, tmp_path / "b.avi")
+    with pytest.raises(MediaError, match="out of order"):
+        check_copy(probe(packed), tmp_path / "b.mp4")
+
+
+def pack_pictures(source, target):
+    """Put the first B-picture after each other picture into its packet."""
+    marker = b"\0\0\1\xb2DivX503b1393p"
+    placeholder = b"\0\0\1\xb6\x51\0\0"
+    start = b"\0\0\1\xb6"
+    with av.open(str(source)) as plain, av.open(str(target), "w") as sink:
+        video = plain.streams.video[0]
+        copy = sink.add_stream_from_template(video, opaque=True)
+        groups: list[list[bytes]] = []
+        for packet in plain.demux(video):
+            if packet.size:
+                data = bytes(packet)
+                is_b_picture = data[data.index(start) + 4] >> 6 == 2
+                if is_b_picture:
+                    groups[-1].append(data)
+                else:
+                    groups.append([data])
+        place = groups[0][0].index(start)
+        groups[0][0] = groups[0][0][:place] + marker + groups[0][0][place:]
+        packets = []
+        for first, *rest in groups:
+            packets += [first + rest[0], *rest[1:], placeholder] if rest else [first]
+        for number, data in enumerate(packets):
+            packet = av.Packet(data)
+            packet.stream, packet.time_base = copy, Fraction(1, 25)
+            packet.pts = packet.dts = number
+            packet.is_keyframe = True
+            sink.mux(packet)
+    return target
+
+
+def test_a_file_that_is_cut_off_says_so(tmp_path):
+    """The index comes first and promises more than arrived."""
+    whole = make_video(
+        tmp_path / "a.mp4", n_frames=200, options={"movflags": "faststart"}, key_frame_every=10
+    )
+    assert probe(whole).warnings == ()
+    cut = tmp_path / "cut.mp4"
+    data = whole.read_bytes()
+    cut.write_bytes(data[: len(data) * 7 // 10])
+    info = probe(cut)
+    (warning,) = info.warnings
+    assert "it promises 8.00 s" in warning
+    assert f"{info.duration_s:.2f} s of video arrived" in warning
+    assert 2.0 < info.duration_s < 7.0
+    quiet_copy(cut, tmp_path / "b.mp4")
+    assert probe(tmp_path / "b.mp4").duration_s == pytest.approx(info.duration_s, abs=1e-3)
+
+
+def test_a_matroska_file_that_is_cut_off_says_so(tmp_path):
+    whole = make_video(tmp_path / "a.mkv", n_frames=200, key_frame_every=10)
+    cut = tmp_path / "cut.mkv"
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    assert probe(whole).warnings == ()
+    assert "it promises 8.00 s" in probe(cut).warnings[0]
+
+
+def test_sound_that_outlasts_the_video_is_not_a_cut(tmp_path):
+    from support.media_files import Sound
+
+    video = make_video(
+        tmp_path / "a.mkv", n_frames=25, sound=Sound(samples=np.zeros((1, 4 * 48_000), np.float32))
+    )
+    assert probe(video).warnings == ()
+
+
+def packets_at(times_s):
+    """A record of packets with these time stamps."""
+    record = ShownPictures()
+    for time_s in times_s:
+        packet = av.Packet(bytes(10))
+        packet.time_base = Fraction(1, 1000)
+        packet.pts = round(1000 * time_s)
+        record.add(packet)
+    return record
+
+
+def test_records_of_shown_pictures_are_compared():
+    times_s = np.arange(0, 4, 0.04)
+    expected = packets_at(times_s + 7)
+    assert expected.count == 100
+    assert expected.difference(packets_at(times_s), tolerance_s=1e-3) is None
+    late = times_s.copy()
+    late[50] += 0.02
+    difference = expected.difference(packets_at(late), tolerance_s=1e-3)
+    assert str(difference) == "picture 50 would be shown at 2.020 s instead of 2.000 s"
+    assert "99, at 3.960 s, would be missing" in str(
+        expected.difference(packets_at(times_s[:-1]), tolerance_s=1e-3)
+    )
+    more = packets_at([*times_s, 4.0])
+    assert "100 would be shown in addition" in str(expected.difference(more, tolerance_s=1e-3))
+
+
+def test_a_copy_that_shows_something_else_is_no_result(tmp_path, monkeypatch):
+    """Whatever a muxer does wrong: here it is made to lose a packet."""
+    from foleyflow.media import remux
+
+    video = make_video(tmp_path / "a.mp4", n_frames=30)
+    copy = remux.Remux._mux_copy
+    seen = []
+
+    def forgetful(self, sink, packet):
+        seen.append(packet)
+        if len(seen) != 20:
+            copy(self, sink, packet)
+
+    monkeypatch.setattr(remux.Remux, "_mux_copy", forgetful)
+    with pytest.raises(
+        MediaError, match=r"picture 19 would be shown at 0\.800 s instead of 0\.760"
+    ):
+        quiet_copy(video, tmp_path / "b.mp4")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.mp4"]

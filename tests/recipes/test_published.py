@@ -1,0 +1,353 @@
+"""Training and generating over published encoders, in small: caches, steps, both stages."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from support.cli_model import ROOT
+from support.media_files import Sound, make_video
+from support.small_encoders import WIDTH, publish, small
+from support.small_vggsound import FRAME_RATE, RATE_HZ, hum, painter
+from typer.testing import CliRunner
+
+from foleyflow.cli.app import app
+from foleyflow.data.windows import ClipArrays, WindowSource
+from foleyflow.encoders import catalogue
+from foleyflow.encoders.frame_adapter import FrameAdapter, FrameAdapterConfig
+from foleyflow.encoders.frozen import TOKENS
+from foleyflow.errors import CheckpointError, ConfigError, DataError
+from foleyflow.experiments.alignment_tables import TABLES, recipe_of
+from foleyflow.features.encoder_features import Split, Weights, at_segments, video_features
+from foleyflow.features.store import stored_rows
+from foleyflow.flow.sampling import sample
+from foleyflow.flow.transformer import Condition, FlowConfig, FlowTransformer
+from foleyflow.inference.latent_generation import FeatureStream, Stopwatch
+from foleyflow.inference.pipeline import shown_frames
+from foleyflow.media import probe, read_waveform
+from foleyflow.pretrained import load_aligner, load_seeing_aligner
+from foleyflow.recipes import recipe_named
+from foleyflow.weights import save_component
+
+CLIP_S = 2.5
+PAIRS = [("imagebind-video", "imagebind-sound"), ("mae", "audiomae"), ("eva-clip-g", "audiomae")]
+TINY = (
+    "train.steps=2",
+    "train.batch_clips=2",
+    "train.validate_every=2",
+    "train.log_every=1",
+    "model.width=16",
+    "model.heads=2",
+    "model.video_layers=1",
+    "model.audio_layers=1",
+    "model.decoder_layers=1",
+    "windows.segments=8",
+    "bottleneck=4",
+)
+
+
+@pytest.fixture
+def small_encoders(monkeypatch, tmp_path, request):
+    """The catalogue's encoders in small, and a folder of random weights for a pair of them."""
+    pair = request.param
+    if pair != PAIRS[0]:
+        request.getfixturevalue("timm")
+    for name, known in zip(pair, (catalogue.VIDEO_ENCODERS, catalogue.SOUND_ENCODERS), strict=True):
+        monkeypatch.setitem(known, name, small(name))
+        publish(name, tmp_path / "weights")
+    return (*pair, tmp_path / "weights")
+
+
+@pytest.fixture(scope="module")
+def vggsound_folder(tmp_path_factory):
+    """A folder in the form of VGGSound, built by the command line: 8 clips of 2.5 s."""
+    folder = tmp_path_factory.mktemp("small")
+    (folder / "clips").mkdir()
+    rows = []
+    for number in range(8):
+        times_s = np.arange(round(CLIP_S * FRAME_RATE)) / FRAME_RATE
+        make_video(
+            folder / "clips" / f"clip-{number}_000010.mp4",
+            rate=FRAME_RATE,
+            n_frames=len(times_s),
+            painter=painter(number, times_s),
+            codec_options={"preset": "ultrafast"},
+            sound=Sound(samples=hum(number, CLIP_S), rate_hz=RATE_HZ),
+        )
+        rows.append(f"clip-{number},10,thing,{'test' if number > 5 else 'train'}")
+    (folder / "list.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    command = ["data", "vggsound", str(folder / "list.csv"), str(folder / "clips")]
+    command += ["--out", str(folder / "data"), "--duration", "2.5", "--segment", "2.5"]
+    done = CliRunner().invoke(app, [*command, "--validation", "0.2"], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    splits = json.loads((folder / "data" / "manifest.json").read_text())["splits"]
+    assert splits["train"] >= 2 and splits["validation"] >= 1, splits
+    return folder / "data"
+
+
+@pytest.mark.parametrize("small_encoders", PAIRS[::2], indirect=True, ids="+".join)
+def test_the_literal_recipe_makes_two_steps_on_a_folder_like_vggsound(
+    small_encoders, vggsound_folder, tmp_path
+):
+    video, sound, weights = small_encoders
+    command = ["train", "align", "--recipe", "literal", "--data", str(vggsound_folder)]
+    command += ["--out", str(tmp_path / "run"), "--device", "cpu"]
+    for setting in (*TINY, f"video={video}", f"sound={sound}", f"weights_dir={weights}"):
+        command += ["--set", setting]
+    done = CliRunner().invoke(app, command, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    journal = [
+        json.loads(line)
+        for line in (tmp_path / "run" / "journal.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
+    losses = [entry["align/loss"] for entry in journal if "align/loss" in entry]
+    assert len(losses) == 2 and np.isfinite(losses).all()
+    aligner = load_aligner(tmp_path / "run" / "model")
+    assert (
+        aligner.student is None
+        and isinstance(aligner.encoder, FrameAdapter)
+        and aligner.encoder.config.published == video
+    )
+    assert aligner.config.latent_channels == WIDTH
+    # Features lie beside the data, named by encoder and weights.
+    for start in (f".seen-train-{video}-", f".heard-train-{sound}-", ".sounds-train-8000-"):
+        assert list(vggsound_folder.glob(f"{start}*")), start
+
+
+@pytest.mark.parametrize("small_encoders", PAIRS, indirect=True, ids="+".join)
+def test_frames_go_through_both_stages_at_full_size(small_encoders):
+    """224 x 224 frames to an encoder, VAMA's guidance, one step of GVAF: finite latents."""
+    video, sound, weights = small_encoders
+    recipe = recipe_named("align", "published")
+    recipe = dataclasses.replace(recipe, video=video, sound=sound, student="own")
+    config = dataclasses.replace(
+        recipe.model, width=16, heads=2, video_layers=1, audio_layers=1, decoder_layers=1
+    )
+    aligner = dataclasses.replace(recipe, model=config).random_aligner().eval()
+    seen = catalogue.load_encoder(catalogue.video_encoder(video), weights)
+    pixels = torch.randint(0, 256, (8, 3, 224, 224), dtype=torch.uint8)
+    times_s = torch.arange(8)[None] / 8.0
+    with torch.no_grad():
+        features = aligner.watch(seen(pixels)[None], times_s)
+        guidance = aligner.guide(features, times_s, segments=6)
+        flow = FlowTransformer(
+            FlowConfig(width=16, layers=1, heads=2, guide_width=16, latents_per_segment=8)
+        ).eval()
+        noise = torch.randn(1, 48, flow.config.channels)
+        condition = Condition(
+            video=guidance.video,
+            states=guidance.states,
+            events=guidance.onsets,
+            material=torch.zeros(1, dtype=torch.int64),
+            context=torch.zeros_like(noise),
+            known=torch.zeros(1, 48, dtype=torch.bool),
+        )
+        latents = sample(flow, condition, noise, steps=1, guidance=1.0)
+    assert features.shape == (1, 8, 16) and guidance.video.shape == (1, 48, 16)
+    assert latents.shape == noise.shape and latents.isfinite().all()
+
+
+@pytest.mark.parametrize("small_encoders", PAIRS[:1], indirect=True, ids="+".join)
+def test_features_are_computed_once_and_anew_for_other_weights(
+    small_encoders, vggsound_folder, monkeypatch
+):
+    video, _, weights = small_encoders
+    loads = []
+    load = catalogue.load_encoder
+    monkeypatch.setattr(
+        catalogue, "load_encoder", lambda *given: loads.append(given) or load(*given)
+    )
+
+    def features():
+        folder = str(weights)
+        found = Weights.of(catalogue.video_encoder(video), folder)
+        return video_features(Split.at(vggsound_folder, "train"), found)
+
+    first = features()
+    assert first.values.shape[1:] == (TOKENS, WIDTH) and first.values.dtype == np.float16
+    counts = np.diff(first.offsets)
+    assert (counts >= CLIP_S * 6).all() and (counts <= CLIP_S * 8 + 1).all()
+    again = features()
+    assert len(loads) <= 1 and np.array_equal(first.values, again.values)
+    publish("imagebind-video", weights, seed=3)
+    other = features()
+    assert not np.array_equal(first.values, other.values)
+
+
+def test_a_store_that_was_stopped_goes_on_where_it_stood(tmp_path):
+    computed = []
+
+    def rows_of(clip: int, *, stop: int | None = None):
+        if clip == stop:
+            raise KeyboardInterrupt
+        computed.append(clip)
+        count = 1 + clip % 3
+        return np.arange(count) / 8, np.full((count, 2), clip, np.float16)
+
+    with pytest.raises(KeyboardInterrupt):
+        stored_rows(tmp_path / "store", lambda clip: rows_of(clip, stop=40), clips=50)
+    assert not (tmp_path / "store").exists()
+    store = stored_rows(tmp_path / "store", rows_of, clips=50)
+    assert computed.count(31) == 1 and computed.count(35) == 2  # noted after 32 clips
+    assert len(store.offsets) == 51
+    for clip in (0, 31, 32, 49):
+        rows = store.values[store.offsets[clip] : store.offsets[clip + 1]]
+        assert rows.shape == (1 + clip % 3, 2) and (rows == clip).all()
+
+
+def test_teachers_features_come_to_the_segments_they_are_of():
+    """A column that stands out shows in the segment whose centre it is nearest to."""
+    for name in ("imagebind-sound", "audiomae"):
+        encoder = catalogue.SOUND_ENCODERS[name].around(torch.nn.Identity())
+        grid = torch.zeros(40, encoder.rule.rows, 3)
+        grid[10] = 1.0
+        rows = at_segments(grid, encoder, segments=20, segment_s=0.16, bands=8)
+        assert rows.shape == (160, 3)
+        strongest = int(rows.unflatten(0, (20, 8)).mean((1, 2)).argmax())
+        column_s = encoder.rule.first_s + 10 * encoder.rule.column_s
+        assert abs((strongest + 0.5) * 0.16 - column_s) <= 0.08 + 1e-6, name
+
+
+def test_the_adapter_pools_by_what_it_learns_and_trains():
+    config = FrameAdapterConfig(published="mae", tokens=5, token_width=12, dim=8)
+    adapter = FrameAdapter(config)
+    tokens = torch.randn(2, 3, 5, 12).half()
+    out = adapter(tokens)
+    assert out.shape == (2, 3, 8) and out.dtype == torch.float32
+    out.square().sum().backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in adapter.parameters())
+
+
+def test_audiomae_as_the_student_wants_sound_as_it_was_trained_on():
+    recipe = recipe_named("align", "published")
+    assert recipe.student == "audiomae" and recipe.sound_rate_hz == 16_000
+    with pytest.raises(ConfigError, match=r"48000 Hz: expected 0\.16 s, 16, 128 and 16000 Hz"):
+        dataclasses.replace(recipe, sound_rate_hz=48_000).random_aligner()
+
+
+def test_literal_is_to_the_paper_s_words():
+    recipe = recipe_named("align", "literal")
+    assert (recipe.video, recipe.sound, recipe.sound_rate_hz) == ("eva-clip-g", "audiomae", 8000)
+    frames = recipe.windows.segments * recipe.model.mel_frames_per_segment
+    assert (frames, recipe.model.mel_bands) == (128, 128)
+    assert recipe.windows.segments * recipe.windows.segment_s == pytest.approx(10.0)
+    losses, train = recipe.losses, recipe.train
+    assert (losses.ratio, losses.fully_masked_fraction) == (0.8, 0.0)
+    assert (losses.mel, losses.energy, losses.onset, losses.material, losses.contrast) == (0,) * 5
+    assert (train.learning_rate, train.batch_clips, train.weight_decay) == (1e-4, 128, 0.0)
+
+
+def test_table_3_has_the_paper_s_six_pairs():
+    recipes = [recipe_of(row, seed=1, settings=()) for row in TABLES["3"].rows]
+    assert len({(recipe.video, recipe.sound) for recipe in recipes}) == 6
+    assert {recipe.train.seed for recipe in recipes} == {1}
+
+
+def test_stored_features_are_not_augmented(vggsound_folder, tmp_path):
+    recipe = recipe_named("align", "literal")
+    with pytest.raises(CheckpointError, match=r"expected its weights in"):
+        dataclasses.replace(recipe, weights_dir=str(tmp_path)).source(vggsound_folder, "train")
+    windows = dataclasses.replace(recipe.windows, augment=True)
+    arrays = ClipArrays(
+        frames=np.zeros((4, 5, 3), np.float16),
+        times_s=np.arange(4) / 8,
+        offsets=np.array([0, 4]),
+        sounds=np.zeros((1, 80_000), np.int16),
+        rate_hz=8000,
+        event_times_s=[np.zeros(0)],
+        materials=np.array([-1]),
+    )
+    with pytest.raises(DataError, match="augmented"):
+        WindowSource(arrays, np.zeros((1, 512, 3), np.float16), windows)
+
+
+@pytest.mark.parametrize("small_encoders", PAIRS[1:2], indirect=True, ids="+".join)
+def test_the_paper_s_pipeline_from_clips_to_sound(small_encoders, vggsound_folder, tmp_path):
+    """Codec, alignment and flow on one's own clips, a bundle, and `generate`, by commands alone."""
+    video, sound, weights = small_encoders
+    runs = {task: tmp_path / task for task in ("codec", "align", "flow")}
+    small_codec = [
+        f"model.{name}={value}"
+        for name, value in {
+            **dict.fromkeys(("encoder_width", "decoder_width"), 32),
+            **dict.fromkeys(("encoder_blocks", "decoder_blocks", "fine_blocks"), 1),
+        }.items()
+    ]
+    short = [setting for setting in TINY if setting.startswith(("train.", "windows."))]
+    encoders = [f"video={video}", f"sound={sound}", f"weights_dir={weights}"]
+    settings = {
+        "codec": [*small_codec, "losses.crop_s=0.2", *short[:4]],
+        "align": [*TINY, *encoders],
+        "flow": [
+            *short,
+            *("model.heads=2", "model.width=16", "model.layers=1", "model.guide_width=16"),
+            *("stages.dcf_steps=1", f"codec={runs['codec'] / 'model'}"),
+            *(f"align={runs['align'] / 'model'}", f"weights_dir={weights}"),
+        ],
+    }
+    recipes = {"codec": "clips", "align": "published", "flow": "published"}
+    for task, out in runs.items():
+        command = ["train", task, "--recipe", recipes[task], "--data", str(vggsound_folder)]
+        command += ["--out", str(out), "--device", "cpu"]
+        for setting in settings[task]:
+            command += ["--set", setting]
+        done = CliRunner().invoke(app, command, catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+    student = load_aligner(runs["align"] / "model").student
+    published_trunk = catalogue.load_encoder(catalogue.sound_encoder(sound), weights).trunk
+    for name, value in published_trunk.state_dict().items():  # frozen, and stored in half
+        torch.testing.assert_close(
+            student.trunk.state_dict()[name], value, atol=1e-4, rtol=1e-3, msg=name
+        )
+    assert any(adapter.widen.weight.abs().max() > 0 for adapter in student.adapters)
+    bundle = ROOT / "scripts" / "bundle_model.py"
+    folders = [str(out / "model") for out in runs.values()]
+    subprocess.run(
+        [sys.executable, str(bundle), *folders, "--out", str(tmp_path / "model")], check=True
+    )
+    clip = make_video(tmp_path / "clip.mp4", rate=FRAME_RATE, n_frames=90, width=320, height=180)
+    command = ["generate", str(clip), "--model", str(tmp_path / "model"), "--json"]
+    done = CliRunner().invoke(app, [*command, "--weights-dir", str(weights)])
+    assert done.exit_code == 0, done.output
+    answer = json.loads(done.stdout)
+    assert answer["duration_s"] == pytest.approx(90 / FRAME_RATE, abs=1 / 48_000)
+    assert answer["material_guess"] is None
+    sounded = read_waveform(tmp_path / "clip.foley.mp4").mono()
+    assert np.isfinite(sounded).all() and np.abs(sounded).max() > 0
+    done = CliRunner().invoke(app, [*command, "--overwrite", "--weights-dir", str(tmp_path)])
+    assert done.exit_code == 2 and "expected its weights in" in done.stderr
+
+
+@pytest.mark.parametrize("small_encoders", PAIRS[:2], indirect=True, ids="+".join)
+def test_frames_as_they_come_have_the_features_that_were_stored(
+    small_encoders, vggsound_folder, tmp_path
+):
+    video, sound, weights = small_encoders
+    recipe = recipe_named("align", "published")
+    recipe = dataclasses.replace(recipe, video=video, sound=sound, student="own")
+    config = dataclasses.replace(
+        recipe.model, width=16, heads=2, video_layers=1, audio_layers=1, decoder_layers=1
+    )
+    aligner = dataclasses.replace(recipe, model=config).random_aligner()
+    stored = {"model": dataclasses.asdict(aligner.config)}
+    stored["encoder"] = dataclasses.asdict(aligner.encoder.config)
+    save_component(tmp_path, "align", module=aligner, config=stored, provenance={"test": True})
+    found = Weights.of(catalogue.video_encoder(video), str(weights))
+    split = Split.at(vggsound_folder, "train")
+    rows = video_features(split, found)
+    last = rows.offsets[1]
+    with torch.no_grad():
+        times = torch.from_numpy(rows.times_s[:last])[None]
+        values = torch.from_numpy(rows.values[:last].copy())[None]
+        known = load_aligner(tmp_path).watch(values, times)
+        seeing = load_seeing_aligner(tmp_path, weights)
+        with split.clips.files(0) as (path, _):
+            stream = FeatureStream(seeing, shown_frames(probe(path), seeing), Stopwatch({}))
+            found_values, times_s = stream.between(0.0, 10.0)
+    assert torch.allclose(times_s[0].double(), times[0], atol=1e-6)
+    assert torch.allclose(found_values, known, atol=2e-3)

@@ -1,0 +1,108 @@
+"""A small untrained model in the shape of the smoke recipes, and ways to run the command line.
+
+Its sound means nothing, but every condition (picture, material, guidance, steps) changes it, and
+it finds events: the weights are random where a fresh network would have zeros.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from typer.testing import CliRunner
+
+from foleyflow.alignment.model import Alignment
+from foleyflow.cli.app import app
+from foleyflow.codec.autoencoder import Codec
+from foleyflow.encoders.motion_encoder import MotionEncoder
+from foleyflow.flow.transformer import FlowTransformer
+from foleyflow.recipes import recipe_named
+from foleyflow.weights import save_component
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a run of the command line gave."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+    @property
+    def answer(self) -> dict[str, Any]:
+        """The one JSON object on stdout."""
+        return json.loads(self.stdout)
+
+    @property
+    def error_lines(self) -> list[str]:
+        """Lines on stderr."""
+        return self.stderr.splitlines()
+
+
+def make_model(folder: Path, *, seed: int = 0) -> Path:
+    """Write codec, aligner and flow of the smoke recipes with random weights."""
+    align, codec, flow = (recipe_named(task, "smoke") for task in ("align", "codec", "flow"))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(
+            seed + 5
+        )  # so that the aligner of seed 0 finds events in the tests' clips
+        modules = {
+            "codec": (Codec(codec.model), dataclasses.asdict(codec.model)),
+            "align": (
+                Alignment(align.model, encoder=MotionEncoder(align.encoder)),
+                {
+                    "model": dataclasses.asdict(align.model),
+                    "encoder": dataclasses.asdict(align.encoder),
+                },
+            ),
+            "flow": (FlowTransformer(flow.model), dataclasses.asdict(flow.model)),
+        }
+        with torch.no_grad():
+            for parameter in modules["flow"][0].parameters():
+                parameter.add_(0.1 * torch.randn_like(parameter))
+            modules["align"][0].onset_head.weight.mul_(20)
+    for name, (module, config) in modules.items():
+        save_component(folder, name, module=module, config=config, provenance={"seed": seed})
+    return folder
+
+
+def run_cli(*arguments: str | Path) -> Outcome:
+    """Run a command within this process."""
+    result = CliRunner().invoke(app, [str(a) for a in arguments])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return Outcome(status=result.exit_code, stdout=result.stdout, stderr=result.stderr)
+
+
+def run_process(
+    *arguments: str | Path,
+    python: Sequence[str] = ("-m", "foleyflow"),
+    cwd: Path | None = None,
+    given: bytes = b"",
+    environment: Mapping[str, str] | None = None,
+) -> Outcome:
+    """Run a command as a user does, in a process of its own, with `given` on standard input."""
+    done = subprocess.run(
+        [sys.executable, *python, *(str(a) for a in arguments)],
+        capture_output=True,
+        input=given,
+        cwd=cwd,
+        env=process_environment(environment),
+        timeout=120,
+    )
+    return Outcome(status=done.returncode, stdout=done.stdout.decode(), stderr=done.stderr.decode())
+
+
+def process_environment(changes: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Variables of a process that runs this code with one thread."""
+    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), **(changes or {})}

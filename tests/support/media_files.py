@@ -1,0 +1,391 @@
+"""Small real media files for tests, made on the spot: every odd format and every bad input."""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+
+from foleyflow.media.boxes import Box, parse_boxes
+
+SHARED_CLIPS = Path(__file__).resolve().parents[3] / "shared" / "clips"
+
+Painter = Callable[[int], np.ndarray]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sound:
+    """A sound track for `make_video`: (channels, n) float32 samples that begin at `start_s`."""
+
+    samples: np.ndarray
+    rate_hz: int = 48_000
+    codec: str = "aac"
+    start_s: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class BadFile:
+    """A file that can't be used, and what the refusal must say."""
+
+    path: Path
+    match: str
+
+
+def grey_level(index: int) -> int:
+    """The grey that `grey_painter` gives to a frame: tells frames apart after lossy coding."""
+    return 20 + 15 * (index % 14)
+
+
+def grey_painter(width: int, height: int) -> Painter:
+    """Frames of one grey each."""
+    return lambda index: np.full((height, width, 3), grey_level(index), np.uint8)
+
+
+def corner_painter(width: int, height: int) -> Painter:
+    """Red at the top left, green at the top right, blue at the bottom left, else white."""
+    picture = np.full((height, width, 3), 255, np.uint8)
+    picture[: height // 2, : width // 2] = (255, 0, 0)
+    picture[: height // 2, width // 2 :] = (0, 255, 0)
+    picture[height // 2 :, : width // 2] = (0, 0, 255)
+    return lambda index: picture
+
+
+def impulses(sample_count: int, at: Sequence[int], *, channels: int = 1) -> np.ndarray:
+    """Silence with single loud samples."""
+    samples = np.zeros((channels, sample_count), np.float32)
+    samples[:, list(at)] = 0.9
+    return samples
+
+
+def make_video(
+    path: Path,
+    *,
+    codec: str = "libx264",
+    rate: Fraction | int = 25,
+    n_frames: int = 50,
+    times_s: Sequence[float] | None = None,
+    start_s: float = 0.0,
+    width: int = 96,
+    height: int = 64,
+    pixel_format: str = "yuv420p",
+    painter: Painter | None = None,
+    rotation_deg: int = 0,
+    mirrored: bool = False,
+    key_frame_every: int = 12,
+    b_frames: int = 0,
+    codec_options: dict[str, str] | None = None,
+    options: dict[str, str] | None = None,
+    format: str | None = None,
+    sound: Sound | None = None,
+    subtitles: Sequence[tuple[float, float, str]] = (),
+    subtitle_codec: str = "subrip",
+    chapters: Sequence[tuple[float, float, str]] = (),
+    metadata: dict[str, str] | None = None,
+    colours: dict[str, int] | None = None,
+) -> Path:
+    """Write a video; `times_s` makes its frame rate variable, `rotation_deg` is clockwise."""
+    painter = painter or grey_painter(width, height)
+    rate = Fraction(rate)
+    tick = 1 / rate if times_s is None and not start_s else Fraction(1, 90_000)
+    with av.open(str(path), "w", format=format, options=options or {}) as sink:
+        sink.metadata.update(metadata or {})
+        # Enough bits that frames can be told apart by their grey.
+        settings = {"b": "4000000"}
+        if codec.startswith("libvpx"):
+            settings |= {"deadline": "realtime", "cpu-used": "8"}
+        stream = sink.add_stream(codec, rate=rate, options=settings | (codec_options or {}))
+        stream.width, stream.height, stream.pix_fmt = width, height, pixel_format
+        stream.codec_context.time_base = tick
+        stream.codec_context.gop_size = key_frame_every
+        stream.codec_context.max_b_frames = b_frames
+        for name, value in (colours or {}).items():
+            setattr(stream.codec_context, name, value)
+        if rotation_deg or mirrored:
+            stream.set_display_rotation(-rotation_deg, hflip=mirrored)
+        audio = _add_audio(sink, sound) if sound is not None else None
+        text = _add_subtitles(sink, subtitle_codec) if subtitles else None
+        if chapters:
+            sink.set_chapters(
+                [
+                    {
+                        "id": number,
+                        "start": round(begin * 1000),
+                        "end": round(end * 1000),
+                        "time_base": Fraction(1, 1000),
+                        "metadata": {"title": title},
+                    }
+                    for number, (begin, end, title) in enumerate(chapters)
+                ]
+            )
+        sink.start_encoding()
+        if text is not None:
+            _write_subtitles(sink, text, subtitles, framed=subtitle_codec == "mov_text")
+        if audio is not None and sound is not None:
+            _write_audio(sink, audio, sound)
+        if times_s is None:
+            times_s = [float(index / rate) for index in range(n_frames)]
+        for index, time_s in enumerate(times_s):
+            frame = av.VideoFrame.from_ndarray(painter(index), format="rgb24")
+            frame = frame.reformat(format=pixel_format)
+            frame.pts = round((time_s + start_s) / tick)
+            frame.time_base = tick
+            sink.mux(stream.encode(frame))
+        sink.mux(stream.encode(None))
+    return path
+
+
+def make_sound(path: Path, sound: Sound) -> Path:
+    """Write a file with sound only."""
+    with av.open(str(path), "w") as sink:
+        audio = _add_audio(sink, sound)
+        _write_audio(sink, audio, sound)
+    return path
+
+
+def _add_audio(sink, sound: Sound):
+    audio = sink.add_stream(sound.codec, rate=sound.rate_hz)
+    audio.codec_context.layout = "mono" if len(sound.samples) == 1 else "stereo"
+    audio.time_base = Fraction(1, sound.rate_hz)
+    return audio
+
+
+def _write_audio(sink, audio, sound: Sound) -> None:
+    length = audio.codec_context.frame_size or 1024
+    layout = "mono" if len(sound.samples) == 1 else "stereo"
+    for start in range(0, sound.samples.shape[1], length):
+        piece = np.ascontiguousarray(sound.samples[:, start : start + length])
+        frame = av.AudioFrame.from_ndarray(piece, format="fltp", layout=layout)
+        frame.sample_rate = sound.rate_hz
+        frame.pts = start + round(sound.start_s * sound.rate_hz)
+        frame.time_base = Fraction(1, sound.rate_hz)
+        sink.mux(audio.encode(frame))
+    sink.mux(audio.encode(None))
+
+
+def _add_subtitles(sink, codec: str):
+    text = sink.add_mux_stream(codec)
+    text.time_base = Fraction(1, 1000)
+    text.metadata["language"] = "ger"
+    return text
+
+
+def _write_subtitles(sink, text, subtitles, *, framed: bool) -> None:
+    for begin, end, line in subtitles:
+        data = line.encode()
+        if framed:
+            data = len(data).to_bytes(2, "big") + data
+        packet = av.Packet(data)
+        packet.stream = text
+        packet.time_base = Fraction(1, 1000)
+        packet.pts = packet.dts = round(begin * 1000)
+        packet.duration = round((end - begin) * 1000)
+        sink.mux(packet)
+
+
+def video_packet_bytes(path: Path) -> list[bytes]:
+    """The video packets of a file, to see that a copy is one."""
+    with av.open(str(path)) as source:
+        return [bytes(p) for p in source.demux(source.streams.video[0]) if p.size]
+
+
+def video_packet_times(path: Path) -> list[tuple[Fraction, Fraction]]:
+    """(pts, dts) of the video packets of a file, in seconds."""
+    with av.open(str(path)) as source:
+        stream = source.streams.video[0]
+        return [
+            (p.pts * stream.time_base, p.dts * stream.time_base)
+            for p in source.demux(stream)
+            if p.size
+        ]
+
+
+def cut_bytes(source: Path, target: Path, share: float) -> Path:
+    """The first part of a file."""
+    data = source.read_bytes()
+    target.write_bytes(data[: int(len(data) * share)])
+    return target
+
+
+def make_bad_files(folder: Path) -> dict[str, BadFile]:
+    """One file (or none) for each way in which an input can be unusable, by name of the way."""
+    good = make_video(folder / "good.mp4")
+    tone = Sound(samples=impulses(48_000, [24_000]))
+    bad: dict[str, BadFile] = {}
+
+    def add(name: str, path: Path, match: str) -> None:
+        bad[name] = BadFile(path=path, match=match)
+
+    add("missing", folder / "missing.mp4", "no such file")
+    (folder / "folder.mp4").mkdir()
+    add("directory", folder / "folder.mp4", "is a directory")
+    (folder / "empty.mp4").touch()
+    add("empty", folder / "empty.mp4", "empty")
+    add("truncated", cut_bytes(good, folder / "truncated.mp4", 0.6), "not a media file")
+    (folder / "text.mp4").write_text("Dear diary, today nothing moved.\n" * 50)
+    add("text", folder / "text.mp4", "not a media file|not a video")
+    (folder / "text.txt").write_text("Dear diary, today nothing moved.\n" * 50)
+    add("text_by_name", folder / "text.txt", "not a media file|not a video")
+    add("audio_only", make_sound(folder / "audio_only.m4a", tone), "sound only")
+    add("cover_art", _sound_with_cover(folder / "cover.mp3", tone), "sound only")
+    add("picture", _picture_file(folder / "picture.png"), "not a video")
+    with av.open(str(folder / "zero_length.mp4"), "w") as sink:
+        stream = sink.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        sink.start_encoding()
+    add("zero_length", folder / "zero_length.mp4", "empty|not a media file|no video")
+    add("tiny", make_video(folder / "tiny.mp4", width=10, height=10), "10x10")
+    add("too_wide", make_video(folder / "wide.mp4", width=8224, height=32, n_frames=2), "8224x32")
+    add("undecodable", _garbled(good, folder / "undecodable.mp4"), "no frame .* can be decoded")
+    make_video(folder / "raw.h264", format="h264")
+    add("no_time_stamps", folder / "raw.h264", "no time stamps")
+    jumping = make_video(folder / "jumping.mkv", times_s=[0.0, 0.04, 0.08, 100_000.0])
+    add("jumping", jumping, "seems to last 27.8 h")
+    return bad
+
+
+def _sound_with_cover(path: Path, sound: Sound) -> Path:
+    picture = _picture_file(path.with_suffix(".png"))
+    with av.open(str(path), "w") as sink:
+        audio = sink.add_stream("libmp3lame", rate=sound.rate_hz)
+        audio.codec_context.layout = "mono"
+        cover = sink.add_mux_stream("png", width=64, height=64)
+        cover.disposition = av.stream.Disposition.attached_pic
+        sink.start_encoding()
+        packet = av.Packet(picture.read_bytes())
+        packet.stream = cover
+        packet.pts = packet.dts = 0
+        sink.mux(packet)
+        _write_audio(sink, audio, sound)
+    return path
+
+
+def _picture_file(path: Path) -> Path:
+    encoder = av.CodecContext.create("png", "w")
+    encoder.width = encoder.height = 64
+    encoder.pix_fmt = "rgb24"
+    encoder.time_base = Fraction(1, 25)
+    frame = av.VideoFrame.from_ndarray(np.full((64, 64, 3), 90, np.uint8), format="rgb24")
+    frame.pts = 0
+    path.write_bytes(b"".join(bytes(p) for p in [*encoder.encode(frame), *encoder.encode(None)]))
+    return path
+
+
+def _garbled(source: Path, target: Path) -> Path:
+    """A file whose header is whole and whose pictures are noise."""
+    data = bytearray(source.read_bytes())
+    begin = data.index(b"mdat") + 4
+    end = data.index(b"moov") - 4
+    data[begin:end] = np.random.default_rng(0).bytes(end - begin)
+    target.write_bytes(data)
+    return target
+
+
+def damage(source: Path, target: Path, *, share: float, seed: int = 0) -> Path:
+    """A copy of an mp4 in which a share of the video packets is noise, key frames excepted."""
+    data = bytearray(source.read_bytes())
+    random = np.random.default_rng(seed)
+    with av.open(str(source)) as container:
+        packets = [p for p in container.demux(container.streams.video[0]) if p.size]
+    later = [p for p in packets if not p.is_keyframe]
+    for index in random.choice(len(later), round(share * len(packets)), replace=False):
+        packet = later[index]
+        data[packet.pos : packet.pos + packet.size] = random.bytes(packet.size)
+    target.write_bytes(data)
+    return target
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """What a player shows of a file, by decoding all of it on one thread.
+
+    Attributes:
+        pictures: a hash of each picture, in the order of presentation.
+        times_s: when each is shown.
+        sound_s: where the first sound track starts and ends; None without one.
+    """
+
+    pictures: list[str]
+    times_s: np.ndarray
+    sound_s: tuple[float, float] | None
+
+
+def shown(path: Path) -> Shown:
+    """Decode a file as a player would: through its edit list, every picture, no threads."""
+    pictures, times_s = [], []
+    with av.open(str(path)) as source:
+        (video,) = [
+            s
+            for s in source.streams.video
+            if not s.disposition & av.stream.Disposition.attached_pic
+        ]
+        video.thread_type = "NONE"
+        for frame in source.decode(video):
+            pictures.append(hashlib.md5(frame.to_ndarray(format="gray").tobytes()).hexdigest()[:8])
+            times_s.append(float(frame.pts * video.time_base))
+        if source.format.name == "avi":  # stores no presentation times: pictures come in turn
+            times_s.sort()
+    sound_s = None
+    with av.open(str(path)) as source:
+        if source.streams.audio and source.streams.audio[0].codec_context is not None:
+            start_s = end_s = None
+            for frame in source.decode(audio=0):
+                begin_s = end_s or 0.0 if frame.pts is None else float(frame.pts * frame.time_base)
+                start_s = begin_s if start_s is None else start_s
+                end_s = begin_s + frame.samples / frame.sample_rate
+            sound_s = (start_s, end_s)
+    return Shown(pictures=pictures, times_s=np.array(times_s), sound_s=sound_s)
+
+
+def set_edits(path: Path, edits: Sequence[tuple[float, float | None]], *, track: int = 0) -> Path:
+    """Give a track of an mp4 (index behind the media) edits of (seconds, media seconds or None)."""
+    data = path.read_bytes()
+    begin = data.rindex(b"moov") - 4
+    (index,) = parse_boxes(data[begin:])
+    track_box = index.all(b"trak")[track]
+    (movie,) = struct.unpack_from(">I", index.find(b"mvhd").body, 12)
+    (media,) = struct.unpack_from(">I", track_box.find(b"mdia", b"mdhd").body, 12)
+    entries = b"".join(
+        struct.pack(">Iihh", round(a * movie), -1 if b is None else round(b * media), 1, 0)
+        for a, b in edits
+    )
+    body = struct.pack(">II", 0, len(edits)) + entries
+    children = [box for box in track_box.children or [] if box.kind != b"edts"]
+    track_box.children = [*children, Box(b"edts", children=[Box(b"elst", body=body)])]
+    path.write_bytes(data[:begin] + index.to_bytes())
+    return path
+
+
+def add_to_sample_entry(path: Path, boxes: bytes) -> Path:
+    """Append boxes to the video sample entry of an mp4 or mov (index behind the media)."""
+    data = path.read_bytes()
+    begin = data.rindex(b"moov") - 4
+    (index,) = parse_boxes(data[begin:])
+    description = index.all(b"trak")[0].find(b"mdia", b"minf", b"stbl", b"stsd")
+    entry = description.body[8:] + boxes
+    description.body = description.body[:8] + struct.pack(">I", len(entry)) + entry[4:]
+    path.write_bytes(data[:begin] + index.to_bytes())
+    return path
+
+
+def box(kind: bytes, content: bytes) -> bytes:
+    """An mp4 box."""
+    return struct.pack(">I4s", 8 + len(content), kind) + content
+
+
+def painted_number(width: int, height: int) -> Painter:
+    """Frames with the bits of their number as black and white bars: no two are equal."""
+
+    def paint(index: int) -> np.ndarray:
+        picture = np.full((height, width, 3), 40 + index % 150, np.uint8)
+        for bit in range(8):
+            column = slice(bit * width // 8, (bit + 1) * width // 8)
+            picture[: height // 2, column] = 235 if index >> bit & 1 else 16
+        return picture
+
+    return paint

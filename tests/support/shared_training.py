@@ -1,0 +1,163 @@
+"""Training in two processes, started by torchrun from a test; alone, the same runs in one.
+
+torchrun --nproc-per-node 2 shared_training.py FOLDER
+
+FOLDER holds what single processes have begun: a checkpoint to go on with.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from foleyflow.alignment.model import Alignment, AlignmentConfig
+from foleyflow.data.windows import ClipArrays, WindowConfig, WindowSource
+from foleyflow.encoders.motion_encoder import MotionEncoder, MotionEncoderConfig
+from foleyflow.errors import ConfigError, TrainingError
+from foleyflow.features.flow_condition_windows import GuidedWindows
+from foleyflow.flow.objective import ObjectiveConfig
+from foleyflow.flow.transformer import FlowConfig, FlowTransformer
+from foleyflow.training.loop import train
+from foleyflow.training.processes import SINGLE_PROCESS, Processes, joined
+from foleyflow.training.task import Task, TrainConfig
+from foleyflow.training.tasks.alignment import AlignLossConfig, AlignTask
+from foleyflow.training.tasks.flow import FlowStageConfig, FlowTask
+
+CONFIG = TrainConfig(
+    steps=6,
+    batch_clips=8,
+    learning_rate=3e-3,
+    warmup_steps=2,
+    decay_share=0.0,  # so that a run of three steps is the beginning of one of six
+    bf16=False,
+    log_every=1,
+    validate_every=6,
+    save_every=3,
+)
+CPU = torch.device("cpu")
+
+
+def align_task(*, contrasts: bool = True, **losses: object) -> AlignTask:
+    """Five clips of noise at several frame rates; chance, counts and comparisons are all in it."""
+    rng = np.random.default_rng(0)
+    counts = [30, 24, 30, 18, 36, 30, 24, 12, 30, 30]
+    clips = ClipArrays(
+        frames=rng.integers(0, 256, (sum(counts), 32, 32, 3)).astype(np.uint8),
+        times_s=np.concatenate([np.arange(n) * 1.2 / n for n in counts]),
+        offsets=np.concatenate([[0], np.cumsum(counts)]),
+        sounds=rng.integers(-9000, 9000, (len(counts), 57_600)).astype(np.int16),
+        rate_hz=48_000,
+        event_times_s=[np.array([0.3 + 0.05 * clip]) for clip in range(len(counts))],
+        materials=np.array([0, 1, 2, -1, 8, -1, -1, 3, 4, -1]),
+    )
+    latents = rng.normal(size=(len(counts), 60, 8)).astype(np.float16)
+    source = WindowSource(clips, latents, WindowConfig(segments=10))
+    torch.manual_seed(0)
+    model = Alignment(
+        AlignmentConfig(
+            width=16,
+            heads=2,
+            video_layers=1,
+            audio_layers=1,
+            decoder_layers=1,
+            latent_channels=8,
+            contrast_width=8 if contrasts else 0,
+        ),
+        encoder=MotionEncoder(MotionEncoderConfig(size=32, widths=(4, 4, 8), dim=16)),
+    )
+    contrast = 0.1 if contrasts else 0.0
+    settings = AlignLossConfig(material=0.1, contrast=contrast, stretches=contrast, **losses)
+    return AlignTask(model, settings, windows=source, held_out_windows=source)
+
+
+def flow_task(*, broken: bool = False, **stages: int) -> FlowTask:
+    """Windows of noise; flow matching, the one-step map and, if wanted, the polish."""
+    rng = np.random.default_rng(0)
+    rows, frames = 12, 40
+    video = rng.normal(size=(rows, frames, 16)).astype(np.float16)
+    if broken:
+        video[-1, 3, 3] = np.nan  # rows are drawn sorted: it is always in the last process
+    windows = GuidedWindows(
+        video=video,
+        states=rng.normal(size=(rows, frames // 4, 16)).astype(np.float16),
+        events=rng.random((rows, frames)).astype(np.float16),
+        latents=rng.normal(size=(rows, frames, 6)).astype(np.float16),
+        material=np.arange(rows) % 4 - 1,
+        clip=100 + np.arange(rows),
+    )
+    torch.manual_seed(0)
+    network = FlowTransformer(
+        FlowConfig(
+            channels=6, width=16, layers=2, heads=2, guide_width=16, material_names=("a", "b", "c")
+        )
+    )
+    return FlowTask(
+        network,
+        ObjectiveConfig(interval_share=0.9),
+        FlowStageConfig(**{"dcf_steps": 3, "shortest_context": 4, "longest_context": 12, **stages}),
+        steps=CONFIG.steps,
+        windows=windows,
+        validation_windows=windows,
+    )
+
+
+# name -> the task, and how it is trained in one process and in two
+RUNS: dict[str, tuple[Callable[[], Task], TrainConfig]] = {
+    "align": (align_task, CONFIG),
+    "align, uneven masks": (lambda: align_task(contrasts=False, draws=1), CONFIG),
+    "flow": (flow_task, CONFIG),
+    "flow in parts": (flow_task, replace(CONFIG, accumulate=2)),
+    "polish": (lambda: flow_task(dcf_steps=1, polish_steps=2), CONFIG),
+}
+
+
+def run(name: str, folder: Path, processes: Processes = SINGLE_PROCESS, **settings: object) -> None:
+    """One of the runs, from where the folder stands."""
+    make, config = RUNS[name]
+    train(make(), replace(config, **settings), folder=folder, device=CPU, processes=processes)
+
+
+def main(folder: Path) -> None:
+    """All runs in two processes; what they were told goes to `told-RANK.json`."""
+    told: dict[str, str] = {}
+    with joined(CPU) as (processes, device):
+        torch.set_num_threads(1)
+        for name in RUNS:
+            run(name, folder / name, processes)
+        run("flow", folder / "sharded", processes, shard=True)
+        run("align, uneven masks", folder / "align, sharded", processes, shard=True)
+        run("flow", folder / "from one", processes)
+        run("flow", folder / "from one, sharded", processes, shard=True)
+        for part in ("for one", "sharded, for one"):
+            run("flow", folder / part, processes, steps=3, shard=part.startswith("sharded"))
+        try:
+            train(
+                flow_task(broken=True),
+                replace(CONFIG, steps=60, save_every=1),
+                folder=folder / "broken",
+                device=device,
+                processes=processes,
+            )
+        except TrainingError as error:
+            told["broken"] = str(error)
+        refused = (
+            ("batch", "flow", {"batch_clips": 7}),
+            ("polish", "polish", {"shard": True}),
+            ("contrast", "align", {"shard": True}),
+        )
+        for name, task, settings in refused:
+            try:
+                run(task, folder / "refused", processes, **settings)
+            except ConfigError as error:
+                told[name] = str(error)
+        (folder / f"told-{processes.rank}.json").write_text(json.dumps(told))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,68 @@
+"""Random weights for the networks of the published judges, in small."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from foleyflow.encoders.imagebind import ImageBindAudio, ImageBindVision, TrunkShape
+from foleyflow.judges.networks.cavp import Cavp
+from foleyflow.judges.networks.diff_foley import AlignmentClassifier, DiffFoleyConfig
+from foleyflow.judges.networks.imagebind import ImageBind
+from foleyflow.judges.networks.panns import Cnn14
+from foleyflow.judges.networks.passt import Passt, PasstConfig
+from foleyflow.judges.networks.synchformer import Synchformer, SynchformerConfig
+from foleyflow.judges.networks.vggish import Vggish
+
+SMALL_PASST = PasstConfig(width=8, depth=2, heads=2, classes=5)
+SMALL_SYNCHFORMER = SynchformerConfig(
+    width=8, depth=2, heads=2, compare_depth=2, compare_heads=2, side=32
+)
+SMALL_DIFF_FOLEY = DiffFoleyConfig(
+    coder_width=32, coder_widths=(1, 1, 2, 2), coder_blocks=1, width=32, heads=2, features=8
+)
+SMALL_TRUNK = TrunkShape(width=8, depth=2, heads=2, joint=6)
+SMALL_CLAP = {
+    "patch_embeds_hidden_size": 8,
+    "depths": [1, 1, 1, 1],
+    "num_attention_heads": [1, 1, 2, 2],
+    "hidden_size": 64,
+    "projection_dim": 6,
+}
+
+
+def small_clap() -> nn.Module:
+    """Needs transformers."""
+    from foleyflow.judges.networks.clap import Clap
+
+    return Clap(SMALL_CLAP)
+
+
+# A key of the published files -> its network in small.
+SMALL_NETWORKS = {
+    "vggish": lambda: Vggish((2, 3, 4, 5), 6),
+    "panns": lambda: Cnn14((2, 3, 4, 5, 6, 7), 11),
+    "passt": lambda: Passt(SMALL_PASST),
+    "clap": small_clap,
+    "synchformer": lambda: Synchformer(SMALL_SYNCHFORMER),
+    "diff-foley": lambda: AlignmentClassifier(SMALL_DIFF_FOLEY),
+    "cavp": lambda: Cavp(4, (1, 1, 2, 1), 8),
+    "imagebind": lambda: ImageBind(
+        ImageBindVision(SMALL_TRUNK, side=28), ImageBindAudio(SMALL_TRUNK)
+    ),
+}
+
+
+def randomised(module: nn.Module, seed: int = 0) -> nn.Module:
+    """Random weights everywhere, statistics of batch norms too."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, value in [*module.named_parameters(), *module.named_buffers()]:
+            if "num_batches" in name or "conv_real" in name or "conv_imag" in name:
+                continue
+            if "filters" in name or "melW" in name or not value.is_floating_point():
+                continue
+            value.copy_(0.1 * torch.randn(value.shape, generator=generator))
+            if "running_var" in name:
+                value.abs_().add_(0.5)
+    return module.eval()

@@ -1,0 +1,619 @@
+"""What each task draws, loses and exports, on arrays of a few numbers."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from foleyflow.alignment.model import Alignment, AlignmentConfig
+from foleyflow.alignment.targets import SlowStudent
+from foleyflow.codec.autoencoder import Codec, CodecConfig
+from foleyflow.data.windows import ClipArrays, WindowConfig, WindowSource
+from foleyflow.encoders.motion_encoder import MotionEncoder, MotionEncoderConfig
+from foleyflow.errors import ConfigError, DataError, TrainingError
+from foleyflow.features.flow_condition_windows import NAMES, GuidedWindows, open_guided
+from foleyflow.flow.objective import ObjectiveConfig
+from foleyflow.flow.transformer import FlowConfig, FlowTransformer
+from foleyflow.training.checkpoint import STATE_NAME
+from foleyflow.training.journal import read_journal
+from foleyflow.training.loop import train
+from foleyflow.training.task import TrainConfig
+from foleyflow.training.tasks.alignment import AlignLossConfig, AlignTask
+from foleyflow.training.tasks.alignment_validation import best_onset_f1
+from foleyflow.training.tasks.codec import CodecLossConfig, CodecTask
+from foleyflow.training.tasks.flow import FlowStageConfig, FlowTask, prepare, rows_of
+
+
+def rng(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+# ---------------------------------------------------------------------------------- codec
+
+
+@pytest.fixture(scope="module")
+def codec_task():
+    torch.manual_seed(0)
+    config = CodecConfig(
+        channels=4, encoder_width=8, encoder_blocks=1, decoder_width=8, decoder_blocks=1
+    )
+    sounds = rng().integers(-9000, 9000, (6, 19_200)).astype(np.int16)
+    return CodecTask(
+        Codec(config), CodecLossConfig(crop_s=0.1), sounds=sounds[:4], validation_sounds=sounds[4:]
+    )
+
+
+def test_crops_are_pieces_of_the_sounds_at_other_levels(codec_task):
+    crops = codec_task.draw(rng(1), 5)["sound"]
+    assert crops.shape == (5, 4800) and crops.dtype == torch.float32
+    assert torch.equal(crops, codec_task.draw(rng(1), 5)["sound"])
+    assert not torch.equal(crops, codec_task.draw(rng(2), 5)["sound"])
+    for crop in crops.numpy():
+        # Somewhere in the sounds, up to a factor: a correlation of 1.
+        best = 0.0
+        for sound in codec_task._sounds.astype(np.float64):
+            windows = np.lib.stride_tricks.sliding_window_view(sound, 32)
+            scale = np.linalg.norm(windows, axis=1) * np.linalg.norm(crop[:32])
+            best = max(best, np.abs(windows @ crop[:32] / scale).max())
+        assert best == pytest.approx(1.0, abs=1e-4)
+        assert 10 ** (-15 / 20) * 0.8 < np.abs(crop).max() * 32767 / 9000 < 10 ** (3 / 20) * 1.01
+
+
+def test_an_exported_codec_gives_standard_latents(codec_task):
+    with torch.no_grad():
+        exported, config = codec_task.export(codec_task.modules)["codec"]
+        latents = exported.encode(codec_task.draw(rng(7), 64)["sound"])
+    assert config["channels"] == 4
+    np.testing.assert_allclose(latents.mean((0, 1)), 0, atol=0.15)
+    np.testing.assert_allclose(latents.std((0, 1)), 1, atol=0.15)
+
+
+def test_polishing_leaves_the_latents_as_they_are(codec_task):
+    codec = copy.deepcopy(codec_task.modules["codec"])
+    codec.latent_mean.fill_(0.5)
+    sounds = codec_task._sounds
+    task = CodecTask(
+        codec, codec_task.losses, sounds=sounds, validation_sounds=sounds, decoder_only=True
+    )
+    before = {name: value.clone() for name, value in codec.state_dict().items()}
+    optimiser = torch.optim.SGD(codec.parameters(), 0.1)
+    task.loss("codec", task.draw(rng(), 2), 0)[0].backward()
+    optimiser.step()
+    with torch.no_grad():
+        exported, _ = task.export(task.modules)["codec"]
+    moved = {f"decoder.{name}" for name, _ in codec.decoder.named_parameters()}
+    for name, value in exported.state_dict().items():
+        assert torch.equal(value, before[name]) == (name not in moved), name
+
+
+def test_validation_of_the_codec_has_no_chance(codec_task):
+    with torch.no_grad():
+        torch.manual_seed(1)
+        one = codec_task.validate(codec_task.modules)
+        torch.manual_seed(2)
+        assert codec_task.validate(codec_task.modules) == one
+    assert one.keys() == {"mel", "spectral", "envelope"}
+
+
+# ---------------------------------------------------------------------------------- align
+
+ALIGN = AlignmentConfig(width=16, heads=2, video_layers=1, audio_layers=1, decoder_layers=1)
+
+
+@pytest.fixture(scope="module")
+def align_task():
+    torch.manual_seed(0)
+    count, frames, samples = 5, 30, round(1.2 * 48_000)
+    clips = ClipArrays(
+        frames=rng().integers(0, 256, (count * frames, 32, 32, 3)).astype(np.uint8),
+        times_s=np.tile(np.arange(frames) / 25.0, count),
+        offsets=np.arange(count + 1) * frames,
+        sounds=rng().integers(-9000, 9000, (count, samples)).astype(np.int16),
+        rate_hz=48_000,
+        event_times_s=[np.array([0.3 + 0.1 * clip]) for clip in range(count)],
+        materials=np.array([0, 1, 2, -1, 8]),
+    )
+    latents = (3.0 + 2.0 * rng().normal(size=(count, 60, 48))).astype(np.float16)
+    source = WindowSource(clips, latents, WindowConfig(segments=10))
+    encoder = MotionEncoder(MotionEncoderConfig(size=32, widths=(4, 4, 8), dim=16))
+    return AlignTask(
+        Alignment(replace(ALIGN, contrast_width=8), encoder=encoder),
+        AlignLossConfig(material=0.1, contrast=0.01, stretches=0.01),
+        windows=source,
+        held_out_windows=source,
+    )
+
+
+def fresh_aligner(**settings) -> Alignment:
+    torch.manual_seed(0)
+    encoder = MotionEncoder(MotionEncoderConfig(size=32, widths=(4, 4, 8), dim=16))
+    return Alignment(replace(ALIGN, **settings), encoder=encoder)
+
+
+def with_losses(task: AlignTask, losses: AlignLossConfig, **settings) -> AlignTask:
+    """The same clips, a fresh model, other losses."""
+    model = fresh_aligner(**settings)
+    return AlignTask(model, losses, windows=task.windows, held_out_windows=task.windows)
+
+
+def test_targets_of_the_aligner_are_standard(align_task):
+    model = align_task.modules["align"]
+    np.testing.assert_allclose(model.target_mean, 3.0, atol=0.6)
+    np.testing.assert_allclose(model.target_deviation, 2.0, atol=0.5)
+    batch = align_task.draw(rng(), 4)
+    latents = align_task._target(batch, torch.zeros(0))
+    assert float(latents.mean()) == pytest.approx(0.0, abs=0.1)
+    assert float(latents.std()) == pytest.approx(1.0, abs=0.1)
+
+
+def test_the_loss_of_the_aligner_is_the_weighted_sum_of_its_parts(align_task):
+    torch.manual_seed(3)
+    loss, figures = align_task.loss("align", align_task.draw(rng(), 4), 0)
+    assert figures.keys() == {
+        "latent",
+        "mel",
+        "energy",
+        "onset",
+        "material",
+        "contrast",
+        "stretches",
+    }
+    wanted = sum(getattr(align_task.losses, name) * value for name, value in figures.items())
+    assert float(loss.detach()) == pytest.approx(wanted, rel=1e-4)
+    loss.backward()
+    without = [
+        name
+        for name, p in align_task.modules["align"].named_parameters()
+        if p.grad is None or not bool(torch.isfinite(p.grad).all())
+    ]
+    assert without == []
+
+
+def test_a_batch_without_known_materials_has_no_material_loss(align_task):
+    batch = align_task.draw(rng(), 4)
+    batch["material"][:] = -1
+    _, figures = align_task.loss("align", batch, 0)
+    assert figures["material"] == 0.0
+
+
+def test_validation_of_the_aligner(align_task):
+    with torch.no_grad():
+        figures = align_task.validate(align_task.modules)
+        assert align_task.validate(align_task.modules) == figures
+    assert {"r2", "r2_gain", "onset_f1", "material_accuracy", "video_deviation"} <= figures.keys()
+    assert {"r2_shift_-200ms", "r2_shift_+0ms", "r2_shift_+200ms"} <= figures.keys()
+    assert {"r2_distance_1", "r2_gain_masked", "r2_gain_energy", "collapsed"} <= figures.keys()
+    assert all(np.isfinite(value) for value in figures.values())
+
+
+def test_contrast_alone_leaves_the_decoder_alone(align_task):
+    losses = AlignLossConfig(latent=0, mel=0, energy=0, onset=0, contrast=1, stretches=1)
+    task = with_losses(align_task, losses, contrast_width=8)
+    model = task.modules["align"]
+    loss, figures = task.loss("align", task.draw(rng(), 4), 0)
+    loss.backward()
+    assert figures.keys() == {"contrast", "stretches"}
+    assert all(p.grad is None for p in model.decoder_blocks.parameters())
+    assert all(p.grad is not None for p in model.audio_blocks.parameters())
+    assert all(p.grad is not None for p in model.encoder.parameters())
+
+
+def test_contrast_needs_a_space_to_compare_in(align_task):
+    with pytest.raises(ConfigError, match=r"losses.contrast=1, .*no space") as caught:
+        with_losses(align_task, AlignLossConfig(contrast=1))
+    assert "contrast_width" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"ratio": 1.2}, {"fully_masked_fraction": -0.1}, {"draws": 0}, {"longest_block": 0}],
+)
+def test_masks_out_of_range_are_refused(settings):
+    with pytest.raises(ConfigError, match=r"losses: .*expected"):
+        AlignLossConfig(**settings)
+
+
+def test_onsets_are_told_by_the_sound_or_by_the_labels(align_task):
+    batch = align_task.draw(rng(), 4)
+    other = {**batch, "onsets": 1 - batch["onsets"]}
+    for source, changes in (("sound", False), ("labels", True)):
+        task = with_losses(align_task, AlignLossConfig(onset_from=source))
+        figures = []
+        for shown in (batch, other):
+            torch.manual_seed(0)
+            figures.append(task.loss("align", shown, 0)[1]["onset"])
+        assert (figures[0] != figures[1]) == changes, source
+
+
+def test_a_resumed_run_has_its_slow_student_as_it_stood(align_task, tmp_path):
+    def task() -> AlignTask:
+        model = fresh_aligner(latent_channels=4)
+        return AlignTask(
+            model,
+            AlignLossConfig(),
+            windows=align_task.windows,
+            held_out_windows=align_task.windows,
+            target=SlowStudent(model, decay=0.5),
+        )
+
+    def states(folder, *lengths: int) -> dict[str, torch.Tensor]:
+        for steps in lengths:
+            settings = TrainConfig(steps=4, batch_clips=2, validate_every=9, save_every=2)
+            cut = replace(settings, steps=steps, decay_share=0.0)
+            train(task(), cut, folder=folder, device=torch.device("cpu"))
+        return load_file(folder / STATE_NAME)
+
+    whole, resumed = states(tmp_path / "whole", 4), states(tmp_path / "resumed", 2, 4)
+    assert whole.keys() == resumed.keys()
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    slow = "slow_student/module/audio_enter.weight"
+    quick = "align/module/audio_enter.weight"
+    assert not torch.equal(whole[slow], whole[quick])
+    assert not torch.equal(whole[slow], fresh_aligner(latent_channels=4).audio_enter.weight)
+
+
+def test_random_sampling_keeps_single_segments(align_task):
+    assert with_losses(align_task, AlignLossConfig(sampling="random")).longest_block == 1
+    assert with_losses(align_task, AlignLossConfig(longest_block=3)).longest_block == 3
+
+
+def test_the_example_shows_what_was_hidden_and_what_was_made_of_it(align_task):
+    example = align_task.example(align_task.modules["align"])
+    hidden = np.isnan(example["masked"])
+    assert example["true"].shape == example["masked"].shape == (80, 64)
+    assert 0.7 < hidden.mean() < 1.0
+    np.testing.assert_array_equal(example["masked"][~hidden], example["true"][~hidden])
+    assert np.isfinite(example["recovered"]).all()
+    changed = (example["recovered"] != example["true"]).all(1)
+    assert changed.mean() == pytest.approx(0.8)  # by whole segments
+    assert example["onsets"].shape == example["rises"].shape == (40,)
+    assert float(example["duration_s"]) == pytest.approx(0.8)
+
+
+def onset_rows(*events: list[int]) -> torch.Tensor:
+    targets = torch.zeros(len(events), 50)
+    for row, frames in enumerate(events):
+        targets[row, frames] = 1.0
+    return targets
+
+
+@pytest.mark.parametrize(
+    ("said", "true", "wanted"),
+    [
+        ([10, 30], [10, 30], 1.0),
+        ([12, 28], [10, 30], 1.0),  # two frames off
+        ([13], [10], 0.0),
+        ([10], [10, 30], 2 / 3),
+        ([10, 20, 30], [20], 0.5),
+        ([9, 11], [10], 2 / 3),  # an event is matched once
+        ([], [10], 0.0),
+        ([], [], 0.0),
+    ],
+)
+def test_onset_f1(said, true, wanted):
+    logits = torch.where(onset_rows(said) > 0, 6.0, -6.0)
+    assert best_onset_f1(logits, onset_rows(true)) == pytest.approx(wanted)
+
+
+def test_onset_f1_takes_the_best_threshold():
+    logits = torch.full((1, 50), -6.0)
+    logits[0, 10], logits[0, 30] = 0.9, 0.2  # 0.71 and 0.55
+    assert best_onset_f1(logits, onset_rows([10])) == 1.0
+    assert best_onset_f1(logits, onset_rows([10, 30])) == 1.0
+
+
+# ---------------------------------------------------------------------------------- flow
+
+
+@pytest.fixture(scope="module")
+def windows():
+    rows, frames = 8, 40
+    return GuidedWindows(
+        video=rng(0).normal(size=(rows, frames, 16)).astype(np.float16),
+        states=rng(1).normal(size=(rows, frames // 4, 16)).astype(np.float16),
+        events=rng(2).random((rows, frames)).astype(np.float16),
+        latents=(5.0 + 3.0 * rng(3).normal(size=(rows, frames, 6))).astype(np.float16),
+        material=np.array([-1, 0, 1, 2, -1, 0, 1, 2]),
+        clip=np.arange(rows),
+    )
+
+
+@pytest.fixture
+def flow_task(windows):
+    torch.manual_seed(0)
+    config = FlowConfig(
+        channels=6, width=16, layers=1, heads=2, guide_width=16, material_names=("a", "b", "c")
+    )
+    return FlowTask(
+        FlowTransformer(config),
+        ObjectiveConfig(),
+        FlowStageConfig(dcf_steps=3, shortest_context=4, longest_context=12),
+        steps=6,
+        windows=windows,
+        validation_windows=windows,
+    )
+
+
+def test_the_flow_standardises_its_latents(flow_task, windows):
+    network = flow_task.modules["flow"]
+    standard = network.standardise(torch.from_numpy(windows.latents.astype(np.float32)))
+    np.testing.assert_allclose(standard.mean((0, 1)), 0, atol=1e-3)
+    np.testing.assert_allclose(standard.std((0, 1)), 1, atol=1e-3)
+
+
+def test_latents_that_are_not_finite_are_refused_at_once(flow_task, windows):
+    latents = windows.latents.copy()
+    latents[3, 5] = np.nan
+    with pytest.raises(DataError, match="latents are not finite"):
+        FlowTask(
+            FlowTransformer(flow_task.modules["flow"].config),
+            ObjectiveConfig(),
+            flow_task.stages,
+            steps=6,
+            windows=replace(windows, latents=latents),
+            validation_windows=windows,
+        )
+
+
+def test_a_spoilt_window_stops_training_and_is_named(flow_task, windows, tmp_path):
+    video = windows.video.copy()
+    video[5, 7, 3] = np.nan
+    flow_task._windows = replace(windows, video=video, clip=100 + windows.clip)
+    config = TrainConfig(steps=6, batch_clips=8, warmup_steps=1, save_every=1)
+    with pytest.raises(TrainingError, match=r"step 1, turn 'flow': .* 'video' of clip 105"):
+        train(flow_task, config, folder=tmp_path, device=torch.device("cpu"))
+    assert all(bool(v.isfinite().all()) for v in flow_task.modules["flow"].state_dict().values())
+
+
+def test_what_the_flow_is_shown(flow_task):
+    batch = flow_task.draw(rng(0), 4000)
+    lengths = batch["context_length"].numpy()
+    assert (lengths > 0).mean() == pytest.approx(0.4, abs=0.03)
+    assert set(lengths[lengths > 0]) == set(range(4, 13))
+    told = batch["material"].numpy()
+    assert set(told) == {0, 1, 2, 3}
+    # Three of four rows have a label, half of them are told it.
+    assert (told > 0).mean() == pytest.approx(0.375, abs=0.03)
+    assert batch["context_noise"].unique().tolist() == pytest.approx([0.0, 0.1])
+
+
+def test_context_is_the_beginning_of_the_true_latents(flow_task):
+    batch = flow_task.draw(rng(0), 64)
+    batch["context_noise"][:] = 0.0
+    audio, condition = prepare(flow_task.modules["flow"], batch)
+    for row, length in enumerate(batch["context_length"].tolist()):
+        assert condition.known[row].int().tolist() == [1] * length + [0] * (40 - length)
+        assert torch.equal(condition.context[row, :length], audio[row, :length])
+        assert not condition.context[row, length:].any()
+
+
+def test_learned_latents_may_have_noise_which_their_known_beginning_has_too(flow_task):
+    batch = flow_task.draw(rng(0), 64)
+    batch["context_noise"][:] = 0.0
+    network = flow_task.modules["flow"]
+    plain, _ = prepare(network, batch)
+    audio, condition = prepare(network, batch, latent_noise=0.05)
+    assert float((audio - plain).std()) == pytest.approx(0.05, rel=0.03)
+    assert torch.equal(condition.context[condition.known], audio[condition.known])
+
+
+@pytest.mark.parametrize("noise", [-0.1, 1.0])
+def test_noise_of_latents_out_of_range_is_refused(noise):
+    with pytest.raises(ConfigError, match=r"stages: latent_noise=.*: expected 0..1"):
+        FlowStageConfig(latent_noise=noise)
+
+
+def test_the_second_stage_follows_the_first(flow_task):
+    batch = flow_task.draw(rng(0), 8)
+    for step in range(6):
+        _, figures = flow_task.loss("flow", batch, step)
+        assert ("slope" in figures) == (step >= 3)
+
+
+def test_validation_of_the_flow(flow_task):
+    with torch.no_grad():
+        torch.manual_seed(0)
+        figures = flow_task.validate(flow_task.modules)
+    # A fresh network says 0: its error is the velocity's mean square, and samples are the noise.
+    assert figures["velocity_error_0.6"] == pytest.approx(2.0, abs=0.2)
+    assert figures["deviation_1"] == pytest.approx(1.0, abs=0.1)
+    assert figures["error_4"] == pytest.approx(2.0, abs=0.2)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"dcf_steps": -1}, {"shortest_context": 0}, {"shortest_context": 60}]
+)
+def test_stages_out_of_range_are_refused(settings):
+    with pytest.raises(ConfigError, match=r"stages: dcf_steps="):
+        replace(FlowStageConfig(), **settings)
+
+
+def test_the_diffusion_baseline_is_trained_by_the_same_task(flow_task, windows, tmp_path):
+    config = replace(flow_task.modules["flow"].config, predicts="noise", static=True)
+    rest = {"steps": 4, "windows": windows, "validation_windows": windows}
+    stages = replace(flow_task.stages, dcf_steps=2)
+    task = FlowTask(FlowTransformer(config), ObjectiveConfig(), stages, **rest)
+    settings = TrainConfig(steps=4, batch_clips=4, warmup_steps=1, log_every=1)
+    train(task, settings, folder=tmp_path, device=torch.device("cpu"))
+    entries = read_journal(tmp_path / "journal.jsonl")
+    errors = [entry["error"] for entry in entries if "error" in entry]
+    # A fresh network says 0: its error is that of standard noise, and no second stage changes it.
+    assert len(errors) == 4 and errors == pytest.approx([1.0] * 4, abs=0.2)
+    assert not any("slope" in entry for entry in entries)
+    assert {"noise_error_0.6", "error_4", "deviation_25"} <= {
+        key.removeprefix("validation/") for key in entries[-1]
+    }
+    for stage in ("merge_steps", "polish_steps"):
+        with pytest.raises(ConfigError, match=rf"{stage}=1.*: expected 0 for a network"):
+            FlowTask(
+                FlowTransformer(config), ObjectiveConfig(), replace(stages, **{stage: 1}), **rest
+            )
+
+
+@pytest.mark.parametrize(
+    "settings", [{"polish_steps": -1}, {"critic_turns": 0}, {"map_weight": -0.1}]
+)
+def test_polishes_out_of_range_are_refused(settings):
+    with pytest.raises(ConfigError, match=r"stages: polish_steps="):
+        replace(FlowStageConfig(), **settings)
+
+
+@pytest.mark.parametrize("settings", [{"merge_steps": -1}, {"merged_jumps": 1}])
+def test_mergings_out_of_range_are_refused(settings):
+    with pytest.raises(ConfigError, match=r"stages: merge_steps="):
+        replace(FlowStageConfig(), **settings)
+
+
+def polished_task(windows, steps: int = 6) -> FlowTask:
+    torch.manual_seed(0)
+    config = FlowConfig(
+        channels=6, width=16, layers=1, heads=2, guide_width=16, material_names=("a", "b", "c")
+    )
+    return FlowTask(
+        FlowTransformer(config),
+        ObjectiveConfig(),
+        FlowStageConfig(
+            dcf_steps=1, merge_steps=2, polish_steps=2, shortest_context=4, longest_context=12
+        ),
+        steps=steps,
+        windows=windows,
+        validation_windows=windows,
+    )
+
+
+POLISHED = TrainConfig(
+    steps=6, batch_clips=4, warmup_steps=1, log_every=1, validate_every=6, save_every=1
+)
+
+
+def trained(task: FlowTask, folder, *, stop_after: int | None = None):
+    """Journal and stored state of a run; `stop_after` ends it in the middle."""
+
+    def progress(step: int, figures: dict[str, float]) -> None:
+        if step == stop_after:
+            raise KeyboardInterrupt
+
+    cpu = torch.device("cpu")
+    if stop_after is None:
+        train(task, POLISHED, folder=folder, device=cpu)
+    else:
+        with pytest.raises(KeyboardInterrupt):
+            train(task, POLISHED, folder=folder, device=cpu, progress=progress)
+    entries = [
+        {key: value for key, value in entry.items() if not key.endswith("_s")}
+        for entry in read_journal(folder / "journal.jsonl")
+    ]
+    return entries, load_file(folder / STATE_NAME)
+
+
+@pytest.fixture(scope="module")
+def polished(windows, tmp_path_factory):
+    return trained(polished_task(windows), tmp_path_factory.mktemp("polished"))
+
+
+def test_merging_and_the_polish_are_the_last_steps(polished):
+    entries, _ = polished
+    steps = [entry for entry in entries if "flow/loss" in entry]
+    assert ["slope" in entry for entry in steps] == [False, True, False, False, True, True]
+    assert ["merge_error" in entry for entry in steps] == [False] * 2 + [True] * 2 + [False] * 2
+    assert ["mismatch" in entry for entry in steps] == [False] * 4 + [True] * 2
+    assert ["critic/loss" in entry for entry in steps] == [False] * 4 + [True] * 2
+    # The judges agree but for two steps of one of them.
+    assert 0 < steps[4]["mismatch"] < 0.2
+
+
+def test_the_judge_that_stays_is_the_averaged_flow_at_the_polishs_first_step(windows, tmp_path):
+    _, before = trained(polished_task(windows), tmp_path, stop_after=5)  # state of step 4
+    assert int(before["critic/module/started"]) == 0
+    _, after = trained(polished_task(windows), tmp_path)
+    names = [n.removeprefix("flow/average/") for n in before if n.startswith("flow/average/")]
+    moved = 0
+    for name in names:
+        average = before[f"flow/average/{name}"]
+        assert torch.equal(after[f"critic/module/real.{name}"], average), name
+        moved += not torch.equal(after[f"critic/module/fake.{name}"], average)
+    assert moved > len(names) / 2
+
+
+def test_the_teacher_is_the_averaged_flow_at_the_mergings_first_step(windows, tmp_path):
+    _, before = trained(polished_task(windows), tmp_path, stop_after=3)  # state of step 2
+    assert int(before["teacher/module/started"]) == 0
+    _, after = trained(polished_task(windows), tmp_path)
+    names = [n.removeprefix("flow/average/") for n in before if n.startswith("flow/average/")]
+    for name in names:
+        wanted = before[f"flow/average/{name}"]
+        assert torch.equal(after[f"teacher/module/flow.{name}"], wanted), name
+
+
+@pytest.mark.parametrize("stopped_at", [3, 4, 5, 6])
+def test_a_polish_that_was_stopped_goes_on_as_if_it_had_not(
+    polished, windows, tmp_path, stopped_at
+):
+    trained(polished_task(windows), tmp_path, stop_after=stopped_at)
+    entries, state = trained(polished_task(windows), tmp_path)
+    assert entries == polished[0]
+    assert state.keys() == polished[1].keys()
+    assert all(torch.equal(state[name], polished[1][name]) for name in state)
+
+
+def test_a_run_made_shorter_starts_its_judges_late_but_starts_them(windows):
+    task = polished_task(windows)
+    averages = {"flow": copy.deepcopy(task.modules["flow"])}
+    assert task.begin_step(1, averages) == task.begin_step(3, averages) == ("flow",)
+    assert int(task.modules["teacher"].started) == 1
+    assert task.begin_step(5, averages) == ("critic", "critic", "flow")
+    assert int(task.modules["critic"].started) == 1
+    with pytest.raises(
+        ConfigError, match=r"dcf_steps=1, merge_steps=2, polish_steps=2 are more than the run's 4"
+    ):
+        polished_task(windows, steps=4)
+
+
+def test_only_the_flow_is_exported(windows):
+    task = polished_task(windows)
+    assert task.export(task.modules).keys() == {"flow"}
+
+
+# ---------------------------------------------------------------------------------- guided
+
+
+def blocks_of(windows: GuidedWindows, size: int):
+    for start in range(0, len(windows.clip), size):
+        yield {name: getattr(windows, name)[start : start + size] for name in NAMES}
+
+
+@pytest.mark.parametrize("size", [1, 3, 8])
+def test_guided_windows_are_stored_and_opened(windows, tmp_path, size):
+    folder, calls = tmp_path / "guided", []
+
+    def compute():
+        calls.append(1)
+        return blocks_of(windows, size)
+
+    for _ in range(2):
+        opened = open_guided(folder, compute, rows=8)
+        for name in NAMES:
+            np.testing.assert_array_equal(getattr(opened, name), getattr(windows, name))
+    assert len(calls) == 1
+    batch = rows_of(opened, np.array([1, 5]))
+    assert batch["video"].dtype == torch.float32
+    assert batch["material"].tolist() == [0, 0]
+
+
+def test_a_store_that_was_not_finished_is_made_again(windows, tmp_path):
+    folder = tmp_path / "guided"
+
+    def broken():
+        yield from list(blocks_of(windows, 3))[:2]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        open_guided(folder, broken, rows=8)
+    assert not folder.exists()
+    opened = open_guided(folder, lambda: blocks_of(windows, 3), rows=8)
+    np.testing.assert_array_equal(opened.latents, windows.latents)
