@@ -1,18 +1,41 @@
-"""`foleyflow bench`: measures, tells each row when it is there, and prints them all."""
+"""`foleyflow bench`: the command line's options."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from foleyflow.cli.outcome import check_writable, print_result, print_status
-from foleyflow.experiments.benchmark import Row, machine, measure
-from foleyflow.weights import write_atomically
+import typer
+
+from foleyflow.cli.console import (
+    check_writable,
+    handle_errors,
+    print_result,
+    print_status,
+)
+from foleyflow.cli.options import Debug, Json
+
+if TYPE_CHECKING:
+    from foleyflow.experiments.benchmark import Row
 
 
-def run(*, out: Path | None, as_json: bool) -> None:
+def bench(
+    out: Annotated[Path | None, typer.Option(help="Also write the figures as JSON here.")] = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Measure speed and memory on this machine."""
+    with handle_errors(debug=debug, as_json=as_json):
+        _run(out=out, as_json=as_json)
+
+
+def _run(*, out: Path | None, as_json: bool) -> None:
     """Takes all figures; a line per row goes to stderr meanwhile."""
+    from foleyflow.experiments.benchmark import machine, measure
+    from foleyflow.weights import write_atomically
+
     check_writable(out)
     rows = measure(on_row=lambda row: print_status(_line(row)))
     report = {"machine": machine(), "rows": [dataclasses.asdict(row) for row in rows]}

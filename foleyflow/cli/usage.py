@@ -11,7 +11,7 @@ from typing import Any
 
 from typer.core import TyperGroup
 
-from foleyflow.cli.outcome import print_result
+from foleyflow.cli.console import print_result
 from foleyflow.system.printable import printable
 
 _JSON_WANTED = "foleyflow.as_json"

@@ -15,8 +15,7 @@ from typing import Any
 
 import torch
 
-from foleyflow.cli.outcome import print_result, print_status
-from foleyflow.cli.train import run_config, train_into
+from foleyflow.cli.console import print_result, print_status
 from foleyflow.errors import ConfigError
 from foleyflow.evaluation.metric import Interval, seed_interval
 from foleyflow.experiments.alignment_tables import TABLES, Table, TableRow, recipe_of
@@ -25,6 +24,7 @@ from foleyflow.experiments.measure_aligner import RealClip, measure, read_real_c
 from foleyflow.pretrained import load_aligner
 from foleyflow.recipes.align import AlignRecipe
 from foleyflow.recipes.published import PublishedRecipe
+from foleyflow.training.run import run_config, train_into
 from foleyflow.weights import save_component, write_atomically
 
 # Column -> where a run's figures have it.

@@ -17,8 +17,7 @@ from typing import Any
 
 import torch
 
-from foleyflow.cli.outcome import print_result, print_status
-from foleyflow.cli.train import run_config, train_into
+from foleyflow.cli.console import print_result, print_status
 from foleyflow.errors import CheckpointError, FoleyflowError
 from foleyflow.evaluation.metric import Interval, seed_interval
 from foleyflow.experiments.ablate_alignment import figure_at, train_row
@@ -40,6 +39,7 @@ from foleyflow.judges.interface import MaterialJudge
 from foleyflow.judges.networks.trained import load_tagger
 from foleyflow.pretrained import load_aligner, load_codec, load_flow
 from foleyflow.recipes.flow import FlowRecipe
+from foleyflow.training.run import run_config, train_into
 from foleyflow.weights import CONFIG_NAME, read_record, write_atomically
 
 DENSITY_CLIPS = 24  # of the clips, at most: a likelihood takes as long as thousands of samples

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from foleyflow.alignment.model import Alignment
-from foleyflow.cli.outcome import print_result, progress_on_stderr
+from foleyflow.cli.console import print_result, progress_on_stderr
 from foleyflow.clock import count_at
 from foleyflow.codec.autoencoder import Codec
 from foleyflow.codec.streaming import decode_stream

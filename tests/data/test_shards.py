@@ -29,7 +29,7 @@ from support.small_vggsound import (
 from typer.testing import CliRunner
 
 from foleyflow.cli.app import app
-from foleyflow.cli.dataset import music_alone
+from foleyflow.data.build.run import music_alone
 from foleyflow.data.build import builder
 from foleyflow.data.clips import cache_frames, open_split
 from foleyflow.data.build.builder import BuildSettings, build

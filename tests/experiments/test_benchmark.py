@@ -187,9 +187,9 @@ def test_the_command_prints_a_line_per_row_and_one_object(monkeypatch, tmp_path)
     monkeypatch.setattr("foleyflow.pretrained.EMBEDDED", model)
     out, err = io.StringIO(), io.StringIO()
     with redirect_stdout(out), redirect_stderr(err):
-        from foleyflow.cli.bench import run
+        from foleyflow.cli.bench import bench
 
-        run(out=tmp_path / "bench.json", as_json=True)
+        bench(out=tmp_path / "bench.json", as_json=True)
     report = json.loads(out.getvalue())
     assert set(report) == {"machine", "rows"}
     described = {"cpu", "cpu_features", "precision", "cores", "torch", "python", "os"}

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from support.cli_model import ROOT, run_cli
 
-from foleyflow.cli import measure
 from foleyflow.errors import ConfigError, FoleyflowError
+from foleyflow.experiments.robustness import report as measure
 from foleyflow.experiments.robustness.cases import Case, Corpus, first_cases
 from foleyflow.experiments.robustness.corpus import CONTAINERS, FRAME_COUNT, write_seed_clips
 from foleyflow.experiments.robustness.mutations import _BLIND, _STRUCTURED, mutate

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from foleyflow.cli.outcome import print_result, progress_on_stderr
+from foleyflow.cli.console import print_result, progress_on_stderr
 from foleyflow.data.build.builder import BuildSettings, build
 from foleyflow.data.build.check import check_data
 from foleyflow.data.build.examination import ExamineSettings, MusicTagger

@@ -7,7 +7,7 @@ import functools
 from collections.abc import Sequence
 from pathlib import Path
 
-from foleyflow.cli.outcome import print_result
+from foleyflow.cli.console import print_result
 from foleyflow.errors import ConfigError
 from foleyflow.features.codec_latents import window_source
 from foleyflow.parallel.ray_cluster import ParallelMap, RayCluster

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from foleyflow.cli.outcome import print_result, progress_on_stderr
+from foleyflow.cli.console import print_result, progress_on_stderr
 from foleyflow.errors import MissingExtra
 
 
