@@ -335,3 +335,48 @@ def test_the_check_for_loaded_packages_sees_them():
 def test_no_file_is_named_for_nothing():
     nameless = {"utils", "util", "common", "misc", "helpers", "core", "ext"}
     assert not [name for name in NAMES if set(Path(name).with_suffix("").parts) & nameless]
+
+
+def without_docstrings(node: ast.AST) -> ast.AST:
+    """A copy of a definition in which no docstring is left."""
+    copied = ast.parse(ast.unparse(node))
+    for inner in ast.walk(copied):
+        if isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            if ast.get_docstring(inner, clean=False) is not None:
+                inner.body = inner.body[1:]
+    return copied
+
+
+def test_no_function_or_class_is_defined_twice():
+    found: dict[str, list[str]] = {}
+    for name in NAMES:
+        for node in TREES[name].body:
+            if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                continue
+            definition = without_docstrings(node).body[0]
+            if not definition.body:  # a class that only names an error
+                continue
+            definition.name = "_"
+            found.setdefault(ast.dump(definition), []).append(f"{name}:{node.lineno} {node.name}")
+    twice = [places for places in found.values() if len(places) > 1]
+    assert not twice, twice
+
+
+# Each of these files holds the constants of one published network, named alike on purpose.
+OWN_CONSTANTS = ("foleyflow/judges/networks/", "foleyflow/encoders/")
+
+
+def test_no_constant_is_defined_twice():
+    found: dict[tuple[str, str], list[str]] = {}
+    for name in NAMES:
+        if name.startswith(OWN_CONSTANTS):
+            continue
+        for node in TREES[name].body:
+            if not isinstance(node, ast.Assign | ast.AnnAssign) or node.value is None:
+                continue
+            target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+            label, value = ast.unparse(target), ast.unparse(node.value)
+            if label not in ("__all__", "logger", "log"):
+                found.setdefault((label, value), []).append(f"{name}:{node.lineno}")
+    twice = {key: places for key, places in found.items() if len(places) > 1}
+    assert not twice, twice
