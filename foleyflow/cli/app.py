@@ -65,13 +65,13 @@ def _root(
     context.with_resource(precision_set_to(precision))
 
 
-app.command()(generate)
+app.command(short_help="Generate sound for videos and write copies with it.")(generate)
 app.command()(train)
 app.command()(ablate)
 app.command()(evaluate)
 app.command()(reel)
 app.command()(bench)
-app.command()(doctor)
+app.command(short_help="Check the installation, and how to fix what is missing.")(doctor)
 data_app.command()(data.simulate)
 data_app.command()(data.prepare)
 data_app.command()(data.vggsound)

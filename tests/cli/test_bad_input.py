@@ -85,7 +85,7 @@ def test_a_bad_video_is_described_in_json(model, bad_files, tmp_path):
 
 def test_a_mostly_damaged_video_is_refused_after_decoding(model, tmp_path):
     good = make_video(tmp_path / "good.mp4", n_frames=60, key_frame_every=60)
-    bad = damage(good, tmp_path / "bad.mp4", share=0.9)
+    bad = damage(good, tmp_path / "bad.mp4", fraction=0.9)
     before = contents_of(tmp_path)
     outcome = run_cli("generate", bad, "--model", model)
     assert outcome.status == 2
@@ -95,7 +95,7 @@ def test_a_mostly_damaged_video_is_refused_after_decoding(model, tmp_path):
 
 def test_a_slightly_damaged_video_gives_a_warning(model, tmp_path):
     good = make_video(tmp_path / "good.mp4", n_frames=60)
-    bad = damage(good, tmp_path / "bad.mp4", share=0.2)
+    bad = damage(good, tmp_path / "bad.mp4", fraction=0.2)
     outcome = run_cli("generate", bad, "--model", model, "--json")
     assert outcome.status == 0, outcome.stderr
     (warning,) = outcome.answer["warnings"]  # once, although it is logged and in the result
