@@ -86,8 +86,7 @@ def examine(*, model: Path | None = None, weights_dir: Path | None = None) -> li
             findings.append(_rendering(drawing))
         elif name == "encoders" and vision is not None:
             findings.append(_torchvision(vision))
-    findings += [_processor(), _devices(), *_precision()]
-    findings += [*_media_encoders(), _model(model), *_encoder_weights(weights_dir)]
+    findings += [*_machine(), *_media_encoders(), _model(model), *_encoder_weights(weights_dir)]
     return findings
 
 
@@ -96,80 +95,73 @@ def is_usable(findings: list[Finding]) -> bool:
     return all(finding.state == "ok" for finding in findings if finding.needed)
 
 
+def _finding(
+    name: str, ok: bool, detail: str, *, fix: str, failed: State = "broken", needed: bool = False
+) -> Finding:
+    state: State = "ok" if ok else failed
+    return Finding(name=name, state=state, detail=detail, fix="" if ok else fix, needed=needed)
+
+
 def _python() -> Finding:
-    supported = sys.version_info[:2] >= OLDEST_PYTHON
-    oldest = ".".join(map(str, OLDEST_PYTHON))
-    return Finding(
-        name="python",
-        state="ok" if supported else "broken",
-        detail=f"{platform.python_version()} on {platform.system()} {platform.machine()}",
-        fix="" if supported else f"install Python {oldest} or newer",
+    return _finding(
+        "python",
+        sys.version_info[:2] >= OLDEST_PYTHON,
+        f"{platform.python_version()} on {platform.system()} {platform.machine()}",
+        fix=f"install Python {'.'.join(map(str, OLDEST_PYTHON))} or newer",
         needed=True,
     )
 
 
 def _packages() -> Iterator[Finding]:
     for package in CORE:
-        version = _version(package)
-        state: State = "ok" if version else "missing"
-        detail = version or "not installed"
-        if version:
-            try:
-                importlib.import_module(package)
-            except (ImportError, OSError, RuntimeError) as error:
-                state, detail = "broken", f"{version}, can't be imported: {_one_line(error)}"
-        command = f"pip install {'--force-reinstall ' if state == 'broken' else ''}{package}"
-        yield Finding(
-            name=f"package {package}",
-            state=state,
-            detail=detail,
-            fix="" if state == "ok" else command,
-            needed=True,
-        )
+        name, version = f"package {package}", _version(package)
+        if not version:
+            fix = f"pip install {package}"
+            yield _finding(name, False, "not installed", fix=fix, failed="missing", needed=True)
+            continue
+        try:
+            importlib.import_module(package)
+        except (ImportError, OSError, RuntimeError) as error:
+            detail = f"{version}, can't be imported: {_one_line(error)}"
+            fix = f"pip install --force-reinstall {package}"
+            yield _finding(name, False, detail, fix=fix, needed=True)
+        else:
+            yield _finding(name, True, version, fix="", needed=True)
 
 
 def _extra(extra: str, packages: tuple[str, ...]) -> Finding:
     versions = {package: _version(package) for package in packages}
-    absent = [package for package, version in versions.items() if not version]
-    return Finding(
-        name=f"extra {extra}",
-        state="missing" if absent else "ok",
-        detail=", ".join(
-            f"{package} {version or 'missing'}" for package, version in versions.items()
-        ),
-        fix=f"pip install 'foleyflow[{extra}]'" if absent else "",
+    return _finding(
+        f"extra {extra}",
+        all(versions.values()),
+        ", ".join(f"{package} {version or 'missing'}" for package, version in versions.items()),
+        fix=f"pip install 'foleyflow[{extra}]'",
+        failed="missing",
     )
 
 
-def _processor() -> Finding:
+def _machine() -> Iterator[Finding]:
+    """The processor, the devices of torch, and the precision of the networks on each."""
     features = feature_text(processor_features())
-    return Finding(name="processor", state="ok", detail=f"{processor_name()}, features: {features}")
-
-
-def _precision() -> Iterator[Finding]:
-    """The precision of the networks on each device under the current setting."""
-    try:
-        import torch
-    except (ImportError, OSError):
-        return  # `_devices` reports it
-    devices = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
-    parts = [f"{precision_on(torch.device(device))} on {device}" for device in devices]
-    detail = f"{', '.join(parts)} (setting: {precision_setting()})"
-    yield Finding(name="precision", state="ok", detail=detail)
-
-
-def _devices() -> Finding:
+    yield _finding("processor", True, f"{processor_name()}, features: {features}", fix="")
     try:
         import torch
     except (ImportError, OSError) as error:
-        return Finding(name="devices", state="broken", detail=_one_line(error), needed=True)
+        fix = "pip install --force-reinstall torch"
+        yield _finding("devices", False, _one_line(error), fix=fix, needed=True)
+        return
+    devices = ["cpu"]
     parts = [f"cpu with {torch.get_num_threads()} threads of {os.cpu_count()} cores"]
     for index in range(torch.cuda.device_count()):
         gpu = torch.cuda.get_device_properties(index)
+        devices.append(f"cuda:{index}")
         parts.append(f"cuda:{index} {gpu.name} with {gpu.total_memory / 2**30:.0f} GiB")
     if not torch.cuda.is_available():
         parts.append("no cuda")
-    return Finding(name="devices", state="ok", detail=", ".join(parts), needed=True)
+    yield _finding("devices", True, ", ".join(parts), fix="", needed=True)
+    precisions = [f"{precision_on(torch.device(device))} on {device}" for device in devices]
+    detail = f"{', '.join(precisions)} (setting: {precision_setting()})"
+    yield _finding("precision", True, detail, fix="")
 
 
 def _start_trial(code: str, *, needs: str) -> subprocess.Popen[str] | None:
@@ -200,14 +192,11 @@ def _trial_error(trial: subprocess.Popen[str]) -> str:
 def _torchvision(trial: subprocess.Popen[str]) -> Finding:
     """Whether timm can be imported, which needs a torchvision built for this torch."""
     error = _trial_error(trial)
-    return Finding(
-        name="torchvision (encoders only)",
-        state="broken" if error else "ok",
-        detail=error[:160] or f"{_version('torchvision')}",
-        fix="install torch and torchvision from the same place: "
-        "https://pytorch.org/get-started/locally"
-        if error
-        else "",
+    return _finding(
+        "torchvision (encoders only)",
+        not error,
+        error[:160] or str(_version("torchvision")),
+        fix="install matching torch and torchvision: https://pytorch.org/get-started/locally",
     )
 
 
@@ -215,35 +204,34 @@ def _rendering(trial: subprocess.Popen[str] | None) -> Finding:
     """Whether simulated clips can be rendered, which needs OpenGL without a screen."""
     name = "rendering (simulation only)"
     if trial is None:
-        return Finding(
-            name=name,
-            state="missing",
-            detail="needs mujoco",
-            fix="pip install 'foleyflow[physics]'",
-        )
+        fix = "pip install 'foleyflow[physics]'"
+        return _finding(name, False, "needs mujoco", fix=fix, failed="missing")
     error = _trial_error(trial)
     backend = os.environ.get("MUJOCO_GL", "osmesa")
-    if not error:
-        return Finding(name=name, state="ok", detail=f"OpenGL with {backend}")
-    fix = "apt-get install libosmesa6" if backend == "osmesa" else "unset MUJOCO_GL"
-    return Finding(name=name, state="broken", detail=f"{backend}: {error}", fix=fix)
+    return _finding(
+        name,
+        not error,
+        f"{backend}: {error}" if error else f"OpenGL with {backend}",
+        fix="apt-get install libosmesa6" if backend == "osmesa" else "unset MUJOCO_GL",
+    )
 
 
 def _media_encoders() -> Iterator[Finding]:
     try:
         import av
     except (ImportError, OSError) as error:
-        yield Finding(name="media", state="broken", detail=_one_line(error), needed=True)
+        fix = "pip install --force-reinstall av"
+        yield _finding("media", False, _one_line(error), fix=fix, needed=True)
         return
     for encoder, purpose in ENCODERS.items():
         available = _can_encode(encoder)
-        yield Finding(
-            name=f"encoder {encoder}",
-            state="ok" if available else "missing",
-            detail=purpose
-            if available
-            else f"PyAV {av.__version__} was built without it: {purpose}",
-            fix="" if available else "pip install --force-reinstall --only-binary av av",
+        lacking = f"PyAV {av.__version__} was built without it: {purpose}"
+        yield _finding(
+            f"encoder {encoder}",
+            available,
+            purpose if available else lacking,
+            fix="pip install --force-reinstall --only-binary av av",
+            failed="missing",
             needed=encoder == "aac",
         )
 
@@ -262,23 +250,20 @@ def _model(folder: Path | None) -> Finding:
     """Whether a model exists, its hashes match and it can be loaded."""
     name = "embedded model" if folder is None else f"model {folder}"
     fix = "pip install --force-reinstall --no-deps foleyflow" if folder is None else ""
-    state: State = "ok"
     try:
         from foleyflow import pretrained
 
         folder = folder or pretrained.EMBEDDED
         if not (folder / "config.json").is_file():
-            state, detail = "missing", f"no config.json in {folder}"
-        else:
-            for load in (pretrained.load_codec, pretrained.load_aligner, pretrained.load_flow):
-                load(folder)
-            size_bytes = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
-            detail = f"{size_bytes / 1e6:.1f} MB, hashes match, loads"
+            detail = f"no config.json in {folder}"
+            return _finding(name, False, detail, fix=fix, failed="missing", needed=True)
+        for load in (pretrained.load_codec, pretrained.load_aligner, pretrained.load_flow):
+            load(folder)
     except (CheckpointError, OSError, ImportError) as error:
-        state, detail = "broken", _one_line(error)
-    return Finding(
-        name=name, state=state, detail=detail, fix="" if state == "ok" else fix, needed=True
-    )
+        return _finding(name, False, _one_line(error), fix=fix, needed=True)
+    size_bytes = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+    detail = f"{size_bytes / 1e6:.1f} MB, hashes match, loads"
+    return _finding(name, True, detail, fix="", needed=True)
 
 
 def _encoder_weights(folder: Path | None) -> Iterator[Finding]:

@@ -25,7 +25,7 @@ from foleyflow.system.memory import memory_error_of
 from foleyflow.system.printable import json_text, printable
 
 STOPPED = "stopped"
-_PARTIAL = "partial_answer"
+_PARTIAL = "partial_result"
 
 
 def print_status(text: str) -> None:
@@ -57,7 +57,7 @@ def _write(text: str, *, on_stderr: bool = False) -> None:
 
 
 @contextmanager
-def partial_answer(value: dict[str, Any]) -> Iterator[None]:
+def partial_result(value: dict[str, Any]) -> Iterator[None]:
     """If the block fails or is stopped, --json prints `value` together with the error.
 
     Args:

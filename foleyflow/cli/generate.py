@@ -12,7 +12,7 @@ import typer
 from foleyflow.cli.console import (
     handle_errors,
     logged_warnings,
-    partial_answer,
+    partial_result,
     print_error,
     print_result,
     print_status,
@@ -215,7 +215,7 @@ def _run(
         spooled = spooled_standard_input()
     answer: dict[str, Any] = {"results": [], "errors": [], "skipped": []}
     status = 0
-    with partial_answer(answer if many else {}), spooled as spool, created_folder(request.folder):
+    with partial_result(answer if many else {}), spooled as spool, created_folder(request.folder):
         # Jobs for all videos whose output does not exist yet
         jobs: dict[str, Job] = {}
         for name, output in outputs.items():

@@ -63,6 +63,7 @@ def plot_report(
     Raises:
         MediaError: the PNG can't be written.
     """
+    # An empty figure with axes for the pictures and for each sound
     figure = Figure(figsize=(WIDTH_PX / DOTS_PER_INCH, HEIGHT_PX / DOTS_PER_INCH))
     figure.set_dpi(DOTS_PER_INCH)
     figure.set_facecolor("white")
@@ -76,6 +77,7 @@ def plot_report(
     for axes in (picture_axes, *sound_axes):
         axes.set_xlim(0, duration_s)
         axes.set_autoscale_on(False)
+    # Pictures, sounds and events on the same time axis
     _plot_pictures(picture_axes, pictures, duration_s, height_px=strip_px)
     for index, (name, sound, colour) in enumerate(sounds):
         wave_axes, spectrum_axes = sound_axes[2 * index : 2 * index + 2]
@@ -83,6 +85,7 @@ def plot_report(
         _plot_spectrogram(spectrum_axes, sound)
         _mark_events(wave_axes, spectrum_axes, events, duration_s, labelled=index == 0)
     _time_axis(sound_axes[-1])
+    # Title on the left, numbers on the right
     figure.text(
         LEFT,
         0.968,
@@ -260,6 +263,7 @@ def _mark_events(
 def _log_spectrogram_db(sound: Waveform) -> NDArray[np.float32]:
     """(bands, columns) dB relative to the loudest point; the maximum of the frames in a column."""
     samples = sound.mono() if sound.samples.shape[1] else np.zeros(1, np.float32)
+    # A hop that gives about one frame per column, or several for long sounds
     hop_samples = int(np.clip(len(samples) // COLUMN_COUNT, 16, LONGEST_HOP_SAMPLES))
     frame_count = -(-len(samples) // hop_samples)
     frames_per_column = -(-frame_count // COLUMN_COUNT)
@@ -268,6 +272,7 @@ def _log_spectrogram_db(sound: Waveform) -> NDArray[np.float32]:
         column_count * frames_per_column * hop_samples + WINDOW_SAMPLES, dtype=np.float32
     )
     padded[WINDOW_SAMPLES // 2 : WINDOW_SAMPLES // 2 + len(samples)] = samples
+    # Power in logarithmic bands, block by block
     windows = np.lib.stride_tricks.sliding_window_view(padded, WINDOW_SAMPLES)[::hop_samples]
     taper = np.hanning(WINDOW_SAMPLES).astype(np.float32)
     bands = _band_weights(sound.rate_hz)

@@ -6,6 +6,7 @@ are each behind a `prefetch` work at the same time. Order and values do not chan
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 from collections.abc import Callable, Generator, Iterable
@@ -69,15 +70,9 @@ def prefetch(
         # The queue is drained, so that the thread never waits for a consumer that has stopped.
         stopped.set()
         while thread.is_alive():
-            _drain(waiting)
+            with contextlib.suppress(queue.Empty):
+                while True:
+                    waiting.get_nowait()
             thread.join(timeout=0.01)
         if isinstance(items, Generator):
             items.close()
-
-
-def _drain(waiting: queue.Queue[Item]) -> None:
-    try:
-        while True:
-            waiting.get_nowait()
-    except queue.Empty:
-        return

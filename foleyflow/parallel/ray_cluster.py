@@ -127,6 +127,7 @@ class RayCluster:
             runtime_env={"env_vars": {**_precision_variable(), **(environment or {})}},
         )(_do)
         limit = at_once or AHEAD * max(1, int(ray.cluster_resources().get("CPU", 1)))
+        # Results are yielded in order, while up to `limit` tasks are submitted ahead
         waiting: deque[Any] = deque()
         remaining, folder = iter(items), os.getcwd()
         try:

@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from support.cli_model import Outcome, make_model, run_cli, run_process
+from support.cli_model import Outcome, run_cli, run_process
 from support.media_files import damage, make_bad_files, make_video
 
 from foleyflow.simulation.contacts import MATERIALS
@@ -18,16 +18,6 @@ BAD_NAMES = (
     "missing directory empty truncated text text_by_name audio_only cover_art picture "
     "zero_length tiny jumping too_wide undecodable no_time_stamps"
 ).split()
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return make_model(tmp_path_factory.mktemp("model"))
-
-
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory):
-    return make_video(tmp_path_factory.mktemp("clip") / "clip.mp4", n_frames=10)
 
 
 @pytest.fixture(scope="module")

@@ -7,15 +7,10 @@ from pathlib import Path
 
 import av
 import pytest
-from support.cli_model import make_model, run_cli
+from support.cli_model import run_cli
 from support.media_files import Sound, impulses, make_video, video_packet_bytes
 
 RATE_HZ = 48_000
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return make_model(tmp_path_factory.mktemp("model"))
 
 
 # name -> (suffix, arguments of `make_video`, exact duration in seconds or None)

@@ -32,11 +32,6 @@ def moving_square(index: int) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return make_model(tmp_path_factory.mktemp("model"))
-
-
-@pytest.fixture(scope="module")
 def clip(tmp_path_factory):
     path = tmp_path_factory.mktemp("clip") / "clip.mp4"
     return make_video(path, n_frames=50, painter=moving_square)

@@ -7,21 +7,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-from support.cli_model import make_model, run_cli, run_process
-from support.media_files import make_video
+from support.cli_model import run_cli, run_process
 
 COMPANIONS = ("--report", "--events", "--sidecar")
 NOT_UTF8 = os.fsdecode(b"caf\xe9.mp4")
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return make_model(tmp_path_factory.mktemp("model"))
-
-
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory):
-    return make_video(tmp_path_factory.mktemp("clip") / "clip.mp4", n_frames=10)
 
 
 def is_printable(text: str) -> bool:

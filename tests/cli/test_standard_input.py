@@ -6,18 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.cli_model import make_model, process_environment, run_cli, run_process
-from support.media_files import cut_bytes, make_video, video_packet_bytes
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return make_model(tmp_path_factory.mktemp("model"))
-
-
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory):
-    return make_video(tmp_path_factory.mktemp("clip") / "clip.mp4", n_frames=10)
+from support.cli_model import process_environment, run_cli, run_process
+from support.media_files import cut_bytes, video_packet_bytes
 
 
 @pytest.fixture

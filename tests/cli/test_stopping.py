@@ -9,17 +9,12 @@ import time
 from pathlib import Path
 
 import pytest
-from support.cli_model import make_model, process_environment
+from support.cli_model import process_environment
 from support.media_files import make_video
 
 from foleyflow.cli.stopping import stopped_by_signals
 
 WAIT_S = 100.0  # upper bound; the awaited state comes much earlier
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return make_model(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture
