@@ -112,28 +112,28 @@ def generate(
     with handle_errors(debug=debug, as_json=as_json):
         from foleyflow.inference.request import STANDARD_INPUT, Request
 
-        settings: dict[str, Any] = {
-            "output": output,
-            "model": model,
-            "seed": seed,
-            "steps": steps,
-            "guidance": guidance,
-            "material": material,
-            "audio_only": audio_only,
-            "overwrite": overwrite,
-            "report": report,
-            "events": events,
-            "sidecar": sidecar,
-            "device": device,
-            "weights_dir": None if weights_dir is None else str(weights_dir),
-            "threads": threads,
-        }
-        request = Request(**settings, loudness_lufs=_parse_loudness(loudness))
+        request = Request(
+            output=output,
+            model=model,
+            seed=seed,
+            steps=steps,
+            guidance=guidance,
+            material=material,
+            loudness_lufs=_parse_loudness(loudness),
+            audio_only=audio_only,
+            overwrite=overwrite,
+            report=report,
+            events=events,
+            sidecar=sidecar,
+            device=device,
+            weights_dir=None if weights_dir is None else str(weights_dir),
+            threads=threads,
+        )
         _check_output_option(len(videos), request)
         if STANDARD_INPUT in videos:
             _check_standard_input(videos, request, ray)
         if dry_run:
-            status = _print_plan(videos, request, settings | {"loudness": loudness})
+            status = _print_plan(videos, request, loudness)
         else:
             status = _run(videos, request, ray=ray, as_json=as_json, debug=debug)
     raise typer.Exit(status)
@@ -183,12 +183,14 @@ def _check_standard_input(videos: list[str], request: Request, ray: str | None) 
         )
 
 
-def _print_plan(videos: list[str], request: Request, settings: dict[str, Any]) -> int:
+def _print_plan(videos: list[str], request: Request, loudness: str) -> int:
     from foleyflow.inference.outputs import plan_outputs
 
     outputs, errors = plan_outputs(videos, request)
     if errors and len(videos) == 1:
         raise errors[videos[0]]
+    settings = vars(request) | {"loudness": loudness}
+    del settings["loudness_lufs"]
     plan: dict[str, Any] = {
         "plan": [{"video": name, "output": str(output)} for name, output in outputs.items()],
         "settings": settings,

@@ -131,7 +131,7 @@ def generate_latents(
             on_window(done_s)
 
     with closing(FeatureStream(aligner, frames, stopwatch, in_threads=True)) as features:
-        windows = window_conditions(aligner, features, plan.cut(segments), stopwatch, report)
+        windows = guided_windows(aligner, features, plan.cut(segments), stopwatch, report)
         # One material for the complete clip, from its first windows
         if guess_material:
             first = list(itertools.islice(windows, GUESS_WINDOWS))
@@ -174,7 +174,7 @@ def generate_latents(
             previous = latents[:, plan.hop * per_segment : kept * per_segment]
 
 
-def window_conditions(
+def guided_windows(
     aligner: Alignment,
     features: FeatureStream,
     cuts: Iterable[tuple[int, int, int]],

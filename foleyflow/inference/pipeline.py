@@ -27,7 +27,7 @@ from foleyflow.inference.latent_generation import generate_latents
 from foleyflow.inference.material_choice import guess_material, material_label
 from foleyflow.inference.result import Generated
 from foleyflow.inference.sound_spool import decode_chunks
-from foleyflow.inference.video_frames import frames_for_encoder
+from foleyflow.inference.video_frames import shown_frames
 from foleyflow.inference.windows import WindowPlan, trained_plan
 from foleyflow.media import MediaInfo, probe
 from foleyflow.parallel.precision import precision_on
@@ -149,7 +149,7 @@ class FoleyFlow:
         start_s, stopwatch = time.perf_counter(), Stopwatch()
         info = video if isinstance(video, MediaInfo) else probe(video)
         # Frames to features to latents, window by window
-        frames = frames_for_encoder(info, self.aligner)
+        frames = shown_frames(info, self.aligner)
         chunks = generate_latents(
             self.aligner,
             self.flow,

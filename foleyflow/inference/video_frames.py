@@ -13,7 +13,7 @@ from foleyflow.errors import ConfigError
 from foleyflow.media import FrameStream, MediaInfo, read_frames, read_shaped_frames
 
 
-def frames_for_encoder(info: MediaInfo, aligner: Alignment) -> FrameStream:
+def shown_frames(info: MediaInfo, aligner: Alignment) -> FrameStream:
     """The frames of a video as the encoder of `aligner` expects them.
 
     Returns:

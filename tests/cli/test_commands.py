@@ -57,14 +57,19 @@ def write_clicks(path: Path, times_s: list[float], *, late_s: float = 0.0) -> No
     write_wav(path, [sound[None]], 48_000)
 
 
+def write_cases(root: Path, files: dict[str, float], *, clips=TIMES_S) -> None:
+    """Writes clicks for each clip into files with these names, each late by some seconds."""
+    for case, times_s in clips.items():
+        for name, late_s in files.items():
+            write_clicks(root / name.format(case=case), times_s, late_s=late_s)
+
+
 @pytest.mark.parametrize(
     ("late_s", "at_50_ms", "at_100_ms"), [(0.0, 1.0, 1.0), (0.03, 1.0, 1.0), (0.08, 0.0, 1.0)]
 )
 def test_evaluate_a_folder(tmp_path, late_s, at_50_ms, at_100_ms):
     pytest.importorskip("librosa")
-    for case, times_s in TIMES_S.items():
-        write_clicks(tmp_path / "true" / f"{case}.wav", times_s)
-        write_clicks(tmp_path / "made" / f"{case}.foley.wav", times_s, late_s=late_s)
+    write_cases(tmp_path, {"true/{case}.wav": 0.0, "made/{case}.foley.wav": late_s})
     flags = ("--json", "--out", tmp_path / "report.json")
     outcome = run_cli("evaluate", tmp_path / "made", tmp_path / "true", *flags)
     assert outcome.status == 0, outcome.stderr
@@ -81,9 +86,7 @@ def test_evaluate_a_folder(tmp_path, late_s, at_50_ms, at_100_ms):
 
 def test_evaluate_prints_a_table(tmp_path):
     pytest.importorskip("librosa")
-    for case, times_s in TIMES_S.items():
-        write_clicks(tmp_path / "true" / f"{case}.wav", times_s)
-        write_clicks(tmp_path / "made" / f"{case}.wav", times_s)
+    write_cases(tmp_path, {"true/{case}.wav": 0.0, "made/{case}.wav": 0.0})
     (tmp_path / "made" / "d.wav").write_text("no sound")
     (tmp_path / "true" / "d.wav").write_text("no sound")
     outcome = run_cli("evaluate", tmp_path / "made", tmp_path / "true")
@@ -96,10 +99,7 @@ def test_evaluate_prints_a_table(tmp_path):
 def test_evaluate_several_systems(tmp_path):
     """A folder per clip holds the original sound and one file per system."""
     pytest.importorskip("librosa")
-    for case, times_s in TIMES_S.items():
-        write_clicks(tmp_path / case / "gt.wav", times_s)
-        write_clicks(tmp_path / case / "exact.wav", times_s)
-        write_clicks(tmp_path / case / "late.wav", times_s, late_s=0.08)
+    write_cases(tmp_path, {"{case}/gt.wav": 0.0, "{case}/exact.wav": 0.0, "{case}/late.wav": 0.08})
     outcome = run_cli("evaluate", tmp_path, "--json")
     assert outcome.status == 0, outcome.stderr
     f1 = {
@@ -122,9 +122,9 @@ def test_evaluate_several_systems(tmp_path):
 
 def test_evaluate_with_patterns_and_without_silent_references(tmp_path):
     pytest.importorskip("librosa")
-    for case, times_s in {**TIMES_S, "still": []}.items():
-        write_clicks(tmp_path / case / "gt.wav", times_s)
-        write_clicks(tmp_path / case / "late.wav", times_s, late_s=0.08)
+    write_cases(
+        tmp_path, {"{case}/gt.wav": 0.0, "{case}/late.wav": 0.08}, clips={**TIMES_S, "still": []}
+    )
     patterns = ("--generated-pattern", "{case}/late.wav", "--reference-pattern", "{case}/gt.wav")
     answer = run_cli("evaluate", tmp_path, tmp_path, *patterns, "--json").answer
     assert (answer["count"], answer["skipped"]) == (4, [])
@@ -135,9 +135,7 @@ def test_evaluate_with_patterns_and_without_silent_references(tmp_path):
 
 
 def make_systems(root: Path) -> None:
-    for case, times_s in TIMES_S.items():
-        write_clicks(root / case / "gt.wav", times_s)
-        write_clicks(root / case / "late.wav", times_s, late_s=0.08)
+    write_cases(root, {"{case}/gt.wav": 0.0, "{case}/late.wav": 0.08})
 
 
 def test_evaluate_more_metrics_with_controls(tmp_path):
@@ -241,9 +239,9 @@ def test_evaluate_a_protocol_with_the_available_judges(tmp_path, monkeypatch):
     def small():
         return Vggish((2, 3, 4, 5), 6)
 
-    for case, times_s in (("a", [0.5]), ("b", [0.9])):
-        write_clicks(tmp_path / "true" / f"{case}.wav", times_s)
-        write_clicks(tmp_path / "made" / f"{case}.wav", times_s, late_s=0.1)
+    write_cases(
+        tmp_path, {"true/{case}.wav": 0.0, "made/{case}.wav": 0.1}, clips={"a": [0.5], "b": [0.9]}
+    )
     file = tmp_path / "judges" / FILES["vggish"].name
     file.parent.mkdir()
     torch.save(randomised(small()).state_dict(), file)
