@@ -65,11 +65,10 @@ class Finding:
     needed: bool = False
 
 
-def examine(*, model: Path | None = None, weights_dir: Path | None = None) -> list[Finding]:
+def examine(*, weights_dir: Path | None = None) -> list[Finding]:
     """Runs all checks.
 
     Args:
-        model: the model folder to check; None for the embedded one.
         weights_dir: folder with weights of published encoders, whose hashes are verified (a minute
             for all); None only checks that the files exist in the default folder.
 
@@ -86,7 +85,7 @@ def examine(*, model: Path | None = None, weights_dir: Path | None = None) -> li
             findings.append(_rendering(drawing))
         elif name == "encoders" and vision is not None:
             findings.append(_torchvision(vision))
-    findings += [*_machine(), *_media_encoders(), _model(model), *_encoder_weights(weights_dir)]
+    findings += [*_machine(), *_media_encoders(), _model(None), *_encoder_weights(weights_dir)]
     return findings
 
 

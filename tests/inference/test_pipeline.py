@@ -211,9 +211,7 @@ def threads_by_stage(model, clip_file, monkeypatch):
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_every_stage_uses_the_given_number_of_threads(
-    smoke_model, clip_file, monkeypatch, count
-):
+def test_every_stage_uses_the_given_number_of_threads(smoke_model, clip_file, monkeypatch, count):
     before = torch.get_num_threads()
     other = 3 - count
     torch.set_num_threads(other)  # the setting of a user of the library
