@@ -1,10 +1,10 @@
-"""foleyflow gives a silent video its sound (Foley-Flow, arXiv:2603.08126).
+"""Generates sound for silent videos (Foley-Flow, arXiv:2603.08126).
 
     from foleyflow import FoleyFlow
     model = FoleyFlow.from_pretrained()
     model.generate("clip.mp4", seed=0).save("clip.foley.mp4")
 
-Names resolve when they are first used: `import foleyflow` does not import torch.
+Public names are imported when they are first used: `import foleyflow` does not import torch.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from foleyflow.errors import FoleyflowError
-    from foleyflow.inference.pipeline import FoleyFlow, Generated
+    from foleyflow.inference.pipeline import FoleyFlow
+    from foleyflow.inference.result import Generated
     from foleyflow.signals import Event, Frames, Waveform
 
 __version__ = "0.1.0"
@@ -27,17 +28,17 @@ __all__ = [
     "Waveform",
     "__version__",
 ]
-_HOMES = {
+_MODULES = {
     "Event": "foleyflow.signals",
     "FoleyFlow": "foleyflow.inference.pipeline",
     "FoleyflowError": "foleyflow.errors",
     "Frames": "foleyflow.signals",
-    "Generated": "foleyflow.inference.pipeline",
+    "Generated": "foleyflow.inference.result",
     "Waveform": "foleyflow.signals",
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module 'foleyflow' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    return getattr(importlib.import_module(_MODULES[name]), name)

@@ -1,4 +1,4 @@
-"""`python -m foleyflow` is the console script."""
+"""Makes `python -m foleyflow` run the console script."""
 
 from foleyflow.cli import main
 

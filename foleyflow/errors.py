@@ -1,22 +1,22 @@
-"""Every error that foleyflow raises on purpose, drawn as one tree.
+"""All errors that foleyflow raises on purpose.
 
-    FoleyflowError            exit status 1 in the command line, unless a child says otherwise
-    ├── UsageError            the call itself is wrong (exit 2)
-    │   ├── MediaError        the file given can't be used, or the output can't be written (exit 2)
-    │   ├── ConfigError       a setting is unknown or out of range (exit 2)
-    │   ├── CheckpointError   weights are missing, damaged or of another kind (exit 2)
-    │   ├── DataError         a data set is missing, damaged or not what its manifest says (exit 2)
-    │   └── MissingExtra      an optional dependency is not installed (exit 2)
-    └── TrainingError         training can't go on; the last good checkpoint is kept (exit 1)
+    FoleyflowError            exit status 1 on the command line, unless a subclass changes it
+    ├── UsageError            the call itself is wrong (exit status 2)
+    │   ├── MediaError        an input can't be used, or an output can't be written
+    │   ├── ConfigError       a setting is unknown or out of range
+    │   ├── CheckpointError   weights are missing, damaged or of another model
+    │   ├── DataError         a data set is missing, damaged or differs from its manifest
+    │   └── MissingExtra      an optional dependency is not installed
+    └── TrainingError         training can't continue; the last good checkpoint is kept
 
-A message says what was given and what was expected; `hint` says what to do.
+A message names what was given and what was expected; `hint` names what to do.
 """
 
 from __future__ import annotations
 
 
 class FoleyflowError(Exception):
-    """Base of all errors raised on purpose; `hint` is the line that says what to do."""
+    """Base class of all errors raised on purpose; `hint` is one line about what to do."""
 
     exit_status = 1
 
@@ -26,7 +26,7 @@ class FoleyflowError(Exception):
 
 
 class UsageError(FoleyflowError):
-    """What was asked for can't be done as it was asked."""
+    """The request can't be fulfilled as given."""
 
     exit_status = 2
 
@@ -58,22 +58,20 @@ class MissingExtra(UsageError):
 
 
 def why_not_imported(error: ImportError, package: str, extra: str) -> UsageError:
-    """What to say of an optional package whose import failed: it is missing, or it can't be used.
+    """The error to raise if importing an optional package failed.
 
     Args:
-        error: of the import.
+        error: of the import; it shows whether the package is missing or broken.
         package: that was imported.
-        extra: of foleyflow, that brings it.
-
-    Source: ours.
+        extra: of foleyflow that installs the package.
     """
     if error.name == package:
         return MissingExtra(package, extra)
     return ConfigError(
-        f"{package} is there but can't be imported: {str(error).splitlines()[0]}",
-        hint="a torchvision that doesn't fit torch is the usual reason; take it out",
+        f"{package} is installed but can't be imported: {str(error).splitlines()[0]}",
+        hint="usually torchvision does not match torch; uninstall torchvision",
     )
 
 
 class TrainingError(FoleyflowError):
-    """Training can't go on (non-finite numbers, say)."""
+    """Training can't continue, for example because of non-finite values."""

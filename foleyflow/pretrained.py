@@ -1,4 +1,4 @@
-"""From a model folder to its networks: the one place that pairs stored records with classes."""
+"""Loads the networks of a model folder; the only place that pairs stored records with classes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from foleyflow.encoders import catalogue
 from foleyflow.encoders.frame_adapter import AdaptedVideo, FrameAdapter, FrameAdapterConfig
 from foleyflow.encoders.motion_encoder import MotionEncoder, MotionEncoderConfig
 from foleyflow.encoders.visible_audio_mae import VisibleSound, VisibleSoundConfig
-from foleyflow.errors import CheckpointError
+from foleyflow.errors import CheckpointError, ConfigError
 from foleyflow.flow.transformer import FlowConfig, FlowTransformer
 from foleyflow.weights import CONFIG_NAME, load_into, read_record
 
@@ -22,10 +22,7 @@ EMBEDDED = Path(__file__).parent / "assets" / "model"
 
 
 def model_folder(source: str | Path | None) -> Path:
-    """Where a model is.
-
-    Args:
-        source: None or "embedded" for the one that ships with foleyflow, else a folder.
+    """The folder of a model; None or "embedded" is the model that ships with foleyflow.
 
     Raises:
         CheckpointError: no such model.
@@ -36,32 +33,32 @@ def model_folder(source: str | Path | None) -> Path:
     if not (folder / CONFIG_NAME).is_file():
         raise CheckpointError(
             f"model {str(source)!r}: expected 'embedded' or a folder with {CONFIG_NAME}",
-            hint="`foleyflow doctor` lists the models at hand",
+            hint="pass the `model` folder of a training run, or leave --model out",
         )
     return folder
 
 
 def load_codec_config(folder: Path) -> CodecConfig:
-    """The shape of a model folder's codec."""
+    """The configuration of a model folder's codec."""
     config: CodecConfig = _config(CodecConfig, folder, "codec", read_record(folder, "codec").config)
     return config
 
 
 def load_codec(folder: Path) -> Codec:
-    """The codec of a model folder, ready to encode and decode."""
+    """The codec of a model folder."""
     codec = Codec(load_codec_config(folder))
     load_into(codec, folder, "codec")
     return codec
 
 
 def published_encoder(folder: Path) -> str | None:
-    """The published encoder that a model folder's aligner sees through; None if it has its own."""
+    """The published video encoder that an aligner was trained with; None if it has its own."""
     name: str | None = _aligner_record(folder)["encoder"].get("published")
     return name
 
 
 def load_aligner(folder: Path) -> Alignment:
-    """The aligner of a model folder with its frame encoder, or the adapter of a published one."""
+    """The aligner of a model folder, with its video encoder or the adapter of a published one."""
     stored = _aligner_record(folder)
     encoder: nn.Module
     if "published" in stored["encoder"]:
@@ -79,15 +76,15 @@ def load_aligner(folder: Path) -> Alignment:
 
 
 def load_seeing_aligner(folder: Path, weights_dir: Path | None = None) -> Alignment:
-    """The aligner of a model folder that takes frames, whichever encoder it was trained over.
+    """The aligner of a model folder with a complete video encoder, in eval mode.
 
     Args:
         folder: of the model.
-        weights_dir: where the published encoder's weights lie, if it needs one; None for
-            ~/.cache/foleyflow/encoders.
+        weights_dir: folder with the weights of published encoders, read only if the aligner needs
+            one; None for ~/.cache/foleyflow/encoders.
 
     Raises:
-        CheckpointError: the weights of either are missing or don't fit.
+        CheckpointError: the weights of the aligner or the encoder are missing or don't fit.
     """
     aligner = load_aligner(folder)
     if isinstance(aligner.encoder, FrameAdapter):
@@ -104,42 +101,61 @@ def load_flow(folder: Path) -> FlowTransformer:
     return flow
 
 
-def part_folder(flow_folder: Path, name: str) -> Path:
-    """Where the codec or aligner that a flow was trained with lies.
-
-    Args:
-        flow_folder: model folder of the flow.
-        name: "codec" or "align".
-
-    Returns:
-        that folder where it holds them all, else the one that the flow's training was told.
+def check_compatible(codec: Codec, aligner: Alignment, flow: FlowTransformer, name: str) -> None:
+    """Checks that the parts of the model `name` fit each other.
 
     Raises:
-        CheckpointError: in neither.
+        ConfigError: their latents, rates or widths differ.
+    """
+    rates = {
+        "codec": codec.config.latent_rate_hz,
+        "align": aligner.config.latent_rate_hz,
+        "flow": flow.config.latent_rate_hz,
+    }
+    channels = {codec.config.channels, flow.config.channels}
+    widths = {aligner.config.width, flow.config.guide_width}
+    segments = {aligner.config.latents_per_segment, flow.config.latents_per_segment}
+    groups: list[set[Any]] = [set(rates.values()), channels, widths, segments]
+    if any(len(group) > 1 for group in groups):
+        raise ConfigError(
+            f"model {name!r}: latent rates {rates} Hz, channels {sorted(channels)}, condition "
+            f"widths {sorted(widths)}, latents per segment {sorted(segments)}: expected one of "
+            "each",
+            hint="codec, align and flow must come from the same training",
+        )
+
+
+def part_folder(flow_folder: Path, name: str) -> Path:
+    """The folder of the codec ("codec") or aligner ("align") that a flow was trained with.
+
+    This is the flow's own folder if that holds all parts, else the folder in its training settings.
+
+    Raises:
+        CheckpointError: the part is in neither.
     """
     own = json.loads((flow_folder / CONFIG_NAME).read_text(encoding="utf-8"))["components"]
-    told = trained_with(flow_folder).get(name)
-    for folder in (flow_folder if name in own else None, told):
+    trained_on = trained_with(flow_folder).get(name)
+    for folder in (flow_folder if name in own else None, trained_on):
         if folder is not None and (Path(folder) / f"{name}.safetensors").is_file():
             return Path(folder)
     raise CheckpointError(
-        f"{flow_folder}: no {name} in it, nor in {told}, where its training had it",
+        f"{flow_folder}: no {name} in it, nor in {trained_on}, where its training read it",
         hint="give a folder that holds codec, align and flow",
     )
 
 
 def trained_with(flow_folder: Path) -> dict[str, Any]:
-    """The settings that a flow was trained with; empty where its record does not say."""
+    """The settings that a flow was trained with; empty if its record has none."""
     return dict(read_record(flow_folder, "flow").provenance.get("settings", {}))
 
 
 def trained_path(flow_folder: Path) -> str:
-    """The path from noise to latents that a flow learnt, as `flow.sampling.sample` takes it."""
+    """The probability path that a flow was trained with, as `flow.sampling.sample` takes it."""
     return str(trained_with(flow_folder).get("objective", {}).get("path", "linear"))
 
 
 def trained_segments(flow_folder: Path) -> int | None:
-    """Segments of the windows that a flow was trained on; None where its record does not say."""
+    """Segments per window that a flow was trained on; None if its record has none."""
     segments: int | None = trained_with(flow_folder).get("windows", {}).get("segments")
     return segments
 
@@ -155,7 +171,7 @@ def _aligner_record(folder: Path) -> dict[str, Any]:
 
 
 def _config(kind: type, folder: Path, name: str, stored: dict[str, Any]) -> Any:
-    """A config dataclass from JSON, where lists stand for tuples."""
+    """A config dataclass from JSON, which stores tuples as lists."""
     try:
         return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in stored.items()})
     except TypeError as error:

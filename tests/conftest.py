@@ -1,6 +1,6 @@
-"""What several tests share: a data set of seconds, a model trained on it, and a video with sound.
+"""Fixtures that several packages share: simulated clips, a model trained on them, and a video.
 
-The model learns nothing worth hearing in its four steps; it shows that all parts fit together.
+The model is trained for four steps, only to show that all parts fit together.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from support.torchvision_operators import declare_missing
 
 CLIP_DURATION_S = 1.6
 
-declare_missing()  # before all tests: transformers and peft import torchvision too
+declare_missing()  # transformers and peft import torchvision too
 
 
 def pytest_report_header() -> str:
@@ -26,7 +26,7 @@ def pytest_report_header() -> str:
 
 @pytest.fixture(scope="session")
 def simulated_data(tmp_path_factory) -> Path:
-    """A data set of 6 training, 4 validation and 4 test clips of 1.2 s, made by the simulation."""
+    """A data set of 6 training, 4 validation and 4 test clips of 1.2 s, from the simulation."""
     pytest.importorskip("mujoco", reason="simulated clips need the extra 'physics' (mujoco)")
     from support import bouncing_ball
 
@@ -48,7 +48,7 @@ def simulated_data(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def timm():
-    """timm, also where the installed torchvision does not fit torch."""
+    """timm, even if the installed torchvision does not match torch."""
     if importlib.util.find_spec("timm") is None:
         pytest.skip("needs timm: pip install 'foleyflow[encoders]'")
     return importlib.import_module("timm")
@@ -56,7 +56,7 @@ def timm():
 
 @pytest.fixture(scope="session")
 def smoke_runs(simulated_data, tmp_path_factory) -> Path:
-    """A folder of the runs codec, align and flow, each by its smoke recipe and the command line."""
+    """Runs of codec, align and flow with their smoke recipes, trained on the command line."""
     from typer.testing import CliRunner
 
     from foleyflow.cli.app import app
@@ -75,7 +75,7 @@ def smoke_runs(simulated_data, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def smoke_model(smoke_runs, tmp_path_factory) -> Path:
-    """A model folder with codec, align and flow, ready for `FoleyFlow.from_pretrained`."""
+    """A model folder with codec, align and flow, for `FoleyFlow.from_pretrained`."""
     from foleyflow.weights import merge_models
 
     model = tmp_path_factory.mktemp("smoke") / "model"
@@ -85,7 +85,7 @@ def smoke_model(smoke_runs, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def clip_file(tmp_path_factory) -> Path:
-    """An mp4 of 1.6 s (40 frames, 96 x 64) in which a square falls; with a click at 0.8 s."""
+    """An mp4 of 1.6 s (40 frames, 96 x 64) with a falling square, and a click at 0.8 s."""
     path = tmp_path_factory.mktemp("clip") / "clip.mp4"
     samples = np.zeros((1, round(CLIP_DURATION_S * 48_000)), np.float32)
     samples[0, 38_400:38_880] = 0.5 * np.hanning(480)

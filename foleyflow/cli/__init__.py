@@ -1,4 +1,4 @@
-"""The command line: verbs, each in a file of its own that imports what it needs when it runs."""
+"""The command line: one file per command, which imports what it needs only when it runs."""
 
 from foleyflow.cli.app import main
 

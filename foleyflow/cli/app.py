@@ -1,4 +1,4 @@
-"""The verbs and their flags. Nothing heavy is imported until a verb runs."""
+"""The commands of `foleyflow`. Heavy packages are imported only when a command runs."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from foleyflow.parallel.precision import PRECISION_VARIABLE, precision_set_to
 
 app = typer.Typer(
     cls=ReportingGroup,
-    help="Gives a silent video its sound.",
+    help="Generate sound for silent videos.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-data_app = typer.Typer(help="Make or check data sets.", no_args_is_help=True)
+data_app = typer.Typer(help="Create or check data sets.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
-measure_app = typer.Typer(help="Measure properties of the product.", no_args_is_help=True)
+measure_app = typer.Typer(help="Measure properties of foleyflow.", no_args_is_help=True)
 app.add_typer(measure_app, name="measure")
 
 
 def main() -> None:
-    """Entry point of the console script."""
+    """The entry point of the console script."""
     app(prog_name="foleyflow")
 
 
@@ -57,21 +57,21 @@ def _root(
         typer.Option(
             envvar=PRECISION_VARIABLE,
             metavar="auto|bf16|fp32",
-            help="What networks compute in; auto is bf16 where the device has it in hardware.",
+            help="Precision of the networks; auto is bf16 if the device supports it in hardware.",
         ),
     ] = "auto",
 ) -> None:
-    """Gives a silent video its sound."""
+    """Generate sound for silent videos."""
     context.with_resource(precision_set_to(precision))
 
 
-app.command()(generate)
+app.command(short_help="Generate sound for videos and write copies with it.")(generate)
 app.command()(train)
 app.command()(ablate)
 app.command()(evaluate)
 app.command()(reel)
 app.command()(bench)
-app.command()(doctor)
+app.command(short_help="Check the installation, and how to fix what is missing.")(doctor)
 data_app.command()(data.simulate)
 data_app.command()(data.prepare)
 data_app.command()(data.vggsound)

@@ -1,14 +1,12 @@
-"""How a verb ends: its result on stdout, its errors in one line and a hint on stderr.
+"""Output of all commands: results on stdout, status and errors on stderr.
 
-Knows no verb. With --json a failure is an object on stdout as well, so that a program that calls
-foleyflow never has to read stderr. All that a command prints goes through this file: names of
-files are escaped (see `printable`), and what the terminal's encoding lacks is too.
+With --json, a failure is also a JSON object on stdout, so that a calling program never has to read
+stderr. File names are escaped (see `printable`), and so is what the terminal's encoding lacks.
 """
 
 from __future__ import annotations
 
 import errno
-import json
 import logging
 import signal
 import sys
@@ -20,35 +18,30 @@ from typing import Any
 
 import typer
 
-from foleyflow.cli.memory import memory_error_of
 from foleyflow.cli.stopping import stopped_by_signals
 from foleyflow.errors import ConfigError, FoleyflowError, MediaError
 from foleyflow.parallel.precision import precision_setting
-from foleyflow.system.printable import printable, valid_unicode
+from foleyflow.system.memory import memory_error_of
+from foleyflow.system.printable import json_text, printable
 
 STOPPED = "stopped"
-_PARTIAL = "partial_answer"
+_PARTIAL = "partial_result"
 
 
 def print_status(text: str) -> None:
-    """Text for people, on stderr."""
+    """Prints text for people, on stderr."""
     _write(text, on_stderr=True)
 
 
 def print_result(value: Any, *, as_json: bool, text: str) -> None:
-    """A command's result on stdout: one JSON object, or text."""
+    """Prints a command's result on stdout: one JSON object, or text."""
     _write(json_text(value) if as_json else text)
 
 
-def json_text(value: Any) -> str:
-    r"""JSON in ASCII that every parser takes: a name's bytes that are not UTF-8 become `\xNN`."""
-    return json.dumps(valid_unicode(value), indent=1)
-
-
 def print_error(error: FoleyflowError, *, debug: bool) -> int:
-    """One line and a hint for an error; its exit status."""
+    """Prints an error and its hint on stderr; returns its exit status."""
     if debug:
-        print_status(traceback.format_exc())
+        print_status("".join(traceback.format_exception(error)))
     print_status(f"foleyflow: {printable(error)}")
     if error.hint:
         print_status(f"  hint: {printable(error.hint)}")
@@ -56,19 +49,19 @@ def print_error(error: FoleyflowError, *, debug: bool) -> int:
 
 
 def _write(text: str, *, on_stderr: bool = False) -> None:
-    """Print text whose line breaks are meant; names in it were escaped by whoever put them in."""
+    """Prints text with its line breaks; the caller has escaped the names in it."""
     stream = sys.stderr if on_stderr else sys.stdout
     encoding = getattr(stream, "encoding", None) or "utf-8"
-    shown = printable(text, keep="\n\t").encode(encoding, "backslashreplace").decode(encoding)
-    typer.echo(shown, err=on_stderr)
+    escaped = printable(text, keep="\n\t").encode(encoding, "backslashreplace").decode(encoding)
+    typer.echo(escaped, err=on_stderr)
 
 
 @contextmanager
-def partial_answer(value: dict[str, Any]) -> Iterator[None]:
-    """Have --json print `value` too, beside the error, where the work inside fails or is stopped.
+def partial_result(value: dict[str, Any]) -> Iterator[None]:
+    """If the block fails or is stopped, --json prints `value` together with the error.
 
     Args:
-        value: what is done so far; it may grow meanwhile.
+        value: the results so far; it may change while the block runs.
     """
     try:
         yield
@@ -79,10 +72,10 @@ def partial_answer(value: dict[str, Any]) -> Iterator[None]:
 
 @contextmanager
 def logged_warnings() -> Iterator[list[str]]:
-    """Collects what the library logs as warnings inside, instead of printing it.
+    """Collects warnings that the library logs in the block, instead of printing them.
 
-    Returns:
-        A context manager that gives the texts, in order and each once.
+    Yields:
+        The messages, in order and each once.
     """
     texts: list[str] = []
 
@@ -110,13 +103,13 @@ def logged_warnings() -> Iterator[list[str]]:
 
 @contextmanager
 def progress_on_stderr(label: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar that appears when the function given is first told (done, wanted)."""
+    """A progress bar, which appears when the yielded function is first called (done, total)."""
     with ExitStack() as stack:
         bars: list[Any] = []
 
-        def show(done: int, wanted: int) -> None:
+        def show(done: int, total: int) -> None:
             if not bars:
-                bar = typer.progressbar(length=wanted, label=printable(label), file=sys.stderr)
+                bar = typer.progressbar(length=total, label=printable(label), file=sys.stderr)
                 bars.append(stack.enter_context(bar))
             bars[0].update(done - bars[0].pos)
 
@@ -124,19 +117,19 @@ def progress_on_stderr(label: str) -> Iterator[Callable[[int, int], None]]:
 
 
 def check_writable(path: Path | None) -> None:
-    """Refuses a file that could not be written, before the work that it is for.
+    """Checks that a file could be written, before the work whose result it will hold.
 
     Raises:
         MediaError: it is a directory, or its folder is missing.
     """
     if path is not None and path.is_dir():
-        raise MediaError(f"{path}: is a directory", hint="name a file within it")
+        raise MediaError(f"{path}: is a directory", hint="name a file in it")
     if path is not None and not path.parent.is_dir():
         raise MediaError(f"{path.parent}: no such folder", hint=f"mkdir -p {path.parent}")
 
 
 def refuse_given(table: str, options: Mapping[str, object]) -> None:
-    """Refuses options that the other stage's tables have.
+    """Refuses options that only the tables of the other stage have.
 
     Raises:
         ConfigError: one of them was given.
@@ -145,12 +138,12 @@ def refuse_given(table: str, options: Mapping[str, object]) -> None:
     if given:
         raise ConfigError(
             f"table {table!r}: {', '.join(given)} is for the other stage's tables",
-            hint="foleyflow ablate --help says which",
+            hint="foleyflow ablate --help lists the options of each stage",
         )
 
 
 class _OneLine(logging.Formatter):
-    """Log lines in which names can't break the line or reach the terminal as control codes."""
+    """Escapes names, so that they can't break a log line or send control codes to the terminal."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         return printable(super().formatMessage(record))
@@ -158,11 +151,11 @@ class _OneLine(logging.Formatter):
 
 @contextmanager
 def handle_errors(*, debug: bool, as_json: bool = False) -> Iterator[None]:
-    """Turns errors inside into one line, a hint and an exit status; shows log warnings.
+    """Turns errors in the block into one line, a hint and an exit status; shows logged warnings.
 
-    An unknown --precision, the option that all verbs share, is an error before anything is done.
-    SIGTERM and SIGHUP end the work inside as Ctrl-C does. An error that is no error of ours and no
-    failed allocation is a defect: its traceback is shown.
+    SIGTERM and SIGHUP end the block as Ctrl-C does. An unknown precision is refused first. An
+    exception that is neither a FoleyflowError, an OSError nor a failed allocation is a defect, so
+    its traceback is shown.
     """
     handler = logging.StreamHandler()
     handler.setFormatter(_OneLine("foleyflow: %(message)s"))
@@ -173,48 +166,45 @@ def handle_errors(*, debug: bool, as_json: bool = False) -> Iterator[None]:
             precision_setting()
             yield
     except KeyboardInterrupt as problem:
-        # As shells report it; libraries may have raised another KeyboardInterrupt in its place.
+        # Exit status as in shells. Libraries may raise their own KeyboardInterrupt for a signal.
         status = 128 + (received or [signal.SIGINT])[0]
-        hint = "outputs that were finished are kept; drafts were removed"
-        with suppress(OSError):  # the terminal may be gone
+        hint = "finished outputs are kept; unfinished ones were removed"
+        with suppress(OSError):  # the terminal may be closed
             if as_json:
-                _answer_error(problem, STOPPED, hint)
+                _print_error_json(problem, STOPPED, hint)
             print_status(f"foleyflow: {STOPPED}")
         raise typer.Exit(status) from None
     except Exception as problem:
-        error = _error_of_ours(problem)
+        error = _reported_error(problem)
         if error is None:
-            # Neither a plain end of the command, nor an answer that nobody reads any more.
+            # typer's own exits and a closed stdout are no defects.
             if as_json and not (hasattr(problem, "exit_code") or isinstance(problem, OSError)):
-                _answer_error(problem, f"{type(problem).__name__}: {problem}", "this is a defect")
+                text = f"{type(problem).__name__}: {problem}"
+                _print_error_json(problem, text, "this is a defect of foleyflow")
             raise
         status = print_error(error, debug=debug)
         if as_json:
-            with suppress(OSError):  # it may be stdout itself that can't be written
-                _answer_error(problem, str(error), error.hint or "")
+            with suppress(OSError):  # stdout itself may be what can't be written
+                _print_error_json(problem, str(error), error.hint or "")
         raise typer.Exit(status) from None
 
 
-def _error_of_ours(problem: Exception) -> FoleyflowError | None:
-    """The error to report, None where only a traceback tells what happened."""
-    shortage = memory_error_of(problem)
-    if shortage is not None:
-        return shortage
-    if isinstance(problem, FoleyflowError):
+def _reported_error(problem: Exception) -> FoleyflowError | None:
+    """The error to print; None if the traceback must be shown instead."""
+    error = memory_error_of(problem)
+    if error is None and isinstance(problem, FoleyflowError):
         return problem
-    if isinstance(problem, OSError) and problem.errno != errno.EPIPE:  # nobody reads on
-        return _of_the_system(problem)
-    return None
+    if error is None and isinstance(problem, OSError) and problem.errno != errno.EPIPE:
+        reason = problem.strerror or str(problem) or type(problem).__name__
+        error = MediaError(
+            f"{problem.filename}: {reason}" if problem.filename else reason,
+            hint="check that the folder exists, has space and is writable",
+        )
+    if error is not None:
+        error.__cause__ = problem
+    return error
 
 
-def _answer_error(problem: BaseException, text: str, hint: str) -> None:
-    done = getattr(problem, _PARTIAL, {})
-    print_result({**done, "error": text, "hint": hint}, as_json=True, text="")
-
-
-def _of_the_system(problem: OSError) -> MediaError:
-    reason = problem.strerror or str(problem) or type(problem).__name__
-    return MediaError(
-        f"{problem.filename}: {reason}" if problem.filename else reason,
-        hint="check that the place exists, has space and may be written to",
-    )
+def _print_error_json(problem: BaseException, text: str, hint: str) -> None:
+    partial = getattr(problem, _PARTIAL, {})
+    print_result({**partial, "error": text, "hint": hint}, as_json=True, text="")

@@ -1,4 +1,4 @@
-"""`foleyflow doctor`: the command line's options."""
+"""`foleyflow doctor`: options and output to the terminal."""
 
 from __future__ import annotations
 
@@ -8,10 +8,7 @@ from typing import Annotated
 
 import typer
 
-from foleyflow.cli.console import (
-    handle_errors,
-    print_result,
-)
+from foleyflow.cli.console import handle_errors, print_result
 from foleyflow.cli.options import Debug, Json
 
 
@@ -19,32 +16,29 @@ def doctor(
     weights_dir: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of published encoders' weights, hashed too. "
-            "Default: ~/.cache/foleyflow/encoders."
+            help="Folder with weights of published encoders, whose hashes are verified. "
+            "Default: ~/.cache/foleyflow/encoders, without hashes."
         ),
     ] = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Say what is installed and usable, what is missing, and the line that mends it."""
+    """Check the installation: versions, devices, models, and how to fix what is missing.
+
+    The exit status is 1 if `foleyflow generate` can't run.
+    """
     with handle_errors(debug=debug, as_json=as_json):
-        status = _run(weights_dir=weights_dir, as_json=as_json)
-    raise typer.Exit(status)
+        from foleyflow.doctor import examine, is_usable
 
-
-def _run(*, weights_dir: Path | None, as_json: bool) -> int:
-    """Prints the findings; 1 if the main job can't run here."""
-    from foleyflow.doctor import examine, is_usable
-
-    findings = examine(weights_dir=weights_dir)
-    lines = [
-        f"{finding.state:8s} {finding.name}: {finding.detail}"
-        + (f"\n         mend: {finding.mend}" if finding.mend else "")
-        for finding in findings
-    ]
-    print_result(
-        {"findings": [dataclasses.asdict(finding) for finding in findings]},
-        as_json=as_json,
-        text="\n".join(lines),
-    )
-    return int(not is_usable(findings))
+        findings = examine(weights_dir=weights_dir)
+        lines = [
+            f"{finding.state:8s} {finding.name}: {finding.detail}"
+            + (f"\n         fix: {finding.fix}" if finding.fix else "")
+            for finding in findings
+        ]
+        print_result(
+            {"findings": [dataclasses.asdict(finding) for finding in findings]},
+            as_json=as_json,
+            text="\n".join(lines),
+        )
+    raise typer.Exit(int(not is_usable(findings)))

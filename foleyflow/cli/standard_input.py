@@ -1,4 +1,4 @@
-"""Standard input as a video: a file in a temporary folder, gone when the command ends."""
+"""Reads a video from standard input into a temporary file."""
 
 from __future__ import annotations
 
@@ -11,15 +11,14 @@ from pathlib import Path
 
 from foleyflow.errors import MediaError
 
-STANDARD_INPUT = "-"
 _BLOCK_BYTES = 2**20
 
 
 @contextmanager
 def spooled_standard_input() -> Iterator[Path]:
-    """All of standard input as a file, which is removed on any exception too.
+    """Standard input as a file, which is removed at the end and on any exception.
 
-    A video is read several times and from its end, which a pipe can't do.
+    A video is read several times and from its end, which a pipe does not allow.
 
     Raises:
         MediaError: standard input is a terminal, closed or empty, or does not fit on the disk.
@@ -39,7 +38,7 @@ def spooled_standard_input() -> Iterator[Path]:
                 shutil.copyfileobj(stream.buffer, file, _BLOCK_BYTES)
         except OSError as error:
             raise MediaError(
-                f"-: standard input can't be kept in {folder} ({error.strerror or error})",
+                f"-: standard input can't be stored in {folder} ({error.strerror or error})",
                 hint="set TMPDIR to a folder with more space",
             ) from error
         if path.stat().st_size == 0:

@@ -1,6 +1,6 @@
-"""SIGTERM and SIGHUP stop a command as Ctrl-C does: by an exception, so that drafts are removed.
+"""Makes SIGTERM and SIGHUP stop a command as Ctrl-C does, so that temporary files are removed.
 
-Only the command line does so; a program that imports foleyflow keeps its own signal handlers.
+Only the command line does this; a program that imports foleyflow keeps its own signal handlers.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-# `timeout` and terminals send the same signal twice at once, to the process and to its group. The
-# second must not break into the removal of drafts; a later one stops a clean-up that hangs.
+# `timeout` and terminals send the same signal twice, to the process and to its group. The second
+# one must not interrupt the clean-up; a later one may stop a clean-up that hangs.
 _REPEAT_S = 1.0
 
 
 @contextmanager
 def stopped_by_signals() -> Iterator[list[int]]:
-    """Raise KeyboardInterrupt in the main thread when SIGTERM or SIGHUP arrives inside.
+    """Raises KeyboardInterrupt in the main thread if SIGTERM or SIGHUP arrives in the block.
 
-    A signal that is ignored (SIGHUP under `nohup`) stays ignored, and one that the program has a
-    handler for keeps it. Processes forked inside end by the signal as if there were no handler.
+    A signal that is ignored (SIGHUP under `nohup`) or that has another handler is left alone.
+    Processes forked in the block end by the signal as if there were no handler.
 
-    Returns:
-        A context manager that gives the numbers of the signals that arrived.
+    Yields:
+        The numbers of the signals that arrived.
     """
     received: list[int] = []
     owner, last_s = os.getpid(), float("-inf")

@@ -594,7 +594,7 @@ def _generator_s(bench: Workbench, *, steps: int) -> tuple[float, float]:
                 material=0,
                 plan=model.plan,
                 path=model.path,
-                watch=watch,
+                stopwatch=watch,
                 on_window=lambda done_s: None,
             )
         )

@@ -39,7 +39,8 @@ from foleyflow.flow.guided_model import velocity_field
 from foleyflow.flow.likelihood import decode, encode, hutchinson, invert, log_likelihood
 from foleyflow.flow.sampling import sample
 from foleyflow.flow.transformer import Condition, FlowTransformer
-from foleyflow.inference.latent_generation import EVENT_THRESHOLD, WindowPlan
+from foleyflow.inference.event_extraction import EVENT_THRESHOLD
+from foleyflow.inference.windows import WindowPlan
 from foleyflow.judges.interface import MaterialJudge, judge_json, preprocess_for
 from foleyflow.signals import Waveform
 from foleyflow.simulation.contacts import MATERIALS

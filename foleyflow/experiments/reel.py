@@ -204,7 +204,7 @@ def sounded(system: System, video: Path, *, seed: int, guidance: float) -> Wavef
         guidance=guidance,
         material=0,
         plan=system.plan,
-        watch=Stopwatch({}),
+        stopwatch=Stopwatch(),
         on_window=lambda done_s: None,
         solver=system.way.solver,
         path=system.path,

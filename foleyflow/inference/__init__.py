@@ -1,1 +1,1 @@
-"""The product path: a video in, its generated sound out."""
+"""Generates sound for videos with trained models."""

@@ -1,7 +1,4 @@
-"""Events as files that other programs read: CSV, Audacity labels, MIDI.
-
-It writes events that others found; each file appears whole or not at all.
-"""
+"""Writes events as files for other programs: CSV, Audacity labels and MIDI."""
 
 from __future__ import annotations
 
@@ -19,16 +16,13 @@ EVENT_SUFFIXES = (".events.csv", ".labels.txt", ".mid")
 
 
 def write_events(output: Path, events: Sequence[Event]) -> list[Path]:
-    """Writes OUTPUT.events.csv, OUTPUT.labels.txt and OUTPUT.mid.
+    """Writes OUTPUT.events.csv, OUTPUT.labels.txt and OUTPUT.mid; returns their paths.
+
+    Each file appears complete or not at all.
 
     Args:
-        output: the result they belong to.
-        events: in the order of time.
-
-    Returns:
-        The files.
-
-    Source: ours; standard MIDI file, format 0 (MIDI 1.0 specification, 1996).
+        output: the result that the events belong to.
+        events: in order of time.
     """
     rows = [f"{event.time_s:.4f},{event.strength:.4f}\n" for event in events]
     lines = [
@@ -47,7 +41,10 @@ def write_events(output: Path, events: Sequence[Event]) -> list[Path]:
 
 
 def midi_bytes(events: Sequence[Event]) -> bytes:
-    """A one-track MIDI file with one short note per event; velocity follows strength."""
+    """A MIDI file with one track and one short note per event; velocity is the strength.
+
+    Reference: standard MIDI file, format 0 (MIDI 1.0 specification, 1996).
+    """
     ticks_per_s = TICKS_PER_QUARTER * 1_000_000 / MICROSECONDS_PER_QUARTER
     messages: list[tuple[int, bytes]] = []
     for event in events:
@@ -67,7 +64,7 @@ def midi_bytes(events: Sequence[Event]) -> bytes:
 
 
 def _variable_length(value: int) -> bytes:
-    """MIDI's variable-length number: seven bits a byte, all but the last marked."""
+    """A variable-length number of MIDI: seven bits per byte, all bytes but the last marked."""
     groups = [value & 0x7F]
     while value := value >> 7:
         groups.append((value & 0x7F) | 0x80)

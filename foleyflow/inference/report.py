@@ -1,8 +1,7 @@
-"""One picture of a result: frames, waveform, spectrogram and events on one time axis.
+"""Plots a result: frames, waveform, spectrogram and events on one time axis.
 
-With a true sound it is drawn below on the same axis, so that the eye can compare moments. Any
-length works: what is finer than a pixel column is drawn as its extremes. It draws what it is
-given; it decodes nothing and finds no events. No global state of matplotlib is touched.
+The original sound, if there is one, is plotted below on the same axis. Any length works: detail
+finer than a pixel column is plotted as its extremes. No global state of matplotlib is changed.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ LONGEST_HOP_SAMPLES = 1024
 INK, PALE, ACCENT, SECOND = "#1f2430", "#8b93a5", "#e4572e", "#2f6f8f"
 
 
-def draw_report(
+def plot_report(
     path: Path,
     *,
     pictures: Sequence[tuple[float, NDArray[np.uint8]]],
@@ -50,46 +49,47 @@ def draw_report(
     reference: Waveform | None = None,
     title: str = "",
 ) -> None:
-    """Draw a result into a PNG of 1600 x 1000 pixels, which appears whole or not at all.
+    """Writes a PNG of 1600 x 1000 pixels, which appears complete or not at all.
 
     Args:
         path: the PNG; an existing one is replaced.
-        pictures: (time in seconds, (H, W, 3) uint8 RGB) of some frames, ascending in time.
-            Those that would overlap are left out; six to twelve look best.
-        generated: the sound that was made; its length is the time axis.
-        events: the moments found in the video, marked in waveform and spectrogram.
-        reference: the true sound, if there is one.
-        title: drawn above, usually the file's name and the settings.
+        pictures: (time in seconds, (H, W, 3) uint8 RGB) of some frames, ascending in time. Those
+            that would overlap are left out; six to twelve look best.
+        generated: the generated sound; its length is the time axis.
+        events: marked in waveform and spectrogram.
+        reference: the original sound, if there is one.
+        title: usually the file name and the settings.
 
     Raises:
-        MediaError: the picture can't be written.
-
-    Source: ours.
+        MediaError: the PNG can't be written.
     """
+    # An empty figure with axes for the pictures and for each sound
     figure = Figure(figsize=(WIDTH_PX / DOTS_PER_INCH, HEIGHT_PX / DOTS_PER_INCH))
     figure.set_dpi(DOTS_PER_INCH)
     figure.set_facecolor("white")
     FigureCanvasAgg(figure)
     sounds = [("generated", generated, ACCENT)]
     if reference is not None:
-        sounds.append(("true sound", reference, SECOND))
+        sounds.append(("original", reference, SECOND))
     strip_px = _strip_height_px(pictures, generated.duration_s)
     picture_axes, *sound_axes = _lay_out(figure, strip_px, len(sounds))
     duration_s = max(generated.duration_s, 0.001)
     for axes in (picture_axes, *sound_axes):
         axes.set_xlim(0, duration_s)
         axes.set_autoscale_on(False)
-    _draw_pictures(picture_axes, pictures, duration_s, height_px=strip_px)
+    # Pictures, sounds and events on the same time axis
+    _plot_pictures(picture_axes, pictures, duration_s, height_px=strip_px)
     for index, (name, sound, colour) in enumerate(sounds):
         wave_axes, spectrum_axes = sound_axes[2 * index : 2 * index + 2]
-        _draw_waveform(wave_axes, sound, name=name, colour=colour)
-        _draw_spectrogram(spectrum_axes, sound)
+        _plot_waveform(wave_axes, sound, name=name, colour=colour)
+        _plot_spectrogram(spectrum_axes, sound)
         _mark_events(wave_axes, spectrum_axes, events, duration_s, labelled=index == 0)
     _time_axis(sound_axes[-1])
+    # Title on the left, numbers on the right
     figure.text(
         LEFT,
         0.968,
-        printable(title),  # a font has no glyph for a byte of a name that is not UTF-8
+        printable(title),  # fonts have no glyph for bytes that are not UTF-8
         fontsize=15,
         color=INK,
         weight="bold",
@@ -112,7 +112,7 @@ def draw_report(
 def _strip_height_px(
     pictures: Sequence[tuple[float, NDArray[np.uint8]]], duration_s: float
 ) -> float:
-    """Height at which neighbouring pictures just don't touch, within reason."""
+    """The height at which neighbouring pictures just do not touch, within limits."""
     if not pictures:
         return 0.0
     times_s = np.array([time_s for time_s, _ in pictures])
@@ -123,38 +123,38 @@ def _strip_height_px(
 
 
 def _lay_out(figure: Figure, strip_px: float, sound_count: int) -> list[Axes]:
-    """The picture strip, then waveform and spectrogram per sound, from the top down."""
+    """Axes from top to bottom: the pictures, then waveform and spectrogram of each sound."""
     from_top_px = float(TITLE_PX)
-    rows_px = [(from_top_px, max(strip_px, 1.0))]
+    spans_px = [(from_top_px, max(strip_px, 1.0))]
     from_top_px += strip_px + (LABEL_PX if strip_px else 0)
-    share_px = (HEIGHT_PX - FOOT_PX - from_top_px) / sound_count
+    sound_px = (HEIGHT_PX - FOOT_PX - from_top_px) / sound_count
     for _ in range(sound_count):
-        rows_px.append((from_top_px + GAP_PX, 0.30 * share_px - GAP_PX))
-        rows_px.append((from_top_px + 0.30 * share_px + GAP_PX, 0.70 * share_px - GAP_PX))
-        from_top_px += share_px
+        spans_px.append((from_top_px + GAP_PX, 0.30 * sound_px - GAP_PX))
+        spans_px.append((from_top_px + 0.30 * sound_px + GAP_PX, 0.70 * sound_px - GAP_PX))
+        from_top_px += sound_px
     return [
         figure.add_axes(
-            (LEFT, 1 - (top_px + tall_px) / HEIGHT_PX, RIGHT - LEFT, tall_px / HEIGHT_PX)
+            (LEFT, 1 - (top_px + height_px) / HEIGHT_PX, RIGHT - LEFT, height_px / HEIGHT_PX)
         )
-        for top_px, tall_px in rows_px
+        for top_px, height_px in spans_px
     ]
 
 
-def _draw_pictures(
+def _plot_pictures(
     axes: Axes,
     pictures: Sequence[tuple[float, NDArray[np.uint8]]],
     duration_s: float,
     *,
     height_px: float,
 ) -> None:
-    """Thumbnails centred on their times as far as the edges allow, with a tick at the moment."""
+    """Thumbnails centred on their times as far as the edges allow, each with a tick."""
     axes.set_axis_off()
     axes.set_ylim(0, 1)
     free_from_s = 0.0
     for time_s, pixels in pictures:
         height, width = pixels.shape[:2]
-        shown_px = (min(height_px * width / height, 0.9 * WIDTH_PX * (RIGHT - LEFT)), height_px)
-        width_s = shown_px[0] / (WIDTH_PX * (RIGHT - LEFT)) * duration_s
+        width_px = min(height_px * width / height, 0.9 * WIDTH_PX * (RIGHT - LEFT))
+        width_s = width_px / (WIDTH_PX * (RIGHT - LEFT)) * duration_s
         start_s = min(max(time_s - width_s / 2, 0.0), duration_s - width_s)
         if start_s < free_from_s - 0.02 * width_s:
             continue
@@ -177,7 +177,7 @@ def _draw_pictures(
         )
 
 
-def _draw_waveform(axes: Axes, sound: Waveform, *, name: str, colour: str) -> None:
+def _plot_waveform(axes: Axes, sound: Waveform, *, name: str, colour: str) -> None:
     samples = sound.mono() if sound.samples.shape[1] else np.zeros(0, np.float32)
     peak = float(np.abs(samples).max()) if len(samples) else 0.0
     column_count = min(COLUMN_COUNT, len(samples))
@@ -199,7 +199,7 @@ def _draw_waveform(axes: Axes, sound: Waveform, *, name: str, colour: str) -> No
     _plain(axes)
 
 
-def _draw_spectrogram(axes: Axes, sound: Waveform) -> None:
+def _plot_spectrogram(axes: Axes, sound: Waveform) -> None:
     image = axes.imshow(
         _log_spectrogram_db(sound),
         extent=(0, max(sound.duration_s, 0.001), 0, BAND_COUNT),
@@ -211,7 +211,7 @@ def _draw_spectrogram(axes: Axes, sound: Waveform) -> None:
         interpolation="bilinear",
     )
     image.set_clip_on(True)
-    axes.set_facecolor("#000004")  # the map's lowest colour, where there is no sound
+    axes.set_facecolor("#000004")  # the lowest colour of the map, for the time after the sound
     axes.set_ylim(0, BAND_COUNT)
     ticks_hz = (100, 1000, 10000)
     axes.set_yticks([_band_of(frequency_hz) for frequency_hz in ticks_hz], ["100", "1 k", "10 k"])
@@ -227,7 +227,7 @@ def _mark_events(
     *,
     labelled: bool,
 ) -> None:
-    """A line through the waveform and a triangle on the spectrogram's upper edge per event."""
+    """A line in the waveform and a triangle at the top of the spectrogram for each event."""
     inside = [event for event in events if 0 <= event.time_s <= duration_s]
     if not inside:
         return
@@ -261,8 +261,9 @@ def _mark_events(
 
 
 def _log_spectrogram_db(sound: Waveform) -> NDArray[np.float32]:
-    """(bands, columns) dB below the loudest point; of frames in one column the maximum."""
+    """(bands, columns) dB relative to the loudest point; the maximum of the frames in a column."""
     samples = sound.mono() if sound.samples.shape[1] else np.zeros(1, np.float32)
+    # A hop that gives about one frame per column, or several for long sounds
     hop_samples = int(np.clip(len(samples) // COLUMN_COUNT, 16, LONGEST_HOP_SAMPLES))
     frame_count = -(-len(samples) // hop_samples)
     frames_per_column = -(-frame_count // COLUMN_COUNT)
@@ -271,11 +272,12 @@ def _log_spectrogram_db(sound: Waveform) -> NDArray[np.float32]:
         column_count * frames_per_column * hop_samples + WINDOW_SAMPLES, dtype=np.float32
     )
     padded[WINDOW_SAMPLES // 2 : WINDOW_SAMPLES // 2 + len(samples)] = samples
+    # Power in logarithmic bands, block by block
     windows = np.lib.stride_tricks.sliding_window_view(padded, WINDOW_SAMPLES)[::hop_samples]
     taper = np.hanning(WINDOW_SAMPLES).astype(np.float32)
     bands = _band_weights(sound.rate_hz)
     power = np.zeros((BAND_COUNT, column_count), dtype=np.float32)
-    block = max(1, 4096 // frames_per_column)  # columns at once: a bound on memory
+    block = max(1, 4096 // frames_per_column)  # columns per block, which bounds memory
     for first in range(0, column_count, block):
         last = min(first + block, column_count)
         cut = windows[first * frames_per_column : last * frames_per_column]
@@ -291,7 +293,7 @@ def _log_spectrogram_db(sound: Waveform) -> NDArray[np.float32]:
 
 
 def _band_weights(rate_hz: int) -> NDArray[np.float32]:
-    """(bins, bands) triangles on a logarithmic frequency axis, never narrower than one bin."""
+    """(bins, bands) triangular filters on a logarithmic axis, at least one bin wide."""
     bins_hz = np.fft.rfftfreq(FFT_SAMPLES, 1 / rate_hz)[:, None]
     steps = (np.arange(BAND_COUNT) + 0.5) / BAND_COUNT
     centres_hz = LOWEST_HZ * (HIGHEST_HZ / LOWEST_HZ) ** steps
@@ -305,7 +307,7 @@ def _band_of(frequency_hz: float) -> float:
 
 
 def _thumbnail(pixels: NDArray[np.uint8], height_px: int) -> NDArray[np.uint8]:
-    """Every n-th row and column, so that big pictures cost nothing."""
+    """Every n-th row and column, so that large pictures take no time."""
     step = max(1, pixels.shape[0] // max(1, 2 * height_px))
     return pixels[::step, ::step]
 
@@ -332,7 +334,7 @@ def _clock_text(time_s: float, duration_s: float) -> str:
 def _save(figure: Figure, path: Path) -> None:
     try:
         with draft_of(path) as draft, warnings.catch_warnings():
-            # A file name in a script that the font lacks is drawn as boxes; that is all.
+            # Characters that the font lacks are drawn as boxes.
             warnings.filterwarnings("ignore", message="Glyph .* missing from")
             figure.savefig(draft, format="png", dpi=DOTS_PER_INCH)
     except OSError as error:

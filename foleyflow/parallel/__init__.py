@@ -1,1 +1,1 @@
-"""Threads, precision, sharded batches and work on many machines."""
+"""Threads, precision, sharded batches and Ray clusters."""

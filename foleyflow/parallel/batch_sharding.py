@@ -1,10 +1,9 @@
-"""A batch that several processes share out: what a part must know of the whole.
+"""Collectives that make sharded losses equal to single-process losses.
 
-Losses are written as if the whole batch were there. Where each process has some of its rows, three
-things would differ from a single process: chance (which must follow a row's place in the batch and
-not the process it is in), means over a number of things that differs from part to part, and
-comparisons between rows. This file has a function for each. Nobody who calls them sees a rank;
-in a single process each does, bit by bit, what it would do without this file.
+Losses are written as if one process had the full batch. If each process has a shard of it, three
+things would differ: random numbers, which must depend on an item's place in the batch; means over
+a number of things that differs between shards; and comparisons between items. Each has a function
+here. In a single process, these functions change nothing.
 """
 
 from __future__ import annotations
@@ -19,106 +18,92 @@ from torch import Tensor, distributed
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Share:
-    """Part `index` of `count` parts of the same size, in the order of rows."""
+class _Shard:
+    """Shard `index` of `count` shards of equal size, in the order of the batch."""
 
     index: int
     count: int
 
 
-_share: ContextVar[_Share | None] = ContextVar("share", default=None)
+_shard: ContextVar[_Shard | None] = ContextVar("shard", default=None)
 
 
 @contextmanager
 def sharded_batch(index: int, count: int) -> Iterator[None]:
-    """Within it, batches are part `index` of `count`; every process must be in its own.
-
-    Source: ours.
-    """
-    token = _share.set(_Share(index=index, count=count) if count > 1 else None)
+    """In the block, each batch is shard `index` of `count`; every process enters its own."""
+    token = _shard.set(_Shard(index=index, count=count) if count > 1 else None)
     try:
         yield
     finally:
-        _share.reset(token)
+        _shard.reset(token)
 
 
-def sample_for_full_batch(draw: Callable[[int], Tensor], rows: int) -> Tensor:
-    """Chance for the rows that are here, as it would be drawn for the whole batch.
+def sample_for_full_batch(sample: Callable[[int], Tensor], size: int) -> Tensor:
+    """Random values for this shard, as a single process would sample them for the full batch.
 
     Args:
-        draw: gives (n, ...) for a batch of n rows, from torch's generator, which all processes
-            have in the same state.
-        rows: that are here.
+        sample: returns (n, ...) for a batch of n items, from torch's generator, whose state is
+            the same in all processes.
+        size: of this shard.
 
     Returns:
-        (rows, ...).
-
-    Source: ours.
+        (size, ...).
     """
-    share = _share.get()
-    if share is None:
-        return draw(rows)
-    return draw(rows * share.count)[share.index * rows : (share.index + 1) * rows]
+    shard = _shard.get()
+    if shard is None:
+        return sample(size)
+    return sample(size * shard.count)[shard.index * size : (shard.index + 1) * size]
 
 
 def normal_like(tensor: Tensor) -> Tensor:
-    """Standard normal numbers in the shape of (rows, ...), see `sample_for_full_batch`."""
-    if _share.get() is None:
+    """Standard normal values in the shape (B, ...) of a tensor, see `sample_for_full_batch`."""
+    if _shard.get() is None:
         return torch.randn_like(tensor)
 
-    def draw(rows: int) -> Tensor:
-        return torch.randn(rows, *tensor.shape[1:], dtype=tensor.dtype, device=tensor.device)
+    def sample(size: int) -> Tensor:
+        return torch.randn(size, *tensor.shape[1:], dtype=tensor.dtype, device=tensor.device)
 
-    return sample_for_full_batch(draw, len(tensor))
+    return sample_for_full_batch(sample, len(tensor))
 
 
 def rescale_to_global_mean(mean: Tensor, count: Tensor) -> Tensor:
-    """A mean over things that some parts have more of, weighted by what this part has of them.
+    """Rescales this shard's mean so that the mean over all shards is that over all elements.
 
     Args:
-        mean: () over the things here; 0 where there are none.
-        count: () how many there are here.
-
-    Returns:
-        (): its mean over all parts is the mean over all things.
-
-    Source: ours.
+        mean: () over the elements of this shard; 0 if it has none.
+        count: () number of elements in this shard.
     """
-    share = _share.get()
-    if share is None:
+    shard = _shard.get()
+    if shard is None:
         return mean
     total = count.detach().float().clone()
     distributed.all_reduce(total)
-    return mean * (count * share.count / total.clamp_min(1))
+    return mean * (count * shard.count / total.clamp_min(1))
 
 
 def any_rank(flags: Tensor) -> bool:
-    """Whether any flag is set in any part: all parts must take the same way through a network
-    whose weights lie in shares.
+    """Whether any flag is set in any shard.
 
-    Source: ours.
+    All processes must take the same branch through a network whose weights are sharded.
     """
     found = flags.any()
-    if _share.get() is not None:
+    if _shard.get() is not None:
         number = found.int()
         distributed.all_reduce(number, distributed.ReduceOp.MAX)
         found = number
     return bool(found)
 
 
-def all_gather_with_grad(rows: Tensor) -> Tensor:
-    """The rows of all parts in the order of the batch, with their gradients.
+def all_gather_with_grad(items: Tensor) -> Tensor:
+    """The items of all shards (B, ...) in the order of the batch, with gradients to each shard.
 
     Args:
-        rows: (b, ...) of this part.
+        items: (b, ...) of this shard.
 
-    Returns:
-        (B, ...).
-
-    Source: ours; gradients as in OpenCLIP's gathered features, by torch's own collective.
+    Reference: the gathered features of OpenCLIP's contrastive loss.
     """
-    if _share.get() is None:
-        return rows
+    if _shard.get() is None:
+        return items
     from torch.distributed.nn import functional
 
-    return torch.cat(functional.all_gather(rows.contiguous()))
+    return torch.cat(functional.all_gather(items.contiguous()))

@@ -1,16 +1,15 @@
-"""In which precision networks compute: bfloat16 or fp32, by the machine or by the user's choice.
+"""Chooses the precision of networks: bfloat16 or fp32.
 
-The choice is the environment variable FOLEYFLOW_PRECISION, so that it reaches every process that
-does part of the work (torchrun, Ray, subprocesses); `foleyflow --precision` sets it:
+The setting is the environment variable FOLEYFLOW_PRECISION, so that it reaches all processes of a
+job (torchrun, Ray, subprocesses). `foleyflow --precision` sets it:
 
-    auto   bfloat16 where the device multiplies it in hardware, fp32 elsewhere
-    bf16   bfloat16 everywhere, also where it is emulated (about 15 times slower)
+    auto   bfloat16 if the device multiplies it in hardware, else fp32
+    bf16   bfloat16 everywhere, even if it is emulated (about 15 times slower)
     fp32   fp32 everywhere
 
-Only arithmetic under `fast_autocast` follows it: training steps with `train.bf16`, and the frame
-encoder wherever an aligner's features are computed. The flow and the codec generate in fp32, and
-published encoders compute their features in fp32 always (`encoders.published`). Importing this
-module does not load torch.
+Only arithmetic under `fast_autocast` follows it: training steps with `train.bf16`, and the video
+encoder of an aligner. The flow and the codec always generate in fp32, and published encoders
+always compute in fp32. Importing this module does not load torch.
 """
 
 from __future__ import annotations
@@ -31,12 +30,10 @@ PRECISIONS = ("auto", "bf16", "fp32")
 
 
 def precision_setting() -> str:
-    """The user's choice: one of `PRECISIONS`.
+    """The user's setting, one of `PRECISIONS`.
 
     Raises:
         ConfigError: the environment variable has another value.
-
-    Source: ours.
     """
     setting = os.environ.get(PRECISION_VARIABLE) or "auto"
     if setting not in PRECISIONS:
@@ -49,12 +46,9 @@ def precision_setting() -> str:
 
 @contextmanager
 def precision_set_to(setting: str) -> Iterator[None]:
-    """Within it, and in processes that are started there, the precision is this one.
+    """Sets the precision in the block and in processes started there.
 
-    Args:
-        setting: one of `PRECISIONS`; any other is refused where it is first used.
-
-    Source: ours.
+    Any value is accepted here; `precision_setting` refuses those that are not in `PRECISIONS`.
     """
     before = os.environ.get(PRECISION_VARIABLE)
     os.environ[PRECISION_VARIABLE] = setting
@@ -70,8 +64,8 @@ def precision_set_to(setting: str) -> Iterator[None]:
 def bfloat16_is_fast(device: torch.device) -> bool:
     """Whether a device multiplies bfloat16 matrices in hardware.
 
-    Source: ours. Measured on a server processor with AVX2 alone, one core: a matrix product runs at
-        0.002 TFLOP/s in bfloat16 and at 0.03 in fp32.
+    On one core of a server processor with AVX2 alone, a matrix product reaches 0.002 TFLOP/s in
+    bfloat16 and 0.03 TFLOP/s in fp32.
     """
     if device.type == "cuda":
         import torch
@@ -81,15 +75,10 @@ def bfloat16_is_fast(device: torch.device) -> bool:
 
 
 def precision_on(device: torch.device) -> str:
-    """What networks compute in on a device under the current setting: "bf16" or "fp32".
-
-    Args:
-        device: on which the arithmetic runs.
+    """The precision on a device under the current setting, "bf16" or "fp32".
 
     Raises:
         ConfigError: the setting is unknown.
-
-    Source: ours.
     """
     setting = precision_setting()
     if setting == "auto":
@@ -98,18 +87,12 @@ def precision_on(device: torch.device) -> str:
 
 
 def fast_autocast(device: torch.device, *, enabled: bool = True) -> torch.autocast:
-    """Autocast to bfloat16 where `precision_on` says so, nothing elsewhere.
-
-    Args:
-        device: on which the arithmetic runs.
-        enabled: False leaves everything in fp32 under any setting.
+    """Autocast to bfloat16 if `precision_on` is "bf16"; no effect otherwise, or if not `enabled`.
 
     Raises:
         ConfigError: the setting is unknown.
-
-    Source: ours.
     """
     import torch
 
-    wanted = enabled and precision_on(device) == "bf16"
-    return torch.autocast(device.type, torch.bfloat16, enabled=wanted)
+    to_bfloat16 = enabled and precision_on(device) == "bf16"
+    return torch.autocast(device.type, torch.bfloat16, enabled=to_bfloat16)

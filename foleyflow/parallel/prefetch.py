@@ -1,11 +1,12 @@
-"""Runs an iterator ahead in a thread of its own, by a bounded number of items.
+"""Runs an iterator ahead in a background thread, by a bounded number of items.
 
-Decoders, convolutions and file writes leave the interpreter lock, so that stages of a stream that
-are each behind such a `prefetch` work at the same time. Order and values are those of the iterator.
+Decoders, convolutions and file writes release the interpreter lock, so the stages of a stream that
+are each behind a `prefetch` work at the same time. Order and values do not change.
 """
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 from collections.abc import Callable, Generator, Iterable
@@ -17,7 +18,7 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class _Ended:
-    """The last thing in the queue: the items came to an end, or failed."""
+    """The last entry of the queue: the items ended, or failed with an error."""
 
     error: BaseException | None
 
@@ -28,20 +29,17 @@ def prefetch(
     """The same items, computed ahead in a thread.
 
     The thread starts when the first item is taken. It ends with the items, with an error, or when
-    the generator is closed, which waits for the item that is being computed and then closes
-    `items`; use `contextlib.closing` where a consumer may stop early.
+    the generator is closed, which waits for the current item and then closes `items`. Use
+    `contextlib.closing` if the consumer may stop early.
 
     Args:
-        items: the source; only the thread takes from it.
-        depth: items that may wait, at least 1; one more may be in the making.
-        on_start: called in the thread before the first item, for settings that are a thread's own.
-
-    Yields:
-        The items, in their order.
+        items: the source; only the thread reads it.
+        depth: number of waiting items, at least 1; one more may be in progress.
+        on_start: called in the thread before the first item, for settings that are per thread.
 
     Raises:
         ValueError: a depth below 1.
-        Exception: whatever `items` raised, after the items before it.
+        Exception: an exception of `items`, after the items before it.
     """
     if depth < 1:
         raise ValueError(f"depth: got {depth}, expected at least 1 item")
@@ -69,19 +67,12 @@ def prefetch(
         if item.error is not None:
             raise item.error
     finally:
-        # Room for what the thread still wants to put: it never waits for a consumer that is gone.
+        # The queue is drained, so that the thread never waits for a consumer that has stopped.
         stopped.set()
         while thread.is_alive():
-            _empty(waiting)
+            with contextlib.suppress(queue.Empty):
+                while True:
+                    waiting.get_nowait()
             thread.join(timeout=0.01)
         if isinstance(items, Generator):
             items.close()
-
-
-def _empty(waiting: queue.Queue[Item]) -> None:
-    """Takes everything out of a queue."""
-    try:
-        while True:
-            waiting.get_nowait()
-    except queue.Empty:
-        return

@@ -1,9 +1,8 @@
-"""Work that many machines share, by Ray: the only file that knows it.
+"""Distributes work on a Ray cluster; the only module that imports Ray.
 
-Ray starts workers, hands them work, and gives what a lost worker had to another one. Nothing is
-lost or done twice because whoever does the work writes its output at once, by renaming; a piece of
-work whose worker died is done again and leaves the same output. All machines must see the same
-files and have foleyflow installed.
+Ray repeats a task whose worker died. Nothing is lost, because a task writes its outputs atomically
+and a repeated task writes the same outputs. All machines must have foleyflow installed and see the
+same files.
 """
 
 from __future__ import annotations
@@ -23,8 +22,8 @@ from typing import Any, Protocol, TextIO, TypeVar, cast
 from foleyflow.errors import ConfigError, FoleyflowError, MissingExtra
 from foleyflow.parallel.precision import PRECISION_VARIABLE, precision_setting
 
-ATTEMPTS = 3  # at one piece of work, should its worker die
-AHEAD = 4  # pieces of work handed out for each processor
+ATTEMPTS = 3  # per task, if its worker dies
+AHEAD = 4  # submitted tasks per processor
 LOCAL = "local"
 
 Item = TypeVar("Item")
@@ -32,57 +31,56 @@ Result = TypeVar("Result")
 
 
 class ParallelMap(Protocol):
-    """A way to do work: `map` in this process, `RayCluster.spread` on many machines."""
+    """A function that applies work to items: `map`, or `RayCluster.parallel_map`."""
 
     def __call__(
         self, work: Callable[[Item], Result], items: Iterable[Item], /
     ) -> Iterator[Result]:
         """The results of all items, in their order.
 
-        `work` must be importable (a function at the top of a module), and its items and results
-        small enough to travel; larger things it reads and writes as files.
+        `work` must be importable (a function at the top of a module). Items and results should be
+        small; large data is read and written as files.
         """
 
 
 class RayCluster:
-    """A context in which work can be handed out."""
+    """A connection to a Ray cluster, as a context manager."""
 
     def __init__(self, address: str) -> None:
-        """Takes "local" for one that starts and ends here, "auto" for the one this machine is in,
-        or an address as Ray has them ("10.0.0.1:6379", "ray://10.0.0.1:10001").
+        """Takes "local" for a cluster that starts and ends here, "auto" for the one that this
+        machine belongs to, or an address ("10.0.0.1:6379", "ray://10.0.0.1:10001").
 
         Raises:
             MissingExtra: Ray is not installed.
         """
         self.address = address
-        self._ray = _imported()
+        self._ray = _import_ray()
         self._stack = ExitStack()
 
     def __enter__(self) -> RayCluster:
-        """Connects, unless this process is connected already.
+        """Connects, unless this process is already connected.
 
         Raises:
-            ConfigError: nobody answers at the address.
+            ConfigError: no cluster answers at the address.
         """
         self._stack.enter_context(redirect_stdout(cast(TextIO, _OwnThreadOnly())))
         if self._ray.is_initialized():
             return self
-        # What a cluster of our own would send to Ray's makers is nobody's business.
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        own = {"include_dashboard": False} if self.address == LOCAL else {}
-        ends_by = signal.getsignal(signal.SIGTERM)
+        local = {"include_dashboard": False} if self.address == LOCAL else {}
+        handler = signal.getsignal(signal.SIGTERM)
         try:
             self._ray.init(
-                address=self.address, log_to_driver=False, logging_level=logging.WARNING, **own
+                address=self.address, log_to_driver=False, logging_level=logging.WARNING, **local
             )
-            # Ray puts a handler of its own in place of the program's, which would go unheard.
-            if callable(ends_by) and threading.current_thread() is threading.main_thread():
-                signal.signal(signal.SIGTERM, ends_by)
+            # Ray replaces the program's handler of SIGTERM.
+            if callable(handler) and threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGTERM, handler)
         except (ConnectionError, ValueError, RuntimeError) as error:
             self._stack.close()
             raise ConfigError(
                 f"--ray {self.address}: {str(error).splitlines()[0]}",
-                hint="`ray start --head` begins a cluster; --ray local needs none",
+                hint="start a cluster with `ray start --head`, or use --ray local",
             ) from error
         self._stack.callback(self._ray.shutdown)
         return self
@@ -92,7 +90,7 @@ class RayCluster:
 
     @property
     def has_gpus(self) -> bool:
-        """Whether any of its machines offers one."""
+        """Whether any machine of the cluster offers a GPU."""
         return bool(self._ray.cluster_resources().get("GPU", 0))
 
     def parallel_map(
@@ -106,21 +104,19 @@ class RayCluster:
         calls_per_worker: int = 0,
         environment: Mapping[str, str] | None = None,
     ) -> Iterator[Result]:
-        """See `Spread`.
+        """The results of all items, in their order; see `ParallelMap`.
 
         Args:
-            work: what is to be done to one item, on one processor.
+            work: applied to one item, on one processor.
             items: taken as they are needed.
-            gpus: that it needs.
-            at_once: pieces of work at a time; None for a few more than there are processors.
-            calls_per_worker: a worker ends after so many, and another starts; 0 for never.
-            environment: variables for the workers, besides the precision chosen here.
+            gpus: that each task needs.
+            at_once: tasks submitted at a time; None for four per processor.
+            calls_per_worker: a worker is replaced after this number of tasks; 0 for never.
+            environment: variables for the workers, in addition to the precision setting.
 
         Raises:
-            FoleyflowError: an item's workers died `ATTEMPTS` times.
-            Exception: whatever `work` raised, which is not tried again.
-
-        Source: ours; retries are Ray's.
+            FoleyflowError: the workers of one item died `ATTEMPTS` times.
+            Exception: an exception of `work`, which is not repeated.
         """
         ray = self._ray
         remote = ray.remote(
@@ -128,23 +124,24 @@ class RayCluster:
             num_gpus=gpus,
             max_retries=ATTEMPTS - 1,
             max_calls=calls_per_worker,
-            runtime_env={"env_vars": {**_chosen_precision(), **(environment or {})}},
+            runtime_env={"env_vars": {**_precision_variable(), **(environment or {})}},
         )(_do)
         limit = at_once or AHEAD * max(1, int(ray.cluster_resources().get("CPU", 1)))
+        # Results are yielded in order, while up to `limit` tasks are submitted ahead
         waiting: deque[Any] = deque()
-        rest, folder = iter(items), os.getcwd()
+        remaining, folder = iter(items), os.getcwd()
         try:
             while True:
                 waiting.extend(
                     remote.remote(work, item, folder)
-                    for item in itertools.islice(rest, limit - len(waiting))
+                    for item in itertools.islice(remaining, limit - len(waiting))
                 )
                 if not waiting:
                     return
                 yield self._result(waiting.popleft())
         finally:
-            for left in waiting:
-                ray.cancel(left, force=True)
+            for reference in waiting:
+                ray.cancel(reference, force=True)
 
     def _result(self, reference: Any) -> Any:
         exceptions = self._ray.exceptions
@@ -156,43 +153,44 @@ class RayCluster:
             reason = str(error).strip().splitlines()[0]
             raise FoleyflowError(
                 f"a worker died {ATTEMPTS} times at the same work: {reason}",
-                hint="what is finished is kept; look at Ray's logs, then say the command again",
+                hint="finished outputs are kept; check Ray's logs, then run the command again",
             ) from error
 
 
 class _OwnThreadOnly:
-    """Stdout for the thread that makes it; what others print there, as Ray does, is for stderr.
+    """Stdout for the thread that creates it; output of other threads goes to stderr.
 
-    Ray tells of lost workers on stdout, where a program expects a command's answer.
+    Ray reports lost workers on stdout, where a program expects a command's result.
     """
 
     def __init__(self) -> None:
         self._thread = threading.get_ident()
-        self._out, self._others = sys.stdout, sys.stderr
+        self._stdout, self._stderr = sys.stdout, sys.stderr
 
     def write(self, text: str) -> int:
-        """Writes where the calling thread's words belong."""
-        return (self._out if threading.get_ident() == self._thread else self._others).write(text)
+        """Writes to the stream of the calling thread."""
+        own = threading.get_ident() == self._thread
+        return (self._stdout if own else self._stderr).write(text)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._out, name)
+        return getattr(self._stdout, name)
 
 
 def _do(work: Callable[[Item], Result], item: Item, folder: str) -> Result:
-    os.chdir(folder)  # so that relative paths mean what they mean to whoever hands out the work
+    os.chdir(folder)  # so that relative paths have the same meaning as in the calling process
     return work(item)
 
 
-def _chosen_precision() -> dict[str, str]:
-    """The variable that hands the precision on to workers of a cluster that others started.
+def _precision_variable() -> dict[str, str]:
+    """The precision setting for workers of a running cluster.
 
-    Without a choice there is none, for workers with variables are started afresh.
+    It is left out if it is "auto", because Ray starts new workers for each set of variables.
     """
     setting = precision_setting()
     return {} if setting == "auto" else {PRECISION_VARIABLE: setting}
 
 
-def _imported() -> ModuleType:
+def _import_ray() -> ModuleType:
     try:
         import ray
     except ImportError as error:

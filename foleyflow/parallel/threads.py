@@ -1,8 +1,8 @@
-"""How many threads torch computes with, and threads that compute as their caller does.
+"""Threads that torch computes with.
 
-Two threads of one operation wait for each other at its end by spinning: where another process keeps
-one of them from running, both take many times longer. Small networks therefore run on one thread,
-and the stages of a stream run at the same time instead.
+The two threads of an operation wait for each other by spinning: if another process keeps one of
+them from running, both take many times longer. Small networks therefore run on one thread, and the
+stages of a stream run at the same time instead.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
+from torch import nn
 
+from foleyflow.errors import ConfigError
 from foleyflow.parallel.prefetch import prefetch
 
 Item = TypeVar("Item")
 
-# One more thread for each so many parameters: the embedded model has 17 million.
-PARAMETERS_PER_THREAD = 50_000_000
+PARAMETERS_PER_THREAD = 50_000_000  # the embedded model has 17 million parameters
 
 
 def available_cores() -> int:
@@ -31,25 +32,31 @@ def available_cores() -> int:
 
 
 def default_threads(parameter_count: int) -> int:
-    """Threads of one operation for a model of this size.
+    """One thread per 50 million parameters, rounded up, and at most one per core."""
+    return min(max(1, -(-parameter_count // PARAMETERS_PER_THREAD)), available_cores())
 
-    Args:
-        parameter_count: of all its networks.
 
-    Returns:
-        1 up to 50 million parameters, one more for each further 50 million begun, and never more
-        than there are cores.
+def choose_threads(wanted: int | None, networks: Iterable[nn.Module]) -> int:
+    """Threads per operation: `wanted`, or the default for the networks if it is None or 0.
+
+    Raises:
+        ConfigError: a negative number.
     """
-    wanted = max(1, -(-parameter_count // PARAMETERS_PER_THREAD))
-    return min(wanted, available_cores())
+    if wanted is not None and wanted < 0:
+        raise ConfigError(
+            f"threads={wanted}: expected 0 or more",
+            hint="None and 0 choose by the size of the model",
+        )
+    parameters = (p.numel() for network in networks for p in network.parameters())
+    return wanted or default_threads(sum(parameters))
 
 
 @contextmanager
 def torch_threads(count: int) -> Iterator[None]:
-    """Operations within use `count` threads; afterwards as many as before.
+    """Torch operations in the block use `count` threads; the previous number is restored.
 
-    The count is one for the process as far as torch keeps it, and each thread's own as far as
-    OpenMP does: threads that are started within must go through `in_background`.
+    Torch keeps the number per process, but OpenMP keeps it per thread: threads that are started
+    in the block must go through `in_background`.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(count)
@@ -60,9 +67,9 @@ def torch_threads(count: int) -> Iterator[None]:
 
 
 def in_background(items: Iterable[Item], *, depth: int) -> Generator[Item, None, None]:
-    """`prefetch` by a thread whose operations use as many threads as the caller's do now.
+    """`prefetch` in a thread whose operations use as many threads as the caller's.
 
-    Gradient modes and autocast are a thread's own too, and are not handed on: `items` enters them.
+    Gradient mode and autocast are per thread and not passed on: `items` must enter them itself.
     """
     count = torch.get_num_threads()
     return prefetch(items, depth=depth, on_start=functools.partial(torch.set_num_threads, count))

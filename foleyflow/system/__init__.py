@@ -1,1 +1,1 @@
-"""Services of the operating system: memory, processor, files, terminal text."""
+"""Operating system and machine: memory, processor, devices, files, clocks and terminal text."""

@@ -1,4 +1,4 @@
-"""Files that appear complete or not at all: written under another name, then moved.
+"""Writes files that appear complete or not at all: under a draft's name, then renamed.
 
 The draft of a killed process stays; the next process that writes the same file removes it.
 """
@@ -11,45 +11,32 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-# Bytes of a file's name that its draft's name keeps. With a dot, a mark, the number of a process
-# and a suffix it stays below 143 bytes, the lowest limit in use (eCryptfs; 255 is usual).
+# Bytes of the file's name that the draft's name keeps. With a dot, a hash, the process number and
+# the suffix it stays below 143 bytes, the lowest limit in use (eCryptfs; 255 is usual).
 _KEPT_BYTES = 90
 _SUFFIX = ".part"
 
 
 def write_target(path: Path) -> Path:
-    """The file that is written when `path` is named as the output.
+    """The file that is written for the output `path`: the path itself, or the target of a link.
 
-    A symbolic link is written through, as by a shell's `>`: the file that it leads to is replaced
-    or made, and the link stays a link. Programs that look at that file then see the new content.
-
-    Args:
-        path: an output as given.
-
-    Returns:
-        The path itself, or where the link leads to.
-
-    Source: ours.
+    As with a shell's `>`, a symbolic link stays and the file that it leads to is replaced or
+    created.
     """
     return Path(os.path.realpath(path)) if path.is_symlink() else path
 
 
 @contextlib.contextmanager
 def draft_of(path: Path, *, one_writer: bool = False) -> Iterator[Path]:
-    """A file to write that takes the place of `path` at the end, or vanishes on any exception.
+    """Yields a draft to write; it replaces `path` at the end, or is removed on any exception.
 
     Args:
-        path: the file that is going to be there; see `write_target` for symbolic links.
-        one_writer: the draft's name is the same in all processes. It needs no look through the
-            folder for drafts that were left, and no two processes may write the file at once.
-
-    Returns:
-        A context manager that gives the draft's path, in the same folder.
+        path: the final file; see `write_target` for symbolic links.
+        one_writer: use the same draft name in all processes. The folder is then not searched for
+            old drafts, and no two processes may write the file at the same time.
 
     Raises:
-        OSError: the draft was not written, or can't be moved.
-
-    Source: ours.
+        OSError: the draft was not written, or can't be renamed.
     """
     target = write_target(path)
     name = draft_prefix(target) + ("" if one_writer else f".{os.getpid()}") + _SUFFIX
@@ -65,15 +52,10 @@ def draft_of(path: Path, *, one_writer: bool = False) -> Iterator[Path]:
 
 
 def draft_prefix(path: Path) -> str:
-    """How the names of all drafts of a file begin.
+    """The prefix of the names of all drafts of a file.
 
-    A name that is too long is cut at a character, not within one, and a hash of the whole name
-    tells it from others that begin the same.
-
-    Args:
-        path: the file.
-
-    Source: ours.
+    A name that is too long is cut between two characters, and a hash of the full name
+    distinguishes it from other names with the same beginning.
     """
     kept = path.name
     while len(os.fsencode(kept)) > _KEPT_BYTES:
@@ -84,7 +66,7 @@ def draft_prefix(path: Path) -> str:
 
 
 def _remove_leftovers(path: Path) -> None:
-    """Remove drafts of the same file whose process no longer runs."""
+    """Removes drafts of the same file whose process no longer runs."""
     prefix = draft_prefix(path) + "."
     with contextlib.suppress(OSError):
         for other in path.parent.iterdir():

@@ -1,11 +1,12 @@
-"""File names and other foreign text, made safe to print: one line, valid Unicode, no control codes.
+"""Makes file names and other foreign text safe to print: one line, valid Unicode, no control codes.
 
-A file name is bytes. Python decodes those that are not UTF-8 to surrogates, which no encoding can
-write; and a name may hold line breaks and escape sequences, which a terminal would obey.
+A file name is a sequence of bytes. Python decodes bytes that are not UTF-8 to surrogates, which
+can't be encoded again. A name may also hold line breaks and escape sequences for a terminal.
 """
 
 from __future__ import annotations
 
+import json
 import unicodedata
 from typing import Any
 
@@ -17,19 +18,14 @@ _NAMED_ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
 def printable(text: object, *, keep: str = "") -> str:
-    r"""Text that can be printed on a terminal and encoded as UTF-8.
+    r"""`str(text)` with everything escaped that a terminal or UTF-8 can't represent.
 
-    A byte of a file name that is not UTF-8 becomes `\xNN`, a control character `\n`, `\x1b` or the
-    like. The escape is for reading; it can't be turned back, as a name may hold a backslash.
+    A byte of a file name that is not UTF-8 becomes `\xNN`, and a control character `\n`, `\x1b` or
+    the like. The escape is for reading and can't be reversed, as a name may hold a backslash.
 
     Args:
-        text: a name or a message; `str` is taken of anything else, a `Path` for instance.
-        keep: characters that stay although they would be escaped, such as line breaks.
-
-    Returns:
-        The text, the same object where nothing had to be escaped.
-
-    Source: ours.
+        text: a name or a message.
+        keep: characters that are never escaped, such as line breaks.
     """
     text = str(text)
     if text.isprintable():
@@ -37,16 +33,16 @@ def printable(text: object, *, keep: str = "") -> str:
     return "".join(character if character in keep else _escaped(character) for character in text)
 
 
+def json_text(value: Any) -> str:
+    r"""ASCII JSON that every parser accepts; bytes of names that are not UTF-8 become `\xNN`."""
+    return json.dumps(valid_unicode(value), indent=1)
+
+
 def valid_unicode(value: Any) -> Any:
-    r"""JSON-able content in which every string, keys included, is valid Unicode.
+    r"""JSON content in which every string, keys included, is valid Unicode.
 
-    Bytes of names that are not UTF-8 become `\xNN`, as in `printable`: strict parsers of JSON
-    refuse lone surrogates. Control characters stay; JSON escapes them itself.
-
-    Args:
-        value: dictionaries, lists and tuples of plain values.
-
-    Source: RFC 8259, section 8.2.
+    Bytes of names that are not UTF-8 become `\xNN`, because strict parsers refuse lone surrogates
+    (RFC 8259, section 8.2). Control characters stay; JSON escapes them itself.
     """
     if isinstance(value, str):
         return "".join(_escaped(c) if "\ud800" <= c <= "\udfff" else c for c in value)
@@ -60,8 +56,8 @@ def valid_unicode(value: Any) -> Any:
 def _escaped(character: str) -> str:
     if character in _NAMED_ESCAPES:
         return _NAMED_ESCAPES[character]
-    overrides = character in _DIRECTION_OVERRIDES
-    if not overrides and unicodedata.category(character) not in _ESCAPED_CATEGORIES:
+    override = character in _DIRECTION_OVERRIDES
+    if not override and unicodedata.category(character) not in _ESCAPED_CATEGORIES:
         return character
     code = ord(character)
     # Python decodes byte NN of a name that is not UTF-8 to U+DCNN ("surrogateescape").

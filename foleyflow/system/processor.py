@@ -1,8 +1,8 @@
-"""What the processor is called and which of its features matter here; needs neither torch nor av.
+"""Name and features of the processor, without torch or av.
 
-Two decisions depend on features: whether bfloat16 is fast (`precision`) and how x264 is kept
+The features decide whether bfloat16 is fast (`parallel.precision`) and how x264 is kept
 reproducible (`media.reproducible`). A feature that the system does not report counts as absent,
-which is always safe: the work is done in fp32 and x264 chooses for itself.
+which is safe: networks compute in fp32, and x264 chooses for itself.
 """
 
 from __future__ import annotations
@@ -11,49 +11,30 @@ import functools
 import platform
 from pathlib import Path
 
-# As Linux names them in /proc/cpuinfo.
-FEATURES = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
+FEATURES = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")  # names of Linux
 CPUINFO = Path("/proc/cpuinfo")
 
 
 @functools.cache
 def processor_features() -> frozenset[str]:
-    """Those of `FEATURES` that this machine's processor has, as far as the system reports them.
-
-    Source: ours.
-    """
+    """Those of `FEATURES` that the system reports for this processor."""
     text = _cpuinfo_text()
     return features_in_cpuinfo(text) if text else _features_known_to_numpy()
 
 
 def features_in_cpuinfo(text: str) -> frozenset[str]:
-    """Those of `FEATURES` that the first processor in /proc/cpuinfo has.
-
-    Args:
-        text: content of the file.
-
-    Source: ours.
-    """
+    """Those of `FEATURES` that the first processor in the text of /proc/cpuinfo has."""
     return frozenset(_field(text, "flags").split()) & frozenset(FEATURES)
 
 
 def processor_name() -> str:
-    """The processor's model name, as far as the system reports it.
-
-    Source: ours.
-    """
+    """The processor's model name, or "unknown"."""
     name = _field(_cpuinfo_text(), "model name")
     return name or platform.processor() or platform.machine() or "unknown"
 
 
 def feature_text(features: frozenset[str]) -> str:
-    """Features in a fixed order, for reports; "none" where there are none.
-
-    Args:
-        features: some of `FEATURES`.
-
-    Source: ours.
-    """
+    """Features in the order of `FEATURES`, for reports; "none" if there are none."""
     return " ".join(name for name in FEATURES if name in features) or "none"
 
 
@@ -70,10 +51,10 @@ def _field(text: str, name: str) -> str:
 
 
 def _features_known_to_numpy() -> frozenset[str]:
-    """From numpy, which looks at the processor itself; it has no names for those of bfloat16."""
+    """The features by numpy's own detection, which has no names for those of bfloat16."""
     try:
         from numpy._core._multiarray_umath import __cpu_features__
-    except ImportError:  # a numpy that keeps its table elsewhere
+    except ImportError:  # a numpy version that keeps its table elsewhere
         return frozenset()
     present = {name.lower() for name, there in __cpu_features__.items() if there}
     return frozenset(present) & frozenset(FEATURES)

@@ -1,4 +1,4 @@
-"""Whatever can't be done is refused: one line and a hint, exit 2, no file made or changed."""
+"""Bad inputs, outputs and settings are refused: one line and a hint, exit status 2, no files."""
 
 import json
 import os
@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from support.cli_model import Outcome, make_model, run_cli, run_process
+from support.cli_model import Outcome, run_cli, run_process
 from support.media_files import damage, make_bad_files, make_video
 
 from foleyflow.simulation.contacts import MATERIALS
@@ -21,22 +21,12 @@ BAD_NAMES = (
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return make_model(tmp_path_factory.mktemp("model"))
-
-
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory):
-    return make_video(tmp_path_factory.mktemp("clip") / "clip.mp4", n_frames=10)
-
-
-@pytest.fixture(scope="module")
 def bad_files(tmp_path_factory):
     return make_bad_files(tmp_path_factory.mktemp("bad"))
 
 
 def contents_of(folder: Path) -> dict[str, bytes | None]:
-    """Everything below a folder."""
+    """Files and folders below a folder, with the bytes of files."""
     return {
         path.relative_to(folder).as_posix(): path.read_bytes() if path.is_file() else None
         for path in folder.rglob("*")
@@ -44,7 +34,7 @@ def contents_of(folder: Path) -> dict[str, bytes | None]:
 
 
 def check_refusal(outcome: Outcome, *, status: int = 2) -> str:
-    """One line, a hint, no traceback, nothing on stdout; gives the line."""
+    """Checks for one line and a hint on stderr and an empty stdout; returns the line."""
     assert outcome.status == status, outcome.stderr
     assert outcome.stdout == ""
     line, hint = outcome.error_lines
@@ -54,7 +44,7 @@ def check_refusal(outcome: Outcome, *, status: int = 2) -> str:
 
 
 @pytest.mark.parametrize("name", BAD_NAMES)
-def test_bad_video(model, bad_files, tmp_path, name):
+def test_bad_videos_are_refused(model, bad_files, tmp_path, name):
     bad = bad_files[name]
     outcome = run_cli("generate", bad.path, "--model", model, "-o", f"{tmp_path}/new/")
     line = check_refusal(outcome)
@@ -63,12 +53,11 @@ def test_bad_video(model, bad_files, tmp_path, name):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_every_kind_of_bad_video_is_tried(bad_files):
+def test_every_kind_of_bad_video_is_tested(bad_files):
     assert sorted(bad_files) == sorted(BAD_NAMES)
 
 
-def test_bad_video_as_a_user_sees_it(model, bad_files, tmp_path):
-    """In a process of its own: libav's own chatter does not reach the terminal."""
+def test_messages_of_libav_do_not_reach_the_terminal(model, bad_files, tmp_path):
     outcome = run_process(
         "generate", bad_files["truncated"].path, "--model", model, "-o", tmp_path / "out.mp4"
     )
@@ -76,7 +65,7 @@ def test_bad_video_as_a_user_sees_it(model, bad_files, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_bad_video_in_json(model, bad_files, tmp_path):
+def test_a_bad_video_is_described_in_json(model, bad_files, tmp_path):
     outcome = run_cli(
         "generate", bad_files["empty"].path, "--model", model, "-o", f"{tmp_path}/o.mp4", "--json"
     )
@@ -84,9 +73,9 @@ def test_bad_video_in_json(model, bad_files, tmp_path):
     assert outcome.answer.keys() == {"video", "error", "hint"}
 
 
-def test_mostly_damaged_video_is_refused_after_it_was_read(model, tmp_path):
+def test_a_mostly_damaged_video_is_refused_after_decoding(model, tmp_path):
     good = make_video(tmp_path / "good.mp4", n_frames=60, key_frame_every=60)
-    bad = damage(good, tmp_path / "bad.mp4", share=0.9)
+    bad = damage(good, tmp_path / "bad.mp4", fraction=0.9)
     before = contents_of(tmp_path)
     outcome = run_cli("generate", bad, "--model", model)
     assert outcome.status == 2
@@ -94,12 +83,12 @@ def test_mostly_damaged_video_is_refused_after_it_was_read(model, tmp_path):
     assert contents_of(tmp_path) == before
 
 
-def test_slightly_damaged_video_works_with_a_warning(model, tmp_path):
+def test_a_slightly_damaged_video_gives_a_warning(model, tmp_path):
     good = make_video(tmp_path / "good.mp4", n_frames=60)
-    bad = damage(good, tmp_path / "bad.mp4", share=0.2)
+    bad = damage(good, tmp_path / "bad.mp4", fraction=0.2)
     outcome = run_cli("generate", bad, "--model", model, "--json")
     assert outcome.status == 0, outcome.stderr
-    (warning,) = outcome.answer["warnings"]  # from the reader's log and from the result: once
+    (warning,) = outcome.answer["warnings"]  # once, although it is logged and in the result
     assert re.fullmatch(r"\d+ of 60 video packets are damaged and were skipped", warning)
     assert outcome.stderr == ""
     outcome = run_cli("generate", bad, "--model", model, "--overwrite")
@@ -107,7 +96,7 @@ def test_slightly_damaged_video_works_with_a_warning(model, tmp_path):
     assert f"  warning: {warning}" in outcome.stdout
 
 
-def test_output_is_the_input(model, clip, tmp_path):
+def test_the_input_is_refused_as_output(model, clip, tmp_path):
     video = tmp_path / "clip.mp4"
     shutil.copy(clip, video)
     (tmp_path / "link.mp4").symlink_to(video)
@@ -118,26 +107,26 @@ def test_output_is_the_input(model, clip, tmp_path):
     assert contents_of(tmp_path) == before
 
 
-def test_output_where_a_directory_is(model, clip, tmp_path):
+def test_a_directory_is_refused_as_output(model, clip, tmp_path):
     (tmp_path / "clip.foley.mp4").mkdir()
     outcome = run_cli("generate", clip, "--model", model, "-o", tmp_path)
     assert "is a directory" in check_refusal(outcome)
 
 
-def test_output_in_a_folder_that_is_not_there(model, clip, tmp_path):
+def test_an_output_in_a_missing_folder_is_refused(model, clip, tmp_path):
     outcome = run_cli("generate", clip, "--model", model, "-o", tmp_path / "nowhere" / "a.mp4")
     assert "no such folder" in check_refusal(outcome)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_output_folder_below_a_file(model, clip, tmp_path):
+def test_an_output_folder_below_a_file_is_refused(model, clip, tmp_path):
     (tmp_path / "file").touch()
     outcome = run_cli("generate", clip, "--model", model, "-o", f"{tmp_path}/file/new/")
-    assert "can't be made" in check_refusal(outcome)
+    assert "can't be created" in check_refusal(outcome)
 
 
 @pytest.mark.parametrize(
-    ("name", "flags", "said"),
+    ("name", "flags", "message"),
     [
         ("a.wav", (), "expected a name ending in a video suffix"),
         ("a.mp4", ("--audio-only",), "expected a name ending in .wav"),
@@ -145,14 +134,14 @@ def test_output_folder_below_a_file(model, clip, tmp_path):
         ("a", (), "no video format is known by the suffix ''"),
     ],
 )
-def test_output_of_another_kind(model, clip, tmp_path, name, flags, said):
+def test_output_suffixes_that_do_not_fit_are_refused(model, clip, tmp_path, name, flags, message):
     outcome = run_cli("generate", clip, "--model", model, "-o", tmp_path / name, *flags)
-    assert said in check_refusal(outcome)
+    assert message in check_refusal(outcome)
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_output_folder_without_permission(model, clip, tmp_path):
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write to every folder")
+def test_an_output_folder_without_permission_is_refused(model, clip, tmp_path):
     tmp_path.chmod(0o500)
     outcome = run_cli("generate", clip, "--model", model, "-o", tmp_path / "a.mp4")
     tmp_path.chmod(0o700)
@@ -161,7 +150,7 @@ def test_output_folder_without_permission(model, clip, tmp_path):
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A file system of a few pages, where this user may mount one."""
+    """A file system of 64 KiB, if this user may mount one."""
     folder = tmp_path / "disk"
     folder.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
@@ -174,7 +163,7 @@ def small_disk(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".wav"])
-def test_full_disk(model, small_disk, tmp_path, suffix):
+def test_a_full_disk_is_reported(model, small_disk, tmp_path, suffix):
     video = make_video(tmp_path / "long.mp4", n_frames=100)
     (small_disk / "ballast").write_bytes(bytes(32768))
     flags = ("--audio-only",) if suffix == ".wav" else ()
@@ -183,8 +172,7 @@ def test_full_disk(model, small_disk, tmp_path, suffix):
     assert [path.name for path in small_disk.iterdir()] == ["ballast"]
 
 
-def test_disk_that_is_full_when_the_report_is_written(model, clip, small_disk):
-    """The result itself is kept, and the message says so."""
+def test_the_output_is_kept_if_the_report_does_not_fit_on_the_disk(model, clip, small_disk):
     output = small_disk / "a.mp4"
     assert run_cli("generate", clip, "--model", model, "-o", output).status == 0
     size = output.stat().st_size
@@ -192,12 +180,12 @@ def test_disk_that_is_full_when_the_report_is_written(model, clip, small_disk):
     (small_disk / "ballast").write_bytes(bytes(65536 - 4096 - -(-size // 4096) * 4096))
     outcome = run_cli("generate", clip, "--model", model, "-o", output, "--report")
     line = check_refusal(outcome)
-    assert "report" in line or "is made, but" in line
+    assert "report" in line or "was written, but" in line
     assert sorted(path.name for path in small_disk.iterdir()) == ["a.mp4", "ballast"]
 
 
 @pytest.mark.parametrize(
-    ("flags", "said"),
+    ("flags", "message"),
     [
         (("--material", "cheese"), "material 'cheese': expected auto or one of " + MATERIALS[0]),
         (("--loudness", "loud"), "--loudness 'loud': expected LUFS, or off"),
@@ -206,13 +194,13 @@ def test_disk_that_is_full_when_the_report_is_written(model, clip, small_disk):
         (("--loudness", "-inf"), "--loudness -inf: expected -70 to 0 LUFS"),
     ],
 )
-def test_bad_setting(model, clip, tmp_path, flags, said):
+def test_bad_settings_are_refused(model, clip, tmp_path, flags, message):
     outcome = run_cli("generate", clip, "--model", model, "-o", f"{tmp_path}/new/", *flags)
-    assert said in check_refusal(outcome)
+    assert message in check_refusal(outcome)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_bad_setting_stops_a_batch_at_once(model, clip, tmp_path):
+def test_a_bad_setting_stops_a_batch(model, clip, tmp_path):
     other = make_video(tmp_path / "other.mp4", n_frames=5)
     outcome = run_cli(
         "generate", clip, other, "--model", model, "-o", f"{tmp_path}/new/", "--material", "cheese"
@@ -221,7 +209,7 @@ def test_bad_setting_stops_a_batch_at_once(model, clip, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["other.mp4"]
 
 
-def test_errors_of_a_whole_command_in_json(model, clip, tmp_path):
+def test_errors_of_the_command_are_described_in_json(model, clip, tmp_path):
     outcome = run_cli("generate", clip, "--model", tmp_path, "-o", f"{tmp_path}/a.mp4", "--json")
     assert outcome.status == 2
     assert outcome.answer["hint"] and "expected 'embedded' or a folder" in outcome.answer["error"]
@@ -272,15 +260,15 @@ def no_sizes(model: Path) -> None:
     rewrite(model, lambda parts: parts["flow"]["config"].update(width="wide"))
 
 
-def rewrite(model: Path, change) -> None:
+def rewrite(model: Path, edit) -> None:
     path = model / "config.json"
     content = json.loads(path.read_text())
-    change(content["components"])
+    edit(content["components"])
     path.write_text(json.dumps(content))
 
 
 @pytest.mark.parametrize(
-    ("harm", "said"),
+    ("change", "message"),
     [
         (flip_bytes, "the hash differs"),
         (cut_short, "not a safetensors file"),
@@ -295,16 +283,16 @@ def rewrite(model: Path, change) -> None:
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
-def test_damaged_or_foreign_model(model, clip, tmp_path, harm, said):
-    harmed = tmp_path / "model"
-    shutil.copytree(model, harmed)
-    harm(harmed)
-    outcome = run_cli("generate", clip, "--model", harmed, "-o", tmp_path / "a.mp4")
-    assert said in check_refusal(outcome)
+def test_damaged_and_foreign_models_are_refused(model, clip, tmp_path, change, message):
+    changed = tmp_path / "model"
+    shutil.copytree(model, changed)
+    change(changed)
+    outcome = run_cli("generate", clip, "--model", changed, "-o", tmp_path / "a.mp4")
+    assert message in check_refusal(outcome)
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
-def test_unknown_model(clip, tmp_path):
+def test_unknown_models_are_refused(clip, tmp_path):
     outcome = run_cli("generate", clip, "--model", "embeded", "-o", tmp_path / "a.mp4")
     assert "model 'embeded'" in check_refusal(outcome)
     assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,4 @@
-"""`foleyflow generate` on every kind of clip that works, and on many clips at once."""
+"""`foleyflow generate` on all supported kinds of clips, and on several clips."""
 
 import math
 import wave
@@ -7,18 +7,13 @@ from pathlib import Path
 
 import av
 import pytest
-from support.cli_model import make_model, run_cli
+from support.cli_model import run_cli
 from support.media_files import Sound, impulses, make_video, video_packet_bytes
 
 RATE_HZ = 48_000
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return make_model(tmp_path_factory.mktemp("model"))
-
-
-# name -> (suffix, what `make_video` takes, shown seconds where they are known exactly)
+# name -> (suffix, arguments of `make_video`, exact duration in seconds or None)
 CLIPS = {
     "23.976 fps": (".mp4", {"rate": Fraction(24_000, 1001), "n_frames": 31}, 31 * 1001 / 24_000),
     "29.97 fps": (".mp4", {"rate": Fraction(30_000, 1001), "n_frames": 40}, 40 * 1001 / 30_000),
@@ -29,7 +24,7 @@ CLIPS = {
     "B-frames": (".mp4", {"b_frames": 2}, 10 / 25),
     "late start": (".mkv", {"start_s": 1.5}, 10 / 25),
     "late start in mp4": (".mp4", {"start_s": 0.4}, 10 / 25),
-    "shown from zero by an edit list": (".mp4", {"start_s": -0.48, "n_frames": 50}, 2 - 0.48),
+    "edit list": (".mp4", {"start_s": -0.48, "n_frames": 50}, 2 - 0.48),
     "negative start": (
         ".mp4",
         {
@@ -73,31 +68,31 @@ CLIPS = {
 
 
 @pytest.mark.parametrize("name", CLIPS)
-def test_a_clip_that_works(model, tmp_path, name):
-    """Pictures are copied byte by byte, and the sound is as long as the video to the sample."""
-    suffix, settings, shown_s = CLIPS[name]
+def test_the_video_is_copied_and_the_sound_is_as_long(model, tmp_path, name):
+    """Video packets are equal, and the sound has the video's length to the sample."""
+    suffix, settings, duration_s = CLIPS[name]
     video = make_video(tmp_path / f"clip{suffix}", **{"n_frames": 10, **settings})
     outcome = run_cli("generate", video, "--model", model, "--json")
     assert outcome.status == 0, outcome.stderr
-    told = outcome.answer
-    assert video_packet_bytes(Path(told["output"])) == video_packet_bytes(video)
-    if shown_s is not None:
-        assert told["duration_s"] == pytest.approx(shown_s, abs=0.51 / RATE_HZ)
-    with av.open(told["output"]) as container:
+    answer = outcome.answer
+    assert video_packet_bytes(Path(answer["output"])) == video_packet_bytes(video)
+    if duration_s is not None:
+        assert answer["duration_s"] == pytest.approx(duration_s, abs=0.51 / RATE_HZ)
+    with av.open(answer["output"]) as container:
         stream = container.streams.audio[0]
         samples = sum(frame.samples for frame in container.decode(stream))
         rate_hz = stream.codec_context.sample_rate
-    assert 0 <= samples / rate_hz - told["duration_s"] < 1152.5 / rate_hz
+    assert 0 <= samples / rate_hz - answer["duration_s"] < 1152.5 / rate_hz
     outcome = run_cli("generate", video, "--model", model, "--json", "--audio-only")
     assert outcome.status == 0, outcome.stderr
     with wave.open(outcome.answer["output"]) as file:
-        assert file.getnframes() == math.floor(told["duration_s"] * RATE_HZ + 0.5)
-    assert all(0 <= event["time_s"] < told["duration_s"] for event in told["events"])
+        assert file.getnframes() == math.floor(answer["duration_s"] * RATE_HZ + 0.5)
+    assert all(0 <= event["time_s"] < answer["duration_s"] for event in answer["events"])
 
 
 @pytest.fixture
 def videos(tmp_path):
-    """Two good clips with a bad one between."""
+    """Two good clips and a bad one between them."""
     folder = tmp_path / "in"
     folder.mkdir()
     first = make_video(folder / "first.mp4", n_frames=10)
@@ -110,16 +105,16 @@ def test_one_bad_clip_does_not_stop_the_others(model, videos, tmp_path):
     outcome = run_cli("generate", *videos, "--model", model, "-o", f"{out}/", "--json")
     assert outcome.status == 2
     assert sorted(path.name for path in out.iterdir()) == ["first.foley.mp4", "last.foley.mp4"]
-    told = outcome.answer
-    assert [entry["video"] for entry in told["results"]] == [str(videos[0]), str(videos[2])]
-    (error,) = told["errors"]
+    answer = outcome.answer
+    assert [entry["video"] for entry in answer["results"]] == [str(videos[0]), str(videos[2])]
+    (error,) = answer["errors"]
     assert error["video"] == str(videos[1])
     assert "not a media file" in error["error"] and error["hint"]
-    assert told["skipped"] == []
+    assert answer["skipped"] == []
     assert outcome.error_lines[0].startswith(f"foleyflow: {videos[1]}: not a media file")
 
 
-def test_a_batch_goes_on_where_it_stopped(model, videos, tmp_path):
+def test_a_batch_resumes_where_it_stopped(model, videos, tmp_path):
     good = [videos[0], videos[2]]
     out = tmp_path / "out"
     assert run_cli("generate", videos[0], "--model", model, "-o", f"{out}/").status == 0
@@ -135,7 +130,7 @@ def test_a_batch_goes_on_where_it_stopped(model, videos, tmp_path):
     assert (out / "first.foley.mp4").stat().st_mtime_ns > before
 
 
-def test_each_clip_of_a_batch_sounds_as_it_does_alone(model, videos, tmp_path):
+def test_clips_of_a_batch_sound_as_they_do_alone(model, videos, tmp_path):
     flags = ("--model", model, "--audio-only", "--seed", "2")
     assert run_cli("generate", videos[2], *flags, "-o", tmp_path / "alone.wav").status == 0
     outcome = run_cli("generate", videos[0], videos[2], *flags, "-o", f"{tmp_path}/both/")
@@ -144,7 +139,7 @@ def test_each_clip_of_a_batch_sounds_as_it_does_alone(model, videos, tmp_path):
     assert (tmp_path / "both" / "last.foley.wav").read_bytes() == alone
 
 
-def test_several_clips_without_a_folder_go_beside_each(model, videos):
+def test_outputs_without_a_folder_go_next_to_each_clip(model, videos):
     assert run_cli("generate", videos[0], videos[2], "--model", model).status == 0
     assert sorted(path.name for path in videos[0].parent.glob("*.foley.mp4")) == [
         "first.foley.mp4",
@@ -152,8 +147,8 @@ def test_several_clips_without_a_folder_go_beside_each(model, videos):
     ]
 
 
-def refused(*arguments: object) -> str:
-    """The one line of a command that is refused as a whole, before anything is made."""
+def refusal(*arguments: object) -> str:
+    """The error line of a command that is refused before any work."""
     outcome = run_cli("generate", *(str(a) for a in arguments))
     assert outcome.status == 2
     assert len(outcome.error_lines) == 2 and outcome.error_lines[1].startswith("  hint: ")
@@ -161,23 +156,23 @@ def refused(*arguments: object) -> str:
     return outcome.error_lines[0]
 
 
-def test_two_clips_of_one_name_are_refused(model, videos, tmp_path):
+def test_two_clips_with_the_same_name_are_refused(model, videos, tmp_path):
     (tmp_path / "other").mkdir()
     twin = make_video(tmp_path / "other" / "first.mp4", n_frames=5)
     out = tmp_path / "out"
-    line = refused(videos[0], twin, "--model", model, "-o", f"{out}/")
+    line = refusal(videos[0], twin, "--model", model, "-o", f"{out}/")
     assert line == f"foleyflow: two videos would be written to {out / 'first.foley.mp4'}"
     assert not out.exists()
 
 
 def test_one_output_file_for_two_clips_is_refused(model, videos, tmp_path):
-    line = refused(videos[0], videos[2], "--model", model, "-o", tmp_path / "out.mp4")
+    line = refusal(videos[0], videos[2], "--model", model, "-o", tmp_path / "out.mp4")
     assert line.endswith("out.mp4: one file for 2 videos")
 
 
 def test_an_output_that_is_another_input_is_refused(model, videos):
     result = videos[0].with_name("first.foley.mp4")
     result.write_bytes(videos[2].read_bytes())
-    line = refused(videos[0], result, "--model", model, "--overwrite")
+    line = refusal(videos[0], result, "--model", model, "--overwrite")
     assert "is an input" in line
     assert result.read_bytes() == videos[2].read_bytes()

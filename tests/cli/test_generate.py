@@ -1,4 +1,4 @@
-"""`foleyflow generate` on real files: what every flag changes, and what is left on the disk."""
+"""`foleyflow generate` on real files: the effect of every flag, and the files that it writes."""
 
 import csv
 import hashlib
@@ -18,10 +18,10 @@ from foleyflow.media import loudness_lufs
 from foleyflow.signals import Waveform
 from foleyflow.weights import file_sha256
 
-PROMISED_KEYS = (
+DOCUMENTED_KEYS = (
     "video output duration_s sample_rate_hz seed steps model events timings_s peak_rss_mb warnings"
 ).split()
-PROMISED_TIMINGS = "decode encode align flow codec mux total".split()
+DOCUMENTED_TIMINGS = "decode encode align flow codec mux total".split()
 
 
 def moving_square(index: int) -> np.ndarray:
@@ -32,11 +32,6 @@ def moving_square(index: int) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return make_model(tmp_path_factory.mktemp("model"))
-
-
-@pytest.fixture(scope="module")
 def clip(tmp_path_factory):
     path = tmp_path_factory.mktemp("clip") / "clip.mp4"
     return make_video(path, n_frames=50, painter=moving_square)
@@ -44,7 +39,7 @@ def clip(tmp_path_factory):
 
 @pytest.fixture
 def generate(model):
-    """Runs `generate` with the small model and insists that it works."""
+    """Runs `generate` with the small model, which must succeed; returns the JSON."""
 
     def run(*arguments):
         outcome = run_cli("generate", *arguments, "--model", model, "--json")
@@ -55,7 +50,7 @@ def generate(model):
 
 
 def samples_of(path: Path) -> np.ndarray:
-    """(n,) of a 24-bit mono wav file, read without the package."""
+    """(n,) samples of a 24-bit mono WAV file, read without foleyflow."""
     with wave.open(str(path)) as file:
         assert (file.getnchannels(), file.getsampwidth(), file.getframerate()) == (1, 3, 48_000)
         data = np.frombuffer(file.readframes(file.getnframes()), np.uint8).reshape(-1, 3)
@@ -64,8 +59,8 @@ def samples_of(path: Path) -> np.ndarray:
     return wide.view("<i4")[:, 0] / 2.0**31
 
 
-def audio_of(path: Path) -> str:
-    """Hash of the sound packets of a file."""
+def audio_hash(path: Path) -> str:
+    """Hash of the audio packets of a file."""
     digest = hashlib.sha256()
     with av.open(str(path)) as container:
         for packet in container.demux(container.streams.audio[0]):
@@ -75,53 +70,53 @@ def audio_of(path: Path) -> str:
 
 @pytest.fixture(scope="module")
 def plain(model, clip, tmp_path_factory):
-    """The sound without any flag, (n,)."""
+    """The sound with default flags, (n,)."""
     path = tmp_path_factory.mktemp("plain") / "plain.wav"
     outcome = run_cli("generate", clip, "--model", model, "--audio-only", "-o", path)
     assert outcome.status == 0, outcome.stderr
     return samples_of(path)
 
 
-def test_the_default_is_a_file_beside_the_video(generate, clip, tmp_path):
+def test_the_default_output_is_next_to_the_video(generate, clip, tmp_path):
     video = tmp_path / "my clip.mp4"
     video.write_bytes(clip.read_bytes())
-    told = generate(video)
-    assert told["output"] == str(tmp_path / "my clip.foley.mp4")
+    answer = generate(video)
+    assert answer["output"] == str(tmp_path / "my clip.foley.mp4")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["my clip.foley.mp4", "my clip.mp4"]
-    assert video_packet_bytes(Path(told["output"])) == video_packet_bytes(video)
-    with av.open(told["output"]) as container:
+    assert video_packet_bytes(Path(answer["output"])) == video_packet_bytes(video)
+    with av.open(answer["output"]) as container:
         assert [stream.type for stream in container.streams] == ["video", "audio"]
         assert container.streams.audio[0].codec_context.name == "aac"
 
 
-def test_a_format_that_cannot_be_written_becomes_mkv(generate, tmp_path):
+def test_the_default_is_mkv_if_the_format_can_only_be_read(generate, tmp_path):
     video = make_video(tmp_path / "clip.nut", n_frames=10)
     assert generate(video)["output"] == str(tmp_path / "clip.foley.mkv")
 
 
-def test_output_file_and_output_folder(generate, clip, tmp_path):
+def test_output_files_and_folders(generate, clip, tmp_path):
     assert generate(clip, "-o", tmp_path / "named.mov")["output"] == str(tmp_path / "named.mov")
     assert (tmp_path / "named.mov").exists()
-    told = generate(clip, "-o", tmp_path)
-    assert told["output"] == str(tmp_path / "clip.foley.mp4")
-    told = generate(clip, "-o", f"{tmp_path}/new/deep/")
-    assert told["output"] == str(tmp_path / "new" / "deep" / "clip.foley.mp4")
-    assert Path(told["output"]).exists()
+    answer = generate(clip, "-o", tmp_path)
+    assert answer["output"] == str(tmp_path / "clip.foley.mp4")
+    answer = generate(clip, "-o", f"{tmp_path}/new/deep/")
+    assert answer["output"] == str(tmp_path / "new" / "deep" / "clip.foley.mp4")
+    assert Path(answer["output"]).exists()
 
 
-def test_json_has_all_that_is_promised(generate, clip, model, tmp_path):
-    told = generate(clip, "-o", tmp_path / "out.mp4", "--seed", "5", "--steps", "2")
-    assert [key for key in PROMISED_KEYS if key not in told] == []
-    assert sorted(told["timings_s"]) == sorted(PROMISED_TIMINGS)
-    assert told["duration_s"] == pytest.approx(2.0)
-    assert (told["sample_rate_hz"], told["seed"], told["steps"]) == (48_000, 5, 2)
-    assert told["model"] == str(model)
-    assert all({"time_s", "strength"} == event.keys() for event in told["events"])
-    assert told["events"] and told["warnings"] == []
-    assert 50 < told["peak_rss_mb"] < 8000
+def test_json_contains_all_documented_keys(generate, clip, model, tmp_path):
+    answer = generate(clip, "-o", tmp_path / "out.mp4", "--seed", "5", "--steps", "2")
+    assert [key for key in DOCUMENTED_KEYS if key not in answer] == []
+    assert sorted(answer["timings_s"]) == sorted(DOCUMENTED_TIMINGS)
+    assert answer["duration_s"] == pytest.approx(2.0)
+    assert (answer["sample_rate_hz"], answer["seed"], answer["steps"]) == (48_000, 5, 2)
+    assert answer["model"] == str(model)
+    assert all({"time_s", "strength"} == event.keys() for event in answer["events"])
+    assert answer["events"] and answer["warnings"] == []
+    assert 50 < answer["peak_rss_mb"] < 8000
 
 
-def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(generate, clip, tmp_path):
+def test_equal_seeds_give_equal_bytes_and_different_seeds_do_not(generate, clip, tmp_path):
     for name, seed in (("a", "3"), ("b", "3"), ("c", "4")):
         generate(clip, "-o", tmp_path / f"{name}.wav", "--audio-only", "--seed", seed)
     first, again, other = ((tmp_path / f"{name}.wav").read_bytes() for name in "abc")
@@ -129,18 +124,20 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(generate, cl
     assert first != other
 
 
-def test_threads_are_those_asked_for_and_noted(generate, clip, tmp_path):
-    told = generate(clip, "-o", tmp_path / "own.wav", "--audio-only")
-    assert told["threads"] == 1
-    told = generate(clip, "-o", tmp_path / "two.wav", "--audio-only", "--threads", "2", "--sidecar")
-    assert told["threads"] == 2
+def test_the_number_of_threads_is_used_and_recorded(generate, clip, tmp_path):
+    answer = generate(clip, "-o", tmp_path / "own.wav", "--audio-only")
+    assert answer["threads"] == 1
+    answer = generate(
+        clip, "-o", tmp_path / "two.wav", "--audio-only", "--threads", "2", "--sidecar"
+    )
+    assert answer["threads"] == 2
     assert json.loads((tmp_path / "two.wav.json").read_text())["threads"] == 2
 
 
-def test_the_same_seed_gives_the_same_bytes_in_video(generate, clip, tmp_path):
+def test_equal_seeds_give_equal_audio_in_videos(generate, clip, tmp_path):
     for name in ("a.mp4", "b.mp4"):
         generate(clip, "-o", tmp_path / name)
-    assert audio_of(tmp_path / "a.mp4") == audio_of(tmp_path / "b.mp4")
+    assert audio_hash(tmp_path / "a.mp4") == audio_hash(tmp_path / "b.mp4")
 
 
 @pytest.mark.parametrize(
@@ -149,9 +146,9 @@ def test_the_same_seed_gives_the_same_bytes_in_video(generate, clip, tmp_path):
     ids=lambda flags: flags[0],
 )
 def test_a_setting_changes_the_sound(generate, clip, plain, tmp_path, flags):
-    told = generate(clip, "-o", tmp_path / "a.wav", "--audio-only", *flags)
+    answer = generate(clip, "-o", tmp_path / "a.wav", "--audio-only", *flags)
     key = flags[0].removeprefix("--")
-    assert str(told[key]).removesuffix(".0") == flags[1]
+    assert str(answer[key]).removesuffix(".0") == flags[1]
     other = samples_of(tmp_path / "a.wav")
     assert other.shape == plain.shape
     assert np.abs(other - plain).max() > 0.01 * np.abs(plain).max()
@@ -171,12 +168,12 @@ def test_another_model_gives_another_sound(clip, plain, tmp_path):
     assert np.abs(samples_of(tmp_path / "a.wav") - plain).max() > 0.01
 
 
-def test_loudness_is_reached_or_left_alone(generate, clip, tmp_path):
+def test_loudness_reaches_the_target_or_is_kept(generate, clip, tmp_path):
     levels = {}
     for wanted in ("-35", "-28.5", "off"):
         path = tmp_path / f"{wanted}.wav"
-        told = generate(clip, "-o", path, "--audio-only", "--loudness", wanted)
-        assert told["loudness_lufs"] == (None if wanted == "off" else float(wanted))
+        answer = generate(clip, "-o", path, "--audio-only", "--loudness", wanted)
+        assert answer["loudness_lufs"] == (None if wanted == "off" else float(wanted))
         sound = Waveform(samples=samples_of(path)[None].astype(np.float32), rate_hz=48_000)
         levels[wanted] = loudness_lufs(sound)
     assert levels["-35"] == pytest.approx(-35, abs=0.1)
@@ -195,7 +192,7 @@ def test_audio_only_is_the_sound_of_the_video(generate, clip, plain, tmp_path):
     assert np.abs(decoded[0] / scale - plain).max() < 2.0**-15
 
 
-def test_an_output_is_replaced_only_when_asked(generate, model, clip, tmp_path):
+def test_an_output_is_replaced_only_with_overwrite(generate, model, clip, tmp_path):
     output = tmp_path / "a.mp4"
     generate(clip, "-o", output)
     before = output.read_bytes()
@@ -211,7 +208,7 @@ def test_an_output_is_replaced_only_when_asked(generate, model, clip, tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".events.csv", ".mid", ".report.png", ".json"])
-def test_files_beside_the_output_are_not_replaced_either(model, clip, tmp_path, suffix):
+def test_files_next_to_the_output_are_not_replaced(model, clip, tmp_path, suffix):
     output = tmp_path / "a.mp4"
     precious = tmp_path / f"a.mp4{suffix}"
     precious.write_text("mine")
@@ -226,7 +223,7 @@ def test_files_beside_the_output_are_not_replaced_either(model, clip, tmp_path, 
 
 @pytest.fixture(scope="module")
 def complete(model, tmp_path_factory):
-    """A run with every file beside the output, on a clip that has a sound: (folder, JSON)."""
+    """All files next to the output, for a clip with sound: (folder, JSON)."""
     folder = tmp_path_factory.mktemp("complete")
     sound = Sound(samples=impulses(96_000, [24_000, 60_000]))
     video = make_video(folder / "clip.mp4", n_frames=50, painter=moving_square, sound=sound)
@@ -240,9 +237,9 @@ def complete(model, tmp_path_factory):
 
 
 def test_the_report_is_a_picture(complete):
-    folder, told = complete
+    folder, answer = complete
     path = folder / "out.mp4.report.png"
-    assert told["report"] == str(path)
+    assert answer["report"] == str(path)
     with av.open(str(path)) as container:
         picture = next(container.decode(video=0)).to_ndarray(format="rgb24")
     assert picture.shape == (1000, 1600, 3)
@@ -250,37 +247,37 @@ def test_the_report_is_a_picture(complete):
 
 
 def test_events_as_csv(complete):
-    folder, told = complete
-    assert told["event_files"][0] == str(folder / "out.mp4.events.csv")
+    folder, answer = complete
+    assert answer["event_files"][0] == str(folder / "out.mp4.events.csv")
     with open(folder / "out.mp4.events.csv", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == len(told["events"]) > 5
-    for row, event in zip(rows, told["events"], strict=True):
+    assert len(rows) == len(answer["events"]) > 5
+    for row, event in zip(rows, answer["events"], strict=True):
         assert float(row["time_s"]) == pytest.approx(event["time_s"], abs=1e-4)
         assert float(row["strength"]) == pytest.approx(event["strength"], abs=1e-4)
 
 
 def test_events_as_audacity_labels(complete):
-    folder, told = complete
+    folder, answer = complete
     lines = (folder / "out.mp4.labels.txt").read_text().splitlines()
-    assert len(lines) == len(told["events"])
-    for line, event in zip(lines, told["events"], strict=True):
+    assert len(lines) == len(answer["events"])
+    for line, event in zip(lines, answer["events"], strict=True):
         start, end, text = line.split("\t")
         assert float(start) == float(end) == pytest.approx(event["time_s"], abs=1e-4)
         assert text == f"hit {event['strength']:.2f}"
 
 
 def test_events_as_midi(complete):
-    folder, told = complete
+    folder, answer = complete
     notes = notes_of((folder / "out.mp4.mid").read_bytes())
-    assert len(notes) == len(told["events"])
-    for (start_s, velocity), event in zip(notes, told["events"], strict=True):
+    assert len(notes) == len(answer["events"])
+    for (start_s, velocity), event in zip(notes, answer["events"], strict=True):
         assert start_s == pytest.approx(event["time_s"], abs=0.6e-3)  # a tick is 1/960 s
         assert velocity == pytest.approx(max(1, 127 * event["strength"]), abs=0.51)
 
 
 def notes_of(data: bytes) -> list[tuple[float, int]]:
-    """(seconds, velocity) of the notes of a one-track MIDI file; written from the standard."""
+    """(seconds, velocity) of the notes of a MIDI file with one track, parsed independently."""
     assert data[:4] == b"MThd" and struct.unpack(">IHHH", data[4:14])[:3] == (6, 0, 1)
     ticks_per_quarter = struct.unpack(">H", data[12:14])[0]
     assert data[14:18] == b"MTrk" and struct.unpack(">I", data[18:22])[0] == len(data) - 22
@@ -321,9 +318,9 @@ def notes_of(data: bytes) -> list[tuple[float, int]]:
     return notes
 
 
-def test_the_sidecar_is_enough_to_make_the_sound_again(complete, model):
-    folder, told = complete
-    assert told["sidecar"] == str(folder / "out.mp4.json")
+def test_the_sidecar_is_enough_to_regenerate_the_sound(complete, model):
+    folder, answer = complete
+    assert answer["sidecar"] == str(folder / "out.mp4.json")
     record = json.loads((folder / "out.mp4.json").read_text())
     assert record["weights_sha256"] == {
         name: file_sha256(model / f"{name}.safetensors") for name in ("codec", "align", "flow")
@@ -336,19 +333,19 @@ def test_the_sidecar_is_enough_to_make_the_sound_again(complete, model):
     ]
     outcome = run_cli("generate", record["video"], "-o", again, *(str(flag) for flag in flags))
     assert outcome.status == 0, outcome.stderr
-    assert audio_of(again) == audio_of(folder / "out.mp4")
+    assert audio_hash(again) == audio_hash(folder / "out.mp4")
     assert outcome.answer["events"] == record["events"]
 
 
-def test_no_flag_no_file_beside_the_output(generate, clip, tmp_path):
+def test_only_the_output_is_written_by_default(generate, clip, tmp_path):
     generate(clip, "-o", tmp_path / "out.mp4")
     assert [path.name for path in tmp_path.iterdir()] == ["out.mp4"]
 
 
-def test_device_cpu_works_and_an_absent_one_is_refused(generate, model, clip, tmp_path):
+def test_the_cpu_works_and_missing_devices_are_refused(generate, model, clip, tmp_path):
     generate(clip, "-o", tmp_path / "a.mp4", "--device", "cpu")
     absent = f"cuda:{torch.cuda.device_count()}"
-    for device, said in (
+    for device, message in (
         (absent, "CUDA device"),
         ("abacus", "expected auto, cpu, cuda or cuda:N"),
         ("meta", "expected auto, cpu, cuda or cuda:N"),
@@ -356,11 +353,11 @@ def test_device_cpu_works_and_an_absent_one_is_refused(generate, model, clip, tm
         output = tmp_path / "b.mp4"
         outcome = run_cli("generate", clip, "--model", model, "-o", output, "--device", device)
         assert outcome.status == 2
-        assert said in outcome.error_lines[0] and len(outcome.error_lines) == 2
+        assert message in outcome.error_lines[0] and len(outcome.error_lines) == 2
         assert not output.exists()
 
 
-def test_dry_run_writes_nothing_and_says_what_would_be_done(clip, model, tmp_path):
+def test_dry_run_prints_the_plan_and_writes_nothing(clip, model, tmp_path):
     outcome = run_cli(
         "generate", clip, "--model", model, "-o", f"{tmp_path}/new/", "--dry-run", "--seed", "7"
     )
@@ -373,7 +370,7 @@ def test_dry_run_writes_nothing_and_says_what_would_be_done(clip, model, tmp_pat
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_text_answer_names_every_file(model, clip, tmp_path):
+def test_the_text_output_lists_every_file(model, clip, tmp_path):
     outcome = run_cli("generate", clip, "--model", model, "-o", tmp_path / "a.mp4", "--sidecar")
     assert outcome.status == 0
     first, second = outcome.stdout.splitlines()
@@ -381,8 +378,7 @@ def test_the_text_answer_names_every_file(model, clip, tmp_path):
     assert second.strip() == str(tmp_path / "a.mp4.json")
 
 
-def test_as_a_user_runs_it(model, clip, tmp_path):
-    """In a process of its own: nothing but JSON on stdout, nothing at all on stderr."""
+def test_a_separate_process_prints_only_json(model, clip, tmp_path):
     outcome = run_process(
         "generate", clip, "--model", model, "-o", "out.wav", "--audio-only", "--json", cwd=tmp_path
     )
@@ -391,7 +387,7 @@ def test_as_a_user_runs_it(model, clip, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["out.wav"]
 
 
-def test_debug_shows_where_an_error_arose(model, tmp_path):
+def test_debug_shows_the_traceback_of_an_error(model, tmp_path):
     (tmp_path / "empty.mp4").touch()
     arguments = ("generate", tmp_path / "empty.mp4", "--model", model)
     plainly = run_cli(*arguments)
@@ -402,13 +398,13 @@ def test_debug_shows_where_an_error_arose(model, tmp_path):
     assert plainly.stderr in debugged.stderr
 
 
-def test_what_the_output_cannot_hold_is_said(generate, tmp_path):
+def test_streams_that_the_output_cannot_hold_are_warnings(generate, tmp_path):
     video = make_video(tmp_path / "clip.mkv", n_frames=25, subtitles=[(0.1, 0.5, "Knock")])
-    told = generate(video, "-o", tmp_path / "out.3gp")
-    assert len(told["warnings"]) == 1 and "subtitle" in told["warnings"][0]
+    answer = generate(video, "-o", tmp_path / "out.3gp")
+    assert len(answer["warnings"]) == 1 and "subtitle" in answer["warnings"][0]
 
 
-def test_long_work_shows_progress_on_stderr_alone(model, tmp_path):
+def test_long_videos_show_progress_on_stderr_only(model, tmp_path):
     video = make_video(tmp_path / "long.mp4", rate=2, n_frames=44)
     outcome = run_cli("generate", video, "--model", model, "--json", "--audio-only")
     assert outcome.status == 0

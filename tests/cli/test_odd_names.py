@@ -1,4 +1,4 @@
-"""Names that are legal on a disk and odd everywhere else, through the command line."""
+"""File names that are valid but unusual, on the command line."""
 
 import json
 import os
@@ -7,25 +7,14 @@ import shutil
 from pathlib import Path
 
 import pytest
-from support.cli_model import make_model, run_cli, run_process
-from support.media_files import make_video
+from support.cli_model import run_cli, run_process
 
 COMPANIONS = ("--report", "--events", "--sidecar")
 NOT_UTF8 = os.fsdecode(b"caf\xe9.mp4")
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return make_model(tmp_path_factory.mktemp("model"))
-
-
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory):
-    return make_video(tmp_path_factory.mktemp("clip") / "clip.mp4", n_frames=10)
-
-
 def is_printable(text: str) -> bool:
-    """Whether a terminal shows it as it is, lines apart."""
+    """Whether all characters except line breaks are printable."""
     return all(character.isprintable() for character in text if character != "\n")
 
 
@@ -51,28 +40,28 @@ def test_odd_name(model, clip, tmp_path, monkeypatch, name):
     outcome = run_cli("generate", "--model", model, "--seed", "2", "--", name)
     assert (outcome.status, outcome.stderr) == (0, "")
     assert is_printable(outcome.stdout) and len(outcome.stdout.splitlines()) == 1
-    made = f"{name[:-4]}.foley{name[-4:]}"
-    assert sorted(os.listdir(tmp_path)) == sorted([name, made])
+    outputs = f"{name[:-4]}.foley{name[-4:]}"
+    assert sorted(os.listdir(tmp_path)) == sorted([name, outputs])
 
 
 @pytest.mark.parametrize("name", [NOT_UTF8, "a\x1b[31mred\nline.mp4", "日.mp4"])
-def test_odd_name_with_all_files_beside_the_output(model, clip, tmp_path, name):
+def test_odd_name_with_all_files_next_to_the_output(model, clip, tmp_path, name):
     shutil.copy(clip, tmp_path / name)
     outcome = run_cli("generate", tmp_path / name, "--model", model, *COMPANIONS, "--json")
     assert (outcome.status, outcome.stderr) == (0, "")
     assert outcome.stdout.isascii() and is_printable(outcome.stdout)
     assert len(list(tmp_path.iterdir())) == 7
-    for told in (
+    for content in (
         outcome.answer,
         json.loads((tmp_path / f"{name[:-4]}.foley.mp4.json").read_text()),
     ):
-        json.dumps(told, ensure_ascii=False).encode()  # no lone surrogate
-        shown = name.replace("\udce9", r"\xe9")
-        assert told["video"] == str(tmp_path / shown)
+        json.dumps(content, ensure_ascii=False).encode()  # no lone surrogate
+        escaped = name.replace("\udce9", r"\xe9")
+        assert content["video"] == str(tmp_path / escaped)
 
 
-def test_odd_names_on_a_terminal_without_them(model, clip, tmp_path):
-    """Results on stdout, errors on stderr, a skipped video: all in ASCII."""
+def test_odd_names_on_an_ascii_terminal(model, clip, tmp_path):
+    """Results, errors and skipped videos are printed in ASCII."""
     for name in (NOT_UTF8, "日.mp4", "é.mp4", "é.foley.mp4"):
         shutil.copy(clip, tmp_path / name)
     outcome = run_process(
@@ -81,15 +70,15 @@ def test_odd_names_on_a_terminal_without_them(model, clip, tmp_path):
         environment={"PYTHONIOENCODING": "ascii"},
     )
     assert outcome.status == 2
-    made = [line.split("  ")[0] for line in outcome.stdout.splitlines()]
-    assert made == [r"caf\xe9.foley.mp4", r"\u65e5.foley.mp4"]
+    outputs = [line.split("  ")[0] for line in outcome.stdout.splitlines()]
+    assert outputs == [r"caf\xe9.foley.mp4", r"\u65e5.foley.mp4"]
     skipped, missing, _, other, _ = outcome.error_lines
-    assert skipped.startswith(r"\xe9.foley.mp4: is there already")
+    assert skipped.startswith(r"\xe9.foley.mp4: exists, skipped")
     assert missing == r"foleyflow: nocaf\xe9.mp4: no such file"
     assert other == r"foleyflow: \u6ca1\u6709.mp4: no such file"
 
 
-def test_control_characters_in_an_error(model, tmp_path):
+def test_control_characters_in_errors_are_escaped(model, tmp_path):
     outcome = run_cli("generate", tmp_path / "no\x1b[2J\nfoleyflow: ok.mp4", "--model", model)
     assert outcome.status == 2
     line, _ = outcome.error_lines
@@ -101,13 +90,13 @@ def test_control_characters_in_an_error(model, tmp_path):
     "arguments",
     [("generate", "--nope\x1b[2J"), ("generate\x1b[2J",), ("bench", "x\x1b[2J\udce9")],
 )
-def test_control_characters_in_wrong_usage(arguments):
+def test_control_characters_in_wrong_usage_are_escaped(arguments):
     outcome = run_process(*arguments)
     assert outcome.status == 2
     assert r"\x1b[2J" in outcome.stderr and is_printable(outcome.stderr)
 
 
-def test_wrong_usage_in_json():
+def test_wrong_usage_is_json_on_request():
     outcome = run_cli("generate", "a.mp4", "--steps", "many", "--json")
     assert outcome.status == 2
     assert outcome.answer.keys() == {"error", "hint"}
@@ -115,7 +104,7 @@ def test_wrong_usage_in_json():
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
         ("", "'': an empty name"),
         (".", ".: is a directory"),
@@ -125,16 +114,18 @@ def test_wrong_usage_in_json():
         ("clip.mp4/inside.mp4", "clip.mp4/inside.mp4: no such file"),
     ],
 )
-def test_names_that_can_be_no_video(model, clip, tmp_path, monkeypatch, name, said):
+def test_names_that_no_video_can_have_are_refused(
+    model, clip, tmp_path, monkeypatch, name, message
+):
     monkeypatch.chdir(tmp_path)
     shutil.copy(clip, "clip.mp4")
     outcome = run_cli("generate", name, "--model", model)
     assert outcome.status == 2
     line, hint = outcome.error_lines
-    assert line.startswith(f"foleyflow: {said}") and hint.startswith("  hint: ")
+    assert line.startswith(f"foleyflow: {message}") and hint.startswith("  hint: ")
     outcome = run_cli("generate", name, "--model", model, "--json")
     assert outcome.answer.keys() == {"video", "error", "hint"}
-    # In a batch, the others are made.
+    # The other videos of a batch are generated.
     outcome = run_cli("generate", name, "clip.mp4", "--model", model, "-o", "new/", "--json")
     assert outcome.status == 2
     assert [result["output"] for result in outcome.answer["results"]] == ["new/clip.foley.mp4"]
@@ -144,12 +135,12 @@ def test_names_that_can_be_no_video(model, clip, tmp_path, monkeypatch, name, sa
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
         ("", "-o '': an empty name"),
         ("clip.mp4/", "clip.mp4: is a file, not a folder"),
         ("clip.mp4/out.mp4", "clip.mp4: is a file, not a folder"),
-        ("clip.mp4/new/", "can't be made"),
+        ("clip.mp4/new/", "can't be created"),
         ("dangling/out.mp4", "no such folder"),
         ("away.mp4", "whose folder is not there"),
         ("round.mp4", "symbolic links"),
@@ -158,7 +149,9 @@ def test_names_that_can_be_no_video(model, clip, tmp_path, monkeypatch, name, sa
         ("日" * 84 + ".mp4", "the file name is too long (256 bytes"),
     ],
 )
-def test_outputs_that_cannot_be_written(model, clip, tmp_path, monkeypatch, name, said):
+def test_outputs_that_cannot_be_written_are_refused(
+    model, clip, tmp_path, monkeypatch, name, message
+):
     monkeypatch.chdir(tmp_path)
     shutil.copy(clip, "clip.mp4")
     Path("dangling").symlink_to("nowhere")
@@ -170,7 +163,7 @@ def test_outputs_that_cannot_be_written(model, clip, tmp_path, monkeypatch, name
     outcome = run_cli("generate", "clip.mp4", "--model", model, "-o", name, "--overwrite")
     assert outcome.status == 2
     line, hint = outcome.error_lines
-    assert said in line and hint.startswith("  hint: ")
+    assert message in line and hint.startswith("  hint: ")
     assert sorted(os.listdir()) == before
     assert Path(os.devnull).is_char_device()
 
@@ -182,8 +175,8 @@ def test_the_current_folder_as_output(model, clip, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("count", [243, 246, 251])
-def test_names_too_long_for_the_output_or_what_lies_beside(model, clip, tmp_path, count):
-    """Refused before any work: the default output, or a report's name, exceeds 255 bytes."""
+def test_too_long_names_of_outputs_are_refused_before_any_work(model, clip, tmp_path, count):
+    """The name of the default output or its report exceeds 255 bytes."""
     video = tmp_path / ("x" * count + ".mp4")
     shutil.copy(clip, video)
     outcome = run_cli("generate", video, "--model", model, *COMPANIONS)
@@ -191,7 +184,7 @@ def test_names_too_long_for_the_output_or_what_lies_beside(model, clip, tmp_path
     line, hint = outcome.error_lines
     assert re.search(r"the file name is too long \(2[56]\d bytes", line) and "-o" in hint
     assert os.listdir(tmp_path) == [video.name]
-    # A shorter name is the way out; in a batch, the others are made.
+    # A shorter output name works, and the other videos of a batch are generated.
     other = tmp_path / "clip.mp4"
     shutil.copy(clip, other)
     outcome = run_cli("generate", video, other, "--model", model, *COMPANIONS, "--json")
@@ -199,9 +192,9 @@ def test_names_too_long_for_the_output_or_what_lies_beside(model, clip, tmp_path
     assert run_cli("generate", video, "--model", model, "-o", tmp_path / "o.mp4").status == 0
 
 
-def test_the_longest_names(model, clip, tmp_path):
+def test_the_longest_names_work(model, clip, tmp_path):
     video = tmp_path / ("x" * 251 + ".mp4")
-    output = tmp_path / ("é" * 118 + "wxyz.mp4")  # 255 bytes with .report.png behind it
+    output = tmp_path / ("é" * 118 + "wxyz.mp4")  # 255 bytes with .report.png
     shutil.copy(clip, video)
     outcome = run_cli("generate", video, "--model", model, "-o", output, *COMPANIONS)
     assert outcome.status == 0, outcome.stderr
@@ -210,8 +203,7 @@ def test_the_longest_names(model, clip, tmp_path):
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
-def test_a_linked_output_is_written_through(model, clip, tmp_path, overwrite):
-    """The file that the link leads to is made or replaced; the link stays."""
+def test_the_target_of_a_linked_output_is_written(model, clip, tmp_path, overwrite):
     (tmp_path / "real").mkdir()
     target, link = tmp_path / "real" / "target.mp4", tmp_path / "link.mp4"
     link.symlink_to("real/target.mp4")
@@ -228,7 +220,7 @@ def test_a_linked_output_is_written_through(model, clip, tmp_path, overwrite):
     assert os.listdir(target.parent) == ["target.mp4"]
 
 
-def test_an_output_in_a_linked_folder(model, clip, tmp_path):
+def test_an_output_in_a_linked_folder_works(model, clip, tmp_path):
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to("real")
     outcome = run_cli("generate", clip, "--model", model, "-o", tmp_path / "link", "--report")
@@ -237,7 +229,7 @@ def test_an_output_in_a_linked_folder(model, clip, tmp_path):
     assert (tmp_path / "link").is_symlink()
 
 
-def test_links_that_lead_in_a_circle_do_not_stop_a_batch(model, clip, tmp_path):
+def test_circular_links_do_not_stop_a_batch(model, clip, tmp_path):
     (tmp_path / "round.mp4").symlink_to("round.mp4")
     outcome = run_cli(
         "generate", tmp_path / "round.mp4", clip, "--model", model, "-o", f"{tmp_path}/o/", "--json"
@@ -247,7 +239,7 @@ def test_links_that_lead_in_a_circle_do_not_stop_a_batch(model, clip, tmp_path):
     assert len(outcome.answer["results"]) == 1
 
 
-def test_a_pipe_is_no_file(model, tmp_path):
+def test_a_named_pipe_is_refused(model, tmp_path):
     os.mkfifo(tmp_path / "pipe.mp4")
     outcome = run_cli("generate", tmp_path / "pipe.mp4", "--model", model)
     assert outcome.status == 2
@@ -256,7 +248,7 @@ def test_a_pipe_is_no_file(model, tmp_path):
     assert "generate - -o NAME" in hint
 
 
-def test_a_failure_of_stdout_is_no_traceback(model, clip, tmp_path):
+def test_a_full_stdout_shows_no_traceback(model, clip, tmp_path):
     full = Path("/dev/full")
     if not full.exists():
         pytest.skip("needs a device that is always full")

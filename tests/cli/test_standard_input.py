@@ -1,4 +1,4 @@
-"""`generate -`: a video from standard input, which is read several times and so kept in a file."""
+"""`generate -` reads a video from standard input into a temporary file."""
 
 import os
 import subprocess
@@ -6,30 +6,20 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.cli_model import make_model, process_environment, run_cli, run_process
-from support.media_files import cut_bytes, make_video, video_packet_bytes
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return make_model(tmp_path_factory.mktemp("model"))
-
-
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory):
-    return make_video(tmp_path_factory.mktemp("clip") / "clip.mp4", n_frames=10)
+from support.cli_model import process_environment, run_cli, run_process
+from support.media_files import cut_bytes, video_packet_bytes
 
 
 @pytest.fixture
 def spools(tmp_path, monkeypatch):
-    """The folder of temporary files."""
+    """The folder for temporary files."""
     folder = tmp_path / "temporary"
     folder.mkdir()
     monkeypatch.setenv("TMPDIR", str(folder))
     return folder
 
 
-def test_a_video_from_a_pipe(model, clip, tmp_path, spools):
+def test_a_video_from_a_pipe_works(model, clip, tmp_path, spools):
     output = tmp_path / "out.mp4"
     outcome = run_process(
         *("generate", "-", "--model", model, "-o", output, "--json", "--report", "--sidecar"),
@@ -43,9 +33,9 @@ def test_a_video_from_a_pipe(model, clip, tmp_path, spools):
     assert os.listdir(spools) == []
 
 
-@pytest.mark.parametrize("share", [0.0, 0.6])
-def test_what_is_no_video(model, clip, tmp_path, spools, share):
-    data = cut_bytes(clip, tmp_path / "cut.mp4", share).read_bytes()
+@pytest.mark.parametrize("fraction", [0.0, 0.6])
+def test_input_that_is_no_video_is_refused(model, clip, tmp_path, spools, fraction):
+    data = cut_bytes(clip, tmp_path / "cut.mp4", fraction).read_bytes()
     outcome = run_process("generate", "-", "--model", model, "-o", tmp_path / "out.mp4", given=data)
     assert (outcome.status, outcome.stdout) == (2, "")
     line, hint = outcome.error_lines
@@ -55,7 +45,7 @@ def test_what_is_no_video(model, clip, tmp_path, spools, share):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("-",), "with no -o: expected the name of the output file"),
         (("-", "-o", "folder/"), "with -o folder/: expected the name"),
@@ -65,17 +55,16 @@ def test_what_is_no_video(model, clip, tmp_path, spools, share):
         (("-", "-o", "nowhere/out.mp4"), "no such folder"),
     ],
 )
-def test_what_standard_input_does_not_go_with(tmp_path, monkeypatch, arguments, said):
-    """Refused before anything is read."""
+def test_wrong_options_are_refused_before_reading(tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
     outcome = run_cli("generate", *arguments)
     assert (outcome.status, outcome.stdout) == (2, "")
     line, hint = outcome.error_lines
-    assert said in line and hint.startswith("  hint: ")
+    assert message in line and hint.startswith("  hint: ")
     assert os.listdir() == []
 
 
-def test_a_dry_run_reads_nothing(tmp_path):
+def test_a_dry_run_does_not_read(tmp_path):
     outcome = run_cli("generate", "-", "-o", tmp_path / "out.mp4", "--dry-run")
     assert outcome.answer["plan"] == [{"video": "-", "output": str(tmp_path / "out.mp4")}]
 
@@ -83,7 +72,7 @@ def test_a_dry_run_reads_nothing(tmp_path):
 def test_a_terminal_and_closed_input_are_refused(model, tmp_path):
     pty = pytest.importorskip("pty")
     leader, terminal = pty.openpty()
-    for stdin, said in ((terminal, "is a terminal"), (None, "is closed")):
+    for stdin, message in ((terminal, "is a terminal"), (None, "is closed")):
         command = [sys.executable, "-m", "foleyflow", "generate", "-", "--model", str(model)]
         done = subprocess.run(
             [*command, "-o", str(tmp_path / "out.mp4")],
@@ -94,7 +83,7 @@ def test_a_terminal_and_closed_input_are_refused(model, tmp_path):
             timeout=120,
         )
         assert done.returncode == 2
-        assert f"standard input {said}" in done.stderr.decode().splitlines()[0]
+        assert f"standard input {message}" in done.stderr.decode().splitlines()[0]
     os.close(leader)
     os.close(terminal)
     assert list(Path(tmp_path).iterdir()) == []

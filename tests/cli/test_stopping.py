@@ -1,4 +1,4 @@
-"""A command that is asked to end leaves no draft and no temporary file, and says one line."""
+"""A stopped command prints one line and leaves no draft and no temporary file."""
 
 import json
 import os
@@ -9,22 +9,17 @@ import time
 from pathlib import Path
 
 import pytest
-from support.cli_model import make_model, process_environment
+from support.cli_model import process_environment
 from support.media_files import make_video
 
 from foleyflow.cli.stopping import stopped_by_signals
 
-WAIT_S = 100.0  # for a state that comes much earlier; no test passes by it
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return make_model(tmp_path_factory.mktemp("model"))
+WAIT_S = 100.0  # upper bound; the awaited state comes much earlier
 
 
 @pytest.fixture
 def temporary(tmp_path):
-    """The folder of the command's temporary files."""
+    """The folder for the command's temporary files."""
     folder = tmp_path / "temporary"
     folder.mkdir()
     return folder
@@ -36,19 +31,19 @@ def start(*arguments, temporary: Path, **options) -> subprocess.Popen:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=process_environment({"TMPDIR": str(temporary)}),
-        preexec_fn=heed_signals,
+        preexec_fn=reset_signals,
         **options,
     )
 
 
-def heed_signals() -> None:
-    """Tests that run in the background, or under nohup, hand signals that are ignored on."""
+def reset_signals() -> None:
+    """Signals that the test process ignores, as under nohup, would be ignored by its children."""
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
 
 
 def wait_for(process: subprocess.Popen, pattern: str, folder: Path) -> None:
-    """Until a file of that name exists."""
+    """Waits until a file that matches the pattern exists."""
     deadline_s = time.monotonic() + WAIT_S
     while not list(folder.glob(pattern)):
         assert process.poll() is None, process.communicate()
@@ -64,7 +59,7 @@ def test_stopped_while_standard_input_is_read(model, tmp_path, temporary, name, 
         temporary=temporary,
         stdin=subprocess.PIPE,
     )
-    process.stdin.write(b"\0" * 2**21)  # the first block is written once the second one came
+    process.stdin.write(b"\0" * 2**21)  # the first block is written when the second one arrives
     process.stdin.flush()
     wait_for(process, "foleyflow-*/standard-input", temporary)
     process.send_signal(getattr(signal, name))
@@ -75,7 +70,7 @@ def test_stopped_while_standard_input_is_read(model, tmp_path, temporary, name, 
 
 
 def test_stopped_while_an_output_is_written(model, tmp_path, temporary):
-    """Of a batch, what was finished is kept and listed."""
+    """Finished results of a batch are kept and listed."""
     short = make_video(tmp_path / "short.mp4", n_frames=5)
     long = make_video(tmp_path / "long.mp4", rate=5, n_frames=800, width=32, height=32)
     process = start(
@@ -87,16 +82,16 @@ def test_stopped_while_an_output_is_written(model, tmp_path, temporary):
     process.send_signal(signal.SIGTERM)  # as `timeout` does: to the process and to its group
     stdout, stderr = process.communicate(timeout=WAIT_S)
     assert process.returncode == 143
-    # Before it stands the label of the progress of a long video.
+    # The first line is the label of the progress bar of a long video.
     assert stderr.decode().splitlines() == ["long.mp4", "foleyflow: stopped"]
-    told = json.loads(stdout)
-    assert told["error"] == "stopped"
-    assert [result["video"] for result in told["results"]] == [str(short)]
+    answer = json.loads(stdout)
+    assert answer["error"] == "stopped"
+    assert [result["video"] for result in answer["results"]] == [str(short)]
     assert os.listdir(tmp_path / "new") == ["short.foley.mp4"]
     assert list(temporary.iterdir()) == []
 
 
-def test_another_verb_is_stopped_too(temporary):
+def test_another_command_is_stopped_too(temporary):
     process = start("bench", temporary=temporary)
     wait_for(process, "foleyflow-bench-*", temporary)
     process.send_signal(signal.SIGTERM)
@@ -106,7 +101,7 @@ def test_another_verb_is_stopped_too(temporary):
     assert list(temporary.iterdir()) == []
 
 
-def test_ignored_signals_and_other_handlers_stay():
+def test_ignored_signals_and_other_handlers_are_kept():
     def handler(number, frame):
         raise AssertionError("not sent")
 
@@ -127,7 +122,7 @@ def test_ignored_signals_and_other_handlers_stay():
 
 
 def test_forked_processes_end_by_the_signal():
-    """As they would without a handler: nothing of the parent's is cleaned up there."""
+    """They end as without a handler, so that they do not clean up files of the parent."""
     code = (
         "import os, signal, time\n"
         "from foleyflow.cli.stopping import stopped_by_signals\n"

@@ -1,4 +1,4 @@
-"""Event files that other programs read, read back."""
+"""Event files contain the events when they are read back."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def read_midi(data: bytes) -> tuple[dict[str, int], list[tuple[int, bytes]]]:
     return header, messages
 
 
-def test_midi_notes_are_at_the_events_times_with_their_strengths():
+def test_midi_notes_have_the_times_and_strengths_of_the_events():
     header, messages = read_midi(midi_bytes(EVENTS))
     assert (header["format"], header["tracks"]) == (0, 1)
     assert messages[0] == (0, b"\xff\x51\x03" + (500_000).to_bytes(3, "big"))
@@ -59,12 +59,12 @@ def test_midi_notes_are_at_the_events_times_with_their_strengths():
     assert [tick for tick, _ in messages] == sorted(tick for tick, _ in messages)
 
 
-def test_midi_without_events_is_still_a_file():
+def test_midi_without_events_is_a_valid_file():
     _, messages = read_midi(midi_bytes(()))
     assert [message[:2] for _, message in messages] == [b"\xff\x51", b"\xff\x2f"]
 
 
-def test_tables_and_labels(tmp_path):
+def test_csv_and_labels_contain_the_events(tmp_path):
     paths = write_events(tmp_path / "clip.foley.mp4", EVENTS)
     assert [path.name for path in paths] == [
         "clip.foley.mp4.events.csv",
@@ -84,7 +84,7 @@ def test_tables_and_labels(tmp_path):
     assert len(list(tmp_path.iterdir())) == 3
 
 
-def test_tables_without_events_have_a_head(tmp_path):
+def test_csv_without_events_has_a_header(tmp_path):
     table, labels, _ = write_events(tmp_path / "x.wav", ())
     assert table.read_text() == "time_s,strength\n"
     assert labels.read_text() == ""

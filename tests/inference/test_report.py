@@ -1,4 +1,4 @@
-"""The report picture: drawn whole for any length, with what it is given at the right place."""
+"""The report is plotted for any length, with frames, sounds and events at their times."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from foleyflow.inference.report import (
     RIGHT,
     WIDTH_PX,
     _log_spectrogram_db,
-    draw_report,
+    plot_report,
 )
 from foleyflow.signals import Event, Waveform
 
@@ -37,16 +37,16 @@ def column_px(time_s, duration_s):
 
 
 def colour_columns(image, colour):
-    """Pixel columns in which a colour occurs."""
+    """Pixel columns that contain a colour."""
     near = np.abs(image[..., :3] - np.array(colour)).max(axis=2) < 0.02
     return np.flatnonzero(near.any(axis=0))
 
 
 @pytest.mark.parametrize("duration_s", [0.0, 0.001, 0.04, 2.0, 75.0])
 @pytest.mark.parametrize("with_reference", [False, True])
-def test_any_length_gives_a_whole_picture(tmp_path, duration_s, with_reference):
+def test_any_length_gives_a_complete_picture(tmp_path, duration_s, with_reference):
     path = tmp_path / "report.png"
-    draw_report(
+    plot_report(
         path,
         pictures=pictures(duration_s),
         generated=tone(duration_s),
@@ -58,20 +58,20 @@ def test_any_length_gives_a_whole_picture(tmp_path, duration_s, with_reference):
     assert [p.name for p in tmp_path.iterdir()] == ["report.png"]
 
 
-def test_frames_lie_at_their_times(tmp_path):
+def test_frames_are_plotted_at_their_times(tmp_path):
     red = np.zeros((40, 40, 3), np.uint8)
     red[..., 0] = 255
     path = tmp_path / "report.png"
-    draw_report(path, pictures=[(3.0, red)], generated=tone(4.0), events=[])
+    plot_report(path, pictures=[(3.0, red)], generated=tone(4.0), events=[])
     columns = colour_columns(imread(path), (1.0, 0.0, 0.0))
     assert columns.mean() == pytest.approx(column_px(3.0, 4.0), abs=3)
 
 
-def test_a_burst_is_drawn_where_it_sounds(tmp_path):
+def test_a_burst_is_plotted_at_its_time(tmp_path):
     samples = np.zeros((1, 4 * RATE_HZ), np.float32)
     samples[0, RATE_HZ : RATE_HZ + 4800] = 0.5 * np.sin(np.arange(4800))
     path = tmp_path / "report.png"
-    draw_report(path, pictures=[], generated=Waveform(samples=samples, rate_hz=RATE_HZ), events=[])
+    plot_report(path, pictures=[], generated=Waveform(samples=samples, rate_hz=RATE_HZ), events=[])
     image = imread(path)
     rows = slice(90, 250)  # inside the waveform's axes
     accent = np.abs(image[rows, :, :3] - np.array([0xE4, 0x57, 0x2E]) / 255).max(axis=2) < 0.02
@@ -80,19 +80,19 @@ def test_a_burst_is_drawn_where_it_sounds(tmp_path):
     assert tall.max() == pytest.approx(column_px(1.1, 4.0), abs=3)
 
 
-def test_events_change_the_picture_and_those_outside_do_not(tmp_path):
+def test_only_events_within_the_clip_are_plotted(tmp_path):
     images = []
     for name, times_s in (("none", []), ("inside", [1.0]), ("outside", [-1.0, 9.0])):
         path = tmp_path / f"{name}.png"
         events = [Event(time_s=time_s, strength=0.5) for time_s in times_s]
-        draw_report(path, pictures=[], generated=tone(2.0), events=events)
+        plot_report(path, pictures=[], generated=tone(2.0), events=events)
         images.append(imread(path)[80:])
     assert not np.array_equal(images[0], images[1])
     assert np.array_equal(images[0], images[2])
 
 
 @pytest.mark.parametrize("frequency_hz", [200.0, 1000.0, 6000.0])
-def test_a_tone_is_at_its_height_in_the_spectrogram(frequency_hz):
+def test_a_tone_is_in_its_band_of_the_spectrogram(frequency_hz):
     level_db = _log_spectrogram_db(tone(1.0, frequency_hz))
     band = level_db.mean(axis=1).argmax()
     expected = len(level_db) * np.log(frequency_hz / 50) / np.log(20000 / 50)
@@ -100,7 +100,7 @@ def test_a_tone_is_at_its_height_in_the_spectrogram(frequency_hz):
     assert level_db.max() == pytest.approx(0.0)
 
 
-def test_long_sound_is_decimated_without_losing_a_click():
+def test_long_sound_keeps_a_click_in_fewer_columns():
     samples = np.zeros((1, 120 * RATE_HZ), np.float32)
     samples[0, 90 * RATE_HZ] = 1.0
     level_db = _log_spectrogram_db(Waveform(samples=samples, rate_hz=RATE_HZ))
@@ -109,20 +109,20 @@ def test_long_sound_is_decimated_without_losing_a_click():
     assert at == pytest.approx(90 / 120, abs=2 / COLUMN_COUNT)
 
 
-def test_an_unwritable_place_is_a_media_error_and_leaves_nothing(tmp_path):
+def test_a_missing_folder_is_a_media_error_and_leaves_nothing(tmp_path):
     with pytest.raises(MediaError, match="can't be written"):
-        draw_report(tmp_path / "no" / "r.png", pictures=[], generated=tone(0.1), events=[])
+        plot_report(tmp_path / "no" / "r.png", pictures=[], generated=tone(0.1), events=[])
     assert not list(tmp_path.iterdir())
 
 
 def test_any_file_name_can_be_a_title(tmp_path):
     path = tmp_path / "report.png"
-    draw_report(path, pictures=[], generated=tone(0.1), events=[], title="$5^ 録音 _{ \\x.mp4")
+    plot_report(path, pictures=[], generated=tone(0.1), events=[], title="$5^ 録音 _{ \\x.mp4")
     assert path.exists()
 
 
 def test_an_existing_picture_is_replaced(tmp_path):
     path = tmp_path / "report.png"
     path.write_bytes(b"old")
-    draw_report(path, pictures=pictures(1.0), generated=tone(1.0), events=[])
+    plot_report(path, pictures=pictures(1.0), generated=tone(1.0), events=[])
     assert imread(path).shape[0] == HEIGHT_PX

@@ -181,7 +181,7 @@ def test_the_smallest_picture(tmp_path):
 
 def test_damaged_packets_are_skipped_and_counted(tmp_path, caplog):
     good = make_video(tmp_path / "a.mp4", n_frames=200, key_frame_every=10)
-    stream = read_frames(damage(good, tmp_path / "b.mp4", share=0.1), size=16)
+    stream = read_frames(damage(good, tmp_path / "b.mp4", fraction=0.1), size=16)
     pairs = list(stream)
     assert stream.counts.packets == 200
     assert 1 <= stream.counts.lost_packets <= 25
@@ -191,7 +191,7 @@ def test_damaged_packets_are_skipped_and_counted(tmp_path, caplog):
 
 def test_mostly_damaged_packets_are_refused(tmp_path):
     good = make_video(tmp_path / "a.mp4", n_frames=200, key_frame_every=50)
-    path = damage(good, tmp_path / "b.mp4", share=0.9)
+    path = damage(good, tmp_path / "b.mp4", fraction=0.9)
     with pytest.raises(MediaError, match="of 200 video packets are damaged"):
         list(read_frames(path, size=16))
 

@@ -1,4 +1,4 @@
-"""The choice of precision: how it is made, what obeys it, and what it never changes."""
+"""The precision setting, and which computations follow it."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ def unset(monkeypatch):
     monkeypatch.delenv(PRECISION_VARIABLE, raising=False)
 
 
-def type_of_a_product(*, enabled: bool = True) -> torch.dtype:
+def product_dtype(*, enabled: bool = True) -> torch.dtype:
     with fast_autocast(CPU, enabled=enabled):
         return (torch.ones(2, 2) @ torch.ones(2, 2)).dtype
 
 
 @pytest.mark.parametrize(
-    ("features", "used"),
+    ("features", "expected"),
     [
         ({"avx2"}, "fp32"),
         ({"avx2", "avx512f"}, "fp32"),
@@ -50,24 +50,24 @@ def type_of_a_product(*, enabled: bool = True) -> torch.dtype:
         (set(), "fp32"),
     ],
 )
-def test_the_machine_decides_where_nobody_else_does(unset, monkeypatch, features, used):
+def test_auto_follows_the_features_of_the_processor(unset, monkeypatch, features, expected):
     monkeypatch.setattr(precision, "processor_features", lambda: frozenset(features))
-    assert precision_setting() == "auto" and precision_on(CPU) == used
-    assert type_of_a_product() == (torch.bfloat16 if used == "bf16" else torch.float32)
+    assert precision_setting() == "auto" and precision_on(CPU) == expected
+    assert product_dtype() == (torch.bfloat16 if expected == "bf16" else torch.float32)
 
 
 @pytest.mark.parametrize("fast", [True, False])
-def test_a_choice_overrides_the_machine_but_not_the_caller(monkeypatch, fast):
+def test_the_setting_overrides_the_processor_but_not_the_caller(monkeypatch, fast):
     monkeypatch.setattr(precision, "bfloat16_is_fast", lambda device: fast)
     monkeypatch.setenv(PRECISION_VARIABLE, "bf16")
     assert precision_on(CPU) == "bf16"
-    assert type_of_a_product() == torch.bfloat16
-    assert type_of_a_product(enabled=False) == torch.float32
+    assert product_dtype() == torch.bfloat16
+    assert product_dtype(enabled=False) == torch.float32
     monkeypatch.setenv(PRECISION_VARIABLE, "fp32")
-    assert precision_on(CPU) == "fp32" and type_of_a_product() == torch.float32
+    assert precision_on(CPU) == "fp32" and product_dtype() == torch.float32
 
 
-def test_a_choice_holds_within_its_block_alone(monkeypatch):
+def test_the_setting_is_restored_after_its_block(monkeypatch):
     monkeypatch.setenv(PRECISION_VARIABLE, "fp32")
     with precision_set_to("bf16"):
         assert precision_setting() == "bf16"
@@ -78,40 +78,40 @@ def test_a_choice_holds_within_its_block_alone(monkeypatch):
     assert precision_setting() == "auto"
 
 
-def test_an_unknown_choice_is_refused_with_those_that_are_known(monkeypatch):
+def test_an_unknown_setting_is_refused_with_a_list_of_known_ones(monkeypatch):
     monkeypatch.setenv(PRECISION_VARIABLE, "half")
     with pytest.raises(ConfigError, match="'half': expected auto, bf16 or fp32") as error:
         fast_autocast(CPU)
     assert PRECISION_VARIABLE in error.value.hint
 
 
-@pytest.mark.parametrize("by", ["option", "variable"])
-def test_every_verb_refuses_an_unknown_choice(unset, monkeypatch, by):
-    if by == "variable":
+@pytest.mark.parametrize("source", ["option", "variable"])
+def test_every_command_refuses_an_unknown_setting(unset, monkeypatch, source):
+    if source == "variable":
         monkeypatch.setenv(PRECISION_VARIABLE, "FP16")
-    option = ("--precision", "FP16") if by == "option" else ()
+    option = ("--precision", "FP16") if source == "option" else ()
     outcome = run_cli(*option, "generate", "missing.mp4", "--json")
     assert outcome.status == 2
     assert outcome.answer["error"] == "precision 'FP16': expected auto, bf16 or fp32"
     assert outcome.error_lines[0] == "foleyflow: precision 'FP16': expected auto, bf16 or fp32"
 
 
-def test_the_option_changes_the_sound_and_is_reported(unset, tmp_path):
+def test_the_option_changes_the_sound_and_is_recorded(unset, tmp_path):
     model = make_model(tmp_path / "model")
     clip = make_video(tmp_path / "clip.mp4", n_frames=25)
     sounds = {}
-    for choice in ("bf16", "fp32"):
-        out = tmp_path / f"{choice}.wav"
+    for setting in ("bf16", "fp32"):
+        out = tmp_path / f"{setting}.wav"
         command = ("generate", clip, "--model", model, "--audio-only", "-o", out, "--json")
-        outcome = run_cli("--precision", choice, *command, "--device", "cpu")
+        outcome = run_cli("--precision", setting, *command, "--device", "cpu")
         assert outcome.status == 0, outcome.stderr
-        assert outcome.answer["precision"] == choice
-        sounds[choice] = read_waveform(out).mono()
+        assert outcome.answer["precision"] == setting
+        sounds[setting] = read_waveform(out).mono()
     assert np.abs(sounds["bf16"] - sounds["fp32"]).max() > 1e-5
-    assert precision_setting() == "auto"  # a command's choice ends with it
+    assert precision_setting() == "auto"  # restored after the command
 
 
-def test_the_option_goes_before_the_variable(monkeypatch):
+def test_the_option_overrides_the_variable(monkeypatch):
     monkeypatch.setenv(PRECISION_VARIABLE, "fp32")
     outcome = run_process("--precision", "bf16", "doctor", "--json")
     details = {finding["name"]: finding["detail"] for finding in outcome.answer["findings"]}
@@ -120,7 +120,7 @@ def test_the_option_goes_before_the_variable(monkeypatch):
     )
 
 
-def test_the_setting_is_looked_at_without_torch():
+def test_the_setting_is_read_without_torch():
     code = "import sys\nfrom foleyflow.parallel.precision import precision_setting\n"
     code += "precision_setting(); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -128,7 +128,7 @@ def test_the_setting_is_looked_at_without_torch():
 
 
 class Trunk(nn.Module):
-    """One matrix over patches, as tokens of a whole and its patches."""
+    """A linear layer that returns one class token and one token per patch."""
 
     def __init__(self, inputs: int, patches: int) -> None:
         super().__init__()
@@ -140,9 +140,9 @@ class Trunk(nn.Module):
         return self.mix(flat).unflatten(1, (1 + self.patches, 4))
 
 
-@pytest.mark.parametrize("choice", ["bf16", "fp32"])
-def test_published_encoders_compute_in_fp32_under_any_choice(monkeypatch, choice):
-    monkeypatch.setenv(PRECISION_VARIABLE, choice)
+@pytest.mark.parametrize("setting", ["bf16", "fp32"])
+def test_published_encoders_always_compute_in_fp32(monkeypatch, setting):
+    monkeypatch.setenv(PRECISION_VARIABLE, setting)
     torch.manual_seed(0)
     video = FrozenVideo(Trunk(48, 16), CLIP_PICTURES)
     pictures = torch.randint(0, 256, (2, 3, 8, 8), dtype=torch.uint8)
@@ -160,10 +160,10 @@ def test_published_encoders_compute_in_fp32_under_any_choice(monkeypatch, choice
         assert torch.equal(cast, plain), type(module).__name__
 
 
-def test_bfloat16_of_a_graphics_card_is_asked_of_torch(monkeypatch):
-    asked = []
+def test_torch_reports_bfloat16_of_gpus(monkeypatch):
+    calls = []
     monkeypatch.setattr(
-        torch.cuda, "is_bf16_supported", lambda **given: asked.append(given) or False
+        torch.cuda, "is_bf16_supported", lambda **given: calls.append(given) or False
     )
     assert not bfloat16_is_fast(torch.device("cuda"))
-    assert asked == [{"including_emulation": False}]
+    assert calls == [{"including_emulation": False}]

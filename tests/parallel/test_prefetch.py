@@ -1,4 +1,4 @@
-"""Items computed ahead in a thread: the same ones, bounded, and nothing is left behind."""
+"""Items computed ahead in a thread: unchanged, bounded in number, and without leftovers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from foleyflow.parallel.prefetch import prefetch
 
-WAIT_S = 30.0  # longest wait for another thread before a test fails
+WAIT_S = 30.0  # before a test fails
 
 
 def background_threads() -> list[threading.Thread]:
@@ -17,19 +17,19 @@ def background_threads() -> list[threading.Thread]:
 
 
 @pytest.fixture(autouse=True)
-def no_thread_stays():
+def no_thread_is_left():
     yield
     assert background_threads() == []
 
 
 @pytest.mark.parametrize("depth", [1, 3, 1000])
-def test_items_and_their_order_are_those_of_the_source(depth):
+def test_items_and_order_do_not_change(depth):
     assert list(prefetch(range(200), depth=depth)) == list(range(200))
     assert list(prefetch([], depth=depth)) == []
     assert list(prefetch([None, None], depth=depth)) == [None, None]
 
 
-def test_the_source_is_taken_in_another_thread_after_its_preparation():
+def test_the_source_runs_in_another_thread_after_on_start():
     seen = []
 
     def source():
@@ -37,28 +37,28 @@ def test_the_source_is_taken_in_another_thread_after_its_preparation():
         yield 1
 
     prepared = prefetch(source(), depth=1, on_start=lambda: seen.append("started"))
-    assert seen == []  # nothing happens before the first item is wanted
+    assert seen == []  # nothing happens before the first item is taken
     assert list(prepared) == [1]
     assert seen[0] == "started" and seen[1] is not threading.current_thread()
 
 
-def test_it_works_ahead_but_not_further_than_the_depth():
-    made = []
+def test_it_runs_ahead_by_at_most_the_depth():
+    produced = []
     enough = threading.Event()
 
     def source():
         for number in range(100):
-            made.append(number)
-            if len(made) == 5:
+            produced.append(number)
+            if len(produced) == 5:
                 enough.set()
             yield number
 
     with closing(prefetch(source(), depth=3)) as items:
         assert next(items) == 0
-        # One is taken, three wait, and one is made and held until there is room.
+        # One item is taken, three wait, and one is held until there is room.
         assert enough.wait(WAIT_S)
-        threading.Event().wait(0.05)  # time enough for one that would go on
-        assert made == [0, 1, 2, 3, 4]
+        threading.Event().wait(0.05)  # enough time for a further item
+        assert produced == [0, 1, 2, 3, 4]
         assert [next(items) for _ in range(3)] == [1, 2, 3]
 
 
@@ -75,7 +75,7 @@ def test_an_error_arrives_after_the_items_before_it():
         next(items)
 
 
-def test_an_error_of_the_preparation_arrives_too():
+def test_an_error_of_on_start_arrives():
     def refuse():
         raise RuntimeError("no such setting")
 
@@ -112,7 +112,7 @@ def test_a_consumer_that_fails_ends_the_thread():
     assert closed == ["closed"]
 
 
-def test_one_behind_another_ends_as_well():
+def test_nested_prefetches_end():
     closed: list[str] = []
     first = prefetch(endless(closed), depth=2)
     with closing(prefetch((2 * number for number in first), depth=2)) as second:
@@ -122,7 +122,7 @@ def test_one_behind_another_ends_as_well():
     assert closed == ["closed"]
 
 
-def test_one_that_was_never_taken_from_has_no_thread():
+def test_an_unused_prefetch_starts_no_thread():
     closed: list[str] = []
     prefetch(endless(closed), depth=1).close()
     assert closed == [] and background_threads() == []

@@ -1,4 +1,4 @@
-"""Work on a local Ray: in order, complete, and once each, though a worker is killed in between."""
+"""Work on a local Ray cluster is complete and in order, even if a worker is killed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import pytest
 import torch
 from support.cli_model import make_model, run_cli
 from support.media_files import make_video
-from support.ray_work import chosen_precision, noted, squared
+from support.ray_work import current_precision, recorded_square, square_or_fail
 from support.small_vggsound import CLIP_S, SEGMENT_S, make_small_vggsound
 
 pytest.importorskip("ray", reason="work on many machines needs the extra 'cluster' (ray)")
@@ -29,14 +29,14 @@ from foleyflow.parallel import ray_cluster
 from foleyflow.parallel.precision import precision_set_to, precision_setting
 from foleyflow.parallel.ray_cluster import RayCluster
 
-# Ray warns of its own future, and of sockets that it leaves to the end of the process.
+# Ray emits deprecation warnings, and warnings about sockets that it closes at exit.
 pytestmark = pytest.mark.filterwarnings("ignore")
 CLIPS = 50
 
 
 @pytest.fixture(scope="module")
 def local_ray():
-    """A Ray of this machine with two workers, which all tests here are connected to."""
+    """A Ray cluster on this machine with two workers, shared by all tests of this file."""
     import ray
 
     root = Path(__file__).resolve().parents[2]
@@ -45,10 +45,10 @@ def local_ray():
     os.environ.update(PYTHONPATH=paths, RAY_USAGE_STATS_ENABLED="0")
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # as Ray's workers have it: sums are taken in the same order
+    torch.set_num_threads(1)  # as in Ray's workers, so that sums are rounded equally
     with RayCluster("auto") as started:
         pass
-    assert ray.is_initialized()  # whoever connected before stays connected
+    assert ray.is_initialized()  # an existing connection is kept
     yield started
     torch.set_num_threads(threads)
     ray.shutdown()
@@ -56,58 +56,58 @@ def local_ray():
         os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
-def test_what_a_killed_worker_had_is_done_by_another(local_ray, tmp_path):
+def test_work_of_a_killed_worker_is_repeated(local_ray, tmp_path):
     killed: list[int] = []
 
     def kill() -> None:
-        while not (begun := list(tmp_path.glob("begun-5-*"))):
+        while not (started := list(tmp_path.glob("started-5-*"))):
             time.sleep(0.01)
-        killed.append(int(begun[0].name.split("-")[2]))
+        killed.append(int(started[0].name.split("-")[2]))
         os.kill(killed[0], signal.SIGKILL)
 
     thread = threading.Thread(target=kill)
     thread.start()
-    results = list(local_ray.parallel_map(functools.partial(noted, tmp_path), range(20)))
+    results = list(local_ray.parallel_map(functools.partial(recorded_square, tmp_path), range(20)))
     thread.join()
     assert [square for square, _ in results] == [n**2 for n in range(20)]
     assert killed[0] not in [worker for number, (_, worker) in enumerate(results) if number >= 5]
     times = {
-        what: Counter(int(path.name.split("-")[1]) for path in tmp_path.glob(f"{what}-*"))
-        for what in ("begun", "ended")
+        state: Counter(int(path.name.split("-")[1]) for path in tmp_path.glob(f"{state}-*"))
+        for state in ("started", "ended")
     }
-    assert times["ended"] == Counter(range(20))  # all once
-    assert times["begun"] - times["ended"] == Counter([5])
+    assert times["ended"] == Counter(range(20))  # each item once
+    assert times["started"] - times["ended"] == Counter([5])
 
 
-def test_relative_paths_are_those_of_who_hands_out_the_work(local_ray, tmp_path, monkeypatch):
+def test_relative_paths_are_those_of_the_caller(local_ray, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "made").mkdir()
-    list(local_ray.parallel_map(functools.partial(noted, Path("made")), [1]))
-    assert len(list((tmp_path / "made").iterdir())) == 2
+    (tmp_path / "work").mkdir()
+    list(local_ray.parallel_map(functools.partial(recorded_square, Path("work")), [1]))
+    assert len(list((tmp_path / "work").iterdir())) == 2
 
 
-def test_workers_compute_in_the_precision_that_was_chosen_here(local_ray):
+def test_workers_use_the_precision_of_the_caller(local_ray):
     before = precision_setting()
     chosen = "fp32" if before == "bf16" else "bf16"
     with precision_set_to(chosen):
-        found = list(local_ray.parallel_map(chosen_precision, range(3)))
+        found = list(local_ray.parallel_map(current_precision, range(3)))
     assert found == [(number, chosen) for number in range(3)]
-    assert list(local_ray.parallel_map(chosen_precision, [3])) == [(3, before)]
+    assert list(local_ray.parallel_map(current_precision, [3])) == [(3, before)]
 
 
-def test_errors_come_back_as_they_were_raised(local_ray):
+def test_errors_of_the_work_are_raised_unchanged(local_ray):
     with pytest.raises(MediaError, match=r"^three is odd$") as caught:
-        list(local_ray.parallel_map(squared, range(5)))
+        list(local_ray.parallel_map(square_or_fail, range(5)))
     assert caught.value.hint == "take four"
 
 
-def test_work_that_kills_all_of_its_workers_is_given_up(local_ray, monkeypatch):
+def test_work_that_kills_its_workers_fails_after_some_attempts(local_ray, monkeypatch):
     monkeypatch.setattr(ray_cluster, "ATTEMPTS", 2)
     with pytest.raises(FoleyflowError, match=r"a worker died 2 times at the same work"):
-        list(local_ray.parallel_map(squared, [7]))
+        list(local_ray.parallel_map(square_or_fail, [7]))
 
 
-def test_items_are_taken_as_they_are_needed(local_ray):
+def test_items_are_taken_when_they_are_needed(local_ray):
     taken: list[int] = []
 
     def items():
@@ -115,13 +115,13 @@ def test_items_are_taken_as_they_are_needed(local_ray):
             taken.append(number)
             yield number
 
-    results = local_ray.parallel_map(squared, items(), at_once=3)
+    results = local_ray.parallel_map(square_or_fail, items(), at_once=3)
     assert [next(results) for _ in range(4)] == [100, 121, 144, 169]
     results.close()
     assert len(taken) == 6
 
 
-def test_where_nobody_answers_is_said(monkeypatch):
+def test_an_address_without_a_cluster_is_refused(monkeypatch):
     import ray
 
     if ray.is_initialized():
@@ -132,14 +132,11 @@ def test_where_nobody_answers_is_said(monkeypatch):
     assert "ray start --head" in caught.value.hint
 
 
-def test_without_ray_its_extra_is_named(monkeypatch):
+def test_a_missing_ray_names_its_extra(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "ray", None)
     with pytest.raises(MissingExtra, match="'ray'") as caught:
         RayCluster("local")
     assert "foleyflow[cluster]" in caught.value.hint
-
-
-# ---------------------------------------------------------------------------------- generation
 
 
 def falling(index: int, *, clip: int) -> np.ndarray:
@@ -150,28 +147,28 @@ def falling(index: int, *, clip: int) -> np.ndarray:
 
 
 def busy_workers() -> list[int]:
-    """Processes that descend from this one and are doing Ray's work."""
+    """Descendants of this process that run tasks of Ray."""
     parents, busy = {}, []
     for status in Path("/proc").glob("[0-9]*/stat"):
         try:
             text = status.read_text()
             command = (status.parent / "cmdline").read_bytes()
         except OSError:
-            continue  # it is gone
+            continue  # the process has ended
         parents[int(status.parent.name)] = int(text.rpartition(")")[2].split()[1])
         if command.startswith(b"ray::_do"):
             busy.append(int(status.parent.name))
 
-    def is_ours(process: int) -> bool:
+    def is_descendant(process: int) -> bool:
         while process > 1 and process != os.getpid():
             process = parents.get(process, 0)
         return process == os.getpid()
 
-    return [process for process in busy if is_ours(process)]
+    return [process for process in busy if is_descendant(process)]
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
-def test_a_batch_is_complete_and_the_same_though_a_worker_is_killed(local_ray, tmp_path):
+def test_a_batch_with_a_killed_worker_equals_a_serial_one(local_ray, tmp_path):
     model = make_model(tmp_path / "model")
     videos = [
         make_video(
@@ -186,12 +183,12 @@ def test_a_batch_is_complete_and_the_same_though_a_worker_is_killed(local_ray, t
     broken = tmp_path / "broken.mp4"
     broken.write_text("no video")
     flags = ("--model", model, "--audio-only", "--events", "--device", "cpu", "--json")
-    serial, parallel_map = tmp_path / "serial", tmp_path / "spread"
-    alone = run_cli("generate", *videos, broken, *flags, "-o", f"{serial}/")
+    serial, parallel = tmp_path / "serial", tmp_path / "parallel"
+    local = run_cli("generate", *videos, broken, *flags, "-o", f"{serial}/")
     killed: list[int] = []
 
     def kill() -> None:
-        while not parallel_map.is_dir() or len(list(parallel_map.glob("*.wav"))) < 8:
+        while not parallel.is_dir() or len(list(parallel.glob("*.wav"))) < 8:
             time.sleep(0.01)
         while not (workers := busy_workers()):
             time.sleep(0.01)
@@ -200,29 +197,29 @@ def test_a_batch_is_complete_and_the_same_though_a_worker_is_killed(local_ray, t
 
     thread = threading.Thread(target=kill)
     thread.start()
-    output = f"{parallel_map}/"
+    output = f"{parallel}/"
     outcome = run_cli("generate", *videos, broken, *flags, "-o", output, "--ray", "auto")
     thread.join()
     assert killed
-    assert (alone.status, outcome.status) == (2, 2)  # for the broken clip
-    told = outcome.answer
-    assert [entry["video"] for entry in told["results"]] == [str(video) for video in videos]
-    assert [entry["video"] for entry in told["errors"]] == [str(broken)]
-    assert "not a media file" in told["errors"][0]["error"] and told["errors"][0]["hint"]
-    for entry, other in zip(told["results"], alone.answer["results"], strict=True):
+    assert (local.status, outcome.status) == (2, 2)  # because of the broken clip
+    answer = outcome.answer
+    assert [entry["video"] for entry in answer["results"]] == [str(video) for video in videos]
+    assert [entry["video"] for entry in answer["errors"]] == [str(broken)]
+    assert "not a media file" in answer["errors"][0]["error"] and answer["errors"][0]["hint"]
+    for entry, other in zip(answer["results"], local.answer["results"], strict=True):
         assert entry["events"] == other["events"]
     names = sorted(path.name for path in serial.iterdir())
-    assert sorted(path.name for path in parallel_map.iterdir()) == names  # and nothing half done
+    assert sorted(path.name for path in parallel.iterdir()) == names  # and no draft
     assert len([name for name in names if name.endswith(".wav")]) == CLIPS
     for name in names:
-        assert (parallel_map / name).read_bytes() == (serial / name).read_bytes(), name
-    before = {path.name: path.stat().st_mtime_ns for path in parallel_map.iterdir()}
-    again = run_cli("generate", *videos, *flags, "-o", f"{parallel_map}/", "--ray", "auto").answer
+        assert (parallel / name).read_bytes() == (serial / name).read_bytes(), name
+    before = {path.name: path.stat().st_mtime_ns for path in parallel.iterdir()}
+    again = run_cli("generate", *videos, *flags, "-o", f"{parallel}/", "--ray", "auto").answer
     assert len(again["skipped"]) == CLIPS and again["results"] == []
-    assert {path.name: path.stat().st_mtime_ns for path in parallel_map.iterdir()} == before
+    assert {path.name: path.stat().st_mtime_ns for path in parallel.iterdir()} == before
 
 
-def test_outputs_that_are_there_are_refused_before_any_work(local_ray, tmp_path):
+def test_existing_outputs_are_refused_before_any_work(local_ray, tmp_path):
     model = make_model(tmp_path / "model")
     video = make_video(tmp_path / "clip.mp4", n_frames=6)
     output = tmp_path / "clip.foley.mp4"
@@ -232,33 +229,30 @@ def test_outputs_that_are_there_are_refused_before_any_work(local_ray, tmp_path)
     assert output.read_text() == "mine"
 
 
-# ---------------------------------------------------------------------------------- data
-
-
-def test_simulated_clips_are_those_of_processes_here(local_ray, simulated_data, tmp_path):
+def test_simulated_clips_equal_those_of_local_processes(local_ray, simulated_data, tmp_path):
     from support import bouncing_ball
 
     from foleyflow.simulation.dataset.simulate import simulate
 
     settings = {"clips": 4, "seed": 11, "split": "test", "duration_s": 1.2}
-    told: list[tuple[int, int]] = []
-    for made in (4, 0):
+    calls: list[tuple[int, int]] = []
+    for created in (4, 0):
         summary = simulate(
             tmp_path,
             **settings,
             ray="auto",
             draw_scene=bouncing_ball.draw_scene,
-            progress=lambda done, wanted: told.append((done, wanted)),
+            progress=lambda done, wanted: calls.append((done, wanted)),
         )
-        assert (summary.clips, summary.skipped) == (made, 4 - made)
-    assert told == [(0, 4), (4, 4), (4, 4)]
+        assert (summary.clips, summary.skipped) == (created, 4 - created)
+    assert calls == [(0, 4), (4, 4), (4, 4)]
     files = sorted(p.relative_to(tmp_path) for p in (tmp_path / "test").rglob("clip_*"))
     assert len(files) == 12
     for name in files:
         assert (tmp_path / name).read_bytes() == (simulated_data / name).read_bytes(), name
 
 
-def test_shards_of_real_clips_are_those_of_threads_here(local_ray, tmp_path):
+def test_shards_of_real_clips_equal_those_of_local_threads(local_ray, tmp_path):
     listing, clips = make_small_vggsound(tmp_path / "source")
     few = tmp_path / "few.csv"
     lines = listing.read_text(encoding="utf-8").splitlines()
@@ -275,12 +269,12 @@ def test_shards_of_real_clips_are_those_of_threads_here(local_ray, tmp_path):
     assert found[0][0]["rejected"] == {"no sound": 1, "duplicate": 1} and found[0][2]
 
 
-def test_prepared_features_are_those_that_a_training_computes(
+def test_prepared_features_equal_those_computed_locally(
     local_ray, simulated_data, smoke_runs, tmp_path
 ):
     found = {}
-    for way, flags in (("alone", ()), ("spread", ("--ray", "auto"))):
-        data = tmp_path / way
+    for name, flags in (("local", ()), ("ray", ("--ray", "auto"))):
+        data = tmp_path / name
         shutil.copytree(simulated_data, data, ignore=shutil.ignore_patterns(".*"))
         command = ["data", "prepare", "flow", "--recipe", "smoke", "--data", data, "--json"]
         for part in ("codec", "align"):
@@ -288,35 +282,32 @@ def test_prepared_features_are_those_that_a_training_computes(
         outcome = run_cli(*command, "--set", "views=2", *flags)
         assert outcome.status == 0, outcome.stderr
         assert outcome.answer["windows"] == {"train": 12, "validation": 4}
-        found[way] = {
+        found[name] = {
             path.relative_to(data): path.read_bytes()
             for hidden in data.glob(".*")
             for path in ([hidden] if hidden.is_file() else hidden.rglob("*"))
             if path.is_file()
         }
-    assert found["alone"].keys() == found["spread"].keys()
-    assert {path.parts[0].split("-")[0] for path in found["alone"]} == {
+    assert found["local"].keys() == found["ray"].keys()
+    assert {path.parts[0].split("-")[0] for path in found["local"]} == {
         ".cache",
         ".latents",
         ".guided",
     }
-    for name, content in found["alone"].items():
-        assert found["spread"][name] == content, name
+    for name, content in found["local"].items():
+        assert found["ray"][name] == content, name
 
 
-def test_stored_rows_of_clips_are_those_computed_here(local_ray, simulated_data, tmp_path):
-    """Sounds, features of frames and of sounds are stored the same way."""
-    here, there = tmp_path / "here", tmp_path / "there"
-    for folder in (here, there):
+def test_stored_sounds_equal_those_computed_locally(local_ray, simulated_data, tmp_path):
+    local, remote = tmp_path / "local", tmp_path / "remote"
+    for folder in (local, remote):
         shutil.copytree(simulated_data, folder, ignore=shutil.ignore_patterns(".*"))
-    own = mono_sounds(Split.at(here, "train"), 16_000)
-    parallel_map = mono_sounds(
-        Split.at(there, "train"), 16_000, parallel_map=local_ray.parallel_map
-    )
-    assert own.shape[1] == 16_000 * SimulatedClips(here, "train").duration_s
-    assert np.array_equal(own, parallel_map) and np.abs(own).max() > 1000
+    own = mono_sounds(Split.at(local, "train"), 16_000)
+    computed = mono_sounds(Split.at(remote, "train"), 16_000, parallel_map=local_ray.parallel_map)
+    assert own.shape[1] == 16_000 * SimulatedClips(local, "train").duration_s
+    assert np.array_equal(own, computed) and np.abs(own).max() > 1000
 
 
-def test_recipes_without_features_are_not_prepared(tmp_path):
+def test_recipes_without_features_are_refused(tmp_path):
     outcome = run_cli("data", "prepare", "codec", "--data", tmp_path)
     assert outcome.status == 2 and "nothing that could be prepared" in outcome.stderr

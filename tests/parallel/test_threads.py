@@ -1,4 +1,4 @@
-"""How many threads torch computes with, here and in threads of ours."""
+"""The number of threads that torch uses, also in background threads."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from foleyflow.parallel.threads import (
 
 
 @pytest.fixture(autouse=True)
-def as_before():
+def restored_thread_count():
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize(
-    ("parameters", "cores", "wanted"),
+    ("parameters", "cores", "expected"),
     [
         (0, 8, 1),
         (17_000_000, 8, 1),
@@ -35,16 +35,16 @@ def as_before():
         (2_000_000_000, 1, 1),
     ],
 )
-def test_threads_follow_the_size_and_stay_within_the_cores(monkeypatch, parameters, cores, wanted):
+def test_threads_follow_the_model_size_up_to_the_cores(monkeypatch, parameters, cores, expected):
     monkeypatch.setattr(threads, "available_cores", lambda: cores)
-    assert default_threads(parameters) == wanted
+    assert default_threads(parameters) == expected
 
 
-def test_there_is_a_core():
+def test_at_least_one_core_is_available():
     assert available_cores() >= 1
 
 
-def test_the_count_is_put_back_whatever_happens():
+def test_the_count_is_restored_after_the_block_and_after_errors():
     torch.set_num_threads(2)
     with torch_threads(3):
         assert torch.get_num_threads() == 3
@@ -54,7 +54,7 @@ def test_the_count_is_put_back_whatever_happens():
     assert torch.get_num_threads() == 2
 
 
-def test_a_background_thread_computes_as_its_caller_does():
+def test_background_threads_use_the_count_of_their_caller():
     def counts():
         for _ in range(2):
             yield threading.current_thread(), torch.get_num_threads()

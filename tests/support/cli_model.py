@@ -1,7 +1,7 @@
-"""A small untrained model in the shape of the smoke recipes, and ways to run the command line.
+"""A small untrained model in the shape of the smoke recipes, and functions to run the command line.
 
-Its sound means nothing, but every condition (picture, material, guidance, steps) changes it, and
-it finds events: the weights are random where a fresh network would have zeros.
+The weights that are initialised to zero are random here, so that every condition (frames, material,
+guidance, steps) changes the sound, and events are found.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What a run of the command line gave."""
+    """Exit status and output of a command."""
 
     status: int
     stdout: str
@@ -50,12 +50,10 @@ class Outcome:
 
 
 def make_model(folder: Path, *, seed: int = 0) -> Path:
-    """Write codec, aligner and flow of the smoke recipes with random weights."""
+    """Writes codec, aligner and flow of the smoke recipes with random weights."""
     align, codec, flow = (recipe_named(task, "smoke") for task in ("align", "codec", "flow"))
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(
-            seed + 5
-        )  # so that the aligner of seed 0 finds events in the tests' clips
+        torch.manual_seed(seed + 5)  # with seed 0, the aligner finds events in the tests' clips
         modules = {
             "codec": (Codec(codec.model), dataclasses.asdict(codec.model)),
             "align": (
@@ -77,7 +75,7 @@ def make_model(folder: Path, *, seed: int = 0) -> Path:
 
 
 def run_cli(*arguments: str | Path) -> Outcome:
-    """Run a command within this process."""
+    """Runs a command in this process."""
     result = CliRunner().invoke(app, [str(a) for a in arguments])
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
@@ -91,7 +89,7 @@ def run_process(
     given: bytes = b"",
     environment: Mapping[str, str] | None = None,
 ) -> Outcome:
-    """Run a command as a user does, in a process of its own, with `given` on standard input."""
+    """Runs a command in a separate process, with `given` on standard input."""
     done = subprocess.run(
         [sys.executable, *python, *(str(a) for a in arguments)],
         capture_output=True,
@@ -104,5 +102,5 @@ def run_process(
 
 
 def process_environment(changes: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Variables of a process that runs this code with one thread."""
+    """Environment variables to run this code with one thread."""
     return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), **(changes or {})}

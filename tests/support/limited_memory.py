@@ -1,7 +1,6 @@
-"""Runs the command line under a limit of memory that holds from the first weights on.
+"""Runs the command line under a memory limit that starts when the first weights are opened.
 
-By then all is imported and the video is known, so that it does not depend on the machine what
-fails: the weights have no room.
+All imports are finished by then, so that loading the weights fails on every machine.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ SPARE_BYTES = 2**21
 
 
 def limit_when_weights_are_opened(event: str, arguments: tuple) -> None:
-    """An audit hook that bounds this process's address space to what it has, and a little more."""
+    """An audit hook that limits the address space to its current size plus SPARE_BYTES."""
     if event == "open" and str(arguments[0]).endswith(".safetensors"):
         pages = int(Path("/proc/self/statm").read_text().split()[0])
         bound = pages * resource.getpagesize() + SPARE_BYTES

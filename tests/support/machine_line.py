@@ -1,6 +1,6 @@
-"""One line about the machine that tests run on, for the head of a log: results may depend on it.
+"""One line about the machine for the head of a test log, because results may depend on it.
 
-python tests/machine_line.py
+Usage: PYTHONPATH=. python tests/support/machine_line.py
 """
 
 import os
@@ -10,7 +10,7 @@ from foleyflow.system.processor import feature_text, processor_features, process
 
 
 def machine_line() -> str:
-    """Processor, its features that matter, cores, and the precision that was chosen."""
+    """Processor, its features, cores and the precision setting."""
     features = feature_text(processor_features())
     return (
         f"processor: {processor_name()}, features: {features}, cores: {os.cpu_count()}; "

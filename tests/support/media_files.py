@@ -1,4 +1,4 @@
-"""Small real media files for tests, made on the spot: every odd format and every bad input."""
+"""Creates small media files for tests: unusual formats and bad inputs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Painter = Callable[[int], np.ndarray]
 
 @dataclass(frozen=True, kw_only=True)
 class Sound:
-    """A sound track for `make_video`: (channels, n) float32 samples that begin at `start_s`."""
+    """An audio track for `make_video`: (channels, n) float32 samples that start at `start_s`."""
 
     samples: np.ndarray
     rate_hz: int = 48_000
@@ -31,19 +31,19 @@ class Sound:
 
 @dataclass(frozen=True, kw_only=True)
 class BadFile:
-    """A file that can't be used, and what the refusal must say."""
+    """A file that can't be used, and a pattern that the error message must match."""
 
     path: Path
     match: str
 
 
 def grey_level(index: int) -> int:
-    """The grey that `grey_painter` gives to a frame: tells frames apart after lossy coding."""
+    """The grey level of a frame of `grey_painter`; neighbours differ even after lossy coding."""
     return 20 + 15 * (index % 14)
 
 
 def grey_painter(width: int, height: int) -> Painter:
-    """Frames of one grey each."""
+    """Frames with one grey level each."""
     return lambda index: np.full((height, width, 3), grey_level(index), np.uint8)
 
 
@@ -57,7 +57,7 @@ def corner_painter(width: int, height: int) -> Painter:
 
 
 def impulses(sample_count: int, at: Sequence[int], *, channels: int = 1) -> np.ndarray:
-    """Silence with single loud samples."""
+    """Silence with single loud samples at the given indices."""
     samples = np.zeros((channels, sample_count), np.float32)
     samples[:, list(at)] = 0.9
     return samples
@@ -89,13 +89,13 @@ def make_video(
     metadata: dict[str, str] | None = None,
     colours: dict[str, int] | None = None,
 ) -> Path:
-    """Write a video; `times_s` makes its frame rate variable, `rotation_deg` is clockwise."""
+    """Writes a video; `times_s` sets a variable frame rate, and `rotation_deg` is clockwise."""
     painter = painter or grey_painter(width, height)
     rate = Fraction(rate)
     tick = 1 / rate if times_s is None and not start_s else Fraction(1, 90_000)
     with av.open(str(path), "w", format=format, options=options or {}) as sink:
         sink.metadata.update(metadata or {})
-        # Enough bits that frames can be told apart by their grey.
+        # Enough bits to distinguish frames by their grey level.
         settings = {"b": "4000000"}
         if codec.startswith("libvpx"):
             settings |= {"deadline": "realtime", "cpu-used": "8"}
@@ -141,7 +141,7 @@ def make_video(
 
 
 def make_sound(path: Path, sound: Sound) -> Path:
-    """Write a file with sound only."""
+    """Writes a file with audio only."""
     with av.open(str(path), "w") as sink:
         audio = _add_audio(sink, sound)
         _write_audio(sink, audio, sound)
@@ -189,7 +189,7 @@ def _write_subtitles(sink, text, subtitles, *, framed: bool) -> None:
 
 
 def video_packet_bytes(path: Path) -> list[bytes]:
-    """The video packets of a file, to see that a copy is one."""
+    """The video packets of a file, to compare copies."""
     with av.open(str(path)) as source:
         return [bytes(p) for p in source.demux(source.streams.video[0]) if p.size]
 
@@ -205,15 +205,15 @@ def video_packet_times(path: Path) -> list[tuple[Fraction, Fraction]]:
         ]
 
 
-def cut_bytes(source: Path, target: Path, share: float) -> Path:
-    """The first part of a file."""
+def cut_bytes(source: Path, target: Path, fraction: float) -> Path:
+    """Writes the first part of a file."""
     data = source.read_bytes()
-    target.write_bytes(data[: int(len(data) * share)])
+    target.write_bytes(data[: int(len(data) * fraction)])
     return target
 
 
 def make_bad_files(folder: Path) -> dict[str, BadFile]:
-    """One file (or none) for each way in which an input can be unusable, by name of the way."""
+    """One path for each kind of unusable input, by the name of the kind."""
     good = make_video(folder / "good.mp4")
     tone = Sound(samples=impulses(48_000, [24_000]))
     bad: dict[str, BadFile] = {}
@@ -277,7 +277,7 @@ def _picture_file(path: Path) -> Path:
 
 
 def _garbled(source: Path, target: Path) -> Path:
-    """A file whose header is whole and whose pictures are noise."""
+    """A file with an intact header and noise instead of pictures."""
     data = bytearray(source.read_bytes())
     begin = data.index(b"mdat") + 4
     end = data.index(b"moov") - 4
@@ -286,14 +286,14 @@ def _garbled(source: Path, target: Path) -> Path:
     return target
 
 
-def damage(source: Path, target: Path, *, share: float, seed: int = 0) -> Path:
-    """A copy of an mp4 in which a share of the video packets is noise, key frames excepted."""
+def damage(source: Path, target: Path, *, fraction: float, seed: int = 0) -> Path:
+    """A copy of an mp4 in which a fraction of the video packets, but no key frame, is noise."""
     data = bytearray(source.read_bytes())
     random = np.random.default_rng(seed)
     with av.open(str(source)) as container:
         packets = [p for p in container.demux(container.streams.video[0]) if p.size]
     later = [p for p in packets if not p.is_keyframe]
-    for index in random.choice(len(later), round(share * len(packets)), replace=False):
+    for index in random.choice(len(later), round(fraction * len(packets)), replace=False):
         packet = later[index]
         data[packet.pos : packet.pos + packet.size] = random.bytes(packet.size)
     target.write_bytes(data)
@@ -302,12 +302,12 @@ def damage(source: Path, target: Path, *, share: float, seed: int = 0) -> Path:
 
 @dataclass(frozen=True, kw_only=True)
 class Shown:
-    """What a player shows of a file, by decoding all of it on one thread.
+    """The pictures and sound of a file in a player, decoded on one thread.
 
     Attributes:
-        pictures: a hash of each picture, in the order of presentation.
-        times_s: when each is shown.
-        sound_s: where the first sound track starts and ends; None without one.
+        pictures: a hash of each picture, in presentation order.
+        times_s: presentation time of each picture.
+        sound_s: start and end of the first audio track, or None.
     """
 
     pictures: list[str]
@@ -316,7 +316,7 @@ class Shown:
 
 
 def shown(path: Path) -> Shown:
-    """Decode a file as a player would: through its edit list, every picture, no threads."""
+    """Decodes a file like a player: with its edit list, all pictures, without threads."""
     pictures, times_s = [], []
     with av.open(str(path)) as source:
         (video,) = [
@@ -328,7 +328,7 @@ def shown(path: Path) -> Shown:
         for frame in source.decode(video):
             pictures.append(hashlib.md5(frame.to_ndarray(format="gray").tobytes()).hexdigest()[:8])
             times_s.append(float(frame.pts * video.time_base))
-        if source.format.name == "avi":  # stores no presentation times: pictures come in turn
+        if source.format.name == "avi":  # stores no presentation times
             times_s.sort()
     sound_s = None
     with av.open(str(path)) as source:
@@ -343,7 +343,7 @@ def shown(path: Path) -> Shown:
 
 
 def set_edits(path: Path, edits: Sequence[tuple[float, float | None]], *, track: int = 0) -> Path:
-    """Give a track of an mp4 (index behind the media) edits of (seconds, media seconds or None)."""
+    """Sets the edits (seconds, media seconds or None) of a track of an mp4 with its index last."""
     data = path.read_bytes()
     begin = data.rindex(b"moov") - 4
     (index,) = parse_boxes(data[begin:])
@@ -362,7 +362,7 @@ def set_edits(path: Path, edits: Sequence[tuple[float, float | None]], *, track:
 
 
 def add_to_sample_entry(path: Path, boxes: bytes) -> Path:
-    """Append boxes to the video sample entry of an mp4 or mov (index behind the media)."""
+    """Appends boxes to the video sample entry of an mp4 or mov with its index last."""
     data = path.read_bytes()
     begin = data.rindex(b"moov") - 4
     (index,) = parse_boxes(data[begin:])
@@ -379,7 +379,7 @@ def box(kind: bytes, content: bytes) -> bytes:
 
 
 def painted_number(width: int, height: int) -> Painter:
-    """Frames with the bits of their number as black and white bars: no two are equal."""
+    """Frames that show the bits of their number as black and white bars, so that all differ."""
 
     def paint(index: int) -> np.ndarray:
         picture = np.full((height, width, 3), 40 + index % 150, np.uint8)

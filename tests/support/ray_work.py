@@ -1,4 +1,4 @@
-"""Work for tests of many machines, in a file of its own: workers import no more than it needs."""
+"""Work for tests of Ray, in a separate file so that workers import little."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from foleyflow.errors import MediaError
 from foleyflow.parallel.precision import precision_setting
 
 
-def noted(folder: Path, number: int) -> tuple[int, int]:
-    """The number's square and who made it; leaves a file for each begin and each end."""
+def recorded_square(folder: Path, number: int) -> tuple[int, int]:
+    """The square and the process; writes a file when the work starts and when it ends."""
     name = f"{number}-{os.getpid()}-{time.time_ns()}"
-    (folder / f"begun-{name}").touch()
-    time.sleep(1.0 if number == 5 else 0.05)  # the fifth is to be killed in time
+    (folder / f"started-{name}").touch()
+    time.sleep(1.0 if number == 5 else 0.05)  # long enough to kill its worker
     (folder / f"ended-{name}").touch()
     return number**2, os.getpid()
 
 
-def chosen_precision(number: int) -> tuple[int, str]:
-    """The number, and the precision that is set where it is worked on."""
+def current_precision(number: int) -> tuple[int, str]:
+    """The number, and the precision setting of the worker."""
     return number, precision_setting()
 
 
-def squared(number: int) -> int:
+def square_or_fail(number: int) -> int:
     if number == 3:
         raise MediaError("three is odd", hint="take four")
     if number == 7:

@@ -1,7 +1,7 @@
-"""Makes `import timm` possible where the installed torchvision was built for another torch.
+"""Makes `import timm` work although the installed torchvision was built for another torch.
 
-timm imports torchvision, which describes its compiled operators as it is imported and fails where
-they are not there. The encoders use none of them: declaring their names is enough.
+timm imports torchvision, whose import fails if its compiled operators are missing. The encoders use
+none of them, so declaring their names is enough.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ NAMES = (
         for start, end in (("", ""), ("_", "_backward"))
     ),
 )
-# A library that is let go of takes its declarations with it.
+# Declarations last as long as their library object.
 DECLARED: list[torch.library.Library] = []
 
 

@@ -1,4 +1,4 @@
-"""What the C library does with freed memory, seen from outside: the resident size of a process."""
+"""Freed memory is returned to the system, measured by the resident size of a process."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from foleyflow.inference import pipeline
+from foleyflow.inference import latent_generation
+from foleyflow.inference.pipeline import FoleyFlow
 from foleyflow.system.allocator import release_freed_memory
 
 SCRIPT = """
-from foleyflow.allocator import release_freed_memory
+from foleyflow.system.allocator import release_freed_memory
 
 def resident_mb():
     with open("/proc/self/statm") as file:
@@ -29,7 +30,7 @@ print(released, before_mb - resident_mb() > 150)
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc")
-def test_holes_are_given_back():
+def test_free_memory_between_blocks_is_released():
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT],
         capture_output=True,
@@ -41,14 +42,14 @@ def test_holes_are_given_back():
 
 
 @pytest.mark.parametrize(("after_s", "expected"), [(0.0, True), (20.0, False)])
-def test_only_long_videos_give_memory_back(smoke_model, clip_file, monkeypatch, after_s, expected):
+def test_only_long_videos_release_memory(smoke_model, clip_file, monkeypatch, after_s, expected):
     calls = []
 
     def counted():
         calls.append(True)
         return release_freed_memory()
 
-    monkeypatch.setattr(pipeline, "RELEASE_AFTER_S", after_s)
-    monkeypatch.setattr(pipeline, "release_freed_memory", counted)
-    pipeline.FoleyFlow.from_pretrained(smoke_model).generate(clip_file)
+    monkeypatch.setattr(latent_generation, "RELEASE_AFTER_S", after_s)
+    monkeypatch.setattr(latent_generation, "release_freed_memory", counted)
+    FoleyFlow.from_pretrained(smoke_model).generate(clip_file)
     assert bool(calls) == expected

@@ -1,4 +1,4 @@
-"""A draft's name fits wherever the file's own name fits, and nothing but the file is left."""
+"""Files appear complete or not at all, for every file name, and no draft is left."""
 
 import os
 import subprocess
@@ -13,9 +13,9 @@ LONGEST = ("日" * 84 + "n.t", "é" * 126 + "x.y"[:3], "a" * 255, os.fsdecode(b"
 
 @pytest.mark.parametrize("name", [*LONGEST, "x"])
 @pytest.mark.parametrize("one_writer", [False, True])
-def test_every_name_that_a_disk_takes(tmp_path, name, one_writer):
+def test_every_valid_file_name(tmp_path, name, one_writer):
     path = tmp_path / name
-    path.touch()  # the disk takes it
+    path.touch()  # the name is valid
     with draft_of(path, one_writer=one_writer) as draft:
         assert len(os.fsencode(draft.name)) <= 143
         draft.write_text("new")
@@ -24,12 +24,12 @@ def test_every_name_that_a_disk_takes(tmp_path, name, one_writer):
     assert path.read_text() == "new"
 
 
-def test_a_name_is_cut_between_characters(tmp_path):
+def test_a_long_name_is_cut_between_characters(tmp_path):
     prefix = draft_prefix(tmp_path / ("日" * 80))
     assert os.fsencode(prefix).decode().startswith(".日日")
 
 
-def test_long_names_that_begin_the_same_have_drafts_of_their_own(tmp_path):
+def test_long_names_with_the_same_beginning_have_different_drafts(tmp_path):
     assert draft_prefix(tmp_path / ("a" * 200 + "1")) != draft_prefix(tmp_path / ("a" * 200 + "2"))
 
 
@@ -52,7 +52,7 @@ def test_drafts_of_killed_processes_are_removed(tmp_path, name):
 
 
 @pytest.mark.parametrize("kind", [ValueError, KeyboardInterrupt])
-def test_an_exception_leaves_the_old_file(tmp_path, kind):
+def test_an_exception_keeps_the_old_file(tmp_path, kind):
     path = tmp_path / "a.txt"
     path.write_text("old")
     with pytest.raises(kind), draft_of(path) as draft:
@@ -62,11 +62,11 @@ def test_an_exception_leaves_the_old_file(tmp_path, kind):
     assert path.read_text() == "old"
 
 
-@pytest.mark.parametrize("there", [True, False])
-def test_a_link_is_written_through(tmp_path, there):
+@pytest.mark.parametrize("exists", [True, False])
+def test_the_target_of_a_link_is_written(tmp_path, exists):
     (tmp_path / "real").mkdir()
     target = tmp_path / "real" / "target.txt"
-    if there:
+    if exists:
         target.write_text("old")
     link = tmp_path / "link.txt"
     link.symlink_to("real/target.txt")

@@ -1,4 +1,4 @@
-"""Names that a terminal or a parser of JSON would stumble over."""
+"""Names that a terminal or a JSON parser can't process are escaped."""
 
 import json
 import os
@@ -9,7 +9,7 @@ from foleyflow.system.printable import printable, valid_unicode
 
 
 @pytest.mark.parametrize(
-    ("text", "shown"),
+    ("text", "escaped"),
     [
         ("clip.mp4", "clip.mp4"),
         ("日本\u3000🎬\u200d🔥 é.mp4", "日本\u3000🎬\u200d🔥 é.mp4"),
@@ -21,18 +21,18 @@ from foleyflow.system.printable import printable, valid_unicode
         ("half of a pair \ud83d", r"half of a pair \ud83d"),
     ],
 )
-def test_foreign_text(text, shown):
-    assert printable(text) == shown
+def test_foreign_text_is_escaped(text, escaped):
+    assert printable(text) == escaped
     printable(text).encode()
 
 
-def test_line_breaks_that_are_meant():
+def test_kept_characters_are_not_escaped():
     assert printable("a\nb\x1b", keep="\n") == "a\nb\\x1b"
 
 
-def test_json_that_strict_parsers_take():
+def test_json_is_valid_for_strict_parsers():
     name = os.fsdecode(b"caf\xe9 \xf0\x9f\x92\x80")
     content = {name: [name, ("a\x1b", 1, None)], "n": 0.5}
     text = json.dumps(valid_unicode(content), ensure_ascii=False)
-    shown = "caf\\xe9 💀"
-    assert json.loads(text.encode()) == {shown: [shown, ["a\x1b", 1, None]], "n": 0.5}
+    escaped = "caf\\xe9 💀"
+    assert json.loads(text.encode()) == {escaped: [escaped, ["a\x1b", 1, None]], "n": 0.5}

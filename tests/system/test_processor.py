@@ -1,4 +1,4 @@
-"""Features and name of the processor, from /proc/cpuinfo or from elsewhere."""
+"""Features and name of the processor, from /proc/cpuinfo or its replacements."""
 
 import pytest
 
@@ -14,17 +14,17 @@ flags\t\t: fpu
 ARM = "processor\t: 0\nBogoMIPS\t: 100.00\nFeatures\t: fp asimd avx2like bf16\n"
 
 
-def test_features_are_whole_words_of_the_first_processor():
+def test_features_are_full_words_of_the_first_processor():
     assert processor.features_in_cpuinfo(SAPPHIRE) == set(processor.FEATURES)
     assert processor.features_in_cpuinfo("flags : avx avx2 avx512_bf16x") == {"avx2"}
 
 
 @pytest.mark.parametrize("text", [ARM, "", "flags\n", "no table at all"])
-def test_what_is_not_reported_is_absent(text):
+def test_unreported_features_are_absent(text):
     assert processor.features_in_cpuinfo(text) == frozenset()
 
 
-def test_the_table_of_this_machine_is_read(tmp_path, monkeypatch):
+def test_cpuinfo_is_read(tmp_path, monkeypatch):
     path = tmp_path / "cpuinfo"
     path.write_text(SAPPHIRE, encoding="utf-8")
     monkeypatch.setattr(processor, "CPUINFO", path)
@@ -32,7 +32,7 @@ def test_the_table_of_this_machine_is_read(tmp_path, monkeypatch):
     assert processor.processor_features.__wrapped__() == set(processor.FEATURES)
 
 
-def test_without_a_table_numpy_and_the_platform_are_asked(tmp_path, monkeypatch):
+def test_numpy_and_platform_replace_a_missing_cpuinfo(tmp_path, monkeypatch):
     here = processor.processor_features()
     monkeypatch.setattr(processor, "CPUINFO", tmp_path / "missing")
     found = processor.processor_features.__wrapped__()
@@ -43,6 +43,6 @@ def test_without_a_table_numpy_and_the_platform_are_asked(tmp_path, monkeypatch)
     assert processor.processor_name() == "arm64"
 
 
-def test_features_are_written_in_one_order():
+def test_features_are_written_in_a_fixed_order():
     assert processor.feature_text(frozenset(("amx_bf16", "avx2"))) == "avx2 amx_bf16"
     assert processor.feature_text(frozenset()) == "none"

@@ -1,4 +1,4 @@
-"""The other verbs on real files: doctor, evaluate, data simulate, train."""
+"""The commands doctor, evaluate, data simulate and train on real files."""
 
 import json
 from dataclasses import replace
@@ -24,7 +24,7 @@ from foleyflow.weights import file_sha256, read_record
 TIMES_S = {"a": [0.5, 1.0, 1.8], "b": [0.7, 1.4], "c": [0.3, 1.2, 1.6]}
 
 
-def test_doctor_lists_what_is_there(monkeypatch, tmp_path):
+def test_doctor_lists_all_findings(monkeypatch, tmp_path):
     monkeypatch.setattr(pretrained, "EMBEDDED", make_model(tmp_path / "model"))
     outcome = run_cli("doctor", "--json")
     findings = {entry["name"]: entry for entry in outcome.answer["findings"]}
@@ -32,21 +32,21 @@ def test_doctor_lists_what_is_there(monkeypatch, tmp_path):
     assert findings["package torch"]["state"] == findings["encoder aac"]["state"] == "ok"
     for entry in findings.values():
         assert entry["state"] in ("ok", "missing", "broken")
-        assert entry["state"] == "ok" or entry["mend"]
+        assert entry["state"] == "ok" or entry["fix"]
 
 
-def test_doctor_says_in_words_what_to_do(monkeypatch, tmp_path):
+def test_doctor_prints_how_to_fix_problems(monkeypatch, tmp_path):
     broken = make_model(tmp_path / "model")
     (broken / "flow.safetensors").write_bytes(b"nothing")
     monkeypatch.setattr(pretrained, "EMBEDDED", broken)
     outcome = run_cli("doctor")
     assert outcome.status == 1
     assert "broken   embedded model: " in outcome.stdout
-    assert "mend: pip install" in outcome.stdout
+    assert "fix: pip install" in outcome.stdout
 
 
 def write_clicks(path: Path, times_s: list[float], *, late_s: float = 0.0) -> None:
-    """Two seconds of clicks that a listener would call knocks."""
+    """Writes two seconds of sound with short noise bursts."""
     rng = np.random.default_rng(0)
     sound = np.zeros(96_000, np.float32)
     for time_s in times_s:
@@ -57,33 +57,36 @@ def write_clicks(path: Path, times_s: list[float], *, late_s: float = 0.0) -> No
     write_wav(path, [sound[None]], 48_000)
 
 
+def write_cases(root: Path, files: dict[str, float], *, clips=TIMES_S) -> None:
+    """Writes clicks for each clip into files with these names, each late by some seconds."""
+    for case, times_s in clips.items():
+        for name, late_s in files.items():
+            write_clicks(root / name.format(case=case), times_s, late_s=late_s)
+
+
 @pytest.mark.parametrize(
     ("late_s", "at_50_ms", "at_100_ms"), [(0.0, 1.0, 1.0), (0.03, 1.0, 1.0), (0.08, 0.0, 1.0)]
 )
 def test_evaluate_a_folder(tmp_path, late_s, at_50_ms, at_100_ms):
     pytest.importorskip("librosa")
-    for case, times_s in TIMES_S.items():
-        write_clicks(tmp_path / "true" / f"{case}.wav", times_s)
-        write_clicks(tmp_path / "made" / f"{case}.foley.wav", times_s, late_s=late_s)
+    write_cases(tmp_path, {"true/{case}.wav": 0.0, "made/{case}.foley.wav": late_s})
     flags = ("--json", "--out", tmp_path / "report.json")
     outcome = run_cli("evaluate", tmp_path / "made", tmp_path / "true", *flags)
     assert outcome.status == 0, outcome.stderr
-    told = outcome.answer
-    assert json.loads((tmp_path / "report.json").read_text()) == told
-    assert told["count"] == 3
-    windows = told["synchrony"]["windows"]
+    answer = outcome.answer
+    assert json.loads((tmp_path / "report.json").read_text()) == answer
+    assert answer["count"] == 3
+    windows = answer["synchrony"]["windows"]
     assert windows["50_ms"]["f1"]["mean"] == at_50_ms
     assert windows["100_ms"]["f1"]["mean"] == at_100_ms
     if at_50_ms:
         assert windows["50_ms"]["gain"]["mean"] > 0.5
-        assert told["synchrony"]["median_lag_s"] == pytest.approx(late_s, abs=0.006)
+        assert answer["synchrony"]["median_lag_s"] == pytest.approx(late_s, abs=0.006)
 
 
 def test_evaluate_prints_a_table(tmp_path):
     pytest.importorskip("librosa")
-    for case, times_s in TIMES_S.items():
-        write_clicks(tmp_path / "true" / f"{case}.wav", times_s)
-        write_clicks(tmp_path / "made" / f"{case}.wav", times_s)
+    write_cases(tmp_path, {"true/{case}.wav": 0.0, "made/{case}.wav": 0.0})
     (tmp_path / "made" / "d.wav").write_text("no sound")
     (tmp_path / "true" / "d.wav").write_text("no sound")
     outcome = run_cli("evaluate", tmp_path / "made", tmp_path / "true")
@@ -93,13 +96,10 @@ def test_evaluate_prints_a_table(tmp_path):
     assert "unreadable: 1" in outcome.stdout
 
 
-def test_evaluate_systems_side_by_side(tmp_path):
-    """A folder per clip with the true sound and one file per system, as peers publish them."""
+def test_evaluate_several_systems(tmp_path):
+    """A folder per clip holds the original sound and one file per system."""
     pytest.importorskip("librosa")
-    for case, times_s in TIMES_S.items():
-        write_clicks(tmp_path / case / "gt.wav", times_s)
-        write_clicks(tmp_path / case / "exact.wav", times_s)
-        write_clicks(tmp_path / case / "late.wav", times_s, late_s=0.08)
+    write_cases(tmp_path, {"{case}/gt.wav": 0.0, "{case}/exact.wav": 0.0, "{case}/late.wav": 0.08})
     outcome = run_cli("evaluate", tmp_path, "--json")
     assert outcome.status == 0, outcome.stderr
     f1 = {
@@ -120,35 +120,33 @@ def test_evaluate_systems_side_by_side(tmp_path):
     ]
 
 
-def test_evaluate_by_patterns_and_without_silent_truths(tmp_path):
+def test_evaluate_with_patterns_and_without_silent_references(tmp_path):
     pytest.importorskip("librosa")
-    for case, times_s in {**TIMES_S, "still": []}.items():
-        write_clicks(tmp_path / case / "gt.wav", times_s)
-        write_clicks(tmp_path / case / "late.wav", times_s, late_s=0.08)
+    write_cases(
+        tmp_path, {"{case}/gt.wav": 0.0, "{case}/late.wav": 0.08}, clips={**TIMES_S, "still": []}
+    )
     patterns = ("--generated-pattern", "{case}/late.wav", "--reference-pattern", "{case}/gt.wav")
-    told = run_cli("evaluate", tmp_path, tmp_path, *patterns, "--json").answer
-    assert (told["count"], told["skipped"]) == (4, [])
+    answer = run_cli("evaluate", tmp_path, tmp_path, *patterns, "--json").answer
+    assert (answer["count"], answer["skipped"]) == (4, [])
     flags = (*patterns, "--skip-without-onsets", "--json")
-    told = run_cli("evaluate", tmp_path, tmp_path, *flags).answer
-    assert (told["count"], told["skipped"]) == (3, ["still"])
-    assert told["synchrony"]["windows"]["50_ms"]["f1"]["mean"] == 0.0
+    answer = run_cli("evaluate", tmp_path, tmp_path, *flags).answer
+    assert (answer["count"], answer["skipped"]) == (3, ["still"])
+    assert answer["synchrony"]["windows"]["50_ms"]["f1"]["mean"] == 0.0
 
 
 def make_systems(root: Path) -> None:
-    for case, times_s in TIMES_S.items():
-        write_clicks(root / case / "gt.wav", times_s)
-        write_clicks(root / case / "late.wav", times_s, late_s=0.08)
+    write_cases(root, {"{case}/gt.wav": 0.0, "{case}/late.wav": 0.08})
 
 
-def test_evaluate_more_metrics_beside_controls(tmp_path):
+def test_evaluate_more_metrics_with_controls(tmp_path):
     pytest.importorskip("librosa")
     make_systems(tmp_path)
     flags = ("--metrics", "onset_f1, onset_f1_300ms,log_spectral_distance")
     outcome = run_cli("evaluate", tmp_path, *flags, "--json", "--out", tmp_path / "report.json")
     assert outcome.status == 0, outcome.stderr
-    told = outcome.answer
-    assert json.loads((tmp_path / "report.json").read_text()) == told
-    scores = told["late"]["scores"]
+    answer = outcome.answer
+    assert json.loads((tmp_path / "report.json").read_text()) == answer
+    scores = answer["late"]["scores"]
     assert list(scores) == ["onset_f1", "onset_f1_300ms", "log_spectral_distance"]
     assert list(scores["onset_f1"]["rows"]) == ["generated", "true", "silence", "noise", "other"]
     assert scores["onset_f1"]["rows"]["generated"]["value"] == 0.0
@@ -169,7 +167,7 @@ def test_evaluate_writes_a_page(tmp_path):
     assert "<h2>onset_f1</h2>" in text and text.count("<audio") == 6
 
 
-def test_evaluate_keeps_figures_in_a_folder_that_is_named(tmp_path):
+def test_evaluate_caches_values_in_a_given_folder(tmp_path):
     pytest.importorskip("librosa")
     make_systems(tmp_path / "peers")
     arguments = (tmp_path / "peers", "--metrics", "onset_f1", "--json")
@@ -179,7 +177,7 @@ def test_evaluate_keeps_figures_in_a_folder_that_is_named(tmp_path):
     assert run_cli("evaluate", *cached).answer == plain
     kept = sorted((tmp_path / "kept").rglob("*.json"))
     assert kept
-    # What is kept is what is told: a figure that is changed there is believed.
+    # Values are read from the cache: a value that is changed there is reported.
     for path in kept:
         entry = json.loads(path.read_text())
         if entry["key"][0] == "pair":
@@ -198,7 +196,7 @@ def test_evaluate_refuses_a_file_as_a_cache(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ((".", ".", "--metrics", "onset_f"), "no metric 'onset_f'; did you mean 'onset_f1'?"),
         (
@@ -228,22 +226,22 @@ def test_evaluate_refuses_a_file_as_a_cache(tmp_path):
         ((".", ".", "--out", "."), "is a directory"),
     ],
 )
-def test_evaluate_refuses(monkeypatch, tmp_path, arguments, said):
+def test_evaluate_refuses(monkeypatch, tmp_path, arguments, message):
     monkeypatch.chdir(tmp_path)
     outcome = run_cli("evaluate", *arguments)
     assert outcome.status == 2 and outcome.stdout == ""
-    assert said in outcome.error_lines[0]
+    assert message in outcome.error_lines[0]
     assert outcome.error_lines[1].startswith("  hint: ")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_evaluate_by_a_protocol_with_the_judges_that_are_there(tmp_path, monkeypatch):
+def test_evaluate_a_protocol_with_the_available_judges(tmp_path, monkeypatch):
     def small():
         return Vggish((2, 3, 4, 5), 6)
 
-    for case, times_s in (("a", [0.5]), ("b", [0.9])):
-        write_clicks(tmp_path / "true" / f"{case}.wav", times_s)
-        write_clicks(tmp_path / "made" / f"{case}.wav", times_s, late_s=0.1)
+    write_cases(
+        tmp_path, {"true/{case}.wav": 0.0, "made/{case}.wav": 0.1}, clips={"a": [0.5], "b": [0.9]}
+    )
     file = tmp_path / "judges" / FILES["vggish"].name
     file.parent.mkdir()
     torch.save(randomised(small()).state_dict(), file)
@@ -253,24 +251,24 @@ def test_evaluate_by_a_protocol_with_the_judges_that_are_there(tmp_path, monkeyp
     arguments = ("evaluate", tmp_path / "made", tmp_path / "true", "--protocol", "paper")
     outcome = run_cli(*arguments, "--judges", file.parent, "--json")
     assert outcome.status == 0, outcome.stderr
-    told = outcome.answer
-    assert told["protocol"]["name"] == "paper"
-    assert list(told["scores"]) == ["frechet_vggish", "generation_time"]
-    assert told["scores"]["frechet_vggish"]["judge"]["weights_sha256"] == file_sha256(file)
-    assert set(told["not_measured"]) == {"kl_passt", "align_acc"}
+    answer = outcome.answer
+    assert answer["protocol"]["name"] == "paper"
+    assert list(answer["scores"]) == ["frechet_vggish", "generation_time"]
+    assert answer["scores"]["frechet_vggish"]["judge"]["weights_sha256"] == file_sha256(file)
+    assert set(answer["not_measured"]) == {"kl_passt", "align_acc"}
     assert "the judge 'passt' is not here: expected its weights in" in outcome.stderr
     assert "hint: mkdir -p" in outcome.stderr
 
 
-def test_simulate_two_clips_and_again(tmp_path):
+def test_simulate_two_clips_and_rerun(tmp_path):
     pytest.importorskip("mujoco")
     command = ("data", "simulate", "--out", tmp_path / "sim", "--duration", "1", "--json")
     command += ("--workers", "1", "--split", "validation", "--seed", "3", "--clips", "2")
     outcome = run_cli(*command)
     assert outcome.status == 0, outcome.stderr
-    told = outcome.answer
-    assert (told["clips"], told["skipped"], told["crashes"]) == (2, 0, 0)
-    assert told["frames"] > 20 and told["frames_per_core_s"] > 0
+    answer = outcome.answer
+    assert (answer["clips"], answer["skipped"], answer["crashes"]) == (2, 0, 0)
+    assert answer["frames"] > 20 and answer["frames_per_core_s"] > 0
     clips = SimulatedClips(tmp_path / "sim", "validation")
     assert len(clips) == 2 and clips.duration_s == 1.0
     assert probe(clips.paths[0].with_suffix(".mp4")).duration_s == pytest.approx(1.0, abs=0.05)
@@ -279,24 +277,24 @@ def test_simulate_two_clips_and_again(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("flags", "said"),
+    ("flags", "message"),
     [
         (("--split", "exam"), "'exam'"),
         (("--duration", "0"), "duration"),
         (("--duration", "nan"), "duration"),
     ],
 )
-def test_simulate_refuses(tmp_path, flags, said):
+def test_simulate_refuses(tmp_path, flags, message):
     pytest.importorskip("mujoco")
     outcome = run_cli("data", "simulate", "--clips", "1", "--out", tmp_path / "sim", *flags)
     assert outcome.status == 2 and outcome.stdout == ""
-    assert said in outcome.error_lines[0]
+    assert message in outcome.error_lines[0]
     assert not (tmp_path / "sim").exists()
 
 
 @pytest.fixture(scope="module")
 def sounds(tmp_path_factory):
-    """Banks of noise where the codec's recipe keeps its sounds, so that none must be drawn."""
+    """Banks of noise in place of the codec recipe's sounds, so that none are simulated."""
     folder = tmp_path_factory.mktemp("sounds")
     bank = recipe_named("codec", "smoke").bank
     rng = np.random.default_rng(0)
@@ -316,7 +314,7 @@ def train(sounds: Path, out: Path, *settings: str, flags: tuple[str, ...] = ()):
     )  # fmt: skip
 
 
-# What makes the recipe "polish" as small as "smoke".
+# Settings that make the recipe "polish" as small as "smoke".
 POLISH_THE_SMOKE = (
     "model.encoder_width=32", "model.encoder_blocks=1", "model.decoder_width=32",
     "model.decoder_blocks=1", "model.fine_blocks=1", "model.skeleton_bands=0",
@@ -327,49 +325,49 @@ POLISH_THE_SMOKE = (
 
 
 def losses(out: Path) -> list[dict]:
-    """The journal without the times."""
+    """The journal without its times."""
     return [
         {key: value for key, value in entry.items() if not key.endswith("_s")}
         for entry in read_journal(out / "journal.jsonl")
     ]
 
 
-def test_train_and_give_the_command_again(sounds, tmp_path):
-    whole = tmp_path / "whole"
-    outcome = train(sounds, whole)
+def test_train_and_rerun(sounds, tmp_path):
+    full = tmp_path / "full"
+    outcome = train(sounds, full)
     assert outcome.status == 0, outcome.stderr
-    told = outcome.answer
-    assert (told["components"], told["steps"]) == (["codec"], 4)
-    assert told["model"] == str(whole / "model") and told["validation"]
-    pretrained.load_codec(whole / "model")
+    answer = outcome.answer
+    assert (answer["components"], answer["steps"]) == (["codec"], 4)
+    assert answer["model"] == str(full / "model") and answer["validation"]
+    pretrained.load_codec(full / "model")
 
-    # A finished run is left as it is; more steps go on from its end.
-    before = losses(whole)
-    assert train(sounds, whole).status == 0
-    assert losses(whole) == before
-    more = train(sounds, whole, "train.steps=6")
+    # A finished run is not changed; more steps continue from its end.
+    before = losses(full)
+    assert train(sounds, full).status == 0
+    assert losses(full) == before
+    more = train(sounds, full, "train.steps=6")
     assert more.status == 0 and more.answer["steps"] == 6
-    assert losses(whole)[: len(before)] == before
-    assert [entry["step"] for entry in losses(whole) if "codec/loss" in entry] == [1, 2, 3, 4, 5, 6]
+    assert losses(full)[: len(before)] == before
+    assert [entry["step"] for entry in losses(full) if "codec/loss" in entry] == [1, 2, 3, 4, 5, 6]
 
 
-def test_training_takes_the_threads_asked_for_and_one_by_default(sounds, tmp_path):
+def test_training_uses_one_thread_unless_given(sounds, tmp_path):
     before = torch.get_num_threads()
-    # More threads than cores would wait for each other; 0 leaves the number as it is.
+    # 0 keeps the current number of threads.
     cases = (((), 2, 1), (("--threads", "2"), 1, 2), (("--threads", "0"), 2, 2))
     try:
         for number, (flags, given, wanted) in enumerate(cases):
             torch.set_num_threads(given)
             out = tmp_path / str(number)
             assert train(sounds, out, flags=flags).status == 0
-            noted = json.loads((out / "environment.json").read_text(encoding="utf-8"))
-            assert noted["threads"] == wanted
+            recorded = json.loads((out / "environment.json").read_text(encoding="utf-8"))
+            assert recorded["threads"] == wanted
             assert torch.get_num_threads() == given
     finally:
         torch.set_num_threads(before)
 
 
-def test_a_run_may_begin_with_the_weights_of_another(sounds, tmp_path):
+def test_a_run_can_start_from_the_weights_of_another(sounds, tmp_path):
     first, second = tmp_path / "first", tmp_path / "second"
     assert train(sounds, first).status == 0
     flags = ("train", "codec", "--recipe", "polish", "--data", sounds, "--init", first / "model")
@@ -378,15 +376,15 @@ def test_a_run_may_begin_with_the_weights_of_another(sounds, tmp_path):
     assert outcome.status == 0, outcome.stderr
     weights = [load_file(run / "model" / "codec.safetensors") for run in (first, second)]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
-    # The record says where it began, and the same run can't go on from elsewhere.
+    # The record names the initial weights, and the run can't be resumed with others.
     record = read_record(second / "model", "codec")
-    begun = {"codec": file_sha256(first / "model" / "codec.safetensors")}
-    assert record.provenance["init"] == begun
+    initial = {"codec": file_sha256(first / "model" / "codec.safetensors")}
+    assert record.provenance["init"] == initial
     outcome = run_cli(*flags[:-2], "--out", second, "--set", "train.learning_rate=1e-12", *tiny)
     assert outcome.status == 2 and "was begun with other settings: init" in outcome.stderr
 
 
-def test_a_run_cannot_begin_with_weights_that_are_not_there_or_do_not_fit(sounds, tmp_path):
+def test_missing_and_unfitting_initial_weights_are_refused(sounds, tmp_path):
     assert train(sounds, tmp_path / "small").status == 0
     flags = ("train", "align", "--recipe", "smoke", "--init", tmp_path / "small" / "model")
     outcome = run_cli(*flags, "--data", sounds, "--out", tmp_path / "align")
@@ -410,7 +408,7 @@ def test_train_with_other_settings_is_refused(sounds, tmp_path):
 
 
 @pytest.mark.parametrize("rate", ["inf", "1e30"])
-def test_numbers_that_blow_up_stop_training_and_spare_the_last_good_state(sounds, tmp_path, rate):
+def test_non_finite_values_stop_training_and_keep_the_last_good_state(sounds, tmp_path, rate):
     out = tmp_path / "run"
     first = ("train.steps=2", "train.save_every=1", "train.warmup_steps=1")
     assert train(sounds, out, *first).status == 0
@@ -422,13 +420,13 @@ def test_numbers_that_blow_up_stop_training_and_spare_the_last_good_state(sounds
     assert "step" in lines[0] and "last good state is kept" in lines[1]
     assert "Traceback" not in outcome.stderr
     assert file_sha256(out / "state.safetensors") == before
-    # What the hint says works.
+    # The hint works.
     outcome = train(sounds, out, "train.steps=4", "train.warmup_steps=1")
     assert outcome.status == 0, outcome.stderr
     assert all(np.isfinite(entry.get("codec/loss", 0)) for entry in losses(out))
 
 
-def test_a_state_that_is_not_finite_is_never_kept(sounds, tmp_path):
+def test_a_state_with_non_finite_values_is_never_saved(sounds, tmp_path):
     out = tmp_path / "run"
     assert train(sounds, out, "train.steps=2", "train.save_every=1").status == 0
     before = file_sha256(out / "state.safetensors")
@@ -439,21 +437,21 @@ def test_a_state_that_is_not_finite_is_never_kept(sounds, tmp_path):
     assert file_sha256(out / "state.safetensors") == before
 
 
-def test_train_dry_run_prints_the_whole_configuration(tmp_path):
+def test_train_dry_run_prints_the_full_configuration(tmp_path):
     outcome = run_cli(
         "train", "align", "--recipe", "smoke", "--out", tmp_path / "run", "--dry-run",
         "--set", "train.steps=7", "--set", "train.bf16=false", "--data", "clips",
     )  # fmt: skip
     assert outcome.status == 0
-    told = outcome.answer
-    assert (told["task"], told["recipe"], told["data"]) == ("align", "smoke", "clips")
-    assert told["settings"]["train"]["steps"] == 7
-    assert told["settings"]["train"]["bf16"] is False
+    answer = outcome.answer
+    assert (answer["task"], answer["recipe"], answer["data"]) == ("align", "smoke", "clips")
+    assert answer["settings"]["train"]["steps"] == 7
+    assert answer["settings"]["train"]["bf16"] is False
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said", "hint"),
+    ("arguments", "message", "hint"),
     [
         (("codec", "--set", "train.step=9"), "--set train.step: no such", "train.steps?"),
         (("codec", "--set", "train.learningrate=9"), "no such setting", "train.learning_rate?"),
@@ -469,10 +467,10 @@ def test_train_dry_run_prints_the_whole_configuration(tmp_path):
         (("align", "--recipe", "smoke"), "manifest.json", "foleyflow data simulate"),
     ],
 )
-def test_train_refuses(tmp_path, arguments, said, hint):
+def test_train_refuses(tmp_path, arguments, message, hint):
     outcome = run_cli("train", *arguments, "--data", tmp_path / "data", "--out", tmp_path / "run")
     assert outcome.status == 2, outcome.stderr
     assert outcome.stdout == ""
-    assert said in outcome.error_lines[0] and outcome.error_lines[0].startswith("foleyflow: ")
+    assert message in outcome.error_lines[0] and outcome.error_lines[0].startswith("foleyflow: ")
     assert hint in "".join(outcome.error_lines[1:])
     assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,67 @@
+"""Chooses the material of the struck objects where the user gives none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foleyflow.errors import ConfigError
+
+# One material is chosen per clip, from its first windows (about a minute) and before any sound is
+# generated. With one choice per window, the timbre of an object would change while it is struck.
+GUESS_WINDOWS = 24
+# If an object is mistaken for one of these, frequent hits merge into an endless tone, so they must
+# be more likely than not. The opposite mistake only makes the sound duller.
+RINGING = ("metal", "glass")
+
+
+def material_of_clip(windows: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """The (materials,) probabilities of a clip: the mean over its first `GUESS_WINDOWS` windows."""
+    mean: NDArray[np.float32] = np.mean(windows[:GUESS_WINDOWS], axis=0)
+    return mean
+
+
+def choose_material(probabilities: NDArray[np.float32], names: Sequence[str]) -> int:
+    """The index of the most likely material.
+
+    A material that rings is chosen only if it is more likely than all others together; otherwise
+    the most likely one that does not ring is chosen.
+
+    Args:
+        probabilities: (materials,), from `material_of_clip`.
+        names: of the materials.
+    """
+    order = [int(index) for index in np.argsort(-probabilities, kind="stable")]
+    if probabilities[order[0]] <= 0.5:
+        order = [index for index in order if names[index] not in RINGING] or order
+    return order[0]
+
+
+def guess_material(
+    windows: Sequence[NDArray[np.float32]], names: Sequence[str]
+) -> tuple[str, float] | None:
+    """The chosen material of a clip and its probability; None for a model without materials."""
+    if not names:
+        return None
+    probabilities = material_of_clip(windows)
+    chosen = choose_material(probabilities, names)
+    return names[chosen], float(probabilities[chosen])
+
+
+def material_label(material: str | None, names: Sequence[str]) -> int:
+    """The flow's label of a material: 0 for None, else 1 + its index.
+
+    Raises:
+        ConfigError: the model does not know the material.
+    """
+    if material is None:
+        return 0
+    if material not in names:
+        raise ConfigError(
+            f"material {material!r}: expected {'auto or one of ' if names else 'auto'}"
+            f"{', '.join(names)}",
+            hint="auto chooses the material from the video",
+        )
+    return 1 + names.index(material)

@@ -1,0 +1,157 @@
+"""Plans where the results of a batch go, and writes the files next to each result."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from foleyflow import __version__
+from foleyflow.errors import MediaError, UsageError
+from foleyflow.inference.event_files import write_events
+from foleyflow.inference.request import REPORT_SUFFIX, SIDECAR_SUFFIX, Job, Request
+from foleyflow.inference.result import Generated
+from foleyflow.media import check_output, default_suffix, read_pictures, read_waveform
+from foleyflow.media.formats import format_of
+from foleyflow.pretrained import model_folder
+from foleyflow.system.printable import json_text
+from foleyflow.weights import read_record, write_atomically
+
+REPORT_PICTURES = 10
+
+
+def plan_outputs(
+    names: list[str], request: Request
+) -> tuple[dict[str, Path], dict[str, MediaError]]:
+    """The output of each video, and an error for each name that can't be a video's.
+
+    Raises:
+        UsageError: two videos have the same output, an output is another input, or its suffix does
+            not fit `audio_only`.
+        MediaError: no video format has that suffix.
+    """
+    errors = {name: error for name in names if (error := _error_of_name(name)) is not None}
+    videos = [Path(name) for name in names if name not in errors]
+    outputs = [_output_of(video, request) for video in videos]
+    # os.path.realpath, because Path.resolve raises on links that form a circle
+    inputs = {os.path.realpath(video) for video in videos} if len(videos) > 1 else set()
+    for output in outputs:
+        if outputs.count(output) > 1:
+            raise UsageError(
+                f"two videos would be written to {output}", hint="run them one by one with -o"
+            )
+        if os.path.realpath(output) in inputs:
+            raise UsageError(
+                f"{output} is an input and also the output of another input",
+                hint="leave it out, or write to another folder, as in -o results/",
+            )
+    return dict(zip((n for n in names if n not in errors), outputs, strict=True)), errors
+
+
+def _error_of_name(name: str) -> MediaError | None:
+    if not name:
+        return MediaError(
+            "'': an empty name, expected a video file",
+            hint="check the shell variable or pattern that it came from",
+        )
+    if Path(name).name in ("", ".."):
+        return MediaError(f"{name}: is a directory, not a file", hint="name a video in it")
+    return None
+
+
+def _output_of(video: Path, request: Request) -> Path:
+    audio_only = request.audio_only
+    name = f"{video.stem}.foley{'.wav' if audio_only else default_suffix(video)}"
+    if request.folder is not None:
+        return request.folder / name
+    if request.output is None:
+        return video.with_name(name)
+    output = Path(request.output)
+    if audio_only != (output.suffix.lower() == ".wav"):
+        expected = ".wav" if audio_only else "a video suffix such as .mp4"
+        raise UsageError(
+            f"-o {output}: expected a name ending in {expected}",
+            hint="--audio-only writes a .wav file; without it, a video is written",
+        )
+    if not audio_only:
+        format_of(output)
+    return output
+
+
+def check_outputs(video: Path, output: Path, request: Request) -> None:
+    """Checks that the output and the files next to it can be written.
+
+    Raises:
+        MediaError: one of them exists or can't be written.
+    """
+    check_output(output, overwrite=request.overwrite, source=video)
+    for suffix in request.companion_suffixes:
+        check_output(output.with_name(output.name + suffix), overwrite=request.overwrite)
+
+
+@contextlib.contextmanager
+def created_folder(folder: Path | None) -> Iterator[None]:
+    """Creates a folder if it is missing, and removes it at the end if nothing was written to it."""
+    if folder is None or os.path.lexists(folder):
+        yield
+        return
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise MediaError(
+            f"{folder}: can't be created ({error.strerror})", hint="choose another folder with -o"
+        ) from error
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # it is not empty
+            folder.rmdir()
+
+
+def write_companions(described: dict[str, Any], result: Generated, job: Job) -> None:
+    """Writes the requested files next to the output, and adds their names to `described`."""
+    output, request = job.output, job.request
+    if request.events:
+        described["event_files"] = [str(p) for p in write_events(output, result.events)]
+    if request.report:
+        path = output.with_name(output.name + REPORT_SUFFIX)
+        described["warnings"] += _write_report(path, result, job)
+        described["report"] = str(path)
+    if request.sidecar:
+        path = output.with_name(output.name + SIDECAR_SUFFIX)
+        folder = model_folder(request.model)
+        hashes = {name: read_record(folder, name).sha256 for name in ("codec", "align", "flow")}
+        content = {
+            "foleyflow": __version__,
+            "weights_sha256": hashes,
+            "audio_only": request.audio_only,
+            **described,
+        }
+        write_atomically(path, json_text(content) + "\n")
+        described["sidecar"] = str(path)
+
+
+def _write_report(path: Path, result: Generated, job: Job) -> list[str]:
+    """Draws the report, with the sound of the video if it has one; returns warnings."""
+    from foleyflow.inference.report import plot_report  # matplotlib takes most of a second to load
+
+    duration_s = result.info.duration_s
+    times_s = [duration_s * (k + 0.5) / REPORT_PICTURES for k in range(REPORT_PICTURES)]
+    pictures = read_pictures(job.video, times_s, height=160, info=result.info)
+    reference, warnings = None, []
+    if result.info.has_audio:
+        try:
+            reference = read_waveform(job.video)
+        except MediaError as error:
+            warnings.append(f"the report lacks the original sound: {error}")
+    plot_report(
+        path,
+        pictures=list(zip(times_s, pictures, strict=True)),
+        generated=result.as_waveform(),
+        events=result.events,
+        reference=reference,
+        title=Path(job.name).name,
+    )
+    return warnings

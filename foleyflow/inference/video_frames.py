@@ -1,0 +1,41 @@
+"""Reads the frames of a video in the size and rate that an aligner's encoder expects."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from foleyflow.alignment.model import Alignment
+from foleyflow.encoders.frame_adapter import AdaptedVideo
+from foleyflow.encoders.motion_encoder import MotionEncoder
+from foleyflow.errors import ConfigError
+from foleyflow.media import FrameStream, MediaInfo, read_frames, read_shaped_frames
+
+
+def shown_frames(info: MediaInfo, aligner: Alignment) -> FrameStream:
+    """The frames of a video as the encoder of `aligner` expects them.
+
+    Returns:
+        An iterator of (time in seconds, (S, S, 3) uint8 RGB); its `counts` hold decoding losses.
+
+    Raises:
+        ConfigError: the aligner has an adapter for stored features instead of an encoder.
+    """
+    encoder = aligner.encoder
+    if isinstance(encoder, MotionEncoder):
+        return read_frames(info.path, size=encoder.config.size, info=info)
+    if not isinstance(encoder, AdaptedVideo):
+        raise ConfigError(
+            "this aligner takes stored features and has no video encoder",
+            hint="load it with load_seeing_aligner, which adds the published encoder",
+        )
+    frozen = encoder.frozen
+
+    def to_square(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        squares = frozen.squares(torch.from_numpy(picture).permute(2, 0, 1)[None])
+        square: NDArray[np.uint8] = squares[0].permute(1, 2, 0).numpy()
+        return square
+
+    frames = read_shaped_frames(info.path, max_rate_hz=encoder.rate_hz, info=info)
+    return FrameStream(((time_s, to_square(picture)) for time_s, picture in frames), frames.counts)

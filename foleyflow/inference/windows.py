@@ -1,0 +1,53 @@
+"""Cuts a clip into the overlapping windows that the networks were trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from foleyflow.pretrained import trained_segments
+
+
+@dataclass(frozen=True, kw_only=True)
+class WindowPlan:
+    """Sizes of the windows, in segments of the aligner.
+
+    Attributes:
+        length: segments per window.
+        context: segments at the start of a window that the previous window has generated. It is
+            small because errors spread to the next window through it.
+        ahead: segments at the end of a window that the next window generates instead, because it
+            sees more of what follows them.
+    """
+
+    length: int = 40
+    context: int = 3
+    ahead: int = 5
+
+    @classmethod
+    def of_length(cls, length: int) -> WindowPlan:
+        """Windows of `length` segments; at least half of each short window is new."""
+        quarter = length // 4
+        return cls(length=length, context=min(cls.context, quarter), ahead=min(cls.ahead, quarter))
+
+    @property
+    def hop(self) -> int:
+        """Segments from the start of one window to the start of the next."""
+        return self.length - self.context - self.ahead
+
+    def cut(self, segments: int) -> Iterator[tuple[int, int, int]]:
+        """(start, length, kept) of each window; the kept segments together cover the clip."""
+        start = 0
+        while True:
+            length = min(self.length, segments - start)
+            last = start + length >= segments
+            yield start, length, length if last else length - self.ahead
+            if last:
+                return
+            start += self.hop
+
+
+def trained_plan(flow_folder: Path) -> WindowPlan:
+    """The windows that a flow was trained on, or the default where its record has none."""
+    return WindowPlan.of_length(trained_segments(flow_folder) or WindowPlan.length)
