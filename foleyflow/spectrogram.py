@@ -145,12 +145,7 @@ def magnitude(spectrum: Tensor) -> Tensor:
 def log_magnitude(spectrum: Tensor, filters: Tensor | None = None) -> Tensor:
     """Natural logarithm of (mel-filtered) magnitudes, with a floor of -100 dB.
 
-    Args:
-        spectrum: (..., bins) complex.
-        filters: (bins, bands) or None.
-
-    Returns:
-        (..., bands or bins) float32.
+    (..., bins) complex spectra, and (bins, bands) filters or None, to (..., bands or bins) float32.
     """
     magnitudes = magnitude(spectrum)
     if filters is not None:

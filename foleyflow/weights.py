@@ -26,12 +26,7 @@ from torch import Tensor, nn
 
 from foleyflow.errors import CheckpointError
 from foleyflow.system.atomic_files import draft_of
-from foleyflow.weights_migration import (
-    FORMAT,
-    READABLE_FORMATS,
-    migrate_config,
-    migrate_tensors,
-)
+from foleyflow.weights_migration import FORMAT, READABLE_FORMATS, migrate_config, migrate_tensors
 
 CONFIG_NAME = "config.json"
 COPY_AGAIN = "copy the complete model folder again"

@@ -45,7 +45,7 @@ RENAMES: dict[int, dict[str, Renames]] = {
                 "nearby.": "temporal_conv.",
                 "audio_enter.": "audio_input.",
                 "hidden_token": "mask_token",
-            },
+            }
         ),
         "flow": Renames(
             tensors={

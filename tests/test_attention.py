@@ -63,11 +63,7 @@ def test_absent_keys_are_ignored(attention):
     (queries, query_times), (keys, key_times) = tokens(6, 0), tokens(9, 1)
     present = (torch.arange(9) % 3 > 0).expand(2, -1)
     plain = attention(
-        queries,
-        keys,
-        query_times_s=query_times,
-        key_times_s=key_times,
-        key_present=present,
+        queries, keys, query_times_s=query_times, key_times_s=key_times, key_present=present
     )
     chosen = present[0].nonzero()[:, 0]
     alone = attention(

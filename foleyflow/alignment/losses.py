@@ -40,13 +40,7 @@ def reconstruction_losses(
 def onset_loss(logits: Tensor, targets: Tensor, masked: Tensor) -> Tensor:
     """Binary cross-entropy of event onsets in masked segments, with more weight on positives.
 
-    Args:
-        logits: (B, L).
-        targets: (B, L) in 0..1.
-        masked: (B, S) bool.
-
-    Returns:
-        A scalar.
+    Takes (B, L) logits, (B, L) targets in 0..1 and the (B, S) mask; returns a scalar.
     """
     per_frame = functional.binary_cross_entropy_with_logits(
         logits, targets, pos_weight=torch.tensor(4.0, device=logits.device), reduction="none"

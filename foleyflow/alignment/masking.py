@@ -57,11 +57,7 @@ def sample_visible_mask(
 def distance_to_visible(visible: Tensor) -> Tensor:
     """Distance of each segment to the nearest visible one.
 
-    Args:
-        visible: (B, S) bool.
-
-    Returns:
-        (B, S) int64 segments: 0 where visible, S where all segments are masked.
+    (B, S) bool to (B, S) int64 segments: 0 where visible, S where all segments are masked.
     """
     count = visible.shape[1]
     positions = torch.arange(count, device=visible.device)
@@ -76,12 +72,7 @@ def visible_frames(visible: Tensor, frames_per_segment: int) -> Tensor:
     block would contain audio of the masked neighbours: these frames are hidden too, except at the
     ends of the clip.
 
-    Args:
-        visible: (B, S) bool.
-        frames_per_segment: spectrogram frames per segment.
-
-    Returns:
-        (B, S * frames_per_segment) bool.
+    (B, S) bool to (B, S * frames_per_segment) bool.
     """
     frames = visible.repeat_interleave(frames_per_segment, dim=1)
     before = torch.cat([frames[:, :1], frames[:, :-1]], dim=1)

@@ -110,9 +110,7 @@ def r2(sums: Tensor) -> Tensor:
 def feature_deviation(features: Tensor, present: Tensor | None = None) -> float:
     """Standard deviation over all tokens of all clips, averaged over dimensions.
 
-    Args:
-        features: (B, T, D); collapsed if the result is below `COLLAPSED`.
-        present: (B, T) bool.
+    (B, T, D) features, (B, T) bool `present`. Below `COLLAPSED` the features have collapsed.
     """
     tokens = features.float().flatten(0, 1) if present is None else features.float()[present]
     return float(tokens.std(0).mean())

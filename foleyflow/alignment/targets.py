@@ -58,12 +58,9 @@ class MelPatches(nn.Module):
     def __init__(
         self, config: AlignmentConfig, front: nn.Module, *, clear_rise: float = CLEAR_RISE
     ) -> None:
-        """Wrap a front end.
+        """Wrap a front end, (B, N) audio to (B, N / hop, bands) levels.
 
-        Args:
-            config: the aligner's shape.
-            front: (B, N) audio to (B, N / hop, bands) levels.
-            clear_rise: mean rise of the bands at a clear onset.
+        `clear_rise` is the mean rise of the bands at a clear onset.
         """
         super().__init__()
         self.config = config
@@ -78,11 +75,7 @@ class MelPatches(nn.Module):
     def targets(self, mel: Tensor) -> Tensor:
         """Patch of each segment, normalised to zero mean and unit deviation, and its mean level.
 
-        Args:
-            mel: (B, S * frames, bands) from `forward`.
-
-        Returns:
-            (B, S, frames * bands + 1); the level is the last number.
+        (B, S * frames, bands) from `forward` to (B, S, frames * bands + 1), the level last.
         """
         patches = mel.unflatten(1, (-1, self.config.mel_frames_per_segment)).flatten(2)
         level = patches.mean(-1, keepdim=True)
@@ -96,11 +89,7 @@ class MelPatches(nn.Module):
         previous frames, so that vibrato is no onset. The first and last frame are ignored: their
         windows reach beyond the audio, where a cut sound rises in all bands.
 
-        Args:
-            mel: (B, S * frames, bands) from `forward`.
-
-        Returns:
-            (B, L) 0..1; 1 is a clear onset.
+        (B, S * frames, bands) from `forward` to (B, L) in 0..1; 1 is a clear onset.
 
         Reference: Böck & Widmer 2013 (SuperFlux). On simulated clips its peaks find the contacts
             with an F1 of 0.91 at ±50 ms, like the onset detector of the evaluation.

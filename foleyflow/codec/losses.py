@@ -73,12 +73,7 @@ def log_l1(decoded: Tensor, target: Tensor, audible_nepers: float = 0.0) -> Tens
 
     Quiet bins next to loud ones are masked for the ear, and make up most of a spectrogram.
 
-    Args:
-        decoded, target: (B, T, M) magnitudes.
-        audible_nepers: see `SpectralLosses`.
-
-    Returns:
-        A scalar, nepers.
+    (B, T, M) magnitudes to a scalar in nepers; for `audible_nepers` see `SpectralLosses`.
     """
     decoded_level, target_level = (torch.log(each + LOG_FLOOR) for each in (decoded, target))
     error = (decoded_level - target_level).abs()

@@ -57,9 +57,7 @@ class MelPca(nn.Module):
     def levels(self, waveform: Tensor) -> Tensor:
         """(B, N) audio to (B, T, 2 M): log-mel levels of both spectra of each latent frame."""
         spectrum = stft(
-            waveform,
-            window_samples=2 * self.hop_samples,
-            hop_samples=self.hop_samples // FRAMES,
+            waveform, window_samples=2 * self.hop_samples, hop_samples=self.hop_samples // FRAMES
         )
         levels = torch.log(magnitude(spectrum) @ self.filters + FLOOR)
         return levels.unflatten(1, (-1, FRAMES)).flatten(2)

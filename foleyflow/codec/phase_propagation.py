@@ -23,7 +23,9 @@ PROMINENCE = 1.5  # nepers of a peak above the bins next to its lobe
 LOBE = 2  # bins on each side of a peak in the main lobe of a Hann window
 LOBE_END = 4  # bins from a peak to the level that its prominence is measured against
 RISE = 0.7  # nepers per frame that indicate a new sound
-PROPAGATED_FRACTION = 0.5  # of the bins, the lower ones; tones above can't be told from noise
+PROPAGATED_FRACTION = (
+    0.5  # of the bins, the lower ones; tones above can't be distinguished from noise
+)
 
 
 @dataclass

@@ -134,8 +134,7 @@ class ImageBindVision(_Modality):
     def __init__(self, shape: TrunkShape = VISION_HUGE, *, side: int = 224) -> None:
         # Index 0 of the published module pads still images in time and has no tensors
         projection = nn.Sequential(
-            nn.Identity(),
-            nn.Conv3d(3, shape.width, (2, 14, 14), stride=(2, 14, 14), bias=False),
+            nn.Identity(), nn.Conv3d(3, shape.width, (2, 14, 14), stride=(2, 14, 14), bias=False)
         )
         stem = _Stem(projection, None, (side // 14) ** 2, shape.width)
         super().__init__(stem, _Trunk(shape, first_norm=True, bias_tokens=False), shape)

@@ -35,14 +35,7 @@ def diffusion_loss(
 ) -> tuple[Tensor, dict[str, float]]:
     """Mean squared error of the predicted noise, with uniformly sampled noise levels.
 
-    Args:
-        network: predicts noise.
-        audio: (B, L, C) standardised latents.
-        condition: for the same samples.
-        config: only the dropout probabilities are used.
-
-    Returns:
-        The loss and metrics for the training log.
+    Arguments as in objective.py; only the dropout probabilities of `config` are used.
 
     Reference: Ho et al. 2020 (DDPM), eq. 14, L_simple; its linear betas give the path "vp".
     """

@@ -75,15 +75,8 @@ def critic_loss(
 ) -> tuple[Tensor, dict[str, float]]:
     """Flow matching of the critic on generated samples.
 
-    Args:
-        fake: trained.
-        generator: not trained.
-        audio: (B, L, C) standardised latents; only known frames are used.
-        condition: for the same samples.
-        config: settings.
-
-    Returns:
-        The loss and metrics for the training log.
+    Only `fake` is trained, and only the known frames of `audio` are used. Arguments as in
+    objective.py.
 
     Reference: Yin et al. 2024 (DMD), eq. 6.
     """
@@ -111,18 +104,9 @@ def distribution_matching_loss(
     """A loss whose gradient is that of KL(p_generated || p_audio), paper eq. 7.
 
     The gradient of each sample is divided by the mean distance of the sample from the real data
-    prediction, so that all noise levels have the same weight.
-
-    Args:
-        generator: trained.
-        real, fake: not trained; used on their diagonals.
-        audio: (B, L, C) standardised latents; only known frames are used.
-        condition: for the same samples.
-        config: settings.
-
-    Returns:
-        The loss and metrics: "mismatch" is the root mean square of the normalised gradient, 0 where
-        both networks agree.
+    prediction, so that all noise levels have the same weight. Only the generator is trained, and
+    only the known frames of `audio` are used. The metric "mismatch" is the root mean square of the
+    normalised gradient, 0 where both networks agree. Arguments as in objective.py.
 
     Reference: Yin et al. 2024 (DMD), eqs. 7 and 8.
     """

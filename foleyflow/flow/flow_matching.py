@@ -23,14 +23,7 @@ def flow_matching_loss(
 
     E || u(x_tau, tau, tau) - (alpha' x + sigma' eps) ||^2 at x_tau = alpha x + sigma eps.
 
-    Args:
-        network: predicts the velocity on its diagonal r = tau.
-        audio: (B, L, C) standardised latents x.
-        condition: for the same samples.
-        config: settings.
-
-    Returns:
-        The loss and metrics for the training log.
+    The velocity is the network's output on its diagonal r = tau. Arguments as in objective.py.
 
     Reference: paper eq. 5.
     """

@@ -1,6 +1,8 @@
 """Settings and helpers that the training objectives of the flow share.
 
-All losses are means over the latent frames that are not context.
+All losses take (B, L, C) standardised latents `audio` and the condition of the same samples. They
+are means over the latent frames that are not context, and return the loss and metrics for the
+training log.
 """
 
 from __future__ import annotations

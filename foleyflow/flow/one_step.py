@@ -40,15 +40,8 @@ def one_step_loss(
     The loss is the squared error of the right-hand side against the (guided) conditional velocity.
     The derivative is taken along the network's own velocity and carries no gradient.
 
-    Args:
-        network: trained by `flow_matching_loss` before.
-        audio: (B, L, C) standardised latents.
-        condition: for the same samples.
-        config: settings.
-        progress: 0..1, the position within this stage (curriculum of intervals and guidance).
-
-    Returns:
-        The loss and metrics for the training log.
+    The network must be trained by `flow_matching_loss` before. `progress` (0..1) is the position
+    within this stage, for the curriculum of intervals and guidance. Arguments as in objective.py.
 
     Reference: paper eqs. 6 and 8; improved MeanFlow (Geng et al. 2025).
     """

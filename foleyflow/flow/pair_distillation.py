@@ -33,9 +33,6 @@ def pair_distillation_loss(
         config: only `balance` and `floor` are used.
         guidance: the teacher's guidance scale w, an input of the student.
 
-    Returns:
-        The loss and metrics for the training log.
-
     Reference: Luhman & Luhman 2021; the second stage of Liu et al. 2023 (rectified flow) and of
         Frieren (Wang et al. 2024).
     """

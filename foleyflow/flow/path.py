@@ -56,10 +56,7 @@ def variance_preserving(tau: Tensor) -> Coefficients:
     # expm1, because 1 - alpha^2 would lose all digits in float32 near tau = 0
     sigma = (-torch.expm1(2 * log_alpha)).clamp_min(1e-12).sqrt()
     return Coefficients(
-        alpha=alpha,
-        sigma=sigma,
-        alpha_dot=rate * alpha,
-        sigma_dot=-rate * alpha.square() / sigma,
+        alpha=alpha, sigma=sigma, alpha_dot=rate * alpha, sigma_dot=-rate * alpha.square() / sigma
     )
 
 

@@ -51,16 +51,8 @@ def progressive_distillation_loss(
 ) -> tuple[Tensor, dict[str, float]]:
     """Error of one step against the teacher's mean velocity over several steps.
 
-    Args:
-        network: the student, learns u(x, r, tau).
-        teacher: not trained; a flow map of the same path.
-        audio: (B, L, C) standardised latents.
-        condition: for the same samples.
-        config: settings.
-        teacher_steps: equal steps of the teacher, at least 2.
-
-    Returns:
-        The loss and metrics for the training log.
+    Only `network`, the student, is trained; the teacher is a flow map of the same path, and takes
+    `teacher_steps` (at least 2) equal steps. Arguments as in objective.py.
 
     Reference: Salimans & Ho 2022; for a two-time map this is the identity of SplitMeanFlow (Guo et
         al. 2025) with a frozen teacher.

@@ -89,15 +89,15 @@ def test_the_video_changes_the_reconstruction(model):
 def test_padding_has_no_influence(model, patches):
     count, padded = 14, 20
     present = (torch.arange(padded) < count).expand(2, -1)
-    whole = features(2, padded) * present[..., None]
+    padded_features = features(2, padded) * present[..., None]
     stamps = times(2, padded, rate_hz=17.5).clone()
     stamps[:, count:] = stamps[:, count - 1 : count] + 0.04 * torch.arange(1, 1 + padded - count)
     visible = sample_visible_mask(
         2, SEGMENTS, ratio=0.5, longest_block=2, generator=torch.Generator().manual_seed(0)
     )
     mel = patches(torch.randn(2, SEGMENTS * SAMPLES))
-    got = model.add_temporal_context(whole, stamps, present)
-    wanted = model.add_temporal_context(whole[:, :count], stamps[:, :count])
+    got = model.add_temporal_context(padded_features, stamps, present)
+    wanted = model.add_temporal_context(padded_features[:, :count], stamps[:, :count])
     torch.testing.assert_close(got[:, :count], wanted, atol=1e-5, rtol=1e-4)
     kwargs = {"mel": mel, "visible": visible, "segments": SEGMENTS}
     # Features of padding have no influence either

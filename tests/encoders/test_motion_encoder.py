@@ -110,11 +110,7 @@ def test_maps_are_mixed_at_each_place_only():
 
 @pytest.mark.parametrize(
     ("settings", "message"),
-    [
-        ({"size": 30}, "size=30"),
-        ({"changes": 3}, "changes=3"),
-        ({"reach": -1}, "reach=-1"),
-    ],
+    [({"size": 30}, "size=30"), ({"changes": 3}, "changes=3"), ({"reach": -1}, "reach=-1")],
 )
 def test_invalid_sizes_are_refused(settings, message):
     with pytest.raises(ConfigError, match=message):

@@ -37,10 +37,10 @@ def noise(segments: int, *, rows: int = 1, seed: int = 0) -> torch.Tensor:
 def test_fully_visible_audio_has_the_features_of_the_frozen_encoder(student):
     """Two implementations: all patches of ten seconds, and adapters that have not learnt yet."""
     sound = noise(64)
-    whole = FrozenSound(student.trunk, AUDIOMAE_SOUND).eval()(sound[0])
+    complete = FrozenSound(student.trunk, AUDIOMAE_SOUND).eval()(sound[0])
     visible = torch.ones(1, 64, dtype=torch.bool)
     torch.testing.assert_close(
-        student(LEVELS(sound), visible)[0], whole.mean(1), atol=1e-5, rtol=1e-4
+        student(LEVELS(sound), visible)[0], complete.mean(1), atol=1e-5, rtol=1e-4
     )
 
 

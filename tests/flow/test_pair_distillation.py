@@ -43,17 +43,17 @@ def test_the_loss_is_the_squared_error_of_the_map():
 
 
 def test_the_student_gets_the_guidance_scale_of_its_teacher():
-    seen = {}
+    calls = {}
 
     class Recorder(Exact):
         def forward(self, x, **asked):
-            seen.update(asked)
+            calls.update(asked)
             return super().forward(x, **asked)
 
     noise = torch.randn(4, FRAMES, CHANNELS)
     pair_distillation_loss(Recorder(MODES), noise, noise, zero_condition(4), PLAIN, guidance=2.5)
-    assert seen["guidance_scale"].tolist() == [2.5] * 4
-    assert seen["r"].tolist() == [0.0] * 4 and seen["tau"].tolist() == [1.0] * 4
+    assert calls["guidance_scale"].tolist() == [2.5] * 4
+    assert calls["r"].tolist() == [0.0] * 4 and calls["tau"].tolist() == [1.0] * 4
 
 
 def test_a_student_learns_modes_from_solver_pairs():

@@ -114,10 +114,10 @@ def test_samples_without_an_interval_preserve_the_velocity():
 
 def test_known_frames_are_placed_on_the_path_and_have_no_loss():
     torch.manual_seed(0)
-    seen, true = [], torch.full((ROWS, FRAMES, CHANNELS), 2.0)
+    calls, true = [], torch.full((ROWS, FRAMES, CHANNELS), 2.0)
 
     def teacher(x, r, tau):
-        seen.append((x, tau))
+        calls.append((x, tau))
         return torch.full_like(x, 5.0)
 
     def network(x, r, tau):
@@ -133,7 +133,7 @@ def test_known_frames_are_placed_on_the_path_and_have_no_loss():
     )
     assert figures["merge_error"] == pytest.approx(0.0, abs=1e-9)
     # The noise of a known frame is the same at every step: (x - (1 - tau) audio) / tau.
-    noises = [(x - (1 - t) * 2.0) / t for x, t in ((x, tau[:, None, None]) for x, tau in seen)]
+    noises = [(x - (1 - t) * 2.0) / t for x, t in ((x, tau[:, None, None]) for x, tau in calls)]
     assert len(noises) == 3
     for noise in noises[1:]:
         torch.testing.assert_close(noise[:, :5], noises[0][:, :5], atol=1e-3, rtol=1e-3)
