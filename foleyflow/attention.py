@@ -1,7 +1,8 @@
-"""Attention whose sense of position is time in seconds: what alignment and flow share.
+"""Layers that the networks share: attention with positions in seconds, and feed-forward networks.
 
 Tokens of different streams (video frames at their presentation time stamps, audio segments and
-latent frames at their centres) meet on one clock. There are no learned positions and no indices.
+latent frames at their centres) attend to each other on one clock; there are no learned positions
+and no position indices.
 
 Dimension letters: B batch, Q queries, K keys, H heads, E width of a head, D = H * E.
 """
@@ -19,10 +20,12 @@ SLOWEST_HZ = 1.0 / 16.0
 
 
 class RotaryTime(nn.Module):
-    """Turns pairs of channels by angles proportional to time in seconds.
+    """Rotary embedding of time in seconds, with frequencies from 12.5 Hz down to 1/16 Hz.
 
-    Source: Su et al. 2021 (RoPE); frequencies from 12.5 Hz down to 1/16 Hz, method section B.5.
+    Reference: Su et al. 2021 (RoPE); docs/method.md, section 1.3.
     """
+
+    angular: Tensor
 
     def __init__(self, head_width: int) -> None:
         super().__init__()
@@ -32,7 +35,7 @@ class RotaryTime(nn.Module):
         self.register_buffer("angular", 2.0 * math.pi * frequencies_hz, persistent=False)
 
     def forward(self, heads: Tensor, times_s: Tensor) -> Tensor:
-        """(B, H, K, E) at times (B, K) seconds to the same shape, turned; in float32."""
+        """Rotate (B, H, K, E) by times (B, K) in seconds, in float32."""
         angles = (times_s.float()[..., None] * self.angular)[:, None]
         cosine, sine = angles.cos(), angles.sin()
         even, odd = heads.float().chunk(2, -1)
@@ -40,12 +43,10 @@ class RotaryTime(nn.Module):
 
 
 class TimedAttention(nn.Module):
-    """Multi-head attention on tokens with times; half of the heads may be kept local.
+    """Multi-head attention over tokens with times.
 
-    Queries and keys are RMS-normalised. With `window_s`, the first half of the heads sees only
-    keys within that distance in time.
-
-    Source: method section B.5.
+    Queries and keys are RMS-normalised. With `window_s`, the first half of the heads attends only
+    to keys within that distance in time.
     """
 
     def __init__(self, width: int, heads: int, *, window_s: float | None = None) -> None:
@@ -68,14 +69,14 @@ class TimedAttention(nn.Module):
         key_times_s: Tensor,
         key_present: Tensor | None = None,
     ) -> Tensor:
-        """Attends.
+        """Attend from queries to keys.
 
         Args:
             queries: (B, Q, D).
             keys: (B, K, D).
             query_times_s: (B, Q) seconds.
             key_times_s: (B, K) seconds.
-            key_present: (B, K) bool, False for padding; None if all are present.
+            key_present: (B, K) bool, False for padding; None if all keys are present.
 
         Returns:
             (B, Q, D).
@@ -106,8 +107,9 @@ class TimedAttention(nn.Module):
         if key_present is None and self.window_s is None:
             return None
         shape = (len(query_times_s), self.heads, query_times_s.shape[1], key_times_s.shape[1])
-        # Large finite numbers, not -inf: a row without any key in reach must stay finite. Absent
-        # keys are further down than those out of reach, or such a row would mix them in.
+        # Large finite numbers instead of -inf, because a query without any key in its window must
+        # stay finite. Padding is lower than keys outside the window, so that such a query ignores
+        # it.
         bias = torch.zeros(shape, dtype=torch.float32, device=query_times_s.device)
         if self.window_s is not None:
             distance_s = (query_times_s[:, :, None] - key_times_s[:, None, :]).abs()
@@ -118,9 +120,22 @@ class TimedAttention(nn.Module):
 
 
 class FeedForward(nn.Sequential):
-    """Two linear layers with a GELU between."""
+    """Two linear layers with a GELU between them."""
 
     def __init__(self, width: int, ratio: int = 4) -> None:
         super().__init__(
             nn.Linear(width, ratio * width), nn.GELU(), nn.Linear(ratio * width, width)
         )
+
+
+class Mlp(nn.Module):
+    """The same network as `FeedForward`, with the tensor names of published checkpoints."""
+
+    def __init__(self, width: int, ratio: int = 4) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(width, ratio * width)
+        self.fc2 = nn.Linear(ratio * width, width)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(..., D) to the same shape."""
+        return self.fc2(functional.gelu(self.fc1(tokens)))

@@ -1,7 +1,7 @@
-"""The nouns that travel between rooms: frames, waveforms, events.
+"""Data types that packages exchange: frames, waveforms and events.
 
-They hold numpy arrays (not tensors), so that media, simulation and evaluation work without
-torch. All are frozen and checked when made. Nothing here reads files or knows models.
+They hold numpy arrays rather than tensors, so that media, simulation and evaluation work without
+torch. They are frozen and validated on construction.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-INT16_FULL_SCALE = 32767  # where sounds are stored as int16, this stands for 1.0
+INT16_FULL_SCALE = 32767  # int16 value of a sample of 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Frames:
-    """A run of video frames, each a point sample at its own time.
+    """Video frames, each a point sample at its own time.
 
     Attributes:
         pixels: (T, H, W, 3) uint8, RGB, 0..255.
-        times_s: (T,) float64, strictly increasing seconds on the clip's clock.
+        times_s: (T,) float64, strictly increasing seconds from the start of the clip.
     """
 
     pixels: NDArray[np.uint8]
@@ -34,7 +34,7 @@ class Frames:
         if self.times_s.shape != (len(self.pixels),):
             raise ValueError(f"times_s: got {self.times_s.shape}, expected ({len(self.pixels)},)")
         if len(self.times_s) > 1 and not (np.diff(self.times_s) > 0).all():
-            raise ValueError("times_s must increase strictly")
+            raise ValueError("times_s: expected strictly increasing times")
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -42,7 +42,7 @@ class Frames:
 
 @dataclass(frozen=True, kw_only=True)
 class Waveform:
-    """Sound.
+    """Audio samples.
 
     Attributes:
         samples: (channels, N) float32, full scale at -1..1.
@@ -73,11 +73,11 @@ class Waveform:
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """Something that sounds at one moment.
+    """A sound event at one moment.
 
     Attributes:
-        time_s: seconds on the clip's clock.
-        strength: 0..1, relative to the loudest event a model expects.
+        time_s: seconds from the start of the clip.
+        strength: 0..1, relative to the loudest event that a model expects.
     """
 
     time_s: float

@@ -1,9 +1,8 @@
-"""Short-time spectra on the clip's clock: frames, mel filters, and the exact inverse.
+"""Short-time spectra on the clip's clock: STFT, its exact inverse and mel filters.
 
-One framing rule for the whole project: frame n of hop h covers samples [n h, (n+1) h) and its
-window of length w is centred on that stretch, so N samples (a multiple of h) give exactly N / h
-frames and frame n's centre is `clock.centres_s`. Edges are padded with zeros. Not a general
-audio library: only what codec, alignment and evaluation share.
+One framing rule for the project: frame n of hop h covers samples [n h, (n + 1) h), and its window
+is centred on that interval. N samples (a multiple of h) give exactly N / h frames, whose centres
+are `clock.centres_s`. Edges are padded with zeros.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ LOG_FLOOR = 1e-5  # added to magnitudes before the logarithm: -100 dB
 
 
 def frame(waveform: Tensor, *, window_samples: int, hop_samples: int) -> Tensor:
-    """Cuts sound into overlapping frames centred on their hops.
+    """Cut audio into overlapping frames that are centred on their hops.
 
     Args:
         waveform: (B, N), N a multiple of `hop_samples`.
@@ -29,9 +28,9 @@ def frame(waveform: Tensor, *, window_samples: int, hop_samples: int) -> Tensor:
         (B, N / hop_samples, window_samples).
 
     Raises:
-        ValueError: N is not a multiple of the hop, or the window's parity differs.
+        ValueError: N is not a multiple of the hop, or the window can't be centred on a hop.
 
-    Source: ours; same principle as "same" padding in Vocos (Siuzdak 2023).
+    Compare the "same" padding of Vocos (Siuzdak 2023).
     """
     if waveform.shape[-1] % hop_samples:
         raise ValueError(f"{waveform.shape[-1]} samples: expected a multiple of {hop_samples}")
@@ -44,13 +43,7 @@ def frame(waveform: Tensor, *, window_samples: int, hop_samples: int) -> Tensor:
 
 
 def stft(waveform: Tensor, *, window_samples: int, hop_samples: int) -> Tensor:
-    """Hann-windowed spectra.
-
-    Returns:
-        (B, T, window_samples // 2 + 1) complex64.
-
-    Source: ours, on `frame`.
-    """
+    """Spectra of Hann-windowed frames, (B, T, window_samples // 2 + 1) complex64."""
     window = torch.hann_window(window_samples, device=waveform.device, dtype=waveform.dtype)
     frames = frame(waveform, window_samples=window_samples, hop_samples=hop_samples)
     return torch.fft.rfft(frames * window)
@@ -61,13 +54,12 @@ def istft(spectrum: Tensor, *, window_samples: int, hop_samples: int) -> Tensor:
 
     Args:
         spectrum: (B, T, window_samples // 2 + 1) complex64.
-        window_samples: as given to `stft`.
-        hop_samples: as given to `stft`; at most half a window.
+        window_samples, hop_samples: as given to `stft`; the hop at most half a window.
 
     Returns:
         (B, T * hop_samples) float32.
 
-    Source: Griffin & Lim 1984, eq. 6 (least-squares inverse).
+    Reference: Griffin & Lim 1984, eq. 6 (least-squares inverse).
     """
     batch, count, _ = spectrum.shape
     window = torch.hann_window(window_samples, device=spectrum.device, dtype=torch.float32)
@@ -91,13 +83,13 @@ def istft(spectrum: Tensor, *, window_samples: int, hop_samples: int) -> Tensor:
 def mel_filters(
     *, bands: int, window_samples: int, rate_hz: int, low_hz: float, high_hz: float
 ) -> Tensor:
-    """Triangular mel filters of unit peak (HTK scale).
+    """Mel filters of unit peak: triangles in hertz with edges on the HTK mel scale.
 
     Returns:
         (window_samples // 2 + 1, bands) float32. A band narrower than a bin takes its nearest
         bin, so that no band is empty.
 
-    Source: HTK mel scale, mel = 2595 log10(1 + f / 700).
+    Reference: HTK mel scale, mel = 2595 log10(1 + f / 700).
     """
 
     def mel(frequency_hz: float) -> float:
@@ -106,9 +98,7 @@ def mel_filters(
     edges_mel = torch.linspace(mel(low_hz), mel(high_hz), bands + 2, dtype=torch.float64)
     edges_hz = 700.0 * (10.0 ** (edges_mel / 2595.0) - 1.0)
     bins_hz = torch.linspace(0, rate_hz / 2, window_samples // 2 + 1, dtype=torch.float64)[:, None]
-    rising = (bins_hz - edges_hz[:-2]) / (edges_hz[1:-1] - edges_hz[:-2])
-    falling = (edges_hz[2:] - bins_hz) / (edges_hz[2:] - edges_hz[1:-1])
-    filters = torch.minimum(rising, falling).clamp_min(0.0)
+    filters = _triangles(bins_hz, edges_hz)
     empty = (filters.sum(0) == 0).nonzero()[:, 0]
     nearest = (bins_hz - edges_hz[1:-1]).abs().argmin(0)
     filters[nearest[empty], empty] = 1.0
@@ -118,54 +108,46 @@ def mel_filters(
 def mel_triangles(
     *, bands: int, window_samples: int, rate_hz: int, low_hz: float, high_hz: float
 ) -> Tensor:
-    """Triangular filters of unit peak, evenly spaced and straight on the mel axis.
+    """Mel filters of unit peak that are triangles on the mel axis, as in Kaldi and VGGish.
 
-    What published networks were trained on. `mel_filters` and librosa draw theirs on the hertz
-    axis, which gives other numbers.
+    Published audio networks were trained on these. `mel_filters` and librosa have triangles on the
+    hertz axis, which gives other numbers.
 
     Returns:
         (window_samples // 2 + 1, bands) float32; the first bin (0 Hz) belongs to no band.
 
-    Source: HTK mel, 1127 ln(1 + f / 700); VGGish's mel_features and Kaldi's mel banks agree in it.
+    Reference: HTK mel scale, 1127 ln(1 + f / 700).
     """
     bins_hz = torch.linspace(0, rate_hz / 2, window_samples // 2 + 1, dtype=torch.float64)
     bins = 1127.0 * torch.log1p(bins_hz / 700.0)[:, None]
     low, high = (1127.0 * math.log1p(hertz / 700.0) for hertz in (low_hz, high_hz))
-    edges = torch.linspace(low, high, bands + 2, dtype=torch.float64)
-    rising = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
-    falling = (edges[2:] - bins) / (edges[2:] - edges[1:-1])
-    filters = torch.minimum(rising, falling).clamp_min(0.0)
+    filters = _triangles(bins, torch.linspace(low, high, bands + 2, dtype=torch.float64))
     filters[0] = 0.0
     return filters.float()
 
 
+def _triangles(points: Tensor, edges: Tensor) -> Tensor:
+    """Triangles of unit peak over consecutive edges (M + 2,), at points (K, 1): (K, M)."""
+    rising = (points - edges[:-2]) / (edges[1:-1] - edges[:-2])
+    falling = (edges[2:] - points) / (edges[2:] - edges[1:-1])
+    return torch.minimum(rising, falling).clamp_min(0.0)
+
+
 def magnitude(spectrum: Tensor) -> Tensor:
-    """Magnitudes of spectra, from the parts' squares: three times as fast as `abs` on CPUs.
+    """Magnitudes of complex spectra (..., bins), float32.
 
-    Args:
-        spectrum: (..., bins) complex.
-
-    Returns:
-        (..., bins) float32; at least 1e-8 (-160 dB), so that the gradient is finite everywhere.
-
-    Source: ours.
+    They are at least 1e-8 (-160 dB), so that the gradient is finite everywhere. The sum of squares
+    is three times as fast as `abs` on CPUs.
     """
     return torch.sqrt(torch.view_as_real(spectrum).square().sum(-1) + 1e-16)
 
 
 def log_magnitude(spectrum: Tensor, filters: Tensor | None = None) -> Tensor:
-    """Natural logarithm of (mel-filtered) magnitudes, floored at -100 dB.
+    """Natural logarithm of (mel-filtered) magnitudes, with a floor of -100 dB.
 
-    Args:
-        spectrum: (..., bins) complex.
-        filters: (bins, bands) or None.
-
-    Returns:
-        (..., bands or bins) float32.
-
-    Source: ours.
+    (..., bins) complex spectra, and (bins, bands) filters or None, to (..., bands or bins) float32.
     """
-    sizes = magnitude(spectrum)
+    magnitudes = magnitude(spectrum)
     if filters is not None:
-        sizes = sizes @ filters
-    return torch.log(sizes + LOG_FLOOR)
+        magnitudes = magnitudes @ filters
+    return torch.log(magnitudes + LOG_FLOOR)

@@ -1,12 +1,12 @@
-"""Weights on disk: one safetensors file and one JSON record per component, in a folder.
+"""Model folders: one safetensors file and one JSON record per component.
 
     model/
       codec.safetensors   align.safetensors   flow.safetensors
-      config.json         {"format": 1, "components": {"codec": {kind, config, sha256, provenance}}}
+      config.json         {"format": 2, "components": {"codec": {format, kind, config, ...}}}
 
-Strict both ways: every tensor must be there, fit, and be used; the file's hash must match its
-record. Nothing is ever unpickled. Which class a component is, the caller says: no class names on
-disk.
+Loading is strict: all tensors must be present, fit and be used, and the file must have the recorded
+hash. Nothing is unpickled. The caller chooses the class of a component; no class names are stored.
+Folders of older formats are read through `weights_migration`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,37 +26,40 @@ from torch import Tensor, nn
 
 from foleyflow.errors import CheckpointError
 from foleyflow.system.atomic_files import draft_of
+from foleyflow.weights_migration import FORMAT, READABLE_FORMATS, migrate_config, migrate_tensors
 
-FORMAT = 1
 CONFIG_NAME = "config.json"
-COPY_AGAIN = "copy the whole model folder again"
+COPY_AGAIN = "copy the complete model folder again"
+OTHER_VERSION = "use the foleyflow version that wrote it"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """What config.json says of one component.
+    """The record of one component in config.json.
 
     Attributes:
         kind: "codec", "align" or "flow".
-        config: the component's configuration as plain JSON.
+        config: the component's configuration as plain JSON, with the current field names.
         sha256: of the safetensors file.
         provenance: recipe, steps, data fingerprint, code version, measured results.
+        format: of the stored tensor names.
     """
 
     kind: str
     config: dict[str, Any]
     sha256: str
     provenance: dict[str, Any]
+    format: int = FORMAT
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Writes a text file that appears whole or not at all."""
+    """Write a text file that appears completely or not at all."""
     with draft_of(path, one_writer=True) as draft:
         draft.write_text(text, encoding="utf-8")
 
 
 def file_sha256(path: Path) -> str:
-    """Hash of a file, hexadecimal."""
+    """SHA-256 of a file, hexadecimal."""
     digest = hashlib.sha256()
     with path.open("rb") as stream:
         while block := stream.read(2**20):
@@ -73,15 +76,15 @@ def save_component(
     provenance: Mapping[str, Any],
     dtype: torch.dtype = torch.float16,
 ) -> None:
-    """Adds or replaces one component in a model folder.
+    """Add or replace one component of a model folder.
 
     Args:
-        folder: made if missing.
+        folder: created if it is missing.
         name: file name without suffix; also the component's kind.
         module: its state_dict is stored.
-        config: JSON-able; enough to build the module again.
-        provenance: JSON-able; how the weights were made.
-        dtype: floating-point tensors are stored in it (loaded as float32).
+        config: JSON-able; sufficient to build the module again.
+        provenance: JSON-able; how the weights were trained.
+        dtype: of stored floating-point tensors (they are loaded as float32).
 
     Raises:
         CheckpointError: a tensor is not finite, or overflows `dtype`.
@@ -100,60 +103,64 @@ def save_component(
     path = folder / f"{name}.safetensors"
     with draft_of(path, one_writer=True) as draft:
         save_file(stored, draft)
-    components = _read_config(folder)["components"] if (folder / CONFIG_NAME).exists() else {}
+    components = _read_components(folder) if (folder / CONFIG_NAME).exists() else {}
     components[name] = {
+        "format": FORMAT,
         "kind": name,
         "config": dict(config),
         "sha256": file_sha256(path),
         "provenance": dict(provenance),
     }
-    _write_config(folder, components)
+    _write_components(folder, components)
 
 
 def read_record(folder: Path, name: str) -> Record:
-    """What a model folder says of one component.
+    """Read the record of one component.
 
     Raises:
         CheckpointError: the folder, its config.json or the component is missing or damaged.
     """
-    components = _read_config(folder)["components"]
+    components = _read_components(folder)
     if name not in components:
         raise CheckpointError(
             f"{folder}: holds {sorted(components)}, expected a component {name!r}",
             hint="give a folder that holds codec, align and flow, or leave --model out",
         )
+    where = f"{folder / CONFIG_NAME}: record of {name!r}"
     try:
-        return Record(**components[name])
+        record = Record(**components[name])
     except TypeError as error:
-        raise CheckpointError(
-            f"{folder / CONFIG_NAME}: record of {name!r}: {error}", hint=COPY_AGAIN
-        ) from error
+        raise CheckpointError(f"{where}: {error}", hint=COPY_AGAIN) from error
+    _check_format(where, record.format)
+    return replace(record, config=migrate_config(name, record.config, record.format))
 
 
 def load_into(
     module: nn.Module, folder: Path, name: str, *, reinitialised_prefixes: tuple[str, ...] = ()
 ) -> nn.Module:
-    """Fills a module with stored weights, strictly, as float32.
+    """Load stored weights into a module, strictly, as float32.
 
     Args:
-        module: of the same shape, but for what begins anew.
+        module: of the same shape, except for the tensors of `reinitialised_prefixes`.
         folder: model folder.
         name: of the component.
-        anew: how the names of tensors begin that stay as the module has them.
+        reinitialised_prefixes: prefixes of the names of tensors that the module keeps.
 
     Returns:
         The same module, in eval mode.
 
     Raises:
-        CheckpointError: missing or damaged file, wrong hash, tensors that don't fit.
+        CheckpointError: a missing or damaged file, a wrong hash, or tensors that don't fit.
     """
-    path = _checked_file(folder, name, read_record(folder, name))
+    record = read_record(folder, name)
+    path = _checked_file(folder, name, record.sha256)
     try:
         tensors = load_file(path)
     except SafetensorError as error:
         raise CheckpointError(
             f"{path}: not a safetensors file ({error})", hint=COPY_AGAIN
         ) from error
+    tensors = migrate_tensors(name, tensors, record.format)
     wanted = module.state_dict()
     tensors |= {k: v for k, v in wanted.items() if k.startswith(reinitialised_prefixes)}
     missing, foreign = sorted(wanted.keys() - tensors), sorted(tensors.keys() - wanted)
@@ -164,94 +171,92 @@ def load_into(
             f"of another shape {wrong[:3]}",
             hint="weights and config.json must come from the same run",
         )
-    module.load_state_dict(tensors)  # each is converted as it is copied into its parameter
+    module.load_state_dict(tensors)  # converts each tensor to the type of its parameter
     return module.eval()
 
 
-def read_without_running(path: Path, *, hint: str) -> Any:
-    """What someone else's file holds, without running anything of it.
+def read_untrusted(path: Path, *, hint: str) -> Any:
+    """Read a third-party file of tensors without executing any code in it.
 
     Args:
         path: safetensors, or a file of torch.save.
-        hint: what to do where it can't be read.
+        hint: hint of the error.
 
     Raises:
-        CheckpointError: it is damaged, or holds more than tensors and plain values.
+        CheckpointError: it is damaged, or contains more than tensors and plain values.
     """
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
         return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # both raise whatever the damage brings about
-        first = str(error).strip().partition("\n")[0]
+    except Exception as error:  # damaged files raise many types of errors
+        first_line = str(error).strip().partition("\n")[0]
         raise CheckpointError(
-            f"{path}: can't be read as tensors alone ({type(error).__name__}: {first})", hint=hint
+            f"{path}: can't be read as tensors alone ({type(error).__name__}: {first_line})",
+            hint=hint,
         ) from error
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of someone else's file, without running anything that it holds.
+    """Read the tensors of a third-party file without executing any code in it.
 
     Args:
-        path: safetensors, or a file of torch.save with tensors alone (one dictionary, or one under
-            the key "model" or "state_dict").
+        path: safetensors, or a file of torch.save that contains one dictionary of tensors, directly
+            or under the key "model" or "state_dict".
 
     Raises:
-        CheckpointError: it can't be read so.
+        CheckpointError: it contains something else, or can't be read.
     """
-    content = read_without_running(path, hint="fetch it again from where it is published")
+    content = read_untrusted(path, hint="download it again from where it is published")
     for key in ("model", "state_dict"):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
     if not isinstance(content, Mapping) or not all(
         isinstance(value, Tensor) for value in content.values()
     ):
-        raise CheckpointError(f"{path}: holds no dictionary of tensors")
+        raise CheckpointError(f"{path}: contains no dictionary of tensors")
     return dict(content)
 
 
 def merge_models(folders: Sequence[Path], out: Path) -> list[str]:
-    """Gathers the components of several model folders in one, byte by byte, with their records.
+    """Copy the components of several model folders into one, with their records.
 
     Args:
-        folders: model folders, as training writes them; each adds all of its components.
-        out: made if missing; components that it holds already are kept, or replaced by a new one
-            of the same name.
+        folders: each contributes all of its components.
+        out: created if it is missing; components in it are replaced by new ones of the same name.
 
     Returns:
-        Names of the components that `out` holds now, sorted.
+        Sorted names of the components in `out`.
 
     Raises:
         CheckpointError: two folders hold the same component, or a component is missing or damaged.
     """
     found: dict[str, Path] = {}
     for folder in folders:
-        for name in _read_config(folder)["components"]:
+        for name in _read_components(folder):
             if name in found:
                 raise CheckpointError(
-                    f"{folder}: holds {name!r}, which {found[name]} holds too",
+                    f"{folder}: holds {name!r}, as does {found[name]}",
                     hint="give each component once",
                 )
             found[name] = folder
-    records = {name: read_record(folder, name) for name, folder in found.items()}
     for name, folder in found.items():
-        _checked_file(folder, name, records[name])
+        _checked_file(folder, name, read_record(folder, name).sha256)
     out.mkdir(parents=True, exist_ok=True)
-    components = _read_config(out)["components"] if (out / CONFIG_NAME).exists() else {}
+    components = _read_components(out) if (out / CONFIG_NAME).exists() else {}
     for name, folder in found.items():
         with draft_of(out / f"{name}.safetensors", one_writer=True) as draft:
             shutil.copyfile(folder / f"{name}.safetensors", draft)
-        components[name] = asdict(records[name])
-    _write_config(out, components)
+        components[name] = _read_components(folder)[name]
+    _write_components(out, components)
     return sorted(components)
 
 
-def _checked_file(folder: Path, name: str, record: Record) -> Path:
-    """A component's file, if it is there and is the one that its record means."""
+def _checked_file(folder: Path, name: str, sha256: str) -> Path:
     path = folder / f"{name}.safetensors"
     if not path.exists():
         raise CheckpointError(f"{path}: no such file", hint=COPY_AGAIN)
-    if file_sha256(path) != record.sha256:
+    if file_sha256(path) != sha256:
         raise CheckpointError(
             f"{path}: the hash differs from the one in {CONFIG_NAME}",
             hint="the file is damaged or was replaced; " + COPY_AGAIN,
@@ -259,28 +264,34 @@ def _checked_file(folder: Path, name: str, record: Record) -> Path:
     return path
 
 
-def _write_config(folder: Path, components: Mapping[str, Any]) -> None:
+def _check_format(where: str | Path, found: Any) -> None:
+    if found not in READABLE_FORMATS:
+        expected = " or ".join(str(each) for each in READABLE_FORMATS)
+        raise CheckpointError(f"{where}: format {found!r}, expected {expected}", hint=OTHER_VERSION)
+
+
+def _write_components(folder: Path, components: Mapping[str, Any]) -> None:
     text = json.dumps({"format": FORMAT, "components": components}, indent=1, sort_keys=True)
     write_atomically(folder / CONFIG_NAME, text + "\n")
 
 
-def _read_config(folder: Path) -> dict[str, Any]:
+def _read_components(folder: Path) -> dict[str, Any]:
+    """The records of config.json as stored, each with its format."""
     path = folder / CONFIG_NAME
     if not path.is_file():
         raise CheckpointError(
             f"{folder}: no {CONFIG_NAME} here, expected a model folder",
-            hint="`foleyflow doctor` lists the models at hand",
+            hint="`foleyflow doctor` lists the installed models",
         )
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise CheckpointError(f"{path}: not JSON ({error})", hint=COPY_AGAIN) from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        found = content.get("format") if isinstance(content, dict) else type(content).__name__
-        raise CheckpointError(
-            f"{path}: format {found!r}, expected {FORMAT}",
-            hint="use the foleyflow version that wrote it",
-        )
+    stored_format = content.get("format") if isinstance(content, dict) else type(content).__name__
+    _check_format(path, stored_format)
     if not isinstance(content.get("components"), dict):
         raise CheckpointError(f"{path}: has no components", hint=COPY_AGAIN)
-    return content
+    return {
+        name: {"format": stored_format, **record} if isinstance(record, dict) else record
+        for name, record in content["components"].items()
+    }

@@ -1,4 +1,4 @@
-"""Attention on one clock: only differences of time count, in seconds; local heads; absent keys."""
+"""Attention with times in seconds: time differences, local heads, absent keys."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def scores(query_times_s: torch.Tensor, key_times_s: torch.Tensor) -> torch.Tens
     return rotary(query, query_times_s) @ rotary(key, key_times_s).mT
 
 
-def test_scores_depend_on_differences_of_time_alone():
+def test_scores_depend_on_time_differences_only():
     queries, keys = torch.rand(2, 3) * 4, torch.rand(2, 5) * 4
     plain = scores(queries, keys)
     for shift_s in (0.04, 3.3, -2.0, 8.0):
@@ -41,7 +41,7 @@ def test_scores_depend_on_differences_of_time_alone():
     assert not torch.allclose(scores(queries + 0.04, keys), plain, atol=1e-2)
 
 
-def test_turning_keeps_lengths_and_does_nothing_at_zero():
+def test_rotation_preserves_norms_and_is_the_identity_at_zero():
     rotary = RotaryTime(16)
     heads = torch.randn(1, 2, 5, 16)
     torch.testing.assert_close(rotary(heads, torch.zeros(1, 5)), heads)
@@ -59,15 +59,11 @@ def test_the_order_of_keys_does_not_matter(attention):
     torch.testing.assert_close(mixed, plain, atol=1e-5, rtol=1e-4)
 
 
-def test_absent_keys_are_not_seen(attention):
+def test_absent_keys_are_ignored(attention):
     (queries, query_times), (keys, key_times) = tokens(6, 0), tokens(9, 1)
     present = (torch.arange(9) % 3 > 0).expand(2, -1)
     plain = attention(
-        queries,
-        keys,
-        query_times_s=query_times,
-        key_times_s=key_times,
-        key_present=present,
+        queries, keys, query_times_s=query_times, key_times_s=key_times, key_present=present
     )
     chosen = present[0].nonzero()[:, 0]
     alone = attention(
@@ -76,10 +72,10 @@ def test_absent_keys_are_not_seen(attention):
     torch.testing.assert_close(plain, alone, atol=1e-5, rtol=1e-4)
 
 
-def test_half_of_the_heads_look_no_further_than_the_window():
+def test_half_of_the_heads_are_limited_to_the_window():
     torch.manual_seed(0)
     local = TimedAttention(WIDTH, HEADS, window_s=0.5).requires_grad_(False)
-    local.out = torch.nn.Identity()  # heads side by side
+    local.out = torch.nn.Identity()  # the concatenated heads
     times_s = torch.arange(10)[None] * 0.2
     queries, keys = torch.randn(1, 10, WIDTH), torch.randn(1, 10, WIDTH)
     far = (times_s[0] > times_s[0, 2] + 0.5).nonzero()[:, 0]
@@ -93,7 +89,7 @@ def test_half_of_the_heads_look_no_further_than_the_window():
     assert not torch.allclose(one[half:], two[half:], atol=1e-3)
 
 
-def test_a_query_out_of_reach_of_all_keys_stays_finite():
+def test_a_query_without_keys_in_its_window_stays_finite():
     torch.manual_seed(0)
     local = TimedAttention(WIDTH, HEADS, window_s=0.5).requires_grad_(False)
     out = local(

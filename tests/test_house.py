@@ -25,6 +25,7 @@ GROUND = {
     "spectrogram",
     "system",
     "weights",
+    "weights_migration",
 }
 # The parts of the method and the reading of media; they do not import each other.
 PARTS = {"media", "encoders", "alignment", "flow", "codec"}

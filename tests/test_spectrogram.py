@@ -1,4 +1,4 @@
-"""Framing on the clip's clock, the exact inverse, and mel filters in closed form."""
+"""Framing on the clip's clock, the exact inverse, and closed forms of mel filters."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def noise(*shape: int, seed: int = 0) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(("window", "hop"), FRAMINGS)
-def test_the_inverse_gives_the_same_samples(window, hop):
+def test_istft_inverts_stft(window, hop):
     sound = noise(2, 9 * hop)
     spectrum = stft(sound, window_samples=window, hop_samples=hop)
     assert spectrum.shape == (2, 9, window // 2 + 1)
@@ -37,20 +37,20 @@ def test_the_inverse_gives_the_same_samples(window, hop):
 
 
 @pytest.mark.parametrize(("window", "hop"), FRAMINGS)
-def test_frames_are_centred_on_the_clock(window, hop):
+def test_frame_centres_agree_with_the_clock(window, hop):
     count = 7
     for index, centre_s in enumerate(centres_s(count, RATE_HZ / hop)):
         sound = torch.zeros(1, count * hop)
         sound[0, round(centre_s * RATE_HZ)] = 1.0
         frames = frame(sound, window_samples=window, hop_samples=hop)[0]
         assert frames.shape == (count, window)
-        # The middle of the window, where a Hann window is 1.
+        # The middle of the window, where a Hann window is 1
         assert frames[index, window // 2] == 1.0
         energy = stft(sound, window_samples=window, hop_samples=hop)[0].abs().square().sum(-1)
         assert int(energy.argmax()) == index
 
 
-def test_sound_that_does_not_fill_its_frames_is_refused():
+def test_audio_of_a_fraction_of_a_hop_is_refused():
     with pytest.raises(ValueError, match="1001 samples: expected a multiple of 480"):
         frame(torch.zeros(1, 1001), window_samples=960, hop_samples=480)
 
@@ -66,7 +66,7 @@ def test_magnitude_of_a_sinusoid():
     time_s = torch.arange(4800, dtype=torch.float64) / RATE_HZ
     sine = amplitude * torch.sin(2 * math.pi * index * RATE_HZ / window * time_s)
     spectrum = stft(sine[None].float(), window_samples=window, hop_samples=hop)[0, 10]
-    # Half the amplitude times the window's sum, which is half its length.
+    # Half the amplitude times the sum of the window, which is half its length
     assert float(spectrum[index].abs()) == pytest.approx(amplitude * window / 4, rel=1e-4)
     assert int(spectrum.abs().argmax()) == index
 
@@ -123,7 +123,7 @@ def test_silence_is_at_the_floor():
     torch.testing.assert_close(log_magnitude(spectrum), floor, atol=2e-3, rtol=0)
 
 
-def test_magnitudes_are_those_of_complex_numbers_and_have_gradients_at_zero():
+def test_magnitudes_agree_with_abs_and_have_gradients_at_zero():
     spectrum = torch.randn(3, 5, dtype=torch.complex64)
     torch.testing.assert_close(magnitude(spectrum), spectrum.abs())
     silent = torch.zeros(2, 4, dtype=torch.complex64, requires_grad=True)

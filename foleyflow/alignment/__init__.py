@@ -1,1 +1,1 @@
-"""VAMA, stage one: masked audio-visual alignment."""
+"""Stage one of the method, VAMA: masked audio is reconstructed from the video."""

@@ -1,8 +1,8 @@
-"""Which audio segments are hidden, and what may be seen of those that are not.
+"""Masks of audio segments, and the spectrogram frames that remain visible.
 
-A segment is hidden with all its frequencies. Kept segments come in short contiguous blocks
-("inverse blocks"), for with single ones a long-ringing sound is recovered from its own
-neighbours and the video is not needed.
+A segment is masked with all its frequencies. Visible segments come in short contiguous blocks
+("inverse block masks"): a single visible segment would allow a long decay to be interpolated from
+its neighbours without the video.
 """
 
 from __future__ import annotations
@@ -20,74 +20,61 @@ def sample_visible_mask(
     fully_masked_fraction: float = 0.0,
     generator: torch.Generator,
 ) -> Tensor:
-    """Draws which segments stay visible.
+    """Sample which segments are visible.
 
     Args:
-        batch: rows.
-        segments: per row.
-        ratio: share of segments that are hidden, 0..1; round(ratio * segments) exactly.
-        longest_block: kept blocks have 1 to this many segments; 1 gives random single ones.
-        fully_masked_fraction: fraction of the rows, the last ones, that are fully hidden; rounded
-            to whole rows.
-        generator: of torch, on the CPU.
+        batch: number of samples.
+        segments: segments per sample.
+        ratio: fraction of masked segments, 0..1; round(ratio * segments) exactly.
+        longest_block: visible blocks have 1 to this many segments; 1 gives single random ones.
+        fully_masked_fraction: fraction of the samples, the last ones of the batch, in which all
+            segments are masked; rounded to a number of samples.
+        generator: on the CPU.
 
     Returns:
         (batch, segments) bool, True where visible.
 
     Raises:
-        ValueError: a share outside 0..1.
+        ValueError: a fraction outside 0..1.
 
-    Source: method section B.2 (after EAT's inverse block masks).
+    Compare the inverse block masks of Chen et al. 2024 (EAT).
     """
     if not (0 <= ratio <= 1 and 0 <= fully_masked_fraction <= 1):
         raise ValueError(
             f"ratio={ratio}, fully_masked_fraction={fully_masked_fraction}: expected 0..1"
         )
-    wanted = segments - round(ratio * segments)
-    kept = torch.zeros(batch, segments, dtype=torch.bool)
-    for row in kept[: batch - round(fully_masked_fraction * batch)]:
-        while (missing := wanted - int(row.sum())) > 0:
+    count = segments - round(ratio * segments)
+    visible = torch.zeros(batch, segments, dtype=torch.bool)
+    for row in visible[: batch - round(fully_masked_fraction * batch)]:
+        while (missing := count - int(row.sum())) > 0:
             length = int(torch.randint(1, longest_block + 1, (), generator=generator))
             length = min(length, missing)
             start = int(torch.randint(0, segments - length + 1, (), generator=generator))
             row[start : start + length] = True
-    return kept
+    return visible
 
 
-def segments_to_visible(kept: Tensor) -> Tensor:
-    """How far each segment is from the nearest visible one.
+def distance_to_visible(visible: Tensor) -> Tensor:
+    """Distance of each segment to the nearest visible one.
 
-    Args:
-        kept: (B, S) bool, True where visible.
-
-    Returns:
-        (B, S) int64 segments: 0 where visible, S where the whole row is hidden.
-
-    Source: ours.
+    (B, S) bool to (B, S) int64 segments: 0 where visible, S where all segments are masked.
     """
-    count = kept.shape[1]
-    places = torch.arange(count, device=kept.device)
-    apart = (places[:, None] - places[None, :]).abs()
-    return torch.where(kept[:, None, :], apart, count).amin(-1)
+    count = visible.shape[1]
+    positions = torch.arange(count, device=visible.device)
+    distance = (positions[:, None] - positions[None, :]).abs()
+    return torch.where(visible[:, None, :], distance, count).amin(-1)
 
 
-def visible_frames(kept: Tensor, frames_per_segment: int) -> Tensor:
-    """Which spectrogram frames may be shown: those of kept segments, less guards.
+def visible_frames(visible: Tensor, frames_per_segment: int) -> Tensor:
+    """Spectrogram frames of the visible segments, without guard frames.
 
-    A frame's window reaches a little beyond it, so the first and the last frame of each kept
-    block would tell of the hidden segment beside it: both are hidden too. (At the clip's ends
-    there is nothing to tell of.)
+    The window of a frame reaches slightly beyond it, so that the first and last frame of a visible
+    block would contain audio of the masked neighbours: these frames are hidden too, except at the
+    ends of the clip.
 
-    Args:
-        kept: (B, S) bool.
-        frames_per_segment: spectrogram frames per segment.
-
-    Returns:
-        (B, S * frames_per_segment) bool.
-
-    Source: method section B.2 (guard frames).
+    (B, S) bool to (B, S * frames_per_segment) bool.
     """
-    frames = kept.repeat_interleave(frames_per_segment, dim=1)
+    frames = visible.repeat_interleave(frames_per_segment, dim=1)
     before = torch.cat([frames[:, :1], frames[:, :-1]], dim=1)
     after = torch.cat([frames[:, 1:], frames[:, -1:]], dim=1)
     return frames & before & after

@@ -1,13 +1,13 @@
-"""VAMA: hidden audio segments are recovered from the video of the same moment.
+"""VAMA's network: masked audio segments are reconstructed from the video of the same time.
 
-The network has a temporal video encoder on top of a frame encoder it is given, a student audio
-encoder that sees only visible segments, and a decoder whose audio queries attend to video. After
-training, `guide` gives what the flow needs: features per video moment and the decoder's states
-with all audio hidden. Targets, losses and masks are made elsewhere (targets.py, losses.py,
-masking.py).
+The network consists of a frame encoder (given), a temporal video encoder, an audio encoder (the
+student) that sees visible segments only, and a decoder whose audio queries attend to the video.
+After training, `flow_condition` computes the condition of the flow: video features, and the
+decoder's states with all audio masked. Targets, losses and masks are in targets.py, losses.py and
+masking.py.
 
 Dimension letters: B batch, T video frames, S segments, L latent frames (4 S), C latent channels,
-M mel frames per segment times bands, D width, E width of the contrast space.
+M mel frames per segment times bands, D width, E width of the contrastive space.
 """
 
 from __future__ import annotations
@@ -23,28 +23,27 @@ from foleyflow.attention import FeedForward, TimedAttention
 from foleyflow.errors import ConfigError
 from foleyflow.parallel.batch_sharding import any_rank
 
-LONGEST_GAP_S = 1.0  # frames further apart count as this far apart
-# How the names of tensors begin that know the recovered features: others need others.
+LONGEST_GAP_S = 1.0  # longer gaps between frames count as this
+# Prefixes of the tensors that depend on the target features; reinitialised for other features.
 LATENT_TENSORS = ("latent_head.", "target_")
 
 
 @dataclass(frozen=True, kw_only=True)
 class AlignmentConfig:
-    """Shape of VAMA; defaults are the tiny model's.
+    """Shape of VAMA's network; the defaults are those of the tiny model.
 
     Attributes:
         width: of all tokens.
-        heads: of all attention.
+        heads: of all attention layers.
         video_layers, audio_layers, decoder_layers: transformer blocks of each part.
         segment_s: length of an audio segment.
-        latents_per_segment: frames of the recovered features in a segment; what stage two gets
-            has their rate.
-        latent_channels: of these features (the codec's latents, or whatever is recovered).
-        mel_frames_per_segment, mel_bands: of the student's input and the mel target.
-        window_s: half of the cross-attention heads see video within this distance only.
+        latents_per_segment: frames of the target features per segment; the flow's condition has
+            the same rate.
+        latent_channels: channels of the target features (those of the codec's latents, mostly).
+        mel_frames_per_segment, mel_bands: shape of the student's input and of the mel target.
+        window_s: half of the cross-attention heads attend to video within this distance only.
         materials: classes of the material head.
-        contrast_width: of the space where sound and video are compared; 0 for none (the paper's
-            method compares nothing).
+        contrast_width: width of the contrastive space; 0 for none, as in the paper's method.
     """
 
     width: int = 192
@@ -75,13 +74,13 @@ class AlignmentConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recovered:
-    """What the decoder says of every segment.
+class Reconstruction:
+    """The decoder's output for all segments.
 
     Attributes:
         states: (B, S, D) hidden states.
-        latents: (B, L, C) standardised features (targets.py), the codec's latents mostly.
-        mel: (B, S, mel_frames * mel_bands + 1) normalised mel patch and its energy.
+        latents: (B, L, C) standardised target features, mostly the codec's latents.
+        mel: (B, S, M + 1) normalised mel patch and its level.
         onsets: (B, L) logits of an event that starts in this latent frame.
     """
 
@@ -93,11 +92,11 @@ class Recovered:
 
 @dataclass(frozen=True, kw_only=True)
 class FlowCondition:
-    """What stage two receives, all on the clip's clock (method section B.7).
+    """The aligner's condition for the flow; all times are relative to the window.
 
     Attributes:
-        video: (B, L, D) F^v, interpolated to the latent frames' centres.
-        states: (B, S, D) G, decoder states with all audio hidden.
+        video: (B, L, D) video features F^v, interpolated to the centres of the latent frames.
+        states: (B, S, D) decoder states G with all audio masked.
         onsets: (B, L) probability of an event that starts in this latent frame.
         materials: (B, materials) probabilities of the struck material.
     """
@@ -127,7 +126,7 @@ class SelfBlock(nn.Module):
 
 
 class CrossBlock(nn.Module):
-    """Self-attention over audio, cross-attention to video, feed-forward, each scaled."""
+    """Self-attention over audio, cross-attention to video and a feed-forward network, gated."""
 
     def __init__(self, width: int, heads: int, window_s: float) -> None:
         super().__init__()
@@ -162,37 +161,40 @@ class CrossBlock(nn.Module):
 
 
 class Alignment(nn.Module):
-    """Video-Audio Masking Alignment.
+    """Video-Audio Masking Alignment (VAMA).
 
-    Source: paper section 3.2, eq. 4 with frozen targets; method sections B.2 to B.7.
+    Reference: paper section 3.2, eq. 4 with frozen targets; docs/method.md, section 2.2.
     """
 
     def __init__(
         self, config: AlignmentConfig, *, encoder: nn.Module, student: nn.Module | None = None
     ) -> None:
-        """Takes the frame encoder: (B, T + window, 3, H, W) uint8 to (B, T, D).
+        """Build the network around a frame encoder.
 
-        `student` hears visible segments: (B, frames, bands) and (B, S) bool to (B, S, D); without
-        one the model has a small one of its own.
+        Args:
+            config: shape.
+            encoder: (B, T + window, 3, H, W) uint8 to (B, T, D).
+            student: audio encoder, (B, frames, bands) and (B, S) bool to (B, S, D); None for the
+                small one of this class.
         """
         super().__init__()
         self.config = config
         self.student = student
         width, heads = config.width, config.heads
         self.encoder = encoder
-        self.spacing = nn.Linear(2, width)
-        self.nearby = nn.Conv1d(width, width, 5, padding=2)
+        self.gap_embedding = nn.Linear(2, width)
+        self.temporal_conv = nn.Conv1d(width, width, 5, padding=2)
         self.video_blocks = nn.ModuleList(
             SelfBlock(width, heads) for _ in range(config.video_layers)
         )
         self.video_norm = nn.LayerNorm(width)
         self.patch_size = config.mel_frames_per_segment * config.mel_bands
         if student is None:
-            self.audio_enter = nn.Linear(self.patch_size + config.mel_frames_per_segment, width)
+            self.audio_input = nn.Linear(self.patch_size + config.mel_frames_per_segment, width)
             self.audio_blocks = nn.ModuleList(
                 SelfBlock(width, heads) for _ in range(config.audio_layers)
             )
-        self.hidden_token = nn.Parameter(0.02 * torch.randn(width))
+        self.mask_token = nn.Parameter(0.02 * torch.randn(width))
         self.decoder_blocks = nn.ModuleList(
             CrossBlock(width, heads, config.window_s) for _ in range(config.decoder_layers)
         )
@@ -211,13 +213,12 @@ class Alignment(nn.Module):
         self.register_buffer("target_mean", torch.zeros(config.latent_channels))
         self.register_buffer("target_deviation", torch.ones(config.latent_channels))
 
-    def watch(self, pixels: Tensor, times_s: Tensor, present: Tensor | None = None) -> Tensor:
-        """The frame encoder's features of consecutive frames, without looking along time.
+    def encode_video(self, pixels: Tensor, *, present: Tensor | None = None) -> Tensor:
+        """Features of each frame by the frame encoder, without temporal context.
 
         Args:
-            pixels: (B, T + window, 3, S, S) uint8.
-            times_s: (B, T) seconds (unused by the tiny encoder; part of the encoder's contract).
-            present: (B, T) bool, False for padding.
+            pixels: (B, T + window, 3, S, S) uint8, or the input of another frame encoder.
+            present: (B, T) bool, False for padding, whose features are set to zero.
 
         Returns:
             (B, T, D).
@@ -225,156 +226,148 @@ class Alignment(nn.Module):
         features = self.encoder(pixels)
         return features if present is None else features * present[..., None]
 
-    def contextualise(
+    def add_temporal_context(
         self, features: Tensor, times_s: Tensor, present: Tensor | None = None
     ) -> Tensor:
-        """Per-frame features to F^v: each frame knows what comes before and after it.
+        """Per-frame features to F^v, (B, T, D), whose frames attend to each other.
 
         Args:
-            features: (B, T, D) from `watch`.
+            features: (B, T, D) from `encode_video`.
             times_s: (B, T) seconds.
             present: (B, T) bool.
-
-        Returns:
-            (B, T, D).
         """
-        spacing = torch.log(frame_gaps(times_s, present) * 25.0)
-        nearby = self.nearby(nn.functional.gelu(features).transpose(1, 2)).transpose(1, 2)
-        tokens = features + nearby + self.spacing(spacing)
+        # Gaps to the neighbouring frames, relative to 25 fps
+        gaps = torch.log(frame_gaps(times_s, present) * 25.0)
+        # Convolution over neighbouring frames, then self-attention
+        mixed = self.temporal_conv(nn.functional.gelu(features).transpose(1, 2)).transpose(1, 2)
+        tokens = features + mixed + self.gap_embedding(gaps)
         for block in self.video_blocks:
             tokens = block(tokens, times_s, present)
         return self.video_norm(tokens)
 
-    def recover(
+    def encode_audio(self, mel: Tensor, visible: Tensor | None = None) -> Tensor:
+        """Features of the visible segments by the audio encoder (the student).
+
+        Args:
+            mel: (B, S * mel_frames_per_segment, mel_bands) log-mel.
+            visible: (B, S) bool; None if all segments are visible.
+
+        Returns:
+            (B, S, D); undefined for masked segments.
+        """
+        per_segment = self.config.mel_frames_per_segment
+        if visible is None:
+            segments = mel.shape[1] // per_segment
+            visible = torch.ones(len(mel), segments, dtype=torch.bool, device=mel.device)
+        if self.student is not None:
+            features: Tensor = self.student(mel, visible)
+            return features
+        # Patches of visible frames, with flags of the frames that are visible
+        frames = visible_frames(visible, per_segment)
+        patches = (mel * frames[..., None]).reshape(*visible.shape, self.patch_size)
+        flags = frames.reshape(*visible.shape, per_segment).to(patches.dtype)
+        tokens = self.audio_input(torch.cat([patches, flags], -1))
+        # Self-attention over the visible segments
+        times_s = self.segment_times_s(visible.shape[1], mel).expand(len(mel), -1)
+        for block in self.audio_blocks:
+            tokens = block(tokens, times_s, visible)
+        return tokens
+
+    def reconstruct(
         self,
         video: Tensor,
         video_times_s: Tensor,
         *,
         mel: Tensor | None,
-        kept: Tensor | None,
+        visible: Tensor | None,
         segments: int,
         present: Tensor | None = None,
-    ) -> Recovered:
-        """Recovers all segments from the video and the visible ones.
+    ) -> Reconstruction:
+        """Reconstruct all segments from the video and the visible segments.
 
         Args:
             video: (B, T, D) F^v.
             video_times_s: (B, T) seconds.
-            mel: (B, S * mel_frames_per_segment, mel_bands) log-mel of the true sound, or None
-                where all segments are hidden.
-            kept: (B, S) bool, True where a segment is visible; None if all are hidden.
+            mel: (B, S * mel_frames_per_segment, mel_bands) log-mel of the true audio; None if all
+                segments are masked.
+            visible: (B, S) bool; None if all segments are masked.
             segments: S.
             present: (B, T) bool.
-
-        Returns:
-            `Recovered`.
         """
         batch = len(video)
+        # Audio queries: encoded visible segments, and a learned token for masked ones
         audio_times_s = self.segment_times_s(segments, video).expand(batch, -1)
-        tokens = self.hidden_token.expand(batch, segments, -1)
-        if mel is not None and kept is not None and any_rank(kept):
-            seen = self.listen(mel, kept)
-            tokens = torch.where(kept[..., None], seen, tokens)
+        tokens = self.mask_token.expand(batch, segments, -1)
+        if mel is not None and visible is not None and any_rank(visible):
+            tokens = torch.where(visible[..., None], self.encode_audio(mel, visible), tokens)
+        # Decoder with cross-attention to the video
         for block in self.decoder_blocks:
             tokens = block(tokens, video, audio_times_s, video_times_s, present)
         states = self.state_norm(tokens)
         latents = self.latent_head(states).float()
-        # An event shows in the video features of its own moment: a short way for its gradient.
-        moments_s = self.latent_times_s(segments, video)
-        aligned = interpolate_in_time(video, video_times_s, moments_s, present=present)
+        # Onset logits also get a short gradient path to the video features of the same time
+        latent_times_s = self.latent_times_s(segments, video)
+        aligned = interpolate_in_time(video, video_times_s, latent_times_s, present=present)
         direct = self.direct_onset_head(aligned)[..., 0].float()
-        return Recovered(
+        return Reconstruction(
             states=states,
             latents=latents.reshape(batch, -1, self.config.latent_channels),
             mel=self.mel_head(states).float(),
             onsets=self.onset_head(states).float().flatten(1) + direct,
         )
 
-    def classify(self, video: Tensor, present: Tensor | None = None) -> Tensor:
-        """(B, T, D) F^v to (B, materials) logits of the struck material."""
+    def classify_material(self, video: Tensor, present: Tensor | None = None) -> Tensor:
+        """(B, T, D) F^v to (B, materials) logits of the struck material, by attention pooling."""
         scores = self.pool(video).float()
         if present is not None:
             scores = scores.masked_fill(~present[..., None], -1e4)
         return self.material_head((scores.softmax(1).to(video.dtype) * video).sum(1)).float()
 
-    def guide(self, features: Tensor, times_s: Tensor, *, segments: int) -> FlowCondition:
-        """What stage two receives for one window of video.
+    def flow_condition(self, features: Tensor, times_s: Tensor, *, segments: int) -> FlowCondition:
+        """The condition of the flow for one window of video.
 
         Args:
-            features: (B, T, D) from `watch`.
-            times_s: (B, T) seconds from the window's start.
+            features: (B, T, D) from `encode_video`.
+            times_s: (B, T) seconds from the start of the window.
             segments: S of the window.
-
-        Returns:
-            `Guidance`.
         """
-        video = self.contextualise(features, times_s)
-        recovered = self.recover(video, times_s, mel=None, kept=None, segments=segments)
+        video = self.add_temporal_context(features, times_s)
+        decoded = self.reconstruct(video, times_s, mel=None, visible=None, segments=segments)
         return FlowCondition(
             video=interpolate_in_time(video, times_s, self.latent_times_s(segments, video)),
-            states=recovered.states,
-            onsets=recovered.onsets.sigmoid(),
-            materials=self.classify(video).softmax(-1),
+            states=decoded.states,
+            onsets=decoded.onsets.sigmoid(),
+            materials=self.classify_material(video).softmax(-1),
         )
 
     def segment_times_s(self, segments: int, like: Tensor) -> Tensor:
-        """Centres of the segments of a window, (S,) seconds, on the device of `like`."""
+        """Centres of a window's segments, (S,) seconds, on the device of `like`."""
         return (torch.arange(segments, device=like.device) + 0.5) * self.config.segment_s
 
     def latent_times_s(self, segments: int, like: Tensor) -> Tensor:
-        """Centres of the latent frames of a window, (L,) seconds, on the device of `like`."""
+        """Centres of a window's latent frames, (L,) seconds, on the device of `like`."""
         count = segments * self.config.latents_per_segment
         return (torch.arange(count, device=like.device) + 0.5) / self.config.latent_rate_hz
 
-    def listen(self, mel: Tensor, kept: Tensor | None = None) -> Tensor:
-        """The student audio encoder, which hears visible frames of visible segments only.
-
-        Args:
-            mel: (B, S * mel_frames_per_segment, mel_bands) log-mel.
-            kept: (B, S) bool, True where a segment is visible; None if all are.
-
-        Returns:
-            (B, S, D); of no meaning where a segment is hidden.
-
-        Source: paper section 3.2; method section B.3.
-        """
-        per_segment = self.config.mel_frames_per_segment
-        if kept is None:
-            segments = mel.shape[1] // per_segment
-            kept = torch.ones(len(mel), segments, dtype=torch.bool, device=mel.device)
-        if self.student is not None:
-            heard: Tensor = self.student(mel, kept)
-            return heard
-        visible = visible_frames(kept, per_segment)
-        shown = (mel * visible[..., None]).reshape(*kept.shape, self.patch_size)
-        flags = visible.reshape(*kept.shape, per_segment).to(shown.dtype)
-        tokens = self.audio_enter(torch.cat([shown, flags], -1))
-        times_s = self.segment_times_s(kept.shape[1], mel).expand(len(mel), -1)
-        for block in self.audio_blocks:
-            tokens = block(tokens, times_s, kept)
-        return tokens
-
 
 def frame_gaps(times_s: Tensor, present: Tensor | None = None) -> Tensor:
-    """Time from each frame to the one before and to the one after it.
+    """Time from each frame to the previous and to the next one.
 
-    The first and the last frame of a row take the gap on their other side for the missing one; a
-    frame that is alone has the longest gap on both.
+    The first and the last frame use the gap on their other side for the missing one; a single frame
+    has the longest gap on both sides.
 
     Args:
         times_s: (B, T) increasing seconds.
-        present: (B, T) bool, True for the first frames of each row; None if all are present.
+        present: (B, T) bool, True for the first frames of each sample; None if all are present.
 
     Returns:
         (B, T, 2) seconds, LONGEST_GAP_S at most.
-
-    Source: ours.
     """
     if times_s.shape[1] == 1:
         return torch.full_like(times_s, LONGEST_GAP_S)[..., None].expand(-1, -1, 2)
     gaps_s = torch.diff(times_s, dim=1).clamp(1e-3, LONGEST_GAP_S)
     if present is not None:
-        # The gap to a frame that is only padding says nothing.
+        # Gaps to padding are replaced by the last gap between frames
         count = present.sum(1, keepdim=True)
         last = gaps_s.gather(1, (count - 2).clamp_min(0))
         last = torch.where(count < 2, torch.full_like(last, LONGEST_GAP_S), last)
@@ -387,33 +380,33 @@ def frame_gaps(times_s: Tensor, present: Tensor | None = None) -> Tensor:
 def interpolate_in_time(
     values: Tensor, times_s: Tensor, wanted_s: Tensor, *, present: Tensor | None = None
 ) -> Tensor:
-    """Linear interpolation along time; held constant beyond the ends.
+    """Linear interpolation along time, constant beyond the ends.
 
     Args:
         values: (B, T, D).
         times_s: (B, T) increasing seconds.
         wanted_s: (L,) seconds.
-        present: (B, T) bool, True for the first frames of each row; None if all are present.
+        present: (B, T) bool, True for the first frames of each sample; None if all are present.
 
     Returns:
         (B, L, D).
-
-    Source: method section B.7.
     """
     count = times_s.shape[1]
     if count == 1:
         return values.expand(-1, len(wanted_s), -1)
+    # Neighbouring frames of each wanted time, and the weight of the right one
     targets = wanted_s.to(times_s.dtype).expand(len(times_s), -1).contiguous()
     right = torch.searchsorted(times_s.contiguous(), targets).clamp(1, count - 1)
     left = right - 1
     start, end = times_s.gather(1, left), times_s.gather(1, right)
-    share = ((targets - start) / (end - start).clamp_min(1e-6)).clamp(0, 1)[..., None]
+    weight = ((targets - start) / (end - start).clamp_min(1e-6)).clamp(0, 1)[..., None]
     if present is not None:
+        # Constant after the last frame that is present
         last = present.sum(1, keepdim=True) - 1
-        share = share * (right <= last)[..., None]
+        weight = weight * (right <= last)[..., None]
         left = torch.minimum(left, last)
 
     def take(indices: Tensor) -> Tensor:
         return values.gather(1, indices[..., None].expand(-1, -1, values.shape[-1]))
 
-    return take(left) * (1 - share).to(values.dtype) + take(right) * share.to(values.dtype)
+    return take(left) * (1 - weight).to(values.dtype) + take(right) * weight.to(values.dtype)

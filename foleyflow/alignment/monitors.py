@@ -1,7 +1,7 @@
-"""What tells whether an aligner uses the video, and the right moment of it.
+"""Monitors of an aligner: does it use the video, and the right time of it?
 
-R2 is 1 where hidden segments are recovered exactly and 0 where the training set's mean is said.
-Everything here is told in the target's own space and sums over clips, so that batches add up.
+R2 is 1 for an exact reconstruction and 0 for the mean of the training set. Errors are summed in the
+space of the targets, so that batches can be added.
 
 Dimension letters as in model.py.
 """
@@ -11,26 +11,26 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from foleyflow.alignment.masking import segments_to_visible
-from foleyflow.alignment.model import Alignment, Recovered
+from foleyflow.alignment.masking import distance_to_visible
+from foleyflow.alignment.model import Alignment, Reconstruction
 
-COLLAPSED = 0.05  # features that deviate less than this over time and clips say nothing
-FARTHEST = 6  # segments from the nearest visible one: so far, or farther
+COLLAPSED = 0.05  # features with a lower standard deviation have collapsed
+FARTHEST = 6  # distances to the nearest visible segment are counted up to this one
 
 
-def squares(recovered: Recovered, latents: Tensor, mel: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+def squared_errors(
+    decoded: Reconstruction, latents: Tensor, mel: Tensor
+) -> dict[str, tuple[Tensor, Tensor]]:
     """Squared errors and squared targets of each segment.
 
     Args:
-        recovered: the decoder's output.
+        decoded: the decoder's output.
         latents: (B, L, C) standardised target features.
-        mel: (B, S, M) targets of `MelPatches.targets`.
+        mel: (B, S, M + 1) targets of `MelPatches.targets`.
 
     Returns:
-        "latent", "mel" and "energy", each (errors, targets), both (B, S). The energy's targets
-        are counted from their mean over the batch: their mean level is no merit of the video.
-
-    Source: method section B.9.
+        "latent", "mel" and "energy", each (errors, targets), both (B, S). The targets of "energy"
+        are relative to their mean over the batch, so that its mean level does not count.
     """
     segments = mel.shape[1]
 
@@ -38,32 +38,27 @@ def squares(recovered: Recovered, latents: Tensor, mel: Tensor) -> dict[str, tup
         return values.square().unflatten(1, (segments, -1)).flatten(2).mean(-1)
 
     level = mel[..., -1:]
+    error = decoded.mel - mel
     return {
-        "latent": (per_segment(recovered.latents - latents), per_segment(latents)),
-        "mel": (per_segment((recovered.mel - mel)[..., :-1]), per_segment(mel[..., :-1])),
-        "energy": (
-            per_segment((recovered.mel - mel)[..., -1:]),
-            per_segment(level - level.mean()),
-        ),
+        "latent": (per_segment(decoded.latents - latents), per_segment(latents)),
+        "mel": (per_segment(error[..., :-1]), per_segment(mel[..., :-1])),
+        "energy": (per_segment(error[..., -1:]), per_segment(level - level.mean())),
     }
 
 
-def errors_by_distance(pair: tuple[Tensor, Tensor], kept: Tensor) -> Tensor:
-    """Sums of (errors, targets) by distance to the nearest visible segment.
+def errors_by_distance(pair: tuple[Tensor, Tensor], visible: Tensor) -> Tensor:
+    """Sums of (errors, targets) by the distance to the nearest visible segment.
 
     Args:
         pair: errors and targets, (B, S) each.
-        kept: (B, S) bool.
+        visible: (B, S) bool.
 
     Returns:
-        (FARTHEST, 2); row d - 1 has the segments that are d away, the last those farther too.
-
-    Source: method section B.9.
+        (FARTHEST, 2); row d - 1 is for distance d, the last row also for larger distances.
     """
-    distance = segments_to_visible(kept).clamp_max(FARTHEST)
+    distance = distance_to_visible(visible).clamp_max(FARTHEST)
     rows = [
-        torch.stack([part[distance == away].sum() for part in pair])
-        for away in range(1, FARTHEST + 1)
+        torch.stack([part[distance == d].sum() for part in pair]) for d in range(1, FARTHEST + 1)
     ]
     return torch.stack(rows)
 
@@ -78,33 +73,31 @@ def shifted_errors(
     shifts_s: Tensor,
     present: Tensor | None = None,
 ) -> Tensor:
-    """Errors of recovery with everything hidden, the video moved in time.
+    """Reconstruction errors with all segments masked and the video shifted in time.
 
-    Segments nearer to the window's ends than the largest shift are left out, for there the moved
-    video has nothing to say.
+    Segments closer to the ends of the window than the largest shift are left out, because the
+    shifted video does not cover them.
 
     Args:
         model: the aligner.
         video: (B, T, D) F^v.
         times_s: (B, T) seconds.
-        latents, mel: the targets, as in `squares`.
-        shifts_s: (K,) seconds; positive shows the video later than it happened.
+        latents, mel: the targets, as in `squared_errors`.
+        shifts_s: (K,) seconds; positive shifts delay the video.
         present: (B, T) bool.
 
     Returns:
         (K, 2) sums of squared errors and squared targets of the latents.
-
-    Source: method section B.9.
     """
     segments = mel.shape[1]
     edge = int(torch.ceil(shifts_s.abs().max() / model.config.segment_s - 1e-6))
     inner = slice(edge, segments - edge)
     rows = []
     for shift_s in shifts_s.tolist():
-        recovered = model.recover(
-            video, times_s + shift_s, mel=None, kept=None, segments=segments, present=present
+        decoded = model.reconstruct(
+            video, times_s + shift_s, mel=None, visible=None, segments=segments, present=present
         )
-        pair = squares(recovered, latents, mel)["latent"]
+        pair = squared_errors(decoded, latents, mel)["latent"]
         rows.append(torch.stack([part[:, inner].sum() for part in pair]))
     return torch.stack(rows)
 
@@ -114,17 +107,10 @@ def r2(sums: Tensor) -> Tensor:
     return 1 - sums[..., 0] / sums[..., 1]
 
 
-def deviation(features: Tensor, present: Tensor | None = None) -> float:
-    """Mean over dimensions of the deviation over all tokens of all clips.
+def feature_deviation(features: Tensor, present: Tensor | None = None) -> float:
+    """Standard deviation over all tokens of all clips, averaged over dimensions.
 
-    Args:
-        features: (B, T, D).
-        present: (B, T) bool.
-
-    Returns:
-        Below `COLLAPSED` the features have collapsed.
-
-    Source: method section B.9.
+    (B, T, D) features, (B, T) bool `present`. Below `COLLAPSED` the features have collapsed.
     """
     tokens = features.float().flatten(0, 1) if present is None else features.float()[present]
     return float(tokens.std(0).mean())

@@ -1,1 +1,1 @@
-"""The audio codec: 48 kHz waveforms to latents at 50 Hz and back."""
+"""The audio codec: waveforms to latents at 50 Hz and back."""

@@ -1,8 +1,8 @@
-"""The linear heart of a codec: a sound's levels as principal components, and back.
+"""A linear codec: principal components of log-mel levels, which the networks add a residual to.
 
-A codec of this size that begins with random weights learns to drop what is rare and narrow, such
-as the ring of a glass, long before it learns to keep it. With this beside its networks it keeps
-what so many numbers can keep from the first step on, and the networks add to it.
+A small randomly initialised codec learns to drop rare narrow sounds, such as the ring of a glass,
+long before it learns to preserve them. With this linear part it preserves what the given number of
+components can represent from the first training step on.
 
 Dimension letters: B batch, N samples, T latent frames, C latent channels, M bands, K bins.
 """
@@ -14,17 +14,23 @@ from torch import Tensor, nn
 
 from foleyflow.spectrogram import magnitude, mel_filters, stft
 
-FRAMES = 2  # spectra of a latent frame
+FRAMES = 2  # spectra per latent frame
 FLOOR = 0.01  # added to magnitudes before the logarithm: about -100 dB of a full-scale tone
-FAINTEST = 1e-5  # what magnitudes near the floor become without it
-LEAST_DEVIATION = 1e-3
+SMALLEST_MAGNITUDE = 1e-5  # bound of magnitudes after the floor is subtracted
+SMALLEST_DEVIATION = 1e-3
 
 
-class Skeleton(nn.Module):
-    """Log-mel levels of a latent frame to `channels` uncorrelated numbers of unit deviation.
+class MelPca(nn.Module):
+    """Log-mel levels of a latent frame to uncorrelated latents of unit deviation, and back.
 
-    Source: ours; principal components after Hotelling 1933.
+    Reference: principal components (Hotelling 1933).
     """
+
+    filters: Tensor
+    bin_weights: Tensor
+    mean: Tensor
+    components: Tensor
+    deviation: Tensor
 
     def __init__(self, *, rate_hz: int, hop_samples: int, bands: int, channels: int) -> None:
         super().__init__()
@@ -36,44 +42,44 @@ class Skeleton(nn.Module):
             low_hz=30.0,
             high_hz=rate_hz / 2,
         )
-        shares = filters / filters.sum(1, keepdim=True).clamp_min(1e-9)
-        beyond = filters.sum(1) == 0  # bins outside of all bands are as the nearest one
+        # Weights of the bands for each bin; bins outside of all bands take the nearest band
+        weights = filters / filters.sum(1, keepdim=True).clamp_min(1e-9)
+        outside = filters.sum(1) == 0
         lower = torch.arange(len(filters)) < len(filters) // 2
-        shares[beyond & lower, 0] = 1.0
-        shares[beyond & ~lower, -1] = 1.0
+        weights[outside & lower, 0] = 1.0
+        weights[outside & ~lower, -1] = 1.0
         self.register_buffer("filters", filters / filters.sum(0), persistent=False)
-        self.register_buffer("shares", shares.T.contiguous(), persistent=False)  # (M, K)
+        self.register_buffer("bin_weights", weights.T.contiguous(), persistent=False)  # (M, K)
         self.register_buffer("mean", torch.zeros(FRAMES * bands))
         self.register_buffer("components", torch.zeros(channels, FRAMES * bands))
         self.register_buffer("deviation", torch.ones(channels))
 
     def levels(self, waveform: Tensor) -> Tensor:
-        """(B, N) sound to (B, T, 2 M) log-mel levels, those of its two spectra one by one."""
+        """(B, N) audio to (B, T, 2 M): log-mel levels of both spectra of each latent frame."""
         spectrum = stft(
-            waveform,
-            window_samples=2 * self.hop_samples,
-            hop_samples=self.hop_samples // FRAMES,
+            waveform, window_samples=2 * self.hop_samples, hop_samples=self.hop_samples // FRAMES
         )
         levels = torch.log(magnitude(spectrum) @ self.filters + FLOOR)
         return levels.unflatten(1, (-1, FRAMES)).flatten(2)
 
     @torch.no_grad()
     def fit_(self, levels: Tensor) -> None:
-        """Finds the components of (R, 2 M) levels, the strongest first."""
+        """Fit the components to (R, 2 M) levels, in order of decreasing variance."""
         mean = levels.mean(0)
         centred = (levels - mean).double()
         variances, vectors = torch.linalg.eigh(centred.T @ centred / len(levels))
-        kept = len(self.deviation)
+        count = len(self.deviation)
         self.mean.copy_(mean)
-        self.components.copy_(vectors.flip(1)[:, :kept].T)
-        self.deviation.copy_(variances.flip(0)[:kept].sqrt().clamp_min(LEAST_DEVIATION))
+        self.components.copy_(vectors.flip(1)[:, :count].T)
+        self.deviation.copy_(variances.flip(0)[:count].sqrt().clamp_min(SMALLEST_DEVIATION))
 
     def latents(self, waveform: Tensor) -> Tensor:
-        """(B, N) sound to (B, T, C)."""
+        """(B, N) audio to (B, T, C)."""
         return (self.levels(waveform) - self.mean) @ self.components.T / self.deviation
 
-    def log_sizes(self, latents: Tensor) -> Tensor:
-        """(B, T, C) to (B, 2 T, K) log magnitudes, as smooth as the bands are wide."""
+    def log_magnitudes(self, latents: Tensor) -> Tensor:
+        """(B, T, C) to (B, 2 T, K) log magnitudes, interpolated between the bands."""
         levels = (latents * self.deviation) @ self.components + self.mean
-        sizes = torch.exp(levels.unflatten(2, (FRAMES, -1)).flatten(1, 2) @ self.shares)
-        return torch.log((sizes - FLOOR).clamp_min(FAINTEST))
+        levels = levels.unflatten(2, (FRAMES, -1)).flatten(1, 2)
+        magnitudes = torch.exp(levels @ self.bin_weights)
+        return torch.log((magnitudes - FLOOR).clamp_min(SMALLEST_MAGNITUDE))

@@ -1,9 +1,9 @@
-"""Tones that go on: phases of a decoder's spectra, carried from frame to frame.
+"""Phase propagation: the phases of decaying tones are continued from frame to frame.
 
-A network that says each frame's phases from the latents alone can't know where a ring's oscillation
-stood a frame ago: rings come out rough, as noise about their frequency. Here the bins of a peak of
-magnitudes go on from the frame before by the peak's own frequency. Where energy rises, a
-sound begins, and the network's phases stay, as they do for everything that is no peak.
+A network that predicts the phases of each frame from the latents alone can't know the phase of a
+tone in the previous frame, and decoded rings sound rough. Here the bins of a spectral peak continue
+from the previous frame at the peak's own frequency. Where energy rises, a new sound begins: there,
+and outside of peaks, the network's phases are used.
 
 Dimension letters: T frames, K bins.
 """
@@ -19,52 +19,57 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-PROMINENCE = 1.5  # nepers above the bins beside a peak's lobe
-LOBE = 2  # bins on each side that a Hann window gives a tone
-BESIDE = 4  # bins from a peak where its tone has ended
-RISE = 0.7  # nepers in a frame: a new sound
-HIGHEST_SHARE = 0.5  # of the bins; where tones above can't be told from noise
+PROMINENCE = 1.5  # nepers of a peak above the bins next to its lobe
+LOBE = 2  # bins on each side of a peak in the main lobe of a Hann window
+LOBE_END = 4  # bins from a peak to the level that its prominence is measured against
+RISE = 0.7  # nepers per frame that indicate a new sound
+PROPAGATED_FRACTION = (
+    0.5  # of the bins, the lower ones; tones above can't be distinguished from noise
+)
 
 
 @dataclass
 class PhasePropagation:
-    """The phases of one sound, whose spectra arrive in order.
+    """Phase processor of one sound, whose spectra arrive in order.
 
     Attributes:
-        window_samples, hop_samples: of the spectra, as `spectrogram.stft` cuts them.
+        window_samples, hop_samples: as given to `spectrogram.stft`.
 
-    Source: ours; locking a peak's bins to it is Laroche & Dolson 1999's phase vocoder.
+    Compare the phase locking of a phase vocoder (Laroche & Dolson 1999).
     """
 
     window_samples: int
     hop_samples: int
     _phase: NDArray[np.float32] | None = None
-    _log_size: Tensor | None = None
+    _log_magnitude: Tensor | None = None
 
-    def carry(self, log_size: Tensor, phase: Tensor) -> Tensor:
+    def propagate(self, log_magnitude: Tensor, phase: Tensor) -> Tensor:
         """Phases of the next frames.
 
         Args:
-            log_size: (T, K) natural logarithm of the magnitudes.
-            phase: (T, K) radians, what the network says.
+            log_magnitude: (T, K) natural logarithm of the magnitudes.
+            phase: (T, K) radians, the network's prediction.
 
         Returns:
-            (T, K) radians; as they were where no tone goes on.
+            (T, K) radians; equal to `phase` outside of continued tones.
         """
-        count, bins = log_size.shape
+        count, bins = log_magnitude.shape
         if not count:
             return phase
-        shown = log_size.detach().float().cpu()
-        size = shown[:, : round(bins * HIGHEST_SHARE)]
-        peak, offset = _peaks(size)
-        owner = _owners(peak)
-        before = size[:1] if self._log_size is None else self._log_size
-        reach = functional.max_pool1d(torch.cat([before, size[:-1]])[:, None], 3, 1, 1)[:, 0]
-        rising = (size - reach > RISE).numpy()
-        cycles = (torch.arange(size.shape[1]) + offset) * (self.hop_samples / self.window_samples)
+        # Spectral peaks of the lower bins, and the peak that each bin belongs to
+        levels = log_magnitude.detach().float().cpu()[:, : round(bins * PROPAGATED_FRACTION)]
+        peak, offset = _find_peaks(levels)
+        owner = _peak_of_bins(peak)
+        # Peaks that rise against the previous frame are new sounds
+        before = levels[:1] if self._log_magnitude is None else self._log_magnitude
+        reference = functional.max_pool1d(torch.cat([before, levels[:-1]])[:, None], 3, 1, 1)[:, 0]
+        rising = (levels - reference > RISE).numpy()
+        # Phase advance per hop at the interpolated frequency of each peak
+        cycles = (torch.arange(levels.shape[1]) + offset) * (self.hop_samples / self.window_samples)
         advance = ((cycles % 1.0) * (2 * math.pi)).numpy()
-        learned = phase.detach().float().cpu().numpy()
-        made = learned.copy()
+        # Frame by frame, lock the bins of each peak to its continued phase
+        predicted = phase.detach().float().cpu().numpy()
+        result = predicted.copy()
         last = self._phase
         frames, places = np.nonzero(owner >= 0)
         borders = np.searchsorted(frames, np.arange(count + 1))
@@ -72,29 +77,31 @@ class PhasePropagation:
             here = places[borders[t] : borders[t + 1]]
             if last is not None and len(here):
                 lead = owner[t, here]
-                anchor = np.where(rising[t, lead], learned[t, lead], last[lead] + advance[t, lead])
-                # Next to each other in a lobe, bins have opposite signs.
-                made[t, here] = np.remainder(anchor + math.pi * ((here - lead) % 2), 2 * math.pi)
-            last = made[t]
-        self._phase, self._log_size = last, size[-1:]
-        return torch.from_numpy(made).to(phase)
+                continued = last[lead] + advance[t, lead]
+                anchor = np.where(rising[t, lead], predicted[t, lead], continued)
+                # Neighbouring bins of a lobe have opposite signs
+                turns = anchor + math.pi * ((here - lead) % 2)
+                result[t, here] = np.remainder(turns, 2 * math.pi)
+            last = result[t]
+        self._phase, self._log_magnitude = last, levels[-1:]
+        return torch.from_numpy(result).to(phase)
 
 
-def _peaks(log_size: Tensor) -> tuple[Tensor, Tensor]:
-    """Which bins are tones' peaks, and how many bins beside its bin each one lies."""
-    highest = functional.max_pool1d(log_size[:, None], 2 * LOBE + 3, 1, LOBE + 1)[:, 0]
-    around = functional.pad(log_size, (BESIDE, BESIDE), value=-math.inf)
-    beside = torch.maximum(around[:, : -2 * BESIDE], around[:, 2 * BESIDE :])
-    peak = (log_size >= highest) & (log_size - beside > PROMINENCE)
+def _find_peaks(log_magnitude: Tensor) -> tuple[Tensor, Tensor]:
+    """Which bins are spectral peaks, (T, K) bool, and the peaks' offsets from their bins."""
+    highest = functional.max_pool1d(log_magnitude[:, None], 2 * LOBE + 3, 1, LOBE + 1)[:, 0]
+    padded = functional.pad(log_magnitude, (LOBE_END, LOBE_END), value=-math.inf)
+    surroundings = torch.maximum(padded[:, : -2 * LOBE_END], padded[:, 2 * LOBE_END :])
+    peak = (log_magnitude >= highest) & (log_magnitude - surroundings > PROMINENCE)
     peak[:, :LOBE] = peak[:, -LOBE:] = False
-    below, above = log_size.roll(1, 1), log_size.roll(-1, 1)
-    ratio = torch.exp(torch.maximum(below, above) - log_size)  # exact for a tone in a Hann window
+    below, above = log_magnitude.roll(1, 1), log_magnitude.roll(-1, 1)
+    ratio = torch.exp(torch.maximum(below, above) - log_magnitude)  # exact for a Hann window
     offset = ((2 * ratio - 1) / (1 + ratio)).clamp(0.0, 0.5)
     return peak, torch.where(above > below, offset, -offset)
 
 
-def _owners(peak: Tensor) -> NDArray[np.int64]:
-    """(T, K) the peak that each bin belongs to, the nearest one; -1 for none."""
+def _peak_of_bins(peak: Tensor) -> NDArray[np.int64]:
+    """The nearest peak within `LOBE` of each bin, (T, K); -1 for none."""
     bins = torch.arange(peak.shape[1]).expand_as(peak)
     owner = torch.full_like(bins, -1)
     for distance in sorted(range(-LOBE, LOBE + 1), key=abs, reverse=True):

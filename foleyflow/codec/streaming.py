@@ -1,4 +1,4 @@
-"""Decodes latents piece by piece, in constant memory, to the same samples as all at once."""
+"""Streaming decoder: decodes latents in pieces, in constant memory, to the same samples."""
 
 from __future__ import annotations
 
@@ -10,47 +10,47 @@ from torch import Tensor
 from foleyflow.codec.autoencoder import Codec
 from foleyflow.codec.mel_pca import FRAMES
 
-SPECTRA_AHEAD = 2  # that reach back into the sound of the frames before them
+SPECTRA_AHEAD = 2  # spectra after a piece whose windows reach back into it
 
 
 def decode_stream(codec: Codec, pieces: Iterable[Tensor]) -> Iterator[Tensor]:
-    """Sound of latents that arrive in pieces.
+    """Decode latents that arrive in pieces.
 
-    Each decoded stretch has the codec's receptive field of latents on both sides, and tones go on
-    from the stretch before, so that borders can't be heard; the ends of the sound are the ends of
-    the first and the last piece.
+    Each piece is decoded with the codec's receptive field of latents on both sides, and phases are
+    propagated across pieces, so that borders are inaudible.
 
     Args:
         codec: in eval mode.
-        pieces: (1, T, C) standardised latents, any T.
+        pieces: (1, T, C) standardised latents of any length T.
 
     Yields:
-        (1, n) sound; all together as long as all latents.
-
-    Source: ours (method section D.5).
+        (1, n) audio; in total as long as all latents.
     """
     hop, context = codec.config.hop_samples, codec.context_frames
     held = torch.zeros(1, 0, codec.config.channels)
-    before = 0  # frames at the start of `held` that are decoded already
-    carry = codec.tones()
-    settled = torch.zeros(0, 0)  # phases of the spectra at the start of `held` that are decided
+    done = 0  # frames at the start of `held` that are decoded already
+    process = codec.phase_processor()
+    final_phase = torch.zeros(0, 0)  # phases of the spectra at the start of `held` that are final
 
     def decoded(ready: int) -> Tensor:
-        """The sound of `held`, its phases decided for all that reaches into the first frames."""
-        nonlocal settled
-        log_size, phase = codec.spectra(held)
-        begun, end = len(settled), FRAMES * ready + SPECTRA_AHEAD
-        later = carry(log_size[0, begun:end], phase[0, begun:end])
-        settled = torch.cat([settled, later]) if begun else later
-        return codec.decoder.sound(log_size, torch.cat([settled, phase[0, end:]])[None])
+        """Audio of `held`; phases become final for all spectra that reach into `ready` frames."""
+        nonlocal final_phase
+        log_magnitude, phase = codec.spectra(held)
+        begin, end = len(final_phase), FRAMES * ready + SPECTRA_AHEAD
+        later = process(log_magnitude[0, begin:end], phase[0, begin:end])
+        final_phase = torch.cat([final_phase, later]) if begin else later
+        return codec.decoder.synthesise(
+            log_magnitude, torch.cat([final_phase, phase[0, end:]])[None]
+        )
 
     for piece in pieces:
         held = torch.cat([held.to(piece.device), piece], 1)
         ready = held.shape[1] - context
-        if ready - before < 2 * context:
+        if ready - done < 2 * context:
             continue
-        yield decoded(ready)[:, before * hop : ready * hop]
-        keep = max(0, ready - context)
-        held, before, settled = held[:, keep:], ready - keep, settled[FRAMES * keep :]
-    if held.shape[1] > before:
-        yield decoded(held.shape[1])[:, before * hop :]
+        yield decoded(ready)[:, done * hop : ready * hop]
+        # Keep the left context of the next piece
+        drop = max(0, ready - context)
+        held, done, final_phase = held[:, drop:], ready - drop, final_phase[FRAMES * drop :]
+    if held.shape[1] > done:
+        yield decoded(held.shape[1])[:, done * hop :]

@@ -1,9 +1,8 @@
-"""Every published encoder by name: how it is built, which file fills it, what it gives.
+"""Catalogue of the published encoders: architecture, weights file and feature rate.
 
-Published weights are no part of foleyflow and are never fetched on the quiet: where a file is
-missing, one line says which one belongs where, and the hint fetches it. Where its authors publish
-no hash there is none here either; the hash of the file at hand is said, and is part of the key of
-every feature that is stored.
+Published weights are not part of foleyflow and are never downloaded automatically: the error for a
+missing file names it, and its hint downloads it. For files without a published hash, the hash of
+the local file is part of the key of all stored features.
 """
 
 from __future__ import annotations
@@ -16,9 +15,13 @@ from typing import Generic, Literal, TypeVar, cast
 from torch import Tensor, nn
 
 from foleyflow.encoders.frozen import FrozenSound, FrozenVideo, SoundRule
-from foleyflow.encoders.image_preprocessing import IMAGENET_DEVIATION, IMAGENET_MEAN, PictureRule
-from foleyflow.encoders.imagebind import ImageBindAudio, ImageBindVision, part_of_imagebind
-from foleyflow.encoders.timm_trunks import of_eva, timm_trunk, without_heads
+from foleyflow.encoders.image_preprocessing import (
+    IMAGENET_DEVIATION,
+    IMAGENET_MEAN,
+    ImagePreprocessing,
+)
+from foleyflow.encoders.imagebind import ImageBindAudio, ImageBindVision, select_modality
+from foleyflow.encoders.timm_trunks import select_eva_trunk, timm_trunk, without_heads
 from foleyflow.errors import CheckpointError, ConfigError
 from foleyflow.weights import file_sha256, read_tensors
 
@@ -27,13 +30,13 @@ Frozen = TypeVar("Frozen", bound=nn.Module)
 
 @dataclass(frozen=True, kw_only=True)
 class WeightsFile:
-    """A published file.
+    """A published file of weights.
 
     Attributes:
-        name: of the file, as foleyflow expects it; the same name with .safetensors serves too.
+        name: expected file name; the same name with .safetensors is also accepted.
         url: where it is published.
-        sha256: hexadecimal; None where its authors publish none.
-        licence: of the weights, in a line.
+        sha256: hexadecimal; None if its authors publish none.
+        licence: of the weights, in one line.
     """
 
     name: str
@@ -48,25 +51,25 @@ class Encoder(Generic[Frozen]):
 
     Attributes:
         name: in recipes and on the command line.
-        kind: what it takes.
-        says: what it is, in a line.
+        kind: type of its input.
+        description: one line.
         file: its weights.
         width: of its features.
-        rate_hz: features per second: frames seen, or columns heard.
-        around: the trunk with its preprocessing, around a trunk.
+        rate_hz: features per second.
+        wrap: adds the preprocessing to a trunk.
         trunk: builds the trunk with random weights.
-        tensors: the tensors of a trunk out of the published file's.
+        select_tensors: selects a trunk's tensors from those of the published file.
     """
 
     name: str
     kind: Literal["video", "sound"]
-    says: str
+    description: str
     file: WeightsFile
     width: int
     rate_hz: float
-    around: Callable[[nn.Module], Frozen]
+    wrap: Callable[[nn.Module], Frozen]
     trunk: Callable[[], nn.Module]
-    tensors: Callable[[Mapping[str, Tensor], nn.Module], dict[str, Tensor]]
+    select_tensors: Callable[[Mapping[str, Tensor], nn.Module], dict[str, Tensor]]
 
     def build(self) -> Frozen:
         """The encoder with random weights, frozen.
@@ -75,12 +78,12 @@ class Encoder(Generic[Frozen]):
             MissingExtra: timm is needed and not installed.
             ConfigError: timm can't be imported.
         """
-        return self.around(self.trunk()).eval().requires_grad_(False)
+        return self.wrap(self.trunk()).eval().requires_grad_(False)
 
 
-SEEN_HZ = 8.0  # pictures a second that a semantic encoder is shown (method section B.1)
-CLIP_PICTURES = PictureRule()
-MAE_PICTURES = PictureRule(short_side=256, mean=IMAGENET_MEAN, deviation=IMAGENET_DEVIATION)
+VIDEO_RATE_HZ = 8.0  # frames per second of the image encoders
+CLIP_PICTURES = ImagePreprocessing()
+MAE_PICTURES = ImagePreprocessing(short_side=256, mean=IMAGENET_MEAN, deviation=IMAGENET_DEVIATION)
 AUDIOMAE_SOUND = SoundRule(
     block_samples=163_840,
     frames=1024,
@@ -111,7 +114,7 @@ IMAGEBIND_FILE = WeightsFile(
 )
 
 
-def _of_timm(architecture: str, tag: str, licence: str) -> WeightsFile:
+def _timm_file(architecture: str, tag: str, licence: str) -> WeightsFile:
     name = f"{architecture}.{tag}"
     return WeightsFile(
         name=f"{name}.safetensors",
@@ -127,46 +130,46 @@ VIDEO_ENCODERS: dict[str, Encoder[FrozenVideo]] = {
         Encoder(
             name="eva-clip-g",
             kind="video",
-            says="EVA01-CLIP g/14, LAION-400M: the paper's",
-            file=_of_timm("eva_giant_patch14_clip_224", "laion400m", "MIT"),
+            description="EVA01-CLIP g/14, LAION-400M: the paper's",
+            file=_timm_file("eva_giant_patch14_clip_224", "laion400m", "MIT"),
             width=1408,
-            rate_hz=SEEN_HZ,
-            around=lambda trunk: FrozenVideo(trunk, CLIP_PICTURES),
+            rate_hz=VIDEO_RATE_HZ,
+            wrap=lambda trunk: FrozenVideo(trunk, CLIP_PICTURES),
             trunk=lambda: timm_trunk("eva_giant_patch14_clip_224"),
-            tensors=of_eva,
+            select_tensors=select_eva_trunk,
         ),
         Encoder(
             name="eva-clip-l",
             kind="video",
-            says="EVA02-CLIP L/14, Merged-2B: a third of the cost",
-            file=_of_timm("eva02_large_patch14_clip_224", "merged2b", "MIT"),
+            description="EVA02-CLIP L/14, Merged-2B: a third of the cost",
+            file=_timm_file("eva02_large_patch14_clip_224", "merged2b", "MIT"),
             width=1024,
-            rate_hz=SEEN_HZ,
-            around=lambda trunk: FrozenVideo(trunk, CLIP_PICTURES),
+            rate_hz=VIDEO_RATE_HZ,
+            wrap=lambda trunk: FrozenVideo(trunk, CLIP_PICTURES),
             trunk=lambda: timm_trunk("eva02_large_patch14_clip_224"),
-            tensors=of_eva,
+            select_tensors=select_eva_trunk,
         ),
         Encoder(
             name="mae",
             kind="video",
-            says="MAE ViT-B/16, ImageNet-1k",
-            file=_of_timm("vit_base_patch16_224", "mae", "CC BY-NC 4.0: no commercial use"),
+            description="MAE ViT-B/16, ImageNet-1k",
+            file=_timm_file("vit_base_patch16_224", "mae", "CC BY-NC 4.0: no commercial use"),
             width=768,
-            rate_hz=SEEN_HZ,
-            around=lambda trunk: FrozenVideo(trunk, MAE_PICTURES),
+            rate_hz=VIDEO_RATE_HZ,
+            wrap=lambda trunk: FrozenVideo(trunk, MAE_PICTURES),
             trunk=lambda: timm_trunk("vit_base_patch16_224"),
-            tensors=lambda tensors, _: without_heads(tensors),
+            select_tensors=lambda tensors, _: without_heads(tensors),
         ),
         Encoder(
             name="imagebind-video",
             kind="video",
-            says="ImageBind's vision trunk, ViT-H/14",
+            description="ImageBind's vision trunk, ViT-H/14",
             file=IMAGEBIND_FILE,
             width=1280,
-            rate_hz=SEEN_HZ,
-            around=lambda trunk: FrozenVideo(trunk, CLIP_PICTURES),
+            rate_hz=VIDEO_RATE_HZ,
+            wrap=lambda trunk: FrozenVideo(trunk, CLIP_PICTURES),
             trunk=ImageBindVision,
-            tensors=lambda tensors, _: part_of_imagebind(tensors, "vision"),
+            select_tensors=lambda tensors, _: select_modality(tensors, "vision"),
         ),
     )
 }
@@ -176,7 +179,7 @@ SOUND_ENCODERS: dict[str, Encoder[FrozenSound]] = {
         Encoder(
             name="audiomae",
             kind="sound",
-            says="AudioMAE ViT-B/16, AudioSet-2M: the paper's",
+            description="AudioMAE ViT-B/16, AudioSet-2M: the paper's",
             file=WeightsFile(
                 name="vit_base_patch16_1024_128.audiomae_as2m.safetensors",
                 url="https://huggingface.co/gaunernst/vit_base_patch16_1024_128.audiomae_as2m/"
@@ -186,66 +189,45 @@ SOUND_ENCODERS: dict[str, Encoder[FrozenSound]] = {
             ),
             width=768,
             rate_hz=1 / AUDIOMAE_SOUND.column_s,
-            around=lambda trunk: FrozenSound(trunk, AUDIOMAE_SOUND),
+            wrap=lambda trunk: FrozenSound(trunk, AUDIOMAE_SOUND),
             trunk=lambda: timm_trunk("vit_base_patch16_224", img_size=(1024, 128), in_chans=1),
-            tensors=lambda tensors, _: without_heads(tensors),
+            select_tensors=lambda tensors, _: without_heads(tensors),
         ),
         Encoder(
             name="imagebind-sound",
             kind="sound",
-            says="ImageBind's audio trunk, ViT-B/16 with steps of 10",
+            description="ImageBind's audio trunk, ViT-B/16 with steps of 10",
             file=IMAGEBIND_FILE,
             width=768,
             rate_hz=1 / IMAGEBIND_SOUND.column_s,
-            around=lambda trunk: FrozenSound(trunk, IMAGEBIND_SOUND),
+            wrap=lambda trunk: FrozenSound(trunk, IMAGEBIND_SOUND),
             trunk=ImageBindAudio,
-            tensors=lambda tensors, _: part_of_imagebind(tensors, "audio"),
+            select_tensors=lambda tensors, _: select_modality(tensors, "audio"),
         ),
     )
 }
 
 
 def default_folder() -> Path:
-    """Where published weights of encoders are expected if no folder is named.
-
-    Source: ours.
-    """
+    """The default folder of published encoder weights."""
     return Path.home() / ".cache" / "foleyflow" / "encoders"
 
 
 def video_encoder(name: str) -> Encoder[FrozenVideo]:
-    """A video encoder by its name.
-
-    Raises:
-        ConfigError: no such encoder; the known ones are listed.
-
-    Source: ours.
-    """
-    return _named(name, VIDEO_ENCODERS)
+    """A video encoder by its name; a ConfigError lists the known names."""
+    return _by_name(name, VIDEO_ENCODERS)
 
 
 def sound_encoder(name: str) -> Encoder[FrozenSound]:
-    """A sound encoder by its name.
-
-    Raises:
-        ConfigError: no such encoder; the known ones are listed.
-
-    Source: ours.
-    """
-    return _named(name, SOUND_ENCODERS)
+    """An audio encoder by its name; a ConfigError lists the known names."""
+    return _by_name(name, SOUND_ENCODERS)
 
 
 def weights_path(encoder: Encoder[Frozen], folder: Path) -> Path:
-    """The file of an encoder's weights, if it is there and the right one.
-
-    Args:
-        encoder: of the catalogue.
-        folder: where weights lie.
+    """Find the weights file of an encoder in a folder.
 
     Raises:
-        CheckpointError: missing, or of another hash than the published one.
-
-    Source: ours.
+        CheckpointError: it is missing, or its hash is not the published one.
     """
     file = encoder.file
     path = folder / file.name
@@ -257,27 +239,21 @@ def weights_path(encoder: Encoder[Frozen], folder: Path) -> Path:
             if found != file.sha256:
                 raise CheckpointError(
                     f"{path}: its hash is {found}, expected {file.sha256}",
-                    hint=f"it is damaged or another file; fetch it again from {file.url}",
+                    hint=f"it is damaged or another file; download it again from {file.url}",
                 )
         return candidate
     raise CheckpointError(
-        f"the encoder {encoder.name!r} is not here: expected its weights in {path}",
+        f"encoder {encoder.name!r} not found: expected its weights in {path}",
         hint=f"mkdir -p '{folder}' && curl -L -o '{path}' '{file.url}'  # licence: {file.licence}",
     )
 
 
 def load_encoder(encoder: Encoder[Frozen], folder: Path) -> Frozen:
-    """An encoder filled with its published weights, strictly.
-
-    Args:
-        encoder: of the catalogue.
-        folder: where weights lie.
+    """Load an encoder with its published weights from a folder, strictly.
 
     Raises:
         CheckpointError: the file is missing, damaged or another one, or its tensors don't fit.
         MissingExtra: timm is needed and not installed.
-
-    Source: ours.
     """
     path = weights_path(encoder, folder)
     frozen = encoder.build()
@@ -286,30 +262,28 @@ def load_encoder(encoder: Encoder[Frozen], folder: Path) -> Frozen:
 
 
 def fill_trunk(encoder: Encoder[Frozen], trunk: nn.Module, path: Path) -> None:
-    """Puts an encoder's published weights into a trunk of its shape, strictly.
+    """Load an encoder's published weights into a trunk, strictly.
 
     Args:
         encoder: of the catalogue.
-        trunk: as `encoder.trunk` builds it.
-        path: of its weights, see `weights_path`.
+        trunk: built by `encoder.trunk`.
+        path: of the weights, from `weights_path`.
 
     Raises:
         CheckpointError: the file is damaged, or its tensors don't fit.
-
-    Source: ours.
     """
-    tensors = encoder.tensors(read_tensors(path), trunk)
+    tensors = encoder.select_tensors(read_tensors(path), trunk)
     try:
         trunk.load_state_dict(tensors)
     except RuntimeError as error:
         lines = " ".join(str(error).split())
         raise CheckpointError(
             f"{path}: does not fit {encoder.name}: {lines[:300]}",
-            hint=f"expected the file of {encoder.file.url}",
+            hint=f"expected the file from {encoder.file.url}",
         ) from error
 
 
-def _named(name: str, known: Mapping[str, Encoder[Frozen]]) -> Encoder[Frozen]:
+def _by_name(name: str, known: Mapping[str, Encoder[Frozen]]) -> Encoder[Frozen]:
     if name not in known:
         raise ConfigError(f"encoder {name!r}: expected one of {', '.join(known)}")
     return known[name]

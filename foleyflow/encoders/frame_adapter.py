@@ -1,9 +1,9 @@
-"""The trained part behind a frozen picture network: its features of a frame to one vector.
+"""The trained adapter of a frozen image encoder: its tokens of a frame to one vector.
 
-The frozen trunk's features are computed once and stored; this is what alignment trains in the place
-of the motion encoder. Where frames come in, as in generation, both stand one behind the other.
+The frozen encoder's features are computed once and stored; the adapter takes the place of the
+motion encoder in training. In generation `AdaptedVideo` applies both to the frames.
 
-Dimension letters: B batch, T frames, K tokens of a frame, W their width, D width given out.
+Dimension letters: B batch, T frames, K tokens of a frame, W their width, D output width.
 """
 
 from __future__ import annotations
@@ -37,13 +37,10 @@ class FrameAdapterConfig:
 
 
 class FrameAdapter(nn.Module):
-    """Tokens pooled by one learned query, then a projection with a residual bottleneck.
+    """Attention pooling by one learned query, then a projection with a residual bottleneck.
 
-    It computes in the type of its weights (fp32) within any autocast, in training too, so that
-    features stored beforehand and those of frames as they come agree under every precision. It is
-    small beside everything around it.
-
-    Source: method section B.3 (one-query attention pool; adapters of 64).
+    It computes in the type of its weights (float32) inside any autocast, so that stored features
+    and those of decoded frames agree under every precision.
     """
 
     def __init__(self, config: FrameAdapterConfig) -> None:
@@ -56,14 +53,7 @@ class FrameAdapter(nn.Module):
         self.widen = nn.Linear(config.bottleneck, config.dim)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Stored features of frames to what alignment contextualises.
-
-        Args:
-            tokens: (B, T, K, W), any floating-point type.
-
-        Returns:
-            (B, T, D).
-        """
+        """(B, T, K, W) tokens of any floating-point type to (B, T, D)."""
         with torch.autocast(tokens.device.type, enabled=False):
             normed = self.norm(tokens.to(self.query.dtype))
             scores = normed @ self.query / self.config.token_width**0.5
@@ -73,26 +63,19 @@ class FrameAdapter(nn.Module):
 
 
 class AdaptedVideo(nn.Module):
-    """A frozen picture network with its trained adapter: frames in, features out."""
+    """A frozen image encoder with its trained adapter: frames to features."""
 
-    window = 0  # it sees frames one by one
+    window = 0  # frames are encoded one by one
 
     def __init__(self, frozen: FrozenVideo, adapter: FrameAdapter, *, rate_hz: float) -> None:
-        """Takes the two, and how many frames a second the adapter was trained on."""
+        """Combine both; `rate_hz` is the frame rate that the adapter was trained on."""
         super().__init__()
         self.frozen = frozen
         self.adapter = adapter
         self.rate_hz = rate_hz
 
-    def forward(self, squared: Tensor) -> Tensor:
-        """Features of frames, as from stored ones.
-
-        Args:
-            squared: (B, T, 3, side, side) uint8, of `FrozenVideo.squares`.
-
-        Returns:
-            (B, T, D).
-        """
-        seen = self.frozen(squared.flatten(0, 1)).unflatten(0, squared.shape[:2])
-        features: Tensor = self.adapter(seen.half())  # as they are stored
+    def forward(self, squares: Tensor) -> Tensor:
+        """(B, T, 3, side, side) uint8, from `FrozenVideo.resize_and_crop`, to (B, T, D)."""
+        tokens = self.frozen(squares.flatten(0, 1)).unflatten(0, squares.shape[:2])
+        features: Tensor = self.adapter(tokens.half())  # the type of stored features
         return features

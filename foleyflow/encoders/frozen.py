@@ -1,13 +1,9 @@
-"""Published encoders as they enter alignment: frames or sound in, features with their times out.
+"""Frozen published encoders with their exact preprocessing: frames or audio to features.
 
-A `FrozenVideo` or `FrozenSound` is a trunk with its exact preprocessing. Nothing here knows files:
-which weights fill a trunk is `catalogue`'s matter.
-
-Trunks compute in the precision of their own weights (fp32 as loaded), whatever the caller's
-autocast. Features are computed once and stored for training, perhaps on many machines, and
-computed again in generation; only one precision for all of them makes a stored feature the one
-that generation sees. bfloat16 would also lose what is stored: it has 8 significant bits, float16
-has 11.
+Trunks compute in the precision of their own weights (float32 as loaded), independent of the
+caller's autocast. Features are computed once and stored for training, and are computed again in
+generation: a single precision makes both equal. bfloat16 would also lose stored detail: it has 8
+significant bits, float16 has 11.
 
 Dimension letters: B batch, T frames, K tokens of a frame, W width, C columns in time, R rows in
 frequency.
@@ -21,43 +17,43 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from foleyflow.encoders.image_preprocessing import PictureRule, normalised, squares
+from foleyflow.encoders.image_preprocessing import ImagePreprocessing, normalise, resize_and_crop
 from foleyflow.encoders.kaldi_fbank import HOP_SAMPLES, RATE_HZ, WINDOW_SAMPLES, FbankLevels
 
-TOKENS = 5  # of each frame: the whole, and the means of its four quarters
+TOKENS = 5  # per frame: the class token, and the means of the four quarters
 
 
 class FrozenVideo(nn.Module):
-    """A picture network that sees frames one by one.
+    """An image encoder that is applied to each frame.
 
-    Its patches are pooled to quarters: all of them for all frames would take 50 times the space.
+    Its patch tokens are pooled to quarters of the image, which reduces storage 50-fold.
     """
 
-    def __init__(self, trunk: nn.Module, rule: PictureRule) -> None:
-        """Takes a trunk: (N, 3, S, S) to tokens, see `all_tokens`."""
+    def __init__(self, trunk: nn.Module, preprocessing: ImagePreprocessing) -> None:
+        """Wrap a trunk, (N, 3, S, S) to tokens; see `all_tokens`."""
         super().__init__()
         self.trunk = trunk
-        self.rule = rule
+        self.preprocessing = preprocessing
 
-    def squares(self, pixels: Tensor) -> Tensor:
-        """The part of frames that is shown, (T, 3, H, W) to (T, 3, side, side), both uint8."""
-        return squares(pixels, self.rule)
+    def resize_and_crop(self, pixels: Tensor) -> Tensor:
+        """(T, 3, H, W) to the squares that the encoder takes, (T, 3, side, side), both uint8."""
+        return resize_and_crop(pixels, self.preprocessing)
 
     @torch.no_grad()
-    def forward(self, squared: Tensor) -> Tensor:
-        """Features of frames, each for itself.
+    def forward(self, squares: Tensor) -> Tensor:
+        """Features of each frame.
 
         Args:
-            squared: (T, 3, side, side) uint8 RGB, of `squares`.
+            squares: (T, 3, side, side) uint8 RGB, from `resize_and_crop`.
 
         Returns:
-            (T, 5, W) float32: the token of the whole picture, then the means of its quarters (top
-            left, top right, bottom left, bottom right).
+            (T, 5, W) float32: the class token, then the means of the quarters (top left, top right,
+            bottom left, bottom right).
         """
-        pictures = normalised(squared, self.rule)
-        with torch.autocast(squared.device.type, enabled=False):
+        images = normalise(squares, self.preprocessing)
+        with torch.autocast(squares.device.type, enabled=False):
             dtype = next(self.trunk.parameters()).dtype
-            tokens = all_tokens(self.trunk, pictures.to(dtype)).float()
+            tokens = all_tokens(self.trunk, images.to(dtype)).float()
         side = round((tokens.shape[1] - 1) ** 0.5)
         maps = tokens[:, 1:].transpose(1, 2).unflatten(2, (side, side))
         quarters = functional.adaptive_avg_pool2d(maps, 2).flatten(2).transpose(1, 2)
@@ -66,17 +62,17 @@ class FrozenVideo(nn.Module):
 
 @dataclass(frozen=True, kw_only=True)
 class SoundRule:
-    """What is done to a sound before a network hears it, and how it is cut.
+    """Preprocessing of an audio encoder, and the layout of its patches.
 
     Attributes:
-        block_samples: samples heard at once, at 16 kHz.
-        frames: spectrogram frames that the network wants; missing ones are zeros.
-        mean, deviation: of the log-mel levels, subtracted and divided by.
-        patch_frames, step_frames: size and distance of the patches in time.
+        block_samples: samples per block at 16 kHz; the encoder takes one block at a time.
+        frames: spectrogram frames per block; missing ones are zeros.
+        mean, deviation: of the log-mel levels, for their normalisation.
+        patch_frames, step_frames: length and stride of the patches in time.
         rows: patches in frequency.
-        columns: patches in time that are used of a block; the next block goes on after them.
-        time_first: the spectrogram is (1, frames, bands), its patches numbered time by time;
-            else (bands, frames), numbered row by row.
+        columns: patches in time that are used of a block; the next block starts after them.
+        time_first: the spectrogram is (1, frames, bands) and its patches are in order of time; else
+            it is (bands, frames) and its patches are in order of frequency.
     """
 
     block_samples: int
@@ -102,10 +98,10 @@ class SoundRule:
 
 
 class FrozenSound(nn.Module):
-    """A network that hears spectrograms, block after block."""
+    """An audio encoder that is applied to consecutive blocks of a spectrogram."""
 
     def __init__(self, trunk: nn.Module, rule: SoundRule) -> None:
-        """Takes a trunk: levels, as `rule.time_first` says, to tokens, see `all_tokens`."""
+        """Wrap a trunk, spectrograms in the layout of `rule.time_first` to tokens."""
         super().__init__()
         self.trunk = trunk
         self.rule = rule
@@ -113,24 +109,27 @@ class FrozenSound(nn.Module):
 
     @torch.no_grad()
     def forward(self, sound: Tensor) -> Tensor:
-        """Features of a sound of any length.
+        """Features of audio of any length.
 
         Args:
             sound: (N,) float32 at 16 kHz, full scale at -1..1.
 
         Returns:
-            (C, R, W) float32: column c is centred at first_s + c column_s; C covers the sound.
+            (C, R, W) float32: column c is centred at first_s + c column_s; C covers the audio.
         """
         rule = self.rule
+        # Overlapping blocks, padded with zeros
         hop = rule.columns * rule.step_frames * HOP_SAMPLES
         count = max(1, -(-len(sound) // hop))
         padded = functional.pad(sound, (0, (count - 1) * hop + rule.block_samples - len(sound)))
         blocks = padded.unfold(0, rule.block_samples, hop)
+        # Tokens of each block
         dtype = next(self.trunk.parameters()).dtype
         with torch.autocast(sound.device.type, enabled=False):
             levels = self.levels(blocks, frames=rule.frames).to(dtype)
-            shown = levels[:, None] if rule.time_first else levels.transpose(1, 2)
-            tokens = all_tokens(self.trunk, shown)[:, 1:].float()
+            spectrograms = levels[:, None] if rule.time_first else levels.transpose(1, 2)
+            tokens = all_tokens(self.trunk, spectrograms)[:, 1:].float()
+        # Columns of all blocks in order of time
         if rule.time_first:
             grid = tokens.unflatten(1, (-1, rule.rows))
         else:
@@ -140,16 +139,9 @@ class FrozenSound(nn.Module):
 
 
 def all_tokens(trunk: nn.Module, inputs: Tensor) -> Tensor:
-    """All tokens of a trunk: of one of timm by `forward_features`, of ours by calling it.
+    """All tokens of a trunk, (N, 1 + patches, W): the class token, then the patches.
 
-    Args:
-        trunk: a network.
-        inputs: what it takes, N rows.
-
-    Returns:
-        (N, 1 + patches, W): the whole, then the patches.
-
-    Source: ours.
+    They come from `forward_features` of a timm network, or from calling one of this project.
     """
     features = getattr(trunk, "forward_features", trunk)
     tokens: Tensor = features(inputs)

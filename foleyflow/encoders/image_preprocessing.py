@@ -1,4 +1,4 @@
-"""Video frames as the published image encoders were shown theirs: scaled, cut out, normalised."""
+"""Preprocessing of video frames for the published image encoders: resize, crop and normalise."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True, kw_only=True)
-class PictureRule:
-    """What is done to a frame before a network sees it.
+class ImagePreprocessing:
+    """Preprocessing of one encoder.
 
     Attributes:
-        side: of the square that is shown, pixels.
-        short_side: the frame's shorter side is scaled to it first, pixels.
+        side: side of the cropped square, pixels.
+        short_side: length that the shorter side of a frame is resized to first, pixels.
         mean, deviation: of the three colours, on a scale of 0..1.
     """
 
@@ -30,43 +30,34 @@ class PictureRule:
     deviation: tuple[float, float, float] = CLIP_DEVIATION
 
 
-def squares(pixels: Tensor, rule: PictureRule) -> Tensor:
-    """Scales the shorter side (bicubic, antialiased) and takes the middle square.
+def resize_and_crop(pixels: Tensor, settings: ImagePreprocessing) -> Tensor:
+    """Resize the shorter side (bicubic, antialiased) and crop the central square.
 
     Args:
         pixels: (N, 3, H, W) uint8 RGB.
-        rule: of the encoder.
+        settings: of the encoder.
 
     Returns:
         (N, 3, side, side) uint8.
 
-    Source: the transforms that CLIP, MAE and ImageBind publish: Resize, CenterCrop.
+    Reference: Resize and CenterCrop in the published transforms of CLIP, MAE and ImageBind.
     """
     height, width = pixels.shape[-2:]
-    size = [int(rule.short_side * k / min(height, width)) for k in (height, width)]
+    size = [int(settings.short_side * k / min(height, width)) for k in (height, width)]
     scaled = pixels.float()
-    # Published pipelines scale rows and then columns, and bytes come out of each.
-    for wanted in ([height, size[1]], size):
-        if wanted != list(scaled.shape[-2:]):
-            scaled = functional.interpolate(scaled, wanted, mode="bicubic", antialias=True)
+    # Published pipelines resize one axis after the other and round to bytes after each
+    for shape in ([height, size[1]], size):
+        if shape != list(scaled.shape[-2:]):
+            scaled = functional.interpolate(scaled, shape, mode="bicubic", antialias=True)
             scaled = scaled.round().clamp(0, 255)
-    top, left = (round((k - rule.side) / 2) for k in size)
-    return scaled[..., top : top + rule.side, left : left + rule.side].to(torch.uint8)
+    top, left = (round((k - settings.side) / 2) for k in size)
+    return scaled[..., top : top + settings.side, left : left + settings.side].to(torch.uint8)
 
 
-def normalised(squared: Tensor, rule: PictureRule) -> Tensor:
-    """Colours on the scale that the network was trained with.
-
-    Args:
-        squared: (N, 3, side, side) uint8, of `squares`.
-        rule: of the encoder.
-
-    Returns:
-        the same shape, float32.
-
-    Source: the transform that CLIP, MAE and ImageBind publish: Normalize.
-    """
+def normalise(squares: Tensor, settings: ImagePreprocessing) -> Tensor:
+    """(N, 3, side, side) uint8 from `resize_and_crop` to normalised float32 of the same shape."""
     mean, deviation = (
-        torch.tensor(v, device=squared.device)[:, None, None] for v in (rule.mean, rule.deviation)
+        torch.tensor(v, device=squares.device)[:, None, None]
+        for v in (settings.mean, settings.deviation)
     )
-    return (squared / 255 - mean) / deviation
+    return (squares / 255 - mean) / deviation

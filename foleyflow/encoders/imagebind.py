@@ -1,8 +1,8 @@
-"""ImageBind's trunks for pictures and for sound, with the names of the published tensors.
+"""ImageBind's trunks for images and audio, with the tensor names of the published checkpoint.
 
-Two of the six modalities of imagebind_huge; its file loads as it is, and what belongs to the
-other four is left out by name. The code is under CC BY-NC-SA in the original: this is written
-from the architecture, and the weights keep their licence.
+These are two of the six modalities of imagebind_huge; the tensors of the other four are ignored.
+The original code is under CC BY-NC-SA: this is an independent implementation of the architecture.
+The weights have their own licence.
 
 Dimension letters: B batch, K tokens, W width, E width of the joint space.
 """
@@ -16,16 +16,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from foleyflow.attention import Mlp
+
 NORM_EPS = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrunkShape:
-    """Shape of one trunk; the two below are the published ones, others are for tests.
+    """Shape of one trunk.
 
     Attributes:
         width: of each token.
-        depth: blocks.
+        depth: number of blocks.
         heads: of attention.
         joint: width of the space that all modalities share.
     """
@@ -40,16 +42,6 @@ VISION_HUGE = TrunkShape(width=1280, depth=32, heads=16)
 AUDIO_HUGE = TrunkShape(width=768, depth=12, heads=12)
 
 
-class _Mlp(nn.Module):
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.fc1 = nn.Linear(width, 4 * width)
-        self.fc2 = nn.Linear(4 * width, width)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        return self.fc2(functional.gelu(self.fc1(tokens)))
-
-
 class _Block(nn.Module):
     def __init__(self, shape: TrunkShape, *, bias_tokens: bool) -> None:
         super().__init__()
@@ -57,7 +49,7 @@ class _Block(nn.Module):
             shape.width, shape.heads, add_bias_kv=bias_tokens, batch_first=True
         )
         self.norm_1 = nn.LayerNorm(shape.width, eps=NORM_EPS)
-        self.mlp = _Mlp(shape.width)
+        self.mlp = Mlp(shape.width)
         self.norm_2 = nn.LayerNorm(shape.width, eps=NORM_EPS)
 
     def forward(self, tokens: Tensor) -> Tensor:
@@ -86,7 +78,7 @@ class _Positions(nn.Module):
 
 
 class _Stem(nn.Module):
-    """Patches, a token for the whole, and learned places."""
+    """Patch embedding, class token and learned positions."""
 
     def __init__(self, projection: nn.Module, norm: nn.Module | None, patches: int, width: int):
         super().__init__()
@@ -95,17 +87,17 @@ class _Stem(nn.Module):
         self.rgbt_stem = nn.ModuleDict(parts)
         self.pos_embedding_helper = _Positions(1 + patches, width)
 
-    def add_places(self, patches: Tensor) -> Tensor:
-        """(B, W, rows, columns) to (B, 1 + rows * columns, W)."""
+    def forward(self, patches: Tensor) -> Tensor:
+        """(B, W, rows, columns) projected patches to (B, 1 + rows * columns, W)."""
         tokens = patches.flatten(2).transpose(1, 2)
         if "norm_layer" in self.rgbt_stem:
             tokens = self.rgbt_stem["norm_layer"](tokens)
-        whole = self.cls_token.expand(len(tokens), -1, -1)
-        return torch.cat([whole, tokens], 1) + self.pos_embedding_helper.pos_embed
+        class_token = self.cls_token.expand(len(tokens), -1, -1)
+        return torch.cat([class_token, tokens], 1) + self.pos_embedding_helper.pos_embed
 
 
 class _Modality(nn.Module):
-    """Stem, trunk and head of one modality under the names that the published file has."""
+    """Stem, trunk and head of one modality under their published names."""
 
     name: str
 
@@ -113,64 +105,62 @@ class _Modality(nn.Module):
         super().__init__()
         norm = nn.LayerNorm(shape.width, eps=NORM_EPS)
         projection = nn.Linear(shape.width, shape.joint, bias=False)
-        head = nn.Sequential(norm, nn.Identity(), projection)  # the token is picked between them
+        head = nn.Sequential(norm, nn.Identity(), projection)  # Identity selects the class token
         self.modality_preprocessors = nn.ModuleDict({self.name: stem})
         self.modality_trunks = nn.ModuleDict({self.name: trunk})
         self.modality_heads = nn.ModuleDict({self.name: head})
 
     def tokens_of(self, patches: Tensor) -> Tensor:
         """(B, W, rows, columns) patches to (B, 1 + rows * columns, W) normalised tokens."""
-        tokens = self.modality_preprocessors[self.name].add_places(patches)
+        tokens = self.modality_preprocessors[self.name](patches)
         norm = self.get_submodule(f"modality_heads.{self.name}.0")
         return norm(self.modality_trunks[self.name](tokens))
 
     def embed(self, *inputs: Tensor) -> Tensor:
-        """What `forward` takes, to (B, E) of length 1 in the joint space."""
+        """The inputs of `forward` to (B, E) of unit length in the joint space."""
         project = self.get_submodule(f"modality_heads.{self.name}.2")
         return functional.normalize(project(self(*inputs)[:, 0]), dim=-1)
 
 
 class ImageBindVision(_Modality):
-    """Pictures to tokens: patches of 14 x 14, and one for the whole picture.
+    """Images to tokens: a class token and patches of 14 x 14.
 
-    Source: Girdhar et al., CVPR 2023, imagebind_huge; a single picture stands twice in its
-    patches of two frames.
+    Reference: Girdhar et al., CVPR 2023, imagebind_huge; a single image fills both frames of its
+    patches.
     """
 
     name = "vision"
 
     def __init__(self, shape: TrunkShape = VISION_HUGE, *, side: int = 224) -> None:
-        # The published module pads still pictures in time first: index 0 has no tensors.
+        # Index 0 of the published module pads still images in time and has no tensors
         projection = nn.Sequential(
-            nn.Identity(),
-            nn.Conv3d(3, shape.width, (2, 14, 14), stride=(2, 14, 14), bias=False),
+            nn.Identity(), nn.Conv3d(3, shape.width, (2, 14, 14), stride=(2, 14, 14), bias=False)
         )
         stem = _Stem(projection, None, (side // 14) ** 2, shape.width)
         super().__init__(stem, _Trunk(shape, first_norm=True, bias_tokens=False), shape)
         self.side = side
 
     def forward(self, pictures: Tensor, following: Tensor | None = None) -> Tensor:
-        """Tokens of pictures, or of clips of two.
+        """Tokens of images, or of clips of two images.
 
         Args:
             pictures: (B, 3, S, S), normalised.
-            following: (B, 3, S, S), the second pictures of clips of two; None where each picture
-                stands for itself.
+            following: (B, 3, S, S), the second images of clips; None for single images.
 
         Returns:
             (B, 1 + (S / 14)^2, W).
         """
         kernel = self.get_parameter("modality_preprocessors.vision.rgbt_stem.proj.1.weight")
-        if following is None:  # a picture that stands still sees the sum of both kernels
+        if following is None:  # for a repeated image, the sum of the kernels of both frames
             return self.tokens_of(functional.conv2d(pictures, kernel.sum(2), stride=14))
         clips = torch.stack([pictures, following], 2)
         return self.tokens_of(functional.conv3d(clips, kernel, stride=(2, 14, 14))[:, :, 0])
 
 
 class ImageBindAudio(_Modality):
-    """Two seconds of sound to tokens: patches of 16 x 16 at steps of 10 over 128 mel bands.
+    """Two seconds of audio to tokens: patches of 16 x 16 with a stride of 10 over 128 mel bands.
 
-    Source: Girdhar et al., CVPR 2023, imagebind_huge.
+    Reference: Girdhar et al., CVPR 2023, imagebind_huge.
     """
 
     name = "audio"
@@ -189,17 +179,7 @@ class ImageBindAudio(_Modality):
         return self.tokens_of(projection(levels[:, None]))
 
 
-def part_of_imagebind(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
-    """One modality's tensors out of the published file's.
-
-    Args:
-        tensors: of imagebind_huge.
-        name: "vision" or "audio".
-
-    Returns:
-        Those of its stem, trunk and head; the scale behind the head is no part of an encoder.
-
-    Source: ours.
-    """
+def select_modality(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+    """The stem, trunk and head of one modality ("vision" or "audio") of the published tensors."""
     parts = tuple(f"modality_{kind}.{name}." for kind in ("preprocessors", "trunks", "heads"))
     return {key: value for key, value in tensors.items() if key.startswith(parts)}

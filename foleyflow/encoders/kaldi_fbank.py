@@ -1,4 +1,4 @@
-"""Kaldi's log-mel filter banks, as the published audio encoders hear: no audio library needed.
+"""Kaldi's log-mel filter banks, the input of the published audio encoders, without its library.
 
 Dimension letters: B batch, N samples, T frames, M mel bands.
 """
@@ -19,11 +19,14 @@ POWER_FLOOR = torch.finfo(torch.float32).eps
 
 
 class Fbank(nn.Module):
-    """Sound to log-mel powers: no dither, no energy, Hann window, whole frames only.
+    """Audio to log-mel powers, with a Hann window and without dither, energy or padding.
 
-    Source: Kaldi's compute-fbank-feats with htk_compat, hanning, dither 0, as AST, AudioMAE and
-    ImageBind call it after they have taken the mean of the sound away.
+    Reference: Kaldi's compute-fbank-feats with htk_compat, hanning and dither 0, as AST, AudioMAE
+    and ImageBind call it after subtracting the mean of the audio.
     """
+
+    filters: Tensor
+    window: Tensor
 
     def __init__(self, bands: int = 128) -> None:
         super().__init__()
@@ -39,7 +42,7 @@ class Fbank(nn.Module):
         self.register_buffer("window", window, persistent=False)
 
     def forward(self, sound: Tensor) -> Tensor:
-        """Levels of bands.
+        """Log-mel powers.
 
         Args:
             sound: (B, N) float32 at 16 kHz, full scale at -1..1, N at least 400.
@@ -59,24 +62,20 @@ class Fbank(nn.Module):
 
 
 class FbankLevels(nn.Module):
-    """The same, normalised as a network wants it, and of a length that fits its patches."""
+    """`Fbank`, normalised for an encoder and of a given length."""
 
     def __init__(self, *, mean: float, deviation: float) -> None:
-        """Takes what is subtracted from the levels, and what they are then divided by."""
+        """Take the mean and deviation of the normalisation."""
         super().__init__()
         self.mean, self.deviation = mean, deviation
         self.fbank = Fbank()
 
     def forward(self, sound: Tensor, frames: int | None = None) -> Tensor:
-        """Levels of bands.
+        """Normalised log-mel powers, (B, T, M).
 
         Args:
             sound: (B, N) float32 at 16 kHz, full scale at -1..1, N at least 400.
-            frames: T wanted; None for N // 160. Missing ones are of level 0 before it is
-                normalised.
-
-        Returns:
-            (B, T, M).
+            frames: T; None for N // 160. Missing frames are zero before the normalisation.
         """
         wanted = sound.shape[1] // HOP_SAMPLES if frames is None else frames
         levels = self.fbank(sound)[:, :wanted]

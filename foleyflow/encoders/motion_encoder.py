@@ -1,11 +1,11 @@
-"""Frames to one feature vector each, by what moves and how it looks: the tiny model's video trunk.
+"""The tiny model's frame encoder: appearance and motion of each frame to one feature vector.
 
-Each frame is seen with the changes of brightness before and after it: an impact is an
-acceleration, and a single picture shows none. Coarse maps of neighbouring frames are mixed place
-by place before places are pooled, so that two things that move at once stay apart. Time at large
-belongs to alignment. 2-D operations on stacked frames only; 3-D ones are slow on CPUs.
+Each frame is combined with the changes of brightness around it: an impact is an acceleration, which
+a single image does not show. Coarse maps of neighbouring frames are mixed at each place before the
+places are pooled, so that two objects that move at the same time stay separate. Longer temporal
+context is the aligner's. All operations are 2-D, because 3-D convolutions are slow on CPUs.
 
-Dimension letters: B batch, T frames, P pictures (T and their neighbours), S picture side, D width.
+Dimension letters: B batch, T frames, P images (T and their neighbours), S image side, D width.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from torch.nn import functional
 
 from foleyflow.errors import ConfigError
 
-PATCH = 4  # pixels on a side
+PATCH = 4  # side of a patch in pixels
 GREY_MEAN, GREY_DEVIATION = 118.0, 64.0
-CHANGE_GAIN = 4.0  # changes are small beside pictures
+CHANGE_GAIN = 4.0  # changes of brightness are small compared to the image
 LARGEST_CHANGE = 6.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class MotionEncoderConfig:
-    """Shape of the trunk.
+    """Shape of the encoder.
 
     Attributes:
-        size: side of the square pictures, pixels.
+        size: side of the square images, pixels.
         widths: channels of the maps at a quarter, an eighth and a sixteenth of the side.
-        dim: width of the features given out.
-        changes: differences between neighbouring pictures that a frame is seen with, an even
-            number: half before it.
+        dim: width of the output features.
+        changes: differences between neighbouring images that are added to a frame, an even number:
+            half of them before it.
         reach: frames on each side whose coarse maps are mixed into a frame's.
     """
 
@@ -46,18 +46,18 @@ class MotionEncoderConfig:
     def __post_init__(self) -> None:
         if self.size % 16 or self.changes % 2 or self.reach < 0:
             raise ConfigError(
-                f"size={self.size} (a multiple of 16), changes={self.changes} (an even number), "
-                f"reach={self.reach} (0 or more)"
+                f"size={self.size}, changes={self.changes}, reach={self.reach}: expected size as a "
+                "multiple of 16, an even number of changes, and reach >= 0"
             )
 
     @property
     def window(self) -> int:
-        """Neighbouring pictures that a feature depends on, half of them before its frame."""
+        """Number of neighbouring images that a feature depends on, half of them before it."""
         return self.changes + 2 * self.reach
 
 
 class ResidualPair(nn.Module):
-    """Two 3x3 convolutions added to their input."""
+    """Two 3x3 convolutions with a residual connection."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -71,7 +71,7 @@ class ResidualPair(nn.Module):
 
 
 class PlacewiseMix(nn.Module):
-    """Maps of neighbouring frames mixed at each place, added to the frame's own."""
+    """A linear mix of the maps of neighbouring frames at each place, with a residual."""
 
     def __init__(self, width: int, reach: int) -> None:
         super().__init__()
@@ -87,10 +87,7 @@ class PlacewiseMix(nn.Module):
 
 
 class MotionEncoder(nn.Module):
-    """Squashed RGB frames to per-frame features.
-
-    Source: ours (method section B.3, tiny: frame and frame differences, 2x2 and global pooling).
-    """
+    """RGB frames, resized to squares, to per-frame features."""
 
     def __init__(self, config: MotionEncoderConfig) -> None:
         super().__init__()
@@ -98,7 +95,7 @@ class MotionEncoder(nn.Module):
         fine, middle, coarse = config.widths
         self.stem = nn.Linear((3 + config.changes) * PATCH**2, fine)
         self.stages = nn.Sequential(
-            nn.ReLU(),  # on the largest maps GELU costs a fifth of the training step
+            nn.ReLU(),  # on the largest maps GELU would take a fifth of a training step
             nn.Conv2d(fine, middle, 3, stride=2, padding=1),
             ResidualPair(middle),
             nn.Conv2d(middle, coarse, 3, stride=2, padding=1),
@@ -110,7 +107,7 @@ class MotionEncoder(nn.Module):
 
     @property
     def window(self) -> int:
-        """Neighbouring pictures that a feature depends on, half of them before its frame."""
+        """Number of neighbouring images that a feature depends on, half of them before it."""
         return self.config.window
 
     def forward(self, pixels: Tensor) -> Tensor:
@@ -118,17 +115,19 @@ class MotionEncoder(nn.Module):
 
         Args:
             pixels: (B, T + window, 3, S, S) uint8: the T frames with window / 2 neighbours on
-                each side (at the ends of a video, its end frame again).
+                each side (the end frame is repeated at the ends of a video).
 
         Returns:
             (B, T, dim).
         """
+        # Convolutions at a quarter to a sixteenth of the side, channels last in memory (fastest)
         patches = self._patches(pixels)
-        batch, seen = patches.shape[:2]
-        # Channels lie last in memory all the way: what CPUs convolve fastest.
+        batch, count = patches.shape[:2]
         maps = self.stages(self.stem(patches).flatten(0, 1).permute(0, 3, 1, 2))
-        mixed = self.neighbours(maps.permute(0, 2, 3, 1).unflatten(0, (batch, seen)))
+        # Mix the maps of neighbouring frames at each place
+        mixed = self.neighbours(maps.permute(0, 2, 3, 1).unflatten(0, (batch, count)))
         maps = self.places(mixed.flatten(0, 1).permute(0, 3, 1, 2))
+        # Pool over places: mean, maximum, quarters and four attention maps
         weights = self.attend(maps).flatten(2).softmax(-1)
         attended = torch.einsum("nkp,ncp->nkc", weights, maps.flatten(2)).flatten(1)
         pooled = [
@@ -138,7 +137,7 @@ class MotionEncoder(nn.Module):
             attended,
         ]
         features = self.project(torch.cat([p.to(attended.dtype) for p in pooled], 1))
-        return features.reshape(batch, seen - 2 * self.config.reach, -1)
+        return features.reshape(batch, count - 2 * self.config.reach, -1)
 
     def _patches(self, pixels: Tensor) -> Tensor:
         """Patches of colours and changes, (B, T + 2 reach, S / 4, S / 4, 16 (3 + changes))."""
@@ -151,8 +150,9 @@ class MotionEncoder(nn.Module):
         tiles = tiles.transpose(3, 4).flatten(4, 5)  # (B, P, S / 4, S / 4, 16, 3)
         half = changes // 2
         colour = tiles[:, half : half + count].flatten(4)
-        whole = tiles.to(torch.int16)  # sums and differences of bytes are exact in it
-        grey = whole[..., 0] + whole[..., 1] + whole[..., 2]
+        # Changes of brightness; sums and differences of bytes are exact in int16
+        exact = tiles.to(torch.int16)
+        grey = exact[..., 0] + exact[..., 1] + exact[..., 2]
         change = (grey[:, 1:] - grey[:, :-1]).to(dtype) * (CHANGE_GAIN / 3 / GREY_DEVIATION)
         change = change.clamp_(-LARGEST_CHANGE, LARGEST_CHANGE)
         parts = [(colour.to(dtype) - GREY_MEAN) / GREY_DEVIATION]

@@ -1,4 +1,4 @@
-"""Vision transformers of timm, for pictures and for spectrograms; timm is asked for only here."""
+"""Vision transformers of timm, for images and spectrograms; the only module that imports timm."""
 
 from __future__ import annotations
 
@@ -11,20 +11,18 @@ from foleyflow.errors import ConfigError, MissingExtra
 
 
 def timm_trunk(architecture: str, **settings: Any) -> nn.Module:
-    """A network of timm with random weights, without a head.
+    """A timm network with random weights and without a head.
 
     Args:
-        architecture: as timm names it.
-        settings: of the architecture, where it is not as published (for tests).
+        architecture: timm's name.
+        settings: changes of the published architecture (for tests).
 
     Returns:
-        Its `forward_features` gives (N, prefix + patches, W) tokens.
+        Its `forward_features` returns (N, prefix + patches, W) tokens.
 
     Raises:
         MissingExtra: timm is not installed.
-        ConfigError: timm is there, but torchvision, which it imports, does not fit torch.
-
-    Source: timm (pytorch-image-models).
+        ConfigError: timm can't be imported, because torchvision does not fit torch.
     """
     try:
         import timm
@@ -35,7 +33,7 @@ def timm_trunk(architecture: str, **settings: Any) -> nn.Module:
             raise
         raise ConfigError(
             f"timm can't be imported: torchvision and torch are not built for each other ({error})",
-            hint="install both from the same place, for the same device: see "
+            hint="install both from the same source, for the same device: see "
             "https://pytorch.org/get-started/locally",
         ) from error
     network: nn.Module = timm.create_model(
@@ -45,12 +43,10 @@ def timm_trunk(architecture: str, **settings: Any) -> nn.Module:
 
 
 def without_heads(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A published file's tensors as a trunk without a head has them.
+    """The published tensors of a trunk without its head.
 
-    Classifiers, projections and decoders go; a last norm that stands after the pooling there
-    ("fc_norm") is the trunk's own.
-
-    Source: ours.
+    Classifiers, projections and decoders are removed; a final norm after pooling ("fc_norm")
+    becomes the norm of the trunk.
     """
     left_out = ("head.", "decoder", "mask_token")
     return {
@@ -60,13 +56,8 @@ def without_heads(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-def of_eva(tensors: Mapping[str, Tensor], trunk: nn.Module) -> dict[str, Tensor]:
-    """A published EVA-CLIP's tensors as its trunk has them.
-
-    Both the trunk's own file and one of the whole CLIP (OpenCLIP's names) serve.
-
-    Source: timm's filter for this family.
-    """
+def select_eva_trunk(tensors: Mapping[str, Tensor], trunk: nn.Module) -> dict[str, Tensor]:
+    """The trunk's tensors of a published EVA-CLIP: its own file, or one of the CLIP (OpenCLIP)."""
     from timm.models.eva import checkpoint_filter_fn
 
     return without_heads(checkpoint_filter_fn(dict(tensors), trunk))

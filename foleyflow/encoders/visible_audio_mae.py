@@ -1,7 +1,7 @@
-"""AudioMAE as the student of alignment: it hears visible segments alone, as in its own training.
+"""AudioMAE as the aligner's audio encoder: it sees visible segments only, as in its pre-training.
 
 Dimension letters: B batch, S segments, F spectrogram frames, R patches of a segment, W width of the
-trunk, D width given out.
+trunk, D output width.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from torch.nn import functional
 
 from foleyflow.errors import ConfigError
 
-FRAMES = 16  # of a segment: one column of patches
-# Windows of 25 ms every 10 ms begin with their frame: these last ones reach beyond their segment.
+FRAMES = 16  # per segment: one column of patches
+# A 25 ms window starts with its frame every 10 ms: these last frames reach beyond their segment.
 GUARD_FRAMES = 2
 
 
 @dataclass(frozen=True, kw_only=True)
-class VisibleSoundConfig:
-    """Shape of what is trained.
+class VisibleAudioMaeConfig:
+    """Shape of the trained part.
 
     Attributes:
-        published: name of the encoder whose trunk it is.
+        published: name of the encoder whose trunk is used.
         dim: D.
         bottleneck: width inside the adapters.
-        adapted: last blocks of the trunk that have one.
+        adapted: number of blocks at the end of the trunk with an adapter.
     """
 
     published: str
@@ -38,7 +38,7 @@ class VisibleSoundConfig:
 
 
 class Adapter(nn.Module):
-    """A residual bottleneck that changes nothing before it has learnt."""
+    """A residual bottleneck that starts as the identity."""
 
     def __init__(self, width: int, bottleneck: int) -> None:
         super().__init__()
@@ -52,14 +52,14 @@ class Adapter(nn.Module):
         return tokens + self.widen(functional.gelu(self.narrow(tokens)))
 
 
-class VisibleSound(nn.Module):
-    """A frozen vision transformer of timm over spectrogram patches, with trained adapters.
+class VisibleAudioMae(nn.Module):
+    """A frozen timm vision transformer over spectrogram patches, with trained adapters.
 
-    Source: method section B.3 (E_a at full scale); AudioMAE (Huang et al. 2022) for the patches.
+    Reference: Huang et al. 2022 (AudioMAE), for the patches.
     """
 
-    def __init__(self, trunk: nn.Module, config: VisibleSoundConfig) -> None:
-        """Takes the trunk; its weights stay what they are."""
+    def __init__(self, trunk: nn.Module, config: VisibleAudioMaeConfig) -> None:
+        """Wrap a trunk, whose weights stay frozen."""
         super().__init__()
         self.config = config
         self.trunk = trunk.requires_grad_(False)
@@ -71,55 +71,57 @@ class VisibleSound(nn.Module):
         )
         self.project = nn.Linear(width, config.dim)
 
-    def forward(self, levels: Tensor, kept: Tensor) -> Tensor:
+    def forward(self, levels: Tensor, visible: Tensor) -> Tensor:
         """Features of visible segments.
 
         Args:
-            levels: (B, 16 S, 128) normalised log-mel levels, of `FbankLevels`.
-            kept: (B, S) bool, True where a segment is visible.
+            levels: (B, 16 S, 128) normalised log-mel levels, from `FbankLevels`.
+            visible: (B, S) bool.
 
         Returns:
-            (B, S, D); zeros where a segment is hidden.
+            (B, S, D); zeros for masked segments.
 
         Raises:
-            ConfigError: more segments than the trunk has places for.
+            ConfigError: more segments than the trunk has positions for.
         """
-        if kept.shape[1] > self.columns:
+        if visible.shape[1] > self.columns:
             raise ConfigError(
-                f"windows of {kept.shape[1]} segments: {self.config.published} hears "
-                f"{self.columns} of them",
+                f"windows of {visible.shape[1]} segments: {self.config.published} takes at most "
+                f"{self.columns}",
                 hint="set windows.segments lower, or student=own",
             )
-        count = int(kept.sum(1).max())
+        count = int(visible.sum(1).max())
         if count == 0:
-            return levels.new_zeros(*kept.shape, self.config.dim)
-        # Visible segments first, in their order; what a row has fewer is told by a mask.
-        order = kept.int().argsort(dim=1, descending=True, stable=True)[:, :count]
-        chosen = self._patches(levels, kept).gather(
+            return levels.new_zeros(*visible.shape, self.config.dim)
+        # Visible segments first, in their order; an attention mask hides the rest of shorter rows
+        order = visible.int().argsort(dim=1, descending=True, stable=True)[:, :count]
+        chosen = self._patches(levels, visible).gather(
             1, order[..., None, None].expand(-1, -1, self.rows, self.project.in_features)
         )
         trunk = cast(Any, self.trunk)
-        whole = (trunk.cls_token + trunk.pos_embed[:, :1]).expand(len(kept), -1, -1)
-        tokens = torch.cat([whole.to(chosen.dtype), chosen.flatten(1, 2)], 1)
-        present = kept.gather(1, order).repeat_interleave(self.rows, 1)
-        mask = functional.pad(present, (1, 0), value=True)[:, None, None]
+        class_token = (trunk.cls_token + trunk.pos_embed[:, :1]).expand(len(visible), -1, -1)
+        tokens = torch.cat([class_token.to(chosen.dtype), chosen.flatten(1, 2)], 1)
+        present = visible.gather(1, order)
+        mask = functional.pad(present.repeat_interleave(self.rows, 1), (1, 0), value=True)
+        # Blocks of the trunk, the last ones with adapters
         first = self.depth - len(self.adapters)
         for number, block in enumerate(trunk.blocks):
-            tokens = block(tokens, attn_mask=mask)
+            tokens = block(tokens, attn_mask=mask[:, None, None])
             if number >= first:
                 tokens = self.adapters[number - first](tokens)
-        heard = trunk.norm(tokens)[:, 1:].unflatten(1, (count, self.rows)).mean(2)
-        features = self.project(heard) * kept.gather(1, order)[..., None]
-        empty = features.new_zeros(*kept.shape, features.shape[-1])
+        # Mean over the patches of each segment, scattered back to the segments' positions
+        pooled = trunk.norm(tokens)[:, 1:].unflatten(1, (count, self.rows)).mean(2)
+        features = self.project(pooled) * present[..., None]
+        empty = features.new_zeros(*visible.shape, features.shape[-1])
         return empty.scatter(1, order[..., None].expand_as(features), features)
 
-    def _patches(self, levels: Tensor, kept: Tensor) -> Tensor:
-        """(B, S, R, W) tokens; frames that tell of a hidden segment are blank."""
-        frames = kept.repeat_interleave(FRAMES, 1)
+    def _patches(self, levels: Tensor, visible: Tensor) -> Tensor:
+        """(B, S, R, W) tokens; frames whose windows reach into masked segments are zero."""
+        frames = visible.repeat_interleave(FRAMES, 1)
         ahead = torch.cat([frames[:, GUARD_FRAMES:], frames[:, -1:].expand(-1, GUARD_FRAMES)], 1)
-        shown = levels * (frames & ahead)[..., None]
+        guarded = levels * (frames & ahead)[..., None]
         trunk = cast(Any, self.trunk)
-        maps = trunk.patch_embed.proj(shown[:, None])  # (B, W, S, R)
-        places = trunk.pos_embed[0, 1:].unflatten(0, (self.columns, self.rows))
-        tokens: Tensor = maps.permute(0, 2, 3, 1) + places[: kept.shape[1]]
+        maps = trunk.patch_embed.proj(guarded[:, None])  # (B, W, S, R)
+        positions = trunk.pos_embed[0, 1:].unflatten(0, (self.columns, self.rows))
+        tokens: Tensor = maps.permute(0, 2, 3, 1) + positions[: visible.shape[1]]
         return tokens

@@ -1,1 +1,1 @@
-"""GVAF, stage two: flow matching, the one-step map, samplers and likelihood."""
+"""Stage two of the method, GVAF: training objectives, network, samplers and likelihood."""

@@ -1,9 +1,8 @@
-"""The diffusion baseline: DDPM's loss, and the solvers that its models are sampled with.
+"""The diffusion baseline: DDPM's loss, and the DDIM and DPM-Solver++ samplers.
 
-Not the product's way to sound: it is what the flow is measured against, on the same network, data
-and steps. The network predicts the noise in x_tau on the variance-preserving path. Solvers are
-plain functions over a grid of flow times, like those of `samplers`, but of a noise prediction
-`(x, tau) -> eps`, since they use the form of the path and need no velocity.
+It is not used by the product; the flow is compared with it on the same network, data and steps. The
+network predicts the noise in x_tau on the variance-preserving path. The solvers are plain functions
+over a grid of flow times, like those of `samplers`, but take a noise prediction `(x, tau) -> eps`.
 """
 
 from __future__ import annotations
@@ -15,32 +14,30 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from foleyflow.flow.objective import ObjectiveConfig, masked_error, sample_dropout
+from foleyflow.flow.objective import (
+    ObjectiveConfig,
+    masked_error,
+    predict_on_diagonal,
+    sample_dropout,
+)
 from foleyflow.flow.path import BETA_MAX, BETA_MIN, PATHS, interpolate
 from foleyflow.flow.samplers import uniform_grid
 from foleyflow.flow.transformer import Condition, FlowTransformer
 from foleyflow.parallel.batch_sharding import normal_like, sample_for_full_batch
 
 PATH = "vp"
-LEVELS = 1000  # of noise, as in DDPM
+LEVELS = 1000  # noise levels, as in DDPM
 NoisePrediction = Callable[[Tensor, float], Tensor]
 
 
 def diffusion_loss(
     network: FlowTransformer, audio: Tensor, condition: Condition, config: ObjectiveConfig
 ) -> tuple[Tensor, dict[str, float]]:
-    """Mean squared error of the predicted noise, all levels alike.
+    """Mean squared error of the predicted noise, with uniformly sampled noise levels.
 
-    Args:
-        network: predicts noise.
-        audio: (B, L, C) standardised latents.
-        condition: of the same rows.
-        config: the shares of dropped conditions are used.
+    Arguments as in objective.py; only the dropout probabilities of `config` are used.
 
-    Returns:
-        The loss and figures for the journal.
-
-    Source: Ho et al. 2020 (DDPM), eq. 14, L_simple; its linear betas are the path "vp".
+    Reference: Ho et al. 2020 (DDPM), eq. 14, L_simple; its linear betas give the path "vp".
     """
     batch, device = len(audio), audio.device
     levels = sample_for_full_batch(
@@ -49,14 +46,8 @@ def diffusion_loss(
     tau = levels / LEVELS
     noise = normal_like(audio)
     x, _ = interpolate(audio, noise, tau, PATH)
-    predicted = network(
-        x,
-        r=tau,
-        tau=tau,
-        guidance_scale=torch.ones(batch, device=device),
-        embedded=network.embed(condition, sample_dropout(batch, config, device)),
-        condition=condition,
-    )
+    drops = sample_dropout(batch, config, device)
+    predicted = predict_on_diagonal(network, x, tau, condition, drops)
     error = masked_error(predicted, noise, condition.known).mean()
     return error, {"error": float(error.detach())}
 
@@ -64,7 +55,7 @@ def diffusion_loss(
 def log_snr_grid(steps: int, *, start: float = 1.0, end: float = 1e-3) -> list[float]:
     """`steps` + 1 flow times at equal distances of log(alpha / sigma).
 
-    Source: Lu et al. 2022 (DPM-Solver), section 3.3; the path's inverse in closed form.
+    Reference: Lu et al. 2022 (DPM-Solver), section 3.3; the inverse of the path in closed form.
     """
     first, last = (math.log(alpha / sigma) for alpha, sigma in map(_levels, (start, end)))
     span = BETA_MAX - BETA_MIN
@@ -77,9 +68,9 @@ def log_snr_grid(steps: int, *, start: float = 1.0, end: float = 1e-3) -> list[f
 
 
 def ddim(predict: NoisePrediction, x: Tensor, times: Sequence[float]) -> Tensor:
-    """First order, one evaluation a step, no added noise.
+    """DDIM: first order, one evaluation per step, deterministic.
 
-    Source: Song et al. 2021 (DDIM), eq. 12 with sigma = 0.
+    Reference: Song et al. 2021 (DDIM), eq. 12 with sigma = 0.
     """
     for tau, after in itertools.pairwise(times):
         noise = predict(x, tau)
@@ -89,23 +80,26 @@ def ddim(predict: NoisePrediction, x: Tensor, times: Sequence[float]) -> Tensor:
 
 
 def dpm_solver_2m(predict: NoisePrediction, x: Tensor, times: Sequence[float]) -> Tensor:
-    """DPM-Solver++(2M): second order, one evaluation a step, remembers the one before.
+    """DPM-Solver++(2M): second order, one evaluation per step.
 
-    A step into tau = 0, where log(alpha / sigma) is infinite, is of first order, as the first is.
+    The first step is of first order, as is a step to tau = 0, where log(alpha / sigma) is infinite.
 
-    Source: Lu et al. 2022 (DPM-Solver++), algorithm 2.
+    Reference: Lu et al. 2022 (DPM-Solver++), algorithm 2.
     """
-    before: tuple[Tensor, float] | None = None  # the data expected then, and the step's length
+    previous: tuple[Tensor, float] | None = None  # data prediction and length of the last step
     for tau, after in itertools.pairwise(times):
         (alpha, sigma), (alpha_after, sigma_after) = _levels(tau), _levels(after)
+        # Data prediction, and the step's length in log(alpha / sigma)
         data = (x - sigma * predict(x, tau)) / alpha
         length = math.log(alpha_after / sigma_after) - math.log(alpha / sigma)
-        ahead = data
-        if before is not None and after > 0:
-            earlier, last_length = before
-            ahead = data + 0.5 * length / last_length * (data - earlier)
-        x = sigma_after / sigma * x - alpha_after * math.expm1(-length) * ahead
-        before = data, length
+        # Linear extrapolation from the previous step
+        extrapolated = data
+        if previous is not None and after > 0:
+            previous_data, previous_length = previous
+            extrapolated = data + 0.5 * length / previous_length * (data - previous_data)
+        # Exponential integrator step
+        x = sigma_after / sigma * x - alpha_after * math.expm1(-length) * extrapolated
+        previous = data, length
     return x
 
 
@@ -116,6 +110,6 @@ DIFFUSION_SAMPLERS: dict[str, Callable[[NoisePrediction, Tensor, Sequence[float]
 
 
 def _levels(tau: float) -> tuple[float, float]:
-    """(alpha, sigma) of the path at one time."""
+    """(alpha, sigma) of the path at one flow time."""
     c = PATHS[PATH](torch.tensor(tau, dtype=torch.float64))
     return float(c.alpha), float(c.sigma)

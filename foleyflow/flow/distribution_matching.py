@@ -1,11 +1,10 @@
-"""Distribution matching: the one-step generator towards the reverse Kullback-Leibler of eq. 7.
+"""Distribution matching: trains the one-step generator on the reverse KL divergence of eq. 7.
 
-The one-step map makes samples; two velocity networks look at them under added noise: `real`, the
-flow as it stood when this part of training began, and `fake`, a critic that keeps learning the
-flow of what the generator makes now. Where they expect different audio, the sample moves along the
-difference, which is the gradient of the divergence of p_generated from p_real over all levels of
-noise. It restores the fine noise that the flow map alone leaves out, and needs a good flow map to
-start from: from plain DCF it finds another map than the flow's.
+Two velocity networks evaluate generated samples at random noise levels: `real`, the flow as it was
+at the start of this stage, and `fake`, a critic that is trained on the generator's samples. The
+difference of their data predictions is the gradient of KL(p_generated || p_real) over all noise
+levels. It restores the fine noise that the flow map alone leaves out. The generator must start from
+a flow map: from a flow-matching network it converges to another map than that of the flow.
 """
 
 from __future__ import annotations
@@ -18,21 +17,23 @@ from torch import Tensor
 from foleyflow.flow.conversion import convert
 from foleyflow.flow.objective import (
     ObjectiveConfig,
-    balanced,
+    adaptively_weighted,
     masked_error,
+    predict_on_diagonal,
     sample_dropout_and_guidance,
+    sample_uniform,
 )
 from foleyflow.flow.path import interpolate, sample_tau
 from foleyflow.flow.snapshot import Snapshot
 from foleyflow.flow.transformer import Condition, FlowTransformer
-from foleyflow.parallel.batch_sharding import normal_like, sample_for_full_batch
+from foleyflow.parallel.batch_sharding import normal_like
 
-# Flow times at which real and fake are compared; the ends tell nothing (no noise, or no audio).
+# Range of flow times for the comparison; the ends carry no information (no noise, or no audio).
 SMALLEST_TAU, LARGEST_TAU = 0.02, 0.98
 
 
 class Critic(Snapshot):
-    """The two judges of the generator's samples: `real` never learns, `fake` does."""
+    """The two networks that evaluate samples: `real` is frozen, `fake` is trained."""
 
     def __init__(self, network: FlowTransformer) -> None:
         super().__init__()
@@ -40,7 +41,7 @@ class Critic(Snapshot):
         self.fake = copy.deepcopy(network)
 
 
-def generate_once(
+def generate_one_step(
     network: FlowTransformer,
     audio: Tensor,
     condition: Condition,
@@ -48,13 +49,13 @@ def generate_once(
     guidance_scale: Tensor,
     drops: Tensor,
 ) -> Tensor:
-    """One-step samples (B, L, C) from fresh noise; known frames are those of `audio`.
+    """One-step samples eps - u(eps, 0, 1) (paper eq. 8), (B, L, C), from new noise.
 
-    Source: paper eq. 8: X = eps - u(eps, 0, 1).
+    Known frames are those of `audio`.
     """
     noise = normal_like(audio)
     one = torch.ones(len(audio), device=audio.device)
-    made = noise - network(
+    generated = noise - network(
         noise,
         r=0 * one,
         tau=one,
@@ -62,7 +63,7 @@ def generate_once(
         embedded=network.embed(condition, drops),
         condition=condition,
     )
-    return torch.where(condition.known[..., None], audio, made)
+    return torch.where(condition.known[..., None], audio, generated)
 
 
 def critic_loss(
@@ -72,39 +73,24 @@ def critic_loss(
     condition: Condition,
     config: ObjectiveConfig,
 ) -> tuple[Tensor, dict[str, float]]:
-    """Flow matching of the critic on what the generator makes.
+    """Flow matching of the critic on generated samples.
 
-    Args:
-        fake: learns.
-        generator: does not.
-        audio: (B, L, C) standardised latents; only known frames are used.
-        condition: of the same rows.
-        config: settings of the objectives.
+    Only `fake` is trained, and only the known frames of `audio` are used. Arguments as in
+    objective.py.
 
-    Returns:
-        The loss and figures for the journal.
-
-    Source: Yin et al. 2024 (DMD), eq. 6; method section C.4, stage 2c.
+    Reference: Yin et al. 2024 (DMD), eq. 6.
     """
-    drops, guidance_scale = sample_dropout_and_guidance(len(audio), config, audio.device)
+    batch, device = len(audio), audio.device
+    drops, guidance_scale = sample_dropout_and_guidance(batch, config, device)
     with torch.no_grad():
-        made = generate_once(
+        generated = generate_one_step(
             generator, audio, condition, guidance_scale=guidance_scale, drops=drops
         )
-    tau = sample_tau(
-        len(audio), mean=config.tau_mean, deviation=config.tau_deviation, device=audio.device
-    )
-    x, velocity = interpolate(made, normal_like(made), tau, config.path)
-    predicted = fake(
-        x,
-        r=tau,
-        tau=tau,
-        guidance_scale=guidance_scale,
-        embedded=fake.embed(condition, drops),
-        condition=condition,
-    )
+    tau = sample_tau(batch, mean=config.tau_mean, deviation=config.tau_deviation, device=device)
+    x, velocity = interpolate(generated, normal_like(generated), tau, config.path)
+    predicted = predict_on_diagonal(fake, x, tau, condition, drops, guidance_scale)
     errors = masked_error(predicted, velocity, condition.known)
-    return balanced(errors, config), {"critic_error": float(errors.detach().mean())}
+    return adaptively_weighted(errors, config), {"critic_error": float(errors.detach().mean())}
 
 
 def distribution_matching_loss(
@@ -115,49 +101,41 @@ def distribution_matching_loss(
     condition: Condition,
     config: ObjectiveConfig,
 ) -> tuple[Tensor, dict[str, float]]:
-    """A loss whose gradient moves samples from where `fake` expects audio to where `real` does.
+    """A loss whose gradient is that of KL(p_generated || p_audio), paper eq. 7.
 
-    The gradient of each row is divided by the mean distance of its sample from the real
-    expectation, so that all levels of noise count alike.
+    The gradient of each sample is divided by the mean distance of the sample from the real data
+    prediction, so that all noise levels have the same weight. Only the generator is trained, and
+    only the known frames of `audio` are used. The metric "mismatch" is the root mean square of the
+    normalised gradient, 0 where both networks agree. Arguments as in objective.py.
 
-    Args:
-        generator: learns.
-        real, fake: do not; their diagonals are used.
-        audio: (B, L, C) standardised latents; only known frames are used.
-        condition: of the same rows.
-        config: settings of the objectives.
-
-    Returns:
-        The loss and figures: "mismatch" is the root mean square of the normalised gradient, 0
-        where the judges agree.
-
-    Source: paper eq. 7, KL(p_generated || p_audio); Yin et al. 2024 (DMD), eqs. 7 and 8; method
-        section C.4, stage 2c.
+    Reference: Yin et al. 2024 (DMD), eqs. 7 and 8.
     """
+    # One-step samples of the generator
     drops, guidance_scale = sample_dropout_and_guidance(len(audio), config, audio.device)
-    made = generate_once(generator, audio, condition, guidance_scale=guidance_scale, drops=drops)
+    generated = generate_one_step(
+        generator, audio, condition, guidance_scale=guidance_scale, drops=drops
+    )
     with torch.no_grad():
+        # Samples with noise added
         span = LARGEST_TAU - SMALLEST_TAU
-        even = sample_for_full_batch(lambda rows: torch.rand(rows, device=audio.device), len(audio))
-        tau = SMALLEST_TAU + span * even
-        x, _ = interpolate(made, normal_like(made), tau, config.path)
-        expected = []
-        for judge in (real, fake):
-            velocity = judge(
-                x,
-                r=tau,
-                tau=tau,
-                guidance_scale=guidance_scale,
-                embedded=judge.embed(condition, drops),
-                condition=condition,
-            )
-            expected.append(
-                convert(velocity, x, tau, given="velocity", wanted="data", path=config.path)
-            )
-        wanted = (~condition.known)[..., None].float()
-        distance = ((made - expected[0]).abs() * wanted).sum((1, 2), keepdim=True)
-        distance = distance / (wanted.sum((1, 2), keepdim=True) * made.shape[2]).clamp_min(1)
-        gradient = (expected[1] - expected[0]) / distance.clamp_min(config.floor)
-        target = made - gradient
-    errors = masked_error(made, target, condition.known)
+        tau = SMALLEST_TAU + span * sample_uniform(len(audio), audio.device)
+        x, _ = interpolate(generated, normal_like(generated), tau, config.path)
+        # Data prediction of both networks
+        velocities = (
+            predict_on_diagonal(network, x, tau, condition, drops, guidance_scale)
+            for network in (real, fake)
+        )
+        real_data, fake_data = (
+            convert(velocity, x, tau, given="velocity", wanted="data", path=config.path)
+            for velocity in velocities
+        )
+        # Gradient of the divergence, normalised over the frames that are not context
+        weights = (~condition.known)[..., None].float()
+        distance = ((generated - real_data).abs() * weights).sum((1, 2), keepdim=True)
+        count = weights.sum((1, 2), keepdim=True) * generated.shape[2]
+        distance = distance / count.clamp_min(1)
+        gradient = (fake_data - real_data) / distance.clamp_min(config.floor)
+        target = generated - gradient
+    # Squared error whose gradient is the one above
+    errors = masked_error(generated, target, condition.known)
     return 0.5 * errors.mean(), {"mismatch": float(errors.detach().mean().sqrt())}

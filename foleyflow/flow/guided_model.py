@@ -1,4 +1,4 @@
-"""A network and a condition as what solvers take: a velocity, a flow map, a noise prediction."""
+"""The flow's network with a fixed condition and guidance, as the functions that solvers take."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from foleyflow.flow.transformer import DROP_ALL, Condition, FlowTransformer
 
 
 def flow_map(network: FlowTransformer, condition: Condition, *, guidance: float = 1.0) -> FlowMap:
-    """The network's mean velocity `(x, r, tau) -> u` for one condition.
+    """The mean velocity `(x, r, tau) -> u` of a network for one condition.
 
     Args:
-        network: the flow, trained as GDCF where r differs from tau.
-        condition: of B rows, embedded once.
-        guidance: w, at least 1; an input of the network.
+        network: trained by `one_step_loss` if r will differ from tau.
+        condition: of B samples, embedded once.
+        guidance: scale w, at least 1; an input of the network.
 
     Raises:
         ValueError: the network predicts noise.
 
-    Source: paper eqs. 6 and 8; method section C.1.
+    Reference: paper eqs. 6 and 8.
     """
-    _expect("velocity", network)
+    _check_prediction("velocity", network)
     embedded = network.embed(condition)
     one = torch.ones(len(condition.known), device=condition.known.device)
 
@@ -42,14 +42,9 @@ def flow_map(network: FlowTransformer, condition: Condition, *, guidance: float 
 def velocity_field(
     network: FlowTransformer, condition: Condition, *, guidance: float = 1.0
 ) -> Velocity:
-    """The velocity `(x, tau) -> dx/dtau` of DCF: the diagonal r = tau of the flow map.
+    """The velocity `(x, tau) -> dx/dtau` of the flow (paper eq. 5): the diagonal of its flow map.
 
-    Args:
-        network: the flow.
-        condition: of B rows, embedded once.
-        guidance: w, at least 1.
-
-    Source: paper eq. 5; method section C.1.
+    Arguments and errors are those of `flow_map`.
     """
     mean_velocity = flow_map(network, condition, guidance=guidance)
     return lambda x, tau: mean_velocity(x, tau, tau)
@@ -58,26 +53,27 @@ def velocity_field(
 def noise_prediction(
     network: FlowTransformer, condition: Condition, *, guidance: float = 1.0
 ) -> Velocity:
-    """The noise `(x, tau) -> eps` that a diffusion network expects in x.
+    """The noise `(x, tau) -> eps` that a network of the diffusion baseline predicts.
 
     Args:
-        network: of the diffusion baseline.
-        condition: of B rows, embedded once.
-        guidance: w; above 1 each call evaluates the network with and without condition.
+        network: predicts noise.
+        condition: of B samples, embedded once.
+        guidance: scale w; unless it is 1, each call evaluates the network with and without the
+            condition.
 
     Raises:
         ValueError: the network predicts a velocity.
 
-    Source: Ho & Salimans 2022 (classifier-free guidance), with w = 1 for none.
+    Reference: Ho & Salimans 2022 (classifier-free guidance), where w = 1 means no guidance.
     """
-    _expect("noise", network)
+    _check_prediction("noise", network)
     one = torch.ones(len(condition.known), device=condition.known.device)
     dropped = torch.full_like(condition.material, DROP_ALL)
     embeddings = [network.embed(condition)]
     embeddings += [network.embed(condition, dropped)] if guidance != 1 else []
 
     def predict(x: Tensor, tau: float) -> Tensor:
-        with_and_without = [
+        predictions = [
             network(
                 x,
                 r=one * tau,
@@ -88,15 +84,14 @@ def noise_prediction(
             )
             for embedded in embeddings
         ]
-        informed, blind = with_and_without[0], with_and_without[-1]
-        return blind + guidance * (informed - blind)
+        conditional, unconditional = predictions[0], predictions[-1]
+        return unconditional + guidance * (conditional - unconditional)
 
     return predict
 
 
-def _expect(quantity: str, network: FlowTransformer) -> None:
+def _check_prediction(quantity: str, network: FlowTransformer) -> None:
     if network.config.predicts != quantity:
         raise ValueError(
-            f"a network that predicts {network.config.predicts}: expected one that predicts "
-            f"{quantity}"
+            f"the network predicts {network.config.predicts}: expected one that predicts {quantity}"
         )

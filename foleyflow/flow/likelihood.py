@@ -1,13 +1,12 @@
-"""How likely audio is under the flow, and the noise that it came from.
+"""Inversion and likelihood of audio latents under the flow.
 
-The flow of the velocity (DCF, the diagonal of the flow map) is invertible: solved from tau = 0 to
-1 it gives the noise of an audio, and the integral of its divergence the change of density. This is
-the density of latents under that flow, not of waveforms, and no claim on the one-step map. The
-inverse is as good as the flow is smooth: where audio lies close together (latents that repeat, in
-silence, have no density at all) say with how much noise on the latents a figure was taken.
+The flow of the velocity (the diagonal of the flow map) is invertible: integrated from tau = 0 to 1
+it gives the noise of some audio, and the integral of its divergence gives the change of density.
+The density is that of latents under this flow, not of waveforms nor of the one-step map. Latents
+that repeat exactly (silence) have no density: report the noise level that was added to the latents.
 
-Derivatives are vector-Jacobian products (reverse mode), which every attention kernel has; forward
-mode would need the slower attention by plain products.
+Derivatives are vector-Jacobian products, which every attention kernel supports; forward mode would
+need the slower attention without a fused kernel.
 
 Dimension letters: B batch, L latent frames, C channels.
 """
@@ -24,7 +23,7 @@ from torch import Tensor
 
 from foleyflow.flow.samplers import Velocity, heun, uniform_grid
 
-LARGEST_EXACT = 256  # numbers per row up to which the trace is taken entry by entry
+MAX_EXACT_TRACE = 256  # dimensions per sample up to which the trace is computed exactly
 # A divergence: (velocity, x, tau) -> (dx/dtau, its divergence), shapes (B, L, C) and (B,).
 Divergence = Callable[[Velocity, Tensor, float], tuple[Tensor, Tensor]]
 
@@ -34,8 +33,8 @@ class Likelihood:
     """The density of audio under the flow.
 
     Attributes:
-        noise: (B, L, C), where the flow leads the audio; standard normal if the model is right.
-        log_density: (B,) nats, of the whole (L, C) array.
+        noise: (B, L, C) encoded audio; standard normal under an exact model.
+        log_density: (B,) nats, of the complete (L, C) array.
         dimensions: L * C.
     """
 
@@ -45,22 +44,22 @@ class Likelihood:
 
     @property
     def nats_per_dimension(self) -> Tensor:
-        """Log-likelihood per number, (B,); higher is likelier."""
+        """Log-likelihood per dimension, (B,); higher is likelier."""
         return self.log_density / self.dimensions
 
     @property
     def bits_per_dimension(self) -> Tensor:
-        """Negative log-likelihood per number in bits, (B,); lower is likelier."""
+        """Negative log-likelihood per dimension in bits, (B,); lower is likelier."""
         return -self.nats_per_dimension / math.log(2)
 
 
 def encode(velocity: Velocity, audio: Tensor, *, steps: int = 25) -> Tensor:
-    """The noise that the flow leads to this audio, (B, L, C). Source: paper eq. 6; Heun."""
+    """Audio latents to their noise, (B, L, C), by Heun's method (paper eq. 6)."""
     return heun(velocity, audio, uniform_grid(steps, start=0.0, end=1.0))
 
 
 def decode(velocity: Velocity, noise: Tensor, *, steps: int = 25) -> Tensor:
-    """The audio that the flow makes of this noise, (B, L, C); undoes `encode`."""
+    """Noise to audio latents, (B, L, C); the inverse of `encode` up to the solver's error."""
     return heun(velocity, noise, uniform_grid(steps))
 
 
@@ -70,23 +69,23 @@ def invert(
     *,
     steps: int = 25,
     tolerance: float = 1e-5,
-    turns: int = 30,
+    max_iterations: int = 30,
 ) -> Tensor:
-    """The noise that `decode` makes this very audio of, (B, L, C).
+    """The noise that `decode` maps to exactly this audio, (B, L, C).
 
-    `encode` and `decode` each err by what a step of Heun's method leaves out, which is much where
-    the flow changes fast. Here each step of `decode` is itself undone, by fixed-point iteration
-    from `encode`'s step on. About five times the evaluations of `encode`.
+    `encode` and `decode` each have the discretisation error of Heun's method, which is large where
+    the velocity changes fast. Here each step of `decode` itself is inverted by a fixed-point
+    iteration that starts from the step of `encode`. It takes about five times the evaluations of
+    `encode`.
 
     Args:
-        velocity: rows must not see each other.
+        velocity: must treat samples of a batch independently.
         audio: (B, L, C) standardised latents.
-        steps: of `decode`.
-        tolerance: of a step, root mean square relative to the row.
-        turns: of the iteration at most; a step that has not come that near by then is left at the
-            best that was found.
+        steps: steps of `decode`.
+        tolerance: root mean square error of a step, relative to the sample.
+        max_iterations: after these the best iterate so far is used.
 
-    Source: ours (fixed-point inversion of a sampler: Pan et al. 2023, AIDI; Hong et al. 2024).
+    Reference: fixed-point inversion of samplers (Pan et al. 2023, AIDI; Hong et al. 2024).
     """
     x = audio
     for after, tau in itertools.pairwise(uniform_grid(steps, start=0.0, end=1.0)):
@@ -94,89 +93,96 @@ def invert(
         def step(y: Tensor, grid: tuple[float, float] = (tau, after)) -> Tensor:
             return heun(velocity, y, grid)
 
-        x = _solved(step, x, heun(velocity, x, (after, tau)), tolerance, turns)
+        guess = heun(velocity, x, (after, tau))
+        x = _solve_fixed_point(step, x, guess, tolerance, max_iterations)
     return x
 
 
-def _solved(
-    step: Callable[[Tensor], Tensor], wanted: Tensor, guess: Tensor, tolerance: float, turns: int
+def _solve_fixed_point(
+    step: Callable[[Tensor], Tensor],
+    target: Tensor,
+    guess: Tensor,
+    tolerance: float,
+    max_iterations: int,
 ) -> Tensor:
-    """The input of `step` that gives `wanted`, row by row; smaller corrections where one failed."""
-    size = _row_rms(wanted).clamp_min(torch.finfo(wanted.dtype).tiny)
-    weight, error = torch.ones_like(size), torch.full_like(size, torch.inf)
-    best, rest = guess, torch.zeros_like(guess)
-    for _ in range(1 + turns):  # the first one only measures the guess
-        tried = best + weight * rest
-        left = wanted - step(tried)
-        now = _row_rms(left) / size
-        nearer = now < error
-        best, rest = torch.where(nearer, tried, best), torch.where(nearer, left, rest)
-        error = torch.where(nearer, now, error)
-        weight = torch.where(nearer, weight, 0.5 * weight)
+    """Solve step(x) = target for each sample, with smaller corrections after a failed one."""
+    scale = _rms(target).clamp_min(torch.finfo(target.dtype).tiny)
+    weight, error = torch.ones_like(scale), torch.full_like(scale, torch.inf)
+    best, residual = guess, torch.zeros_like(guess)
+    for _ in range(1 + max_iterations):  # the first iteration only evaluates the guess
+        candidate = best + weight * residual
+        remaining = target - step(candidate)
+        candidate_error = _rms(remaining) / scale
+        better = candidate_error < error
+        best = torch.where(better, candidate, best)
+        residual = torch.where(better, remaining, residual)
+        error = torch.where(better, candidate_error, error)
+        weight = torch.where(better, weight, 0.5 * weight)
         if bool((error < tolerance).all()):
             break
     return best
 
 
-def _row_rms(values: Tensor) -> Tensor:
-    """(B, L, C) to (B, 1, 1)."""
+def _rms(values: Tensor) -> Tensor:
+    """Root mean square of each sample, (B, L, C) to (B, 1, 1)."""
     return values.square().mean((1, 2), keepdim=True).sqrt()
 
 
 def log_likelihood(
     velocity: Velocity, audio: Tensor, *, steps: int = 50, divergence: Divergence | None = None
 ) -> Likelihood:
-    """Log-density of audio by the change of variables along the flow.
+    """Log-density of audio latents by the change of variables along the flow.
+
+    log p(x) = log N(x_1; 0, I) + integral_0^1 div v(x_tau, tau) dtau.
 
     Args:
-        velocity: differentiable in x; rows must not see each other.
-        audio: (B, L, C) standardised latents without context: the density is of all frames.
-        steps: of Heun's method, each with two evaluations of velocity and divergence.
-        divergence: None for the exact trace up to `LARGEST_EXACT` numbers per row, and beyond it
-            for four random probes (`hutchinson`) of torch's generator.
+        velocity: differentiable in x; must treat samples of a batch independently.
+        audio: (B, L, C) standardised latents without context: the density covers all frames.
+        steps: steps of Heun's method, each with two evaluations of velocity and divergence.
+        divergence: None for the exact trace up to `MAX_EXACT_TRACE` dimensions per sample, and
+            beyond that for four random probes (`hutchinson`) from torch's generator.
 
-    Returns:
-        The noise and the density.
-
-    Source: paper eqs. 2 and 3 (the change of variables); Chen et al. 2018, Grathwohl et al. 2019;
-        method section C.5.
+    Reference: paper eqs. 2 and 3; Chen et al. 2018; Grathwohl et al. 2019.
     """
     dimensions = audio[0].numel()
     if divergence is None:
-        exact = dimensions <= LARGEST_EXACT
+        exact = dimensions <= MAX_EXACT_TRACE
         divergence = exact_divergence if exact else hutchinson(audio, probes=4)
-    x, volume = audio, torch.zeros(len(audio), dtype=audio.dtype, device=audio.device)
+    x, log_volume = audio, torch.zeros(len(audio), dtype=audio.dtype, device=audio.device)
     for tau, after in itertools.pairwise(uniform_grid(steps, start=0.0, end=1.0)):
         step = after - tau
+        # Heun's method for the position and the log-volume
         slope, rate = divergence(velocity, x, tau)
-        ahead, rate_ahead = divergence(velocity, x + step * slope, after)
-        x = x + 0.5 * step * (slope + ahead)
-        volume = volume + 0.5 * step * (rate + rate_ahead)
+        slope_after, rate_after = divergence(velocity, x + step * slope, after)
+        x = x + 0.5 * step * (slope + slope_after)
+        log_volume = log_volume + 0.5 * step * (rate + rate_after)
+    # Standard normal density of the encoded noise
     prior = -0.5 * (x.square() + math.log(2 * math.pi)).flatten(1).sum(1)
-    return Likelihood(noise=x, log_density=prior + volume, dimensions=dimensions)
+    return Likelihood(noise=x, log_density=prior + log_volume, dimensions=dimensions)
 
 
 def exact_divergence(velocity: Velocity, x: Tensor, tau: float) -> tuple[Tensor, Tensor]:
-    """Velocity and the trace of its Jacobian, one backward pass per number of a row."""
+    """Velocity and the trace of its Jacobian, by one backward pass per dimension of a sample."""
     with torch.enable_grad():
         x = x.detach().requires_grad_()
         value = velocity(x, tau)
-        by_number = value.flatten(1).sum(0)  # rows do not see each other
+        # Samples are independent, so the sum over the batch has the gradients of each
+        by_dimension = value.flatten(1).sum(0)
         trace = torch.zeros(len(x), dtype=x.dtype, device=x.device)
-        for index, total in enumerate(by_number):
+        for index, total in enumerate(by_dimension):
             (gradient,) = torch.autograd.grad(total, x, retain_graph=True)
             trace = trace + gradient.flatten(1)[:, index]
     return value.detach(), trace
 
 
 def hutchinson(like: Tensor, *, probes: int) -> Divergence:
-    """A divergence estimated by random signs, unbiased; the same signs all along the flow.
+    """An unbiased random estimate of the divergence, with the same probes along the entire flow.
 
     Args:
         like: (B, L, C), for shape, dtype and device.
-        probes: sign patterns averaged; the error falls with its root.
+        probes: number of random sign vectors to average over.
 
-    Source: Hutchinson 1989; Grathwohl et al. 2019 (FFJORD), one draw per solve.
+    Reference: Hutchinson 1989; Grathwohl et al. 2019 (FFJORD).
     """
     shape = (probes, *like.shape)
     signs = torch.randint(0, 2, shape, device=like.device).to(like.dtype) * 2 - 1

@@ -1,8 +1,8 @@
-"""Offline distillation: one step taught by pairs of noise and the audio a solver made of it.
+"""Pair distillation: one step trained on stored pairs of noise and a solver's result.
 
-The fallback for the one-step map of `objective.one_step_loss`, and the measure of what it is worth.
-Targets are fixed and hold no derivative, so it hardly can fail; but it teaches the one jump from
-noise to audio and nothing of fewer or more steps, and costs a store of pairs.
+The fallback for `one_step.one_step_loss`, and a reference for it. Its targets are fixed and contain
+no derivative, so that training is stable; but it learns only the single step from noise to audio,
+and needs a store of pairs.
 """
 
 from __future__ import annotations
@@ -10,37 +10,34 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from foleyflow.flow.objective import ObjectiveConfig, balanced, masked_error
+from foleyflow.flow.objective import ObjectiveConfig, adaptively_weighted, masked_error
 from foleyflow.flow.transformer import Condition, FlowTransformer
 
 
 def pair_distillation_loss(
     student: FlowTransformer,
     noise: Tensor,
-    made: Tensor,
+    generated: Tensor,
     condition: Condition,
     config: ObjectiveConfig,
     *,
     guidance: float = 1.0,
 ) -> tuple[Tensor, dict[str, float]]:
-    """Error of the jump from noise to what the teacher made of it.
+    """Error of the single step u(noise, 0, 1) against noise - generated.
 
     Args:
-        student: the flow that learns u(noise, 0, 1) = noise - made.
-        noise: (B, L, C) standard normal, as the teacher had it.
-        made: (B, L, C) standardised latents, the end of the teacher's solve.
+        student: the flow that is trained.
+        noise: (B, L, C) standard normal, the teacher's start.
+        generated: (B, L, C) standardised latents, the teacher's result.
         condition: the teacher's.
-        config: `balance` and `floor` are used.
-        guidance: w of the teacher, given to the student as its input.
+        config: only `balance` and `floor` are used.
+        guidance: the teacher's guidance scale w, an input of the student.
 
-    Returns:
-        The loss and figures for the journal.
-
-    Source: Luhman & Luhman 2021; the second stage of Liu et al. 2023 (rectified flow) and of
-        Frieren (Wang et al. 2024); method section C.4, fallback.
+    Reference: Luhman & Luhman 2021; the second stage of Liu et al. 2023 (rectified flow) and of
+        Frieren (Wang et al. 2024).
     """
     one = torch.ones(len(noise), device=noise.device)
-    jump = student(
+    predicted = student(
         noise,
         r=0 * one,
         tau=one,
@@ -48,5 +45,5 @@ def pair_distillation_loss(
         embedded=student.embed(condition),
         condition=condition,
     )
-    errors = masked_error(jump, noise - made, condition.known)
-    return balanced(errors, config), {"error": float(errors.detach().mean())}
+    errors = masked_error(predicted, noise - generated, condition.known)
+    return adaptively_weighted(errors, config), {"error": float(errors.detach().mean())}

@@ -1,9 +1,9 @@
-"""From audio to noise and back: where a latent is at flow time tau, and how fast it moves.
+"""Probability paths from audio (tau = 0) to noise (tau = 1): positions and velocities.
 
-tau = 0 is audio, tau = 1 is noise. Three affine paths; "linear" is what the model is trained on.
-Their flows are one flow up to a change of time and scale: linear and gvp lead each noise to the
-same audio (vp too, but for the e^-5 of audio that it keeps at tau = 1), so that the choice decides
-how training and solvers spread their effort, and not what can be expressed.
+All three paths are affine: x_tau = alpha x + sigma eps. Their flows are the same up to a change of
+time and scale: the linear and GVP flows map each noise to the same audio, as does the VP flow
+except for the fraction e^-5 of audio that remains at tau = 1. The choice of the path thus decides
+how training and solvers weight the flow times, but not what can be expressed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ BETA_MIN, BETA_MAX = 0.1, 20.0  # of the variance-preserving path (Song et al. 2
 
 @dataclass(frozen=True, kw_only=True)
 class Coefficients:
-    """x_tau = alpha x + sigma eps, and the derivatives of both by tau; tensors of tau's shape."""
+    """alpha and sigma of x_tau = alpha x + sigma eps, and their derivatives by tau."""
 
     alpha: Tensor
     sigma: Tensor
@@ -31,13 +31,13 @@ class Coefficients:
 
 
 def linear(tau: Tensor) -> Coefficients:
-    """alpha = 1 - tau, sigma = tau. Source: Lipman et al. 2023; Liu et al. 2023."""
+    """alpha = 1 - tau, sigma = tau. Reference: Lipman et al. 2023; Liu et al. 2023."""
     one = torch.ones_like(tau)
     return Coefficients(alpha=1 - tau, sigma=tau, alpha_dot=-one, sigma_dot=one)
 
 
 def generalised_variance_preserving(tau: Tensor) -> Coefficients:
-    """alpha = cos(pi tau / 2), sigma = sin(pi tau / 2). Source: SiT (Ma et al. 2024), "GVP"."""
+    """alpha = cos(pi tau / 2), sigma = sin(pi tau / 2). Reference: SiT (Ma et al. 2024), "GVP"."""
     angle = 0.5 * math.pi * tau
     speed = 0.5 * math.pi
     return Coefficients(
@@ -49,17 +49,14 @@ def generalised_variance_preserving(tau: Tensor) -> Coefficients:
 
 
 def variance_preserving(tau: Tensor) -> Coefficients:
-    """The diffusion path with beta from 0.1 to 20. Source: Song et al. 2021, eq. 33."""
+    """The diffusion path with beta from 0.1 to 20. Reference: Song et al. 2021, eq. 33."""
     log_alpha = -0.25 * tau.square() * (BETA_MAX - BETA_MIN) - 0.5 * tau * BETA_MIN
     rate = -0.5 * tau * (BETA_MAX - BETA_MIN) - 0.5 * BETA_MIN
     alpha = log_alpha.exp()
-    # expm1: near tau = 0 the difference 1 - alpha^2 would have no digits left in float32.
+    # expm1, because 1 - alpha^2 would lose all digits in float32 near tau = 0
     sigma = (-torch.expm1(2 * log_alpha)).clamp_min(1e-12).sqrt()
     return Coefficients(
-        alpha=alpha,
-        sigma=sigma,
-        alpha_dot=rate * alpha,
-        sigma_dot=-rate * alpha.square() / sigma,
+        alpha=alpha, sigma=sigma, alpha_dot=rate * alpha, sigma_dot=-rate * alpha.square() / sigma
     )
 
 
@@ -73,24 +70,22 @@ PATHS: dict[str, Callable[[Tensor], Coefficients]] = {
 def interpolate(
     audio: Tensor, noise: Tensor, tau: Tensor, path: str = "linear"
 ) -> tuple[Tensor, Tensor]:
-    """The point on the path and its velocity.
+    """The point x_tau on the path and its velocity alpha' x + sigma' eps (paper eq. 2).
 
     Args:
-        audio: (B, L, C) standardised latents.
-        noise: (B, L, C) standard normal.
+        audio: (B, L, C) standardised latents x.
+        noise: (B, L, C) standard normal eps.
         tau: (B,) in 0..1.
         path: a key of `PATHS`.
 
     Returns:
-        x_tau and v = alpha' x + sigma' eps, each (B, L, C).
-
-    Source: paper eq. 2; method section C.1.
+        Two tensors (B, L, C).
     """
     c = PATHS[path](tau[:, None, None])
     return c.alpha * audio + c.sigma * noise, c.alpha_dot * audio + c.sigma_dot * noise
 
 
 def sample_tau(batch: int, *, mean: float, deviation: float, device: torch.device) -> Tensor:
-    """Logit-normal flow times, (batch,) in 0..1. Source: Esser et al. 2024."""
+    """Sample logit-normal flow times, (batch,) in 0..1. Reference: Esser et al. 2024."""
     normal = sample_for_full_batch(lambda rows: torch.randn(rows, device=device), batch)
     return torch.sigmoid(mean + deviation * normal)

@@ -1,11 +1,10 @@
-"""Several jumps of a flow map become one: progressive distillation of the one-step map.
+"""Progressive distillation: a one-step map learns from several steps of a frozen teacher.
 
-After GDCF the map is better in two jumps than in one: a single jump leaves more noise. A network
-that begins as a copy learns to do in one jump what a frozen copy, the teacher, does in several.
-Targets come from the teacher alone, so that they vary far less than those of the map's own
-objective, every row teaches the query of inference, and there is fresh noise for every row, where
-stored pairs (distillation.py) have a few. Rows without an interval keep the velocity, others the
-jumps between.
+After the one-step loss, the flow map is better in two steps than in one: a single step leaves more
+noise. The student starts as a copy of the teacher. Its targets come from the teacher alone, so they
+vary less than those of the one-step loss, and each sample gets new noise, unlike stored pairs
+(pair_distillation.py). Samples without an interval preserve the velocity; intervals between
+preserve few-step sampling.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from torch import Tensor
 
 from foleyflow.flow.objective import (
     ObjectiveConfig,
-    balanced,
+    adaptively_weighted,
     masked_error,
     sample_dropout_and_guidance,
     sample_intervals,
@@ -29,12 +28,12 @@ from foleyflow.flow.snapshot import Snapshot
 from foleyflow.flow.transformer import Condition, FlowTransformer
 from foleyflow.parallel.batch_sharding import normal_like
 
-INTERVAL_SHARE = 0.8  # of rows have an interval; the rest keep the velocity
-ENDPOINT_SHARE = 0.7  # of those go all the way from noise to audio
+INTERVAL_FRACTION = 0.8  # of the samples have an interval; the others preserve the velocity
+ENDPOINT_FRACTION = 0.7  # of those have the interval of one-step generation
 
 
 class Teacher(Snapshot):
-    """The flow whose jumps are merged; it never learns."""
+    """The frozen flow that is distilled."""
 
     def __init__(self, network: FlowTransformer) -> None:
         super().__init__()
@@ -48,51 +47,43 @@ def progressive_distillation_loss(
     condition: Condition,
     config: ObjectiveConfig,
     *,
-    jumps: int,
+    teacher_steps: int,
 ) -> tuple[Tensor, dict[str, float]]:
-    """Error of one jump against the teacher's mean velocity over several.
+    """Error of one step against the teacher's mean velocity over several steps.
 
-    Args:
-        network: learns u(x, r, tau).
-        teacher: does not; a flow map of the same path.
-        audio: (B, L, C) standardised latents.
-        condition: of the same rows.
-        config: settings of the objectives.
-        jumps: of the teacher, equally long, at least 2.
+    Only `network`, the student, is trained; the teacher is a flow map of the same path, and takes
+    `teacher_steps` (at least 2) equal steps. Arguments as in objective.py.
 
-    Returns:
-        The loss and figures for the journal.
-
-    Source: Salimans & Ho 2022 (progressive distillation) for a two-time map, where it is the
-        identity of SplitMeanFlow (Guo et al. 2025) with a frozen teacher.
+    Reference: Salimans & Ho 2022; for a two-time map this is the identity of SplitMeanFlow (Guo et
+        al. 2025) with a frozen teacher.
     """
-    tau, r = sample_intervals(
-        len(audio),
-        replace(config, interval_share=INTERVAL_SHARE, endpoint_share=ENDPOINT_SHARE),
-        1.0,
-        audio.device,
-    )
-    drops, guidance_scale = sample_dropout_and_guidance(len(audio), config, audio.device)
+    batch, device = len(audio), audio.device
+    # Interval, condition dropout, guidance scale and starting point of each sample
+    intervals = replace(config, interval_share=INTERVAL_FRACTION, endpoint_share=ENDPOINT_FRACTION)
+    tau, r = sample_intervals(batch, intervals, 1.0, device)
+    drops, guidance_scale = sample_dropout_and_guidance(batch, config, device)
     noise = normal_like(audio)
     x, _ = interpolate(audio, noise, tau, config.path)
     with torch.no_grad():
+        # Mean velocity of the teacher over its steps
         embedded = teacher.embed(condition, drops)
-        grid = [tau + (r - tau) * k / jumps for k in range(jumps + 1)]
-        after, target = x, torch.zeros_like(x)
+        grid = [tau + (r - tau) * k / teacher_steps for k in range(teacher_steps + 1)]
+        position, target = x, torch.zeros_like(x)
         for start, end in itertools.pairwise(grid):
-            # Known frames lie where the path has them, as in sampling.
+            # Known frames are placed on the path, as in sampling
             on_path, _ = interpolate(audio, noise, start, config.path)
-            after = torch.where(condition.known[..., None], on_path, after)
+            position = torch.where(condition.known[..., None], on_path, position)
             velocity = teacher(
-                after,
+                position,
                 r=end,
                 tau=start,
                 guidance_scale=guidance_scale,
                 embedded=embedded,
                 condition=condition,
             )
-            after = after - (start - end)[:, None, None] * velocity
-            target = target + velocity / jumps
+            position = position - (start - end)[:, None, None] * velocity
+            target = target + velocity / teacher_steps
+    # One step of the student
     predicted = network(
         x,
         r=r,
@@ -102,4 +93,4 @@ def progressive_distillation_loss(
         condition=condition,
     )
     errors = masked_error(predicted, target, condition.known)
-    return balanced(errors, config), {"merge_error": float(errors.detach().mean())}
+    return adaptively_weighted(errors, config), {"merge_error": float(errors.detach().mean())}

@@ -1,8 +1,8 @@
-"""From noise to audio (or back): plain functions over a grid of flow times.
+"""Solvers of the flow: plain functions over a grid of flow times.
 
-A velocity is `(x, tau) -> dx/dtau` with x (B, L, C) and tau a float; a flow map is
-`(x, r, tau) -> u`, the mean velocity between tau and r. Grids run in the direction of travel, so
-the same solver goes from noise to audio (1 to 0) and from audio to noise (0 to 1).
+A velocity is `(x, tau) -> dx/dtau` with x (B, L, C) and tau a float. A flow map is
+`(x, r, tau) -> u`, the mean velocity between tau and r. A grid has the direction of integration:
+1 to 0 from noise to audio, 0 to 1 from audio to noise.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ def uniform_grid(steps: int, *, start: float = 1.0, end: float = 0.0) -> list[fl
 
 
 def euler(velocity: Velocity, x: Tensor, times: Sequence[float]) -> Tensor:
-    """First order. Source: Euler 1768."""
+    """Euler's method: first order, one evaluation per step."""
     for tau, after in itertools.pairwise(times):
         x = x + (after - tau) * velocity(x, tau)
     return x
 
 
 def midpoint(velocity: Velocity, x: Tensor, times: Sequence[float]) -> Tensor:
-    """Second order, two evaluations a step. Source: Hairer, Norsett & Wanner 1993, II.1."""
+    """The midpoint method: second order, two evaluations per step."""
     for tau, after in itertools.pairwise(times):
         half = 0.5 * (after - tau)
         x = x + (after - tau) * velocity(x + half * velocity(x, tau), tau + half)
@@ -39,11 +39,11 @@ def midpoint(velocity: Velocity, x: Tensor, times: Sequence[float]) -> Tensor:
 
 
 def heun(velocity: Velocity, x: Tensor, times: Sequence[float]) -> Tensor:
-    """Second order, two evaluations a step. Source: Heun 1900."""
+    """Heun's method: second order, two evaluations per step."""
     for tau, after in itertools.pairwise(times):
         slope = velocity(x, tau)
-        ahead = velocity(x + (after - tau) * slope, after)
-        x = x + 0.5 * (after - tau) * (slope + ahead)
+        slope_after = velocity(x + (after - tau) * slope, after)
+        x = x + 0.5 * (after - tau) * (slope + slope_after)
     return x
 
 
@@ -54,10 +54,10 @@ SAMPLERS: dict[str, Callable[[Velocity, Tensor, Sequence[float]], Tensor]] = {
 }
 
 
-def follow_map(flow_map: FlowMap, x: Tensor, times: Sequence[float]) -> Tensor:
-    """Jumps along a two-time flow map; one jump from 1 to 0 is one-step generation.
+def apply_flow_map(flow_map: FlowMap, x: Tensor, times: Sequence[float]) -> Tensor:
+    """Apply a flow map, x - (tau - r) u(x, r, tau), between consecutive flow times.
 
-    Source: paper eqs. 6 and 8; method section C.1: X = x - (tau - r) u(x, r, tau).
+    A single step from 1 to 0 is one-step generation (paper eqs. 6 and 8).
     """
     for tau, r in itertools.pairwise(times):
         x = x - (tau - r) * flow_map(x, r, tau)

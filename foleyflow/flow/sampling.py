@@ -1,4 +1,4 @@
-"""Latents of a window from noise, with the solver that fits what the network predicts."""
+"""Generation of a window's latents from noise, with a solver for what the network predicts."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from foleyflow.flow.diffusion import DIFFUSION_SAMPLERS
 from foleyflow.flow.diffusion import PATH as DIFFUSION_PATH
 from foleyflow.flow.guided_model import flow_map, noise_prediction, velocity_field
 from foleyflow.flow.path import PATHS
-from foleyflow.flow.samplers import SAMPLERS, follow_map, uniform_grid
+from foleyflow.flow.samplers import SAMPLERS, apply_flow_map, uniform_grid
 from foleyflow.flow.transformer import Condition, FlowTransformer
 
-# What each kind of network can be sampled with; the first is the default.
+# Solvers for each kind of network; the first one is the default.
 SOLVERS = {"velocity": ("map", *SAMPLERS), "noise": ("dpm", "ddim")}
 
 
@@ -27,37 +27,37 @@ def sample(
     solver: str | None = None,
     path: str = "linear",
 ) -> Tensor:
-    """Standardised latents of one window from noise; known frames are given back as they were.
+    """Generate the standardised latents of one window from noise.
 
-    On the way known frames are shown where the path has them, as in training, whatever the
-    network says of them: it was never asked to.
+    Known frames are returned unchanged. During the solve they are placed on the path, as in
+    training; the network's prediction for them is ignored, because it was not trained for it.
 
     Args:
         flow: in eval mode.
-        condition: of B rows.
+        condition: of B samples.
         noise: (B, L, C) standard normal.
-        steps: of the solver.
-        guidance: w, at least 1.
-        solver: one of `SOLVERS` of what the network predicts. "map" jumps along the flow map
-            (GDCF, the default), "euler", "midpoint" and "heun" solve the equation of its velocity
-            (DCF); "dpm" (the default of noise predictions) and "ddim" those of diffusion.
-        path: a key of `path.PATHS`, that of a velocity network's training; where known frames are.
+        steps: steps of the solver.
+        guidance: scale w, at least 1.
+        solver: one of `SOLVERS` for the network's prediction. "map" (the default) applies the flow
+            map; "euler", "midpoint" and "heun" integrate the velocity; "dpm" (the default for
+            noise predictions) and "ddim" are the diffusion baseline's.
+        path: the path of a velocity network's training, a key of `path.PATHS`.
 
     Raises:
-        ConfigError: no such solver for this network.
+        ConfigError: the network can't be sampled with this solver.
     """
-    known = SOLVERS[flow.config.predicts]
-    solver = known[0] if solver is None else solver
-    if solver not in known:
+    solvers = SOLVERS[flow.config.predicts]
+    solver = solvers[0] if solver is None else solver
+    if solver not in solvers:
         raise ConfigError(
-            f"solver {solver!r}: expected one of {', '.join(known)} for a network that predicts "
+            f"solver {solver!r}: expected one of {', '.join(solvers)} for a network that predicts "
             f"{flow.config.predicts}"
         )
     diffusion = flow.config.predicts == "noise"
-    some_known = bool(condition.known.any())
+    any_known = bool(condition.known.any())
 
-    def shown(x: Tensor, tau: float) -> Tensor:
-        if not some_known:
+    def place_known(x: Tensor, tau: float) -> Tensor:
+        if not any_known:
             return x
         c = PATHS[DIFFUSION_PATH if diffusion else path](torch.tensor(tau, device=x.device))
         on_path = c.alpha * condition.context + c.sigma * noise
@@ -66,11 +66,15 @@ def sample(
     grid = uniform_grid(steps)
     if diffusion:
         predict = noise_prediction(flow, condition, guidance=guidance)
-        made = DIFFUSION_SAMPLERS[solver](lambda x, tau: predict(shown(x, tau), tau), noise, grid)
+        latents = DIFFUSION_SAMPLERS[solver](
+            lambda x, tau: predict(place_known(x, tau), tau), noise, grid
+        )
     elif solver == "map":
-        jump = flow_map(flow, condition, guidance=guidance)
-        made = follow_map(lambda x, r, tau: jump(shown(x, tau), r, tau), noise, grid)
+        mean_velocity = flow_map(flow, condition, guidance=guidance)
+        latents = apply_flow_map(
+            lambda x, r, tau: mean_velocity(place_known(x, tau), r, tau), noise, grid
+        )
     else:
         velocity = velocity_field(flow, condition, guidance=guidance)
-        made = SAMPLERS[solver](lambda x, tau: velocity(shown(x, tau), tau), noise, grid)
-    return torch.where(condition.known[..., None], condition.context, made)
+        latents = SAMPLERS[solver](lambda x, tau: velocity(place_known(x, tau), tau), noise, grid)
+    return torch.where(condition.known[..., None], condition.context, latents)

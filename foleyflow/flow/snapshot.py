@@ -1,4 +1,4 @@
-"""Networks that a later part of the flow's training takes from an earlier one."""
+"""Copies of the flow's network that a later training stage takes from an earlier one."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from torch import Tensor, nn
 
 
 class Snapshot(nn.Module):
-    """A module whose children are copies of one network, so that a checkpoint has them.
+    """A module whose children are copies of one network, so that they are stored in checkpoints.
 
-    They mean nothing until `start_from_`.
+    `started` is 0 until `start_from_` has filled them.
     """
 
     started: Tensor
@@ -19,7 +19,7 @@ class Snapshot(nn.Module):
         self.register_buffer("started", torch.zeros((), dtype=torch.int64))
 
     def start_from_(self, network: nn.Module) -> None:
-        """All children become this network."""
+        """Copy the weights of a network into all children."""
         weights = network.state_dict()
         for child in self.children():
             child.load_state_dict(weights)

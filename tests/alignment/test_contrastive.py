@@ -1,4 +1,4 @@
-"""Contrast: chance is the logarithm of the count, partners find each other, padding is unseen."""
+"""Contrastive losses: closed forms, padding, and that they can be minimised."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from foleyflow.alignment.contrastive import contrast_losses, info_nce, masked_mean
+from foleyflow.alignment.contrastive import contrastive_losses, info_nce, masked_mean
 from foleyflow.alignment.model import Alignment, AlignmentConfig
 
 CONFIG = AlignmentConfig(
@@ -22,12 +22,12 @@ def random(*shape: int, seed: int = 0) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("rows", [2, 7, 32])
-def test_where_all_are_alike_the_loss_is_chance(rows):
+def test_equal_features_cost_the_logarithm_of_their_count(rows):
     same = torch.ones(rows, 5)
     assert float(info_nce(same, same, torch.tensor(14.0))) == pytest.approx(math.log(rows))
 
 
-def test_partners_that_are_alone_alike_cost_what_softmax_says():
+def test_orthogonal_pairs_have_the_closed_form_softmax_loss():
     one = torch.eye(4)
     for sharpness in (1.0, 10.0):
         wanted = math.log(1 + 3 * math.exp(-sharpness))
@@ -35,12 +35,12 @@ def test_partners_that_are_alone_alike_cost_what_softmax_says():
         assert float(got) == pytest.approx(wanted, rel=1e-2)
 
 
-def test_it_is_the_mean_of_both_directions():
+def test_the_loss_is_the_mean_of_both_directions():
     one, other = random(6, 5), random(6, 5, seed=1)
     sharpness = torch.tensor(3.0)
-    likeness = sharpness * nn.functional.normalize(one) @ nn.functional.normalize(other).T
+    similarity = sharpness * nn.functional.normalize(one) @ nn.functional.normalize(other).T
     labels = torch.arange(6)
-    there, back = (nn.functional.cross_entropy(x, labels) for x in (likeness, likeness.T))
+    there, back = (nn.functional.cross_entropy(x, labels) for x in (similarity, similarity.T))
     torch.testing.assert_close(info_nce(one, other, sharpness), (there + back) / 2)
 
 
@@ -51,7 +51,7 @@ def test_groups_are_compared_within_themselves():
     torch.testing.assert_close(info_nce(one, other, sharpness), each.mean())
 
 
-def test_the_mean_of_wanted_tokens():
+def test_masked_mean():
     tokens = random(2, 5, 3)
     wanted = torch.tensor([[1, 1, 0, 0, 0], [0, 0, 0, 0, 0]], dtype=torch.bool)
     got = masked_mean(tokens, wanted)
@@ -74,27 +74,27 @@ def test_padding_has_no_influence(model):
     video, times_s, mel = inputs()
     present = torch.ones(4, 24, dtype=torch.bool)
     present[1, 20:] = False
-    one = contrast_losses(model, video, times_s, mel, present=present)
+    one = contrastive_losses(model, video, times_s, mel, present=present)
     video[1, 20:] = 99.0
-    other = contrast_losses(model, video, times_s, mel, present=present)
+    other = contrastive_losses(model, video, times_s, mel, present=present)
     assert all(torch.equal(one[name], other[name]) for name in ("contrast", "stretches"))
 
 
-def test_thirds_are_told_apart_by_time_and_clips_are_not(model):
-    """Moving the video by a third changes what belongs together within a clip, not the clips."""
+def test_moving_the_video_by_a_third_changes_the_temporal_loss_only(model):
+    """A shift by a third changes the pairs within a clip, but not the pairs of clips."""
     video, times_s, mel = inputs()
-    one = contrast_losses(model, video, times_s, mel)
-    moved = contrast_losses(model, video.roll(8, 1), times_s, mel)
+    one = contrastive_losses(model, video, times_s, mel)
+    moved = contrastive_losses(model, video.roll(8, 1), times_s, mel)
     torch.testing.assert_close(one["contrast"], moved["contrast"])
     assert abs(one["stretches"].item() - moved["stretches"].item()) > 1e-3
 
 
-def test_both_losses_can_be_learnt(model):
+def test_both_losses_can_be_minimised(model):
     video, times_s, mel = inputs()
-    seen = nn.Parameter(video.clone())
-    optimiser = torch.optim.Adam([seen, *model.parameters()], 1e-2)
+    learned = nn.Parameter(video.clone())
+    optimiser = torch.optim.Adam([learned, *model.parameters()], 1e-2)
     for step in range(60):
-        losses = contrast_losses(model, seen, times_s, mel)
+        losses = contrastive_losses(model, learned, times_s, mel)
         if step == 0:
             assert losses["contrast"].item() > 0.5 * math.log(4)
         optimiser.zero_grad()

@@ -1,4 +1,4 @@
-"""VAMA's network: hidden segments stay hidden, padding stays unseen, and time is in seconds."""
+"""VAMA's network: masked audio and padding have no influence, and times are in seconds."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from foleyflow.alignment.losses import recovery_losses
+from foleyflow.alignment.losses import reconstruction_losses
 from foleyflow.alignment.masking import sample_visible_mask
 from foleyflow.alignment.model import (
     LONGEST_GAP_S,
@@ -15,7 +15,7 @@ from foleyflow.alignment.model import (
     frame_gaps,
     interpolate_in_time,
 )
-from foleyflow.alignment.targets import LogMel, MelPatches
+from foleyflow.alignment.targets import MelPatches, SegmentLogMel
 from foleyflow.encoders.motion_encoder import MotionEncoder, MotionEncoderConfig
 from foleyflow.errors import ConfigError
 
@@ -33,7 +33,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def patches():
-    return MelPatches(CONFIG, LogMel(CONFIG, rate_hz=48_000))
+    return MelPatches(CONFIG, SegmentLogMel(CONFIG, rate_hz=48_000))
 
 
 def features(batch: int, count: int, seed: int = 0) -> torch.Tensor:
@@ -44,9 +44,11 @@ def times(batch: int, count: int, rate_hz: float = 25.0) -> torch.Tensor:
     return (torch.arange(count) / rate_hz).expand(batch, -1)
 
 
-def recovered(model, mel, kept, video=None):
+def decode(model, mel, visible, video=None):
     video = features(2, 20) if video is None else video
-    return model.recover(video, times(len(video), 20), mel=mel, kept=kept, segments=SEGMENTS)
+    return model.reconstruct(
+        video, times(len(video), 20), mel=mel, visible=visible, segments=SEGMENTS
+    )
 
 
 def fields(output) -> dict[str, torch.Tensor]:
@@ -54,78 +56,82 @@ def fields(output) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_nothing_leaks_from_hidden_segments(model, patches, seed):
+def test_masked_audio_has_no_influence(model, patches, seed):
     random = torch.Generator().manual_seed(seed)
-    kept = sample_visible_mask(2, SEGMENTS, ratio=0.7, longest_block=3, generator=random)
+    visible = sample_visible_mask(2, SEGMENTS, ratio=0.7, longest_block=3, generator=random)
     sound = torch.randn(2, SEGMENTS * SAMPLES, generator=random)
     other = torch.randn(2, SEGMENTS * SAMPLES, generator=random)
-    same = kept.repeat_interleave(SAMPLES, dim=1)
-    one = recovered(model, patches(sound), kept)
-    hidden_changed = recovered(model, patches(torch.where(same, sound, other)), kept)
-    kept_changed = recovered(model, patches(torch.where(same, other, sound)), kept)
+    same = visible.repeat_interleave(SAMPLES, dim=1)
+    one = decode(model, patches(sound), visible)
+    masked_changed = decode(model, patches(torch.where(same, sound, other)), visible)
+    visible_changed = decode(model, patches(torch.where(same, other, sound)), visible)
     for name, value in fields(one).items():
-        assert torch.equal(value, fields(hidden_changed)[name]), name
-        assert not torch.allclose(value, fields(kept_changed)[name], atol=1e-4), name
+        assert torch.equal(value, fields(masked_changed)[name]), name
+        assert not torch.allclose(value, fields(visible_changed)[name], atol=1e-4), name
 
 
-def test_a_row_with_nothing_kept_does_not_hear_anything(model, patches):
+def test_a_fully_masked_sample_ignores_the_audio(model, patches):
     sound = torch.randn(2, SEGMENTS * SAMPLES)
-    kept = torch.zeros(2, SEGMENTS, dtype=torch.bool)
-    kept[1, :4] = True
-    listening = recovered(model, patches(sound), kept)
-    silent = recovered(model, None, None)
-    for name, value in fields(listening).items():
+    visible = torch.zeros(2, SEGMENTS, dtype=torch.bool)
+    visible[1, :4] = True
+    partly = decode(model, patches(sound), visible)
+    silent = decode(model, None, None)
+    for name, value in fields(partly).items():
         torch.testing.assert_close(value[0], fields(silent)[name][0], atol=1e-5, rtol=1e-5)
         assert not torch.allclose(value[1], fields(silent)[name][1], atol=1e-3)
 
 
-def test_the_video_is_used(model):
-    one, other = (fields(recovered(model, None, None, features(2, 20, seed))) for seed in (1, 2))
+def test_the_video_changes_the_reconstruction(model):
+    one, other = (fields(decode(model, None, None, features(2, 20, seed))) for seed in (1, 2))
     assert not torch.allclose(one["states"], other["states"], atol=1e-3)
 
 
 def test_padding_has_no_influence(model, patches):
     count, padded = 14, 20
     present = (torch.arange(padded) < count).expand(2, -1)
-    whole = features(2, padded) * present[..., None]
+    padded_features = features(2, padded) * present[..., None]
     stamps = times(2, padded, rate_hz=17.5).clone()
     stamps[:, count:] = stamps[:, count - 1 : count] + 0.04 * torch.arange(1, 1 + padded - count)
-    kept = sample_visible_mask(
+    visible = sample_visible_mask(
         2, SEGMENTS, ratio=0.5, longest_block=2, generator=torch.Generator().manual_seed(0)
     )
     mel = patches(torch.randn(2, SEGMENTS * SAMPLES))
-    got = model.contextualise(whole, stamps, present)
-    wanted = model.contextualise(whole[:, :count], stamps[:, :count])
+    got = model.add_temporal_context(padded_features, stamps, present)
+    wanted = model.add_temporal_context(padded_features[:, :count], stamps[:, :count])
     torch.testing.assert_close(got[:, :count], wanted, atol=1e-5, rtol=1e-4)
-    kwargs = {"mel": mel, "kept": kept, "segments": SEGMENTS}
-    # What stands in the padding does not matter either.
+    kwargs = {"mel": mel, "visible": visible, "segments": SEGMENTS}
+    # Features of padding have no influence either
     got[:, count:] = 100.0
-    with_padding = model.recover(got, stamps, present=present, **kwargs)
-    without = model.recover(wanted, stamps[:, :count], **kwargs)
+    with_padding = model.reconstruct(got, stamps, present=present, **kwargs)
+    without = model.reconstruct(wanted, stamps[:, :count], **kwargs)
     for name, value in fields(without).items():
         torch.testing.assert_close(fields(with_padding)[name], value, atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(model.classify(got, present), model.classify(wanted))
+    torch.testing.assert_close(
+        model.classify_material(got, present), model.classify_material(wanted)
+    )
 
 
-def test_video_out_of_reach_of_the_local_heads_brings_no_padding_in(model):
-    # One frame at the start of a row, padding everywhere else: late segments have only padding
-    # within the local heads' window.
+def test_segments_without_video_in_their_window_ignore_padding(model):
+    # One frame at the start and padding everywhere else: late segments have only padding within the
+    # window of the local heads.
     present = torch.tensor([[True] + [False] * 19])
     video = features(1, 20)
     other = torch.where(present[..., None], video, 50.0)
     one, two = (
-        model.recover(v, times(1, 20), mel=None, kept=None, segments=SEGMENTS, present=present)
+        model.reconstruct(
+            v, times(1, 20), mel=None, visible=None, segments=SEGMENTS, present=present
+        )
         for v in (video, other)
     )
     torch.testing.assert_close(one.states, two.states)
     torch.testing.assert_close(one.onsets, two.onsets)
 
 
-def test_only_differences_of_time_matter_to_frames(model):
+def test_video_features_depend_on_time_differences_only(model):
     video, stamps = features(2, 20), times(2, 20)
     torch.testing.assert_close(
-        model.contextualise(video, stamps + 5.0),
-        model.contextualise(video, stamps),
+        model.add_temporal_context(video, stamps + 5.0),
+        model.add_temporal_context(video, stamps),
         atol=2e-3,
         rtol=0,
     )
@@ -133,26 +139,26 @@ def test_only_differences_of_time_matter_to_frames(model):
 
 @pytest.mark.parametrize("count", [1, 2, 40])
 @pytest.mark.parametrize("segments", [1, 10])
-def test_shapes_of_the_guidance(model, count, segments):
-    guide = model.guide(features(2, count), times(2, count), segments=segments)
+def test_shapes_and_ranges_of_the_flow_condition(model, count, segments):
+    condition = model.flow_condition(features(2, count), times(2, count), segments=segments)
     frames = segments * CONFIG.latents_per_segment
-    assert guide.video.shape == (2, frames, CONFIG.width)
-    assert guide.states.shape == (2, segments, CONFIG.width)
-    assert guide.onsets.shape == (2, frames)
-    assert guide.materials.shape == (2, CONFIG.materials)
-    for value in (guide.video, guide.states, guide.onsets):
+    assert condition.video.shape == (2, frames, CONFIG.width)
+    assert condition.states.shape == (2, segments, CONFIG.width)
+    assert condition.onsets.shape == (2, frames)
+    assert condition.materials.shape == (2, CONFIG.materials)
+    for value in (condition.video, condition.states, condition.onsets):
         assert bool(torch.isfinite(value).all())
-    torch.testing.assert_close(guide.materials.sum(-1), torch.ones(2))
-    assert 0 <= float(guide.onsets.min()) and float(guide.onsets.max()) <= 1
+    torch.testing.assert_close(condition.materials.sum(-1), torch.ones(2))
+    assert 0 <= float(condition.onsets.min()) and float(condition.onsets.max()) <= 1
 
 
-def test_pictures_of_padding_are_left_out(model):
+def test_features_of_padded_frames_are_zero(model):
     pixels = torch.randint(0, 256, (1, 5 + 4, 3, 32, 32), dtype=torch.uint8)
     present = torch.tensor([[True, True, True, False, False]])
-    seen = model.watch(pixels, times(1, 5), present)
-    assert seen.shape == (1, 5, CONFIG.width)
-    assert torch.equal(seen[:, 3:], torch.zeros(1, 2, CONFIG.width))
-    assert bool(seen[:, :3].abs().sum() > 0)
+    encoded = model.encode_video(pixels, present=present)
+    assert encoded.shape == (1, 5, CONFIG.width)
+    assert torch.equal(encoded[:, 3:], torch.zeros(1, 2, CONFIG.width))
+    assert bool(encoded[:, :3].abs().sum() > 0)
 
 
 def test_heads_of_odd_width_are_refused():
@@ -171,20 +177,20 @@ def test_gaps_between_frames():
     torch.testing.assert_close(frame_gaps(stamps), wanted)
 
 
-def test_a_frame_alone_is_far_from_all_others():
+def test_a_single_frame_has_the_longest_gaps():
     wanted = torch.full((2, 1, 2), LONGEST_GAP_S)
     assert torch.equal(frame_gaps(torch.tensor([[0.0], [3.0]])), wanted)
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
-def test_gaps_to_padding_do_not_count(count):
+def test_gaps_to_padding_are_ignored(count):
     stamps = torch.tensor([[0.0, 0.1, 0.3, 0.34]])
     present = torch.arange(4)[None] < count
     got = frame_gaps(stamps, present)[:, :count]
     torch.testing.assert_close(got, frame_gaps(stamps[:, :count]))
 
 
-def test_interpolation_gives_straight_lines_and_holds_the_ends():
+def test_interpolation_is_linear_and_constant_beyond_the_ends():
     stamps = torch.tensor([[0.0, 0.1, 0.35, 1.0], [0.2, 0.3, 0.4, 0.5]])
     slopes = torch.tensor([1.0, -2.0])
     values = 3.0 + stamps[..., None] * slopes
@@ -228,37 +234,36 @@ def test_the_literal_objective_collapses_and_frozen_targets_do_not(patches):
     }
 
     def trained(literal: bool, steps: int) -> tuple[float, float]:
-        """The last loss, and how much the audio features still vary, of 1 at the start."""
+        """The last loss, and the deviation of the audio features relative to the start."""
         torch.manual_seed(0)
         random = torch.Generator().manual_seed(0)
         model = Alignment(CONFIG, encoder=nn.Identity())
         optimiser = torch.optim.Adam(model.parameters(), lr=1e-2)
 
-        def hear(sounds: torch.Tensor) -> torch.Tensor:
-            return model.listen(sounds)
-
         with torch.no_grad():
-            before = float(hear(mel).std((0, 1)).mean())
+            before = float(model.encode_audio(mel).std((0, 1)).mean())
         for step in range(steps):
             rows = torch.randint(pool, (batch,), generator=random)
-            kept = sample_visible_mask(
+            visible = sample_visible_mask(
                 batch, SEGMENTS, ratio=0.8, longest_block=2, generator=random
             )
             video = features(batch, 20, seed=step)
-            out = model.recover(
-                video, times(batch, 20), mel=mel[rows], kept=kept, segments=SEGMENTS
+            out = model.reconstruct(
+                video, times(batch, 20), mel=mel[rows], visible=visible, segments=SEGMENTS
             )
             if literal:
-                loss = (out.states - hear(mel[rows])).square().mean(-1)[~kept].mean()
+                loss = (
+                    (out.states - model.encode_audio(mel[rows])).square().mean(-1)[~visible].mean()
+                )
             else:
                 wanted = {name: value[rows] for name, value in frozen.items()}
-                parts = recovery_losses(out, hidden=~kept, **wanted)
+                parts = reconstruction_losses(out, masked=~visible, **wanted)
                 loss = parts["latent"] + parts["mel"] + parts["energy"]
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
         with torch.no_grad():
-            after = float(hear(mel).std((0, 1)).mean())
+            after = float(model.encode_audio(mel).std((0, 1)).mean())
         return float(loss.detach()), after / before
 
     literal_loss, literal_spread = trained(True, 150)

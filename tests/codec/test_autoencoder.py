@@ -1,4 +1,4 @@
-"""The codec's network: shapes, lengths, how far a latent reaches, standardisation."""
+"""The codec's network: shapes, lengths, receptive field, standardisation."""
 
 from __future__ import annotations
 
@@ -30,26 +30,26 @@ def test_shapes_and_lengths(codec, count):
     assert decoded.dtype == torch.float32
 
 
-def test_sound_between_two_latent_frames_is_refused(codec):
+def test_audio_of_a_fraction_of_a_frame_is_refused(codec):
     with pytest.raises(ValueError, match="961 samples: expected a multiple of 960"):
         codec.encode(torch.zeros(1, 961))
 
 
-def test_the_embedded_codec_is_small_enough():
+def test_the_tiny_codec_has_at_most_12_million_parameters():
     config = CodecConfig()
     assert sum(p.numel() for p in Codec(config).parameters()) <= 12e6
     assert (config.rate_hz, config.latent_rate_hz) == (48_000, 50.0)
 
 
 @pytest.mark.parametrize("level", [0.0, 1.0, 1e4])
-def test_silence_and_loud_sound_stay_finite(codec, level):
+def test_silence_and_loud_audio_stay_finite(codec, level):
     sound = level * torch.randn(1, 4 * HOP, generator=torch.Generator().manual_seed(0))
     assert bool(torch.isfinite(codec.decode(codec.encode(sound))).all())
     assert bool(torch.isfinite(codec.decode(level * torch.ones(1, 4, 48))).all())
 
 
 @pytest.mark.parametrize("fine_blocks", [0, 1, 2, 3])
-def test_a_latent_reaches_as_far_as_said_and_no_further(fine_blocks):
+def test_context_frames_is_the_receptive_field(fine_blocks):
     torch.manual_seed(1)
     codec = Codec(
         CodecConfig(
@@ -69,11 +69,11 @@ def test_a_latent_reaches_as_far_as_said_and_no_further(fine_blocks):
     moved = difference.nonzero()[:, 0]
     assert middle - int(moved.min()) <= reach
     assert int(moved.max()) - middle <= reach
-    # Not much longer than needed either: streaming computes all of it again for each piece.
+    # Not much larger than needed either, because streaming recomputes it for each piece
     assert int(moved.max()) - middle >= reach - 2
 
 
-def test_latents_move_with_the_sound(codec):
+def test_latents_are_equivariant_to_shifts_by_a_hop(codec):
     sound = torch.randn(1, 30 * HOP, generator=torch.Generator().manual_seed(2))
     late = torch.roll(sound, 3 * HOP, dims=1)
     away_from_ends = slice(12, 20)
@@ -85,7 +85,7 @@ def test_latents_move_with_the_sound(codec):
     )
 
 
-def test_standardisation_is_undone_by_decoding(codec):
+def test_decoding_inverts_the_standardisation(codec):
     torch.manual_seed(3)
     other = Codec(SMALL).requires_grad_(False)
     other.load_state_dict(codec.state_dict())
@@ -99,6 +99,6 @@ def test_standardisation_is_undone_by_decoding(codec):
     )
 
 
-def test_hops_that_can_not_be_split_are_refused():
+def test_hops_that_are_no_multiple_of_8_are_refused():
     with pytest.raises(ConfigError, match="hop_samples=100: expected a multiple of 8"):
         CodecConfig(hop_samples=100)

@@ -1,4 +1,4 @@
-"""The codec's losses: zero for the same sound, growing with the error, closed forms."""
+"""The codec's losses: zero for equal sounds, increasing with the error, closed forms."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def sound():
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_the_same_sound_costs_nothing_and_errors_cost_more_the_larger_they_are(name, sound):
+def test_losses_are_zero_for_equal_sounds_and_grow_with_the_error(name, sound):
     noise = torch.randn(sound.shape, generator=torch.Generator().manual_seed(1))
     costs = [float(LOSSES[name](sound + level * noise, sound)) for level in (0.0, 0.03, 0.1, 0.4)]
     assert costs[0] == 0.0
@@ -55,14 +55,14 @@ def test_divergence_from_the_unit_normal():
     assert float(kl_to_unit(torch.zeros(2, 3), torch.zeros(2, 3))) == 0.0
 
 
-def test_what_is_masked_counts_a_tenth_unless_it_should_be_and_is_not():
+def test_inaudible_errors_have_a_tenth_of_the_weight():
     wanted = torch.tensor([[[1.0, math.exp(-10)]]])
 
     def cost(loud: float, quiet: float, audible: float = 7.0) -> float:
         got = wanted * torch.tensor([loud, quiet]).exp()
         return float(log_l1(got, wanted, audible))
 
-    assert cost(0, 0.5, audible=0.0) == pytest.approx(0.25, rel=0.2)  # the floor is near
+    assert cost(0, 0.5, audible=0.0) == pytest.approx(0.25, rel=0.2)  # the floor is close
     assert cost(-1, 0) == pytest.approx(1 / 1.1, rel=1e-2)
     assert cost(0, -1) < 0.1 * cost(-1, 0)
-    assert cost(0, 10) == pytest.approx(10 / 2, rel=2e-2)  # a false sound as loud as the true one
+    assert cost(0, 10) == pytest.approx(10 / 2, rel=2e-2)  # an added sound as loud as the true one

@@ -1,4 +1,4 @@
-"""The codec's linear part: what it keeps of a spectrum, and that a fresh codec keeps as much."""
+"""The codec's linear part: what it preserves of a spectrum, alone and in an untrained codec."""
 
 from __future__ import annotations
 
@@ -6,31 +6,31 @@ import pytest
 import torch
 
 from foleyflow.codec.autoencoder import Codec, CodecConfig
-from foleyflow.codec.mel_pca import Skeleton
+from foleyflow.codec.mel_pca import MelPca
 from foleyflow.spectrogram import log_magnitude, stft
 
 HOP = 960
 
 
 def rings(count: int, *, seed: int = 0, seconds: float = 0.4) -> torch.Tensor:
-    """Sounds of a few struck modes each, over faint noise."""
+    """Sounds of a few decaying modes with faint noise."""
     generator = torch.Generator().manual_seed(seed)
 
-    def drawn(*shape: int) -> torch.Tensor:
+    def uniform(*shape: int) -> torch.Tensor:
         return torch.rand(*shape, generator=generator)
 
     times_s = torch.arange(round(48_000 * seconds)) / 48_000
-    modes_hz = 200 * 40 ** drawn(count, 4, 1)
-    falls = torch.exp(-times_s / (0.02 + 0.2 * drawn(count, 4, 1)))
-    sound = (drawn(count, 4, 1) * falls * torch.sin(2 * torch.pi * modes_hz * times_s)).sum(1)
+    modes_hz = 200 * 40 ** uniform(count, 4, 1)
+    falls = torch.exp(-times_s / (0.02 + 0.2 * uniform(count, 4, 1)))
+    sound = (uniform(count, 4, 1) * falls * torch.sin(2 * torch.pi * modes_hz * times_s)).sum(1)
     return 0.1 * sound + 1e-4 * torch.randn(sound.shape, generator=generator)
 
 
 @pytest.fixture(scope="module")
-def fitted() -> Skeleton:
-    skeleton = Skeleton(rate_hz=48_000, hop_samples=HOP, bands=64, channels=24)
-    skeleton.fit_(skeleton.levels(rings(64)).flatten(0, 1))
-    return skeleton
+def fitted() -> MelPca:
+    mel_pca = MelPca(rate_hz=48_000, hop_samples=HOP, bands=64, channels=24)
+    mel_pca.fit_(mel_pca.levels(rings(64)).flatten(0, 1))
+    return mel_pca
 
 
 def test_latents_are_uncorrelated_and_of_unit_deviation(fitted):
@@ -39,37 +39,37 @@ def test_latents_are_uncorrelated_and_of_unit_deviation(fitted):
     assert (fitted.deviation.diff() <= 1e-6).all()  # the strongest first
 
 
-def test_as_many_components_as_levels_lose_nothing():
-    whole = Skeleton(rate_hz=48_000, hop_samples=HOP, bands=16, channels=32)
-    levels = whole.levels(rings(64))
-    whole.fit_(levels.flatten(0, 1))
-    again = (whole.latents(rings(64)) * whole.deviation) @ whole.components + whole.mean
+def test_a_full_set_of_components_is_lossless():
+    full = MelPca(rate_hz=48_000, hop_samples=HOP, bands=16, channels=32)
+    levels = full.levels(rings(64))
+    full.fit_(levels.flatten(0, 1))
+    again = (full.latents(rings(64)) * full.deviation) @ full.components + full.mean
     assert torch.allclose(again, levels, atol=1e-3)
 
 
-def test_magnitudes_of_noise_come_back_at_their_level(fitted):
-    """Bands' levels are their bins' mean magnitudes, so that flat noise stays flat and as loud."""
-    skeleton = Skeleton(rate_hz=48_000, hop_samples=HOP, bands=64, channels=128)
+def test_magnitudes_of_noise_are_reconstructed_at_their_level(fitted):
+    """The level of a band is the mean magnitude of its bins, so that flat noise stays flat."""
+    mel_pca = MelPca(rate_hz=48_000, hop_samples=HOP, bands=64, channels=128)
     noise = 0.1 * torch.randn(16, 48_000, generator=torch.Generator().manual_seed(0))
-    skeleton.fit_(skeleton.levels(noise).flatten(0, 1))
-    sizes = skeleton.log_sizes(skeleton.latents(noise)).flatten(0, 1)
+    mel_pca.fit_(mel_pca.levels(noise).flatten(0, 1))
+    magnitudes = mel_pca.log_magnitudes(mel_pca.latents(noise)).flatten(0, 1)
     true = log_magnitude(stft(noise, window_samples=2 * HOP, hop_samples=HOP // 2)).flatten(0, 1)
     away_from_ends = slice(4, -4)
-    # The logarithm of a mean lies 0.12 nepers above the mean logarithm of such magnitudes.
-    bias = (sizes - true).mean(0)[away_from_ends]
+    # The logarithm of the mean is 0.12 nepers above the mean logarithm of such magnitudes
+    bias = (magnitudes - true).mean(0)[away_from_ends]
     assert abs(float(bias.mean()) - 0.16) < 0.1 and bias.std() < 0.15
 
 
-def test_a_fresh_codec_keeps_the_levels_of_a_ring(fitted):
-    """Without the linear part it gives noise that has nothing to do with the sound."""
+def test_an_untrained_codec_preserves_the_levels_of_a_ring(fitted):
+    """Without the linear part it decodes noise that is unrelated to the sound."""
     torch.manual_seed(0)
     found = {}
     sound = rings(4, seed=1)
     true = fitted.levels(sound)
     loud = true > true.amax((1, 2), keepdim=True) - 3
     for bands in (0, 64):
-        codec = Codec(CodecConfig(skeleton_bands=bands)).eval()
-        codec.fit_skeleton_(rings(64))
+        codec = Codec(CodecConfig(mel_pca_bands=bands)).eval()
+        codec.fit_mel_pca_(rings(64))
         with torch.no_grad():
             again = fitted.levels(codec.decode(codec.encode(sound)))
         found[bands] = float((again - true)[loud].abs().mean())

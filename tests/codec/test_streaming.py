@@ -1,4 +1,4 @@
-"""Decoding in pieces gives the samples of decoding at once."""
+"""Decoding in pieces gives the samples of the complete decode."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from foleyflow.codec.autoencoder import Codec, CodecConfig
 from foleyflow.codec.streaming import decode_stream
 
 
-@pytest.fixture(scope="module", params=["learned phases", "carried tones"])
+@pytest.fixture(scope="module", params=["learned phases", "propagated phases"])
 def codec(request):
     torch.manual_seed(0)
     config = CodecConfig(
@@ -19,11 +19,11 @@ def codec(request):
         decoder_width=16,
         decoder_blocks=2,
         fine_blocks=2,
-        skeleton_bands=0,
-        carried_tones=request.param == "carried tones",
+        mel_pca_bands=0,
+        propagates_phase=request.param == "propagated phases",
     )
     codec = Codec(config).eval().requires_grad_(False)
-    codec.decoder.head.weight *= 4.0  # magnitudes of many peaks, that come and go
+    codec.decoder.head.weight *= 4.0  # many spectral peaks that start and end
     return codec
 
 
@@ -36,20 +36,20 @@ def random_sizes(seed: int) -> list[int]:
 @pytest.mark.parametrize(
     "sizes", [[1], [200], [1] * 60, [140, 35, 100, 3]] + [random_sizes(s) for s in range(8)]
 )
-def test_pieces_sound_like_the_whole(codec, sizes):
+def test_streamed_pieces_equal_the_complete_decode(codec, sizes):
     torch.manual_seed(len(sizes))
     latents = torch.randn(1, sum(sizes), 48)
     blocks = list(decode_stream(codec, latents.split(sizes, dim=1)))
     if not sum(sizes):
         assert blocks == []
         return
-    whole = codec.decode(latents)
+    complete = codec.decode(latents)
     streamed = torch.cat(blocks, 1)
-    assert streamed.shape == whole.shape == (1, sum(sizes) * 960)
-    torch.testing.assert_close(streamed, whole, atol=1e-4, rtol=0)
+    assert streamed.shape == complete.shape == (1, sum(sizes) * 960)
+    torch.testing.assert_close(streamed, complete, atol=1e-4, rtol=0)
 
 
-def test_sound_comes_before_all_latents_have_come(codec):
+def test_audio_is_returned_before_all_latents_have_arrived(codec):
     taken = []
 
     def pieces():
@@ -61,5 +61,5 @@ def test_sound_comes_before_all_latents_have_come(codec):
     assert len(taken) < 5
 
 
-def test_nothing_in_nothing_out(codec):
+def test_no_latents_give_no_audio(codec):
     assert list(decode_stream(codec, [])) == []

@@ -1,4 +1,4 @@
-"""Published encoders: preprocessing against second implementations, names, files, and shapes."""
+"""Published encoders: preprocessing against other implementations, tensor names and files."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ from foleyflow.encoders.image_preprocessing import (
     CLIP_MEAN,
     IMAGENET_DEVIATION,
     IMAGENET_MEAN,
-    PictureRule,
-    normalised,
-    squares,
+    ImagePreprocessing,
+    normalise,
+    resize_and_crop,
 )
 from foleyflow.encoders.imagebind import (
     AUDIO_HUGE,
@@ -38,7 +38,7 @@ from foleyflow.encoders.imagebind import (
     ImageBindAudio,
     ImageBindVision,
     TrunkShape,
-    part_of_imagebind,
+    select_modality,
 )
 from foleyflow.encoders.kaldi_fbank import Fbank
 from foleyflow.errors import CheckpointError, ConfigError
@@ -54,9 +54,9 @@ def noisy_tone(seconds: float = 2.0) -> torch.Tensor:
     return 0.3 * torch.sin(2 * torch.pi * 1000 * times_s) + 0.01 * noise
 
 
-@pytest.mark.filterwarnings("ignore:At least one mel filter")  # so it is in the published setting
-def test_fbank_is_the_one_that_transformers_computes():
-    """A second implementation: transformers' Kaldi emulation in numpy."""
+@pytest.mark.filterwarnings("ignore:At least one mel filter")  # as in the published setting
+def test_fbank_agrees_with_transformers():
+    """Reference: Kaldi emulation of transformers in numpy."""
     pytest.importorskip("transformers", reason="needs transformers (extra 'dev')")
     from transformers.audio_utils import mel_filter_bank, spectrogram, window_function
 
@@ -90,8 +90,8 @@ def test_fbank_is_the_one_that_transformers_computes():
     assert np.abs(ours - theirs).max() < 2e-3
 
 
-def test_fbank_by_definition_frame_by_frame():
-    """The same written out with a discrete Fourier sum, for one frame."""
+def test_fbank_agrees_with_its_definition():
+    """Reference: an explicit discrete Fourier sum for one frame."""
     sound = noisy_tone(0.1).double()
     centred = sound - sound.mean()
     frame = centred[320:720] - centred[320:720].mean()
@@ -104,7 +104,7 @@ def test_fbank_by_definition_frame_by_frame():
     assert (Fbank()(sound.float()[None])[0, 2].double() - levels).abs().max() < 1e-3
 
 
-def test_silence_is_at_the_floor_and_an_offset_is_not_heard():
+def test_silence_is_at_the_floor_and_an_offset_has_no_influence():
     fbank, sound = Fbank(), noisy_tone(0.5)
     silence = fbank(torch.full((1, 4000), 0.25))
     assert torch.allclose(silence, torch.full_like(silence, float(np.log(1.1920929e-07))))
@@ -113,30 +113,32 @@ def test_silence_is_at_the_floor_and_an_offset_is_not_heard():
 
 @pytest.mark.parametrize("shape", [(360, 640), (500, 300), (224, 224), (225, 400), (120, 90)])
 @pytest.mark.parametrize("short_side", [224, 256])
-def test_pictures_are_scaled_as_pillow_scales_them(shape, short_side):
-    """A second implementation: Resize, CenterCrop, ToTensor, Normalize on a Pillow image."""
+def test_images_are_resized_as_by_pillow(shape, short_side):
+    """Reference: Resize, CenterCrop, ToTensor, Normalize on a Pillow image."""
     height, width = shape
     rng = np.random.default_rng(0)
     coarse = rng.integers(0, 256, (height // 8 + 1, width // 8 + 1, 3)).astype(np.uint8)
     pixels = np.repeat(np.repeat(coarse, 8, 0), 8, 1)[:height, :width]
-    rule = PictureRule(short_side=short_side, mean=IMAGENET_MEAN, deviation=IMAGENET_DEVIATION)
-    squared = squares(torch.from_numpy(pixels).permute(2, 0, 1)[None], rule)
-    ours = normalised(squared, rule)[0]
+    settings = ImagePreprocessing(
+        short_side=short_side, mean=IMAGENET_MEAN, deviation=IMAGENET_DEVIATION
+    )
+    squares = resize_and_crop(torch.from_numpy(pixels).permute(2, 0, 1)[None], settings)
+    ours = normalise(squares, settings)[0]
     size = [int(short_side * k / min(height, width)) for k in (height, width)]
     scaled = Image.fromarray(pixels).resize((size[1], size[0]), Image.Resampling.BICUBIC)
     top, left = (round((k - 224) / 2) for k in size)
     cut = np.asarray(scaled.crop((left, top, left + 224, top + 224)), np.float64) / 255
     theirs = (cut - np.array(IMAGENET_MEAN)) / np.array(IMAGENET_DEVIATION)
-    away = np.abs(ours.permute(1, 2, 0).numpy() - theirs)
-    assert away.max() < 2.01 / 255 / min(IMAGENET_DEVIATION)  # two steps of a byte at most
-    assert away.mean() < 0.2 / 255 / min(IMAGENET_DEVIATION)
+    error = np.abs(ours.permute(1, 2, 0).numpy() - theirs)
+    assert error.max() < 2.01 / 255 / min(IMAGENET_DEVIATION)  # two steps of a byte at most
+    assert error.mean() < 0.2 / 255 / min(IMAGENET_DEVIATION)
 
 
-def test_rules_are_the_published_figures():
-    """CLIP's colours and OpenAI's, timm's for MAE, AudioMAE's and ImageBind's levels."""
-    eva = video_encoder("eva-clip-g").around(torch.nn.Identity()).rule
+def test_preprocessing_has_the_published_constants():
+    """Colours of OpenAI's CLIP and of timm's MAE, levels of AudioMAE and ImageBind."""
+    eva = video_encoder("eva-clip-g").wrap(torch.nn.Identity()).preprocessing
     assert (eva.mean, eva.deviation, eva.short_side) == (CLIP_MEAN, CLIP_DEVIATION, 224)
-    mae = video_encoder("mae").around(torch.nn.Identity()).rule
+    mae = video_encoder("mae").wrap(torch.nn.Identity()).preprocessing
     assert (mae.mean, mae.short_side) == (IMAGENET_MEAN, 256)
     assert (AUDIOMAE_SOUND.frames, AUDIOMAE_SOUND.deviation) == (1024, 2 * 4.5689974)
     assert (IMAGEBIND_SOUND.frames, IMAGEBIND_SOUND.mean) == (204, -4.268)
@@ -144,12 +146,14 @@ def test_rules_are_the_published_figures():
     assert sound_encoder("imagebind-sound").rate_hz == pytest.approx(10.0)
 
 
-def published_imagebind(name: str, shape: TrunkShape, *, places: int) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of one modality in the published file, written down from its layout."""
+def published_imagebind(
+    name: str, shape: TrunkShape, *, positions: int
+) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of one modality in the published file."""
     width, start = shape.width, f"modality_preprocessors.{name}"
     found = {
         f"{start}.cls_token": (1, 1, width),
-        f"{start}.pos_embedding_helper.pos_embed": (1, places, width),
+        f"{start}.pos_embedding_helper.pos_embed": (1, positions, width),
         f"modality_heads.{name}.0.weight": (width,),
         f"modality_heads.{name}.0.bias": (width,),
         f"modality_heads.{name}.2.weight": (shape.joint, width),
@@ -180,22 +184,22 @@ def published_imagebind(name: str, shape: TrunkShape, *, places: int) -> dict[st
 
 
 def test_imagebind_has_the_published_names_and_shapes():
-    """At full size, on the meta device: nothing is allocated."""
+    """At full size on the meta device, without allocating memory."""
     with torch.device("meta"):
         vision, audio = ImageBindVision(), ImageBindAudio()
-    for trunk, name, shape, places in (
+    for trunk, name, shape, positions in (
         (vision, "vision", VISION_HUGE, 257),
         (audio, "audio", AUDIO_HUGE, 229),
     ):
         ours = {key: tuple(value.shape) for key, value in trunk.state_dict().items()}
-        assert ours == published_imagebind(name, shape, places=places)
+        assert ours == published_imagebind(name, shape, positions=positions)
 
 
-def test_a_synthetic_imagebind_file_loads_strictly_and_other_modalities_are_left_out(tmp_path):
+def test_an_imagebind_file_loads_strictly_without_its_other_modalities(tmp_path):
     tensors = {
         key: torch.randn(size) * 0.1
-        for name, places in (("vision", 257), ("audio", 229))
-        for key, size in published_imagebind(name, SHAPE, places=places).items()
+        for name, positions in (("vision", 257), ("audio", 229))
+        for key, size in published_imagebind(name, SHAPE, positions=positions).items()
     }
     others = {
         "modality_trunks.text.blocks.0.norm_1.weight": torch.ones(16),
@@ -206,7 +210,7 @@ def test_a_synthetic_imagebind_file_loads_strictly_and_other_modalities_are_left
     for name, part in (("imagebind-video", "vision"), ("imagebind-sound", "audio")):
         frozen = load_encoder(small(name), tmp_path)
         loaded = frozen.trunk.state_dict()
-        assert loaded.keys() == part_of_imagebind(tensors, part).keys()
+        assert loaded.keys() == select_modality(tensors, part).keys()
         assert all(torch.equal(loaded[key], tensors[key]) for key in loaded)
     del tensors["modality_trunks.audio.blocks.1.attn.bias_v"]
     torch.save(tensors, tmp_path / "imagebind_huge.pth")
@@ -214,8 +218,8 @@ def test_a_synthetic_imagebind_file_loads_strictly_and_other_modalities_are_left
         load_encoder(small("imagebind-sound"), tmp_path)
 
 
-def test_imagebind_vision_sees_a_picture_twice():
-    """One picture through the summed kernels is two equal frames through the published ones."""
+def test_imagebind_vision_repeats_a_single_image():
+    """One image through the summed kernels equals two frames through the published ones."""
     trunk = ImageBindVision(SHAPE)
     stem = trunk.modality_preprocessors["vision"]
     torch.nn.init.normal_(stem.pos_embedding_helper.pos_embed)
@@ -228,34 +232,34 @@ def test_imagebind_vision_sees_a_picture_twice():
 
 
 @pytest.mark.parametrize("name", VIDEO_NAMES)
-def test_a_video_encoder_from_a_local_file_sees_frames_at_full_size(name, tmp_path, timm):
+def test_a_video_encoder_encodes_each_frame_independently(name, tmp_path, timm):
     publish(name, tmp_path)
     frozen = load_encoder(small(name), tmp_path)
     pixels = torch.randint(0, 256, (3, 3, 240, 320), dtype=torch.uint8)
-    features = frozen(frozen.squares(pixels))
+    features = frozen(frozen.resize_and_crop(pixels))
     assert features.shape == (3, 5, WIDTH) and features.isfinite().all()
-    # Each frame for itself, and its bottom right quarter shows in the last token most.
-    assert torch.allclose(frozen(frozen.squares(pixels[1:2])), features[1:2], atol=1e-4)
+    # Frames are independent, and the bottom right quarter changes the last token most
+    assert torch.allclose(frozen(frozen.resize_and_crop(pixels[1:2])), features[1:2], atol=1e-4)
     changed = pixels.clone()
     changed[0, :, 120:, 160:] = 0
-    moved = (frozen(frozen.squares(changed))[0] - features[0]).norm(dim=-1)
+    moved = (frozen(frozen.resize_and_crop(changed))[0] - features[0]).norm(dim=-1)
     assert moved[4] > moved[1]
 
 
-def test_the_file_of_a_whole_clip_serves_for_its_video_trunk(tmp_path, timm):
-    """OpenCLIP's names for EVA-CLIP: a prefix, a projection, and a text tower beside it."""
+def test_a_complete_clip_checkpoint_loads_into_the_video_trunk(tmp_path, timm):
+    """OpenCLIP's names for EVA-CLIP: a prefix, a projection, and a text tower."""
     path = publish("eva-clip-g", tmp_path)
     own = load_file(path)
-    whole = {f"visual.trunk.{key}": value for key, value in own.items()}
-    whole |= {"visual.trunk.head.weight": torch.zeros(8, WIDTH), "text.cls_emb": torch.zeros(3)}
-    save_file(whole, path)
+    complete = {f"visual.trunk.{key}": value for key, value in own.items()}
+    complete |= {"visual.trunk.head.weight": torch.zeros(8, WIDTH), "text.cls_emb": torch.zeros(3)}
+    save_file(complete, path)
     loaded = load_encoder(small("eva-clip-g"), tmp_path).trunk.state_dict()
     assert loaded.keys() == own.keys()
     assert all(torch.equal(loaded[key], own[key]) for key in own)
 
 
 @pytest.mark.parametrize("name", SOUND_NAMES)
-def test_a_sound_encoder_from_a_local_file_hears_any_length(name, tmp_path, timm):
+def test_an_audio_encoder_takes_audio_of_any_length(name, tmp_path, timm):
     publish(name, tmp_path)
     encoder = small(name)
     frozen = load_encoder(encoder, tmp_path)
@@ -266,8 +270,8 @@ def test_a_sound_encoder_from_a_local_file_hears_any_length(name, tmp_path, timm
         assert features.isfinite().all()
 
 
-def test_a_sound_encoder_numbers_its_columns_in_time(tmp_path, timm):
-    """A click changes the column whose centre it is at more than all others, in both layouts."""
+def test_columns_of_an_audio_encoder_are_in_order_of_time(tmp_path, timm):
+    """A click at the centre of a column changes this column most, in both layouts."""
     for name in SOUND_NAMES:
         publish(name, tmp_path)
         frozen = load_encoder(small(name), tmp_path)
@@ -292,7 +296,7 @@ def test_a_sound_encoder_numbers_its_columns_in_time(tmp_path, timm):
     ],
 )
 def test_trunks_at_full_size_have_the_published_shapes(name, shape, tokens, millions, timm):
-    """On the meta device: shapes are computed, nothing is allocated."""
+    """On the meta device, without allocating memory."""
     with torch.device("meta"):
         trunk = ALL[name].trunk().eval()
         out = all_tokens(trunk, torch.empty(shape))
@@ -301,14 +305,14 @@ def test_trunks_at_full_size_have_the_published_shapes(name, shape, tokens, mill
     assert parameters == pytest.approx(millions, rel=0.02)
 
 
-def test_a_missing_file_says_which_one_and_how_to_get_it(tmp_path):
+def test_the_error_for_a_missing_file_names_it_and_its_download(tmp_path):
     encoder = video_encoder("eva-clip-g")
     with pytest.raises(CheckpointError, match=r"laion400m\.safetensors") as caught:
         weights_path(encoder, tmp_path)
     assert "curl -L" in caught.value.hint and "MIT" in caught.value.hint
 
 
-def test_a_file_of_another_hash_than_the_published_one_is_refused(tmp_path):
+def test_a_file_with_another_hash_is_refused(tmp_path):
     encoder = small("imagebind-sound")
     path = publish("imagebind-sound", tmp_path)
     known = dataclasses.replace(encoder.file, name=path.name, sha256=file_sha256(path))
@@ -318,13 +322,13 @@ def test_a_file_of_another_hash_than_the_published_one_is_refused(tmp_path):
         weights_path(dataclasses.replace(encoder, file=known), tmp_path)
 
 
-def test_a_file_of_another_network_is_refused(tmp_path, timm):
+def test_a_file_of_another_architecture_is_refused(tmp_path, timm):
     save_file({"cls_token": torch.zeros(1, 1, 3)}, tmp_path / ALL["mae"].file.name)
     with pytest.raises(CheckpointError, match=r"does not fit mae"):
         load_encoder(small("mae"), tmp_path)
 
 
-def test_an_unknown_encoder_is_named_with_the_known_ones():
+def test_the_error_for_an_unknown_encoder_lists_the_known_ones():
     with pytest.raises(ConfigError, match=r"'clip'.*eva-clip-g"):
         video_encoder("clip")
 
@@ -332,8 +336,8 @@ def test_an_unknown_encoder_is_named_with_the_known_ones():
 @pytest.mark.skipif(
     importlib.util.find_spec("torchvision") is None, reason="needs torchvision (extra 'encoders')"
 )
-def test_a_torchvision_that_does_not_fit_is_one_clear_line():
-    """Only where it does not fit; where it does, the encoder is built."""
+def test_an_incompatible_torchvision_gives_a_one_line_error():
+    """With a compatible torchvision, the encoder is built without output."""
     code = (
         "from foleyflow.encoders.timm_trunks import timm_trunk\n"
         "from foleyflow.errors import ConfigError\n"

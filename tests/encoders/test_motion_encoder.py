@@ -1,4 +1,4 @@
-"""The frame encoder: which frames it looks at, and that batches and blocks change nothing."""
+"""The frame encoder: its window, its inputs, and independence of batches and blocks."""
 
 from __future__ import annotations
 
@@ -34,27 +34,27 @@ def test_shapes(encoder):
     assert encoder(film(1, 1)).shape == (1, 1, CONFIG.dim)
 
 
-def test_the_same_pictures_give_the_same_features(encoder):
+def test_the_encoder_is_deterministic_and_does_not_change_its_input(encoder):
     pictures = film(2, 5)
     before = pictures.clone()
     assert torch.equal(encoder(pictures), encoder(pictures))
     assert torch.equal(pictures, before)
 
 
-def test_clips_of_a_batch_do_not_see_each_other(encoder):
+def test_clips_of_a_batch_are_independent(encoder):
     pictures = film(3, 5)
-    whole = encoder(pictures)
+    batch = encoder(pictures)
     for row in range(3):
-        torch.testing.assert_close(encoder(pictures[row : row + 1])[0], whole[row])
+        torch.testing.assert_close(encoder(pictures[row : row + 1])[0], batch[row])
 
 
-def test_a_clip_may_be_cut_in_blocks(encoder):
+def test_a_clip_can_be_encoded_in_blocks(encoder):
     pictures = film(1, 12)
     blocks = [encoder(pictures[:, s : s + 4 + CONFIG.window]) for s in (0, 4, 8)]
     torch.testing.assert_close(torch.cat(blocks, 1), encoder(pictures))
 
 
-def test_a_feature_is_of_its_frame_and_of_its_neighbours(encoder):
+def test_a_feature_depends_on_the_frames_of_its_window(encoder):
     pictures = film(1, 9)
     before = encoder(pictures)
     for changed in range(9 + CONFIG.window):
@@ -66,11 +66,11 @@ def test_a_feature_is_of_its_frame_and_of_its_neighbours(encoder):
         assert moved == wanted
 
 
-def test_a_still_clip_shows_no_change(encoder):
+def test_a_still_clip_has_no_changes(encoder):
     torch.manual_seed(1)
     blind = MotionEncoder(CONFIG).eval().requires_grad_(False)
     blind.load_state_dict(encoder.state_dict())
-    blind.stem.weight[:, 3 * PATCH**2 :] = 0.0  # what is learned of changes
+    blind.stem.weight[:, 3 * PATCH**2 :] = 0.0  # the weights of changes
     still = film(1, 1)[:, :1].expand(-1, 6 + CONFIG.window, -1, -1, -1)
     torch.testing.assert_close(encoder(still), blind(still))
     torch.testing.assert_close(encoder(still), encoder(still)[:, :1].expand(-1, 6, -1))
@@ -78,7 +78,7 @@ def test_a_still_clip_shows_no_change(encoder):
     assert not torch.allclose(encoder(moving), blind(moving), atol=1e-3)
 
 
-def test_what_goes_in_are_patches_of_colour_and_of_grey_changes(encoder):
+def test_inputs_are_patches_of_colours_and_changes_of_grey(encoder):
     pictures = film(1, 3)
     reach, half = CONFIG.reach, CONFIG.changes // 2
     patches = encoder._patches(pictures)
@@ -96,7 +96,7 @@ def test_what_goes_in_are_patches_of_colour_and_of_grey_changes(encoder):
     torch.testing.assert_close(changes, wanted.clamp(-6, 6), atol=1e-6, rtol=1e-6)
 
 
-def test_places_are_mixed_only_with_themselves():
+def test_maps_are_mixed_at_each_place_only():
     torch.manual_seed(0)
     mix = PlacewiseMix(4, reach=2).requires_grad_(False)
     maps = torch.randn(1, 7, 3, 3, 4)
@@ -105,17 +105,13 @@ def test_places_are_mixed_only_with_themselves():
     moved = (mix(changed) - mix(maps)).abs().amax(-1)[0]
     assert moved.shape == (3, 3, 3)
     assert (moved > 1e-6).nonzero()[:, 1:].unique(dim=0).tolist() == [[1, 2]]
-    assert bool((moved[:, 1, 2] > 1e-6).all())  # frame 3 is within two of all three
+    assert bool((moved[:, 1, 2] > 1e-6).all())  # frame 3 is within reach of all three
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
-    [
-        ({"size": 30}, "size=30"),
-        ({"changes": 3}, "changes=3"),
-        ({"reach": -1}, "reach=-1"),
-    ],
+    [({"size": 30}, "size=30"), ({"changes": 3}, "changes=3"), ({"reach": -1}, "reach=-1")],
 )
-def test_sizes_that_do_not_fit_are_refused(settings, message):
+def test_invalid_sizes_are_refused(settings, message):
     with pytest.raises(ConfigError, match=message):
         MotionEncoderConfig(**settings)

@@ -1,4 +1,4 @@
-"""Velocity, score, noise and data: round trips, and a mixture for which all four are known."""
+"""Conversions of velocity, score, noise and data: round trips, and a mixture with exact values."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 import torch
 from support.gaussian_mixture import Mixture
 
-from foleyflow.flow.conversion import FROM_ENDS, TO_ENDS, convert
+from foleyflow.flow.conversion import FROM_DATA_AND_NOISE, TO_DATA_AND_NOISE, convert
 from foleyflow.flow.path import PATHS, interpolate
 
 TAU = torch.tensor([0.05, 0.3, 0.5, 0.8, 0.95], dtype=torch.float64)
@@ -23,13 +23,19 @@ def pair(path: str):
     return x, {"velocity": velocity, "score": score, "noise": noise, "data": audio}
 
 
-def test_all_quantities_are_known_both_ways():
-    assert TO_ENDS.keys() == FROM_ENDS.keys() == {"velocity", "score", "noise", "data"}
+def test_every_quantity_has_both_conversions():
+    assert (
+        TO_DATA_AND_NOISE.keys()
+        == FROM_DATA_AND_NOISE.keys()
+        == {"velocity", "score", "noise", "data"}
+    )
 
 
 @pytest.mark.parametrize("path", PATHS)
-@pytest.mark.parametrize(("given", "wanted"), list(itertools.product(TO_ENDS, TO_ENDS)))
-def test_each_is_found_from_each_and_back(path, given, wanted):
+@pytest.mark.parametrize(
+    ("given", "wanted"), list(itertools.product(TO_DATA_AND_NOISE, TO_DATA_AND_NOISE))
+)
+def test_every_conversion_is_exact_and_invertible(path, given, wanted):
     x, known = pair(path)
     found = convert(known[given], x, TAU, given=given, wanted=wanted, path=path)
     torch.testing.assert_close(found, known[wanted], atol=1e-9, rtol=1e-9)
@@ -38,7 +44,7 @@ def test_each_is_found_from_each_and_back(path, given, wanted):
 
 
 @pytest.mark.parametrize("path", PATHS)
-@pytest.mark.parametrize(("given", "wanted"), list(itertools.permutations(TO_ENDS, 2)))
+@pytest.mark.parametrize(("given", "wanted"), list(itertools.permutations(TO_DATA_AND_NOISE, 2)))
 def test_expectations_of_a_mixture_are_converted_exactly(path, given, wanted):
     torch.manual_seed(0)
     mixture = Mixture(path)
@@ -51,8 +57,8 @@ def test_expectations_of_a_mixture_are_converted_exactly(path, given, wanted):
 
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("tau", [0.1, 0.5, 0.9])
-def test_the_mixture_keeps_its_mass(path, tau):
-    # d/dtau log p + v . score + div v = 0, the continuity equation.
+def test_the_mixture_satisfies_the_continuity_equation(path, tau):
+    # d/dtau log p + v . score + div v = 0.
     mixture = Mixture(path)
     x = torch.linspace(-3, 3, 61, dtype=torch.float64).requires_grad_()
     velocity = mixture.velocity(x, tau)
@@ -76,7 +82,7 @@ def test_linear_and_gvp_are_one_path_up_to_time_and_scale():
 
 
 @pytest.mark.parametrize("path", ["linear", "gvp"])
-def test_a_velocity_tells_data_and_noise_at_both_ends(path):
+def test_velocity_gives_data_and_noise_at_both_ends(path):
     audio, noise = torch.randn(2, 2, 4, 3, dtype=torch.float64)
     tau = torch.tensor([0.0, 1.0], dtype=torch.float64)
     x, velocity = interpolate(audio, noise, tau, path)
@@ -85,7 +91,7 @@ def test_a_velocity_tells_data_and_noise_at_both_ends(path):
         torch.testing.assert_close(found, known)
 
 
-def test_what_a_path_does_not_determine_is_not_finite():
+def test_undetermined_quantities_are_not_finite():
     x = torch.ones(1, 2, 2)
     zero, one = torch.tensor([0.0]), torch.tensor([1.0])
     assert not convert(x, x, zero, given="data", wanted="noise").isfinite().any()
@@ -100,7 +106,7 @@ def test_unknown_quantities_are_refused(names):
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_near_the_audio_float32_keeps_its_digits(path):
+def test_float32_is_accurate_near_the_audio(path):
     tau = torch.tensor([1e-4, 1e-3])
     single, double = PATHS[path](tau), PATHS[path](tau.double())
     for name in ("alpha", "sigma", "alpha_dot", "sigma_dot"):

@@ -1,4 +1,4 @@
-"""The diffusion baseline on mixtures whose noise and map are known, and with the flow's network."""
+"""The diffusion baseline on mixtures with exact noise, and with the flow's network."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from support.flow_networks import random_condition, random_flow, zero_condition
 from support.gaussian_mixture import Mixture
 
 from foleyflow.errors import ConfigError
@@ -23,18 +24,18 @@ from foleyflow.flow.objective import ObjectiveConfig
 from foleyflow.flow.path import PATHS
 from foleyflow.flow.samplers import heun, uniform_grid
 from foleyflow.flow.sampling import SOLVERS, sample
-from foleyflow.flow.transformer import DROP_ALL, Condition, FlowConfig, FlowTransformer
+from foleyflow.flow.transformer import DROP_ALL, FlowConfig, FlowTransformer
 
 ORDERS = {"ddim": 1, "dpm": 2}
 NORMAL = Mixture("vp", means=(0.7,), deviations=(0.4,), weights=(1.0,))
 TWO_MODES = Mixture("vp")
 
 
-def test_all_solvers_have_a_stated_order_and_can_be_chosen():
+def test_every_solver_has_a_tested_order_and_can_be_selected():
     assert ORDERS.keys() == DIFFUSION_SAMPLERS.keys() == set(SOLVERS["noise"])
 
 
-def test_grids_of_equal_log_snr():
+def test_log_snr_grids_have_equal_steps():
     times = log_snr_grid(6, start=0.9, end=0.01)
     assert times[0] == pytest.approx(0.9) and times[-1] == pytest.approx(0.01)
     c = PATHS["vp"](torch.tensor(times, dtype=torch.float64))
@@ -44,7 +45,7 @@ def test_grids_of_equal_log_snr():
 
 
 def normal_at(x: torch.Tensor, start: float, end: float) -> torch.Tensor:
-    """Where the flow of `NORMAL` leads x from one time to another."""
+    """The exact flow of `NORMAL` from one time to another."""
     (mean, spread), (mean_end, spread_end) = (
         (c.alpha * 0.7, (c.alpha**2 * 0.4**2 + c.sigma**2).sqrt())
         for c in map(NORMAL.coefficients, (start, end))
@@ -72,19 +73,19 @@ def test_measured_order_on_normal_audio(name):
 
 
 @pytest.mark.parametrize("name", DIFFUSION_SAMPLERS)
-def test_a_mixture_is_made_from_noise(name):
+def test_a_mixture_is_generated_from_noise(name):
     torch.manual_seed(0)
     noise = torch.randn(1, 200, 2, dtype=torch.float64)
     made = DIFFUSION_SAMPLERS[name](TWO_MODES.noise, noise, [*log_snr_grid(200), 0.0])
     exact = TWO_MODES.generated(noise)
     assert float((made - exact).abs().median()) < 0.02
-    # The same flow as an equation of the velocity.
+    # The same flow, integrated from its velocity.
     velocity = heun(TWO_MODES.velocity, noise, uniform_grid(400, end=1e-3))
     assert float((made - velocity).abs().median()) < 0.02
 
 
 @pytest.mark.parametrize("name", DIFFUSION_SAMPLERS)
-def test_noise_that_is_known_leads_straight_to_its_audio(name):
+def test_exact_noise_gives_the_audio_in_any_number_of_steps(name):
     torch.manual_seed(0)
     audio, noise = torch.randn(2, 2, 5, 3, dtype=torch.float64)
     c = PATHS["vp"](torch.tensor(0.8, dtype=torch.float64))
@@ -94,7 +95,7 @@ def test_noise_that_is_known_leads_straight_to_its_audio(name):
         torch.testing.assert_close(made, audio, atol=1e-5, rtol=1e-5)
 
 
-def test_one_step_of_the_second_order_is_one_of_the_first():
+def test_a_single_second_order_step_is_of_first_order():
     x = torch.randn(1, 5, 3, dtype=torch.float64)
     for grid in ([0.7, 0.3], [0.7, 0.0]):
         torch.testing.assert_close(
@@ -102,20 +103,12 @@ def test_one_step_of_the_second_order_is_one_of_the_first():
         )
 
 
-def condition(batch: int = 2, frames: int = 8) -> Condition:
-    random = torch.Generator().manual_seed(3)
-    return Condition(
-        video=torch.randn(batch, frames, 4, generator=random),
-        states=torch.randn(batch, frames // 4, 4, generator=random),
-        events=torch.rand(batch, frames, generator=random),
-        material=torch.zeros(batch, dtype=torch.int64),
-        context=torch.zeros(batch, frames, 2),
-        known=torch.zeros(batch, frames, dtype=torch.bool),
-    )
+def condition():
+    return random_condition(2, 8, width=4, channels=2, seed=3)
 
 
 class Exact:
-    """Predicts the expected noise of a mixture, with a constant error."""
+    """The expected noise of `NORMAL`, with a constant error."""
 
     def __init__(self, shift: float = 0.0) -> None:
         self.shift, self.asked = shift, []
@@ -128,9 +121,9 @@ class Exact:
         return NORMAL.noise(x, tau[:, None, None]) + self.shift
 
 
-def test_the_loss_is_the_error_of_the_noise_over_all_levels():
+def test_the_loss_is_the_mean_noise_error_over_all_levels():
     torch.manual_seed(0)
-    audio, chosen = NORMAL.draw(4096, 8, 2), condition(4096)
+    audio, chosen = NORMAL.sample(4096, 8, 2), zero_condition(4096)
     network = Exact()
     value, figures = diffusion_loss(network, audio, chosen, ObjectiveConfig())
     # The variance of noise given x_tau is alpha^2 s^2 / (alpha^2 s^2 + sigma^2), tau uniform.
@@ -140,7 +133,7 @@ def test_the_loss_is_the_error_of_the_noise_over_all_levels():
     tau = network.asked[0]
     assert float(tau.min()) >= 1 / LEVELS and float(tau.max()) == 1.0
     torch.manual_seed(0)
-    audio = NORMAL.draw(4096, 8, 2)
+    audio = NORMAL.sample(4096, 8, 2)
     shifted, _ = diffusion_loss(Exact(shift=0.5), audio, chosen, ObjectiveConfig())
     assert float(shifted - value) == pytest.approx(0.25, abs=0.01)
 
@@ -150,18 +143,13 @@ def test_the_loss_is_the_error_of_the_noise_over_all_levels():
 
 @pytest.fixture(scope="module")
 def network():
-    torch.manual_seed(0)
     config = FlowConfig(
-        channels=2, width=16, layers=1, heads=2, guide_width=4, predicts="noise", static=True
+        channels=2, width=16, layers=1, heads=2, condition_width=4, predicts="noise", static=True
     )
-    network = FlowTransformer(config).eval().requires_grad_(False)
-    for value in network.parameters():
-        if float(value.abs().max()) == 0:
-            value.normal_(std=0.1)
-    return network
+    return random_flow(config, deviation=0.1)
 
 
-def test_guidance_extrapolates_from_no_condition(network):
+def test_guidance_extrapolates_from_the_unconditional_prediction(network):
     chosen, x = condition(), torch.randn(2, 8, 2)
     one = torch.full((2,), 0.4)
     informed, blind = (
@@ -190,17 +178,17 @@ def test_a_network_that_predicts_noise_is_sampled_by_diffusion(network, solver):
     assert torch.equal(default, made) == (solver == "dpm")
 
 
-def test_velocity_and_noise_are_not_taken_for_each_other(network):
+def test_solvers_for_the_other_prediction_are_refused(network):
     with pytest.raises(ValueError, match="predicts noise: expected one that predicts velocity"):
         velocity_field(network, condition())
     with pytest.raises(ConfigError, match="'heun': expected one of dpm, ddim for a network"):
         sample(network, condition(), torch.randn(2, 8, 2), steps=2, guidance=1.0, solver="heun")
-    flow = FlowTransformer(FlowConfig(channels=2, width=16, layers=1, heads=2, guide_width=4))
+    flow = FlowTransformer(FlowConfig(channels=2, width=16, layers=1, heads=2, condition_width=4))
     with pytest.raises(ValueError, match="predicts velocity: expected one that predicts noise"):
         noise_prediction(flow, condition())
     with pytest.raises(ConfigError, match="predicts='score': expected 'velocity' or 'noise'"):
         FlowConfig(predicts="score")
 
 
-def test_the_end_of_the_path_is_noise_to_the_last_part_in_a_hundred():
+def test_the_vp_path_ends_with_less_than_one_percent_of_audio():
     assert float(PATHS["vp"](torch.tensor(1.0)).alpha) == pytest.approx(math.exp(-5.025), rel=1e-4)

@@ -1,4 +1,4 @@
-"""Distribution matching with judges that are exact, and a generator that it repairs."""
+"""Distribution matching with exact networks, and on a generator with too little noise."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import copy
 
 import pytest
 import torch
+from support.flow_networks import zero_condition
 from support.gaussian_mixture import Exact, Mixture, TwoModes
 from torch import nn
 
@@ -13,28 +14,17 @@ from foleyflow.flow.distribution_matching import (
     Critic,
     critic_loss,
     distribution_matching_loss,
-    generate_once,
+    generate_one_step,
 )
 from foleyflow.flow.objective import ObjectiveConfig
-from foleyflow.flow.transformer import KEEP_ALL, Condition, FlowConfig, FlowTransformer
+from foleyflow.flow.transformer import KEEP_ALL, FlowConfig, FlowTransformer
 
 CONFIG = ObjectiveConfig(balance=0.0, largest_guidance=1.0)
 FRAMES, CHANNELS = 8, 2
 
 
-def condition(batch: int, known: int = 0) -> Condition:
-    return Condition(
-        video=torch.zeros(batch, FRAMES, 4),
-        states=torch.zeros(batch, FRAMES // 4, 4),
-        events=torch.zeros(batch, FRAMES),
-        material=torch.zeros(batch, dtype=torch.int64),
-        context=torch.zeros(batch, FRAMES, CHANNELS),
-        known=(torch.arange(FRAMES) < known).expand(batch, -1),
-    )
-
-
 class Small(nn.Module):
-    """A network for each number by itself: x and tau to a velocity, or noise to audio."""
+    """A small network of each dimension: x and tau to a velocity, or noise to audio."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -50,16 +40,16 @@ class Small(nn.Module):
         return self.net(torch.stack([x, times], -1))[..., 0]
 
 
-def test_judges_that_agree_move_nothing():
+def test_networks_that_agree_give_no_gradient():
     torch.manual_seed(0)
     flow = Exact(Mixture())
     value, figures = distribution_matching_loss(
-        flow, flow, flow, torch.zeros(16, FRAMES, CHANNELS), condition(16), CONFIG
+        flow, flow, flow, torch.zeros(16, FRAMES, CHANNELS), zero_condition(16), CONFIG
     )
     assert float(value) == figures["mismatch"] == 0.0
 
 
-def test_the_gradient_points_from_what_is_made_to_what_is_real():
+def test_the_gradient_points_from_the_generated_to_the_real_distribution():
     torch.manual_seed(0)
     narrow = Mixture(means=(0.0,), deviations=(0.3,), weights=(1.0,))
     wide = Mixture(means=(0.0,), deviations=(0.6,), weights=(1.0,))
@@ -82,7 +72,7 @@ def test_the_gradient_points_from_what_is_made_to_what_is_real():
         generator = Scaled()
         audio = torch.zeros(512, FRAMES, CHANNELS)
         value, _ = distribution_matching_loss(
-            generator, Exact(real), Exact(narrow), audio, condition(512), CONFIG
+            generator, Exact(real), Exact(narrow), audio, zero_condition(512), CONFIG
         )
         value.backward()
         slopes = [float(p.grad) for p in (generator.scale, generator.shift)]
@@ -90,24 +80,26 @@ def test_the_gradient_points_from_what_is_made_to_what_is_real():
             assert slope * sign > 0.1 if sign else abs(slope) < 0.02
 
 
-def test_the_critic_learns_what_is_made_and_not_what_is_real():
+def test_the_critic_learns_the_generated_distribution():
     torch.manual_seed(0)
     made = Exact(Mixture(means=(0.0,), deviations=(0.3,), weights=(1.0,)))
-    audio = 5.0 + torch.zeros(512, FRAMES, CHANNELS)  # never looked at
-    _, own = critic_loss(made, made, audio, condition(512), CONFIG)
-    _, other = critic_loss(Exact(Mixture()), made, audio, condition(512), CONFIG)
+    audio = 5.0 + torch.zeros(512, FRAMES, CHANNELS)  # not used
+    _, own = critic_loss(made, made, audio, zero_condition(512), CONFIG)
+    _, other = critic_loss(Exact(Mixture()), made, audio, zero_condition(512), CONFIG)
     assert own["critic_error"] < 0.8 * other["critic_error"]
     small, generator = Small(), Small()
-    critic_loss(small, generator, audio, condition(512), CONFIG)[0].backward()
+    critic_loss(small, generator, audio, zero_condition(512), CONFIG)[0].backward()
     assert all(p.grad is not None for p in small.parameters())
     assert all(p.grad is None for p in generator.parameters())
 
 
-def test_known_frames_are_kept_and_cost_nothing():
+def test_known_frames_are_copied_and_have_no_loss():
     torch.manual_seed(0)
-    audio, chosen = torch.randn(4, FRAMES, CHANNELS), condition(4, known=5)
+    audio, chosen = torch.randn(4, FRAMES, CHANNELS), zero_condition(4, known=5)
     flow, one = Exact(Mixture()), torch.ones(4)
-    made = generate_once(flow, audio, chosen, guidance_scale=one, drops=torch.full((4,), KEEP_ALL))
+    made = generate_one_step(
+        flow, audio, chosen, guidance_scale=one, drops=torch.full((4,), KEEP_ALL)
+    )
     assert torch.equal(made[:, :5], audio[:, :5])
     assert not torch.isclose(made[:, 5:], audio[:, 5:]).any()
 
@@ -122,7 +114,7 @@ def test_known_frames_are_kept_and_cost_nothing():
     assert figures["mismatch"] == 0.0
 
 
-def test_two_modes_are_a_mixture():
+def test_the_two_mode_network_agrees_with_the_mixture():
     mixture = Mixture(means=(-1.0, 1.0), deviations=(0.3, 0.3), weights=(0.5, 0.5))
     x, one = torch.randn(4, FRAMES, CHANNELS), torch.ones(4)
     asked = {"r": 0.4 * one, "tau": 0.4 * one, "guidance_scale": one}
@@ -133,10 +125,10 @@ def test_two_modes_are_a_mixture():
 
 @pytest.mark.parametrize("start", [0.16, 0.5])
 def test_a_generator_with_too_little_or_too_much_noise_is_repaired(start):
-    # One-step flow maps find the modes and lose about half of the noise around them (method C.6).
+    # One-step flow maps find the modes and lose about half of the noise around them.
     torch.manual_seed(0)
     real, fake, generator = TwoModes(1.0, 0.3), TwoModes(1.0, 0.3), TwoModes(1.05, start)
-    chosen, audio = condition(64), torch.zeros(64, FRAMES, CHANNELS)
+    chosen, audio = zero_condition(64), torch.zeros(64, FRAMES, CHANNELS)
     optimisers = [
         torch.optim.Adam(net.parameters(), rate, betas=(0.0, 0.95))
         for net, rate in ((fake, 2e-2), (generator, 4e-3))
@@ -154,18 +146,18 @@ def test_a_generator_with_too_little_or_too_much_noise_is_repaired(start):
     assert float(real.deviation.detach()) == pytest.approx(0.3)
 
 
-def test_the_judges_start_as_the_network_and_only_one_learns():
+def test_critic_networks_start_as_copies_and_only_fake_is_trained():
     torch.manual_seed(0)
-    config = FlowConfig(channels=CHANNELS, width=16, layers=1, heads=2, guide_width=4)
+    config = FlowConfig(channels=CHANNELS, width=16, layers=1, heads=2, condition_width=4)
     critic, later = Critic(FlowTransformer(config)), FlowTransformer(config)
     assert int(critic.started) == 0
     critic.start_from_(later)
     assert int(critic.started) == 1
     kept = copy.deepcopy(later.state_dict())
-    for judge in (critic.real, critic.fake):
-        torch.testing.assert_close(judge.state_dict(), kept, rtol=0, atol=0)
+    for network in (critic.real, critic.fake):
+        torch.testing.assert_close(network.state_dict(), kept, rtol=0, atol=0)
     with torch.no_grad():
-        later.leave.bias.add_(1.0)
+        later.output_conv.bias.add_(1.0)
     torch.testing.assert_close(critic.real.state_dict(), kept, rtol=0, atol=0)
     assert not any(p.requires_grad for p in critic.real.parameters())
     assert all(p.requires_grad for p in critic.fake.parameters())

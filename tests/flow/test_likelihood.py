@@ -1,4 +1,4 @@
-"""Likelihood and inversion of flows whose density and map are known, and of a network."""
+"""Likelihood and inversion of flows with a known density, and of a network."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from support.flow_networks import random_condition, random_flow
 from support.gaussian_mixture import Mixture
 
 from foleyflow.flow.guided_model import flow_map, velocity_field
@@ -17,7 +18,7 @@ from foleyflow.flow.likelihood import (
     invert,
     log_likelihood,
 )
-from foleyflow.flow.transformer import Condition, FlowConfig, FlowTransformer
+from foleyflow.flow.transformer import FlowConfig
 
 NORMAL = {"means": (0.7,), "deviations": (0.4,), "weights": (1.0,)}
 
@@ -26,10 +27,10 @@ NORMAL = {"means": (0.7,), "deviations": (0.4,), "weights": (1.0,)}
 def test_the_likelihood_of_normal_audio(path):
     torch.manual_seed(0)
     flow = Mixture(path, **NORMAL)
-    audio = flow.draw(6, 4, 4)
+    audio = flow.sample(6, 4, 4)
     made = log_likelihood(flow.velocity, audio, steps=50 if path != "vp" else 100)
     known = flow.log_density(audio).mean((1, 2))
-    # vp keeps e^-5 of the audio at tau = 1, which is then not quite standard normal.
+    # On the vp path e^-5 of the audio remains at tau = 1, which is not exactly standard normal.
     within = 1e-3 if path != "vp" else 6e-3
     torch.testing.assert_close(made.nats_per_dimension, known, atol=within, rtol=0)
     torch.testing.assert_close(made.bits_per_dimension, -made.nats_per_dimension / math.log(2))
@@ -37,15 +38,15 @@ def test_the_likelihood_of_normal_audio(path):
         torch.testing.assert_close(made.noise, (audio - 0.7) / 0.4, atol=5e-3, rtol=0)
 
 
-def test_the_likelihood_of_a_mixture_and_of_what_it_never_makes():
+def test_the_likelihood_of_a_mixture_and_of_outliers():
     torch.manual_seed(0)
     flow = Mixture()
-    audio = flow.draw(4, 4, 4)
+    audio = flow.sample(4, 4, 4)
     made = log_likelihood(flow.velocity, audio, steps=50)
     known = flow.log_density(audio).mean((1, 2))
     torch.testing.assert_close(made.nats_per_dimension, known, atol=1e-3, rtol=0)
-    strange = log_likelihood(flow.velocity, audio + 2.0, steps=50)
-    assert bool((strange.log_density < made.log_density - 10).all())
+    outlier = log_likelihood(flow.velocity, audio + 2.0, steps=50)
+    assert bool((outlier.log_density < made.log_density - 10).all())
 
 
 def test_likelihoods_integrate_to_one():
@@ -56,10 +57,10 @@ def test_likelihoods_integrate_to_one():
 
 
 @pytest.mark.parametrize("path", ["linear", "gvp"])
-def test_there_and_back_in_25_steps(path):
+def test_encoding_and_decoding_in_25_steps_returns_the_audio(path):
     torch.manual_seed(0)
     flow = Mixture(path, **NORMAL)
-    audio = flow.draw(4, 50, 4)
+    audio = flow.sample(4, 50, 4)
     noise = encode(flow.velocity, audio)
     back = decode(flow.velocity, noise)
     assert float((back - audio).norm() / audio.norm()) < 1e-3
@@ -67,9 +68,9 @@ def test_there_and_back_in_25_steps(path):
 
 
 @pytest.mark.parametrize("stiffness", [2.0, 25.0, 45.0])
-def test_an_inverse_undoes_steps_that_are_too_long_for_the_flow(stiffness):
-    # Row by row, 25 steps of Heun each multiply by a number: 4.4 at 45 times the step's length,
-    # where a whole correction goes further astray each time.
+def test_invert_is_exact_for_steps_that_are_too_long_for_encode(stiffness):
+    # Each of the 25 Heun steps multiplies a sample by a factor, 4.4 for a stiffness of 45, for
+    # which a fixed-point iteration with full corrections diverges.
     torch.manual_seed(0)
     audio = torch.randn(2, 5, 4, dtype=torch.float64)
     rates = torch.tensor([-1.0, stiffness], dtype=torch.float64)[:, None, None]
@@ -78,19 +79,19 @@ def test_an_inverse_undoes_steps_that_are_too_long_for_the_flow(stiffness):
         return -rates * x
 
     factor = 1 + rates / 25 + (rates / 25) ** 2 / 2
-    noise = invert(velocity, audio, tolerance=1e-9, turns=200)
+    noise = invert(velocity, audio, tolerance=1e-9, max_iterations=200)
     torch.testing.assert_close(noise, audio / factor**25, rtol=1e-6, atol=0)
     torch.testing.assert_close(decode(velocity, noise), audio, rtol=1e-6, atol=1e-9)
-    there_and_back = decode(velocity, encode(velocity, audio))
-    error = (there_and_back - audio).square().mean((1, 2)).sqrt()
+    returned = decode(velocity, encode(velocity, audio))
+    error = (returned - audio).square().mean((1, 2)).sqrt()
     assert float(error[1]) > (1e-4 if stiffness == 2 else 1)
 
 
-def test_an_inverse_stops_after_its_turns_at_the_best_it_found():
+def test_invert_stops_at_the_best_iterate():
     audio = torch.ones(1, 5, 4)
     few, more = (
-        decode(velocity_of(-20.0), invert(velocity_of(-20.0), audio, turns=turns)) - audio
-        for turns in (1, 3)
+        decode(velocity_of(-20.0), invert(velocity_of(-20.0), audio, max_iterations=count)) - audio
+        for count in (1, 3)
     )
     assert 1e-3 < float(more.abs().max()) < float(few.abs().max())
 
@@ -100,7 +101,7 @@ def velocity_of(rate: float):
 
 
 def curved(x: torch.Tensor, tau: float) -> torch.Tensor:
-    """A velocity that mixes all numbers of a row; divergence computed by hand below."""
+    """A velocity that mixes all dimensions of a sample; its divergence is below."""
     total = x.flatten(1).sum(1)[:, None, None]
     return x**2 * total + tau * x
 
@@ -118,7 +119,7 @@ def test_the_exact_divergence():
     torch.testing.assert_close(divergence, curved_divergence(x, 0.3))
 
 
-def test_random_probes_have_no_bias_and_an_error_that_falls_with_their_root():
+def test_random_probes_are_unbiased_and_their_error_falls_with_the_square_root():
     torch.manual_seed(0)
     x = 0.5 * torch.randn(1, 4, 2, dtype=torch.float64)
     known = float(curved_divergence(x, 0.3))
@@ -133,10 +134,10 @@ def test_random_probes_have_no_bias_and_an_error_that_falls_with_their_root():
     assert errors[4] / errors[64] == pytest.approx(4.0, rel=0.3)
 
 
-def test_probes_of_signs_are_exact_where_numbers_do_not_mix():
+def test_sign_probes_are_exact_for_diagonal_jacobians():
     torch.manual_seed(0)
     flow = Mixture()
-    audio = flow.draw(2, 6, 4)
+    audio = flow.sample(2, 6, 4)
     exact = log_likelihood(flow.velocity, audio, steps=10)
     probed = log_likelihood(flow.velocity, audio, steps=10, divergence=hutchinson(audio, probes=1))
     torch.testing.assert_close(probed.log_density, exact.log_density)
@@ -147,28 +148,15 @@ def test_probes_of_signs_are_exact_where_numbers_do_not_mix():
 
 @pytest.fixture(scope="module")
 def network():
-    torch.manual_seed(0)
-    config = FlowConfig(channels=4, width=16, layers=1, heads=2, guide_width=8)
-    network = FlowTransformer(config).eval().requires_grad_(False)
-    for value in network.parameters():
-        if float(value.abs().max()) == 0:
-            value.normal_(std=0.1)
-    return network
+    config = FlowConfig(channels=4, width=16, layers=1, heads=2, condition_width=8)
+    return random_flow(config, deviation=0.1)
 
 
-def condition(seed: int = 0, frames: int = 8) -> Condition:
-    random = torch.Generator().manual_seed(seed)
-    return Condition(
-        video=torch.randn(2, frames, 8, generator=random),
-        states=torch.randn(2, frames // 4, 8, generator=random),
-        events=torch.rand(2, frames, generator=random),
-        material=torch.zeros(2, dtype=torch.int64),
-        context=torch.zeros(2, frames, 4),
-        known=torch.zeros(2, frames, dtype=torch.bool),
-    )
+def condition(seed: int = 0, frames: int = 8):
+    return random_condition(2, frames, width=8, channels=4, seed=seed)
 
 
-def test_a_network_is_inverted_and_its_volume_is_the_jacobians(network):
+def test_a_network_is_inverted_and_its_volume_is_the_jacobian_determinant(network):
     torch.manual_seed(0)
     velocity = velocity_field(network, condition())
     audio = torch.randn(2, 8, 4)
@@ -179,11 +167,11 @@ def test_a_network_is_inverted_and_its_volume_is_the_jacobians(network):
     made = log_likelihood(velocity, audio, steps=10)
     noise = encode(velocity, audio, steps=10)
     torch.testing.assert_close(made.noise, noise)
-    # Independently: the determinant of the Jacobian of the whole solve.
+    # Independently: the determinant of the Jacobian of the complete solve
 
     def noise_of_first(flat):
-        whole = torch.cat([flat.view(1, 8, 4), audio[1:]])
-        return encode(velocity, whole, steps=10)[0].flatten()
+        batch = torch.cat([flat.view(1, 8, 4), audio[1:]])
+        return encode(velocity, batch, steps=10)[0].flatten()
 
     jacobian = torch.autograd.functional.jacobian(noise_of_first, audio[0].flatten())
     volume = float(torch.linalg.slogdet(jacobian.double()).logabsdet)
@@ -191,7 +179,7 @@ def test_a_network_is_inverted_and_its_volume_is_the_jacobians(network):
     assert float(made.log_density[0]) == pytest.approx(prior + volume, abs=5e-3)
 
 
-def test_the_condition_moves_the_likelihood_and_rows_have_their_own(network):
+def test_the_likelihood_depends_on_the_condition_and_not_on_other_samples(network):
     torch.manual_seed(0)
     audio = torch.randn(2, 8, 4)
     made = log_likelihood(velocity_field(network, condition()), audio, steps=4)
@@ -202,9 +190,9 @@ def test_the_condition_moves_the_likelihood_and_rows_have_their_own(network):
     torch.testing.assert_close(alone.log_density[0], made.log_density[0], atol=1e-3, rtol=1e-4)
 
 
-def test_large_latents_are_probed_without_being_told(network):
+def test_large_latents_use_random_probes_by_default(network):
     torch.manual_seed(0)
-    frames = 72  # 288 numbers a row
+    frames = 72  # 288 dimensions per sample
     audio = torch.randn(2, frames, 4)
     velocity = velocity_field(network, condition(frames=frames))
     torch.manual_seed(1)

@@ -1,4 +1,4 @@
-"""One step taught by pairs: on modes with a known map, and as a run from stored pairs."""
+"""Pair distillation: on modes with a known map, and as a training run from stored pairs."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from support.flow_networks import random_flow, zero_condition
 from support.gaussian_mixture import Exact, Mixture, TwoModes
 
 from foleyflow.errors import ConfigError
@@ -16,7 +17,7 @@ from foleyflow.flow.objective import ObjectiveConfig
 from foleyflow.flow.pair_distillation import pair_distillation_loss
 from foleyflow.flow.samplers import heun, uniform_grid
 from foleyflow.flow.sampling import sample
-from foleyflow.flow.transformer import Condition, FlowConfig, FlowTransformer
+from foleyflow.flow.transformer import FlowConfig, FlowTransformer
 from foleyflow.training.loop import train
 from foleyflow.training.task import TrainConfig
 from foleyflow.training.tasks.flow import prepare
@@ -27,46 +28,35 @@ PLAIN = ObjectiveConfig(balance=0.0)
 MODES = Mixture(means=(-1.0, 1.0), deviations=(0.3, 0.3), weights=(0.5, 0.5))
 
 
-def condition(batch: int, known: int = 0) -> Condition:
-    return Condition(
-        video=torch.zeros(batch, FRAMES, 4),
-        states=torch.zeros(batch, FRAMES // 4, 4),
-        events=torch.zeros(batch, FRAMES),
-        material=torch.zeros(batch, dtype=torch.int64),
-        context=torch.zeros(batch, FRAMES, CHANNELS),
-        known=(torch.arange(FRAMES) < known).expand(batch, -1),
-    )
-
-
-def test_the_true_map_has_no_error_and_another_its_own():
+def test_the_loss_is_the_squared_error_of_the_map():
     torch.manual_seed(0)
     noise = torch.randn(16, FRAMES, CHANNELS)
     made = MODES.generated(noise.double()).float()
-    chosen = condition(16, known=3)
+    chosen = zero_condition(16, known=3)
     value, figures = pair_distillation_loss(Exact(MODES), noise, made, chosen, PLAIN)
     assert figures["error"] < 1e-10
     shifted = made.clone()
     shifted[:, 3:] += 0.2
-    shifted[:, :3] += 9.0  # known frames do not count
+    shifted[:, :3] += 9.0  # known frames are ignored
     value, figures = pair_distillation_loss(Exact(MODES), noise, shifted, chosen, PLAIN)
     assert float(value) == figures["error"] == pytest.approx(0.04, rel=1e-3)
 
 
-def test_the_student_is_told_the_guidance_of_its_teacher():
-    seen = {}
+def test_the_student_gets_the_guidance_scale_of_its_teacher():
+    calls = {}
 
-    class Watching(Exact):
+    class Recorder(Exact):
         def forward(self, x, **asked):
-            seen.update(asked)
+            calls.update(asked)
             return super().forward(x, **asked)
 
     noise = torch.randn(4, FRAMES, CHANNELS)
-    pair_distillation_loss(Watching(MODES), noise, noise, condition(4), PLAIN, guidance=2.5)
-    assert seen["guidance_scale"].tolist() == [2.5] * 4
-    assert seen["r"].tolist() == [0.0] * 4 and seen["tau"].tolist() == [1.0] * 4
+    pair_distillation_loss(Recorder(MODES), noise, noise, zero_condition(4), PLAIN, guidance=2.5)
+    assert calls["guidance_scale"].tolist() == [2.5] * 4
+    assert calls["r"].tolist() == [0.0] * 4 and calls["tau"].tolist() == [1.0] * 4
 
 
-def test_modes_are_learned_from_pairs_of_a_solver():
+def test_a_student_learns_modes_from_solver_pairs():
     torch.manual_seed(0)
     student = TwoModes(0.6, 0.1)
     noise = torch.randn(512, FRAMES, CHANNELS, dtype=torch.float64)
@@ -76,7 +66,9 @@ def test_modes_are_learned_from_pairs_of_a_solver():
     for step in range(100):
         rows = slice(64 * (step % 8), 64 * (step % 8) + 64)
         optimiser.zero_grad()
-        pair_distillation_loss(student, noise[rows], made[rows], condition(64), PLAIN)[0].backward()
+        pair_distillation_loss(student, noise[rows], made[rows], zero_condition(64), PLAIN)[
+            0
+        ].backward()
         optimiser.step()
     assert float(student.middle.detach()) == pytest.approx(1.0, abs=0.03)
     assert float(student.deviation.detach()) == pytest.approx(0.3, abs=0.03)
@@ -104,14 +96,10 @@ def windows():
 
 @pytest.fixture(scope="module")
 def teacher():
-    torch.manual_seed(0)
     config = FlowConfig(
-        channels=6, width=16, layers=1, heads=2, guide_width=16, material_names=("a", "b", "c")
+        channels=6, width=16, layers=1, heads=2, condition_width=16, material_names=("a", "b", "c")
     )
-    network = FlowTransformer(config).eval().requires_grad_(False)
-    for name, value in network.named_parameters():
-        if not name.startswith(("interval", "guidance_scale")) and float(value.abs().max()) == 0:
-            value.normal_(std=0.2)
+    network = random_flow(config, deviation=0.2, zero=("interval", "guidance_scale"))
     network.latent_mean.fill_(5.0)
     network.latent_deviation.fill_(3.0)
     return network
@@ -123,13 +111,13 @@ def pairs(teacher, windows, tmp_path_factory):
     return open_pairs(path, teacher, windows, PAIRS)
 
 
-def test_pairs_are_solved_once_and_whatever_the_order(pairs, teacher, windows, tmp_path):
+def test_pairs_are_solved_once_and_do_not_depend_on_the_order(pairs, teacher, windows, tmp_path):
     numbers = np.array([20, 3])
     batch = pairs.batch(numbers)
     _, chosen = prepare(teacher, batch)
     made = sample(teacher, chosen, batch["noise"], steps=6, guidance=1.0, solver="heun")
     torch.testing.assert_close(batch["made"], made, atol=5e-3, rtol=5e-3)
-    # 24 pairs of 10 windows: the same window comes again with another noise.
+    # 24 pairs of 10 windows: a window is repeated with another noise
     assert batch["clip"].tolist() == [0, 3]
     other = pairs.batch(np.array([10, 13]))
     assert torch.equal(other["video"], batch["video"])
@@ -137,13 +125,13 @@ def test_pairs_are_solved_once_and_whatever_the_order(pairs, teacher, windows, t
     path = tmp_path / "pairs.npy"
     open_pairs(path, teacher, windows, PAIRS)
     before = path.read_bytes()
-    again = open_pairs(path, None, windows, PAIRS)  # opened: no teacher is needed
+    again = open_pairs(path, None, windows, PAIRS)  # opened without a teacher
     assert path.read_bytes() == before
     np.testing.assert_array_equal(again.made, pairs.made)
     assert [p.name for p in tmp_path.iterdir()] == ["pairs.npy"]
 
 
-def test_some_pairs_begin_with_known_latents_and_are_told_their_material(windows):
+def test_some_pairs_have_context_and_a_material_label(windows):
     batch = Pairs(windows=windows, config=PAIRS).batch(np.arange(2000))
     lengths = batch["context_length"].numpy()
     assert (lengths > 0).mean() == pytest.approx(0.4, abs=0.04)

@@ -1,4 +1,4 @@
-"""Paths from audio to noise: ends, and velocities that are the positions' derivatives."""
+"""Probability paths: their ends, and velocities as derivatives of the positions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from foleyflow.flow.path import PATHS, interpolate, sample_tau
 
 
 @pytest.mark.parametrize("name", ["linear", "gvp"])
-def test_a_path_begins_with_audio_and_ends_with_noise(name):
+def test_paths_start_with_audio_and_end_with_noise(name):
     ends = PATHS[name](torch.tensor([0.0, 1.0], dtype=torch.float64))
     torch.testing.assert_close(ends.alpha, torch.tensor([1.0, 0.0], dtype=torch.float64))
     torch.testing.assert_close(ends.sigma, torch.tensor([0.0, 1.0], dtype=torch.float64))
@@ -33,7 +33,7 @@ def test_variance_is_preserved(name):
 
 
 @pytest.mark.parametrize("name", PATHS)
-def test_derivatives_are_those_of_the_values(name):
+def test_derivatives_match_finite_differences(name):
     tau, half = torch.linspace(0.02, 0.98, 40, dtype=torch.float64), 1e-6
     ahead, behind, c = PATHS[name](tau + half), PATHS[name](tau - half), PATHS[name](tau)
     for value, derivative in (("alpha", c.alpha_dot), ("sigma", c.sigma_dot)):
@@ -42,7 +42,7 @@ def test_derivatives_are_those_of_the_values(name):
 
 
 @pytest.mark.parametrize("name", PATHS)
-def test_points_and_velocities(name):
+def test_interpolated_points_and_velocities(name):
     torch.manual_seed(0)
     audio, noise = torch.randn(2, 3, 5, 4, dtype=torch.float64)
     tau = torch.tensor([0.1, 0.5, 0.9], dtype=torch.float64)

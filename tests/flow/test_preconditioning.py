@@ -1,4 +1,4 @@
-"""What the network adds to: the exact answer for Gaussian latents, against their own statistics."""
+"""Preconditioning: the exact solution for Gaussian latents, against Monte Carlo statistics."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SCALE = torch.tensor([1.0, 0.4, 0.1])
 
 def network(**settings) -> FlowTransformer:
     torch.manual_seed(0)
-    config = FlowConfig(channels=3, width=8, layers=1, heads=2, guide_width=4, **settings)
+    config = FlowConfig(channels=3, width=8, layers=1, heads=2, condition_width=4, **settings)
     made = FlowTransformer(config).eval().requires_grad_(False)
     made.fit_latents_(torch.randn(5000, 3) * torch.tensor([3.0, 1.0, 0.2]) + 5.0, SCALE)
     return made
@@ -35,7 +35,7 @@ def condition(rows: int = 2, segments: int = 5) -> Condition:
     )
 
 
-def test_latents_have_their_scale_and_come_back():
+def test_standardised_latents_have_the_given_scale():
     flow = network(prior_path="linear")
     latents = torch.randn(200, 20, 3) * torch.tensor([3.0, 1.0, 0.2]) + 5.0
     standard = flow.standardise(latents)
@@ -45,8 +45,8 @@ def test_latents_have_their_scale_and_come_back():
 
 @pytest.mark.parametrize("path", list(PATHS))
 @pytest.mark.parametrize("level", [0.02, 0.3, 0.7, 0.98])
-def test_nothing_better_can_be_said_of_gaussian_latents(path, level):
-    """The residual does not correlate with x, and `outward` is its deviation (Monte Carlo)."""
+def test_the_prediction_is_optimal_for_gaussian_latents(path, level):
+    """The residual does not correlate with x, and `outward` is its standard deviation."""
     generator = torch.Generator().manual_seed(1)
     audio, noise = (torch.randn(1, 200_000, 3, generator=generator) for _ in range(2))
     tau = torch.tensor([level])
@@ -67,7 +67,7 @@ def test_nothing_better_can_be_said_of_gaussian_latents(path, level):
 
 
 @pytest.mark.parametrize("path", list(PATHS))
-def test_the_mean_velocity_keeps_a_gaussians_place(path):
+def test_the_mean_velocity_preserves_gaussian_quantiles(path):
     tau, r = torch.tensor([0.9, 0.5, 0.5005, 1.0]), torch.tensor([0.2, 0.4, 0.5, 0.0])
     skip = preconditioning.for_velocity(r, tau, SCALE, path).skip
 
@@ -81,24 +81,24 @@ def test_the_mean_velocity_keeps_a_gaussians_place(path):
     )
 
 
-def test_a_new_flow_makes_gaussian_latents_in_one_step_or_many():
-    flow, shown = network(prior_path="linear"), condition()
+def test_a_new_flow_generates_gaussian_latents_in_any_number_of_steps():
+    flow, chosen = network(prior_path="linear"), condition()
     noise = torch.randn(2, 20, 3)
     for solver, steps, bound in (("map", 1, 1e-5), ("map", 4, 1e-5), ("heun", 200, 1e-2)):
-        made = sample(flow, shown, noise, steps=steps, guidance=1.0, solver=solver)
+        made = sample(flow, chosen, noise, steps=steps, guidance=1.0, solver=solver)
         torch.testing.assert_close(made, SCALE * noise, atol=bound, rtol=bound)
 
 
-def test_a_new_diffusion_network_makes_gaussian_latents_too():
+def test_a_new_diffusion_network_generates_gaussian_latents():
     flow = network(prior_path="vp", predicts="noise")
     noise = torch.randn(2, 20, 3)
     made = sample(flow, condition(), noise, steps=200, guidance=1.0)
-    c = PATHS["vp"](torch.tensor(log_snr_grid(1)[-1]))  # where the solver stops
-    left = ((c.alpha * SCALE) ** 2 + c.sigma**2).sqrt()
-    torch.testing.assert_close(made / noise, left.expand_as(noise), atol=0.03, rtol=0.1)
+    c = PATHS["vp"](torch.tensor(log_snr_grid(1)[-1]))  # the last flow time
+    scale = ((c.alpha * SCALE) ** 2 + c.sigma**2).sqrt()
+    torch.testing.assert_close(made / noise, scale.expand_as(noise), atol=0.03, rtol=0.1)
 
 
-def test_segments_by_themselves_have_the_same_answer_once():
+def test_factorised_segments_are_preconditioned_once():
     settings = {"prior_path": "linear", "factorised": True}
     flow, noise = network(**settings), torch.randn(2, 20, 3)
     made = sample(flow, condition(), noise, steps=1, guidance=1.0, solver="map")

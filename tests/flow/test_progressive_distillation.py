@@ -1,35 +1,25 @@
-"""Several jumps become one: against the exact map, and against the sampler that makes the jumps."""
+"""Progressive distillation: against the exact map, and against the teacher's sampler."""
 
 from __future__ import annotations
 
 import pytest
 import torch
+from support.flow_networks import zero_condition
 from support.gaussian_mixture import GaussianMap, Mixture
 from torch import nn
 
 from foleyflow.flow.objective import ObjectiveConfig
 from foleyflow.flow.path import PATHS
 from foleyflow.flow.progressive_distillation import (
-    INTERVAL_SHARE,
+    INTERVAL_FRACTION,
     Teacher,
     progressive_distillation_loss,
 )
-from foleyflow.flow.samplers import follow_map, uniform_grid
-from foleyflow.flow.transformer import Condition, FlowConfig, FlowTransformer
+from foleyflow.flow.samplers import apply_flow_map, uniform_grid
+from foleyflow.flow.transformer import FlowConfig, FlowTransformer
 
 CONFIG = ObjectiveConfig(balance=0.0)
 ROWS, FRAMES, CHANNELS = 64, 8, 2
-
-
-def condition(known: int = 0) -> Condition:
-    return Condition(
-        video=torch.zeros(ROWS, FRAMES, 4),
-        states=torch.zeros(ROWS, FRAMES // 4, 4),
-        events=torch.zeros(ROWS, FRAMES),
-        material=torch.zeros(ROWS, dtype=torch.int64),
-        context=torch.zeros(ROWS, FRAMES, CHANNELS),
-        known=(torch.arange(FRAMES) < known).expand(ROWS, -1),
-    )
 
 
 class Network:
@@ -46,7 +36,7 @@ class Network:
 
 
 def velocity_alone(mixture: Mixture) -> Network:
-    """A flow that was never taught a map: its mean velocity is that of the jump's start."""
+    """A flow that is no map: its mean velocity is the velocity at the start of the step."""
     return Network(lambda x, r, tau: mixture.velocity(x.double(), tau[:, None, None]).float())
 
 
@@ -55,19 +45,19 @@ def audio() -> torch.Tensor:
 
 
 @pytest.mark.parametrize("path", PATHS)
-@pytest.mark.parametrize("jumps", [2, 4])
-def test_of_an_exact_map_several_jumps_are_one(path, jumps):
+@pytest.mark.parametrize("steps", [2, 4])
+def test_several_steps_of_an_exact_map_equal_one(path, steps):
     torch.manual_seed(0)
     config = ObjectiveConfig(balance=0.0, path=path)
     exact = GaussianMap(path)
     _, figures = progressive_distillation_loss(
-        exact, exact, audio(), condition(), config, jumps=jumps
+        exact, exact, audio(), zero_condition(ROWS), config, teacher_steps=steps
     )
     assert figures["merge_error"] < 1e-9
-    # One that adds a constant to each jump adds it to their mean, too.
+    # A constant error of every step is the error of their mean
     off = Network(lambda x, r, tau: 0.3 + exact(x, r=r, tau=tau, **REST))
     _, figures = progressive_distillation_loss(
-        off, exact, audio(), condition(), config, jumps=jumps
+        off, exact, audio(), zero_condition(ROWS), config, teacher_steps=steps
     )
     assert figures["merge_error"] == pytest.approx(0.09, rel=1e-3)
 
@@ -75,36 +65,36 @@ def test_of_an_exact_map_several_jumps_are_one(path, jumps):
 REST = {"guidance_scale": None, "embedded": None, "condition": None}
 
 
-@pytest.mark.parametrize("jumps", [2, 5])
-def test_the_target_is_where_the_sampler_gets_in_so_many_jumps(jumps):
+@pytest.mark.parametrize("steps", [2, 5])
+def test_the_target_is_the_sampler_result_after_the_same_steps(steps):
     teacher = velocity_alone(Mixture())
 
-    def jumped(x, r, tau):
+    def several_steps(x, r, tau):
         rows = []
         for row, end, start in zip(x, r.tolist(), tau.tolist(), strict=True):
             if end == start:
                 rows.append(teacher.mean_velocity(row[None], r, torch.tensor([start]))[0])
                 continue
-            made = follow_map(
+            made = apply_flow_map(
                 lambda at, after, now: teacher.mean_velocity(at, None, torch.tensor([now])),
                 row[None],
-                uniform_grid(jumps, start=start, end=end),
+                uniform_grid(steps, start=start, end=end),
             )
             rows.append((row - made[0]) / (start - end))
         return torch.stack(rows)
 
     torch.manual_seed(0)
     _, figures = progressive_distillation_loss(
-        Network(jumped), teacher, audio(), condition(), CONFIG, jumps=jumps
+        Network(several_steps), teacher, audio(), zero_condition(ROWS), CONFIG, teacher_steps=steps
     )
     assert figures["merge_error"] < 1e-9
     _, one = progressive_distillation_loss(
-        teacher, teacher, audio(), condition(), CONFIG, jumps=jumps
+        teacher, teacher, audio(), zero_condition(ROWS), CONFIG, teacher_steps=steps
     )
-    assert one["merge_error"] > 0.01  # a jump at the first velocity gets elsewhere
+    assert one["merge_error"] > 0.01  # one step of a plain velocity ends elsewhere
 
 
-def test_rows_without_an_interval_keep_the_velocity():
+def test_samples_without_an_interval_preserve_the_velocity():
     torch.manual_seed(0)
     exact = GaussianMap()
 
@@ -114,38 +104,43 @@ def test_rows_without_an_interval_keep_the_velocity():
 
     network = Network(wrong_off_the_diagonal)
     errors = [
-        progressive_distillation_loss(network, exact, audio(), condition(), CONFIG, jumps=2)[1][
-            "merge_error"
-        ]
+        progressive_distillation_loss(
+            network, exact, audio(), zero_condition(ROWS), CONFIG, teacher_steps=2
+        )[1]["merge_error"]
         for _ in range(40)
     ]
-    assert sum(errors) / 40 == pytest.approx(81 * INTERVAL_SHARE, rel=0.05)
+    assert sum(errors) / 40 == pytest.approx(81 * INTERVAL_FRACTION, rel=0.05)
 
 
-def test_known_frames_lie_on_the_path_and_cost_nothing():
+def test_known_frames_are_placed_on_the_path_and_have_no_loss():
     torch.manual_seed(0)
-    seen, true = [], torch.full((ROWS, FRAMES, CHANNELS), 2.0)
+    calls, true = [], torch.full((ROWS, FRAMES, CHANNELS), 2.0)
 
     def teacher(x, r, tau):
-        seen.append((x, tau))
+        calls.append((x, tau))
         return torch.full_like(x, 5.0)
 
     def network(x, r, tau):
         return torch.where(torch.arange(FRAMES)[None, :, None] < 5, 99.0, 5.0).expand_as(x)
 
     _, figures = progressive_distillation_loss(
-        Network(network), Network(teacher), true, condition(known=5), CONFIG, jumps=3
+        Network(network),
+        Network(teacher),
+        true,
+        zero_condition(ROWS, known=5),
+        CONFIG,
+        teacher_steps=3,
     )
     assert figures["merge_error"] == pytest.approx(0.0, abs=1e-9)
-    # The noise of a frame is the same at every jump: (x - (1 - tau) audio) / tau.
-    noises = [(x - (1 - t) * 2.0) / t for x, t in ((x, tau[:, None, None]) for x, tau in seen)]
+    # The noise of a known frame is the same at every step: (x - (1 - tau) audio) / tau.
+    noises = [(x - (1 - t) * 2.0) / t for x, t in ((x, tau[:, None, None]) for x, tau in calls)]
     assert len(noises) == 3
     for noise in noises[1:]:
         torch.testing.assert_close(noise[:, :5], noises[0][:, :5], atol=1e-3, rtol=1e-3)
         assert not torch.isclose(noise[:, 5:], noises[0][:, 5:], atol=1e-3).all()
 
 
-def test_only_the_network_learns():
+def test_only_the_student_is_trained():
     class Shift(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -158,15 +153,15 @@ def test_only_the_network_learns():
             return x + self.shift
 
     network, teacher = Shift(), Shift()
-    progressive_distillation_loss(network, teacher, audio(), condition(), CONFIG, jumps=2)[
-        0
-    ].backward()
+    progressive_distillation_loss(
+        network, teacher, audio(), zero_condition(ROWS), CONFIG, teacher_steps=2
+    )[0].backward()
     assert network.shift.grad is not None and teacher.shift.grad is None
 
 
-def test_a_teacher_is_the_network_it_started_from():
+def test_a_teacher_is_a_copy_of_the_network_it_started_from():
     torch.manual_seed(0)
-    config = FlowConfig(channels=CHANNELS, width=16, layers=1, heads=2, guide_width=4)
+    config = FlowConfig(channels=CHANNELS, width=16, layers=1, heads=2, condition_width=4)
     first, second = FlowTransformer(config), FlowTransformer(config)
     teacher = Teacher(first)
     assert not any(p.requires_grad for p in teacher.parameters())
@@ -175,4 +170,4 @@ def test_a_teacher_is_the_network_it_started_from():
     assert int(teacher.started) == 1
     for name, value in second.state_dict().items():
         assert torch.equal(teacher.flow.state_dict()[name], value)
-    assert not torch.equal(teacher.flow.enter.weight, first.enter.weight)
+    assert not torch.equal(teacher.flow.input_conv.weight, first.input_conv.weight)

@@ -1,4 +1,4 @@
-"""Samplers on equations with known solutions: exactness, order of convergence, there and back."""
+"""Samplers on equations with known solutions: exactness, order of convergence, inversion."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import torch
 from support.gaussian_mixture import Mixture
 
 from foleyflow.flow.path import PATHS
-from foleyflow.flow.samplers import SAMPLERS, follow_map, uniform_grid
+from foleyflow.flow.samplers import SAMPLERS, apply_flow_map, uniform_grid
 
 ORDERS = {"euler": 1, "midpoint": 2, "heun": 2}
 
 
-def test_all_samplers_have_a_stated_order():
+def test_every_sampler_has_a_tested_order():
     assert ORDERS.keys() == SAMPLERS.keys()
 
 
@@ -29,7 +29,7 @@ def test_grids_are_uniform_in_both_directions():
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
-def test_a_constant_velocity_is_followed_exactly(name):
+def test_a_constant_velocity_is_integrated_exactly(name):
     x = torch.randn(2, 5, 3, dtype=torch.float64)
     speed = torch.randn(2, 5, 3, dtype=torch.float64)
     for grid in ([1.0, 0.0], [1.0, 0.9, 0.2, 0.0]):
@@ -70,7 +70,7 @@ def test_measured_order_on_the_velocity_of_a_mixture(name, path):
     assert slope == pytest.approx(ORDERS[name], abs=0.15)
 
 
-def test_linear_and_gvp_lead_noise_to_the_same_audio():
+def test_linear_and_gvp_map_noise_to_the_same_audio():
     torch.manual_seed(0)
     noise = torch.randn(1, 100, 2, dtype=torch.float64)
     one, other = (
@@ -83,7 +83,7 @@ def test_linear_and_gvp_lead_noise_to_the_same_audio():
 @pytest.mark.parametrize(
     ("name", "tolerance"), [("euler", 5e-2), ("midpoint", 1e-4), ("heun", 1e-4)]
 )
-def test_forward_then_back_returns(name, tolerance):
+def test_integrating_forward_and_back_returns_to_the_start(name, tolerance):
     x = torch.randn(2, 5, 3, dtype=torch.float64)
     noise = SAMPLERS[name](velocity, x, uniform_grid(100, start=0.0, end=1.0))
     back = SAMPLERS[name](velocity, noise, uniform_grid(100))
@@ -93,7 +93,7 @@ def test_forward_then_back_returns(name, tolerance):
 
 @dataclass(frozen=True)
 class GaussianFlow:
-    """Audio is normal with a mean and a deviation: velocity and flow map are known."""
+    """Velocity and flow map of normal audio."""
 
     path: str
     mean: float = 0.7
@@ -114,7 +114,7 @@ class GaussianFlow:
         return mean_dot + spread_dot / spread * (x - mean)
 
     def map(self, x: torch.Tensor, r: float, tau: float) -> torch.Tensor:
-        """Where x at tau is at r."""
+        """The flow of x from tau to r."""
         (mean, spread, *_), (mean_r, spread_r, *_) = self.moments(tau), self.moments(r)
         return mean_r + spread_r / spread * (x - mean)
 
@@ -127,18 +127,18 @@ def test_an_exact_flow_map_needs_one_step(path):
     flow = GaussianFlow(path)
     torch.manual_seed(0)
     noise = torch.randn(4, 500, 10, dtype=torch.float64)
-    one = follow_map(flow.mean_velocity, noise, uniform_grid(1))
+    one = apply_flow_map(flow.mean_velocity, noise, uniform_grid(1))
     torch.testing.assert_close(one, flow.mean + flow.deviation * noise)
     for grid in (uniform_grid(5), [1.0, 0.3, 0.0]):
-        torch.testing.assert_close(follow_map(flow.mean_velocity, noise, grid), one)
-    back = follow_map(flow.mean_velocity, one, uniform_grid(3, start=0.0, end=1.0))
+        torch.testing.assert_close(apply_flow_map(flow.mean_velocity, noise, grid), one)
+    back = apply_flow_map(flow.mean_velocity, one, uniform_grid(3, start=0.0, end=1.0))
     torch.testing.assert_close(back, noise)
 
 
 @pytest.mark.parametrize("path", ["linear", "gvp"])
-def test_the_flow_map_is_where_its_velocity_leads(path):
+def test_the_flow_map_agrees_with_its_integrated_velocity(path):
     flow = GaussianFlow(path)
     noise = torch.randn(1, 50, 4, dtype=torch.float64)
-    walked = SAMPLERS["heun"](flow.velocity, noise, uniform_grid(200))
-    jumped = follow_map(flow.mean_velocity, noise, uniform_grid(1))
-    torch.testing.assert_close(walked, jumped, atol=1e-4, rtol=0)
+    integrated = SAMPLERS["heun"](flow.velocity, noise, uniform_grid(200))
+    mapped = apply_flow_map(flow.mean_velocity, noise, uniform_grid(1))
+    torch.testing.assert_close(integrated, mapped, atol=1e-4, rtol=0)

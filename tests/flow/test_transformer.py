@@ -1,9 +1,10 @@
-"""The flow's network: what its output depends on, and what it does not."""
+"""The flow's network: which inputs its output depends on."""
 
 from __future__ import annotations
 
 import pytest
 import torch
+from support.flow_networks import random_condition, random_flow
 
 from foleyflow.errors import ConfigError
 from foleyflow.flow.transformer import (
@@ -20,20 +21,14 @@ CONFIG = FlowConfig(
     width=16,
     layers=2,
     heads=2,
-    guide_width=8,
+    condition_width=8,
     material_names=("wood", "metal", "glass"),
 )
 BATCH, FRAMES = 2, 16
 
 
 def build(config: FlowConfig = CONFIG) -> FlowTransformer:
-    """A network whose zero-initialised layers are nudged, but for the interval and guidance."""
-    torch.manual_seed(0)
-    network = FlowTransformer(config).eval().requires_grad_(False)
-    for name, value in network.named_parameters():
-        if not name.startswith(("interval", "guidance_scale")) and float(value.abs().max()) == 0:
-            value.normal_(std=0.3)
-    return network
+    return random_flow(config, deviation=0.3, zero=("interval", "guidance_scale"))
 
 
 @pytest.fixture(scope="module")
@@ -42,15 +37,8 @@ def network():
 
 
 def condition(seed: int = 0, *, known: int = 0, material: int = 0) -> Condition:
-    random = torch.Generator().manual_seed(seed)
-    is_known = (torch.arange(FRAMES) < known).expand(BATCH, -1)
-    return Condition(
-        video=torch.randn(BATCH, FRAMES, 8, generator=random),
-        states=torch.randn(BATCH, FRAMES // 4, 8, generator=random),
-        events=torch.rand(BATCH, FRAMES, generator=random),
-        material=torch.full((BATCH,), material),
-        context=torch.randn(BATCH, FRAMES, 6, generator=random) * is_known[..., None],
-        known=is_known,
+    return random_condition(
+        BATCH, FRAMES, width=8, channels=6, seed=seed, known=known, material=material
     )
 
 
@@ -71,33 +59,33 @@ def differ(one: torch.Tensor, other: torch.Tensor) -> bool:
     return not torch.allclose(one, other, atol=1e-4)
 
 
-def test_a_fresh_network_says_nothing():
+def test_a_new_network_outputs_zero():
     torch.manual_seed(0)
     out = run(FlowTransformer(CONFIG), condition())
     assert out.shape == (BATCH, FRAMES, 6)
     assert torch.equal(out, torch.zeros_like(out))
 
 
-def test_before_the_second_stage_the_interval_and_guidance_change_nothing(network):
+def test_a_new_network_ignores_interval_and_guidance(network):
     plain = run(network, condition(), r=1.0)
     for r, guidance_scale in ((0.0, 1.0), (0.5, 1.0), (1.0, 3.0), (0.2, 4.0)):
         assert torch.equal(run(network, condition(), r=r, guidance_scale=guidance_scale), plain)
     assert differ(run(network, condition(), r=0.5, tau=0.5), plain)
 
 
-def test_after_it_they_do():
+def test_trained_interval_and_guidance_embeddings_change_the_output():
     network = build()
     network.interval.net[2].weight.normal_()
     plain = run(network, condition(), r=0.5)
     assert differ(run(network, condition(), r=0.0), plain)
-    # On the diagonal the interval is the same for all flow times.
+    # On the diagonal the interval is the same for all flow times
     network.guidance_scale.net[2].weight.normal_()
     assert differ(
         run(network, condition(), r=0.5, guidance_scale=3.0), run(network, condition(), r=0.5)
     )
 
 
-def test_rows_without_condition_do_not_depend_on_it(network):
+def test_dropped_conditions_have_no_influence(network):
     one = run(network, condition(0, material=1), drop=DROP_ALL)
     other = run(network, condition(5, material=2), drop=DROP_ALL)
     assert torch.equal(one, other)
@@ -105,7 +93,7 @@ def test_rows_without_condition_do_not_depend_on_it(network):
     assert differ(run(network, condition(0)), one)
 
 
-def test_rows_without_timing_keep_the_character(network):
+def test_dropped_timing_keeps_the_global_condition(network):
     chosen = condition(0, material=1)
     order = torch.randperm(FRAMES, generator=torch.Generator().manual_seed(0))
     shuffled = Condition(
@@ -123,14 +111,14 @@ def test_rows_without_timing_keep_the_character(network):
     assert differ(run(network, condition(5, material=1), drop=DROP_TIMING), plain)
 
 
-def test_the_material_label_matters(network):
+def test_every_material_label_changes_the_output(network):
     outs = [run(network, condition(material=label)) for label in range(4)]
     for index, one in enumerate(outs):
         for other in outs[index + 1 :]:
             assert differ(one, other)
 
 
-def test_known_latents_matter_and_are_told_from_silence(network):
+def test_known_latents_differ_from_silence_and_from_no_context(network):
     plain, informed = run(network, condition()), run(network, condition(known=4))
     assert differ(plain, informed)
     silent = condition(known=4)
@@ -138,23 +126,23 @@ def test_known_latents_matter_and_are_told_from_silence(network):
     assert differ(run(network, silent), plain)
 
 
-def test_a_moment_of_the_condition_stays_at_its_moment(network):
+def test_a_change_of_the_condition_is_local_in_time(network):
     chosen = condition()
-    for name, at, moments in (("events", 9, {9}), ("video", 9, {9}), ("states", 2, {8, 9, 10, 11})):
+    for name, at, frames in (("events", 9, {9}), ("video", 9, {9}), ("states", 2, {8, 9, 10, 11})):
         value = getattr(chosen, name).clone()
         value[:, at] += 1.0
-        if name == "video":  # the mean over the clip is to stay as it is
+        if name == "video":  # the mean over the clip must not change
             value[:, 0] -= 1.0
-            moments = moments | {0}
+            frames = frames | {0}
         changed = Condition(**{**vars(chosen), name: value})
         moved = (network.embed(changed) - network.embed(chosen)).abs().amax((0, 2))
-        # Two convolutions of three frames smear by two frames at most.
-        allowed = {f for m in moments for f in range(m - 2, m + 3) if 0 <= f < FRAMES}
+        # Two convolutions of three frames reach two frames at most
+        allowed = {f for m in frames for f in range(m - 2, m + 3) if 0 <= f < FRAMES}
         assert set((moved > 1e-4).nonzero()[:, 0].tolist()) <= allowed
-        assert all(float(moved[m]) > 1e-4 for m in moments)
+        assert all(float(moved[m]) > 1e-4 for m in frames)
 
 
-def test_a_static_condition_has_no_moments():
+def test_a_static_condition_is_the_same_at_all_frames():
     network = build(FlowConfig(**{**vars(CONFIG), "static": True}))
     chosen = condition()
     order = torch.randperm(FRAMES, generator=torch.Generator().manual_seed(0))
@@ -167,12 +155,12 @@ def test_a_static_condition_has_no_moments():
     assert differ(network.embed(condition(5)), network.embed(chosen))
 
 
-def moved_frames(one: torch.Tensor, other: torch.Tensor) -> list[int]:
+def changed_frames(one: torch.Tensor, other: torch.Tensor) -> list[int]:
     return ((one - other).abs().amax((0, 2)) > 1e-4).nonzero()[:, 0].tolist()
 
 
 @pytest.mark.parametrize("name", ["video", "states", "events", "x"])
-def test_factorised_segments_do_not_see_each_other(name):
+def test_factorised_segments_are_independent(name):
     network = build(FlowConfig(**{**vars(CONFIG), "factorised": True}))
     joint, one = build(), torch.ones(BATCH)
 
@@ -191,22 +179,22 @@ def test_factorised_segments_do_not_see_each_other(name):
             torch.manual_seed(0)
             plain = out(model)
             torch.manual_seed(0)
-            outs.append(moved_frames(out(model, segment), plain))
+            outs.append(changed_frames(out(model, segment), plain))
         own = set(range(4 * segment, 4 * segment + 4))
         assert outs[0] and set(outs[0]) <= own
         assert not set(outs[1]) <= own  # generation is joint by default
 
 
-def test_a_factorised_segment_is_the_same_by_itself():
+def test_a_factorised_segment_can_be_generated_alone():
     network = build(FlowConfig(**{**vars(CONFIG), "factorised": True}))
     chosen = condition(known=3, material=2)
-    whole = run(network, chosen, guidance_scale=2.0)
+    batch = run(network, chosen, guidance_scale=2.0)
     x = torch.randn(BATCH, FRAMES, 6, generator=torch.Generator().manual_seed(1))
-    rows = chosen.segments()
+    segments = chosen.split_segments()
     for index in range(BATCH * FRAMES // 4):
         row, segment = divmod(index, FRAMES // 4)
         frames = slice(4 * segment, 4 * segment + 4)
-        alone, one = rows.rows(torch.tensor([index])), torch.ones(1)
+        alone, one = segments.rows(torch.tensor([index])), torch.ones(1)
         assert torch.equal(alone.video[0], chosen.video[row, frames])
         made = network(
             x[row : row + 1, frames],
@@ -216,24 +204,26 @@ def test_a_factorised_segment_is_the_same_by_itself():
             embedded=network.embed(alone),
             condition=alone,
         )
-        torch.testing.assert_close(made[0], whole[row, frames], atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(made[0], batch[row, frames], atol=1e-5, rtol=1e-4)
 
 
-def test_dropped_conditions_of_factorised_segments():
+def test_factorised_segments_support_dropped_conditions():
     network = build(FlowConfig(**{**vars(CONFIG), "factorised": True}))
     one = run(network, condition(0, material=1), drop=DROP_ALL)
     assert torch.equal(one, run(network, condition(5, material=2), drop=DROP_ALL))
     assert differ(one, run(network, condition(0, material=1)))
 
 
-def test_static_and_factorised_exclude_each_other():
-    with pytest.raises(ConfigError, match="static and factorised: expected one of them"):
+def test_static_and_factorised_are_mutually_exclusive():
+    with pytest.raises(
+        ConfigError, match="static and factorised are both set: expected at most one"
+    ):
         FlowConfig(static=True, factorised=True)
 
 
-def test_rows_do_not_see_each_other(network):
+def test_samples_of_a_batch_are_independent(network):
     chosen = condition(known=3, material=1)
-    whole = run(network, chosen)
+    batch = run(network, chosen)
     x = torch.randn(BATCH, FRAMES, 6, generator=torch.Generator().manual_seed(1))
     for row in range(BATCH):
         alone = chosen.rows(torch.tensor([row]))
@@ -246,10 +236,10 @@ def test_rows_do_not_see_each_other(network):
             embedded=network.embed(alone),
             condition=alone,
         )
-        torch.testing.assert_close(out[0], whole[row], atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(out[0], batch[row], atol=1e-5, rtol=1e-4)
 
 
-def test_rows_by_mask_and_by_index():
+def test_samples_are_selected_by_mask_or_index():
     chosen = condition(known=3)
     by_mask, by_index = chosen.rows(torch.tensor([False, True])), chosen.rows(torch.tensor([1]))
     for name, value in vars(by_mask).items():
@@ -257,7 +247,7 @@ def test_rows_by_mask_and_by_index():
         assert torch.equal(value[0], getattr(chosen, name)[1])
 
 
-def test_standardisation_is_undone(network):
+def test_restore_inverts_standardise(network):
     network = build()
     network.latent_mean.normal_()
     network.latent_deviation.uniform_(0.5, 2.0)
@@ -267,7 +257,7 @@ def test_standardisation_is_undone(network):
     torch.testing.assert_close(network.standardise(latents), wanted)
 
 
-def test_the_embedded_flow_is_small():
+def test_the_tiny_flow_has_fewer_than_6_million_parameters():
     assert sum(p.numel() for p in FlowTransformer(FlowConfig()).parameters()) < 6e6
 
 

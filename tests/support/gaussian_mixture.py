@@ -1,7 +1,7 @@
-"""Audio whose channels are independent mixtures of normals: everything about its flow is known.
+"""Mixtures of normals as audio, whose flow is known in closed form.
 
-Velocity, score, expected noise and data, densities, and the map from noise to audio in closed
-form; as a function of (x, tau) for solvers, or called like the network of the flow.
+Velocity, score, expected noise and data, densities, and the map from noise to audio, as functions
+of (x, tau) for solvers, or with the interface of the flow's network.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from foleyflow.flow.path import PATHS
 
 @dataclass(frozen=True)
 class Mixture:
-    """A mixture of normals for each number of x (any shape), the same for all."""
+    """The same mixture of normals for each element of x (any shape)."""
 
     path: str = "linear"
     means: tuple[float, ...] = (-1.0, 0.8)
     deviations: tuple[float, ...] = (0.3, 0.5)
     weights: tuple[float, ...] = (0.4, 0.6)
 
-    def draw(self, *shape: int) -> Tensor:
-        """Audio, float64."""
+    def sample(self, *shape: int) -> Tensor:
+        """Sample audio, float64."""
         chosen = torch.multinomial(torch.tensor(self.weights), math.prod(shape), replacement=True)
         means = torch.tensor(self.means, dtype=torch.float64)[chosen].view(shape)
         deviations = torch.tensor(self.deviations, dtype=torch.float64)[chosen].view(shape)
@@ -48,11 +48,11 @@ class Mixture:
         return logs, data, sigma / variance * away, away / variance.sqrt()
 
     def log_density(self, x: Tensor, tau: Tensor | float = 0.0) -> Tensor:
-        """log p_tau of each number."""
+        """log p_tau of each element."""
         return self._parts(x, tau)[0].logsumexp(-1)
 
-    def share_below(self, x: Tensor, tau: Tensor | float) -> Tensor:
-        """The distribution function of each number."""
+    def cumulative(self, x: Tensor, tau: Tensor | float) -> Tensor:
+        """The distribution function of each element."""
         weights = torch.tensor(self.weights, dtype=x.dtype)
         return (weights * torch.special.ndtr(self._parts(x, tau)[3])).sum(-1)
 
@@ -73,24 +73,24 @@ class Mixture:
             return torch.autograd.grad(self.log_density(x, tau).sum(), x)[0]
 
     def velocity(self, x: Tensor, tau: Tensor | float) -> Tensor:
-        """Of the flow that carries p_0 to p_1."""
+        """The velocity of the flow from p_0 to p_1."""
         c = self.coefficients(tau)
         value = c.alpha_dot * self.data(x, tau) + c.sigma_dot * self.noise(x, tau)
         return value.to(x.dtype)
 
     def generated(self, noise: Tensor) -> Tensor:
-        """Where the flow leads noise: in one dimension order is kept, so shares below agree."""
-        shares = self.share_below(noise, 1.0)
+        """The flow of noise to audio, which preserves quantiles in one dimension."""
+        quantiles = self.cumulative(noise, 1.0)
         low, high = torch.full_like(noise, -20.0), torch.full_like(noise, 20.0)
         for _ in range(60):
             middle = 0.5 * (low + high)
-            below = self.share_below(middle, 0.0) < shares
+            below = self.cumulative(middle, 0.0) < quantiles
             low, high = torch.where(below, middle, low), torch.where(below, high, middle)
         return 0.5 * (low + high)
 
 
 class Exact(nn.Module):
-    """The flow of a mixture, called like a network; its one-step map is the true one."""
+    """The flow of a mixture and its exact one-step map, with the network's interface."""
 
     def __init__(self, mixture: Mixture) -> None:
         super().__init__()
@@ -106,9 +106,9 @@ class Exact(nn.Module):
 
 
 class TwoModes(nn.Module):
-    """Audio at -middle and +middle, each with a deviation; both are learned.
+    """Audio at -middle and +middle with a deviation; both parameters are trained.
 
-    As a critic: the velocity of such audio. As a generator: from noise to such audio in one step.
+    On the diagonal it is the velocity of such audio, else the one-step map from noise to it.
     """
 
     def __init__(self, middle: float, deviation: float) -> None:
@@ -120,14 +120,14 @@ class TwoModes(nn.Module):
 
     def forward(self, x, *, r, tau, guidance_scale, embedded, condition):
         if bool((r < tau).any()):
-            # The upper half of a normal, stretched to a whole one around the middle.
-            share = (2 * torch.special.ndtr(x.abs()) - 1).clamp(1e-6, 1 - 1e-6)
-            inner = self.middle + self.deviation * torch.special.ndtri(share)
+            # The upper half of a normal, stretched to a complete one around the middle
+            quantile = (2 * torch.special.ndtr(x.abs()) - 1).clamp(1e-6, 1 - 1e-6)
+            inner = self.middle + self.deviation * torch.special.ndtri(quantile)
             return x - x.sign() * inner
         tau = tau[:, None, None]
         variance = (1 - tau) ** 2 * self.deviation**2 + tau**2
         side = torch.tanh((1 - tau) * self.middle * x / variance)  # P(upper) - P(lower)
-        # Of both modes the same: E[audio] = (1 - gain (1 - tau)) middle side + gain x.
+        # For both modes E[audio] = (1 - gain (1 - tau)) middle side + gain x.
         gain = (1 - tau) * self.deviation**2 / variance
         audio = side * self.middle * (1 - gain * (1 - tau)) + gain * x
         return (x - audio) / tau
@@ -137,7 +137,7 @@ class TwoModes(nn.Module):
 class GaussianMap:
     """u of the exact flow map X = mu_r + (s_r / s_tau)(x - mu_tau) of normal audio.
 
-    Called like a network; where r is tau it is the velocity.
+    It has the network's interface; where r = tau it is the velocity.
     """
 
     path: str = "linear"

@@ -1,4 +1,4 @@
-"""The published encoders' architectures in small, and files of random weights for them."""
+"""Small versions of the published encoders, and files of random weights for them."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ ALL = {**VIDEO_ENCODERS, **SOUND_ENCODERS}
 
 
 def small(name: str) -> Encoder:
-    """An encoder of the catalogue, narrower and with two blocks; everything else as published."""
+    """An encoder of the catalogue with a narrow trunk of two blocks."""
     return dataclasses.replace(ALL[name], trunk=SMALL_TRUNKS[name], width=WIDTH)
 
 
 def publish(name: str, folder: Path, *, seed: int = 0) -> Path:
-    """A file of random weights with an encoder's published names and small shapes."""
+    """Write a file of random weights with an encoder's published names and small shapes."""
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(seed)
     trunk = small(name).trunk()
@@ -56,7 +56,7 @@ def publish(name: str, folder: Path, *, seed: int = 0) -> Path:
 
 
 def randomised(trunk: nn.Module) -> dict[str, Tensor]:
-    """Small random numbers for each tensor; norms stay about 1."""
+    """A trunk's tensors with small random numbers added."""
     return {
         name: value + 0.02 * torch.randn(value.shape) for name, value in trunk.state_dict().items()
     }

@@ -1,0 +1,39 @@
+"""Conditional flow matching: the first stage of the flow's training."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from foleyflow.flow.objective import (
+    ObjectiveConfig,
+    adaptively_weighted,
+    masked_error,
+    predict_on_diagonal,
+    sample_dropout,
+)
+from foleyflow.flow.path import interpolate, sample_tau
+from foleyflow.flow.transformer import Condition, FlowTransformer
+from foleyflow.parallel.batch_sharding import normal_like
+
+
+def flow_matching_loss(
+    network: FlowTransformer, audio: Tensor, condition: Condition, config: ObjectiveConfig
+) -> tuple[Tensor, dict[str, float]]:
+    """The paper's dynamic conditional flow (DCF): flow matching with per-frame conditions.
+
+    E || u(x_tau, tau, tau) - (alpha' x + sigma' eps) ||^2 at x_tau = alpha x + sigma eps.
+
+    The velocity is the network's output on its diagonal r = tau. Arguments as in objective.py.
+
+    Reference: paper eq. 5.
+    """
+    batch, device = len(audio), audio.device
+    # Point on the path and its velocity
+    tau = sample_tau(batch, mean=config.tau_mean, deviation=config.tau_deviation, device=device)
+    x, velocity = interpolate(audio, normal_like(audio), tau, config.path)
+    # Prediction without guidance, with condition dropout
+    drops = sample_dropout(batch, config, device)
+    predicted = predict_on_diagonal(network, x, tau, condition, drops)
+    # Error over the frames that are not context
+    errors = masked_error(predicted, velocity, condition.known)
+    return adaptively_weighted(errors, config), {"error": float(errors.detach().mean())}
