@@ -12,17 +12,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-MATERIALS = (
-    "wood",
-    "metal",
-    "glass",
-    "ceramic",
-    "plastic",
-    "rubber",
-    "membrane",
-    "stone",
-    "cardboard",
-)
+from foleyflow.simulation.materials import MATERIAL_NAMES
+
+MATERIALS = MATERIAL_NAMES  # the former name, until all importers use `MATERIAL_NAMES`
 Shape = Literal["box", "sphere", "cylinder", "capsule", "plate", "bar", "bowl", "membrane"]
 
 
