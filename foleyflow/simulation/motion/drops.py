@@ -239,6 +239,7 @@ def _add_supports(world: KinematicWorld, main: str, usual_m: float) -> float:
     add_solid_ground(world, "drop floor")
     top_m = 0.0
     heading = sample_heading(rng)
+    pose: Pose
     kind = rng.random()
     if kind < 0.4:
         half = (rng.uniform(0.2, 0.6), rng.uniform(0.2, 0.5), rng.uniform(0.008, 0.03))

@@ -257,7 +257,7 @@ def _add_kit(world: KinematicWorld, azimuth: float) -> list[Prop]:
     high = rng.uniform(0.45, 0.7)
     radius = rng.uniform(0.12, 0.2)
     depth = rng.uniform(0.08, 0.2)
-    position = (0, 0, high - depth)
+    position: Vec = (0.0, 0.0, high - depth)
     props = [_add_drum(world, "drum0", (position, NO_ROTATION), radius, depth)]
     _add_stand(world, "drum0", position, 0.012)
     for index in range(1, int(rng.choice((1, 2, 3, 4, 5, 6), p=(0.2, 0.2, 0.2, 0.2, 0.1, 0.1)))):

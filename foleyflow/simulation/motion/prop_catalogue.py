@@ -170,8 +170,8 @@ def _add_bar(request: _Request) -> Prop:
             position = (side * 0.7 * half[0], 0.0, 0.5 * raised)
             world.add_box(prop.body, look, [0.02, max(0.02, thick), 0.5 * raised], position)
     prop.add_surface(1.0, top_surface(prop, raised + 2 * thick, half[0], 0.0))
-    side = (0, thick, raised + thick)
-    prop.add_surface(0.25, flat_surface(side, Y_AXIS, X_AXIS, half[0], 0.0, half))
+    face = (0, thick, raised + thick)
+    prop.add_surface(0.25, flat_surface(face, Y_AXIS, X_AXIS, half[0], 0.0, half))
     return prop
 
 
@@ -341,8 +341,8 @@ def _add_railing(request: _Request) -> Prop:
         x = -0.9 * half_length + 1.8 * half_length * (k / 4.0)
         world.add_rod(prop.body, material, 0.7 * thick, (x, 0, 0), (x, 0, top), shape="cylinder")
     prop.add_surface(1.0, top_surface(prop, tall, half_length, 0.0))
-    side = (0, thick, top)
-    prop.add_surface(0.3, flat_surface(side, Y_AXIS, X_AXIS, half_length, 0.0, half))
+    face = (0, thick, top)
+    prop.add_surface(0.3, flat_surface(face, Y_AXIS, X_AXIS, half_length, 0.0, half))
     return prop
 
 

@@ -146,10 +146,10 @@ class _ContactRecorder:
         contact = data.contact
         address = contact.efc_address
         force = np.where(address >= 0, data.efc_force[np.maximum(address, 0)], 0.0)
-        copied = (contact.geom, contact.pos, contact.frame[:, :3], contact.dist)
-        copied += (data.cvel, data.subtree_com, data.xipos)
+        of_contacts = (contact.geom, contact.pos, contact.frame[:, :3], contact.dist)
+        of_bodies = (data.cvel, data.subtree_com, data.xipos)
         self._steps.append(step)
-        self._arrays.append((force, *(array.copy() for array in copied)))
+        self._arrays.append((force, *(array.copy() for array in of_contacts + of_bodies)))
 
     def by_pair(self, model: mujoco.MjModel) -> dict[tuple[str, str], PairContacts]:
         """Group the contacts by pairs of bodies."""
