@@ -50,7 +50,6 @@ def add_resting_hand(
     """Add a hand that holds something or rests, with a forearm that leaves the picture.
 
     Args:
-        world: receives the body.
         name: of its body.
         position: of the fingertips, world, metres.
         arm_direction: from the fingertips towards the elbow.
@@ -79,7 +78,6 @@ def add_bystanders(
     """Add one or two people or floating objects.
 
     Args:
-        world: receives the bodies.
         distance_m: their least distance from the origin.
         azimuth_rad: direction in which the camera mostly looks, so that they are behind the action
             and do not hide it; None for any direction.
@@ -119,7 +117,6 @@ def add_crumbs(world: KinematicWorld, touches: list[tuple[float, Vec]]) -> None:
     """Add small loose pieces near the first hit that hop at hits nearby, without sound.
 
     Args:
-        world: receives the bodies.
         touches: (time, world position) of the hits, in the order of time.
     """
     if not touches:

@@ -57,7 +57,6 @@ def add_free_body(
     """Add a free body to a simulated world.
 
     Args:
-        world: receives the body.
         name: of the body; its joint is `NAME_free`.
         material: a key of `materials.MATERIALS`.
         shape: a key of `kinematic_world.GEOM_TYPES`; None samples it.

@@ -466,7 +466,6 @@ def add_prop(
     """Add a prop of the catalogue.
 
     Args:
-        world: receives the prop.
         name: unique within the scene.
         position: the centre of its base, world, metres.
         max_size_m: upper limit of its size.

@@ -87,7 +87,6 @@ class Prop:
     """An object that can be struck: a body of the world, its surfaces and its response to hits.
 
     Args:
-        world: receives the body.
         name: unique within the scene.
         material: a key of `materials.MATERIALS`.
         shape: of the sounding body.

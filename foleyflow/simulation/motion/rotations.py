@@ -42,8 +42,7 @@ def scale(a: Vec, factor: float) -> Vec:
     return (a[0] * factor, a[1] * factor, a[2] * factor)
 
 
-def dot(a: Vec, b: Vec) -> float:
-    """Return the inner product."""
+def _dot(a: Vec, b: Vec) -> float:
     return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 
 
@@ -56,14 +55,13 @@ def cross(a: Vec, b: Vec) -> Vec:
     )
 
 
-def norm(a: Vec) -> float:
-    """Return the Euclidean length."""
-    return math.sqrt(dot(a, a))
+def _norm(a: Vec) -> float:
+    return math.sqrt(_dot(a, a))
 
 
 def unit(a: Vec) -> Vec:
     """Scale a vector to length 1; the zero vector gives the z axis."""
-    length = norm(a)
+    length = _norm(a)
     return scale(a, 1.0 / length) if length > 1e-12 else Z_AXIS
 
 
@@ -135,13 +133,13 @@ def align_z(direction: Vec) -> Quat:
 def align_axes(x_axis: Vec, z_axis: Vec) -> Quat:
     """Return the rotation that maps z to `z_axis` and x into the half plane of `x_axis`."""
     z = unit(z_axis)
-    x = subtract(x_axis, scale(z, dot(x_axis, z)))
-    if norm(x) < 1e-6:
+    x = subtract(x_axis, scale(z, _dot(x_axis, z)))
+    if _norm(x) < 1e-6:
         x = cross(Y_AXIS, z) if abs(z[1]) < 0.9 else cross(X_AXIS, z)
     x = unit(x)
     aligned = align_z(z)
     turned = rotate(aligned, X_AXIS)
-    angle = math.atan2(dot(cross(turned, x), z), dot(turned, x))
+    angle = math.atan2(_dot(cross(turned, x), z), _dot(turned, x))
     return multiply(axis_angle(z, angle), aligned)
 
 

@@ -87,7 +87,6 @@ def arm_motion(
     """Return the world poses of a striker's bodies as a function of time.
 
     Args:
-        striker: its joints.
         lift: gap of its tip over the surface.
         path: the contact frame.
         tremor: random motion, faded out where the tip approaches the surface.
@@ -132,7 +131,6 @@ def add_striker(
     """Add the geoms and the sounding body of a striker; its bodies still need a motion.
 
     Args:
-        world: receives the bodies.
         name: prefix of its bodies.
         tool: a key of `TOOLS`.
         has_arm: whether to add the hand that holds a tool, forearm and upper arm.

@@ -123,7 +123,6 @@ def sample_silent_outcomes(
     """Sample weights of the silent outcomes: strokes that stop short, strokes that land gently.
 
     Args:
-        rng: random generator.
         probability: that each of the two kinds occurs.
         max_weight: upper limit of each weight.
     """
@@ -169,7 +168,6 @@ def drive_strokes(
 
     Args:
         world: receives the motion, impacts and frictions.
-        striker: the tool and its arm.
         strokes: at least one, in the order of time.
         targets: one per stroke.
         hover_m: lift between hits.

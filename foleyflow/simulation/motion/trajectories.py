@@ -239,7 +239,6 @@ def plan_swings(
     """Turn intended strokes into one continuous lift.
 
     Args:
-        rng: random generator.
         strokes: in the order of time, each at least 0.1 s after the end of the previous one.
         start_s: start of the motion.
         end_s: end of the motion.
@@ -398,7 +397,6 @@ def sample_rhythm(
     """Sample the times of hits and their accents (0.4..1.3, 1 is usual) around a clip.
 
     Args:
-        rng: random generator.
         duration_s: of the clip; hits also fall in the lead-in and lead-out.
         pulse_hz: range of the rate of a steady pulse with rests; None samples any style. The
             irregular style has the rates of Greatest Hits (0.7 to 2.8 per second).
