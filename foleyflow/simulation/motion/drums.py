@@ -254,12 +254,14 @@ def _leaning(position: Vec, azimuth: float, lean_rad: float) -> Pose:
 def _add_kit(world: KinematicWorld, azimuth: float) -> list[Prop]:
     """Add a snare or pad, toms, cymbals and blocks, in an arc around the drummer."""
     rng = world.rng
+    # The drum in front
     high = rng.uniform(0.45, 0.7)
     radius = rng.uniform(0.12, 0.2)
     depth = rng.uniform(0.08, 0.2)
     position: Vec = (0.0, 0.0, high - depth)
     props = [_add_drum(world, "drum0", (position, NO_ROTATION), radius, depth)]
     _add_stand(world, "drum0", position, 0.012)
+    # Cymbals, toms and blocks around it
     for index in range(1, int(rng.choice((1, 2, 3, 4, 5, 6), p=(0.2, 0.2, 0.2, 0.2, 0.1, 0.1)))):
         angle = azimuth + math.pi + (index - 2.5) * 0.75 + rng.uniform(-0.2, 0.2)
         x, y, _ = horizontal(angle, radius + rng.uniform(0.2, 0.3))

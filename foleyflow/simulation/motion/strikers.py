@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import mujoco
 import numpy as np
 
 from foleyflow.simulation.contacts import Body, Shape
@@ -44,9 +45,7 @@ class Striker:
     """A tool or bare hand with its arm: the joints in the contact frame and the sounding body.
 
     Attributes:
-        name: prefix of its bodies.
-        tool: a key of `TOOLS`.
-        body: the sounding body.
+        body: the sounding body, `NAME_tool`.
         mass_kg: effective mass at the tip.
         wrist: joint between tool and forearm, metres.
         elbow: joint between forearm and upper arm.
@@ -57,8 +56,6 @@ class Striker:
         has_arm: whether forearm and upper arm exist.
     """
 
-    name: str
-    tool: str
     body: Body
     mass_kg: float
     wrist: Vec
@@ -72,8 +69,8 @@ class Striker:
     @property
     def body_names(self) -> tuple[str, ...]:
         """Names of the driven bodies, in the order of `arm_motion`."""
-        tool = f"{self.name}_tool"
-        return (tool, f"{self.name}_forearm", f"{self.name}_upper") if self.has_arm else (tool,)
+        tool, name = self.body.name, self.body.name.removesuffix("_tool")
+        return (tool, f"{name}_forearm", f"{name}_upper") if self.has_arm else (tool,)
 
 
 def arm_motion(
@@ -136,16 +133,17 @@ def add_striker(
         has_arm: whether to add the hand that holds a tool, forearm and upper arm.
         material: of a tool; None samples it.
     """
-    striker = replace(TOOLS[tool](world, name, material), has_arm=has_arm)
-    world.bodies[striker.body.name] = striker.body
+    body = world.add_driven_body(f"{name}_tool")
+    striker = replace(TOOLS[tool](world, body, material), has_arm=has_arm)
+    world.bodies[body.name] = striker.body
     if has_arm:
-        _add_arm(world, striker)
+        _add_arm(world, striker, name, tool)
     return striker
 
 
-def _add_stick(world: KinematicWorld, name: str, material: str | None) -> Striker:
+def _add_stick(world: KinematicWorld, body: mujoco.MjsBody, material: str | None) -> Striker:
     """Add a stick, rod or drumstick; it touches with a round end."""
-    rng, body = world.rng, world.add_driven_body(f"{name}_tool")
+    rng = world.rng
     material = material or sample_material(rng, "stick")
     length, radius = rng.uniform(0.24, 0.5), rng.uniform(0.005, 0.013)
     tip = radius * rng.uniform(1.0, 2.0) if rng.random() < 0.6 else radius
@@ -153,23 +151,15 @@ def _add_stick(world: KinematicWorld, name: str, material: str | None) -> Strike
     start = (0.0, 0.0, tip)
     world.add_sphere(body, material, tip, start)
     world.add_rod(body, material, radius, start, add(start, scale(along, length)))
-    return _held_tool(
-        rng,
-        name,
-        "stick",
-        grip=add(start, scale(along, length * rng.uniform(0.7, 0.9))),
-        along=along,
-        material=material,
-        shape="bar",
-        size_m=(length, 2 * radius, 2 * radius),
-        damping=rng.uniform(2.0, 5.0),
-        mass_kg=rng.uniform(0.03, 0.09),
-    )
+    grip = add(start, scale(along, length * rng.uniform(0.7, 0.9)))
+    size_m = (length, 2 * radius, 2 * radius)
+    sound = _sounding_body(body, material, "bar", size_m, rng.uniform(2.0, 5.0))
+    return _held_tool(rng, sound, rng.uniform(0.03, 0.09), grip, along)
 
 
-def _add_hammer(world: KinematicWorld, name: str, material: str | None) -> Striker:
+def _add_hammer(world: KinematicWorld, body: mujoco.MjsBody, material: str | None) -> Striker:
     """Add a hammer or mallet; its face lies flat on the surface at the contact."""
-    rng, body = world.rng, world.add_driven_body(f"{name}_tool")
+    rng = world.rng
     material = material or sample_material(rng, "hammer")
     weight = rng.uniform(0.6, 1.6)
     head_m = 0.09 * weight ** (1 / 3) * rng.uniform(0.8, 1.3)
@@ -179,31 +169,22 @@ def _add_hammer(world: KinematicWorld, name: str, material: str | None) -> Strik
     if rng.random() < 0.55:
         world.add_cylinder(body, material, radius, 0.5 * head_m, center)
     else:
-        world.add_box(
-            body, material, [radius, radius * rng.uniform(0.8, 1.2), 0.5 * head_m], center
-        )
+        half = [radius, radius * rng.uniform(0.8, 1.2), 0.5 * head_m]
+        world.add_box(body, material, half, center)
     along = _pitched(rng.uniform(-4, 18))
     length = rng.uniform(0.24, 0.42) * weight**0.2
     handle = str(rng.choice(("wood", "rubber", "metal"), p=(0.7, 0.2, 0.1)))
     end = add(center, scale(along, length))
     world.add_rod(body, handle, rng.uniform(0.01, 0.016), center, end)
-    return _held_tool(
-        rng,
-        name,
-        "hammer",
-        along=along,
-        material=material,
-        shape="cylinder",
-        size_m=(2 * radius, 2 * radius, head_m),
-        damping=rng.uniform(2.0, 6.0),
-        mass_kg=(0.4 if material == "metal" else 0.2) * weight,
-        grip=add(center, scale(along, length * rng.uniform(0.75, 0.92))),
-    )
+    size_m = (2 * radius, 2 * radius, head_m)
+    sound = _sounding_body(body, material, "cylinder", size_m, rng.uniform(2.0, 6.0))
+    grip = add(center, scale(along, length * rng.uniform(0.75, 0.92)))
+    return _held_tool(rng, sound, (0.4 if material == "metal" else 0.2) * weight, grip, along)
 
 
-def _add_knife(world: KinematicWorld, name: str, material: str | None) -> Striker:
+def _add_knife(world: KinematicWorld, body: mujoco.MjsBody, material: str | None) -> Striker:
     """Add a kitchen knife or cleaver; it touches with its full edge."""
-    rng, body = world.rng, world.add_driven_body(f"{name}_tool")
+    rng = world.rng
     # Deep enough that the knuckles of the hand do not reach into the board.
     length, depth = rng.uniform(0.14, 0.24), rng.uniform(0.042, 0.09)
     ahead = 0.35 * length
@@ -215,23 +196,15 @@ def _add_knife(world: KinematicWorld, name: str, material: str | None) -> Strike
     look = str(rng.choice(("wood", "plastic", "metal")))
     end = add(handle, scale(along, 0.12))
     world.add_rod(body, look, rng.uniform(0.009, 0.013), handle, end)
-    return _held_tool(
-        rng,
-        name,
-        "knife",
-        grip=add(handle, scale(along, 0.06)),
-        along=along,
-        material=material,
-        shape="plate",
-        size_m=(length, depth, 0.003),
-        damping=rng.uniform(5.0, 10.0),
-        mass_kg=rng.uniform(0.1, 0.3),
-    )
+    grip = add(handle, scale(along, 0.06))
+    size_m = (length, depth, 0.003)
+    sound = _sounding_body(body, material, "plate", size_m, rng.uniform(5.0, 10.0))
+    return _held_tool(rng, sound, rng.uniform(0.1, 0.3), grip, along)
 
 
-def _add_spoon(world: KinematicWorld, name: str, material: str | None) -> Striker:
+def _add_spoon(world: KinematicWorld, body: mujoco.MjsBody, material: str | None) -> Striker:
     """Add a spoon, ladle, beater or club: a thin handle with an ellipsoidal end."""
-    rng, body = world.rng, world.add_driven_body(f"{name}_tool")
+    rng = world.rng
     material = material or sample_material(rng, "spoon")
     thick = rng.uniform(0.005, 0.03)
     wide = max(thick, rng.uniform(0.012, 0.03))
@@ -241,23 +214,15 @@ def _add_spoon(world: KinematicWorld, name: str, material: str | None) -> Strike
     length = rng.uniform(0.15, 0.38)
     end = add(center, scale(along, length))
     world.add_rod(body, material, rng.uniform(0.003, 0.008), center, end)
-    return _held_tool(
-        rng,
-        name,
-        "spoon",
-        grip=add(center, scale(along, length * 0.85)),
-        along=along,
-        material=material,
-        shape="bar",
-        size_m=(length, 2 * wide, 2 * thick),
-        damping=rng.uniform(2.0, 5.0),
-        mass_kg=rng.uniform(0.03, 0.12),
-    )
+    grip = add(center, scale(along, length * 0.85))
+    size_m = (length, 2 * wide, 2 * thick)
+    sound = _sounding_body(body, material, "bar", size_m, rng.uniform(2.0, 5.0))
+    return _held_tool(rng, sound, rng.uniform(0.03, 0.12), grip, along)
 
 
-def _add_palm(world: KinematicWorld, name: str, material: str | None) -> Striker:
+def _add_palm(world: KinematicWorld, body: mujoco.MjsBody, material: str | None) -> Striker:
     """Add a flat hand; it touches with the palm."""
-    rng, body = world.rng, world.add_driven_body(f"{name}_tool")
+    rng = world.rng
     world.add_ellipsoid(body, "skin", [0.052, 0.042, 0.017], (0.0, 0.0, 0.017))
     spread = rng.uniform(0.0, 0.12)
     for k in range(4):
@@ -268,54 +233,38 @@ def _add_palm(world: KinematicWorld, name: str, material: str | None) -> Striker
     side = 1.0 if rng.random() < 0.5 else -1.0
     thumb = ((0.015, side * 0.035, 0.018), (-0.03, side * 0.075, 0.014))
     world.add_rod(body, "skin", 0.0105, *thumb)
-    return _bare_hand(
-        rng,
-        name,
-        "palm",
-        rise_deg=rng.uniform(5, 45),
-        size_m=(0.17, 0.09, 0.03),
-        damping=5.0 * rng.uniform(0.8, 1.3),
-        mass_kg=rng.uniform(0.2, 0.4),
-        wrist=(0.07, 0.0, 0.022),
-        shoulder=(0.45, 0.0, 0.45),
-        max_wrist_fraction=0.25,
-    )
+    rise_deg = rng.uniform(5, 45)
+    size_m, damping = (0.17, 0.09, 0.03), 5.0 * rng.uniform(0.8, 1.3)
+    sound = _sounding_body(body, "rubber", "box", size_m, damping)
+    mass_kg, wrist, shoulder = rng.uniform(0.2, 0.4), (0.07, 0.0, 0.022), (0.45, 0.0, 0.45)
+    return _bare_hand(rng, sound, mass_kg, rise_deg, wrist, shoulder, max_wrist_fraction=0.25)
 
 
-def _add_fist(world: KinematicWorld, name: str, material: str | None) -> Striker:
+def _add_fist(world: KinematicWorld, body: mujoco.MjsBody, material: str | None) -> Striker:
     """Add a fist; it touches with a knuckle."""
-    rng, body = world.rng, world.add_driven_body(f"{name}_tool")
+    rng = world.rng
     world.add_sphere(body, "skin", 0.012, (0.0, 0.0, 0.012))
     world.add_ellipsoid(body, "skin", [0.042, 0.04, 0.034], (0.022, 0.0, 0.046))
     for k in range(4):
         y = (k - 1.5) * 0.019
         world.add_rod(body, "skin", 0.0095, (-0.004, y, 0.022), (-0.012, y, 0.06))
     world.add_rod(body, "skin", 0.011, (0.0, 0.036, 0.03), (0.03, 0.04, 0.06))
-    return _bare_hand(
-        rng,
-        name,
-        "fist",
-        rise_deg=rng.uniform(5, 50),
-        size_m=(0.09, 0.08, 0.07),
-        damping=3.0 * rng.uniform(0.8, 1.3),
-        mass_kg=rng.uniform(0.25, 0.5),
-        wrist=(0.07, 0.0, 0.06),
-        shoulder=(0.45, 0.0, 0.4),
-        max_wrist_fraction=0.3,
-    )
+    rise_deg = rng.uniform(5, 50)
+    size_m, damping = (0.09, 0.08, 0.07), 3.0 * rng.uniform(0.8, 1.3)
+    sound = _sounding_body(body, "rubber", "box", size_m, damping)
+    mass_kg, wrist, shoulder = rng.uniform(0.25, 0.5), (0.07, 0.0, 0.06), (0.45, 0.0, 0.4)
+    return _bare_hand(rng, sound, mass_kg, rise_deg, wrist, shoulder, max_wrist_fraction=0.3)
 
 
-def _add_foot(world: KinematicWorld, name: str, material: str | None) -> Striker:
+def _add_foot(world: KinematicWorld, body: mujoco.MjsBody, material: str | None) -> Striker:
     """Add a shoe on a leg; it touches with the sole."""
-    rng, body = world.rng, world.add_driven_body(f"{name}_tool")
+    rng = world.rng
     look = str(rng.choice(("rubber", "cloth", "plastic")))
     world.add_box(body, look, [0.125, 0.042, 0.011], (0.0, 0.0, 0.011))
     world.add_ellipsoid(body, "cloth", [0.125, 0.045, 0.05], (0.005, 0.0, 0.051))
     wrist = (0.09, 0.0, 0.09)
     return Striker(
-        name=name,
-        tool="foot",
-        body=_flesh(name, (0.27, 0.09, 0.08), 4.0),
+        body=_sounding_body(body, "rubber", "box", (0.27, 0.09, 0.08), 4.0),
         mass_kg=rng.uniform(0.5, 1.2),
         wrist=wrist,
         elbow=add(wrist, (rng.uniform(-0.02, 0.12), 0.0, 0.4)),
@@ -326,7 +275,7 @@ def _add_foot(world: KinematicWorld, name: str, material: str | None) -> Striker
     )
 
 
-TOOLS: dict[str, Callable[[KinematicWorld, str, str | None], Striker]] = {
+TOOLS: dict[str, Callable[[KinematicWorld, mujoco.MjsBody, str | None], Striker]] = {
     "stick": _add_stick,
     "hammer": _add_hammer,
     "knife": _add_knife,
@@ -337,30 +286,23 @@ TOOLS: dict[str, Callable[[KinematicWorld, str, str | None], Striker]] = {
 }
 
 
+def _sounding_body(
+    body: mujoco.MjsBody, material: str, shape: Shape, size_m: Vec, damping: float
+) -> Body:
+    """Return the sounding body of a tool; hands and feet are rubber, the softest material."""
+    return Body(name=body.name, material=material, shape=shape, size_m=size_m, damping=damping)
+
+
 def _held_tool(
-    rng: np.random.Generator,
-    name: str,
-    tool: str,
-    *,
-    material: str,
-    shape: Shape,
-    size_m: Vec,
-    damping: float,
-    mass_kg: float,
-    grip: Vec,
-    along: Vec,
+    rng: np.random.Generator, sound: Body, mass_kg: float, grip: Vec, along: Vec
 ) -> Striker:
-    """Return a striker whose hand holds a tool at `grip`."""
+    """Return a striker whose hand holds a tool at `grip`, with the handle along a direction."""
     wrist = add(grip, (0.05, 0.0, rng.uniform(0.0, 0.03)))
     rise = math.atan2(along[2], along[0]) * 0.5 + math.radians(rng.uniform(-8, 40))
     elbow = add(wrist, _sample_forearm(rng, rise, 0.26))
     wrist_fraction = rng.uniform(0.2, 0.75)
     return Striker(
-        name=name,
-        tool=tool,
-        body=Body(
-            name=f"{name}_tool", material=material, shape=shape, size_m=size_m, damping=damping
-        ),
+        body=sound,
         mass_kg=mass_kg,
         wrist=wrist,
         elbow=elbow,
@@ -373,22 +315,17 @@ def _held_tool(
 
 def _bare_hand(
     rng: np.random.Generator,
-    name: str,
-    tool: str,
-    *,
-    rise_deg: float,
-    size_m: Vec,
-    damping: float,
+    sound: Body,
     mass_kg: float,
+    rise_deg: float,
     wrist: Vec,
     shoulder: Vec,
+    *,
     max_wrist_fraction: float,
 ) -> Striker:
     """Return a striker that touches with the hand."""
     return Striker(
-        name=name,
-        tool=tool,
-        body=_flesh(name, size_m, damping),
+        body=sound,
         mass_kg=mass_kg,
         wrist=wrist,
         elbow=add(wrist, _sample_forearm(rng, math.radians(rise_deg), 0.25)),
@@ -397,11 +334,6 @@ def _bare_hand(
         elbow_fraction=rng.uniform(0.3, 0.7),
         slant=_sample_slant(rng),
     )
-
-
-def _flesh(name: str, size_m: Vec, damping: float) -> Body:
-    """Return the sounding body of a hand or foot: the softest material, damped further."""
-    return Body(name=f"{name}_tool", material="rubber", shape="box", size_m=size_m, damping=damping)
 
 
 def _pitched(pitch_deg: float) -> Vec:
@@ -425,29 +357,29 @@ def _sample_slant(rng: np.random.Generator) -> tuple[float, float]:
     return (abs(float(rng.normal(0.0, 0.25))), float(rng.normal(0.0, 0.25)))
 
 
-def _add_arm(world: KinematicWorld, striker: Striker) -> None:
+def _add_arm(world: KinematicWorld, striker: Striker, name: str, tool: str) -> None:
     """Add the hand that holds a tool, the forearm and the upper arm."""
     rng = world.rng
     skin = "cloth" if rng.random() < 0.1 else "skin"
     sleeve = str(rng.choice(("skin", "cloth"), p=(0.5, 0.5)))
-    is_leg = striker.tool == "foot"
+    is_leg = tool == "foot"
     radius = rng.uniform(0.032, 0.042) * (1.5 if is_leg else 1.0)
-    if striker.tool in HELD_TOOLS:
+    if tool in HELD_TOOLS:
         _add_grip(world, striker, skin)
-    forearm = world.add_driven_body(f"{striker.name}_forearm")
+    forearm = world.add_driven_body(f"{name}_forearm")
     near = add(scale(striker.wrist, 0.85), scale(striker.elbow, 0.15))
     if is_leg:
         sleeve = "cloth"
     world.add_rod(forearm, skin, 0.75 * radius, striker.wrist, near)
     world.add_rod(forearm, sleeve, radius, near, striker.elbow)
-    upper = world.add_driven_body(f"{striker.name}_upper")
+    upper = world.add_driven_body(f"{name}_upper")
     look = "cloth" if sleeve == "cloth" or rng.random() < 0.6 else "skin"
     world.add_rod(upper, look, 1.25 * radius, ORIGIN, (0.0, 0.0, 0.45))
 
 
 def _add_grip(world: KinematicWorld, striker: Striker, look: str) -> None:
     """Add the palm, four fingers across the handle and a thumb along it."""
-    body = world.spec.body(f"{striker.name}_tool")
+    body = world.spec.body(striker.body.name)
     grip = subtract(striker.wrist, (0.05, 0.0, 0.015))
     back = unit(subtract(striker.elbow, striker.wrist))
     palm = world.add_ellipsoid(body, look, [0.046, 0.03, 0.032], add(grip, scale(back, 0.012)))

@@ -188,6 +188,7 @@ def drive_strokes(
         hover_m=hover_m,
         max_height_m=max_height_m,
     )
+    # The path of the contact frame from target to target, and the contacts on it
     path = FramePath()
     shoulder = transform(targets[0].frame(), striker.shoulder)
     previous_z: float | None = None
@@ -202,6 +203,7 @@ def drive_strokes(
         path.stop(arrival_s, swing.end_s, frame, offset=offset, hop_m=0.5 * rise_m)
         _add_touches(world, striker, stroke, swing, target, can_slide)
         previous_z = z
+    # The motion of the arm
     tremor = SmoothNoise(rng, 0.002 * 12.0 ** rng.random())
     wrist_flex = SmoothNoise(rng, 0.01 * 20.0 ** rng.random(), low_hz=0.3, high_hz=2.5)
     motion = arm_motion(striker, lift, path, tremor, shoulder, wrist_flex)
