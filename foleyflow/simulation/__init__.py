@@ -1,1 +1,1 @@
-"""Simulated clips: scenes with exact contact times, filmed, with the sound of their contacts."""
+"""Simulated clips: scenes with exact contact times, rendered, with the sound of their contacts."""

@@ -1,7 +1,7 @@
-"""What a scene tells the sound synthesis: bodies, impacts and friction, with exact times.
+"""Contacts of a scene: sounding bodies, impacts and frictions with exact times.
 
-Scenes (kinematic or simulated) produce a `ContactLog`; `sound.py` turns it into a waveform and
-`dataset.py` into labels. Neither renderer nor synthesiser is known here.
+Scenes (kinematic or simulated) produce a `ContactLog`; `sound.synthesis` turns it into a waveform
+and `dataset.clip_files` into labels.
 """
 
 from __future__ import annotations
@@ -12,32 +12,24 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-MATERIALS = (
-    "wood",
-    "metal",
-    "glass",
-    "ceramic",
-    "plastic",
-    "rubber",
-    "membrane",
-    "stone",
-    "cardboard",
-)
+from foleyflow.simulation.materials import MATERIAL_NAMES
+
+MATERIALS = MATERIAL_NAMES  # the former name, until all importers use `MATERIAL_NAMES`
 Shape = Literal["box", "sphere", "cylinder", "capsule", "plate", "bar", "bowl", "membrane"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Body:
-    """A thing that can sound.
+    """A body that makes sound.
 
     Attributes:
         name: unique within the scene.
-        material: one of `MATERIALS`.
-        shape: the family of mode frequencies.
+        material: a key of `materials.MATERIALS`.
+        shape: selects the formula of the mode frequencies.
         size_m: (length, width, thickness or height), metres, all positive.
-        hollow: shells ring lower and longer than solids; not visible in the picture.
-        damping: multiplies the decay rates of the material (a hand that holds it, a soft support):
-            1 for a free body.
+        hollow: shells ring at lower frequencies and longer than solids; not visible in the picture.
+        damping: factor on the decay rates of the material, for a body that is held or lies on a
+            soft support; 1 for a free body.
     """
 
     name: str
@@ -50,15 +42,15 @@ class Body:
 
 @dataclass(frozen=True, kw_only=True)
 class Impact:
-    """One contact that starts at an exact moment.
+    """One contact that starts at an exact time.
 
     Attributes:
-        time_s: first touch, seconds on the clip's clock.
+        time_s: first contact, seconds from the start of the clip.
         body: name of the struck body.
-        other: name of the striking body (both sound; the struck one more).
+        other: name of the striking body (both make sound; the struck one is louder).
         impulse_ns: normal impulse, newton seconds.
         speed_mps: closing speed along the normal, metres per second.
-        position: where on the struck body, each -1..1 along its axes (weights the modes).
+        position: point on the struck body, each -1..1 along its axes (weights the modes).
     """
 
     time_s: float
@@ -71,11 +63,11 @@ class Impact:
 
 @dataclass(frozen=True, kw_only=True)
 class Friction:
-    """A contact that lasts: rolling or scraping.
+    """A lasting contact: rolling or scraping.
 
     Attributes:
-        body: name of the body that sounds.
-        other: name of the body it moves on.
+        body: name of the body that makes sound.
+        other: name of the body that it moves on.
         kind: "roll" or "scrape".
         times_s: (K,) float64, increasing.
         speed_mps: (K,) contact speed at these times.
@@ -92,7 +84,7 @@ class Friction:
 
 @dataclass(frozen=True, kw_only=True)
 class ContactLog:
-    """All that sounds in one clip, in the order of time."""
+    """All contacts of one clip that make sound, in the order of time."""
 
     bodies: dict[str, Body]
     impacts: list[Impact] = field(default_factory=list)

@@ -1,8 +1,8 @@
-"""What a scene is: a MuJoCo world, what its parts are made of, and how it moves and sounds.
+"""A simulated scene: a MuJoCo world, its materials, its motion and its contacts.
 
-A scene family (`drops.py`, `strikes.py`, ...) builds a `Scene`; `stage.py` dresses it (textures,
-lights, camera) and `render.py` films it. Motion is a function of time, so that a film camera may
-ask for any moment, between frames too (motion blur, any frame rate).
+A scene family (`motion.drops`, `motion.strikes`, ...) builds a `Scene`; `picture.stage` adds
+textures, lights and a camera, and `picture.render` renders it. Motion is a function of time: a
+camera may ask for any time, also between frames (motion blur, any frame rate).
 """
 
 from __future__ import annotations
@@ -14,36 +14,38 @@ import mujoco
 
 from foleyflow.simulation.contacts import ContactLog
 
+PoseFunction = Callable[[mujoco.MjData, float], None]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Performance:
-    """How a scene went.
+    """The contacts and the motion of a scene.
 
     Attributes:
-        log: all contacts that sound, times in seconds from the start of the clip.
-        pose: `pose(data, time_s)` puts the world into its state at that time, ready to be drawn
-            (kinematics are up to date on return). Times may come in any order.
+        log: all contacts that make sound, times in seconds from the start of the clip.
+        pose: `pose(data, time_s)` sets the state of the world at a time and updates the kinematics,
+            so that it can be rendered. Times may come in any order.
     """
 
     log: ContactLog
-    pose: Callable[[mujoco.MjData, float], None]
+    pose: PoseFunction
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scene:
-    """A world before it is dressed and filmed.
+    """A world before textures, lights and a camera are added.
 
     Attributes:
-        spec: the world's bodies and geoms, without cameras, lights, textures or backdrop.
-        kind: the family's name ("drop", "strike", "drum", "knock", "roll", "still").
+        spec: bodies and geoms, without cameras, lights, textures or backdrop.
+        kind: name of the family ("drop", "strike", "drum", "knock", "roll", "still").
         duration_s: seconds.
-        looks: geom name -> what it looks like: a material of `contacts.MATERIALS`, or "skin",
-            "cloth", "ground", "wall", "leaf" for things that don't sound or are only seen.
-        focus_m: the point the camera looks at, roughly where contacts happen.
-        extent_m: the radius around it that the picture should hold.
-        azimuth_deg: (low, high) directions that see the action (MuJoCo's free camera).
+        looks: geom name -> its appearance: a material of `materials.MATERIALS`, or "skin", "cloth",
+            "ground", "wall", "leaf" for parts that make no sound.
+        focus_m: the point that the camera looks at, roughly where contacts happen.
+        extent_m: the radius around it that the picture should contain.
+        azimuth_deg: (low, high) directions from which the action is visible (MuJoCo's free camera).
         elevation_deg: (low, high) camera elevation; negative looks down.
-        play: runs the scene on the compiled model; called once, after dressing.
+        play: returns contacts and motion for the compiled model; call it once, after `stage.dress`.
     """
 
     spec: mujoco.MjSpec

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from foleyflow.errors import ConfigError
-from foleyflow.simulation.contacts import MATERIALS
+from foleyflow.simulation.materials import MATERIAL_NAMES
 from foleyflow.simulation.sound.codec_sounds import (
     SPLITS,
     CodecSounds,
@@ -64,7 +64,7 @@ def test_random_logs_are_consistent_and_use_every_material():
         materials |= {body.material for body in log.bodies.values()}
         kinds |= {friction.kind for friction in log.frictions}
         hits += len(times)
-    assert materials == set(MATERIALS) and kinds == {"roll", "scrape"}
+    assert materials == set(MATERIAL_NAMES) and kinds == {"roll", "scrape"}
     assert hits > 300
 
 

@@ -1,4 +1,4 @@
-"""Scene families: contacts are where and when the log says, falls obey the closed form."""
+"""Scene families: contacts match the log, falls match the closed form, motion is smooth."""
 
 from __future__ import annotations
 
@@ -10,40 +10,49 @@ import pytest
 
 mujoco = pytest.importorskip("mujoco")
 
-from foleyflow.simulation.contacts import MATERIALS  # noqa: E402
+from foleyflow.simulation.materials import MATERIAL_NAMES, MATERIALS, Material  # noqa: E402
 from foleyflow.simulation.motion.drops import add_free_body, add_solid  # noqa: E402
 from foleyflow.simulation.motion.families import FAMILIES, draw_scene  # noqa: E402
-from foleyflow.simulation.motion.kinematic_world import Puppetry  # noqa: E402
+from foleyflow.simulation.motion.kinematic_world import KinematicWorld  # noqa: E402
+from foleyflow.simulation.motion.prop_catalogue import add_prop  # noqa: E402
 from foleyflow.simulation.motion.rigid_bodies import (  # noqa: E402
-    CONTACT_DAMPING,
     GRAVITY_MPS2,
     Release,
-    listen,
-    prepare,
+    extract_events,
+    set_simulation_options,
     simulate,
 )
 from foleyflow.simulation.motion.rotations import (  # noqa: E402
-    UPRIGHT,
-    about,
-    aim,
-    apply,
+    NO_ROTATION,
+    Z_AXIS,
+    align_axes,
+    align_z,
+    axis_angle,
     compose,
     conjugate,
-    from_axes,
     multiply,
     rotate,
-    turn_about,
+    rotation_about,
+    transform,
     unit,
 )
-from foleyflow.simulation.motion.striking_motion import Manner, draw_strokes  # noqa: E402
-from foleyflow.simulation.motion.trajectories import Lift, Stroke, Way, plan_swings  # noqa: E402
+from foleyflow.simulation.motion.striking_motion import StrokeStyle, sample_strokes  # noqa: E402
+from foleyflow.simulation.motion.trajectories import (  # noqa: E402
+    FramePath,
+    Lift,
+    Stroke,
+    plan_swings,
+)
+from foleyflow.simulation.picture.camera import draw_shot  # noqa: E402
+from foleyflow.simulation.picture.stage import dress  # noqa: E402
+from foleyflow.simulation.sound.modes import modes_of  # noqa: E402
 
 KINEMATIC = ("strikes", "drums", "knocks")
-LOOKS = {*MATERIALS, "skin", "cloth", "ground", "wall", "leaf"}
+LOOKS = {*MATERIAL_NAMES, "skin", "cloth", "ground", "wall", "leaf"}
 
 
 def build(family: str, seed: int, duration_s: float = 4.0):
-    """A scene of a family, compiled, with a fresh state and its performance."""
+    """Return a scene of a family, its compiled model, a fresh state and its performance."""
     scene = FAMILIES[family].draw(np.random.default_rng(seed), duration_s)
     model = scene.spec.compile()
     return scene, model, mujoco.MjData(model), scene.play(model)
@@ -54,7 +63,7 @@ def geoms_of(model, body_name: str) -> list[int]:
 
 
 def gap_m(model, data, first: list[int], second: list[int]) -> float:
-    """Smallest signed distance between two sets of geoms, by MuJoCo."""
+    """Return the smallest signed distance between two sets of geoms, as MuJoCo computes it."""
     return min(
         mujoco.mj_geomDistance(model, data, a, b, 2.0, np.zeros(6)) for a in first for b in second
     )
@@ -82,14 +91,14 @@ def test_every_family_builds_and_poses(family):
             assert friction.speed_mps.shape == friction.force_n.shape == friction.times_s.shape
             assert np.isfinite(friction.speed_mps).all() and np.isfinite(friction.force_n).all()
         for body in log.bodies.values():
-            assert body.material in MATERIALS and min(body.size_m) > 0 and body.damping > 0
+            assert body.material in MATERIAL_NAMES and min(body.size_m) > 0 and body.damping > 0
         for time_s in (3.9, 0.0, 1.37):
             performance.pose(data, time_s)
             assert np.isfinite(data.geom_xpos).all()
 
 
 @pytest.mark.parametrize("family", KINEMATIC)
-def test_tip_touches_exactly_when_the_log_says(family):
+def test_tip_touches_exactly_at_the_logged_times(family):
     checked = 0
     for seed in range(12):
         _, model, data, performance = build(family, seed)
@@ -105,7 +114,7 @@ def test_tip_touches_exactly_when_the_log_says(family):
 
 @pytest.mark.parametrize("family", KINEMATIC)
 def test_closing_speed_of_round_tips(family):
-    """Where the tip is a sphere, the gap's rate before the touch is the logged speed."""
+    """If the tip is a sphere, the gap closes at the logged speed before the contact."""
     step_s, checked = 2e-4, 0
     for seed in range(16):
         _, model, data, performance = build(family, seed)
@@ -135,7 +144,7 @@ def test_tip_leaves_after_a_bounce():
     assert left > 0.85 * checked
 
 
-def test_still_scenes_are_silent_and_touch_nothing():
+def test_still_scenes_have_an_empty_log_and_no_contact():
     for seed in range(25):
         _, model, data, performance = build("still", seed)
         assert not performance.log.impacts and not performance.log.frictions
@@ -156,13 +165,13 @@ def test_misses_stop_short():
     lift, swings = plan_swings(rng, strokes, start_s=-1.0, end_s=5.0, hover_m=0.15)
     lifts = np.array([lift.at(float(t)) for t in np.arange(-1.0, 5.0, 0.001)])
     assert [lift.at(stroke.hit_s) for stroke in strokes] == pytest.approx([0.05] * 4)
-    assert lifts.min() > 0.0099  # between them nothing comes nearer than 1 cm
+    assert lifts.min() > 0.0099  # never closer than 1 cm between the strokes
     assert np.abs(np.diff(lifts, 2)).max() / 0.001 < 0.4  # no jump in speed (m/s)
     assert all(not swing.touches for swing in swings)
 
 
 def test_landings_are_gentle_and_silent():
-    """The tip comes to rest on the surface with no jump in speed anywhere, and nothing is hit."""
+    """The tip comes to rest on the surface without a jump in speed and without an impact."""
     rng = np.random.default_rng(4)
     strokes = [
         Stroke(
@@ -182,8 +191,8 @@ def test_landings_are_gentle_and_silent():
             assert lift.at(float(time_s)) == pytest.approx(0.0, abs=1e-9)
 
 
-def test_between_hits_it_turns_back_gently_and_touches_nothing():
-    """Half of the plans turn from falling to rising low, away from touches; no jump in speed."""
+def test_motion_between_hits_is_smooth_and_touches_nothing():
+    """About half of the plans have low turning points between hits, without a jump in speed."""
     turns, low = [], []
     for seed in range(20):
         rng = np.random.default_rng(seed)
@@ -199,11 +208,11 @@ def test_between_hits_it_turns_back_gently_and_touches_nothing():
         lowest = (lifts[1:-1] < lifts[:-2] - 1e-9) & (lifts[1:-1] <= lifts[2:])
         turns.append(int((lowest & away).sum()))
         low.append(bool((lowest & away & (lifts[1:-1] < 0.06)).any()))
-    assert np.mean(np.array(turns) > 3) > 0.2 and min(turns) <= 2  # some are calm
+    assert np.mean(np.array(turns) > 3) > 0.2 and min(turns) <= 2  # some plans are calm
     assert 0.3 < np.mean(low) < 0.8  # the hover is 0.1 m high
 
 
-def test_what_settles_comes_to_rest_without_a_second_hit():
+def test_settling_strokes_come_to_rest_without_a_second_impact():
     rng = np.random.default_rng(6)
     strokes = [Stroke(hit_s=0.5 + 1.2 * k, speed_mps=2.0, outcome="settle") for k in range(4)]
     lift, swings = plan_swings(rng, strokes, start_s=-1.0, end_s=6.0, hover_m=0.1)
@@ -212,23 +221,24 @@ def test_what_settles_comes_to_rest_without_a_second_hit():
         assert swing.end_s > stroke.hit_s + 0.1
         assert lift.at(swing.end_s) == pytest.approx(0.0, abs=1e-9)
         before, after = (lift.at(swing.end_s + k * 1e-3) for k in (-1, 1))
-        assert max(before, after) < 0.4e-3  # m/s times a millisecond: it lies or leaves gently
+        assert max(before, after) < 0.4e-3  # m/s times a millisecond: at rest or leaving gently
         bounce = [lift.at(float(t)) for t in np.linspace(stroke.hit_s, swing.end_s, 200)]
         assert 0.005 < max(bounce) < 0.15
 
 
-def test_soft_strokes_are_fainter_and_take_longer():
+def test_soft_strokes_are_slower_and_take_longer():
     rhythm = [(0.5 + 0.5 * k, 1.0) for k in range(60)]
     usual, soft = (
-        draw_strokes(np.random.default_rng(0), rhythm, Manner(soft=share)) for share in (0.0, 1.0)
+        sample_strokes(np.random.default_rng(0), rhythm, StrokeStyle(soft_fraction=fraction))
+        for fraction in (0.0, 1.0)
     )
-    loud_mps, faint_mps = (np.median([s.speed_mps for s in each]) for each in (usual, soft))
-    assert faint_mps < 0.6 * loud_mps
+    usual_mps, soft_mps = (np.median([s.speed_mps for s in each]) for each in (usual, soft))
+    assert soft_mps < 0.6 * usual_mps
     assert np.median([s.down_s for s in soft]) > 1.2 * np.median([s.down_s for s in usual])
 
 
 def test_lift_breaks_only_at_touches():
-    """C1 everywhere but at the logged touches, where it is 0 and closes at the logged speed."""
+    """The lift is C1 except at logged contacts: there it is 0 and closes at the logged speed."""
     rng = np.random.default_rng(1)
     outcomes = ("bounce", "rest", "double", "bounce", "scrape", "bounce")
     strokes = [
@@ -259,18 +269,18 @@ def test_fast_strokes_keep_their_order_and_positive_height():
     assert lift.at(1.6) == pytest.approx(0.0, abs=1e-9)
 
 
-def test_way_stays_and_blends():
-    way = Way()
-    way.stay(0.0, 1.0, ((0.0, 0.0, 0.0), UPRIGHT))
-    way.stay(2.0, 3.0, ((1.0, 0.0, 0.0), about((0.0, 0.0, 1.0), 1.0)), hop_m=0.2)
-    assert way.at(0.5)[0] == (0.0, 0.0, 0.0) and way.at(-9.0) == way.at(0.0)
-    middle, turn = way.at(1.5)
+def test_frame_path_rests_at_stops_and_interpolates_between_them():
+    path = FramePath()
+    path.stop(0.0, 1.0, ((0.0, 0.0, 0.0), NO_ROTATION))
+    path.stop(2.0, 3.0, ((1.0, 0.0, 0.0), axis_angle(Z_AXIS, 1.0)), hop_m=0.2)
+    assert path.at(0.5)[0] == (0.0, 0.0, 0.0) and path.at(-9.0) == path.at(0.0)
+    middle, turn = path.at(1.5)
     assert middle == pytest.approx((0.5, 0.0, 0.2))
-    assert turn == pytest.approx(about((0.0, 0.0, 1.0), 0.5))
-    assert way.at(2.5)[0] == pytest.approx((1.0, 0.0, 0.0)) and way.at(9.0) == way.at(3.0)
+    assert turn == pytest.approx(axis_angle(Z_AXIS, 0.5))
+    assert path.at(2.5)[0] == pytest.approx((1.0, 0.0, 0.0)) and path.at(9.0) == path.at(3.0)
 
 
-def test_lift_reach_hits_both_ends():
+def test_lift_reaches_its_end_points():
     lift = Lift(0.0, 0.3)
     lift.reach(1.0, 0.1, -0.5)
     lift.strike(1.2, 2.0)
@@ -289,16 +299,16 @@ def test_rotations_agree_with_mujoco():
         assert multiply(p, q) == pytest.approx(tuple(product))
         assert rotate(p, v) == pytest.approx(tuple(turned))
         assert rotate(conjugate(p), rotate(p, v)) == pytest.approx(v)
-        assert rotate(aim(unit(v)), (0.0, 0.0, 1.0)) == pytest.approx(unit(v))
-        axes = from_axes(tuple(rng.normal(size=3)), v)
-        assert rotate(axes, (0.0, 0.0, 1.0)) == pytest.approx(unit(v))
-        assert apply(turn_about(v, p), v) == pytest.approx(v)
+        assert rotate(align_z(unit(v)), Z_AXIS) == pytest.approx(unit(v))
+        axes = align_axes(tuple(rng.normal(size=3)), v)
+        assert rotate(axes, Z_AXIS) == pytest.approx(unit(v))
+        assert transform(rotation_about(v, p), v) == pytest.approx(v)
         both = compose((v, p), (v, q))
-        assert apply(both, v) == pytest.approx(apply((v, p), apply((v, q), v)))
+        assert transform(both, v) == pytest.approx(transform((v, p), transform((v, q), v)))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_same_seed_same_scene(family):
+def test_same_seed_gives_the_same_scene(family):
     first = build(family, 7, 2.0)
     second = build(family, 7, 2.0)
     assert first[3].log.impacts == second[3].log.impacts
@@ -324,23 +334,22 @@ def test_pose_does_not_depend_on_the_order_of_times(family):
 
 
 def fall(material: str, height_m: float, radius_m: float = 0.04):
-    """A sphere dropped from rest onto the floor, its model, recording and what is heard."""
-    bench = Puppetry("drop", 2.0)
-    prepare(bench.spec)
-    pose = ((0.0, 0.0, -0.05), UPRIGHT)
-    add_solid(bench, "ground", material=material, half_m=(2.0, 2.0, 0.05), pose=pose)
-    rng = np.random.default_rng(0)
-    add_free_body(bench, rng, "ball", material=material, shape="sphere", size_m=radius_m)
-    model = bench.spec.compile()
-    release = Release(name="ball", time_s=0.1, place=(0.0, 0.0, height_m + radius_m))
+    """Drop a sphere from rest onto the floor; return the model, recording and contact events."""
+    world = KinematicWorld("drop", 2.0, np.random.default_rng(0))
+    set_simulation_options(world.spec)
+    pose = ((0.0, 0.0, -0.05), NO_ROTATION)
+    add_solid(world, "ground", material=material, half_m=(2.0, 2.0, 0.05), pose=pose)
+    add_free_body(world, "ball", material=material, shape="sphere", radius_m=radius_m)
+    model = world.spec.compile()
+    release = Release(name="ball", time_s=0.1, position=(0.0, 0.0, height_m + radius_m))
     recording = simulate(model, [release], start_s=0.0, end_s=2.0)
-    return model, recording, listen(model, recording)
+    return model, recording, extract_events(model, recording)
 
 
 @pytest.mark.parametrize("height_m", [0.2, 0.7, 1.3])
-def test_fall_obeys_the_closed_form(height_m):
-    model, _, heard = fall("wood", height_m)
-    first = heard.impacts[0]
+def test_fall_matches_the_closed_form(height_m):
+    model, _, events = fall("wood", height_m)
+    first, _ = events.impacts[0]
     assert first.time_s - 0.1 == pytest.approx(math.sqrt(2 * height_m / GRAVITY_MPS2), abs=0.002)
     speed = math.sqrt(2 * GRAVITY_MPS2 * height_m)
     assert first.speed_mps == pytest.approx(speed, rel=0.02)
@@ -349,27 +358,27 @@ def test_fall_obeys_the_closed_form(height_m):
     assert (first.body, first.other) == ("ball", "ground")
 
 
-def test_materials_bounce_in_the_order_of_their_damping():
+def test_rebounds_follow_the_order_of_contact_damping():
     rebounds = {}
     for material in ("rubber", "metal", "wood", "cardboard"):
-        _, _, heard = fall(material, 0.6)
-        speeds = [hit.speed_mps for hit in heard.impacts]
+        _, _, events = fall(material, 0.6)
+        speeds = [hit.speed_mps for hit, _ in events.impacts]
         rebounds[material] = speeds[1] / speeds[0] if len(speeds) > 1 else 0.0
-    order = sorted(rebounds, key=lambda name: CONTACT_DAMPING[name])
+    order = sorted(rebounds, key=lambda name: MATERIALS[name].contact_damping)
     assert [rebounds[name] for name in order] == sorted(rebounds.values(), reverse=True)
     assert 0.6 < rebounds["rubber"] < 0.9 and rebounds["cardboard"] < 0.35
 
 
-def test_rest_is_silent():
-    _, recording, heard = fall("wood", 0.3)
-    resting_from_s = heard.impacts[-1].time_s
+def test_a_resting_body_makes_no_sound():
+    _, recording, events = fall("wood", 0.3)
+    resting_from_s = events.impacts[-1][0].time_s
     assert resting_from_s < 1.5
-    history = recording.touches[("ground", "ball")]
-    assert recording.times_s[history.steps[-1]] >= resting_from_s
-    assert heard.frictions == []
+    contacts = recording.contacts[("ground", "ball")]
+    assert recording.times_s[contacts.steps[-1]] >= resting_from_s
+    assert events.frictions == []
 
 
-def test_statistics_of_all_clips():
+def test_event_rate_and_silent_clips_are_in_range():
     events, silent = [], 0
     for seed in range(80):
         scene = draw_scene(np.random.default_rng(seed), 4.0)
@@ -381,5 +390,26 @@ def test_statistics_of_all_clips():
     assert 1.2 <= np.mean(events) <= 2.8
 
 
-def test_shares_sum_to_one():
-    assert sum(family.share for family in FAMILIES.values()) == pytest.approx(1.0)
+def test_family_fractions_sum_to_one():
+    assert sum(family.fraction for family in FAMILIES.values()) == pytest.approx(1.0)
+
+
+def test_a_material_is_added_by_one_record(monkeypatch):
+    ice = Material(
+        **(vars(MATERIALS["glass"]) | {"name": "ice", "props": {"bottle": 50}, "texture": "glass"})
+    )
+    monkeypatch.setitem(MATERIALS, "ice", ice)
+    world = KinematicWorld("strike", 2.0, np.random.default_rng(0))
+    for index in range(20):
+        add_prop(
+            world, f"bottle{index}", position=(0.5 * index, 0.0, 0.0), max_size_m=0.3, kind="bottle"
+        )
+    materials = [body.material for body in world.bodies.values()]
+    assert 2 <= materials.count("ice") <= 14
+    scene = world.build_scene(focus_m=(0.0, 0.0, 0.2), extent_m=0.4)
+    assert "ice" in scene.looks.values()
+    shot = draw_shot(scene, np.random.default_rng(1), aspect=None)
+    dress(scene, shot, np.random.default_rng(2))
+    assert scene.spec.compile().nmat >= 20
+    body = next(body for body in world.bodies.values() if body.material == "ice")
+    assert modes_of(body).frequencies_hz.size

@@ -1,7 +1,7 @@
-"""A tiny scene family for the tests: a ball that bounces twice a second.
+"""A small scene family for tests: a ball that bounces twice a second.
 
-It is no part of the product, and it stays away from the real families: its contact times, speeds
-and heights are known in closed form. Two more families crash their process, once or always.
+Its contact times, speeds and heights have a closed form. Two more families kill their process, once
+or always, and one raises an error.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from foleyflow.simulation.scene import Performance, Scene
 RADIUS_M = 0.1
 RISE_M = 0.3
 PERIOD_S = 0.5
-CRASH_MARK = "FOLEYFLOW_TEST_CRASH_MARK"  # names a file: the process that makes it dies
+CRASH_MARK = "FOLEYFLOW_TEST_CRASH_MARK"  # names a file; the process that creates it is killed
 
 
 def height_m(time_s: float) -> float:
-    """Height of the ball's centre: parabolas that touch the floor at 0.25 s, 0.75 s, ..."""
+    """Return the height of the ball's centre; it touches the floor at 0.25 s, 0.75 s, ..."""
     phase = ((time_s + PERIOD_S / 2) % PERIOD_S) / PERIOD_S
     return RADIUS_M + RISE_M * 4.0 * phase * (1.0 - phase)
 
 
 def contact_times_s(duration_s: float) -> np.ndarray:
-    """Moments at which the ball touches the floor."""
+    """Return the times at which the ball touches the floor."""
     return np.arange(PERIOD_S / 2, duration_s, PERIOD_S)
 
 
 def draw_scene(rng: np.random.Generator, duration_s: float) -> Scene:
-    """Draw a ball of random material over a wooden floor."""
+    """Build a ball of a random material over a wooden floor."""
     spec = mujoco.MjSpec()
     material = str(rng.choice(["metal", "plastic", "stone"]))
     floor = spec.worldbody.add_geom(
@@ -81,7 +81,7 @@ def draw_scene(rng: np.random.Generator, duration_s: float) -> Scene:
 
 
 def draw_crash_once(rng: np.random.Generator, duration_s: float) -> Scene:
-    """Kill the first process that asks, as a graphics driver would; then draw a ball."""
+    """Kill the first process that calls this, as a graphics driver might; then build a ball."""
     mark = Path(os.environ[CRASH_MARK])
     if not mark.exists():
         mark.touch()
@@ -90,11 +90,11 @@ def draw_crash_once(rng: np.random.Generator, duration_s: float) -> Scene:
 
 
 def draw_crash_always(rng: np.random.Generator, duration_s: float) -> Scene:
-    """Kill every process that asks."""
+    """Kill every process that calls this."""
     os.kill(os.getpid(), signal.SIGKILL)
     return draw_scene(rng, duration_s)
 
 
 def draw_failure(rng: np.random.Generator, duration_s: float) -> Scene:
-    """A family with a fault in it."""
+    """Raise an error, as a faulty family would."""
     raise ValueError("this scene has no floor")

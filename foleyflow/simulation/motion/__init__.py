@@ -1,1 +1,1 @@
-"""Motion of simulated scenes: what moves, what touches, and when."""
+"""Scene families: bodies, motion and contact times of simulated scenes."""

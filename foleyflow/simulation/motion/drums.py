@@ -1,394 +1,382 @@
-"""Drumming: kits, congas, buckets and mallet instruments, played by two arms in patterns.
-
-Single taps on everyday things are in `strikes.py`.
-"""
+"""The "drums" family: kits, hand drums, buckets and mallet instruments, played in patterns."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import numpy as np
 
-from foleyflow.simulation.contacts import Body
-from foleyflow.simulation.motion.background import add_bystanders
-from foleyflow.simulation.motion.kinematic_world import Puppetry
-from foleyflow.simulation.motion.performers import add_person, make_rig
+from foleyflow.simulation.materials import sample_material
+from foleyflow.simulation.motion.background import add_bystanders, add_person
+from foleyflow.simulation.motion.kinematic_world import KinematicWorld
 from foleyflow.simulation.motion.prop_catalogue import (
-    draw_material,
-    main_or_other,
-    make_ground,
-    make_prop,
+    add_ground,
+    add_prop,
+    sample_main_or_other_material,
 )
-from foleyflow.simulation.motion.props import UP, Prop, Spot, patch
+from foleyflow.simulation.motion.props import Prop, SurfacePoint, flat_surface, top_surface
 from foleyflow.simulation.motion.rotations import (
-    UPRIGHT,
+    NO_ROTATION,
+    ORIGIN,
+    Y_AXIS,
+    Z_AXIS,
     Pose,
     Vec,
-    about,
     add,
-    from_axes,
-    multiply,
+    align_axes,
+    axis_angle,
+    horizontal,
     scale,
 )
-from foleyflow.simulation.motion.striking_motion import Aim, draw_views, framed_scene, perform
-from foleyflow.simulation.motion.trajectories import AFTER_S, BEFORE_S, Stroke, Swing
+from foleyflow.simulation.motion.strikers import add_striker
+from foleyflow.simulation.motion.striking_motion import (
+    Target,
+    build_framed_scene,
+    drive_strokes,
+    sample_camera_azimuths,
+    shifted_along,
+)
+from foleyflow.simulation.motion.trajectories import LEAD_OUT_S, MOTION_START_S, Stroke, Swing
 from foleyflow.simulation.scene import Scene
 
-Note = tuple[float, int, float]
-X: Vec = (1.0, 0.0, 0.0)
+Note = tuple[float, int, float]  # time in seconds, index of the instrument, accent
 
 
-def draw_drums(rng: np.random.Generator, duration_s: float) -> Scene:
-    """A drumming scene: one to six instruments, two arms, 1.5 to 8 hits a second.
-
-    Args:
-        rng: source of chance.
-        duration_s: of the clip.
-
-    Source: ours.
-    """
-    bench = Puppetry("drum", duration_s)
-    make_ground(bench, rng)
+def sample_drums(rng: np.random.Generator, duration_s: float) -> Scene:
+    """Sample a drumming scene: one to ten instruments, one or two arms, 1.5 to 8 hits a second."""
+    world = KinematicWorld("drum", duration_s, rng)
+    add_ground(world)
     azimuth = rng.uniform(0, 2 * math.pi)
-    kind = str(rng.choice(("kit", "hand drums", "things", "mallets"), p=(0.45, 0.25, 0.16, 0.14)))
-    if kind == "kit":
-        props = _kit(bench, rng, azimuth)
-    elif kind == "hand drums":
-        props = _hand_drums(bench, rng, azimuth)
-    elif kind == "things":
-        props = _things(bench, rng, azimuth)
+    names, weights = ("kit", "hand drums", "things", "mallets"), (0.45, 0.25, 0.16, 0.14)
+    kind = str(rng.choice(names, p=weights))
+    add_instruments = {
+        "kit": _add_kit,
+        "hand drums": _add_hand_drums,
+        "things": _add_things,
+        "mallets": _add_mallet_bars,
+    }
+    props = add_instruments[kind](world, azimuth)
+    if kind == "hand drums" and rng.random() < 0.85:
+        tool = "palm"
     else:
-        props = _mallet_bars(bench, rng, azimuth)
-    bare = kind == "hand drums" and rng.random() < 0.85
-    tool = "palm" if bare else ("spoon" if kind == "mallets" and rng.random() < 0.6 else "stick")
-    notes = _pattern(rng, len(props), duration_s)
-    aims, swings = _play(bench, rng, props, notes, azimuth, tool)
+        tool = "spoon" if kind == "mallets" and rng.random() < 0.6 else "stick"
+    notes = _sample_pattern(rng, len(props), duration_s)
+    targets, swings = _play(world, props, notes, azimuth, tool)
     for prop in props:
-        prop.settle(rng)
+        prop.plan_responses(rng)
     if rng.random() < 0.4:
-        far = rng.uniform(0.75, 0.95)
-        place = (far * math.cos(azimuth), far * math.sin(azimuth), 0.0)
-        add_person(bench, rng, "drummer", place, sway_m=rng.uniform(0.005, 0.05))
+        position = horizontal(azimuth, rng.uniform(0.75, 0.95))
+        add_person(world, "drummer", position, sway_m=rng.uniform(0.005, 0.05))
     if rng.random() < 0.3:
-        add_bystanders(bench, rng, away_m=1.4, beyond_rad=azimuth)
-    return framed_scene(bench, rng, aims, swings, draw_views(rng, azimuth), zoom=1.4)
+        add_bystanders(world, distance_m=1.4, azimuth_rad=azimuth)
+    camera_deg = sample_camera_azimuths(rng, azimuth)
+    return build_framed_scene(world, targets, swings, camera_deg, zoom=1.4)
 
 
 def _play(
-    bench: Puppetry,
-    rng: np.random.Generator,
-    props: list[Prop],
-    notes: list[Note],
-    azimuth: float,
-    tool: str,
-) -> tuple[list[Aim], list[Swing]]:
-    """Share the notes between two arms (one, at times) and perform them."""
+    world: KinematicWorld, props: list[Prop], notes: list[Note], azimuth: float, tool: str
+) -> tuple[list[Target], list[Swing]]:
+    """Distribute the notes over one or two arms and drive them."""
+    rng = world.rng
     count = 1 if rng.random() < 0.15 else 2
-    hands: list[list[Note]] = [[] for _ in range(count)]
-    for note in notes:
-        order = sorted(range(count), key=lambda k: hands[k][-1][0] if hands[k] else -99.0)
-        if count == 2 and rng.random() < 0.25:
-            order.reverse()
-        for k in order:
-            gap_s = note[0] - hands[k][-1][0] if hands[k] else 9.0
-            if gap_s > (0.13 if hands[k] and hands[k][-1][1] == note[1] else 0.17):
-                hands[k].append(note)
-                break
-    loud = 1.0 * 4.0 ** rng.random()
+    arms = _distribute(rng, notes, count)
+    # What all strokes have in common
+    usual_mps = 1.0 * 4.0 ** rng.random()
     power, down_s = rng.uniform(1.8, 3.0), rng.uniform(0.07, 0.2)
     rebound = rng.uniform(0.25, 0.75) if tool != "palm" else rng.uniform(0.1, 0.5)
     hover_m = rng.uniform(0.03, 0.15)
-    armed = tool == "palm" or bool(rng.random() < 0.92)
-    homes = [[prop.draw_spot(rng) for prop in props] for _ in range(count)]
+    has_arm = tool == "palm" or bool(rng.random() < 0.92)
+    points = [[prop.sample_point(rng) for prop in props] for _ in range(count)]
     material = "wood" if tool == "stick" and rng.random() < 0.85 else None
-    every: list[tuple[Aim, Swing]] = []
+    miss_probability = rng.uniform(0.05, 0.25) if rng.random() < 0.3 else 0.0
+
+    def sample_stroke(time_s: float, accent: float) -> Stroke:
+        speed_mps = float(np.clip(usual_mps * accent * rng.uniform(0.8, 1.2), 0.5, 7.0))
+        outcome = "miss"
+        if rng.random() >= miss_probability:
+            outcome = "rest" if rng.random() < 0.06 else "bounce"
+        return Stroke(
+            hit_s=time_s,
+            speed_mps=speed_mps,
+            outcome=outcome,
+            rebound=float(np.clip(rebound * rng.uniform(0.8, 1.2), 0.05, 0.85)),
+            dwell_s=0.03,
+            power=power,
+            down_s=down_s * rng.uniform(0.85, 1.2),
+            miss_m=rng.uniform(0.03, 0.1),
+        )
+
+    # Strokes and targets of each arm
     planned = []
-    misses = rng.uniform(0.05, 0.25) if rng.random() < 0.3 else 0.0
-    for k in range(count):
-        if not hands[k]:
+    for k, arm_notes in enumerate(arms):
+        if not arm_notes:
             continue
-        turn = azimuth + (k - 0.5) * rng.uniform(0.3, 0.9) * (1 if count == 2 else 0)
-        back: Vec = (math.cos(turn), math.sin(turn), 0.0)
-        rig = make_rig(bench, rng, f"arm{k}", tool=tool, armed=armed, material=material)
-        strokes = [
-            Stroke(
-                hit_s=time_s,
-                speed_mps=float(np.clip(loud * accent * rng.uniform(0.8, 1.2), 0.5, 7.0)),
-                outcome="miss"
-                if rng.random() < misses
-                else ("rest" if rng.random() < 0.06 else "bounce"),
-                rebound=float(np.clip(rebound * rng.uniform(0.8, 1.2), 0.05, 0.85)),
-                dwell_s=0.03,
-                power=power,
-                down_s=down_s * rng.uniform(0.85, 1.2),
-                miss_m=rng.uniform(0.03, 0.1),
-            )
-            for time_s, _, accent in hands[k]
-        ]
-        aims = [
-            Aim(
+        angle = azimuth + (k - 0.5) * rng.uniform(0.3, 0.9) * (1 if count == 2 else 0)
+        striker = add_striker(world, f"arm{k}", tool=tool, has_arm=has_arm, material=material)
+        strokes = [sample_stroke(time_s, accent) for time_s, _, accent in arm_notes]
+        arm_targets = [
+            Target(
                 prop=props[index],
-                spot=_beside(rng, homes[k][index]),
-                back=back,
-                slide=(0.0, 0.0, 0.0),
+                point=_sample_nearby_point(rng, points[k][index]),
+                hand_direction=horizontal(angle),
+                slide=ORIGIN,
             )
-            for _, index, _ in hands[k]
+            for _, index, _ in arm_notes
         ]
-        planned.append((rig, strokes, aims))
-    for rig, strokes, aims in planned:
-        swings = perform(bench, rng, rig, strokes, aims, hover_m=hover_m, highest_m=0.45)
-        every += list(zip(aims, swings, strict=True))
-    return [aim for aim, _ in every], [swing for _, swing in every]
+        planned.append((striker, strokes, arm_targets))
+    # Drive the arms
+    targets, swings = [], []
+    for striker, strokes, arm_targets in planned:
+        swings += drive_strokes(
+            world, striker, strokes, arm_targets, hover_m=hover_m, max_height_m=0.45
+        )
+        targets += arm_targets
+    return targets, swings
 
 
-def _beside(rng: np.random.Generator, spot: Spot) -> Spot:
-    """A little off a spot, along its surface."""
-    step = float(np.clip(rng.normal(0.0, 0.012), -0.03, 0.03))
-    if abs(step) > 0.8 * spot.room_m:
-        return spot
-    return replace(
-        spot, point=add(spot.point, scale(spot.along, step)), room_m=spot.room_m - abs(step)
-    )
+def _distribute(rng: np.random.Generator, notes: list[Note], count: int) -> list[list[Note]]:
+    """Give each note to an arm that has time for it, mostly the one that rested longer."""
+    arms: list[list[Note]] = [[] for _ in range(count)]
+    for note in notes:
+        order = sorted(range(count), key=lambda k: arms[k][-1][0] if arms[k] else -99.0)
+        if count == 2 and rng.random() < 0.25:
+            order.reverse()
+        for k in order:
+            gap_s = note[0] - arms[k][-1][0] if arms[k] else 9.0
+            if gap_s > (0.13 if arms[k] and arms[k][-1][1] == note[1] else 0.17):
+                arms[k].append(note)
+                break
+    return arms
 
 
-def _pattern(rng: np.random.Generator, count: int, duration_s: float) -> list[Note]:
-    """A looped pattern on a grid with accents, rests, small timing errors and fills."""
+def _sample_nearby_point(rng: np.random.Generator, point: SurfacePoint) -> SurfacePoint:
+    """Sample a point close to another one, along its surface."""
+    step_m = float(np.clip(rng.normal(0.0, 0.012), -0.03, 0.03))
+    return point if abs(step_m) > 0.8 * point.room_m else shifted_along(point, step_m)
+
+
+def _sample_pattern(rng: np.random.Generator, count: int, duration_s: float) -> list[Note]:
+    """Sample a looped pattern on a grid with accents, rests, small timing errors and fills."""
     step_s = 0.105 * (3.2 ** rng.random())
     beats = int(rng.choice((4, 6, 8, 8, 12, 16)))
     density = rng.uniform(0.5, 1.0)
-    sloppy = rng.uniform(0.0, 0.012)
+    timing_error_s = rng.uniform(0.0, 0.012)
+    # The loop
     loop: list[list[tuple[int, float]]] = []
     for beat in range(beats):
         notes = []
         if rng.random() < density or beat == 0:
-            main = 0 if rng.random() < 0.55 else int(rng.integers(count))
-            notes.append((main, 1.25 if beat % 4 == 0 else rng.uniform(0.5, 1.0)))
+            index = 0 if rng.random() < 0.55 else int(rng.integers(count))
+            notes.append((index, 1.25 if beat % 4 == 0 else rng.uniform(0.5, 1.0)))
             if count > 1 and rng.random() < 0.15:
                 notes.append((int(rng.integers(count)), rng.uniform(0.5, 1.0)))
         loop.append(notes)
-    every: list[Note] = []
-    time_s, beat = BEFORE_S + 0.5 + rng.uniform(0.0, step_s), int(rng.integers(beats))
-    rest_until = -9.0
-    while time_s < duration_s + AFTER_S:
-        fill = rng.random() < 0.03
+    # Its repetitions
+    pattern: list[Note] = []
+    time_s, beat = MOTION_START_S + 0.5 + rng.uniform(0.0, step_s), int(rng.integers(beats))
+    rest_until_s = -9.0
+    while time_s < duration_s + LEAD_OUT_S:
+        is_fill = rng.random() < 0.03
         for index, accent in loop[beat % beats]:
-            if time_s >= rest_until:
-                late = sloppy * rng.standard_normal()
-                every.append((time_s + late, int(rng.integers(count)) if fill else index, accent))
+            if time_s >= rest_until_s:
+                error_s = timing_error_s * rng.standard_normal()
+                index = int(rng.integers(count)) if is_fill else index
+                pattern.append((time_s + error_s, index, accent))
         if rng.random() < 0.015:
-            rest_until = time_s + rng.uniform(0.3, 1.2)
+            rest_until_s = time_s + rng.uniform(0.3, 1.2)
         beat += 1
         time_s += step_s
-    return sorted(every)
+    return sorted(pattern)
 
 
-def _drum(
-    bench: Puppetry,
-    rng: np.random.Generator,
-    name: str,
-    place: Vec,
-    radius: float,
-    depth: float,
-    *,
-    tilt: Pose | None = None,
-    standing: bool = False,
-) -> Prop:
-    """A drum whose membrane is at the top of its own frame."""
-    half = (radius, radius, 0.5 * depth)
-    sound = Body(
-        name=name,
+def _add_drum(world: KinematicWorld, name: str, base: Pose, radius: float, depth: float) -> Prop:
+    """Add a drum whose membrane is at the top of its own frame."""
+    rng = world.rng
+    prop = Prop(
+        world,
+        name,
         material="membrane",
         shape="membrane",
+        half_m=(radius, radius, 0.5 * depth),
         size_m=(2 * radius, 2 * radius, depth),
         hollow=True,
         damping=rng.uniform(1.0, 2.5),
+        base=base,
     )
-    base = tilt or (place, UPRIGHT)
-    prop = Prop(bench, name, sound, base=base, half_m=half)
     shell = str(rng.choice(("wood", "metal", "plastic"), p=(0.5, 0.2, 0.3)))
-    bench.geom(
-        prop.body,
-        "cylinder",
-        size=[radius * 1.02, 0.5 * depth - 0.003],
-        look=shell,
-        position=(0, 0, 0.5 * depth - 0.003),
-    )
-    bench.geom(
-        prop.body, "cylinder", size=[radius, 0.004], look="membrane", position=(0, 0, depth - 0.004)
-    )
+    half_height = 0.5 * depth - 0.003
+    world.add_cylinder(prop.body, shell, radius * 1.02, half_height, (0, 0, half_height))
+    world.add_cylinder(prop.body, "membrane", radius, 0.004, (0, 0, depth - 0.004))
     if rng.random() < 0.7:
-        bench.geom(
-            prop.body,
-            "cylinder",
-            size=[radius * 1.05, 0.012],
-            look="metal",
-            position=(0, 0, depth - 0.02),
-        )
-    if standing:
-        foot = bench.fixed(f"{name}_stand", ((place[0], place[1], 0.0), UPRIGHT))
-        bench.geom(foot, "capsule", size=[0.012], look="metal", span=((0, 0, 0), (0, 0, place[2])))
-    prop.offer(1.0, patch((0, 0, depth), UP, X, 0.6 * radius, 0.6 * radius, half))
+        world.add_cylinder(prop.body, "metal", radius * 1.05, 0.012, (0, 0, depth - 0.02))
+    prop.add_surface(1.0, top_surface(prop, depth, 0.6 * radius, 0.6 * radius))
     return prop
 
 
-def _cymbal(bench: Puppetry, rng: np.random.Generator, name: str, place: Vec, tilt: Pose) -> Prop:
-    """A thin tilted disc that swings on its stand after a hit."""
+def _add_cymbal(world: KinematicWorld, name: str, base: Pose) -> Prop:
+    """Add a thin tilted disc that swings on its stand after a hit."""
+    rng = world.rng
     radius = rng.uniform(0.12, 0.25)
-    half = (radius, radius, 0.004)
-    sound = Body(
-        name=name,
+    prop = Prop(
+        world,
+        name,
         material="metal",
         shape="plate",
+        half_m=(radius, radius, 0.004),
         size_m=(2 * radius, 2 * radius, 0.0015),
         damping=rng.uniform(0.6, 1.5),
-    )
-    prop = Prop(
-        bench,
-        name,
-        sound,
-        base=tilt,
-        half_m=half,
-        light=rng.uniform(1.0, 2.5),
+        base=base,
+        lightness=rng.uniform(1.0, 2.5),
         pivot=(0.0, 0.0, 0.006),
         swing_hz=(1.5, 4.5),
     )
-    bench.geom(prop.body, "cylinder", size=[radius, 0.002], look="metal", position=(0, 0, 0.006))
-    bench.geom(
-        prop.body, "ellipsoid", size=[0.035, 0.035, 0.018], look="metal", position=(0, 0, 0.006)
-    )
-    stand = bench.fixed(f"{name}_stand", ((place[0], place[1], 0.0), UPRIGHT))
-    bench.geom(stand, "capsule", size=[0.009], look="metal", span=((0, 0, 0), (0, 0, place[2])))
-    prop.offer(1.0, patch((0.65 * radius, 0, 0.008), UP, (0.0, 1.0, 0.0), 0.3 * radius, 0.05, half))
+    world.add_cylinder(prop.body, "metal", radius, 0.002, (0, 0, 0.006))
+    world.add_ellipsoid(prop.body, "metal", [0.035, 0.035, 0.018], (0, 0, 0.006))
+    edge = (0.65 * radius, 0, 0.008)
+    surface = flat_surface(edge, Z_AXIS, Y_AXIS, 0.3 * radius, 0.05, prop.half_m)
+    prop.add_surface(1.0, surface)
     return prop
 
 
-def _facing(place: Vec, azimuth: float, lean: float) -> Pose:
-    """A frame at a place whose x points to an azimuth and whose top leans that way."""
-    towards: Vec = (math.cos(azimuth), math.sin(azimuth), 0.0)
-    top = add(UP, scale(towards, math.tan(lean)))
-    return (place, from_axes(towards, top))
+def _add_stand(world: KinematicWorld, name: str, position: Vec, radius_m: float) -> None:
+    """Add a stand from the ground up to a position."""
+    x, y, z = position
+    stand = world.add_fixed_body(f"{name}_stand", ((x, y, 0.0), NO_ROTATION))
+    world.add_rod(stand, "metal", radius_m, ORIGIN, (0, 0, z))
 
 
-def _kit(bench: Puppetry, rng: np.random.Generator, azimuth: float) -> list[Prop]:
-    """A snare or pad, toms, cymbals, a block, in an arc around the drummer."""
+def _leaning(position: Vec, azimuth: float, lean_rad: float) -> Pose:
+    """Return a frame whose x axis points to an azimuth and whose top leans that way."""
+    towards = horizontal(azimuth)
+    return (position, align_axes(towards, add(Z_AXIS, scale(towards, math.tan(lean_rad)))))
+
+
+def _add_kit(world: KinematicWorld, azimuth: float) -> list[Prop]:
+    """Add a snare or pad, toms, cymbals and blocks, in an arc around the drummer."""
+    rng = world.rng
+    # The drum in front
     high = rng.uniform(0.45, 0.7)
     radius = rng.uniform(0.12, 0.2)
     depth = rng.uniform(0.08, 0.2)
-    props = [_drum(bench, rng, "drum0", (0, 0, high - depth), radius, depth, standing=True)]
+    position: Vec = (0.0, 0.0, high - depth)
+    props = [_add_drum(world, "drum0", (position, NO_ROTATION), radius, depth)]
+    _add_stand(world, "drum0", position, 0.012)
+    # Cymbals, toms and blocks around it
     for index in range(1, int(rng.choice((1, 2, 3, 4, 5, 6), p=(0.2, 0.2, 0.2, 0.2, 0.1, 0.1)))):
-        turn = azimuth + math.pi + (index - 2.5) * 0.75 + rng.uniform(-0.2, 0.2)
-        far = radius + rng.uniform(0.2, 0.3)
-        place = (far * math.cos(turn), far * math.sin(turn), high + rng.uniform(-0.05, 0.12))
+        angle = azimuth + math.pi + (index - 2.5) * 0.75 + rng.uniform(-0.2, 0.2)
+        x, y, _ = horizontal(angle, radius + rng.uniform(0.2, 0.3))
+        z = high + rng.uniform(-0.05, 0.12)
         name = f"drum{index}"
         kind = rng.random()
         if kind < 0.45:
-            up = (1.25 * place[0], 1.25 * place[1], place[2] + rng.uniform(0.05, 0.25))
-            tilt = _facing(up, azimuth, rng.uniform(0.0, 0.5))
-            props.append(_cymbal(bench, rng, name, up, tilt))
+            position = (1.25 * x, 1.25 * y, z + rng.uniform(0.05, 0.25))
+            props.append(
+                _add_cymbal(world, name, _leaning(position, azimuth, rng.uniform(0.0, 0.5)))
+            )
+            _add_stand(world, name, position, 0.009)
         elif kind < 0.9:
-            deep = rng.uniform(0.12, 0.25)
-            down = (place[0], place[1], place[2] - deep)
-            size = rng.uniform(0.09, 0.16)
-            tilt = _facing(down, azimuth, rng.uniform(0.0, 0.4))
-            props.append(_drum(bench, rng, name, down, size, deep, tilt=tilt, standing=True))
+            depth = rng.uniform(0.12, 0.25)
+            position = (x, y, z - depth)
+            tom_radius = rng.uniform(0.09, 0.16)
+            base = _leaning(position, azimuth, rng.uniform(0.0, 0.4))
+            props.append(_add_drum(world, name, base, tom_radius, depth))
+            _add_stand(world, name, position, 0.012)
         else:
-            block = make_prop(
-                bench,
-                rng,
+            position = (x, y, z)
+            block = add_prop(
+                world,
                 name,
-                place=place,
-                most_m=rng.uniform(0.1, 0.2),
-                material=str(rng.choice(("wood", "plastic", "metal"))),
+                position=position,
+                max_size_m=rng.uniform(0.1, 0.2),
+                material=sample_material(rng, "kit block"),
                 kind="box",
             )
-            stand = bench.fixed(f"{name}_stand", ((place[0], place[1], 0.0), UPRIGHT))
-            bench.geom(
-                stand, "capsule", size=[0.01], look="metal", span=((0, 0, 0), (0, 0, place[2]))
-            )
-            props.append(_top_only(block))
+            _add_stand(world, name, position, 0.01)
+            _keep_top_only(block)
+            props.append(block)
     return props
 
 
-def _top_only(prop: Prop) -> Prop:
-    """The same prop, to be hit on its first surface (the top) alone."""
+def _keep_top_only(prop: Prop) -> None:
+    """Remove all surfaces but the first one, the top."""
     del prop.surfaces[1:]
-    return prop
 
 
-def _hand_drums(bench: Puppetry, rng: np.random.Generator, azimuth: float) -> list[Prop]:
-    """One to three tall drums side by side."""
+def _next_to_each_other(index: int, spacing: float, azimuth: float) -> Vec:
+    """Return the position of an instrument next to the others: centre, right, left, ..."""
+    offset = (index % 2 * 2 - 1) * ((index + 1) // 2) * spacing
+    return _across(offset, azimuth, 0.0)
+
+
+def _across(offset: float, azimuth: float, height: float) -> Vec:
+    """Return a position at an offset perpendicular to an azimuth."""
+    return (-offset * math.sin(azimuth), offset * math.cos(azimuth), height)
+
+
+def _add_hand_drums(world: KinematicWorld, azimuth: float) -> list[Prop]:
+    """Add one to three tall drums next to each other."""
+    rng = world.rng
     props = []
     tall = rng.uniform(0.25, 0.75)
     for index in range(int(rng.choice((1, 2, 3), p=(0.4, 0.45, 0.15)))):
         radius = rng.uniform(0.09, 0.16)
-        aside = (index % 2 * 2 - 1) * ((index + 1) // 2) * 0.34
-        place = (-aside * math.sin(azimuth), aside * math.cos(azimuth), 0.0)
-        tilt = _facing(place, azimuth, rng.uniform(0.0, 0.12))
-        props.append(_drum(bench, rng, f"drum{index}", place, radius, tall, tilt=tilt))
+        position = _next_to_each_other(index, 0.34, azimuth)
+        base = _leaning(position, azimuth, rng.uniform(0.0, 0.12))
+        props.append(_add_drum(world, f"drum{index}", base, radius, tall))
     return props
 
 
-def _things(bench: Puppetry, rng: np.random.Generator, azimuth: float) -> list[Prop]:
-    """Buckets, pots and boxes as drums, on the ground."""
+def _add_things(world: KinematicWorld, azimuth: float) -> list[Prop]:
+    """Add buckets, pots and boxes on the ground as drums."""
+    rng = world.rng
     props = []
-    material = draw_material(rng)
+    main = sample_material(rng)
     size = rng.uniform(0.15, 0.35)
     for index in range(int(rng.integers(1, 5))):
-        aside = (index % 2 * 2 - 1) * ((index + 1) // 2) * 1.15 * size
-        place = (-aside * math.sin(azimuth), aside * math.cos(azimuth), 0.0)
-        made_of = main_or_other(rng, material)
+        material = sample_main_or_other_material(rng, main)
         kind = str(rng.choice(("can", "box", "vessel"), p=(0.5, 0.3, 0.2)))
-        prop = make_prop(
-            bench, rng, f"drum{index}", place=place, most_m=size, material=made_of, kind=kind
+        prop = add_prop(
+            world,
+            f"drum{index}",
+            position=_next_to_each_other(index, 1.15 * size, azimuth),
+            max_size_m=size,
+            material=material,
+            kind=kind,
         )
         if rng.random() < 0.8:
-            _top_only(prop)
+            _keep_top_only(prop)
         props.append(prop)
     return props
 
 
-def _mallet_bars(bench: Puppetry, rng: np.random.Generator, azimuth: float) -> list[Prop]:
-    """A row of tuned bars, wood or metal, on two rails."""
-    material = str(rng.choice(("wood", "metal", "glass", "plastic"), p=(0.4, 0.3, 0.2, 0.1)))
+def _add_mallet_bars(world: KinematicWorld, azimuth: float) -> list[Prop]:
+    """Add several tuned bars on two rails."""
+    rng = world.rng
+    material = sample_material(rng, "mallet bars")
     count, high = int(rng.integers(4, 11)), rng.uniform(0.1, 0.7)
     wide = rng.uniform(0.025, 0.05)
-    long, turn = rng.uniform(0.15, 0.3), about(UP, azimuth)
-    frame = bench.fixed("frame", ((0, 0, 0), turn))
-    span = 0.5 * count * 1.15 * wide
+    long, rotation = rng.uniform(0.15, 0.3), axis_angle(Z_AXIS, azimuth)
+    frame = world.add_fixed_body("frame", (ORIGIN, rotation))
+    half_span = 0.5 * count * 1.15 * wide
     for x in (-0.3 * long, 0.3 * long):
-        bench.geom(
-            frame, "box", size=[0.012, span, 0.012], look="wood", position=(x, 0.0, high - 0.012)
-        )
-    bench.geom(
-        frame,
-        "box",
-        size=[0.4 * long, 0.9 * span, 0.5 * high - 0.015],
-        look="wood",
-        position=(0.0, 0.0, 0.5 * high - 0.012),
-    )
+        world.add_box(frame, "wood", [0.012, half_span, 0.012], (x, 0.0, high - 0.012))
+    body_m = [0.4 * long, 0.9 * half_span, 0.5 * high - 0.015]
+    world.add_box(frame, "wood", body_m, (0.0, 0.0, 0.5 * high - 0.012))
     props = []
     for index in range(count):
         half = (0.5 * long * (1.0 - 0.04 * index), 0.5 * wide, rng.uniform(0.004, 0.009))
         offset = (index - 0.5 * (count - 1)) * 1.15 * wide
-        place = (-offset * math.sin(azimuth), offset * math.cos(azimuth), high)
-        sound = Body(
-            name=f"drum{index}",
+        prop = Prop(
+            world,
+            f"drum{index}",
             material=material,
             shape="bar",
-            size_m=(2 * half[0], 2 * half[1], 2 * half[2]),
-            damping=rng.uniform(0.8, 1.5),
-        )
-        prop = Prop(
-            bench,
-            f"drum{index}",
-            sound,
-            base=(place, multiply(turn, UPRIGHT)),
             half_m=half,
-            light=rng.uniform(0.0, 0.15),
+            damping=rng.uniform(0.8, 1.5),
+            base=(_across(offset, azimuth, high), rotation),
+            lightness=rng.uniform(0.0, 0.15),
         )
-        bench.geom(prop.body, "box", size=half, look=material, position=(0, 0, half[2]))
-        prop.offer(1.0, patch((0, 0, 2 * half[2]), UP, X, 0.5 * half[0], 0.3 * half[1], half))
+        world.add_box(prop.body, material, half, (0, 0, half[2]))
+        prop.add_surface(1.0, top_surface(prop, 2 * half[2], 0.5 * half[0], 0.3 * half[1]))
         props.append(prop)
-    order = rng.permutation(count)
-    return [props[int(index)] for index in order]
+    return [props[int(index)] for index in rng.permutation(count)]

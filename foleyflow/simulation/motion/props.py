@@ -1,8 +1,8 @@
-"""Things that are struck: their geoms, where they can be hit, how they answer a hit.
+"""Struck objects ("props"): their surfaces, and their motion after a hit.
 
-Strikers are in `figure.py`. A prop lives in its own frame (origin at the middle of its base, z up);
-its spots are exact points of its surface with normals. After a hit a light prop rocks, hops or
-slides a little, and is back at rest before the next touch, so that touches stay exact.
+The frame of a prop has its origin at the centre of its base and z upwards. The points that can be
+hit are exact points of its surface. After a hit a light prop rocks, hops or slides a little and
+comes to rest before the next hit, so that the contact points stay exact.
 """
 
 from __future__ import annotations
@@ -13,105 +13,135 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from foleyflow.simulation.contacts import Body
-from foleyflow.simulation.motion.kinematic_world import Puppetry
+from foleyflow.simulation.contacts import Body, Shape
+from foleyflow.simulation.motion.kinematic_world import KinematicWorld
 from foleyflow.simulation.motion.rotations import (
     IDENTITY,
-    UPRIGHT,
+    ORIGIN,
+    X_AXIS,
+    Y_AXIS,
+    Z_AXIS,
     Pose,
+    Quat,
     Vec,
-    about,
     add,
-    apply,
+    align_axes,
+    axis_angle,
     compose,
     cross,
-    from_axes,
+    horizontal,
     rotate,
+    rotation_about,
     scale,
     subtract,
+    transform,
     unit,
 )
 
-UP: Vec = (0.0, 0.0, 1.0)
-
 
 @dataclass(frozen=True, kw_only=True)
-class Spot:
-    """A place on a prop's surface, in the prop's frame.
+class SurfacePoint:
+    """A point on the surface of a prop, in the prop's frame.
 
     Attributes:
-        point: on the surface, metres.
-        normal: out of the surface, unit.
-        along: a unit direction in which the surface goes on.
-        room_m: how far it goes on in that direction (and back).
+        point: metres.
+        normal: unit vector out of the surface.
+        along: a unit vector along which the surface continues.
+        room_m: how far it continues in that direction and in the opposite one.
         position: the point in -1..1 along the prop's axes.
     """
 
     point: Vec
     normal: Vec
-    along: Vec = (1.0, 0.0, 0.0)
+    along: Vec = X_AXIS
     room_m: float = 0.0
-    position: Vec = (0.0, 0.0, 0.0)
+    position: Vec = ORIGIN
+
+
+PointSampler = Callable[[np.random.Generator], SurfacePoint]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Jolt:
-    """The answer to one touch: a damped rocking and hop, and a slide that stays."""
+class _HitResponse:
+    """The response to one hit: damped rocking and hopping, and a slide that remains."""
 
     start_s: float
-    until_s: float
+    end_s: float
     axis: Vec
-    turn_rad: float
+    angle_rad: float
     shift: Vec
     rate_hz: float
     decay_s: float
     slide: Vec
 
     def at(self, time_s: float) -> tuple[float, float, float]:
-        """(oscillation, hop, share of the slide) at a time after the start; exact 0 at the end."""
-        since_s, span_s = time_s - self.start_s, self.until_s - self.start_s
-        share = min(1.0, since_s / span_s)
-        window = (1.0 - share * share) ** 2 * math.exp(-since_s / self.decay_s)
-        wave = math.sin(2.0 * math.pi * self.rate_hz * since_s)
-        slid = 1.0 - (1.0 - share) ** 3
-        return wave * window, abs(wave) * window, slid
+        """Return (oscillation, hop, fraction of the slide); the first two end at exactly 0."""
+        elapsed_s = time_s - self.start_s
+        fraction = min(1.0, elapsed_s / (self.end_s - self.start_s))
+        window = (1.0 - fraction * fraction) ** 2 * math.exp(-elapsed_s / self.decay_s)
+        wave = math.sin(2.0 * math.pi * self.rate_hz * elapsed_s)
+        return wave * window, abs(wave) * window, 1.0 - (1.0 - fraction) ** 3
 
 
 class Prop:
-    """One struck thing: a body of the world, its spots, and its answer to hits."""
+    """An object that can be struck: a body of the world, its surfaces and its response to hits.
+
+    Args:
+        name: unique within the scene.
+        material: a key of `materials.MATERIALS`.
+        shape: of the sounding body.
+        half_m: half of its outer size, metres.
+        size_m: size of the sounding body; None for twice `half_m`.
+        hollow: whether it sounds as a shell.
+        damping: of the sounding body.
+        base: pose of its base at rest, world.
+        lightness: how strongly it responds to hits; 0 for a fixed prop.
+        pivot: the point that it rocks about, own frame; above the base for a hanging prop.
+        swing_hz: range of the rocking frequency.
+    """
 
     def __init__(
         self,
-        bench: Puppetry,
+        world: KinematicWorld,
         name: str,
-        sound: Body,
         *,
-        base: Pose,
+        material: str,
+        shape: Shape,
         half_m: Vec,
-        light: float = 0.0,
-        pivot: Vec = (0.0, 0.0, 0.0),
+        size_m: Vec | None = None,
+        hollow: bool = False,
+        damping: float,
+        base: Pose,
+        lightness: float = 0.0,
+        pivot: Vec = ORIGIN,
         swing_hz: tuple[float, float] = (3.0, 14.0),
     ) -> None:
         self.name = name
-        self.sound = sound
         self.base = base
         self.half_m = half_m
-        self.light = light
+        self.lightness = lightness
         self.pivot = pivot
         self.swing_hz = swing_hz
-        self.slid: Vec = (0.0, 0.0, 0.0)
-        self.surfaces: list[tuple[float, Callable[[np.random.Generator], Spot]]] = []
-        self._touches: list[tuple[float, Spot, float, Vec]] = []
-        self._jolts: list[Jolt] = []
-        bench.bodies[name] = sound
-        if light > 0.0:
-            self.body = bench.driven(name)
-            bench.drive((name,), lambda time_s: [self.pose(time_s)])
+        self.surfaces: list[tuple[float, PointSampler]] = []
+        self._total_slide: Vec = ORIGIN
+        self._hits: list[tuple[float, SurfacePoint, float, Vec]] = []
+        self._responses: list[_HitResponse] = []
+        world.bodies[name] = Body(
+            name=name,
+            material=material,
+            shape=shape,
+            size_m=size_m or (2 * half_m[0], 2 * half_m[1], 2 * half_m[2]),
+            hollow=hollow,
+            damping=damping,
+        )
+        if lightness > 0.0:
+            self.body = world.add_driven_body(name)
+            world.drive((name,), lambda time_s: [self.pose(time_s)])
         else:
-            self.body = bench.fixed(name, base)
+            self.body = world.add_fixed_body(name, base)
 
     @property
-    def top_m(self) -> float:
+    def height_m(self) -> float:
         """Height of its highest point above its base."""
         return 2.0 * self.half_m[2]
 
@@ -120,54 +150,56 @@ class Prop:
         """Radius of its footprint."""
         return math.hypot(self.half_m[0], self.half_m[1])
 
-    def offer(self, weight: float, sampler: Callable[[np.random.Generator], Spot]) -> None:
-        """Add a surface that can be hit."""
+    def add_surface(self, weight: float, sampler: PointSampler) -> None:
+        """Add a surface that can be hit; `weight` is relative to its other surfaces."""
         self.surfaces.append((weight, sampler))
 
-    def draw_spot(self, rng: np.random.Generator) -> Spot:
-        """A random spot of a random surface."""
+    def sample_point(self, rng: np.random.Generator) -> SurfacePoint:
+        """Sample a point of one of its surfaces."""
         weights = np.array([weight for weight, _ in self.surfaces])
         index = int(rng.choice(len(weights), p=weights / weights.sum()))
         return self.surfaces[index][1](rng)
 
-    def resting(self) -> Pose:
-        """Where it rests after the slides planned so far."""
-        return (add(self.base[0], self.slid), self.base[1])
+    def rest_pose(self) -> Pose:
+        """Return its pose at rest after the slides planned so far."""
+        return (add(self.base[0], self._total_slide), self.base[1])
 
-    def touch(self, time_s: float, spot: Spot, strength: float, slide: Vec = (0, 0, 0)) -> None:
-        """Note a touch; strength 0 gives no answer. Call in the order of time."""
-        self._touches.append((time_s, spot, strength, slide))
-        self.slid = add(self.slid, slide)
+    def add_hit(self, time_s: float, point: SurfacePoint, strength: float, slide: Vec) -> None:
+        """Record a hit; strength 0 gives no motion. Call in the order of time for each arm."""
+        self._hits.append((time_s, point, strength, slide))
+        self._total_slide = add(self._total_slide, slide)
 
-    def settle(self, rng: np.random.Generator) -> None:
-        """Turn the noted touches into motion. Call once, when all touches are known."""
-        if self.light <= 0.0:
+    def plan_responses(self, rng: np.random.Generator) -> None:
+        """Turn the recorded hits into motion. Call once, when all hits are known."""
+        if self.lightness <= 0.0:
             return
-        self._touches.sort(key=lambda touch: touch[0])
+        self._hits.sort(key=lambda hit: hit[0])
         rate_hz = rng.uniform(*self.swing_hz)
         decay_s = (0.3, 0.9) if self.swing_hz[1] < 5.0 else (0.05, 0.3)
-        for index, (time_s, spot, strength, slide) in enumerate(self._touches):
-            following = self._touches[index + 1 :]
-            until_s = following[0][0] - 0.01 if following else time_s + 2.0
-            until_s = min(until_s, time_s + 1.2)
-            if until_s <= time_s + 0.015 and slide == (0, 0, 0):
+        for index, (time_s, point, strength, slide) in enumerate(self._hits):
+            # The motion ends before the next hit
+            following = self._hits[index + 1 :]
+            end_s = following[0][0] - 0.01 if following else time_s + 2.0
+            end_s = min(end_s, time_s + 1.2)
+            if end_s <= time_s + 0.015 and slide == ORIGIN:
                 continue
-            until_s = max(until_s, time_s + 0.004)
-            size = strength * self.light
-            push = scale(spot.normal, -1.0)
-            lever = subtract(spot.point, self.pivot)
-            if self.pivot[2] == 0.0:  # a thing that stands: its weight keeps it from turning flat
-                lever = (lever[0], lever[1], max(lever[2], 0.3 * self.top_m))
-            axis = unit(cross(lever, push))
-            sideways = (push[0], push[1], 0.0)
+            end_s = max(end_s, time_s + 0.004)
+            # Axis and size of the rocking, the shift and the hop
+            size = strength * self.lightness
+            push = scale(point.normal, -1.0)
+            lever = subtract(point.point, self.pivot)
+            if self.pivot[2] == 0.0:  # the weight of a standing prop keeps it from turning flat
+                lever = (lever[0], lever[1], max(lever[2], 0.3 * self.height_m))
             hop = size * 0.012 * max(0.0, -push[2]) * rng.uniform(0.2, 1.0)
-            self._jolts.append(
-                Jolt(
+            angle_rad = min(0.35, size * rng.uniform(0.02, 0.09))
+            sideways = scale((push[0], push[1], 0.0), size * rng.uniform(0.0, 0.015))
+            self._responses.append(
+                _HitResponse(
                     start_s=time_s,
-                    until_s=until_s,
-                    axis=axis,
-                    turn_rad=min(0.35, size * rng.uniform(0.02, 0.09)),
-                    shift=add(scale(sideways, size * rng.uniform(0.0, 0.015)), (0.0, 0.0, hop)),
+                    end_s=end_s,
+                    axis=unit(cross(lever, push)),
+                    angle_rad=angle_rad,
+                    shift=add(sideways, (0.0, 0.0, hop)),
                     rate_hz=rate_hz * rng.uniform(0.9, 1.1),
                     decay_s=rng.uniform(*decay_s),
                     slide=slide,
@@ -175,49 +207,45 @@ class Prop:
             )
 
     def pose(self, time_s: float) -> Pose:
-        """World pose at a time."""
-        place, turn = self.base
+        """Return its world pose at a time."""
+        position, rotation = self.base
         local = IDENTITY
-        for jolt in self._jolts:
-            if time_s <= jolt.start_s:
+        for response in self._responses:
+            if time_s <= response.start_s:
                 break
-            wave, hop, slid = jolt.at(time_s)
-            place = add(place, scale(jolt.slide, slid))
-            if time_s < jolt.until_s:
-                rotation = about(jolt.axis, jolt.turn_rad * wave)
-                shift = (jolt.shift[0] * wave, jolt.shift[1] * wave, jolt.shift[2] * hop)
-                back = rotate(rotation, self.pivot)
-                local = (
-                    add(
-                        shift,
-                        (self.pivot[0] - back[0], self.pivot[1] - back[1], self.pivot[2] - back[2]),
-                    ),
-                    rotation,
+            wave, hop, slide_fraction = response.at(time_s)
+            position = add(position, scale(response.slide, slide_fraction))
+            if time_s < response.end_s:
+                shift = response.shift
+                rocking = rotation_about(
+                    self.pivot, axis_angle(response.axis, response.angle_rad * wave)
                 )
-        return compose((place, turn), local)
+                shifted = add((shift[0] * wave, shift[1] * wave, shift[2] * hop), rocking[0])
+                local = (shifted, rocking[1])
+        return compose((position, rotation), local)
 
 
-def station(prop: Prop, spot: Spot, back: Vec) -> Pose:
-    """The contact frame at a spot of a prop at rest, with the hand towards `back` (world)."""
-    rest = prop.resting()
-    return (apply(rest, spot.point), from_axes(back, rotate(rest[1], spot.normal)))
+def contact_frame(prop: Prop, point: SurfacePoint, hand_direction: Vec) -> Pose:
+    """Return the frame of a contact on a prop at rest: z along the normal, x towards the hand."""
+    rest = prop.rest_pose()
+    return (transform(rest, point.point), align_axes(hand_direction, rotate(rest[1], point.normal)))
 
 
-def patch(
-    middle: Vec, normal: Vec, first: Vec, half_first_m: float, half_second_m: float, half_m: Vec
-) -> Callable[[np.random.Generator], Spot]:
-    """Spots of a flat rectangle (or, with one half 0, of a straight line)."""
+def flat_surface(
+    center: Vec, normal: Vec, first: Vec, half_first_m: float, half_second_m: float, half_m: Vec
+) -> PointSampler:
+    """Sample points of a flat rectangle (or, if one half is 0, of a straight line)."""
     second = cross(normal, first)
 
-    def sampler(rng: np.random.Generator) -> Spot:
+    def sampler(rng: np.random.Generator) -> SurfacePoint:
         a = float(np.clip(rng.normal(0.0, 0.4), -0.85, 0.85)) * half_first_m
         b = float(np.clip(rng.normal(0.0, 0.4), -0.85, 0.85)) * half_second_m
-        point = add(middle, add(scale(first, a), scale(second, b)))
+        point = add(center, add(scale(first, a), scale(second, b)))
         if half_first_m >= half_second_m:
             along, room_m = first, half_first_m * 0.9 - abs(a)
         else:
             along, room_m = second, half_second_m * 0.9 - abs(b)
-        return Spot(
+        return SurfacePoint(
             point=point,
             normal=normal,
             along=along,
@@ -228,84 +256,69 @@ def patch(
     return sampler
 
 
-def egg(half_m: Vec, lowest: float = 0.35) -> Callable[[np.random.Generator], Spot]:
-    """Spots of the upper part of an ellipsoid that stands on its lowest point."""
+def top_surface(prop: Prop, height_m: float, half_x_m: float, half_y_m: float) -> PointSampler:
+    """Sample points of a horizontal rectangle centred above the prop's origin."""
+    return flat_surface((0.0, 0.0, height_m), Z_AXIS, X_AXIS, half_x_m, half_y_m, prop.half_m)
 
-    def sampler(rng: np.random.Generator) -> Spot:
+
+def ellipsoid_surface(half_m: Vec, min_z: float = 0.35) -> PointSampler:
+    """Sample points of the upper part of an ellipsoid that stands on its lowest point."""
+
+    def sampler(rng: np.random.Generator) -> SurfacePoint:
         while True:
-            aside = rng.normal(0.0, 0.45, 2)
-            direction = unit((float(aside[0]), float(aside[1]), 1.0))
-            if direction[2] >= lowest:
+            x, y = rng.normal(0.0, 0.45, 2)
+            direction = unit((float(x), float(y), 1.0))
+            if direction[2] >= min_z:
                 break
         on = (direction[0] * half_m[0], direction[1] * half_m[1], direction[2] * half_m[2])
         normal = unit((on[0] / half_m[0] ** 2, on[1] / half_m[1] ** 2, on[2] / half_m[2] ** 2))
         point = add(on, (0.0, 0.0, half_m[2]))
-        return Spot(point=point, normal=normal, position=direction)
+        return SurfacePoint(point=point, normal=normal, position=direction)
 
     return sampler
 
 
-def round_side(
-    radius_m: float, bottom_m: float, top_m: float, half_m: Vec
-) -> Callable[[np.random.Generator], Spot]:
-    """Spots of the side of an upright cylinder."""
+def cylinder_side(radius_m: float, height_m: float, half_m: Vec) -> PointSampler:
+    """Sample points of the side of an upright cylinder that stands on the prop's origin."""
 
-    def sampler(rng: np.random.Generator) -> Spot:
-        turn = rng.uniform(0, 2 * math.pi)
-        normal = (math.cos(turn), math.sin(turn), 0.0)
-        height = rng.uniform(
-            bottom_m + 0.15 * (top_m - bottom_m), top_m - 0.05 * (top_m - bottom_m)
-        )
+    def sampler(rng: np.random.Generator) -> SurfacePoint:
+        normal = horizontal(rng.uniform(0, 2 * math.pi))
+        height = rng.uniform(0.15 * height_m, height_m - 0.05 * height_m)
         point = (radius_m * normal[0], radius_m * normal[1], height)
-        return Spot(
+        return SurfacePoint(
             point=point,
             normal=normal,
-            along=UP,
-            room_m=0.9 * min(height - bottom_m, top_m - height),
+            along=Z_AXIS,
+            room_m=0.9 * min(height, height_m - height),
             position=_normalised(point, half_m),
         )
 
     return sampler
 
 
+def add_box_surfaces(prop: Prop, *, side_weight: float = 0.3) -> None:
+    """Add the top and, unless their weight is 0, the four sides of a box that is the prop."""
+    a, b, c = prop.half_m
+    prop.add_surface(1.0, top_surface(prop, c + c, a, b))
+    if side_weight > 0.0:
+        for sign in (-1.0, 1.0):
+            for center, normal, first, half_first_m in (
+                ((sign * a, 0.0, c), (sign, 0.0, 0.0), Y_AXIS, b),
+                ((0.0, sign * b, c), (0.0, sign, 0.0), X_AXIS, a),
+            ):
+                surface = flat_surface(center, normal, first, half_first_m, c, prop.half_m)
+                prop.add_surface(side_weight / 4, surface)
+
+
+def sample_heading(rng: np.random.Generator) -> Quat:
+    """Sample a rotation about the vertical."""
+    return axis_angle(Z_AXIS, rng.uniform(0, 2 * math.pi))
+
+
 def _normalised(point: Vec, half_m: Vec) -> Vec:
-    """A point of a prop in -1..1 along its axes (z counted from its middle)."""
+    """Return a point of a prop in -1..1 along its axes (z relative to its centre)."""
     return (
         max(-1.0, min(1.0, point[0] / half_m[0])),
         max(-1.0, min(1.0, point[1] / half_m[1])),
         max(-1.0, min(1.0, (point[2] - half_m[2]) / half_m[2])),
     )
-
-
-def add_box_surfaces(prop: Prop, *, middle: Vec, half_m: Vec, sides: float = 0.3) -> None:
-    """Offer the top and the four sides of a box."""
-    a, b, c = half_m
-    x, y = (1.0, 0.0, 0.0), (0.0, 1.0, 0.0)
-    top = add(middle, (0.0, 0.0, c))
-    prop.offer(1.0, patch(top, UP, x, a, b, prop.half_m))
-    if sides > 0.0:
-        for sign in (-1.0, 1.0):
-            face = add(middle, (sign * a, 0.0, 0.0))
-            prop.offer(sides / 4, patch(face, (sign, 0.0, 0.0), y, b, c, prop.half_m))
-            face = add(middle, (0.0, sign * b, 0.0))
-            prop.offer(sides / 4, patch(face, (0.0, sign, 0.0), x, a, c, prop.half_m))
-
-
-def spin(rng: np.random.Generator, place: Vec) -> Pose:
-    """A place on the ground with a random turn about the vertical."""
-    return (place, about(UP, rng.uniform(0, 2 * math.pi)))
-
-
-__all__ = [
-    "UP",
-    "UPRIGHT",
-    "Jolt",
-    "Prop",
-    "Spot",
-    "add_box_surfaces",
-    "egg",
-    "patch",
-    "round_side",
-    "spin",
-    "station",
-]

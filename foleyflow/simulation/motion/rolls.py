@@ -1,6 +1,6 @@
-"""Things that roll, slide and are pushed: balls on slopes and tables, boxes under a hand.
+"""The "rolls" family: balls and cylinders that roll on slopes and tables, things that are pushed.
 
-Rolling is simulated; pushing is driven. Falls without rolling are in `drops.py`.
+Rolling is simulated; pushing is driven.
 """
 
 from __future__ import annotations
@@ -9,285 +9,259 @@ import math
 
 import numpy as np
 
-from foleyflow.simulation.contacts import Body, Friction
+from foleyflow.simulation.contacts import Body
+from foleyflow.simulation.materials import sample_material
 from foleyflow.simulation.motion.background import add_bystanders
-from foleyflow.simulation.motion.drops import add_free_body, add_solid, finish
-from foleyflow.simulation.motion.kinematic_world import Puppetry
-from foleyflow.simulation.motion.performers import arm_motion, make_rig
-from foleyflow.simulation.motion.prop_catalogue import (
-    draw_material,
-    main_or_other,
-    make_ground,
-    make_table,
+from foleyflow.simulation.motion.drops import (
+    add_free_body,
+    add_solid,
+    add_solid_ground,
+    simulate_scene,
 )
-from foleyflow.simulation.motion.props import UP
-from foleyflow.simulation.motion.rigid_bodies import Release, listen, prepare, simulate
+from foleyflow.simulation.motion.kinematic_world import KinematicWorld
+from foleyflow.simulation.motion.prop_catalogue import (
+    add_ground,
+    add_table,
+    sample_main_or_other_material,
+)
+from foleyflow.simulation.motion.props import sample_heading
+from foleyflow.simulation.motion.rigid_bodies import Release, set_simulation_options
 from foleyflow.simulation.motion.rotations import (
-    UPRIGHT,
+    NO_ROTATION,
+    ORIGIN,
+    X_AXIS,
+    Y_AXIS,
+    Z_AXIS,
     Pose,
     Quat,
-    Vec,
-    about,
     add,
-    from_axes,
+    align_axes,
+    axis_angle,
+    conjugate,
+    horizontal,
     multiply,
     rotate,
     scale,
+    smooth_step,
 )
-from foleyflow.simulation.motion.striking_motion import draw_views
-from foleyflow.simulation.motion.trajectories import AFTER_S, BEFORE_S, Lift, Wander, Way
+from foleyflow.simulation.motion.strikers import add_striker, arm_motion
+from foleyflow.simulation.motion.striking_motion import add_scrape_friction, sample_camera_azimuths
+from foleyflow.simulation.motion.trajectories import (
+    LEAD_OUT_S,
+    MOTION_START_S,
+    FramePath,
+    Lift,
+    SmoothNoise,
+)
 from foleyflow.simulation.scene import Scene
 
-START_S = -0.8
+SIMULATION_LEAD_S = -0.8
+Push = tuple[float, float, float, float]  # start and end in seconds, start and end in metres
 
 
-def draw_rolls(rng: np.random.Generator, duration_s: float) -> Scene:
-    """A rolling or pushing scene.
-
-    Args:
-        rng: source of chance.
-        duration_s: of the clip.
-
-    Source: ours.
-    """
-    if rng.random() < 0.25:
-        return _pushing(rng, duration_s)
-    return _rolling(rng, duration_s)
+def sample_rolls(rng: np.random.Generator, duration_s: float) -> Scene:
+    """Sample a rolling or pushing scene."""
+    is_pushing = rng.random() < 0.25
+    world = KinematicWorld("roll", duration_s, rng)
+    return _pushing(world) if is_pushing else _rolling(world)
 
 
-def _rolling(rng: np.random.Generator, duration_s: float) -> Scene:
+def _rolling(world: KinematicWorld) -> Scene:
     """Balls and cylinders on a slope or a table, against walls, blocks and each other."""
-    bench = Puppetry("roll", duration_s)
-    prepare(bench.spec)
-    main = draw_material(rng)
-    floor = str(rng.choice(("stone", "wood", "ceramic", "plastic"), p=(0.3, 0.5, 0.1, 0.1)))
-    add_solid(
-        bench,
-        "ground",
-        material=floor,
-        half_m=(6.0, 6.0, 0.05),
-        pose=((0, 0, -0.05), UPRIGHT),
-        look="ground",
-        damping=rng.uniform(2.0, 6.0),
-    )
-    turn = about(UP, rng.uniform(0, 2 * math.pi))
+    rng, duration_s = world.rng, world.duration_s
+    set_simulation_options(world.spec)
+    main = sample_material(rng)
+    add_solid_ground(world, "roll floor")
+    # The board: sloped, raised, or none (the ground)
+    heading = sample_heading(rng)
     long, wide = rng.uniform(0.3, 0.7), rng.uniform(0.12, 0.35)
-    board = main if rng.random() < 0.5 else draw_material(rng)
-    sloped = rng.random() < 0.55
-    tilt = math.radians(rng.uniform(4, 22)) if sloped else 0.0
-    high = long * math.sin(tilt) + (0.02 if sloped else rng.uniform(0.0, 0.5))
-    lean = multiply(turn, about((0.0, 1.0, 0.0), tilt))
-    flat_on_ground = not sloped and high < 0.1
-    if not flat_on_ground:
-        add_solid(
-            bench,
-            "board",
-            material=board,
-            half_m=(long, wide, 0.012),
-            pose=((0.0, 0.0, high), lean),
-        )
-    top = (0.0, 0.0, 0.0 if flat_on_ground else high)
-    if flat_on_ground:
-        lean = turn
-    surface: Pose = (add(top, rotate(lean, (0, 0, 0.0 if flat_on_ground else 0.012))), lean)
-    _add_stops(bench, rng, surface, long, wide, main)
-    if not flat_on_ground:
-        _add_legs(bench, rng, turn, tilt, long, wide, high)
+    material = _main_or_any(rng, main)
+    is_sloped = rng.random() < 0.55
+    tilt = math.radians(rng.uniform(4, 22)) if is_sloped else 0.0
+    high = long * math.sin(tilt) + (0.02 if is_sloped else rng.uniform(0.0, 0.5))
+    if is_sloped or high >= 0.1:
+        rotation = multiply(heading, axis_angle(Y_AXIS, tilt))
+        center = (0.0, 0.0, high)
+        half = (long, wide, 0.012)
+        add_solid(world, "board", material=material, half_m=half, pose=(center, rotation))
+        surface: Pose = (add(center, rotate(rotation, (0, 0, 0.012))), rotation)
+        _add_stops(world, surface, long, wide, main)
+        _add_supports(world, heading, tilt, long, wide, high)
+    else:
+        center, surface = ORIGIN, (ORIGIN, heading)
+        _add_stops(world, surface, long, wide, main)
     releases = []
-    usual = 0.018 * 3.5 ** rng.random()
+    usual_m = 0.018 * 3.5 ** rng.random()
     for index in range(int(rng.choice((1, 2, 3, 4), p=(0.4, 0.3, 0.2, 0.1)))):
+        # The body: cylinders lie on their side, boxes are flat
         name = f"object{index}"
         shape = str(rng.choice(("sphere", "cylinder", "box"), p=(0.72, 0.18, 0.10)))
-        size = usual * rng.uniform(0.8, 1.3)
-        radius = add_free_body(
-            bench,
-            rng,
-            name,
-            material=main_or_other(rng, main),
-            shape=shape,
-            size_m=size,
-        )
-        geom = bench.spec.geom(f"{name}_0")
-        face = UPRIGHT
+        size = usual_m * rng.uniform(0.8, 1.3)
+        body_material = sample_main_or_other_material(rng, main)
+        radius_m = add_free_body(world, name, material=body_material, shape=shape, radius_m=size)
+        geom = world.spec.geom(f"{name}_0")
+        body_rotation = NO_ROTATION
         if shape == "cylinder":
             geom.size = [size, size * rng.uniform(0.5, 1.5), 0.0]
-            face, radius = about((1.0, 0.0, 0.0), 0.5 * math.pi), size
+            body_rotation, radius_m = axis_angle(X_AXIS, 0.5 * math.pi), size
         elif shape == "box":
             geom.size = [size, size, 0.6 * size]
-            radius = 0.6 * size
+            radius_m = 0.6 * size
+        # Its start: at the upper end, or on the way of the others
         y = float(np.clip(rng.normal(0.0, 0.4), -0.8, 0.8)) * wide
         x = -long * rng.uniform(0.7, 0.95)
         if index and rng.random() < 0.4:
-            x = long * rng.uniform(-0.2, 0.6)  # waits to be hit
-        place = add(surface[0], rotate(lean, (x, y, radius + 0.0005)))
-        away = rotate(lean, (1.0, rng.normal(0.0, 0.15), 0.0))
-        speed = rng.uniform(0.0, 0.6) if sloped else rng.uniform(0.4, 1.8)
-        if x > -0.5 * long and not sloped:
+            x = long * rng.uniform(-0.2, 0.6)
+        position = add(surface[0], rotate(surface[1], (x, y, radius_m + 0.0005)))
+        direction = rotate(surface[1], (1.0, rng.normal(0.0, 0.15), 0.0))
+        speed = rng.uniform(0.0, 0.6) if is_sloped else rng.uniform(0.4, 1.8)
+        if x > -0.5 * long and not is_sloped:
             speed = 0.0
-        axis_spin = rotate((face[0], -face[1], -face[2], -face[3]), (0.0, speed / radius, 0.0))
+        spin = rotate(conjugate(body_rotation), (0.0, speed / radius_m, 0.0))
         releases.append(
             Release(
                 name=name,
                 time_s=rng.uniform(-0.5, 0.45 * duration_s),
-                place=place,
-                turn=multiply(lean, face),
-                speed=scale(away, speed),
-                spin=axis_spin if shape != "box" else (0.0, 0.0, 0.0),
+                position=position,
+                rotation=multiply(surface[1], body_rotation),
+                velocity=scale(direction, speed),
+                spin=spin if shape != "box" else ORIGIN,
             )
         )
     if rng.random() < 0.3:
-        add_bystanders(bench, rng, away_m=1.4)
-    model = bench.spec.compile()
-    recording = simulate(model, releases, start_s=START_S, end_s=duration_s)
-    return finish(
-        bench,
-        recording,
-        listen(model, recording),
-        middle_m=top,
+        add_bystanders(world, distance_m=1.4)
+    return simulate_scene(
+        world,
+        releases,
+        start_s=SIMULATION_LEAD_S,
+        center_m=center,
         extent_m=long * rng.uniform(0.8, 1.2),
         elevation_deg=(-60.0, -12.0),
     )
 
 
-def _add_stops(
-    bench: Puppetry, rng: np.random.Generator, surface: Pose, long: float, wide: float, main: str
-) -> None:
-    """A wall at the end of the way, rails along it, a block on it, or none."""
-    place, turn = surface
+def _main_or_any(rng: np.random.Generator, main: str) -> str:
+    """Return the main material of a clip in half of the cases, otherwise any."""
+    return main if rng.random() < 0.5 else sample_material(rng)
+
+
+def _add_stops(world: KinematicWorld, surface: Pose, long: float, wide: float, main: str) -> None:
+    """Sometimes add a wall at the end of the surface and rails along it."""
+    rng = world.rng
+    position, rotation = surface
     if rng.random() < 0.55:
         half = (0.015, wide, rng.uniform(0.02, 0.08))
-        at = add(place, rotate(turn, (long - 0.015, 0.0, half[2])))
-        add_solid(
-            bench,
-            "stop",
-            material=main if rng.random() < 0.5 else draw_material(rng),
-            half_m=half,
-            pose=(at, turn),
-        )
+        pose = (add(position, rotate(rotation, (long - 0.015, 0.0, half[2]))), rotation)
+        add_solid(world, "stop", material=_main_or_any(rng, main), half_m=half, pose=pose)
     if rng.random() < 0.35:
-        look = draw_material(rng)
-        for index, side in enumerate((-1.0, 1.0)):
-            at = add(place, rotate(turn, (0.0, side * wide, 0.015)))
-            add_solid(
-                bench, f"rail{index}", material=look, half_m=(long, 0.008, 0.018), pose=(at, turn)
-            )
+        material = sample_material(rng)
+        for index, y in enumerate((-wide, wide)):
+            pose = (add(position, rotate(rotation, (0.0, y, 0.015))), rotation)
+            half = (long, 0.008, 0.018)
+            add_solid(world, f"rail{index}", material=material, half_m=half, pose=pose)
 
 
-def _add_legs(
-    bench: Puppetry,
-    rng: np.random.Generator,
-    turn: Quat,
-    tilt: float,
-    long: float,
-    wide: float,
-    high: float,
+def _add_supports(
+    world: KinematicWorld, heading: Quat, tilt: float, long: float, wide: float, high: float
 ) -> None:
-    """What holds the board up."""
-    body = bench.fixed("legs", ((0.0, 0.0, 0.0), turn))
-    look = draw_material(rng)
+    """Add what holds the board up."""
+    body = world.add_fixed_body("legs", (ORIGIN, heading))
+    look = sample_material(world.rng)
     for x in (-0.8, 0.8):
         top = high - x * long * math.tan(tilt) * math.cos(tilt) - 0.02
         if top > 0.02:
-            bench.geom(
-                body,
-                "box",
-                size=[0.015, 0.8 * wide, 0.5 * top],
-                look=look,
-                position=(x * long * math.cos(tilt), 0.0, 0.5 * top),
-            )
+            position = (x * long * math.cos(tilt), 0.0, 0.5 * top)
+            world.add_box(body, look, [0.015, 0.8 * wide, 0.5 * top], position)
 
 
-def _pushing(rng: np.random.Generator, duration_s: float) -> Scene:
-    """A hand that pushes a thing to and fro over a table or the floor."""
-    bench = Puppetry("roll", duration_s)
-    ground = make_ground(bench, rng)
+def _pushing(world: KinematicWorld) -> Scene:
+    """A hand that pushes a thing to and fro on a table or the floor."""
+    rng, duration_s = world.rng, world.duration_s
+    support, top_m = add_ground(world), 0.0
     azimuth = rng.uniform(0, 2 * math.pi)
-    back: Vec = (math.cos(azimuth), math.sin(azimuth), 0.0)
-    floor, top_m = ground, 0.0
     if rng.random() < 0.65:
-        floor = make_table(bench, rng, "table", rng.uniform(0.3, 0.9))
-        top_m = floor.top_m
-    material = draw_material(rng)
+        support = add_table(world, "table", rng.uniform(0.3, 0.9))
+        top_m = support.height_m
+    # The pushed thing
+    material = sample_material(rng)
     half = (rng.uniform(0.03, 0.08), rng.uniform(0.03, 0.08), rng.uniform(0.012, 0.05))
-    bench.bodies["pushed"] = Body(
+    world.bodies["pushed"] = Body(
         name="pushed",
         material=material,
         shape="box",
         size_m=(2 * half[0], 2 * half[1], 2 * half[2]),
         damping=rng.uniform(1.0, 1.4),
     )
-    thing = bench.driven("pushed")
+    body = world.add_driven_body("pushed")
     if rng.random() < 0.6:
-        bench.geom(thing, "box", size=half, look=material)
+        world.add_box(body, material, half)
     else:
-        bench.geom(thing, "cylinder", size=[half[0], half[2]], look=material)
-    course = rng.uniform(0, 2 * math.pi)
-    along: Vec = (math.cos(course), math.sin(course), 0.0)
-    moves = _draw_moves(rng, duration_s, room_m=rng.uniform(0.08, 0.25))
-    for move in moves:
-        times = np.arange(move[0], move[1], 0.005)
-        if len(times) < 8:
-            continue
-        places = np.array([_moved([move], float(t)) for t in times])
-        bench.frictions.append(
-            Friction(
-                body="pushed",
-                other=floor.name,
-                kind="scrape",
-                times_s=times,
-                speed_mps=np.abs(np.gradient(places, times)),
-                force_n=np.full(len(times), rng.uniform(1.0, 8.0)),
+        world.add_cylinder(body, material, half[0], half[2])
+    # The pushes and their friction
+    along = horizontal(rng.uniform(0, 2 * math.pi))
+    pushes = _sample_pushes(rng, duration_s, room_m=rng.uniform(0.08, 0.25))
+    for push in pushes:
+        times_s = np.arange(push[0], push[1], 0.005)
+        if len(times_s) >= 8:
+            add_scrape_friction(
+                world,
+                "pushed",
+                support.name,
+                times_s,
+                lambda time_s, push=push: _offset_m([push], time_s),  # type: ignore[misc]
+                rng.uniform(1.0, 8.0),
             )
-        )
-    rig = make_rig(bench, rng, "arm", tool="palm" if rng.random() < 0.7 else "fist")
-    lift, way = Lift(BEFORE_S, 0.0), Way()
-    lift.hold(duration_s + AFTER_S)
+    # The hand, which follows the thing
+    striker = add_striker(world, "arm", tool="palm" if rng.random() < 0.7 else "fist")
+    end_s = duration_s + LEAD_OUT_S
+    lift, path = Lift(MOTION_START_S, 0.0), FramePath()
+    lift.hold(end_s)
+    hand_direction = horizontal(azimuth)
     top = (0.0, 0.0, top_m + 2.0 * half[2])
-    way.stay(
-        BEFORE_S,
-        duration_s + AFTER_S,
-        (top, from_axes(back, UP)),
-        path=lambda time_s: scale(along, _moved(moves, time_s)),
+    path.stop(
+        MOTION_START_S,
+        end_s,
+        (top, align_axes(hand_direction, Z_AXIS)),
+        offset=lambda time_s: scale(along, _offset_m(pushes, time_s)),
     )
-    arm = arm_motion(rig, lift, way, Wander(rng, 0.0), add(top, scale(add(back, UP), 0.5)))
-    turn = about(UP, rng.uniform(0, 2 * math.pi))
+    shoulder = add(top, scale(add(hand_direction, Z_AXIS), 0.5))
+    arm = arm_motion(striker, lift, path, SmoothNoise(rng, 0.0), shoulder)
+    heading = sample_heading(rng)
 
     def motion(time_s: float) -> list[Pose]:
-        place = add(scale(along, _moved(moves, time_s)), (0.0, 0.0, top_m + half[2]))
-        return [*arm(time_s), (place, turn)]
+        offset = scale(along, _offset_m(pushes, time_s))
+        return [*arm(time_s), (add(offset, (0.0, 0.0, top_m + half[2])), heading)]
 
-    bench.drive((*rig.parts, "pushed"), motion)
+    world.drive((*striker.body_names, "pushed"), motion)
     if rng.random() < 0.3:
-        add_bystanders(bench, rng, away_m=1.2, beyond_rad=azimuth)
-    return bench.scene(
+        add_bystanders(world, distance_m=1.2, azimuth_rad=azimuth)
+    return world.build_scene(
         focus_m=(0.0, 0.0, top_m + 0.08),
         extent_m=rng.uniform(0.25, 0.5),
-        azimuth_deg=draw_views(rng, azimuth),
+        azimuth_deg=sample_camera_azimuths(rng, azimuth),
         elevation_deg=(-55.0, -8.0),
     )
 
 
-def _draw_moves(
-    rng: np.random.Generator, duration_s: float, *, room_m: float
-) -> list[tuple[float, float, float, float]]:
-    """(start, end, from, to) of every push, with pauses between."""
-    time_s, at = BEFORE_S, 0.0
-    moves = []
+def _sample_pushes(rng: np.random.Generator, duration_s: float, *, room_m: float) -> list[Push]:
+    """Sample pushes to and fro, with pauses between them."""
+    time_s, at_m = MOTION_START_S, 0.0
+    pushes = []
     while time_s < duration_s:
         time_s += rng.uniform(0.0, 0.3) if rng.random() < 0.6 else rng.uniform(0.3, 1.2)
-        goal = -math.copysign(rng.uniform(0.3, 1.0) * room_m, at or rng.normal())
-        span_s = max(0.2, abs(goal - at) / rng.uniform(0.15, 0.7))
-        moves.append((time_s, time_s + span_s, at, goal))
-        time_s, at = time_s + span_s, goal
-    return moves
+        goal_m = -math.copysign(rng.uniform(0.3, 1.0) * room_m, at_m or rng.normal())
+        span_s = max(0.2, abs(goal_m - at_m) / rng.uniform(0.15, 0.7))
+        pushes.append((time_s, time_s + span_s, at_m, goal_m))
+        time_s, at_m = time_s + span_s, goal_m
+    return pushes
 
 
-def _moved(moves: list[tuple[float, float, float, float]], time_s: float) -> float:
-    """Where the pushed thing is along its course."""
-    at = moves[0][2]
-    for start_s, end_s, origin, goal in moves:
+def _offset_m(pushes: list[Push], time_s: float) -> float:
+    """Return where the pushed thing is along its course."""
+    at_m = pushes[0][2]
+    for start_s, end_s, origin_m, goal_m in pushes:
         if time_s <= start_s:
             break
         x = min(1.0, (time_s - start_s) / (end_s - start_s))
-        at = origin + (goal - origin) * x * x * x * (10.0 + x * (6.0 * x - 15.0))
-    return at
+        at_m = origin_m + smooth_step(x, goal_m - origin_m)
+    return at_m

@@ -1,6 +1,7 @@
-"""Motion that makes no sound: near misses, waving, swaying, things put down softly, or nothing.
+"""The "still" family: motion without sound.
 
-Every scene of this family has an empty contact log; it teaches that motion alone is no impact.
+Near misses, waving, swaying, things that are put down softly, or no motion. The contact log of
+every scene is empty; these scenes teach a network that motion alone is not an impact.
 """
 
 from __future__ import annotations
@@ -9,196 +10,202 @@ import math
 
 import numpy as np
 
-from foleyflow.simulation.motion.background import add_bystanders
-from foleyflow.simulation.motion.kinematic_world import Puppetry
-from foleyflow.simulation.motion.performers import add_person, arm_motion, make_rig
-from foleyflow.simulation.motion.prop_catalogue import make_ground, make_prop, make_table
-from foleyflow.simulation.motion.rotations import UPRIGHT, Pose, Vec, about, add, from_axes, scale
+from foleyflow.simulation.motion.background import add_bystanders, add_person
+from foleyflow.simulation.motion.kinematic_world import KinematicWorld, Motion
+from foleyflow.simulation.motion.prop_catalogue import add_ground, add_prop, add_table
+from foleyflow.simulation.motion.rigid_bodies import GRAVITY_MPS2
+from foleyflow.simulation.motion.rotations import (
+    NO_ROTATION,
+    ORIGIN,
+    Z_AXIS,
+    Pose,
+    Vec,
+    add,
+    align_axes,
+    axis_angle,
+    horizontal,
+    scale,
+)
+from foleyflow.simulation.motion.strikers import add_striker, arm_motion
 from foleyflow.simulation.motion.striking_motion import (
-    Manner,
-    draw_aims,
-    draw_strokes,
-    draw_views,
-    framed_scene,
-    perform,
+    StrokeStyle,
+    build_framed_scene,
+    drive_strokes,
+    sample_camera_azimuths,
+    sample_strokes,
+    sample_targets,
 )
 from foleyflow.simulation.motion.trajectories import (
-    AFTER_S,
-    BEFORE_S,
+    LEAD_OUT_S,
+    MOTION_START_S,
+    FramePath,
     Lift,
-    Wander,
-    Way,
-    draw_rhythm,
+    SmoothNoise,
+    sample_rhythm,
 )
 from foleyflow.simulation.scene import Scene
 
+TOOLS = ("stick", "palm", "hammer", "knife", "spoon", "fist")
 
-def draw_still(rng: np.random.Generator, duration_s: float) -> Scene:
-    """A silent scene.
 
-    Args:
-        rng: source of chance.
-        duration_s: of the clip.
-
-    Source: ours.
-    """
-    kind = str(
-        rng.choice(
-            ("misses", "waving", "pendulums", "placing", "sway", "nothing"),
-            p=(0.36, 0.24, 0.1, 0.12, 0.12, 0.06),
-        )
-    )
-    bench = Puppetry("still", duration_s)
-    make_ground(bench, rng)
+def sample_still(rng: np.random.Generator, duration_s: float) -> Scene:
+    """Sample a silent scene."""
+    kinds = ("misses", "waving", "pendulums", "placing", "sway", "nothing")
+    kind = str(rng.choice(kinds, p=(0.36, 0.24, 0.1, 0.12, 0.12, 0.06)))
+    world = KinematicWorld("still", duration_s, rng)
+    add_ground(world)
     if kind == "misses":
-        return _misses(bench, rng)
+        return _misses(world)
     azimuth = rng.uniform(0, 2 * math.pi)
-    base: Vec = (0.0, 0.0, 0.0)
-    if rng.random() < 0.4:
-        base = (0.0, 0.0, make_table(bench, rng, "table", rng.uniform(0.3, 0.9)).top_m)
-    most = rng.uniform(0.08, 0.4)
-    make_prop(bench, rng, "thing0", place=base, most_m=most)
+    base = _sample_base(world, table_probability=0.4)
+    max_size = rng.uniform(0.08, 0.4)
+    add_prop(world, "thing0", position=base, max_size_m=max_size)
     height, extent = base[2] + 0.25, rng.uniform(0.3, 0.6)
     if kind == "waving":
-        _waving(bench, rng, add(base, (0.0, 0.0, most)), azimuth)
+        _add_waving_arms(world, add(base, (0.0, 0.0, max_size)), azimuth)
     elif kind == "pendulums":
-        _pendulums(bench, rng, base, azimuth)
+        _add_pendulums(world, base, azimuth)
     elif kind == "placing":
-        _placing(bench, rng, base, azimuth)
+        _add_placing_hand(world, base, azimuth)
     elif kind == "sway":
-        turn = azimuth + math.pi
-        place = (0.5 * math.cos(turn), 0.5 * math.sin(turn), 0.0)
-        add_person(bench, rng, "person", place, sway_m=rng.uniform(0.02, 0.15))
-        add_bystanders(bench, rng, away_m=0.8, beyond_rad=azimuth)
+        position = horizontal(azimuth + math.pi, 0.5)
+        add_person(world, "person", position, sway_m=rng.uniform(0.02, 0.15))
+        add_bystanders(world, distance_m=0.8, azimuth_rad=azimuth)
         height, extent = 0.7, rng.uniform(0.6, 1.0)
-    return bench.scene(
+    return world.build_scene(
         focus_m=(0.0, 0.0, height),
         extent_m=extent,
-        azimuth_deg=draw_views(rng, azimuth),
+        azimuth_deg=sample_camera_azimuths(rng, azimuth),
         elevation_deg=(-50.0, -6.0),
     )
 
 
-def _misses(bench: Puppetry, rng: np.random.Generator) -> Scene:
-    """Strokes at a thing that all stop short of it."""
+def _sample_base(world: KinematicWorld, *, table_probability: float) -> Vec:
+    """Return the origin or, with a probability, the centre of the top of a new table."""
+    if world.rng.random() >= table_probability:
+        return ORIGIN
+    return (0.0, 0.0, add_table(world, "table", world.rng.uniform(0.3, 0.9)).height_m)
+
+
+def _misses(world: KinematicWorld) -> Scene:
+    """Strokes that all stop short of a thing."""
+    rng = world.rng
     azimuth = rng.uniform(0, 2 * math.pi)
-    tool = str(rng.choice(("stick", "palm", "hammer", "knife", "spoon", "fist")))
-    base: Vec = (0.0, 0.0, 0.0)
-    if rng.random() < 0.5:
-        base = (0.0, 0.0, make_table(bench, rng, "table", rng.uniform(0.3, 0.9)).top_m)
-    prop = make_prop(bench, rng, "thing0", place=base, most_m=rng.uniform(0.08, 0.4))
-    manner = Manner(outcomes={"miss": 1.0}, hover_m=rng.uniform(0.05, 0.25), roam=0.3)
-    rhythm = draw_rhythm(rng, BEFORE_S + 0.6, bench.duration_s + AFTER_S)
-    strokes = draw_strokes(rng, rhythm, manner)
-    rig = make_rig(bench, rng, "arm", tool=tool)
-    back: Vec = (math.cos(azimuth), math.sin(azimuth), 0.0)
-    aims = draw_aims(rng, strokes, [prop], back=back, manner=manner, upright=True)
-    swings = perform(bench, rng, rig, strokes, aims, hover_m=manner.hover_m)
-    prop.settle(rng)
+    tool = str(rng.choice(TOOLS))
+    base = _sample_base(world, table_probability=0.5)
+    prop = add_prop(world, "thing0", position=base, max_size_m=rng.uniform(0.08, 0.4))
+    style = StrokeStyle(outcomes={"miss": 1.0}, hover_m=rng.uniform(0.05, 0.25))
+    strokes = sample_strokes(rng, sample_rhythm(rng, world.duration_s), style)
+    striker = add_striker(world, "arm", tool=tool)
+    targets = sample_targets(
+        rng, strokes, [prop], hand_direction=horizontal(azimuth), style=style, top_only=True
+    )
+    swings = drive_strokes(world, striker, strokes, targets, hover_m=style.hover_m)
+    prop.plan_responses(rng)
     if rng.random() < 0.4:
-        add_bystanders(bench, rng, away_m=1.2, beyond_rad=azimuth)
-    return framed_scene(bench, rng, aims, swings, draw_views(rng, azimuth))
+        add_bystanders(world, distance_m=1.2, azimuth_rad=azimuth)
+    return build_framed_scene(world, targets, swings, sample_camera_azimuths(rng, azimuth))
 
 
-def _waving(bench: Puppetry, rng: np.random.Generator, top: Vec, azimuth: float) -> None:
-    """One or two arms, with or without tools, that wave and swing through the air."""
+def _add_waving_arms(world: KinematicWorld, top: Vec, azimuth: float) -> None:
+    """Add one or two arms, with or without tools, that wave and swing through the air."""
+    rng = world.rng
+    end_s = world.duration_s + LEAD_OUT_S
     for k in range(int(rng.integers(1, 3))):
-        tool = str(rng.choice(("stick", "palm", "hammer", "knife", "spoon", "fist")))
-        rig = make_rig(bench, rng, f"arm{k}", tool=tool)
-        turn = azimuth + rng.uniform(-0.6, 0.6)
-        back: Vec = (math.cos(turn), math.sin(turn), 0.0)
-        place = add(top, scale((-back[1], back[0], 0.0), (k - 0.5) * 0.25))
-        lift = Lift(BEFORE_S, 0.15)
-        way = Way()
-        time_s, swing_s = BEFORE_S, rng.uniform(0.15, 0.7)
-        while time_s < bench.duration_s + AFTER_S:
+        striker = add_striker(world, f"arm{k}", tool=str(rng.choice(TOOLS)))
+        back = horizontal(azimuth + rng.uniform(-0.6, 0.6))
+        center = add(top, scale((-back[1], back[0], 0.0), (k - 0.5) * 0.25))
+        # Up and down
+        lift = Lift(MOTION_START_S, 0.15)
+        time_s, swing_s = MOTION_START_S, rng.uniform(0.15, 0.7)
+        while time_s < end_s:
             time_s += swing_s * rng.uniform(0.7, 1.4)
             lift.reach(time_s, rng.uniform(0.08, 0.5))
             if rng.random() < 0.3:
                 time_s += rng.uniform(0.1, 0.6)
                 lift.hold(time_s)
-        at_s = BEFORE_S
-        while at_s < bench.duration_s + AFTER_S:
-            aside = rng.normal(0.0, 0.08, 3)
-            up = 0.12 + abs(float(aside[2]))
-            at = add(place, (float(aside[0]), float(aside[1]), up))
+        # From place to place
+        path = FramePath()
+        rotation = align_axes(back, Z_AXIS)
+        time_s = MOTION_START_S
+        while time_s < end_s:
+            x, y, z = (float(v) for v in rng.normal(0.0, 0.08, 3))
             stay_s = rng.uniform(0.0, 0.5)
-            way.stay(at_s, at_s + stay_s, (at, from_axes(back, (0.0, 0.0, 1.0))))
-            at_s += stay_s + rng.uniform(0.25, 1.0)
-        shoulder = add(place, (0.6 * back[0], 0.6 * back[1], 0.5))
-        wander = Wander(rng, rng.uniform(0.01, 0.05))
-        bench.drive(rig.parts, arm_motion(rig, lift, way, wander, shoulder))
+            path.stop(time_s, time_s + stay_s, (add(center, (x, y, 0.12 + abs(z))), rotation))
+            time_s += stay_s + rng.uniform(0.25, 1.0)
+        shoulder = add(center, (0.6 * back[0], 0.6 * back[1], 0.5))
+        tremor = SmoothNoise(rng, rng.uniform(0.01, 0.05))
+        world.drive(striker.body_names, arm_motion(striker, lift, path, tremor, shoulder))
 
 
-def _pendulums(bench: Puppetry, rng: np.random.Generator, base: Vec, azimuth: float) -> None:
-    """One to three things on strings that swing free of everything."""
+def _add_pendulums(world: KinematicWorld, base: Vec, azimuth: float) -> None:
+    """Add one to three things on strings that swing without touching anything."""
+    rng = world.rng
     for k in range(int(rng.integers(1, 4))):
         name = f"pendulum{k}"
-        body = bench.driven(name)
-        long = rng.uniform(0.25, 0.8)
-        look = str(rng.choice(("wood", "metal", "plastic", "rubber", "glass", "leaf", "cloth")))
+        body = world.add_driven_body(name)
+        length_m = rng.uniform(0.25, 0.8)
+        looks = ("wood", "metal", "plastic", "rubber", "glass", "leaf", "cloth")
+        look = str(rng.choice(looks))
         shape = str(rng.choice(("sphere", "box", "ellipsoid")))
         size = rng.uniform(0.02, 0.07)
-        bench.geom(
-            body,
-            shape,
-            size=[size, size, size * rng.uniform(0.5, 1.0)],
-            look=look,
-            position=(0, 0, -long),
-        )
-        bench.geom(body, "capsule", size=[0.002], look="cloth", span=((0, 0, 0), (0, 0, -long)))
-        aside = (k - 1) * 0.3
-        pivot = add(base, (-aside * math.sin(azimuth), aside * math.cos(azimuth), 0.75 + long))
-        direction = rng.uniform(0, 2 * math.pi)
-        axis: Vec = (math.cos(direction), math.sin(direction), 0.0)
-        wide, phase = rng.uniform(0.05, 0.5), rng.uniform(0, 2 * math.pi)
-        rate = math.sqrt(9.81 / long)
-
-        def motion(
-            time_s: float,
-            pivot: Vec = pivot,
-            axis: Vec = axis,
-            wide: float = wide,
-            rate: float = rate,
-            phase: float = phase,
-        ) -> list[Pose]:
-            return [(pivot, about(axis, wide * math.sin(rate * time_s + phase)))]
-
-        bench.drive((name,), motion)
+        half = [size, size, size * rng.uniform(0.5, 1.0)]
+        world.add_geom(body, shape, look, size=half, position=(0, 0, -length_m))
+        world.add_rod(body, "cloth", 0.002, ORIGIN, (0, 0, -length_m))
+        offset = (k - 1) * 0.3
+        across = (-offset * math.sin(azimuth), offset * math.cos(azimuth), 0.75 + length_m)
+        pivot = add(base, across)
+        axis = horizontal(rng.uniform(0, 2 * math.pi))
+        amplitude_rad, phase = rng.uniform(0.05, 0.5), rng.uniform(0, 2 * math.pi)
+        world.drive((name,), _swinging(pivot, axis, amplitude_rad, length_m, phase))
 
 
-def _placing(bench: Puppetry, rng: np.random.Generator, base: Vec, azimuth: float) -> None:
-    """A hand that carries a thing about and puts it down softly, again and again."""
-    rig = make_rig(bench, rng, "arm", tool="palm")
-    back: Vec = (math.cos(azimuth), math.sin(azimuth), 0.0)
-    turn = from_axes(back, (0.0, 0.0, 1.0))
+def _swinging(pivot: Vec, axis: Vec, amplitude_rad: float, length_m: float, phase: float) -> Motion:
+    """Return the motion of a pendulum."""
+    rate_rad_per_s = math.sqrt(GRAVITY_MPS2 / length_m)
+
+    def motion(time_s: float) -> list[Pose]:
+        angle_rad = amplitude_rad * math.sin(rate_rad_per_s * time_s + phase)
+        return [(pivot, axis_angle(axis, angle_rad))]
+
+    return motion
+
+
+def _add_placing_hand(world: KinematicWorld, base: Vec, azimuth: float) -> None:
+    """Add a hand that carries a thing and puts it down softly, again and again."""
+    rng = world.rng
+    end_s = world.duration_s + LEAD_OUT_S
+    striker = add_striker(world, "arm", tool="palm")
+    back = horizontal(azimuth)
+    rotation = align_axes(back, Z_AXIS)
+    # The carried thing
     half = rng.uniform(0.015, 0.04)
-    thing = bench.driven("carried")
-    look = str(rng.choice(("wood", "metal", "plastic", "rubber", "glass", "ceramic", "cardboard")))
-    shape = "box" if rng.random() < 0.6 else "cylinder"
-    size = [half, half, half] if shape == "box" else [half, half]
-    bench.geom(thing, shape, size=size, look=look)
-    lift = Lift(BEFORE_S, 0.0)
-    way = Way()
-    time_s = BEFORE_S
-    side = scale((-back[1], back[0], 0.0), 1.0)
-    while time_s < bench.duration_s + AFTER_S:
-        where = add(
-            base, add(scale(side, rng.uniform(0.15, 0.4)), scale(back, rng.uniform(0, 0.2)))
-        )
+    body = world.add_driven_body("carried")
+    looks = ("wood", "metal", "plastic", "rubber", "glass", "ceramic", "cardboard")
+    look = str(rng.choice(looks))
+    if rng.random() < 0.6:
+        world.add_box(body, look, [half, half, half])
+    else:
+        world.add_cylinder(body, look, half, half)
+    # Stops on the surface, and a lift between them
+    lift = Lift(MOTION_START_S, 0.0)
+    path = FramePath()
+    time_s = MOTION_START_S
+    side = (-back[1], back[0], 0.0)
+    while time_s < end_s:
+        offset = add(scale(side, rng.uniform(0.15, 0.4)), scale(back, rng.uniform(0, 0.2)))
         stay_s, move_s = rng.uniform(0.1, 0.8), rng.uniform(0.8, 1.8)
-        way.stay(time_s, time_s + stay_s, (add(where, (0, 0, 2 * half)), turn))
+        top = add(add(base, offset), (0, 0, 2 * half))
+        path.stop(time_s, time_s + stay_s, (top, rotation))
         lift.hold(time_s + stay_s)
         lift.reach(time_s + stay_s + 0.5 * move_s, rng.uniform(0.03, 0.2))
         lift.reach(time_s + stay_s + move_s, 0.0)
         time_s += stay_s + move_s
     shoulder = add(base, (0.6 * back[0], 0.6 * back[1], 0.5))
-    still = Wander(rng, 0.0)
-    arm = arm_motion(rig, lift, way, still, shoulder)
+    arm = arm_motion(striker, lift, path, SmoothNoise(rng, 0.0), shoulder)
 
-    def motion(at_s: float) -> list[Pose]:
-        place, _ = way.at(at_s)
-        height = lift.at(at_s)
-        return [*arm(at_s), (add(place, (0.0, 0.0, height - half)), UPRIGHT)]
+    def motion(time_s: float) -> list[Pose]:
+        below_hand = (0.0, 0.0, lift.at(time_s) - half)
+        return [*arm(time_s), (add(path.at(time_s)[0], below_hand), NO_ROTATION)]
 
-    bench.drive((*rig.parts, "carried"), motion)
+    world.drive((*striker.body_names, "carried"), motion)

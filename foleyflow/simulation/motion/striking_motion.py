@@ -1,47 +1,56 @@
-"""Striking, for every family that strikes: from a rhythm to an arm's motion and its contacts.
+"""Striking, shared by the families that strike: from a rhythm to an arm's motion and contacts.
 
-Which tools and things meet is decided by the families (`strikes.py`, `drums.py`, `knocks.py`).
+The families (`strikes`, `drums`, `knocks`) choose the tools and the props.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from foleyflow.simulation.contacts import Friction, Impact
-from foleyflow.simulation.motion.kinematic_world import Puppetry
-from foleyflow.simulation.motion.performers import Rig, arm_motion
-from foleyflow.simulation.motion.props import Prop, Spot, station
-from foleyflow.simulation.motion.rotations import Pose, Vec, add, apply, rotate, scale
+from foleyflow.simulation.motion.kinematic_world import KinematicWorld
+from foleyflow.simulation.motion.props import Prop, SurfacePoint, contact_frame
+from foleyflow.simulation.motion.rotations import (
+    ORIGIN,
+    Pose,
+    Vec,
+    add,
+    as_vec,
+    rotate,
+    scale,
+    smooth_step,
+    transform,
+)
+from foleyflow.simulation.motion.strikers import Striker, arm_motion
 from foleyflow.simulation.motion.trajectories import (
-    AFTER_S,
-    BEFORE_S,
+    LEAD_OUT_S,
+    MOTION_START_S,
+    FramePath,
+    SmoothNoise,
     Stroke,
     Swing,
-    Wander,
-    Way,
     plan_swings,
 )
 from foleyflow.simulation.scene import Scene
 
 
 @dataclass(frozen=True, kw_only=True)
-class Manner:
-    """How somebody strikes in one clip; all drawn once per clip and varied per hit.
+class StrokeStyle:
+    """How an arm strikes in one clip; sampled once per clip and varied per hit.
 
     Attributes:
         speed_mps: (low, high) closing speed.
         down_s: (low, high) duration of the downswing.
-        outcomes: shares of "bounce", "settle" (it bounces once and is laid down), "rest",
-            "double", "scrape", "touch" (it lands without a sound), "miss".
-        rebound: (low, high) speed after by speed before.
+        outcomes: relative weights of the outcomes of `Stroke`.
+        rebound: (low, high) speed after the contact divided by the speed before it.
         hover_m: lift between hits.
-        roam: chance to go to another spot or thing after a pause.
-        jitter_m: spread of hits at one spot.
-        soft: share of strokes that are slow and faint.
+        move_probability: probability to move to another point or prop after a pause.
+        jitter_m: standard deviation of the hits around one point.
+        soft_fraction: fraction of the strokes that are slow and quiet.
     """
 
     speed_mps: tuple[float, float] = (0.8, 5.0)
@@ -51,64 +60,55 @@ class Manner:
     )
     rebound: tuple[float, float] = (0.1, 0.7)
     hover_m: float = 0.1
-    roam: float = 0.3
+    move_probability: float = 0.3
     jitter_m: float = 0.01
-    soft: float = 0.0
+    soft_fraction: float = 0.0
 
 
-def draw_strokes(
-    rng: np.random.Generator,
-    rhythm: list[tuple[float, float]],
-    manner: Manner,
+def sample_strokes(
+    rng: np.random.Generator, rhythm: list[tuple[float, float]], style: StrokeStyle
 ) -> list[Stroke]:
-    """Strokes for the moments of a rhythm, in one manner.
+    """Sample strokes for the (time, accent) pairs of a rhythm.
 
-    Args:
-        rng: source of chance.
-        rhythm: (moment, accent) of every hit, increasing.
-        manner: how they are struck.
-
-    Returns:
-        The strokes that fit: hits too close to the end of the one before are left out.
-
-    Source: ours.
+    Hits too close to the end of the previous stroke are left out.
     """
-    low, high = manner.speed_mps
-    usual = low * (0.8 * high / low) ** rng.random()
-    power, down_s = rng.uniform(1.8, 3.4), rng.uniform(*manner.down_s)
-    rebound = rng.uniform(*manner.rebound)
-    names = list(manner.outcomes)
-    shares = np.array([manner.outcomes[name] for name in names])
+    low, high = style.speed_mps
+    usual_mps = low * (0.8 * high / low) ** rng.random()
+    power, down_s = rng.uniform(1.8, 3.4), rng.uniform(*style.down_s)
+    rebound = rng.uniform(*style.rebound)
+    weights = np.array(list(style.outcomes.values()))
     strokes: list[Stroke] = []
     free_s = -math.inf
     for index, (time_s, accent) in enumerate(rhythm):
         if time_s < free_s:
             continue
         next_s = rhythm[index + 1][0] if index + 1 < len(rhythm) else time_s + 2.0
-        outcome = str(rng.choice(names, p=shares / shares.sum()))
+        # Outcome, and the time that it keeps the tip on the surface
+        outcome = str(rng.choice(list(style.outcomes), p=weights / weights.sum()))
         dwell_s = landing_s = 0.0
         if outcome == "touch" or (outcome == "scrape" and rng.random() < 0.5):
             landing_s = rng.uniform(0.25, 1.0)
         if outcome == "scrape":
             dwell_s = rng.uniform(0.2, 1.5) if rng.random() < 0.5 else rng.uniform(0.15, 0.5)
         elif outcome in ("rest", "touch"):
-            longest = max(0.06, min(next_s - time_s - 0.25, 1.5))
-            dwell_s = rng.uniform(0.03, longest) if rng.random() < 0.5 else 0.04
+            max_dwell_s = max(0.06, min(next_s - time_s - 0.25, 1.5))
+            dwell_s = rng.uniform(0.03, max_dwell_s) if rng.random() < 0.5 else 0.04
         elif outcome == "double" and next_s - time_s < 0.4:
             outcome = "bounce"
-        speed = float(np.clip(usual * accent * rng.uniform(0.75, 1.3), low * 0.7, high))
-        slower = 1.0
-        if rng.random() < manner.soft:
-            slower = 10.0 ** rng.uniform(0.2, 1.0)
+        # Speed; soft strokes are slower and take longer
+        speed = float(np.clip(usual_mps * accent * rng.uniform(0.75, 1.3), low * 0.7, high))
+        slowdown = 1.0
+        if rng.random() < style.soft_fraction:
+            slowdown = 10.0 ** rng.uniform(0.2, 1.0)
         strokes.append(
             Stroke(
                 hit_s=time_s,
-                speed_mps=speed / slower,
+                speed_mps=speed / slowdown,
                 outcome=outcome,
                 rebound=float(np.clip(rebound * rng.uniform(0.7, 1.3), 0.05, 0.8)),
                 dwell_s=dwell_s,
                 power=float(np.clip(power * rng.uniform(0.9, 1.1), 1.8, 4.0)),
-                down_s=down_s * rng.uniform(0.8, 1.25) * math.sqrt(slower),
+                down_s=down_s * rng.uniform(0.8, 1.25) * math.sqrt(slowdown),
                 miss_m=rng.uniform(0.03, 0.15),
                 landing_s=landing_s,
             )
@@ -117,257 +117,276 @@ def draw_strokes(
     return strokes
 
 
-def draw_silent(rng: np.random.Generator, *, chance: float, most: float) -> dict[str, float]:
-    """Shares of strokes that are not heard: those that stop short and those that land gently.
+def sample_silent_outcomes(
+    rng: np.random.Generator, *, probability: float, max_weight: float
+) -> dict[str, float]:
+    """Sample weights of the silent outcomes: strokes that stop short, strokes that land gently.
 
     Args:
-        rng: source of chance.
-        chance: that there are any of one kind; of the other, likewise.
-        most: largest share of either.
-
-    Source: ours.
+        probability: that each of the two kinds occurs.
+        max_weight: upper limit of each weight.
     """
     return {
-        outcome: rng.uniform(0.1, most) for outcome in ("miss", "touch") if rng.random() < chance
+        outcome: rng.uniform(0.1, max_weight)
+        for outcome in ("miss", "touch")
+        if rng.random() < probability
     }
 
 
 @dataclass(frozen=True, kw_only=True)
-class Aim:
+class Target:
     """Where one stroke goes.
 
     Attributes:
-        prop: what is struck.
-        spot: where on it.
-        back: the side that the hand is on, world.
-        slide: if given, how far the hit moves the prop (world); else chance decides.
+        prop: the struck prop.
+        point: a point of its surface.
+        hand_direction: from the point towards the hand, world.
+        slide: how far the hit moves the prop (world); None samples it.
     """
 
     prop: Prop
-    spot: Spot
-    back: Vec
+    point: SurfacePoint
+    hand_direction: Vec
     slide: Vec | None = None
 
+    def frame(self) -> Pose:
+        """Return the frame of the contact while the prop is at rest."""
+        return contact_frame(self.prop, self.point, self.hand_direction)
 
-def perform(
-    bench: Puppetry,
-    rng: np.random.Generator,
-    rig: Rig,
+
+def drive_strokes(
+    world: KinematicWorld,
+    striker: Striker,
     strokes: list[Stroke],
-    aims: list[Aim],
+    targets: list[Target],
     *,
     hover_m: float,
-    slides: bool = True,
-    highest_m: float = 0.6,
+    can_slide: bool = True,
+    max_height_m: float = 0.6,
 ) -> list[Swing]:
-    """Drive a rig through strokes at aims and write down the contacts.
+    """Drive a striker through strokes at targets and record the contacts.
 
     Args:
-        bench: the world; gets the motion, impacts and frictions.
-        rng: source of chance.
-        rig: the striker.
-        strokes: in order of time.
-        aims: one per stroke.
+        world: receives the motion, impacts and frictions.
+        strokes: at least one, in the order of time.
+        targets: one per stroke.
         hover_m: lift between hits.
-        slides: whether light things may be pushed a little by a hit.
-        highest_m: no wind-up goes higher.
+        can_slide: whether a hit may push a light prop a little.
+        max_height_m: upper limit of a wind-up.
 
     Returns:
-        The swings. The caller settles the props when all arms are planned.
-
-    Source: ours.
+        The swings. The caller plans the responses of the props when all arms are driven.
     """
-    end_s = bench.duration_s + AFTER_S
+    if not strokes:
+        raise ValueError("drive_strokes: got no strokes, expected at least one")
+    rng = world.rng
     lift, swings = plan_swings(
-        rng, strokes, start_s=BEFORE_S, end_s=end_s, hover_m=hover_m, highest_m=highest_m
+        rng,
+        strokes,
+        start_s=MOTION_START_S,
+        end_s=world.duration_s + LEAD_OUT_S,
+        hover_m=hover_m,
+        max_height_m=max_height_m,
     )
-    way = Way()
-    shoulder: Vec | None = None
-    before: Pose | None = None
-    for stroke, swing, aim in zip(strokes, swings, aims, strict=True):
-        frame = station(aim.prop, aim.spot, aim.back)
-        if shoulder is None:
-            shoulder = apply(frame, rig.shoulder)
-        path = None
+    # The path of the contact frame from target to target, and the contacts on it
+    path = FramePath()
+    shoulder = transform(targets[0].frame(), striker.shoulder)
+    previous_z: float | None = None
+    for stroke, swing, target in zip(strokes, swings, targets, strict=True):
+        frame = target.frame()
+        offset = None
         if stroke.outcome == "scrape":
-            path = _scrape(bench, rng, rig, aim, stroke.hit_s, swing.end_s, frame)
-        rise = abs(frame[0][2] - before[0][2]) if before else 0.0
-        way.stay(
-            swing.top_s + 0.3 * (stroke.hit_s - swing.top_s),
-            swing.end_s,
-            frame,
-            path=path,
-            hop_m=0.5 * rise,
-        )
-        _note_touches(bench, rng, rig, stroke, swing, aim, slides)
-        before = frame
-    wander = Wander(rng, 0.002 * 12.0 ** rng.random())
-    flex = Wander(rng, 0.01 * 20.0 ** rng.random(), low_hz=0.3, high_hz=2.5)
-    if shoulder is None:
-        raise ValueError("perform: expected at least one stroke")
-    bench.drive(rig.parts, arm_motion(rig, lift, way, wander, shoulder, flex))
+            offset = _add_scrape(world, striker, target, stroke.hit_s, swing.end_s)
+        z = frame[0][2]
+        rise_m = abs(z - previous_z) if previous_z is not None else 0.0
+        arrival_s = swing.top_s + 0.3 * (stroke.hit_s - swing.top_s)
+        path.stop(arrival_s, swing.end_s, frame, offset=offset, hop_m=0.5 * rise_m)
+        _add_touches(world, striker, stroke, swing, target, can_slide)
+        previous_z = z
+    # The motion of the arm
+    tremor = SmoothNoise(rng, 0.002 * 12.0 ** rng.random())
+    wrist_flex = SmoothNoise(rng, 0.01 * 20.0 ** rng.random(), low_hz=0.3, high_hz=2.5)
+    motion = arm_motion(striker, lift, path, tremor, shoulder, wrist_flex)
+    world.drive(striker.body_names, motion)
     return swings
 
 
-def _note_touches(
-    bench: Puppetry,
-    rng: np.random.Generator,
-    rig: Rig,
+def _add_touches(
+    world: KinematicWorld,
+    striker: Striker,
     stroke: Stroke,
     swing: Swing,
-    aim: Aim,
-    slides: bool,
+    target: Target,
+    can_slide: bool,
 ) -> None:
-    """Write down the impacts of one swing and tell the prop."""
-    firm = stroke.outcome in ("bounce", "settle", "double")
+    """Add the impacts of one swing to the world and to the prop."""
+    rng, prop, point = world.rng, target.prop, target.point
+    is_firm = stroke.outcome in ("bounce", "settle", "double")
     for order, (time_s, speed) in enumerate(swing.touches):
-        slide: Vec = (0.0, 0.0, 0.0)
-        if aim.slide is not None:
-            slide = aim.slide if order == len(swing.touches) - 1 else slide
-        elif slides and stroke.outcome == "bounce" and aim.prop.light > 0.3 and rng.random() < 0.3:
-            push = scale(rotate(aim.prop.base[1], aim.spot.normal), -1.0)
-            far = aim.prop.light * min(speed, 3.0) * rng.uniform(0.0, 0.012)
-            aside = rng.normal(0.0, 0.4, 2) * far
-            slide = (push[0] * far + float(aside[0]), push[1] * far + float(aside[1]), 0.0)
-        strength = min(1.5, speed * rig.mass_kg / 0.15) if firm else 0.0
-        aim.prop.touch(time_s, aim.spot, strength if order == 0 else 0.4 * strength, slide)
-        bench.impacts.append(
+        # How far the prop slides
+        slide: Vec = ORIGIN
+        if target.slide is not None:
+            slide = target.slide if order == len(swing.touches) - 1 else slide
+        elif (
+            can_slide and stroke.outcome == "bounce" and prop.lightness > 0.3 and rng.random() < 0.3
+        ):
+            push = scale(rotate(prop.base[1], point.normal), -1.0)
+            distance_m = prop.lightness * min(speed, 3.0) * rng.uniform(0.0, 0.012)
+            x, y = rng.normal(0.0, 0.4, 2) * distance_m
+            slide = (push[0] * distance_m + float(x), push[1] * distance_m + float(y), 0.0)
+        # Response of the prop, and the impact
+        strength = min(1.5, speed * striker.mass_kg / 0.15) if is_firm else 0.0
+        prop.add_hit(time_s, point, strength if order == 0 else 0.4 * strength, slide)
+        world.impacts.append(
             Impact(
                 time_s=time_s,
-                body=aim.prop.name,
-                other=rig.sound.name,
-                impulse_ns=speed * rig.mass_kg * (1.0 + (stroke.rebound if firm else 0.0)),
+                body=prop.name,
+                other=striker.body.name,
+                impulse_ns=speed * striker.mass_kg * (1.0 + (stroke.rebound if is_firm else 0.0)),
                 speed_mps=speed,
-                position=aim.spot.position,
+                position=point.position,
             )
         )
 
 
-def _scrape(
-    bench: Puppetry,
-    rng: np.random.Generator,
-    rig: Rig,
-    aim: Aim,
-    from_s: float,
-    until_s: float,
-    frame: Pose,
+def _add_scrape(
+    world: KinematicWorld, striker: Striker, target: Target, start_s: float, end_s: float
 ) -> Callable[[float], Vec] | None:
-    """A path along the surface while the tip rests on it, and its friction."""
-    room_m, span_s = min(aim.spot.room_m, 0.3), until_s - from_s
+    """Add the friction of a tip that moves along the surface and return its offset over time."""
+    rng = world.rng
+    room_m, span_s = min(target.point.room_m, 0.3), end_s - start_s
     if room_m < 0.02 or span_s < 0.08:
         return None
-    along = rotate(aim.prop.resting()[1], aim.spot.along)
-    far = room_m * rng.uniform(0.5, 1.0) * (1.0 if rng.random() < 0.5 else -1.0)
-    turns = 1 if rng.random() < 0.5 else 2 * max(1, round(span_s * rng.uniform(0.8, 3.0)))
+    along = rotate(target.prop.base[1], target.point.along)
+    distance_m = room_m * rng.uniform(0.5, 1.0) * (1.0 if rng.random() < 0.5 else -1.0)
+    strokes = 1 if rng.random() < 0.5 else 2 * max(1, round(span_s * rng.uniform(0.8, 3.0)))
 
-    def offset(time_s: float) -> float:
-        x = min(1.0, max(0.0, (time_s - from_s) / span_s))
-        if turns == 1:
-            return far * x * x * x * (10.0 + x * (6.0 * x - 15.0))
-        return far * 0.5 * (1.0 - math.cos(math.pi * turns * x)) * min(1.0, 6 * x, 6 * (1 - x)) ** 2
+    def offset_m(time_s: float) -> float:
+        x = min(1.0, max(0.0, (time_s - start_s) / span_s))
+        if strokes == 1:
+            return smooth_step(x, distance_m)
+        fade = min(1.0, 6 * x, 6 * (1 - x)) ** 2
+        return distance_m * 0.5 * (1.0 - math.cos(math.pi * strokes * x)) * fade
 
-    times = np.arange(from_s, until_s, 0.005)
-    if len(times) >= 3:
-        places = np.array([offset(float(t)) for t in times])
-        press = rng.uniform(0.5, 6.0)
-        bench.frictions.append(
-            Friction(
-                body=aim.prop.name,
-                other=rig.sound.name,
-                kind="scrape",
-                times_s=times,
-                speed_mps=np.abs(np.gradient(places, times)),
-                force_n=np.full(len(times), press),
-            )
+    times_s = np.arange(start_s, end_s, 0.005)
+    if len(times_s) >= 3:
+        add_scrape_friction(
+            world, target.prop.name, striker.body.name, times_s, offset_m, rng.uniform(0.5, 6.0)
         )
-    return lambda time_s: scale(along, offset(time_s))
+    return lambda time_s: scale(along, offset_m(time_s))
 
 
-def draw_aims(
+def add_scrape_friction(
+    world: KinematicWorld,
+    body: str,
+    other: str,
+    times_s: np.ndarray,
+    offset_m: Callable[[float], float],
+    force_n: float,
+) -> None:
+    """Add the friction of a scrape along a path at a constant force."""
+    offsets = np.array([offset_m(float(time_s)) for time_s in times_s])
+    world.frictions.append(
+        Friction(
+            body=body,
+            other=other,
+            kind="scrape",
+            times_s=times_s,
+            speed_mps=np.abs(np.gradient(offsets, times_s)),
+            force_n=np.full(len(times_s), force_n),
+        )
+    )
+
+
+def sample_targets(
     rng: np.random.Generator,
     strokes: list[Stroke],
     props: list[Prop],
     *,
-    back: Vec,
-    manner: Manner,
-    upright: bool = False,
-) -> list[Aim]:
-    """Where strokes go: mostly the same spot of the first prop, sometimes on to another.
-
-    Source: ours.
-    """
-    prop, side = props[0], back
-    spot = _reachable(rng, prop, back, upright)
-    aims: list[Aim] = []
-    before_s = -math.inf
+    hand_direction: Vec,
+    style: StrokeStyle,
+    top_only: bool = False,
+) -> list[Target]:
+    """Sample the targets of strokes: mostly one point of the first prop, sometimes another one."""
+    prop = props[0]
+    point = _sample_reachable_point(rng, prop, hand_direction, top_only)
+    targets: list[Target] = []
+    previous_s = -math.inf
     for stroke in strokes:
-        if stroke.hit_s - before_s > 0.35 and rng.random() < manner.roam and aims:
+        is_pause = stroke.hit_s - previous_s > 0.35
+        if is_pause and rng.random() < style.move_probability and targets:
             if rng.random() < 0.4:
                 prop = props[int(rng.integers(len(props)))]
-            spot = _reachable(rng, prop, back, upright)
-        if abs(spot.normal[2]) < 0.5:
-            turned = rotate(prop.base[1], spot.normal)
-            side = add((0.25 * turned[0], 0.25 * turned[1], 1.0), scale(back, 0.6))
-        else:
-            side = back
-        aims.append(Aim(prop=prop, spot=_near(rng, spot, manner.jitter_m), back=side))
-        before_s = stroke.hit_s
-    return aims
+            point = _sample_reachable_point(rng, prop, hand_direction, top_only)
+        direction = hand_direction
+        if abs(point.normal[2]) < 0.5:
+            normal = rotate(prop.base[1], point.normal)
+            outwards = (0.25 * normal[0], 0.25 * normal[1], 1.0)
+            direction = add(outwards, scale(hand_direction, 0.6))
+        nearby = _sample_nearby_point(rng, point, style.jitter_m)
+        targets.append(Target(prop=prop, point=nearby, hand_direction=direction))
+        previous_s = stroke.hit_s
+    return targets
 
 
-def _reachable(rng: np.random.Generator, prop: Prop, back: Vec, upright: bool) -> Spot:
-    """A spot that faces up, or to the side that the arm comes from."""
+def _sample_reachable_point(
+    rng: np.random.Generator, prop: Prop, hand_direction: Vec, top_only: bool
+) -> SurfacePoint:
+    """Sample a point that faces up, or to the side that the arm comes from."""
     for _ in range(12):
-        spot = prop.draw_spot(rng)
-        facing = rotate(prop.base[1], spot.normal)
-        if facing[2] > 0.4 or (not upright and facing[0] * back[0] + facing[1] * back[1] > -0.2):
-            return spot
+        point = prop.sample_point(rng)
+        x, y, z = rotate(prop.base[1], point.normal)
+        if z > 0.4 or (not top_only and x * hand_direction[0] + y * hand_direction[1] > -0.2):
+            return point
     return prop.surfaces[0][1](rng)
 
 
-def _near(rng: np.random.Generator, spot: Spot, spread_m: float) -> Spot:
-    """A spot close to another on the same flat or straight surface."""
-    reach = min(spread_m, 0.5 * spot.room_m)
-    if reach <= 0.0:
-        return spot
-    step = float(np.clip(rng.normal(0.0, reach), -2 * reach, 2 * reach))
-    return Spot(
-        point=add(spot.point, scale(spot.along, step)),
-        normal=spot.normal,
-        along=spot.along,
-        room_m=spot.room_m - abs(step),
-        position=spot.position,
+def _sample_nearby_point(
+    rng: np.random.Generator, point: SurfacePoint, spread_m: float
+) -> SurfacePoint:
+    """Sample a point close to another one on the same flat or straight surface."""
+    reach_m = min(spread_m, 0.5 * point.room_m)
+    if reach_m <= 0.0:
+        return point
+    step_m = float(np.clip(rng.normal(0.0, reach_m), -2 * reach_m, 2 * reach_m))
+    return shifted_along(point, step_m)
+
+
+def shifted_along(point: SurfacePoint, step_m: float) -> SurfacePoint:
+    """Return the point at a distance along the surface."""
+    return replace(
+        point,
+        point=add(point.point, scale(point.along, step_m)),
+        room_m=point.room_m - abs(step_m),
     )
 
 
-def draw_views(rng: np.random.Generator, azimuth_rad: float) -> tuple[float, float]:
-    """Camera azimuths that don't look through the person whose arm comes from an azimuth."""
+def sample_camera_azimuths(rng: np.random.Generator, azimuth_rad: float) -> tuple[float, float]:
+    """Sample camera azimuths (low, high) that do not look through the arm's owner."""
     if rng.random() < 0.15:
         return (0.0, 360.0)
-    middle = math.degrees(azimuth_rad)
-    return (middle - 125.0, middle + 125.0)
+    center = math.degrees(azimuth_rad)
+    return (center - 125.0, center + 125.0)
 
 
-def framed_scene(
-    bench: Puppetry,
-    rng: np.random.Generator,
-    aims: list[Aim],
+def build_framed_scene(
+    world: KinematicWorld,
+    targets: list[Target],
     swings: list[Swing],
     azimuth_deg: tuple[float, float],
     *,
     zoom: float = 1.0,
 ) -> Scene:
-    """The scene, framed so that contacts and swings are in the picture."""
-    places = np.array([apply(aim.prop.base, aim.spot.point) for aim in aims])
-    middle = np.median(places, axis=0)
-    spread = float(np.quantile(np.linalg.norm(places - middle, axis=1), 0.9))
-    heights = float(np.mean([swing.height_m for swing in swings]))
-    size = min(0.3, aims[0].prop.radius_m)
-    extent = max(
-        0.16, 1.1 * (spread + 0.6 * heights + 0.5 * size) * rng.uniform(0.85, 1.4) / zoom + 0.06
-    )
-    return bench.scene(
-        focus_m=(float(middle[0]), float(middle[1]), float(middle[2]) + 0.25 * heights),
+    """Build the scene with a frame that contains the contacts and swings."""
+    points = np.array([transform(t.prop.base, t.point.point) for t in targets])
+    center = np.median(points, axis=0)
+    spread = float(np.quantile(np.linalg.norm(points - center, axis=1), 0.9))
+    height = float(np.mean([swing.height_m for swing in swings]))
+    size = min(0.3, targets[0].prop.radius_m)
+    margin = world.rng.uniform(0.85, 1.4)
+    extent = max(0.16, 1.1 * (spread + 0.6 * height + 0.5 * size) * margin / zoom + 0.06)
+    return world.build_scene(
+        focus_m=add(as_vec(center), (0.0, 0.0, 0.25 * height)),
         extent_m=float(min(extent, 0.85)),
         azimuth_deg=azimuth_deg,
         elevation_deg=(-55.0, -6.0),

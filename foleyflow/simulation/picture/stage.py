@@ -6,13 +6,12 @@ camera looks is given (`Shot`), so that what is put behind the action never hide
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
 from foleyflow.errors import DataError
+from foleyflow.simulation.materials import DULL, MATERIALS, Finish
 from foleyflow.simulation.picture import textures
 from foleyflow.simulation.picture.camera import Shot, forward
 from foleyflow.simulation.scene import Scene
@@ -21,32 +20,8 @@ CAMERA = "film_camera"
 CLUTTER_LOOKS = ("wood", "metal", "ceramic", "plastic", "cardboard", "cloth", "leaf", "stone")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Finish:
-    """How light falls on a look: ranges of what MuJoCo's materials know.
-
-    Attributes:
-        specular: size of the highlight's brightness, 0..1.
-        shininess: its sharpness, 0..1.
-        alpha: opacity, 0..1.
-    """
-
-    specular: tuple[float, float]
-    shininess: tuple[float, float]
-    alpha: tuple[float, float] = (1.0, 1.0)
-
-
-DULL = Finish(specular=(0.0, 0.15), shininess=(0.0, 0.3))
-FINISHES = {
-    "wood": Finish(specular=(0.0, 0.5), shininess=(0.1, 0.6)),
-    "metal": Finish(specular=(0.4, 1.0), shininess=(0.3, 1.0)),
-    "glass": Finish(specular=(0.6, 1.0), shininess=(0.6, 1.0), alpha=(0.3, 0.8)),
-    "ceramic": Finish(specular=(0.3, 1.0), shininess=(0.5, 1.0)),
-    "plastic": Finish(specular=(0.1, 0.8), shininess=(0.2, 0.9)),
-    "rubber": Finish(specular=(0.0, 0.25), shininess=(0.0, 0.3)),
-    "membrane": Finish(specular=(0.0, 0.4), shininess=(0.0, 0.5)),
-    "skin": Finish(specular=(0.0, 0.25), shininess=(0.1, 0.4)),
-}
+# Finishes of looks that are not materials; any other look is `DULL`.
+FINISHES = {"skin": Finish(specular=(0.0, 0.25), shininess=(0.1, 0.4))}
 
 
 def dress(
@@ -97,6 +72,11 @@ def dress(
     spec.worldbody.add_camera(name=CAMERA, pos=scene.focus_m, fovy=shot.fovy_deg)
 
 
+def texture_name(look: str) -> str:
+    """The key of `textures.LOOKS` for a look: a material's texture, otherwise the look itself."""
+    return MATERIALS[look].texture if look in MATERIALS else look
+
+
 class _Painter:
     """Makes materials, a texture each, in one spec."""
 
@@ -117,10 +97,10 @@ class _Painter:
         rng = self.rng
         name = f"dress_{self.count}"
         self.count += 1
-        picture = textures.surface(look, rng, size=self.size)
+        picture = textures.surface(texture_name(look), rng, size=self.size)
         kind = mujoco.mjtTexture.mjTEXTURE_2D if flat else mujoco.mjtTexture.mjTEXTURE_CUBE
         self.texture(name, picture, kind)
-        finish = FINISHES.get(look, DULL)
+        finish = MATERIALS[look].finish if look in MATERIALS else FINISHES.get(look, DULL)
         material = self.spec.add_material(name=name)
         material.textures[mujoco.mjtTextureRole.mjTEXROLE_RGB] = name
         material.specular = rng.uniform(*finish.specular)
@@ -140,8 +120,8 @@ def _paint_scene(scene: Scene, paint: _Painter, rng: np.random.Generator) -> Non
         look = scene.looks.get(geom.name)
         if look is None:
             continue
-        if look not in textures.LOOKS:
-            known = ", ".join(textures.LOOKS)
+        if texture_name(look) not in textures.LOOKS:
+            known = ", ".join([*textures.LOOKS, *(m for m in MATERIALS if m not in textures.LOOKS)])
             raise DataError(
                 f"geom {geom.name!r} has the unknown look {look!r}", hint=f"known looks: {known}"
             )

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from foleyflow.clock import count_at
 from foleyflow.errors import ConfigError
-from foleyflow.simulation.contacts import MATERIALS, Body, ContactLog, Friction, Impact
+from foleyflow.simulation.contacts import Body, ContactLog, Friction, Impact
+from foleyflow.simulation.materials import MATERIAL_NAMES
 from foleyflow.simulation.sound.modes import mass_kg
 from foleyflow.simulation.sound.noises import coloured, coloured_noise, other_sound, unit_peak
 from foleyflow.simulation.sound.room import random_room
@@ -158,7 +159,7 @@ def _contacts(rng: np.random.Generator, duration_s: float, rate_hz: int) -> NDAr
 
 
 def _random_body(rng: np.random.Generator, name: str, *, largest_m: float = 1.0) -> Body:
-    material = str(rng.choice(MATERIALS))
+    material = str(rng.choice(MATERIAL_NAMES))
     shape = "membrane" if material == "membrane" else str(rng.choice(_SHAPES))
     size = 0.02 * (largest_m / 0.02) ** rng.random()
     if shape == "membrane":

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from scipy.special import jv
 
 from foleyflow.errors import DataError
-from foleyflow.simulation.contacts import MATERIALS, Body
-from foleyflow.simulation.sound.materials import BY_NAME, Material
+from foleyflow.simulation.contacts import Body
+from foleyflow.simulation.materials import MATERIALS, Material
 from foleyflow.simulation.sound.partials import HEAD_KG_PER_M2, Geometry, is_membrane, partials_of
 
 LOWEST_HZ = 40.0
@@ -92,7 +92,7 @@ def modes_of(body: Body, *, rng: np.random.Generator | None = None) -> Modes:
         At most `MOST_MODES` modes within `LOWEST_HZ`..`HIGHEST_HZ`; at least one.
 
     Raises:
-        DataError: a material that is not in `contacts.MATERIALS`, a size that is not positive.
+        DataError: a material that is not in `materials.MATERIALS`, a size that is not positive.
 
     Source: `partials.py`; d = (alpha + beta w^2) / 2 (Rayleigh); the rest is ours.
     """
@@ -154,16 +154,16 @@ def material_of(body: Body) -> Material:
     """The record of a body's material.
 
     Raises:
-        DataError: a material that is not in `contacts.MATERIALS`.
+        DataError: a material that is not in `materials.MATERIALS`.
 
     Source: ours.
     """
-    if body.material not in BY_NAME:
+    if body.material not in MATERIALS:
         raise DataError(
             f"body {body.name!r} has the material {body.material!r}",
             hint=f"choose one of {', '.join(MATERIALS)}",
         )
-    return BY_NAME[body.material]
+    return MATERIALS[body.material]
 
 
 def mass_kg(body: Body) -> float:

@@ -25,7 +25,7 @@ from scipy.special import jn_zeros
 
 from foleyflow.errors import DataError
 from foleyflow.simulation.contacts import Body
-from foleyflow.simulation.sound.materials import Material
+from foleyflow.simulation.materials import Material
 
 # A drum head: mylar of 0.19 mm at a medium tension.
 TENSION_N_PER_M = 2000.0
