@@ -9,7 +9,9 @@ import pytest
 import soundfile
 
 from foleyflow.errors import DataError
-from foleyflow.evaluation.folder import evaluate_folder, evaluate_systems, read_events, systems_text
+from foleyflow.evaluation.files import read_events
+from foleyflow.evaluation.folder import evaluate_folder, evaluate_systems
+from foleyflow.evaluation.report import systems_text
 
 RATE_HZ = 22050
 TIMES_S = {"a": [0.5, 1.0, 1.8], "b": [0.7, 1.4], "c": [0.3, 1.2, 1.6]}
@@ -103,7 +105,7 @@ def test_a_table_names_a_few_clips_of_a_remark_and_json_all(folders):
     report = evaluate_folder(made, true)
     text = report.to_text()
     assert "references without a result: 15\n  missing_00\n" in text
-    assert "  missing_11\n  and 3 more, which --json names\n" in text
+    assert "  missing_11\n  and 3 more, listed with --json\n" in text
     assert "missing_12" not in text
     assert report.to_json()["only_reference"][-1] == "missing_14"
 

@@ -12,8 +12,9 @@ import pytest
 import soundfile
 from support.random_judge import RandomJudge
 
-from foleyflow.evaluation.folder import Report, evaluate_folder, evaluate_systems
+from foleyflow.evaluation.folder import evaluate_folder, evaluate_systems
 from foleyflow.evaluation.html_report import page_text
+from foleyflow.evaluation.report import Report
 
 pytest.importorskip("librosa")
 
@@ -112,7 +113,7 @@ def test_tables_say_what_the_report_says(tmp_path):
         assert system in said
         for name, score in report.scores.items():
             assert name in said
-            for figure in score.rows.values():
+            for figure in score.figures.values():
                 assert f"{figure.value:.3f}" in said
     assert "Two systems" in said
     assert "second: silent (scored): 1" in said
@@ -125,7 +126,7 @@ def test_a_control_that_wins_is_flagged_on_the_page(tmp_path):
     for case in "abc":
         soundfile.write(root / case / "second.wav", np.zeros(24000), RATE_HZ)
     said = Page(page_text(evaluate_systems(root, metrics=["onset_f1"]), title="x")).said
-    assert "silence is as good or better, so the figure proves nothing of: second\n" in said
+    assert "silence is as good or better, so the figure proves nothing about: second\n" in said
 
 
 def test_names_cannot_break_the_page(tmp_path):

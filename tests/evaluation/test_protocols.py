@@ -13,13 +13,14 @@ from support.random_judge import RandomJudge
 
 from foleyflow.errors import CheckpointError, ConfigError
 from foleyflow.evaluation.cases import Case
-from foleyflow.evaluation.folder import evaluate_folder, evaluate_systems, systems_text
+from foleyflow.evaluation.folder import evaluate_folder, evaluate_systems
 from foleyflow.evaluation.html_report import page_text
 from foleyflow.evaluation.metrics import METRICS
 from foleyflow.evaluation.metrics.semantics import kl_divergence
 from foleyflow.evaluation.metrics.speed import generation_time
 from foleyflow.evaluation.protocols import PROTOCOLS, protocol_named
-from foleyflow.evaluation.scores import Figure, MetricScore, one_protocol, scores_text
+from foleyflow.evaluation.report import systems_text
+from foleyflow.evaluation.scores import Figure, MetricScore, common_protocol, scores_text
 from foleyflow.evaluation.scoring import score_cases
 from foleyflow.judges.interface import ClipRule
 
@@ -56,7 +57,7 @@ def test_protocols_name_metrics_that_there_are_and_say_everything(protocol):
     assert PROTOCOLS[protocol.name] is protocol
     assert set(protocol.metrics) <= METRICS.keys()
     told = json.loads(json.dumps(protocol.to_json(), allow_nan=False))
-    assert told["hearing"] == protocol.hearing.said
+    assert told["hearing"] == protocol.audio_preprocessing.said
     assert all(note in protocol.to_text() for note in protocol.notes)
 
 
@@ -70,8 +71,8 @@ def test_what_can_not_be_measured_is_listed_with_the_reason(folders):
     report = evaluate_folder(*folders, protocol=PAPER, judges=judges("passt"))
     assert list(report.scores) == ["kl_passt", "generation_time"]
     assert report.not_measured == {
-        "frechet_vggish": "the judge 'vggish' is not here",
-        "align_acc": "the judge 'diff-foley' is not here",
+        "frechet_vggish": "the judge 'vggish' is not available",
+        "align_acc": "the judge 'diff-foley' is not available",
     }
     assert {score.protocol for score in report.scores.values()} == {"paper"}
     told = json.loads(json.dumps(report.to_json(), allow_nan=False))
@@ -80,17 +81,19 @@ def test_what_can_not_be_measured_is_listed_with_the_reason(folders):
     text = report.to_text()
     assert "protocol paper: " in text and "not measured: 2" in text
     page = page_text({"generated": report}, title="x")
-    assert "narrow true sound" in page and "not measured" in page
+    assert "band-limited true sound" in page and "not measured" in page
     assert all(html.escape(note) in page for note in PAPER.notes)
 
 
 def test_without_any_judge_there_is_no_protocol(folders):
-    with pytest.raises(CheckpointError, match="none of the judges of the protocol 'paper' is here"):
+    with pytest.raises(
+        CheckpointError, match="none of the judges of the protocol 'paper' is available"
+    ):
         evaluate_folder(*folders, protocol=PAPER)
 
 
 def test_a_protocol_names_its_metrics_itself(folders):
-    with pytest.raises(ConfigError, match="metrics onset_f1 beside the protocol 'paper'"):
+    with pytest.raises(ConfigError, match="got metrics onset_f1 and the protocol 'paper'"):
         evaluate_folder(*folders, protocol=PAPER, metrics=["onset_f1"], judges=judges("passt"))
 
 
@@ -98,14 +101,14 @@ def test_the_paper_has_a_row_for_the_full_band_and_one_for_the_narrow(folders):
     judge = judges("passt")["passt"]
     report = evaluate_folder(*folders, protocol=PAPER, judges={"passt": judge})
     score = report.scores["kl_passt"]
-    assert {"generated", "generated_narrow", "true", "true_narrow"} <= score.rows.keys()
-    assert "narrow: the true sound at 8000 Hz" in score.remarks
+    assert {"generated", "generated_narrow", "true", "true_narrow"} <= score.figures.keys()
+    assert "band-limited: the true sound at 8000 Hz" in score.remarks
 
     def heard(samples, rate_hz):
         from foleyflow.signals import Waveform
 
         sound = Waveform(samples=samples.T.astype(np.float32), rate_hz=rate_hz)
-        return judge.logits(PAPER.hearing.hear(sound, judge.rate_hz))
+        return judge.logits(PAPER.audio_preprocessing.hear(sound, judge.rate_hz))
 
     by_row = {"generated": [], "generated_narrow": [], "true_narrow": []}
     for case in "abc":
@@ -119,10 +122,13 @@ def test_the_paper_has_a_row_for_the_full_band_and_one_for_the_narrow(folders):
         }.items():
             by_row[row].append(kl_divergence(first[None], second[None])[0])
     for row, values in by_row.items():
-        assert score.rows[row].value == pytest.approx(np.mean(values), rel=1e-5)
-    assert score.rows["generated"].value != score.rows["generated_narrow"].value
+        assert score.figures[row].value == pytest.approx(np.mean(values), rel=1e-5)
+    assert score.figures["generated"].value != score.figures["generated_narrow"].value
     text = scores_text({"system": report.scores})
-    assert "system [generated, against narrow truth]" in text and "[narrow true sound]" in text
+    assert (
+        "system [generated, against band-limited true sound]" in text
+        and "[band-limited true sound]" in text
+    )
 
 
 def test_av_benchmark_removes_the_offset_mixes_and_refuses_short_sounds(folders):
@@ -132,7 +138,7 @@ def test_av_benchmark_removes_the_offset_mixes_and_refuses_short_sounds(folders)
     score = report.scores["kl_panns"]
     assert set(score.clips) == {"a", "b"}
     assert "expected at least 8 s" in score.left_out["c"]
-    assert "generated_narrow" not in score.rows
+    assert "generated_narrow" not in score.figures
     assert score.judge["resampler"].startswith("windowed sinc of width 6, mean of the channels, of")
     made, true = (soundfile.read(folder / "a.wav")[0].mean(1) for folder in folders)
     from foleyflow.judges.preprocessing import sinc_resample
@@ -161,18 +167,18 @@ def test_a_cached_figure_belongs_to_its_protocol(folders, tmp_path):
 
 def score(protocol):
     figure = Figure(value=1.0, low=None, high=None, count=3)
-    return MetricScore(metric=METRICS["kl_passt"], rows={"generated": figure}, protocol=protocol)
+    return MetricScore(metric=METRICS["kl_passt"], figures={"generated": figure}, protocol=protocol)
 
 
 def test_figures_of_different_protocols_never_land_in_one_table(folders):
-    assert one_protocol([]) is None
-    assert one_protocol([score("paper"), score("paper")]) == "paper"
+    assert common_protocol([]) is None
+    assert common_protocol([score("paper"), score("paper")]) == "paper"
     mixed = {"a": {"kl_passt": score("paper")}, "b": {"kl_passt": score("av-benchmark")}}
-    said = "figures of 'paper' and 'av-benchmark' can't stand in one table"
+    said = "scores of 'paper' and 'av-benchmark' cannot share a table"
     with pytest.raises(ConfigError, match=said):
         scores_text(mixed)
     mixed["b"] = {"kl_passt": score(None)}
-    with pytest.raises(ConfigError, match="figures of 'paper' and no protocol can't stand"):
+    with pytest.raises(ConfigError, match="scores of 'paper' and no protocol cannot share"):
         scores_text(mixed)
     reports = {
         name: evaluate_folder(*folders, protocol=p, judges=judges("passt"))
@@ -184,7 +190,7 @@ def test_figures_of_different_protocols_never_land_in_one_table(folders):
         systems_text(reports)
 
 
-def test_systems_side_by_side_by_one_protocol(folders, tmp_path):
+def test_systems_side_by_side_by_common_protocol(folders, tmp_path):
     for case in "abc":
         for folder, name in zip(folders, ("ours", "gt"), strict=True):
             samples = soundfile.read(folder / f"{case}.wav")[0]
@@ -192,7 +198,7 @@ def test_systems_side_by_side_by_one_protocol(folders, tmp_path):
     reports = evaluate_systems(tmp_path / "all", protocol=PAPER, judges=judges("passt"))
     text = systems_text(reports)
     assert text.count("protocol paper: ") == 1
-    assert "ours [generated, against narrow truth]" in text
+    assert "ours [generated, against band-limited true sound]" in text
 
 
 # ---------------------------------------------------------------------------------- speed
@@ -202,9 +208,9 @@ def test_the_time_of_generation_is_what_the_sidecars_say(folders):
     case = [Case(name=name, generated=folders[0] / f"{name}.wav") for name in "abc"]
     score = score_cases(case, ["generation_time"])["generation_time"]
     assert score.clips == {"a": 2.0, "b": 1.0}
-    assert score.rows["generated"].value == 1.5
-    assert score.left_out == {"c": "no c.wav.json beside it that says how long it took"}
-    assert score_cases(case[2:], ["generation_time"])["generation_time"].rows == {}
+    assert score.figures["generated"].value == 1.5
+    assert score.left_out == {"c": "no c.wav.json with the time of its generation next to it"}
+    assert score_cases(case[2:], ["generation_time"])["generation_time"].figures == {}
 
 
 @pytest.mark.parametrize(
@@ -212,7 +218,7 @@ def test_the_time_of_generation_is_what_the_sidecars_say(folders):
     [
         ("[1", r"expected \{.duration_s.: 8.0.*JSONDecodeError"),
         ('{"duration_s": 8}', "KeyError"),
-        ('{"duration_s": 0, "timings_s": {"total": 1}}', r"1\.0 s for 0\.0 s of sound"),
+        ('{"duration_s": 0, "timings_s": {"total": 1}}', r"got 1\.0 s for 0\.0 s of sound"),
         ('{"duration_s": 1, "timings_s": {"total": -1}}', r"-1\.0 s for 1\.0 s of sound"),
     ],
 )

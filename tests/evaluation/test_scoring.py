@@ -13,11 +13,12 @@ from support.random_judge import RandomJudge
 
 from foleyflow.errors import CheckpointError, ConfigError
 from foleyflow.evaluation.cache import ResultCache
-from foleyflow.evaluation.folder import evaluate_folder, evaluate_systems, systems_text
+from foleyflow.evaluation.computations import Pairwise
+from foleyflow.evaluation.folder import evaluate_folder, evaluate_systems
 from foleyflow.evaluation.metrics import METRICS
 from foleyflow.evaluation.metrics.distribution import fit_gaussian, frechet_distance
 from foleyflow.evaluation.metrics.semantics import kl_divergence
-from foleyflow.evaluation.pairwise_metrics import FAMILIES
+from foleyflow.evaluation.report import systems_text
 from foleyflow.evaluation.scores import Figure, MetricScore
 from foleyflow.evaluation.scoring import ALWAYS_REPORTED, check_metrics
 
@@ -25,7 +26,7 @@ pytest.importorskip("librosa")
 
 RATE_HZ = 22050
 TIMES_S = {"a": [0.5, 1.3, 2.2], "b": [0.85, 1.8], "c": [0.3, 1.5, 2.6]}
-PAIR_METRICS = [name for family in FAMILIES.values() for name in family.metrics]
+PAIR_METRICS = [name for name, m in METRICS.items() if isinstance(m.computation, Pairwise)]
 
 
 def clicks(times_s, *, duration_s=3.0, rate_hz=RATE_HZ, seed=0):
@@ -69,10 +70,10 @@ def test_identity_is_best_and_worse_sound_is_worse(tmp_path, name):
     exact = evaluate_folder(*folders(tmp_path / "exact"), metrics=[name]).scores[name]
     bad = evaluate_folder(*folders(tmp_path / "bad", late_s=0.35, noise=0.02), metrics=[name])
     best = exact.metric.range[1 if exact.metric.direction == "higher" else 0]
-    assert exact.rows["generated"].value == pytest.approx(best, abs=1e-9)
-    assert exact.rows["true"].value == pytest.approx(best, abs=1e-9)
-    worse = bad.scores[name].rows["generated"].value
-    assert not exact.metric.as_good(worse, best)
+    assert exact.figures["generated"].value == pytest.approx(best, abs=1e-9)
+    assert exact.figures["true"].value == pytest.approx(best, abs=1e-9)
+    worse = bad.scores[name].figures["generated"].value
+    assert not exact.metric.at_least_as_good(worse, best)
     low, high = exact.metric.range
     assert low <= worse <= high
 
@@ -80,34 +81,36 @@ def test_identity_is_best_and_worse_sound_is_worse(tmp_path, name):
 @pytest.mark.parametrize("name", PAIR_METRICS)
 def test_all_controls_stand_beside_each_figure(tmp_path, name):
     score = evaluate_folder(*folders(tmp_path), metrics=[name]).scores[name]
-    assert list(score.rows) == ["generated", "true", "silence", "noise", "other"]
-    assert score.rows["true"].count == 3
+    assert list(score.figures) == ["generated", "true", "silence", "noise", "other"]
+    assert score.figures["true"].count == 3
     assert set(score.clips) == set(TIMES_S)
-    figure = score.rows["other"]
+    figure = score.figures["other"]
     assert figure.low <= figure.value <= figure.high
     if name != "onset_ap_mmaudio_script":
-        assert score.as_good_controls == ()
-        assert not score.metric.as_good(score.rows["silence"].value, score.rows["true"].value)
+        assert score.controls_as_good == ()
+        assert not score.metric.at_least_as_good(
+            score.figures["silence"].value, score.figures["true"].value
+        )
 
 
 def test_silence_that_wins_is_flagged(tmp_path):
     made, true = folders(tmp_path, late_s=0.35)
     report = evaluate_folder(made, true, metrics=["onset_ap_mmaudio_script", "onset_ap"])
     script = report.scores["onset_ap_mmaudio_script"]
-    assert script.rows["silence"].value == 1.0
-    assert "silence" in script.as_good_controls
-    flag = "! silence is as good or better, so the figure proves nothing of: generated"
+    assert script.figures["silence"].value == 1.0
+    assert "silence" in script.controls_as_good
+    flag = "! silence is as good or better, so the figure proves nothing about: generated"
     assert flag in report.to_text()
     told = report.to_json()["scores"]["onset_ap_mmaudio_script"]
     assert "silence" in told["controls_as_good_as_generated"]
-    assert report.scores["onset_ap"].rows["silence"].value == 0.0
+    assert report.scores["onset_ap"].figures["silence"].value == 0.0
 
 
 def test_flags_follow_the_metrics_direction():
     def score(name, made, control):
         rows = {"generated": made, "true": made, "silence": control}
         figures = {row: Figure(value=v, low=v, high=v, count=2) for row, v in rows.items()}
-        return MetricScore(metric=METRICS[name], rows=figures).as_good_controls
+        return MetricScore(metric=METRICS[name], figures=figures).controls_as_good
 
     assert score("onset_f1", 0.5, 0.5) == score("onset_f1", 0.5, 0.6) == ("silence",)
     assert score("onset_f1", 0.5, 0.4) == ()
@@ -123,7 +126,7 @@ def test_without_metrics_the_report_is_as_it_was(tmp_path):
     assert {k: v for k, v in scored.to_json().items() if k != "scores"} == plain.to_json()
     assert scored.to_text().startswith(plain.to_text().rstrip())
     windows = scored.to_json()["synchrony"]["windows"]
-    assert scored.scores["onset_f1"].rows["generated"].value == windows["50_ms"]["f1"]["mean"]
+    assert scored.scores["onset_f1"].figures["generated"].value == windows["50_ms"]["f1"]["mean"]
 
 
 def test_the_report_with_scores_is_strict_json(tmp_path):
@@ -146,17 +149,17 @@ def test_events_are_the_truth_of_onsets_and_the_sound_beside_them_of_the_rest(tm
     names = ["onset_f1", "onset_f1_300ms", "onset_f1_mmaudio_script", "log_spectral_distance"]
     scores = evaluate_folder(made, true, metrics=names).scores
     # By the events, 0.35 s off, even the true sound is wrong; as a spectrum it is right.
-    assert [scores[name].rows["true"].value for name in names] == pytest.approx([0, 0, 0, 0])
+    assert [scores[name].figures["true"].value for name in names] == pytest.approx([0, 0, 0, 0])
     for case in TIMES_S:
         (true / f"{case}.wav").unlink()
     # A film without sound beside the events is no true sound.
     make_video(true / "a.mp4")
     judged = ["kl_passt", "inception_passt"]
     report = evaluate_folder(made, true, metrics=[*names, *judged], judges={"passt": RandomJudge()})
-    assert list(report.scores["onset_f1"].rows) == ["generated", "silence"]
+    assert list(report.scores["onset_f1"].figures) == ["generated", "silence"]
     assert set(report.scores["kl_passt"].left_out) == set(TIMES_S)
-    assert report.scores["kl_passt"].rows == report.scores["inception_passt"].left_out == {}
-    assert report.scores["log_spectral_distance"].rows == {}
+    assert report.scores["kl_passt"].figures == report.scores["inception_passt"].left_out == {}
+    assert report.scores["log_spectral_distance"].figures == {}
     assert report.scores["log_spectral_distance"].left_out == dict.fromkeys(
         TIMES_S, "its reference holds events, no sound"
     )
@@ -187,7 +190,7 @@ def test_one_clip_alone_has_no_other_clip(tmp_path):
     write(tmp_path / "made/a.wav", clicks([0.5]))
     write(tmp_path / "true/a.wav", clicks([0.5]))
     report = evaluate_folder(tmp_path / "made", tmp_path / "true", metrics=["onset_f1"])
-    assert list(report.scores["onset_f1"].rows) == ["generated", "true", "silence", "noise"]
+    assert list(report.scores["onset_f1"].figures) == ["generated", "true", "silence", "noise"]
 
 
 def test_the_other_clip_is_the_one_before_it(tmp_path):
@@ -195,7 +198,7 @@ def test_the_other_clip_is_the_one_before_it(tmp_path):
     # The true sound of b is that of a: so "other" is exact for b, and for no one else.
     write(true / "b.wav", clicks(TIMES_S["a"]), subtype="FLOAT")
     score = evaluate_folder(made, true, metrics=["onset_f1"]).scores["onset_f1"]
-    assert score.rows["other"].value == pytest.approx(1 / 3, abs=0.01)
+    assert score.figures["other"].value == pytest.approx(1 / 3, abs=0.01)
 
 
 @pytest.mark.parametrize("rate_hz", [8000, 44100, 96000])
@@ -207,7 +210,7 @@ def test_rates_and_channels_do_not_matter_much(tmp_path, rate_hz):
     names = ["onset_f1", "onset_f1_300ms", "onset_f1_mmaudio_script", "envelope_correlation"]
     scores = evaluate_folder(tmp_path / "made", tmp_path / "true", metrics=names).scores
     for name in names:
-        assert scores[name].rows["generated"].value > 0.9, name
+        assert scores[name].figures["generated"].value > 0.9, name
 
 
 def test_broken_empty_silent_and_short_files_are_listed_and_the_rest_is_scored(tmp_path):
@@ -261,18 +264,18 @@ def test_judged_metrics_are_the_arithmetic_of_what_the_judge_hears(many):
     made, true = (fit_gaussian(np.concatenate(hear(folder, judge.embed))) for folder in many)
     distance = scores["frechet_passt"]
     assert made.count == 24
-    assert distance.rows["generated"].value == pytest.approx(frechet_distance(true, made))
+    assert distance.figures["generated"].value == pytest.approx(frechet_distance(true, made))
     for score in scores.values():
         assert score.judge["weights_sha256"] == judge.weights_sha256
-    assert scores["kl_passt"].rows["true"].value == pytest.approx(0, abs=1e-12)
-    assert distance.rows["true"].value == pytest.approx(0, abs=1e-9)
-    assert distance.rows["silence"].value > distance.rows["generated"].value
-    assert "other" in scores["kl_passt"].rows
+    assert scores["kl_passt"].figures["true"].value == pytest.approx(0, abs=1e-12)
+    assert distance.figures["true"].value == pytest.approx(0, abs=1e-9)
+    assert distance.figures["silence"].value > distance.figures["generated"].value
+    assert "other" in scores["kl_passt"].figures
     # The set of all other clips' true sounds is the true set itself: no control.
-    assert "other" not in distance.rows
-    assert distance.rows["generated"].low is None
+    assert "other" not in distance.figures
+    assert distance.figures["generated"].low is None
     assert any("no interval" in remark for remark in distance.remarks)
-    assert scores["inception_passt"].rows["generated"].value >= 1
+    assert scores["inception_passt"].figures["generated"].value >= 1
 
 
 def test_few_embeddings_and_few_clips_are_remarked_upon(tmp_path):
@@ -280,7 +283,7 @@ def test_few_embeddings_and_few_clips_are_remarked_upon(tmp_path):
     names = ["frechet_passt", "inception_passt"]
     scores = evaluate_folder(*folders(tmp_path), metrics=names, judges=judges).scores
     assert any("6 embeddings of 6 numbers" in remark for remark in scores["frechet_passt"].remarks)
-    assert scores["inception_passt"].rows == {}
+    assert scores["inception_passt"].figures == {}
     assert "generated: 3 clips for 10 splits" in scores["inception_passt"].remarks[0]
 
 
@@ -348,12 +351,12 @@ def test_systems_share_their_controls(tmp_path):
         metrics=["onset_f1", "envelope_correlation"],
         progress=lambda done, wanted: told.append((done, wanted)),
     )
-    values = [report.scores["onset_f1"].rows["generated"].value for report in reports.values()]
+    values = [report.scores["onset_f1"].figures["generated"].value for report in reports.values()]
     assert values == [1.0, 0.0]
     assert told == [(done, 12) for done in range(1, 13)]  # onsets, then scores, of each system
     text = systems_text(reports)
     assert text.count("[silence]") == text.count("[true sound]") == 2
-    assert "! silence is as good or better, so the figure proves nothing of: late\n" in text
+    assert "! silence is as good or better, so the figure proves nothing about: late\n" in text
     # A system with other clips has other controls, which then stand by themselves.
     (tmp_path / "a" / "late.wav").unlink()
     text = systems_text(evaluate_systems(tmp_path, metrics=["onset_f1"]))
@@ -364,7 +367,7 @@ def test_the_figures_of_a_metric_are_finite(tmp_path):
     made, true = folders(tmp_path, late_s=0.1)
     scores = evaluate_folder(made, true, metrics=PAIR_METRICS).scores
     for name in PAIR_METRICS:
-        for figure in scores[name].rows.values():
+        for figure in scores[name].figures.values():
             assert math.isfinite(figure.value), name
 
 
@@ -397,13 +400,13 @@ def test_clips_that_are_left_out_count_as_done(tmp_path):
 def test_two_families_share_the_published_detector(tmp_path, monkeypatch):
     from foleyflow.evaluation.metrics import script_onsets
 
-    heard, detect = [], script_onsets.detected_onsets
+    heard, detect = [], script_onsets.detect_script_onsets
 
     def counted(samples, rate_hz):
         heard.append(len(samples))
         return detect(samples, rate_hz)
 
-    monkeypatch.setattr(script_onsets, "heard_onsets", counted)
+    monkeypatch.setattr(script_onsets, "detect_script_onsets", counted)
     made, true = folders(tmp_path, late_s=0.1)
     names = ["onset_f1_300ms", "onset_f1_mmaudio_script"]
     both = evaluate_folder(made, true, metrics=names).scores

@@ -115,7 +115,7 @@ def test_shares_and_false_positives(folders, tmp_path):
     how = {"metrics": ["AlignAcc-sim"], "judges": {"sync-sim": judge}, "cache": cache}
     score = evaluate_folder(*folders, **how).scores["AlignAcc-sim"]
     assert score.clips == {"a": 1.0, "b": 1.0, "c": 0.0}
-    shares = {row: figure.value for row, figure in score.rows.items()}
+    shares = {row: figure.value for row, figure in score.figures.items()}
     assert shares["generated"] == pytest.approx(2 / 3)
     assert (shares["true"], shares["silence"], shares["other"], shares["shifted"]) == (1, 0, 0, 0)
     assert score.remarks == (
@@ -179,7 +179,7 @@ def test_a_judge_is_shown_a_grid_of_moments_and_the_middle_of_the_picture(tmp_pa
                 bright = (frames.pixels[index, :, :, 0] > level / 2).mean()
                 assert bright == pytest.approx(inside, abs=0.1)
         # A verdict is the metric's own value: nothing is counted or compared with a threshold.
-        rows = report.scores["desync"].rows
+        rows = report.scores["desync"].figures
         assert rows["generated"].value == pytest.approx(1.0)
         assert rows["true"].value == pytest.approx(2.0)
         assert report.scores["desync"].judge["sight"]["shape"] == sight.shape
@@ -191,7 +191,7 @@ def test_a_verdict_that_is_not_finite_leaves_its_pair_out(folders):
     judge.verdict = lambda frames, samples: float("nan")
     report = evaluate_folder(*folders, metrics=["desync"], judges={"synchformer": judge})
     score = report.scores["desync"]
-    assert not score.rows
+    assert not score.figures
     assert "'synchformer' gave a number that is not finite" in score.left_out["a"]
 
 

@@ -19,7 +19,7 @@ from support.random_judge import RandomJudge
 
 from foleyflow.evaluation.folder import evaluate_folder
 from foleyflow.evaluation.metrics import METRICS
-from foleyflow.evaluation.scores import WORSE_ROWS, flags
+from foleyflow.evaluation.scores import WORSE_CONDITIONS, flags
 from foleyflow.evaluation.scoring import ALWAYS_REPORTED
 from foleyflow.judges.interface import VideoPreprocessing
 
@@ -132,7 +132,7 @@ def reports(tmp_path_factory):
 
 
 def value(reports, folder, name):
-    return reports[folder].scores[name].rows["generated"].value
+    return reports[folder].scores[name].figures["generated"].value
 
 
 def best(metric):
@@ -148,20 +148,20 @@ def test_a_record_says_how_to_read_its_figures(name):
     metric = METRICS[name]
     assert metric.name == name and metric.unit and len(metric.reference) > 20
     assert metric.range[0] < metric.range[1]
-    assert (metric.judge is None) == (metric.heard_as is None)
+    assert (metric.judge is None) == (metric.to_json()["heard_as"] is None)
     assert metric.judge is None or metric.judge in JUDGES
 
 
 @pytest.mark.parametrize("name", SCORED)
 def test_the_truth_has_the_best_value(reports, name):
     score = reports["truth"].scores[name]
-    assert score.rows["generated"].count == CLIPS and not score.left_out
+    assert score.figures["generated"].count == CLIPS and not score.left_out
     if name in SINGLE_PROCESS:
-        assert score.rows["generated"] == score.rows["true"]
+        assert score.figures["generated"] == score.figures["true"]
         return
     wanted = best(METRICS[name])
     assert wanted is not None
-    assert score.rows["generated"].value == pytest.approx(wanted, abs=1e-6)
+    assert score.figures["generated"].value == pytest.approx(wanted, abs=1e-6)
 
 
 @pytest.mark.parametrize("name", SCORED)
@@ -169,11 +169,11 @@ def test_worse_results_have_worse_values(reports, name):
     metric = METRICS[name]
     values = [value(reports, folder, name) for folder in ("truth", "late", "noise")]
     assert all(metric.range[0] <= v <= metric.range[1] for v in values)
-    worse = [not metric.as_good(values[2], values[0])]
+    worse = [not metric.at_least_as_good(values[2], values[0])]
     if name not in SINGLE_PROCESS:
-        worse.append(not metric.as_good(values[2], values[1]))
+        worse.append(not metric.at_least_as_good(values[2], values[1]))
     if name not in (*SINGLE_PROCESS, *BLIND_TO_LAST_MISSES):
-        worse.append(not metric.as_good(values[1], values[0]))
+        worse.append(not metric.at_least_as_good(values[1], values[0]))
     assert all(worse), values
 
 
@@ -185,10 +185,12 @@ BLIND_TO_LAST_MISSES = ("onset_ap_mmaudio_script", "onset_f1_mmaudio_script")
 def test_a_silence_that_is_as_good_is_said(reports, name):
     score = reports["silence"].scores[name]
     if name == "generation_time":  # silence takes no time to make, so it has no row
-        assert "silence" not in score.rows
+        assert "silence" not in score.figures
         return
-    assert score.rows["generated"].value == pytest.approx(score.rows["silence"].value, abs=1e-9)
-    assert "silence" in score.as_good_controls
+    assert score.figures["generated"].value == pytest.approx(
+        score.figures["silence"].value, abs=1e-9
+    )
+    assert "silence" in score.controls_as_good
     assert any(line.startswith("silence is as good or better") for line in flags({"made": score}))
 
 
@@ -197,9 +199,9 @@ def test_a_silence_that_is_as_good_is_said(reports, name):
 )
 def test_no_control_is_as_good_as_the_truth(reports, name):
     score = reports["truth"].scores[name]
-    assert set(score.rows) >= {"silence", "noise"}
-    assert set(score.as_good_controls) <= set(AS_GOOD_AS_THE_TRUTH.get(name, ()))
-    assert set(score.as_good_controls) < set(WORSE_ROWS)
+    assert set(score.figures) >= {"silence", "noise"}
+    assert set(score.controls_as_good) <= set(AS_GOOD_AS_THE_TRUTH.get(name, ()))
+    assert set(score.controls_as_good) < set(WORSE_CONDITIONS)
 
 
 # A fault of the published script, told in `script_onsets`: nothing predicted is perfect.

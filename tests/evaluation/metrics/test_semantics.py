@@ -7,7 +7,8 @@ import pytest
 import scipy.special
 import scipy.stats
 
-from foleyflow.evaluation.metrics.semantics import inception_score, kl_divergence
+from foleyflow.evaluation.metrics.inception import inception_score
+from foleyflow.evaluation.metrics.semantics import kl_divergence
 
 
 def logits(count=20, classes=7, seed=0):

@@ -9,21 +9,18 @@ import numpy as np
 import pytest
 
 from foleyflow.errors import MissingExtra
-from foleyflow.evaluation import (
-    METRICS,
-    ClipOnsets,
-    bootstrap_mean,
-    compare,
-    detect_onsets,
-    lag_free_score,
+from foleyflow.evaluation.metric import bootstrap_mean
+from foleyflow.evaluation.metrics import METRICS
+from foleyflow.evaluation.metrics.synchrony.comparison import compare, lag_free_score, shuffled_f1
+from foleyflow.evaluation.metrics.synchrony.detection import ClipOnsets, detect_onsets
+from foleyflow.evaluation.metrics.synchrony.matching import (
+    f1_against_each,
     lag_histogram,
     matched_lags_s,
     median_lag,
     onset_f1,
     onset_score,
-    shuffled_f1,
 )
-from foleyflow.evaluation.metrics.synchrony import _f1_of_many
 
 RATE_HZ = 48000
 
@@ -154,7 +151,7 @@ def test_the_quick_matching_equals_mir_eval():
         estimated = np.sort(rng.uniform(0, 2, rng.integers(1, 15)))
         expected = mir_eval.onset.f_measure(reference, estimated, 0.05)[0]
         ends_s = np.array([2.0])
-        quick = _f1_of_many(reference[None], estimated, ends_s, 0.05)
+        quick = f1_against_each(reference[None], estimated, ends_s, 0.05)
         assert quick == pytest.approx([expected], abs=1e-12)
 
 
