@@ -25,11 +25,10 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from foleyflow.evaluation import controls, files
-from foleyflow.evaluation.computations import Pairwise, PairwiseGroup
-from foleyflow.evaluation.folder import evaluate_folder
+from foleyflow.evaluation import cases, controls, folder, pairwise_metrics, scoring
+from foleyflow.evaluation.folder import Report, evaluate_folder
 from foleyflow.evaluation.metrics import METRICS, synchrony
-from foleyflow.evaluation.report import Report
+from foleyflow.evaluation.pairwise_metrics import FAMILIES
 from foleyflow.evaluation.scoring import ALWAYS_REPORTED
 from foleyflow.experiments.benchmark import machine
 from foleyflow.media import waveform
@@ -99,27 +98,25 @@ def make_pairs(where: Path, pairs: int) -> None:
 
 def watch(clock: Stopwatch) -> None:
     """Counts what evaluation does, by family of metrics and by what they share."""
-    groups: dict[str, PairwiseGroup] = {}
-    for name, metric in METRICS.items():
-        if not isinstance(metric.computation, Pairwise):
-            continue
-        group = metric.computation.group
-        if group.name not in groups:
-            basis = group.basis
-            groups[group.name] = replace(
-                group,
-                analyse=clock.timed(group.name, group.analyse),
-                compare=clock.timed(group.name, group.compare),
-                basis=None if basis is None else clock.timed("first analysis", basis),
-            )
-        METRICS[name] = replace(
-            metric, computation=replace(metric.computation, group=groups[group.name])
+    bases = {}
+    for name, family in FAMILIES.items():
+        basis = family.basis
+        if basis is not None:
+            bases.setdefault(basis, clock.timed("onsets of the script's detector", basis))
+        FAMILIES[name] = replace(
+            family,
+            analyse=clock.timed(name, family.analyse),
+            compare=clock.timed(name, family.compare),
+            basis=None if basis is None else bases[basis],
         )
-    files.clip_onsets = clock.timed("strict_onsets", files.clip_onsets)
+    pairwise_metrics.clip_onsets = clock.timed("strict_onsets", pairwise_metrics.clip_onsets)
     waveform.read_waveform = clock.timed("reading", waveform.read_waveform)
     controls.noise_like = clock.timed("noise as loud", controls.noise_like)
     controls.silence_like = clock.timed("silence", controls.silence_like)
     synchrony.compare = clock.timed("shuffled pairs", synchrony.compare)
+    for module in (cases, folder, scoring):
+        if hasattr(module, "file_sha256"):
+            module.file_sha256 = clock.timed("hashes", module.file_sha256)
 
 
 def evaluated(where: Path, names: Sequence[str]) -> tuple[Report, float]:
@@ -149,12 +146,7 @@ def main() -> None:
         part: {
             "seconds": round(seconds, 3),
             "seconds_per_pair": round(seconds / arguments.pairs, 5),
-            "metrics": [
-                name
-                for name, metric in METRICS.items()
-                if isinstance(metric.computation, Pairwise)
-                and metric.computation.group.name == part
-            ],
+            "metrics": list(FAMILIES[part].metrics) if part in FAMILIES else [],
         }
         for part, seconds in clock.seconds.most_common()
     }
