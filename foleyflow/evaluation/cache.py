@@ -12,6 +12,7 @@ import hashlib
 import inspect
 import json
 import logging
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
@@ -45,19 +46,18 @@ class ResultCache:
 
     def get(self, key: list[Any]) -> dict[str, Any] | None:
         """The result stored under a key; None if there is none."""
-        path = self._path(key)
+        path, value = self._path(key), None
         try:
             entry = json.loads(path.read_text(encoding="utf-8"))
-            known = entry["key"] == key
-            value = entry["value"]
+            value = entry["value"] if entry["key"] == key else None
         except FileNotFoundError:
-            known, value = False, None
+            pass
         except (OSError, ValueError, KeyError, TypeError) as error:
             logger.warning("%s: damaged, recomputed (%s)", path, type(error).__name__)
-            known, value = False, None
+        known = isinstance(value, dict)
         self.hits += known
         self.misses += not known
-        return value if known and isinstance(value, dict) else None
+        return value if known else None
 
     def put(self, key: list[Any], value: dict[str, Any]) -> None:
         """Store a result; its file is written atomically."""
@@ -70,6 +70,28 @@ class ResultCache:
     def _path(self, key: list[Any]) -> Path:
         digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()
         return self.folder / digest[:2] / f"{digest[2:]}.json"
+
+
+def cached(
+    cache: ResultCache | None,
+    key: Callable[[], list[Any]],
+    compute: Callable[[], dict[str, Any]],
+) -> dict[str, Any]:
+    """The result stored under a key, else the computed one, which is then stored.
+
+    Args:
+        cache: None to compute always.
+        key: returns the key; called only if there is a cache.
+        compute: returns the result.
+    """
+    if cache is None:
+        return compute()
+    known_key = key()
+    found = cache.get(known_key)
+    if found is None:
+        found = compute()
+        cache.put(known_key, found)
+    return found
 
 
 @functools.cache

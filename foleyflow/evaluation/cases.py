@@ -99,12 +99,7 @@ class _Silence(Sound):
 
 
 def sound_of_file(path: Path, onsets: Mapping[Path, ClipOnsets]) -> Sound:
-    """The sound of a file, with the hash of the file as identity.
-
-    Args:
-        path: a file with an audio track.
-        onsets: file -> onsets, where they have already been detected.
-    """
+    """The sound of a file, with the hash of the file as identity; `onsets` as in `Case`."""
     from foleyflow.media.waveform import read_waveform
     from foleyflow.weights import file_sha256
 

@@ -12,15 +12,16 @@ import json
 import logging
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from foleyflow.errors import DataError, MediaError
-from foleyflow.evaluation.cache import ResultCache, code_sha256
-from foleyflow.evaluation.metrics.synchrony import (
+from foleyflow.evaluation.cache import ResultCache, cached, code_sha256
+from foleyflow.evaluation.metrics.synchrony import detection
+from foleyflow.evaluation.metrics.synchrony.detection import (
     ClipOnsets,
     clip_onsets,
-    detection,
     is_silent,
     merge_near_onsets,
 )
@@ -108,36 +109,28 @@ def read_onsets(path: Path, cache: ResultCache | None) -> tuple[ClipOnsets, bool
     from foleyflow.media import waveform
     from foleyflow.weights import file_sha256
 
-    key: list[str] = []
-    if cache is not None:
-        key = ["onsets", code_sha256(detection, waveform), file_sha256(path)]
-        known = cache.get(key)
-        if known is not None:
-            times_s = np.asarray(known["times_s"], dtype=np.float64)
-            return ClipOnsets(times_s=times_s, duration_s=known["duration_s"]), known["silent"]
-    sound = waveform.read_waveform(path)
-    samples = sound.mono()
-    if not np.isfinite(samples).all():
-        raise DataError(f"{path}: some samples are not finite", hint="write the sound again")
-    clip, silent = clip_onsets(sound), is_silent(samples)
-    if cache is not None:
-        record = {"times_s": clip.times_s.tolist(), "duration_s": clip.duration_s}
-        cache.put(key, {**record, "silent": silent})
-    return clip, silent
+    def compute() -> dict[str, Any]:
+        sound = waveform.read_waveform(path)
+        samples = sound.mono()
+        if not np.isfinite(samples).all():
+            raise DataError(f"{path}: some samples are not finite", hint="write the sound again")
+        clip = clip_onsets(sound)
+        return {
+            "times_s": clip.times_s.tolist(),
+            "duration_s": clip.duration_s,
+            "silent": is_silent(samples),
+        }
+
+    def key() -> list[Any]:
+        return ["onsets", code_sha256(detection, waveform), file_sha256(path)]
+
+    found = cached(cache, key, compute)
+    times_s = np.asarray(found["times_s"], dtype=np.float64)
+    return ClipOnsets(times_s=times_s, duration_s=found["duration_s"]), found["silent"]
 
 
 def read_reference(path: Path, *, duration_s: float, cache: ResultCache | None) -> ClipOnsets:
-    """The events of an event file, or the onsets of a media file.
-
-    Args:
-        path: of either.
-        duration_s: length of the clip where an event file has none.
-        cache: where onsets are stored and looked up.
-
-    Raises:
-        MediaError: a media file cannot be read.
-        DataError: another JSON file, or a sound with samples that are not finite.
-    """
+    """`read_events` of an event file, or `read_onsets` of a media file."""
     if is_event_file(path):
         return read_events(path, duration_s=duration_s)
     return read_onsets(path, cache)[0]

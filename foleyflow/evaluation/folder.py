@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,9 @@ from foleyflow.evaluation.files import (
     read_reference,
 )
 from foleyflow.evaluation.metrics import METRICS, synchrony
-from foleyflow.evaluation.metrics.synchrony import ClipOnsets, Synchrony
+from foleyflow.evaluation.metrics.synchrony import ClipOnsets
+from foleyflow.evaluation.metrics.synchrony.comparison import Synchrony
+from foleyflow.evaluation.metrics.synchrony.matching import matched_lags_s, median_lag
 from foleyflow.evaluation.protocols import Protocol
 from foleyflow.evaluation.report import ClipScore, Report
 from foleyflow.evaluation.scoring import check_metrics, score_cases
@@ -92,9 +94,6 @@ def evaluate_folder(
         progress: called with (done, total); a clip counts once when its onsets are detected, and
             once more when its metrics are computed.
 
-    Returns:
-        the scores and every file that could not be used.
-
     Raises:
         DataError: a folder that does not exist, or a pattern without `{case}`.
         ConfigError: an unknown metric, or metrics together with a protocol.
@@ -115,39 +114,47 @@ def evaluate_folder(
 
     # Detect onsets.
     names = sorted(generated_files.keys() & references.keys())
-    total = len(names) * (2 if metrics else 1)
-    inputs = _Inputs()
+    cases: list[Case] = []
+    onsets: list[tuple[ClipOnsets, ClipOnsets]] = []
+    unreadable: dict[str, str] = {}
+    silent, short, long, skipped = [], [], [], []
     for done, name in enumerate(names, start=1):
         if progress is not None:
-            progress(done, total)
+            progress(done, len(names) * (2 if metrics else 1))
         try:
-            inputs.read(
-                name,
-                generated_files[name],
-                references[name],
-                cache=cache,
-                skip_without_onsets=skip_without_onsets,
-            )
+            estimated, is_silent = read_onsets(generated_files[name], cache)
+            true = read_reference(references[name], duration_s=estimated.duration_s, cache=cache)
         except FoleyflowError as error:
             logger.warning("%s: %s", name, error)
-            inputs.unreadable[name] = str(error)
+            unreadable[name] = str(error)
+            continue
+        if skip_without_onsets and not len(true.times_s):
+            skipped.append(name)
+            continue
+        if is_silent:
+            silent.append(name)
+        if estimated.duration_s <= true.duration_s - UNEQUAL_LENGTH_S:
+            short.append(name)
+        if estimated.duration_s >= true.duration_s + UNEQUAL_LENGTH_S:
+            long.append(name)
+        onsets.append((true, estimated))
+        case = Case(
+            name=name,
+            generated=generated_files[name],
+            true_sound=references[name],
+            onsets={generated_files[name]: estimated, references[name]: true},
+            video=videos.get(name),
+        )
+        if is_event_file(references[name]):
+            sound = true_sounds.get(name)
+            has_sound = sound is not None and not is_silent_video(sound)
+            case = replace(case, true_sound=sound if has_sound else None, events=true)
+        cases.append(case)
 
     # Score synchrony, then the other metrics.
     result = None
-    if inputs.onsets:
-        true, found = zip(*inputs.onsets.values(), strict=True)
-        result = synchrony.compare(true, found, windows_s=windows_s, seed=seed)
-    cases = [
-        _case(
-            name,
-            generated_files[name],
-            references[name],
-            true_sounds.get(name),
-            videos.get(name),
-            onsets,
-        )
-        for name, onsets in inputs.onsets.items()
-    ]
+    if onsets:
+        result = synchrony.compare(*zip(*onsets, strict=True), windows_s=windows_s, seed=seed)
     scores = {}
     if metrics and cases:
         scores = score_cases(
@@ -161,14 +168,14 @@ def evaluate_folder(
         )
     return Report(
         synchrony=result,
-        clips=_clip_scores(inputs.onsets, result),
+        clips=() if result is None else _clip_scores([c.name for c in cases], onsets, result),
         only_generated=tuple(sorted(generated_files.keys() - references.keys())),
         only_reference=tuple(sorted(references.keys() - generated_files.keys())),
-        unreadable=inputs.unreadable,
-        silent=tuple(inputs.silent),
-        short=tuple(inputs.short),
-        long=tuple(inputs.long),
-        skipped=tuple(inputs.skipped),
+        unreadable=unreadable,
+        silent=tuple(silent),
+        short=tuple(short),
+        long=tuple(long),
+        skipped=tuple(skipped),
         scores=scores,
         files={case.name: (case.generated, case.true_sound) for case in cases},
         protocol=protocol,
@@ -258,88 +265,21 @@ def _computable_metrics(
     return [name for name in protocol.metrics if name not in missing], missing
 
 
-@dataclass
-class _Inputs:
-    """The onsets of the clips, (reference, generated), and the clips with a remark."""
-
-    onsets: dict[str, tuple[ClipOnsets, ClipOnsets]] = field(default_factory=dict)
-    unreadable: dict[str, str] = field(default_factory=dict)
-    silent: list[str] = field(default_factory=list)
-    short: list[str] = field(default_factory=list)
-    long: list[str] = field(default_factory=list)
-    skipped: list[str] = field(default_factory=list)
-
-    def read(
-        self,
-        name: str,
-        generated: Path,
-        reference: Path,
-        *,
-        cache: ResultCache | None,
-        skip_without_onsets: bool,
-    ) -> None:
-        found, silent = read_onsets(generated, cache)
-        true = read_reference(reference, duration_s=found.duration_s, cache=cache)
-        if skip_without_onsets and not len(true.times_s):
-            self.skipped.append(name)
-            return
-        if silent:
-            self.silent.append(name)
-        if found.duration_s <= true.duration_s - UNEQUAL_LENGTH_S:
-            self.short.append(name)
-        if found.duration_s >= true.duration_s + UNEQUAL_LENGTH_S:
-            self.long.append(name)
-        self.onsets[name] = true, found
-
-
-def _case(
-    name: str,
-    generated: Path,
-    reference: Path,
-    true_sound: Path | None,
-    video: Path | None,
-    onsets: tuple[ClipOnsets, ClipOnsets],
-) -> Case:
-    """A clip for `score_cases`, with the onsets that are already detected."""
-    true, found = onsets
-    if not is_event_file(reference):
-        return Case(
-            name=name,
-            generated=generated,
-            true_sound=reference,
-            onsets={generated: found, reference: true},
-            video=video,
-        )
-    if true_sound is not None and is_silent_video(true_sound):
-        true_sound = None
-    return Case(
-        name=name,
-        generated=generated,
-        true_sound=true_sound,
-        events=true,
-        onsets={generated: found},
-        video=video,
-    )
-
-
 def _clip_scores(
-    onsets: Mapping[str, tuple[ClipOnsets, ClipOnsets]], result: Synchrony | None
+    names: Sequence[str], onsets: Sequence[tuple[ClipOnsets, ClipOnsets]], result: Synchrony
 ) -> tuple[ClipScore, ...]:
-    if result is None:
-        return ()
     scores = []
     widest_s = max(window.window_s for window in result.windows)
-    for index, (name, (true, found)) in enumerate(onsets.items()):
-        true_s, found_s = synchrony.common_onsets(true, found)
-        lags_s = synchrony.matched_lags_s(true_s, found_s, widest_s)
+    for index, (name, (true, estimated)) in enumerate(zip(names, onsets, strict=True)):
+        pair = synchrony.common_onsets(true, estimated)
         scores.append(
             ClipScore(
                 case=name,
-                duration_s=min(true.duration_s, found.duration_s),
-                reference_onsets=len(true_s),
-                generated_onsets=len(found_s),
+                duration_s=min(true.duration_s, estimated.duration_s),
+                reference_onsets=len(pair[0]),
+                generated_onsets=len(pair[1]),
                 f1={w.window_s: float(w.per_clip_f1[index]) for w in result.windows},
-                median_lag_s=synchrony.median_lag(lags_s),
+                median_lag_s=median_lag(matched_lags_s(*pair, widest_s)),
                 best_lag_s=float(result.lag_free.lags_s[index]),
                 lag_free_f1=float(result.lag_free.per_clip_f1[index]),
             )

@@ -6,7 +6,8 @@ sound.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,14 +17,20 @@ from numpy.typing import NDArray
 
 from foleyflow.errors import MediaError
 from foleyflow.evaluation import controls
-from foleyflow.evaluation.cache import ResultCache, code_sha256
+from foleyflow.evaluation.cache import ResultCache, cached, code_sha256
 from foleyflow.evaluation.cases import Case, Sound
 from foleyflow.evaluation.computations import AudioJudged, FileBased, VideoJudged
 from foleyflow.evaluation.metric import Metric
 from foleyflow.evaluation.metrics import audiovisual
 from foleyflow.evaluation.metrics.audiovisual import control_shift_s, shifted_pair
 from foleyflow.evaluation.pairwise_scores import NO_TRUE_SOUND
-from foleyflow.evaluation.scores import CONDITIONS, Figure, MetricScore, mean_figure
+from foleyflow.evaluation.scores import (
+    CONDITIONS,
+    Figure,
+    MetricScore,
+    mean_figure,
+    mean_score,
+)
 from foleyflow.judges import interface, preprocessing
 from foleyflow.judges.interface import (
     Judge,
@@ -36,18 +43,10 @@ from foleyflow.judges.interface import (
 from foleyflow.judges.networks import time_shifts
 from foleyflow.judges.preprocessing import AudioPreprocessing
 from foleyflow.media import loudness, waveform
-from foleyflow.signals import Frames
+from foleyflow.signals import Frames, Waveform
 
 # Modules whose code affects the inputs of all judges.
-MODULES = (
-    audiovisual,
-    controls,
-    preprocessing,
-    interface,
-    loudness,
-    waveform,
-    time_shifts,
-)
+MODULES = (audiovisual, controls, preprocessing, interface, loudness, waveform, time_shifts)
 NO_VIDEO = "no video of it, neither among the references nor among the results"
 LONGEST_VIDEO_S = 60.0  # frames on a grid are read up to here
 MAX_FRAME_RATE_HZ = 32.0  # frames beyond this rate are left out, as in generation
@@ -132,24 +131,21 @@ class AudioJudgeScores:
         return names, [against[name] for name in names]
 
     def _output(self, sound: Sound) -> NDArray[np.float64]:
-        method = self._computation.output
+        judge, method = self._judge, self._computation.output
+
+        def run(waveform: Waveform) -> NDArray[np.float64]:
+            samples = preprocess_for(judge, waveform, self._audio_preprocessing)
+            return judge.embed(samples) if method == "embed" else judge.logits(samples)
+
+        def compute() -> dict[str, Any]:
+            output = np.asarray(sound.analysis(f"{method} by {judge.name}", run), np.float64)
+            if not np.isfinite(output).all():
+                raise ValueError(f"the judge {judge.name!r} gave numbers that are not finite")
+            return {"output": output.tolist()}
+
         key = [method, self._judge_json, code_sha256(*MODULES), sound.identity]
-        known = None if self._cache is None else self._cache.get(key)
-        if known is not None:
-            return np.asarray(known["output"], dtype=np.float64)
-        run: Callable[..., Any] = getattr(self._judge, method)
-        output: NDArray[np.float64] = sound.analysis(
-            f"{method} by {self._judge.name}",
-            lambda waveform: np.asarray(
-                run(preprocess_for(self._judge, waveform, self._audio_preprocessing)),
-                dtype=np.float64,
-            ),
-        )
-        if not np.isfinite(output).all():
-            raise ValueError(f"the judge {self._judge.name!r} gave numbers that are not finite")
-        if self._cache is not None:
-            self._cache.put(key, {"output": output.tolist()})
-        return output
+        found = cached(self._cache, lambda: key, compute)
+        return np.asarray(found["output"], dtype=np.float64)
 
 
 class VideoJudgeScores:
@@ -194,52 +190,36 @@ class VideoJudgeScores:
 
     def score(self, metric: Metric, seed: int) -> MetricScore:
         """The mean under each condition; with a threshold, also the false positives."""
-        figures = {
-            condition: mean_figure(list(self._values[condition].values()), seed)
-            for condition in CONDITIONS
-            if condition in self._values
-        }
+        score = mean_score(metric, self._values, self._left_out, seed, judge=self._judge_json)
+        if self._threshold is None:
+            return score
         false_positives = [
-            f"{100 * figures[condition].value:.0f} % of {figures[condition].count} {pairs}"
+            f"{100 * figure.value:.0f} % of {figure.count} {pairs}"
             for condition, pairs in (("shifted", "shifted pairs"), ("other", "swapped pairs"))
-            if condition in figures and self._threshold is not None
+            if (figure := score.figures.get(condition)) is not None
         ]
         remark = "false positives, on true sounds: " + ", ".join(false_positives)
-        return MetricScore(
-            metric=metric,
-            figures=figures,
-            clips=self._values.get("generated", {}),
-            left_out=self._left_out,
-            remarks=(remark,) if false_positives else (),
-            judge=self._judge_json,
-        )
+        return replace(score, remarks=(remark,)) if false_positives else score
 
     def _output(self, video: _JudgeVideo, sound: Sound, *, shifted: bool) -> float:
-        key = [
-            "video",
-            self._judge_json,
-            code_sha256(*MODULES),
-            video.identity,
-            sound.identity,
-            shifted,
-        ]
-        known = None if self._cache is None else self._cache.get(key)
-        if known is not None:
-            return float(known["output"])
-        frames, rate_hz = video.frames, self._judge.rate_hz
-        samples = self._audio_preprocessing.hear(sound.waveform, rate_hz)
-        if shifted:
-            longest_s = len(samples) / rate_hz - self._judge.shortest_s
-            shift_s = control_shift_s(int(sound.identity[:8], 16), longest_s)
-            frames, samples = shifted_pair(frames, samples, rate_hz, shift_s)
-        if not np.isfinite(samples).all():
-            raise ValueError("some samples are not finite")
-        output = self._judge.verdict(frames, samples)
-        if not np.isfinite(output):
-            raise ValueError(f"the judge {self._judge.name!r} gave a number that is not finite")
-        if self._cache is not None:
-            self._cache.put(key, {"output": output})
-        return output
+        judge = self._judge
+
+        def compute() -> dict[str, Any]:
+            frames, rate_hz = video.frames, judge.rate_hz
+            samples = self._audio_preprocessing.hear(sound.waveform, rate_hz)
+            if shifted:
+                longest_s = len(samples) / rate_hz - judge.shortest_s
+                shift_s = control_shift_s(int(sound.identity[:8], 16), longest_s)
+                frames, samples = shifted_pair(frames, samples, rate_hz, shift_s)
+            if not np.isfinite(samples).all():
+                raise ValueError("some samples are not finite")
+            output = judge.verdict(frames, samples)
+            if not np.isfinite(output):
+                raise ValueError(f"the judge {judge.name!r} gave a number that is not finite")
+            return {"output": output}
+
+        key = ["video", self._judge_json, code_sha256(*MODULES), sound.identity, shifted]
+        return float(cached(self._cache, lambda: [*key, video.identity], compute)["output"])
 
 
 class _JudgeVideo:
@@ -308,10 +288,4 @@ class FileScores:
 
     def score(self, metric: Metric, seed: int) -> MetricScore:
         """The mean over clips."""
-        values = list(self._values.values())
-        return MetricScore(
-            metric=metric,
-            figures={"generated": mean_figure(values, seed)} if values else {},
-            clips=self._values,
-            left_out=self._left_out,
-        )
+        return mean_score(metric, {"generated": self._values}, self._left_out, seed)

@@ -73,14 +73,7 @@ class Metric:
 
 @dataclass(frozen=True, kw_only=True)
 class Interval:
-    """A mean with its 95 % confidence interval.
-
-    Attributes:
-        mean: of the values.
-        low: lower end of the interval.
-        high: upper end of the interval.
-        count: number of values.
-    """
+    """The mean of `count` values with its 95 % confidence interval from `low` to `high`."""
 
     mean: float
     low: float

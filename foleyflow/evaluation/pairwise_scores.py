@@ -11,12 +11,12 @@ import numpy as np
 
 from foleyflow.errors import MediaError
 from foleyflow.evaluation import controls
-from foleyflow.evaluation.cache import ResultCache, code_sha256
+from foleyflow.evaluation.cache import ResultCache, cached, code_sha256
 from foleyflow.evaluation.cases import Case, Sound
 from foleyflow.evaluation.computations import Pairwise, PairwiseGroup
 from foleyflow.evaluation.metric import Metric
 from foleyflow.evaluation.metrics import METRICS
-from foleyflow.evaluation.scores import CONDITIONS, MetricScore, mean_figure
+from foleyflow.evaluation.scores import MetricScore, mean_score
 from foleyflow.media import loudness, waveform
 from foleyflow.signals import Waveform
 
@@ -35,7 +35,6 @@ class GroupScores:
             for metric in METRICS.values()
             if isinstance(metric.computation, Pairwise) and metric.computation.group is group
         }
-        self._code = code_sha256(*MODULES, *group.modules)
         self._cache = cache
         self._values: dict[str, dict[str, dict[str, float]]] = {}
         self._left_out: dict[str, str] = {}
@@ -60,17 +59,7 @@ class GroupScores:
 
     def score(self, metric: Metric, seed: int) -> MetricScore:
         """The score of one metric of the group."""
-        values = self._values.get(metric.name, {})
-        return MetricScore(
-            metric=metric,
-            figures={
-                condition: mean_figure(list(values[condition].values()), seed)
-                for condition in CONDITIONS
-                if condition in values
-            },
-            clips=values.get("generated", {}),
-            left_out=self._left_out,
-        )
+        return mean_score(metric, self._values.get(metric.name, {}), self._left_out, seed)
 
     def _reference(self, case: Case, true: Sound | None) -> Sound | None:
         """The annotated events where the group can compare with them, else the true sound."""
@@ -83,21 +72,20 @@ class GroupScores:
 
     def _result(self, reference: Sound, sound: Sound) -> dict[str, Any]:
         """{"values": one per metric} or {"why": reason that there are none}."""
-        key = ["pair", self._group.name, self._code, reference.identity, sound.identity]
-        known = None if self._cache is None else self._cache.get(key)
-        if known is not None:
-            return known
-        try:
-            compared = self._group.compare(self._analyse(reference), self._analyse(sound))
-            values = [value(compared) for value in self._value_of.values()]
-            if not np.isfinite(values).all():
-                raise ValueError("the value is not finite; some samples of a sound are not")
-            result: dict[str, Any] = {"values": values}
-        except ValueError as error:
-            result = {"why": str(error)}
-        if self._cache is not None:
-            self._cache.put(key, result)
-        return result
+        name, code = self._group.name, code_sha256(*MODULES, *self._group.modules)
+
+        def compute() -> dict[str, Any]:
+            try:
+                compared = self._group.compare(self._analyse(reference), self._analyse(sound))
+                values = [value(compared) for value in self._value_of.values()]
+                if not np.isfinite(values).all():
+                    raise ValueError("the value is not finite; some samples of a sound are not")
+                return {"values": values}
+            except ValueError as error:
+                return {"why": str(error)}
+
+        key = ["pair", name, code, reference.identity, sound.identity]
+        return cached(self._cache, lambda: key, compute)
 
     def _analyse(self, sound: Sound) -> Any:
         analyse, basis = self._group.analyse, self._group.basis

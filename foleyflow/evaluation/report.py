@@ -9,7 +9,7 @@ from typing import Any
 
 from foleyflow.evaluation.metric import Interval
 from foleyflow.evaluation.metrics import METRICS
-from foleyflow.evaluation.metrics.synchrony import (
+from foleyflow.evaluation.metrics.synchrony.comparison import (
     LARGEST_LAG_S,
     LagFreeScore,
     Synchrony,

@@ -36,8 +36,7 @@ def evaluate(
         generated: folder of generated sounds or videos; without `reference`, a folder of
             <case>/<system>.* with <case>/gt.* as references.
         reference: folder of reference sounds, videos or event files.
-        generated_pattern: as in `evaluate_folder`; only with `reference`.
-        reference_pattern: as in `evaluate_folder`; only with `reference`.
+        generated_pattern, reference_pattern: as in `evaluate_folder`; only with `reference`.
         skip_without_onsets: leave out clips whose reference has no onset.
         metrics: names of metrics to compute in addition to synchrony.
         protocol: name of a protocol, instead of `metrics`.

@@ -104,6 +104,31 @@ class MetricScore:
         }
 
 
+def mean_score(
+    metric: Metric,
+    values: Mapping[str, Mapping[str, float]],
+    left_out: Mapping[str, str],
+    seed: int,
+    **more: Any,
+) -> MetricScore:
+    """The score of a metric with one value per clip.
+
+    Args:
+        metric: how to read it.
+        values: condition -> clip -> value.
+        left_out: as in `MetricScore`.
+        seed: of the bootstrap intervals.
+        more: other fields of the score.
+    """
+    figures = {
+        condition: mean_figure(list(values[condition].values()), seed)
+        for condition in CONDITIONS
+        if values.get(condition)
+    }
+    clips = values.get("generated", {})
+    return MetricScore(metric=metric, figures=figures, clips=clips, left_out=left_out, **more)
+
+
 def scores_text(scores: Mapping[str, Mapping[str, MetricScore]]) -> str:
     """A table per metric: one row per system, then the controls and the remarks.
 

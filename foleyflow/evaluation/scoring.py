@@ -33,11 +33,7 @@ ClipScores = GroupScores | AudioJudgeScores | VideoJudgeScores | FileScores
 
 
 def check_metrics(names: Sequence[str], judges: Mapping[str, AnyJudge]) -> None:
-    """Refuse metrics that cannot be computed, before any work.
-
-    Args:
-        names: of metrics.
-        judges: the loaded judges by name.
+    """Refuse metrics that cannot be computed with the given judges, before any work.
 
     Raises:
         ConfigError: an unknown metric, or one that is part of every report.

@@ -18,60 +18,19 @@ from __future__ import annotations
 from foleyflow.evaluation.computations import Pairwise, PairwiseGroup
 from foleyflow.evaluation.metric import Metric
 from foleyflow.evaluation.metrics.synchrony import comparison, detection, matching
-from foleyflow.evaluation.metrics.synchrony.comparison import (
-    LARGEST_LAG_S,
-    WINDOWS_S,
-    LagFreeScore,
-    Synchrony,
-    WindowScore,
-    common_onsets,
-    compare,
-    lag_free_score,
-    shuffled_f1,
-)
-from foleyflow.evaluation.metrics.synchrony.detection import (
-    ClipOnsets,
-    Onsets,
-    clip_onsets,
-    detect_onsets,
-    is_silent,
-    merge_near_onsets,
-)
-from foleyflow.evaluation.metrics.synchrony.matching import (
-    LagHistogram,
-    OnsetScore,
-    lag_histogram,
-    matched_lags_s,
-    median_lag,
-    onset_f1,
-    onset_score,
-)
+from foleyflow.evaluation.metrics.synchrony.comparison import WINDOWS_S, common_onsets, compare
+from foleyflow.evaluation.metrics.synchrony.detection import ClipOnsets, clip_onsets, detect_onsets
+from foleyflow.evaluation.metrics.synchrony.matching import onset_f1, onset_score
 
 __all__ = [
-    "LARGEST_LAG_S",
     "METRICS",
     "STRICT_ONSETS",
     "WINDOWS_S",
     "ClipOnsets",
-    "LagFreeScore",
-    "LagHistogram",
-    "OnsetScore",
-    "Onsets",
-    "Synchrony",
-    "WindowScore",
-    "clip_onsets",
-    "common_onsets",
     "compare",
     "detect_onsets",
-    "is_silent",
-    "lag_free_score",
-    "lag_histogram",
-    "matched_lags_s",
-    "median_lag",
-    "merge_near_onsets",
     "onset_f1",
     "onset_score",
-    "shuffled_f1",
 ]
 
 

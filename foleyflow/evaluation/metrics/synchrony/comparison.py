@@ -99,12 +99,7 @@ def common_onsets(
 def shuffled_f1(
     reference: Sequence[ClipOnsets], generated: Sequence[ClipOnsets], window_s: float
 ) -> NDArray[np.float64]:
-    """Mean F1 of each generated clip against the reference onsets of all other clips.
-
-    Args:
-        reference: N clips, N >= 2.
-        generated: the N clips generated for them, in the same order.
-        window_s: largest distance of a match.
+    """Mean F1 of each of N >= 2 generated clips against the reference onsets of all other clips.
 
     Returns:
         (N,) float64, 0..1.
@@ -132,17 +127,7 @@ def lag_free_score(
     *,
     seed: int = 0,
 ) -> LagFreeScore:
-    """F1, shuffled F1 and gain with every pair at its best constant lag.
-
-    Args:
-        reference: N clips, N >= 1.
-        generated: the N clips generated for them, in the same order.
-        window_s: largest distance of a match.
-        seed: of the bootstrap intervals.
-
-    Raises:
-        ValueError: lists of different length.
-    """
+    """F1, shuffled F1 and gain with every pair at its best constant lag; else as `compare`."""
     _check_pairs(reference, generated)
     references_s, durations_s = _pad_onsets(reference)
     steps = round(LARGEST_LAG_S / LAG_STEP_S)

@@ -69,10 +69,7 @@ def matched_lags_s(
 ) -> NDArray[np.float64]:
     """Estimated minus true time of each pair of onsets that mir_eval.util.match_events matches.
 
-    Args:
-        reference_s: (R,) true times, ascending seconds.
-        estimated_s: (E,) estimated times, ascending seconds.
-        window_s: largest distance of a match.
+    The arguments are those of `onset_score`.
 
     Returns:
         (M,) float64 within plus or minus window_s, in the order of the true times.
