@@ -44,7 +44,7 @@ class LatentFigures:
 
 def compare_latents(
     true: ArrayLike,
-    made: ArrayLike,
+    generated: ArrayLike,
     *,
     true_quiet: ArrayLike,
     made_quiet: ArrayLike,
@@ -53,14 +53,14 @@ def compare_latents(
 
     Args:
         true: (N, L, C) latents of the true sounds.
-        made: (N, L, C) generated latents.
+        generated: (N, L, C) generated latents.
         true_quiet: (N, L) bool, frames of the true sounds away from events (`quiet_frames`).
         made_quiet: (N, L) bool, of the generated ones.
 
     Raises:
         ValueError: shapes that do not fit, or numbers that are not finite.
     """
-    first, second = _latents(true), _latents(made)
+    first, second = _latents(true), _latents(generated)
     if first.shape != second.shape:
         raise ValueError(f"latents of {first.shape} and {second.shape}: expected equal shapes")
     deviation = np.maximum(first.std(axis=(0, 1)), SMALLEST_DEVIATION)
