@@ -146,10 +146,7 @@ class Report:
 
 
 def systems_text(reports: Mapping[str, Report]) -> str:
-    """The reports of several systems as text tables, with one row per system.
-
-    Args:
-        reports: system -> report, as `evaluate_systems` returns them.
+    """The reports of several systems, as `evaluate_systems` returns them, as text tables.
 
     Raises:
         ConfigError: the reports follow different protocols.

@@ -111,15 +111,7 @@ def mean_score(
     seed: int,
     **more: Any,
 ) -> MetricScore:
-    """The score of a metric with one value per clip.
-
-    Args:
-        metric: how to read it.
-        values: condition -> clip -> value.
-        left_out: as in `MetricScore`.
-        seed: of the bootstrap intervals.
-        more: other fields of the score.
-    """
+    """The score of a metric with values by condition and clip; `more` are its other fields."""
     figures = {
         condition: mean_figure(list(values[condition].values()), seed)
         for condition in CONDITIONS

@@ -84,16 +84,10 @@ def score_cases(
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, MetricScore]:
-    """Score clips by some metrics, with controls.
+    """Score clips by the metrics of some names, with controls.
 
-    Args:
-        cases: the clips.
-        names: of metrics.
-        judges: networks by name, for the metrics that need one.
-        cache: where the results for single sounds are stored and looked up.
-        protocol: how sounds are preprocessed for judges; None for the default.
-        seed: of the bootstrap intervals.
-        progress: called with (clips done, clips in total).
+    The other arguments are those of `evaluate_folder`; of the protocol only the preprocessing is
+    used, and `progress` is called with (clips done, clips in total).
 
     Returns:
         metric -> score, in the order of `names`, each once.
