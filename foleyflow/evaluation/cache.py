@@ -1,8 +1,8 @@
-"""Results that need not be computed again, in a folder that the caller names.
+"""A folder of cached results.
 
-What a result depends on is its key: hashes of the sounds' content, the settings, and the code and
-packages that computed it (`code_sha256`), so a changed file, setting or version is simply not
-found. One JSON per result; a damaged one counts as missing. There is no other state.
+The key of a result has everything that it depends on: hashes of the sounds' content, the settings,
+and the code and packages that computed it (`code_sha256`). A result is one JSON file; a damaged one
+counts as missing.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import hashlib
 import inspect
 import json
 import logging
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
@@ -21,7 +22,7 @@ from foleyflow.errors import DataError
 
 logger = logging.getLogger(__name__)
 
-# Packages whose version may change a figure.
+# Packages whose version may change a value.
 PACKAGES = ("numpy", "scipy", "soxr", "librosa", "mir_eval", "pyloudnorm", "av")
 
 
@@ -29,9 +30,9 @@ class ResultCache:
     """A folder of results by key.
 
     Attributes:
-        folder: made when the first result is kept.
-        hits: results found so far.
-        misses: results not found so far.
+        folder: created when the first result is stored.
+        hits: lookups that found a result.
+        misses: lookups that found none.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -44,23 +45,22 @@ class ResultCache:
         self.misses = 0
 
     def get(self, key: list[Any]) -> dict[str, Any] | None:
-        """The result kept under a key; None if there is none."""
-        path = self._path(key)
+        """The result stored under a key; None if there is none."""
+        path, value = self._path(key), None
         try:
             entry = json.loads(path.read_text(encoding="utf-8"))
-            known = entry["key"] == key
-            value = entry["value"]
+            value = entry["value"] if entry["key"] == key else None
         except FileNotFoundError:
-            known, value = False, None
+            pass
         except (OSError, ValueError, KeyError, TypeError) as error:
-            logger.warning("%s: damaged, computed again (%s)", path, type(error).__name__)
-            known, value = False, None
+            logger.warning("%s: damaged, recomputed (%s)", path, type(error).__name__)
+        known = isinstance(value, dict)
         self.hits += known
         self.misses += not known
-        return value if known and isinstance(value, dict) else None
+        return value if known else None
 
     def put(self, key: list[Any], value: dict[str, Any]) -> None:
-        """Keep a result; it appears whole or not at all."""
+        """Store a result; its file is written atomically."""
         from foleyflow.weights import write_atomically
 
         path = self._path(key)
@@ -72,15 +72,31 @@ class ResultCache:
         return self.folder / digest[:2] / f"{digest[2:]}.json"
 
 
-@functools.cache
-def code_sha256(*modules: ModuleType) -> str:
-    """Hash of the source of some modules and of the versions of what they compute with.
+def cached(
+    cache: ResultCache | None,
+    key: Callable[[], list[Any]],
+    compute: Callable[[], dict[str, Any]],
+) -> dict[str, Any]:
+    """The result stored under a key, else the computed one, which is then stored.
 
     Args:
-        modules: whose figures are kept.
-
-    Source: ours.
+        cache: None to compute always.
+        key: returns the key; called only if there is a cache.
+        compute: returns the result.
     """
+    if cache is None:
+        return compute()
+    known_key = key()
+    found = cache.get(known_key)
+    if found is None:
+        found = compute()
+        cache.put(known_key, found)
+    return found
+
+
+@functools.cache
+def code_sha256(*modules: ModuleType) -> str:
+    """Hash of the source of some modules and of the versions of the packages they use."""
     digest = hashlib.sha256()
     for module in modules:
         digest.update(inspect.getsource(module).encode())

@@ -1,8 +1,4 @@
-"""What is scored: a clip with its files, and the sounds that stand in its rows.
-
-A sound is read or made when it is first needed, and analysed once for all metrics that look at it
-in the same way. What is compared with what is `scoring.py`'s matter.
-"""
+"""The clips to score, and the sounds that are scored under each condition."""
 
 from __future__ import annotations
 
@@ -13,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from foleyflow.evaluation import controls
-from foleyflow.evaluation.metrics.synchrony import ClipOnsets
-from foleyflow.evaluation.scores import ROWS
+from foleyflow.evaluation.metrics.synchrony import STRICT_ONSETS, ClipOnsets
+from foleyflow.evaluation.scores import CONDITIONS
 from foleyflow.signals import Waveform
 
 
@@ -24,11 +20,11 @@ class Case:
 
     Attributes:
         name: of the clip.
-        generated: file of the sound to judge.
+        generated: file of the generated sound.
         true_sound: file of the true sound, if there is one.
-        events: the true events, if they are known.
-        onsets: file -> onsets found in it, as far as they are known already.
-        video: file that holds the picture, if there is one.
+        events: the annotated events, if there are any.
+        onsets: file -> onsets, where they have already been detected.
+        video: file with the video stream, if there is one.
     """
 
     name: str
@@ -38,41 +34,45 @@ class Case:
     onsets: Mapping[Path, ClipOnsets] = field(default_factory=dict)
     video: Path | None = None
 
+    def label(self, condition: str) -> str:
+        """The name under which a missing value of a condition is listed."""
+        return self.name if condition == "generated" else f"{self.name} ({CONDITIONS[condition]})"
+
 
 class Sound:
-    """A sound that is read or made when it is first needed, and analysed once per family.
+    """A sound that is read or generated when it is first needed, and analysed once per group.
 
     Attributes:
-        identity: equal for equal content; for the cache.
+        identity: equal for equal content; part of cache keys.
     """
 
     def __init__(
         self,
         identity: str,
-        make: Callable[[], Waveform],
+        load: Callable[[], Waveform],
         analyses: Mapping[str, Any] | None = None,
     ) -> None:
         self.identity = identity
-        self._make = make
+        self._load = load
         self._analyses = dict(analyses or {})
 
     @cached_property
     def waveform(self) -> Waveform:
         """The sound itself."""
-        return self._make()
+        return self._load()
 
     def analysis(self, name: str, analyse: Callable[[Waveform], Any]) -> Any:
-        """What an analysis gives, computed the first time."""
+        """The result of an analysis, computed the first time."""
         if name not in self._analyses:
             self._analyses[name] = analyse(self.waveform)
         return self._analyses[name]
 
 
 class SilentSounds:
-    """Silences, analysed once for all clips of one length: they are all the same."""
+    """Silent sounds; consecutive ones of equal length share their analyses."""
 
     def __init__(self) -> None:
-        self._measure: tuple[int, int] | None = None
+        self._shape: tuple[int, int] | None = None
         self._analyses: dict[str, Any] = {}
 
     def like(self, sound: Sound) -> Sound:
@@ -80,10 +80,10 @@ class SilentSounds:
         return _Silence(sound, self)
 
     def analysis(self, silence: Waveform, name: str, analyse: Callable[[Waveform], Any]) -> Any:
-        """What an analysis gives, computed the first time for clips of this length."""
-        measure = (silence.samples.shape[1], silence.rate_hz)
-        if measure != self._measure:
-            self._measure, self._analyses = measure, {}
+        """The result of an analysis, computed the first time for this length."""
+        shape = (silence.samples.shape[1], silence.rate_hz)
+        if shape != self._shape:
+            self._shape, self._analyses = shape, {}
         if name not in self._analyses:
             self._analyses[name] = analyse(silence)
         return self._analyses[name]
@@ -99,30 +99,20 @@ class _Silence(Sound):
 
 
 def sound_of_file(path: Path, onsets: Mapping[Path, ClipOnsets]) -> Sound:
-    """The sound of a file, known by the hash of the file.
-
-    Args:
-        path: a file with a sound track.
-        onsets: those that are known already, by file.
-
-    Source: ours.
-    """
+    """The sound of a file, with the hash of the file as identity; `onsets` as in `Case`."""
     from foleyflow.media.waveform import read_waveform
     from foleyflow.weights import file_sha256
 
-    known = {"strict_onsets": onsets[path]} if path in onsets else {}
+    known = {STRICT_ONSETS.name: onsets[path]} if path in onsets else {}
     return Sound(file_sha256(path), lambda: read_waveform(path), known)
 
 
 def true_sound_of(case: Case) -> Sound | None:
-    """The true sound of a clip; None where it has none.
-
-    Source: ours.
-    """
+    """The true sound of a clip, if there is one."""
     return None if case.true_sound is None else sound_of_file(case.true_sound, case.onsets)
 
 
-def rows_of(
+def sounds_by_condition(
     case: Case,
     true: Sound | None,
     other: Sound | None,
@@ -130,39 +120,29 @@ def rows_of(
     silences: SilentSounds,
     narrow_hz: int | None = None,
 ) -> dict[str, Sound]:
-    """The generated sound and its controls, as far as there are any, in the order of `ROWS`.
+    """The generated sound and its available controls, in the order of `CONDITIONS`.
 
     Args:
         case: the clip.
         true: its true sound.
         other: another clip's true sound.
-        silences: those of the clips before.
-        narrow_hz: also the rows that stand against, or are, a true sound of this lower rate.
-
-    Source: ours.
+        silences: shared by all clips.
+        narrow_hz: rate of the band-limited true sound; None for no conditions with one.
     """
     generated = sound_of_file(case.generated, case.onsets)
-    rows = {"generated": generated, "silence": silences.like(true or generated)}
+    sounds = {"generated": generated, "silence": silences.like(true or generated)}
     if true is not None:
         noise_seed = int(true.identity[:8], 16)
-        rows["true"] = true
-        rows["noise"] = Sound(
+        sounds["true"] = true
+        sounds["noise"] = Sound(
             f"noise:{true.identity}", lambda: controls.noise_like(true.waveform, seed=noise_seed)
         )
         if other is not None:
-            rows["other"] = other
+            sounds["other"] = other
         if narrow_hz is not None:
-            rows["generated_narrow"] = generated
-            rows["true_narrow"] = Sound(
+            sounds["generated_narrow"] = generated
+            sounds["true_narrow"] = Sound(
                 f"narrow {narrow_hz}:{true.identity}",
                 lambda: controls.narrow_like(true.waveform, rate_hz=narrow_hz),
             )
-    return {row: rows[row] for row in ROWS if row in rows}
-
-
-def label_of(case: Case, row: str) -> str:
-    """What a row of a clip is called where it has no value.
-
-    Source: ours.
-    """
-    return case.name if row == "generated" else f"{case.name} ({ROWS[row]})"
+    return {condition: sounds[condition] for condition in CONDITIONS if condition in sounds}

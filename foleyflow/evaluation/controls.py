@@ -1,7 +1,7 @@
-"""Sounds that every figure must be read beside: silence, noise as loud as the truth.
+"""Control sounds: silence, noise as loud as the true sound, and the band-limited true sound.
 
-The other two controls, the true sound and another clip's true sound, need no making. A metric that
-one of them wins says nothing of a system. Nothing here reads files.
+The other controls are the true sounds themselves. A metric on which a control scores well proves
+nothing about a system.
 """
 
 from __future__ import annotations
@@ -16,34 +16,24 @@ from foleyflow.signals import Waveform
 
 
 def silence_like(true: Waveform) -> Waveform:
-    """Digital silence as long as a sound.
-
-    Args:
-        true: any sound.
-
-    Returns:
-        one channel of zeros, of the same rate.
-
-    Source: ours.
-    """
+    """Digital silence, one channel, of a sound's length and rate."""
     return Waveform(samples=np.zeros((1, true.samples.shape[1]), np.float32), rate_hz=true.rate_hz)
 
 
 def noise_like(true: Waveform, *, seed: int = 0) -> Waveform:
-    """White noise as long and as loud as a sound.
+    """White noise of a sound's length, rate and integrated loudness.
 
     Args:
-        true: any sound; heard as its channels' mean.
+        true: any sound; its loudness is that of the mean of its channels.
         seed: of the noise.
 
     Returns:
-        one channel of normal noise, of the same rate and integrated loudness; it may exceed full
-        scale. Silence for silence.
+        one channel of normal noise, which may exceed full scale; silence for silence.
 
     Raises:
         ValueError: some samples are not finite, so there is no loudness to match.
 
-    Source: ITU-R BS.1770-4 for the loudness.
+    Reference: ITU-R BS.1770-4 for the loudness.
     """
     if not np.isfinite(true.samples).all():
         raise ValueError("true: some samples are not finite, so its loudness is unknown")
@@ -58,17 +48,7 @@ def noise_like(true: Waveform, *, seed: int = 0) -> Waveform:
 
 
 def narrow_like(true: Waveform, *, rate_hz: int) -> Waveform:
-    """A sound as a system of a lower rate could give it at best.
-
-    Args:
-        true: any sound.
-        rate_hz: the lower rate.
-
-    Returns:
-        its channels at `rate_hz`; the sound itself where it has no higher rate.
-
-    Source: ours; soxr VHQ.
-    """
+    """A sound resampled (soxr VHQ) to a lower rate; the sound itself if its rate is not higher."""
     if true.rate_hz <= rate_hz or not true.samples.shape[1]:
         return true
     narrow = soxr.resample(true.samples.T, true.rate_hz, rate_hz, quality="VHQ")

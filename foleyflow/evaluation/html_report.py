@@ -1,7 +1,7 @@
-"""A report as one HTML file: tables, plots, spectrograms and players, all inside the file.
+"""A report as one HTML file with its tables, plots, spectrograms and audio players.
 
-Nothing is fetched from anywhere, so it reads the same offline and years later. It shows what a
-report says and computes no figures; the sounds of the first clips are read again to be heard.
+The file refers to no other file or host. It computes no values; only the sounds of the first clips
+are read again.
 """
 
 from __future__ import annotations
@@ -15,28 +15,28 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure as Drawing
+from matplotlib.figure import Figure as Plot
 from numpy.typing import NDArray
 
 from foleyflow.errors import MediaError
-from foleyflow.evaluation.folder import LAG_FREE_REMARK, Report, window_label
 from foleyflow.evaluation.metric import Interval
 from foleyflow.evaluation.metrics.spectral import HOP_SAMPLES, level_db
+from foleyflow.evaluation.report import LAG_FREE_REMARK, Report, window_label
 from foleyflow.evaluation.scores import (
-    ROWS,
+    CONDITIONS,
     MetricScore,
-    better_text,
+    common_protocol,
+    conditions_in,
+    direction_text,
     figure_text,
     flags,
-    one_protocol,
     remarks,
-    rows_in,
 )
 from foleyflow.signals import INT16_FULL_SCALE, Waveform
 
-CLIPS_SHOWN = 4
-LONGEST_PLAYED_S = 20.0  # of each sound; a page of hours of sound would not open
-LOWEST_DBFS, HIGHEST_DBFS = -100.0, -20.0  # of the spectrograms' colours, per bin
+DEFAULT_CLIPS = 4
+LONGEST_PLAYED_S = 20.0  # of each sound, to limit the size of the page
+LOWEST_DBFS, HIGHEST_DBFS = -100.0, -20.0  # range of the spectrograms' colours, per bin
 COLOURS = {
     "generated": "#e4572e",
     "generated_narrow": "#f0a58e",
@@ -54,34 +54,31 @@ body { font: 15px/1.5 system-ui, sans-serif; color: #1f2430; max-width: 72rem; m
 table { border-collapse: collapse; margin: .6rem 0 1.2rem; }
 th, td { text-align: right; padding: .25rem .7rem; border-bottom: 1px solid #dde1e8; }
 th:first-child, td:first-child { text-align: left; }
-.said { color: #5c6475; font-size: 13px; margin: .2rem 0; }
+.note { color: #5c6475; font-size: 13px; margin: .2rem 0; }
 .flag { color: #b3261e; }
 img { max-width: 100%; }
 audio { width: 22rem; vertical-align: middle; }
 """
 
 
-def page_text(reports: Mapping[str, Report], *, title: str, clips: int = CLIPS_SHOWN) -> str:
+def page_text(reports: Mapping[str, Report], *, title: str, clips: int = DEFAULT_CLIPS) -> str:
     """The page of one or several systems on the same clips.
 
     Args:
         reports: system -> report.
         title: heading of the page.
-        clips: how many clips are drawn and can be heard, the first by name.
+        clips: number of clips with spectrograms and players, the first by name.
 
     Returns:
         HTML without any reference to another file or host.
 
     Raises:
-        MediaError: a sound to be shown can't be read any more.
-        ConfigError: reports of different protocols.
-
-    Source: ours.
+        ConfigError: the reports follow different protocols.
     """
-    one_protocol(score for report in reports.values() for score in report.scores.values())
+    common_protocol(score for report in reports.values() for score in report.scores.values())
     parts = [f"<h1>{html.escape(title)}</h1>", "<h2>Synchrony</h2>", _synchrony_table(reports)]
-    drawn = _lag_drawing(reports)
-    parts += [image_tag(drawn, "lags of matched onsets")] if drawn else []
+    lags = _plot_lags(reports)
+    parts += [image_tag(lags, "lags of matched onsets")] if lags else []
     for name in dict.fromkeys(name for report in reports.values() for name in report.scores):
         scores = {s: r.scores[name] for s, r in reports.items() if name in r.scores}
         parts += _metric_parts(scores)
@@ -92,14 +89,12 @@ def page_text(reports: Mapping[str, Report], *, title: str, clips: int = CLIPS_S
 
 
 def document_text(parts: Sequence[str], *, title: str, style: str = "") -> str:
-    """A whole document of parts, in the style of all pages.
+    """An HTML document in the style of all pages.
 
     Args:
-        parts: HTML, one after the other.
+        parts: HTML, joined by line breaks.
         title: of the window.
-        style: more rules.
-
-    Source: ours.
+        style: more CSS rules.
     """
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -116,7 +111,7 @@ def _synchrony_table(reports: Mapping[str, Report]) -> str:
             rows.append([system, "0", "nothing to score"])
             continue
         lag_s = report.synchrony.median_lag_s
-        for window in report.synchrony.lines:
+        for window in report.synchrony.table_rows:
             rows.append(
                 [
                     system,
@@ -129,40 +124,44 @@ def _synchrony_table(reports: Mapping[str, Report]) -> str:
                     f"{report.synchrony.reference_onsets}/{report.synchrony.generated_onsets}",
                 ]
             )
-    header = "system,clips,window,F1,shuffled,gain,median lag,onsets true/made".split(",")
+    header = "system,clips,window,F1,shuffled,gain,median lag,onsets true/generated".split(",")
     return f"{_table(header, rows)}\n<p>{html.escape(LAG_FREE_REMARK)}</p>"
 
 
 def _metric_parts(scores: Mapping[str, MetricScore]) -> list[str]:
     """Heading, table, bars and remarks of one metric."""
-    first = next(iter(scores.values()))
-    shown = rows_in(scores.values())
-    rows = [
-        [system, *(_cell(score, row) for row in shown), str(_count(score))]
-        for system, score in scores.items()
-    ]
-    parts = [
-        f"<h2>{html.escape(first.metric.name)}</h2>",
-        f'<p class="said">{html.escape(better_text(first.metric))}. '
-        f"{html.escape(first.metric.reference)}</p>",
-        _table(["system", *shown.values(), "clips"], rows),
-    ]
-    if any(score.rows for score in scores.values()):
-        parts.append(image_tag(_bar_drawing(scores), f"{first.metric.name} beside its controls"))
-    parts += [f'<p class="said flag">{html.escape(flag)}</p>' for flag in flags(scores)]
+    metric = next(iter(scores.values())).metric
+    conditions = conditions_in(scores.values())
+    rows = []
     for system, score in scores.items():
-        for text in remarks(score):
-            parts.append(f'<p class="said">{html.escape(f"{system}: {text}")}</p>')
+        figures = [score.figures.get(condition) for condition in conditions]
+        generated = score.figures.get("generated")
+        rows.append(
+            [
+                system,
+                *("-" if figure is None else figure_text(figure) for figure in figures),
+                str(0 if generated is None else generated.count),
+            ]
+        )
+    parts = [
+        f"<h2>{html.escape(metric.name)}</h2>",
+        _note(f"{direction_text(metric)}. {metric.reference}"),
+        _table(["system", *conditions.values(), "clips"], rows),
+    ]
+    if any(score.figures for score in scores.values()):
+        parts.append(image_tag(_plot_bars(scores), f"{metric.name} with its controls"))
+    parts += [_note(flag, flagged=True) for flag in flags(scores)]
+    for system, score in scores.items():
+        parts += [_note(f"{system}: {remark}") for remark in remarks(score)]
     return parts
 
 
 def _protocol_parts(reports: Mapping[str, Report]) -> list[str]:
-    """What must be known of the protocol that all reports share."""
+    """Description of the protocol that all reports follow."""
     protocol = next((r.protocol for r in reports.values() if r.protocol is not None), None)
     if protocol is None:
         return []
-    lines = [f'<p class="said">{html.escape(line)}</p>' for line in protocol.to_text().split("\n")]
-    return ["<h2>Protocol</h2>", *lines]
+    return ["<h2>Protocol</h2>", *(_note(line) for line in protocol.to_text().split("\n"))]
 
 
 def _clip_parts(reports: Mapping[str, Report], clips: int) -> list[str]:
@@ -174,14 +173,13 @@ def _clip_parts(reports: Mapping[str, Report], clips: int) -> list[str]:
         for system, report in reports.items():
             generated, true = report.files.get(name, (None, None))
             if true is not None:
-                sounds.setdefault(ROWS["true"], true)
+                sounds.setdefault(CONDITIONS["true"], true)
             if generated is not None:
                 sounds[system] = generated
         parts.append(f"<h3>{html.escape(name)}</h3>")
-        for label, path in sounds.items():
-            parts.append(_sound_part(label, path, name))
+        parts += [_sound_part(label, path, name) for label, path in sounds.items()]
     if len(names) > clips > 0:
-        parts.append(f'<p class="said">the first {clips} of {len(names)} clips</p>')
+        parts.append(_note(f"the first {clips} of {len(names)} clips"))
     return parts
 
 
@@ -191,7 +189,7 @@ def _sound_part(label: str, path: Path, name: str) -> str:
     try:
         sound = read_waveform(path)
     except MediaError as error:
-        return f'<p class="said flag">{html.escape(f"{label}: {error}")}</p>'
+        return _note(f"{label}: {error}", flagged=True)
     samples = sound.mono()[: round(LONGEST_PLAYED_S * sound.rate_hz)]
     cut = Waveform(samples=samples[None], rate_hz=sound.rate_hz)
     data = base64.b64encode(_wav_bytes(cut)).decode()
@@ -206,11 +204,12 @@ def _remark_parts(reports: Mapping[str, Report]) -> list[str]:
     parts = []
     for system, report in reports.items():
         for label, names in report.remarks().items():
-            listed = html.escape(", ".join(names))
-            parts.append(
-                f'<p class="said">{html.escape(f"{system}: {label}: {len(names)}")} ({listed})</p>'
-            )
-    return ["<h2>Not scored plainly</h2>", *parts] if parts else []
+            parts.append(_note(f"{system}: {label}: {len(names)} ({', '.join(names)})"))
+    return ["<h2>Clips with remarks</h2>", *parts] if parts else []
+
+
+def _note(text: str, *, flagged: bool = False) -> str:
+    return f'<p class="note{" flag" if flagged else ""}">{html.escape(text)}</p>'
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -221,70 +220,59 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([*lines, "</table>"])
 
 
-def _cell(score: MetricScore, row: str) -> str:
-    return figure_text(score.rows[row]) if row in score.rows else "-"
-
-
-def _count(score: MetricScore) -> int:
-    return score.rows["generated"].count if "generated" in score.rows else 0
-
-
 def _interval_text(interval: Interval | None) -> str:
     if interval is None:
         return "-"
     return f"{interval.mean:.2f} ({interval.low:.2f} .. {interval.high:.2f})"
 
 
-def _lag_drawing(reports: Mapping[str, Report]) -> Drawing | None:
-    """How late matched onsets are, a line of steps per system."""
+def _plot_lags(reports: Mapping[str, Report]) -> Plot | None:
+    """A histogram of the lags of matched onsets, with one step line per system."""
     scored = {s: r.synchrony for s, r in reports.items() if r.synchrony and r.synchrony.matched}
     if not scored:
         return None
-    drawing = _drawing(9, 2.6)
-    axes = drawing.add_subplot()
+    plot = _empty_plot(9, 2.6)
+    axes = plot.add_subplot()
     for system, result in scored.items():
-        axes.step(
-            1000 * result.lags.centres_s, result.lags.counts, where="mid", label=_plain(system)
-        )
+        lags_ms = 1000 * result.lags.centres_s
+        axes.step(lags_ms, result.lags.counts, where="mid", label=_plot_text(system))
     axes.axvline(0, color=COLOURS["noise"], linewidth=0.8)
     axes.set_xlabel("lag of matched onsets, ms (positive: late)")
     axes.set_ylabel("onsets")
     axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
-    return drawing
+    return plot
 
 
-def _bar_drawing(scores: Mapping[str, MetricScore]) -> Drawing:
-    """A bar per system and row, with its interval."""
-    drawing = _drawing(9, 0.9 + 0.55 * len(scores) + 0.8)
-    axes = drawing.add_subplot()
+def _plot_bars(scores: Mapping[str, MetricScore]) -> Plot:
+    """A bar per system and condition, with its interval."""
+    plot = _empty_plot(9, 0.9 + 0.55 * len(scores) + 0.8)
+    axes = plot.add_subplot()
     labelled: set[str] = set()
     for index, score in enumerate(scores.values()):
-        for place, (row, figure) in enumerate(score.rows.items()):
-            low, high = (
-                (figure.low, figure.high)
-                if figure.low is not None and figure.high is not None
-                else (figure.value, figure.value)
-            )
+        for place, (condition, figure) in enumerate(score.figures.items()):
+            low, high = figure.low, figure.high
+            if low is None or high is None:
+                low = high = figure.value
             axes.barh(
                 index + 0.16 * (place - 2),
                 figure.value,
                 height=0.14,
-                color=COLOURS[row],
-                label=None if row in labelled else ROWS[row],
+                color=COLOURS[condition],
+                label=None if condition in labelled else CONDITIONS[condition],
                 xerr=[[max(0.0, figure.value - low)], [max(0.0, high - figure.value)]],
                 error_kw={"linewidth": 0.8},
             )
-            labelled.add(row)
-    axes.set_yticks(range(len(scores)), [_plain(system) for system in scores])
+            labelled.add(condition)
+    axes.set_yticks(range(len(scores)), [_plot_text(system) for system in scores])
     axes.invert_yaxis()
     axes.legend(frameon=False, fontsize=8, ncols=5, loc="lower center", bbox_to_anchor=(0.5, 1.0))
-    return drawing
+    return plot
 
 
-def spectrogram_drawing(sound: Waveform, *, width: float = 9, height: float = 2.2) -> Drawing:
-    """The levels of a sound's first channel over time and frequency; inches of the drawing."""
-    drawing = _drawing(width, height)
-    axes = drawing.add_subplot()
+def spectrogram_drawing(sound: Waveform, *, width: float = 9, height: float = 2.2) -> Plot:
+    """The levels of a sound's first channel over time and frequency; the plot's size in inches."""
+    plot = _empty_plot(width, height)
+    axes = plot.add_subplot()
     axes.imshow(
         level_db(sound.samples[0]).T,
         origin="lower",
@@ -296,30 +284,30 @@ def spectrogram_drawing(sound: Waveform, *, width: float = 9, height: float = 2.
     )
     axes.set_xlabel("s")
     axes.set_ylabel("kHz")
-    return drawing
+    return plot
 
 
-def _drawing(width: float, height: float) -> Drawing:
-    drawing = Drawing(figsize=(width, height), dpi=100, layout="constrained")
-    FigureCanvasAgg(drawing)
-    return drawing
+def _empty_plot(width: float, height: float) -> Plot:
+    plot = Plot(figsize=(width, height), dpi=100, layout="constrained")
+    FigureCanvasAgg(plot)
+    return plot
 
 
-def _plain(text: str) -> str:
-    """A name as matplotlib draws it: no formulas, and what its font lacks as question marks."""
+def _plot_text(text: str) -> str:
+    """A name for matplotlib: without formulas, and a question mark for what its font lacks."""
     return text.replace("$", r"\$").encode("latin-1", "replace").decode("latin-1")
 
 
-def image_tag(drawing: Drawing, described: str) -> str:
-    """A drawing as HTML that needs no file."""
+def image_tag(plot: Plot, alt: str) -> str:
+    """A plot as an HTML image with embedded data."""
     stream = io.BytesIO()
-    drawing.savefig(stream, format="png")
+    plot.savefig(stream, format="png")
     data = base64.b64encode(stream.getvalue()).decode()
-    return f'<img alt="{html.escape(described)}" src="data:image/png;base64,{data}">'
+    return f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{data}">'
 
 
 def _wav_bytes(sound: Waveform) -> bytes:
-    """One channel as a 16-bit wav; what exceeds full scale is clipped."""
+    """The first channel as a 16-bit wav; samples beyond full scale are clipped."""
     levels: NDArray[np.int16] = np.rint(
         np.clip(sound.samples[0], -1.0, 1.0) * INT16_FULL_SCALE
     ).astype("<i2")

@@ -1,7 +1,7 @@
-"""What can be read off frozen features by a linear map: when events happen, and of what material.
+"""Linear probes of frozen features, for the times of events and for classes such as materials.
 
-A probe is the least one can do with features, so its score is a property of the features and not
-of what is built on them. Fitted by scikit-learn; arrays in, arrays out.
+A linear probe has little capacity, so its score measures the features and not the model on top of
+them. Fitted by scikit-learn.
 
 Dimension letters: R windows, L grid steps, D feature width.
 """
@@ -19,10 +19,10 @@ from foleyflow.evaluation.metric import extra_package
 from foleyflow.evaluation.metrics.synchrony import onset_f1
 from foleyflow.event_peaks import event_track, find_event_peaks
 
-REACH_STEPS = 2  # a probe of events sees the features of a moment, and so far before and after
+REACH_STEPS = 2  # an event probe also gets the features this far before and after a step
 EVENT_WEIGHT = 4.0  # events are rare
-EVENT_PENALTY, MOST_ITERATIONS = 0.1, 200
-CLASS_PENALTIES = (0.001, 0.01, 0.1, 1.0)  # inverse strengths, the best one by validation
+EVENT_PENALTY, MAX_ITERATIONS = 0.1, 200
+CLASS_PENALTIES = (0.001, 0.01, 0.1, 1.0)  # inverse strengths; the best one is selected
 THRESHOLDS = tuple(round(0.05 * k, 2) for k in range(2, 19))
 WINDOW_S = 0.05
 
@@ -33,7 +33,7 @@ class LinearMap:
 
     Attributes:
         mean: (D,) of the inputs.
-        deviation: (D,) of the inputs.
+        deviation: (D,) standard deviation of the inputs.
         weights: (D, K).
         bias: (K,).
     """
@@ -51,12 +51,12 @@ class LinearMap:
 
 @dataclass(frozen=True, kw_only=True)
 class EventProbe:
-    """Finds events in features.
+    """A detector of events in features.
 
     Attributes:
-        linear: from a moment's features to the logit of an event there.
+        linear: from the features around a step to the logit of an event there.
         rate_hz: of the features.
-        threshold: peaks of the probability from here on are events.
+        threshold: peaks of the probability that reach it are events.
     """
 
     linear: LinearMap
@@ -64,7 +64,7 @@ class EventProbe:
     threshold: float
 
     def find(self, features: NDArray[np.floating]) -> NDArray[np.float64]:
-        """(L, D) features of one clip to the moments of its events, (E,) ascending seconds."""
+        """(L, D) features of one clip to the times of its events, (E,) ascending seconds."""
         probability = event_probability(self.linear, features)
         return find_event_peaks(probability, rate_hz=self.rate_hz, threshold=self.threshold)
 
@@ -77,32 +77,30 @@ def fit_event_probe(
     *,
     rate_hz: float,
 ) -> EventProbe:
-    """Fits a probe, and its threshold on clips that it was not fitted to.
+    """Fit an event probe, and select its threshold on held-out clips.
 
     Args:
         features: (R, L, D).
         events_s: per window, ascending seconds from its start.
-        held_features, held_events_s: the same of other clips, at least one with events.
+        held_features, held_events_s: the same of held-out clips, at least one with events.
         rate_hz: of the features.
 
     Raises:
-        ValueError: no events to learn from.
+        ValueError: there are no events.
         MissingExtra: scikit-learn is not installed.
-
-    Source: ours.
     """
     count = features.shape[1]
-    wanted = np.concatenate([event_track(times_s, count, rate_hz) == 1.0 for times_s in events_s])
-    if not wanted.any():
-        raise ValueError("no window has an event: a probe of events needs some")
+    targets = np.concatenate([event_track(times_s, count, rate_hz) == 1.0 for times_s in events_s])
+    if not targets.any():
+        raise ValueError("no window has an event, expected at least one to fit an event probe")
     inputs = np.concatenate([with_neighbours(window) for window in features])
-    linear = _fit(inputs, wanted, EVENT_PENALTY, np.where(wanted, EVENT_WEIGHT, 1.0))
+    linear = _fit(inputs, targets, EVENT_PENALTY, np.where(targets, EVENT_WEIGHT, 1.0))
     curves = [event_probability(linear, window) for window in held_features]
 
     def score(threshold: float) -> float:
         found = [find_event_peaks(c, rate_hz=rate_hz, threshold=threshold) for c in curves]
         pairs = zip(held_events_s, found, strict=True)
-        return float(np.mean([onset_f1(true, made, WINDOW_S) for true, made in pairs if len(true)]))
+        return float(np.mean([onset_f1(true, est, WINDOW_S) for true, est in pairs if len(true)]))
 
     return EventProbe(linear=linear, rate_hz=rate_hz, threshold=max(THRESHOLDS, key=score))
 
@@ -114,14 +112,14 @@ def event_probability(linear: LinearMap, features: NDArray[np.floating]) -> NDAr
 
 
 def with_neighbours(features: NDArray[np.floating]) -> NDArray[np.float32]:
-    """(L, D) to (L, 3 D): a moment's features with those REACH_STEPS before and after it."""
+    """(L, D) to (L, 3 D): each step's features with those REACH_STEPS before and after it."""
     padded = np.pad(features.astype(np.float32), ((REACH_STEPS, REACH_STEPS), (0, 0)), "edge")
     count = len(features)
     return np.concatenate([padded[k : k + count] for k in (0, REACH_STEPS, 2 * REACH_STEPS)], 1)
 
 
 def pooled(features: NDArray[np.floating]) -> NDArray[np.float32]:
-    """(R, L, D) to (R, 2 D): mean and largest value over a window."""
+    """(R, L, D) to (R, 2 D): mean and maximum over each window."""
     values = features.astype(np.float32)
     return np.concatenate([values.mean(1), values.max(1)], 1)
 
@@ -132,31 +130,29 @@ def fit_class_probe(
     held_inputs: NDArray[np.floating],
     held_classes: NDArray[np.int64],
 ) -> tuple[LinearMap, NDArray[np.int64]]:
-    """Fits a probe of classes, as strongly penalised as is best on other clips.
+    """Fit a class probe with the penalty that has the highest accuracy on held-out clips.
 
     Args:
         inputs: (N, D).
         classes: (N,) at least two different ones.
-        held_inputs, held_classes: the same of other clips.
+        held_inputs, held_classes: the same of held-out clips.
 
     Returns:
-        The map to one logit per class, and the classes in their order, (K,).
+        the map to one logit per class, and the classes in their order, (K,).
 
     Raises:
         ValueError: fewer than two classes.
         MissingExtra: scikit-learn is not installed.
-
-    Source: ours.
     """
     known = np.unique(classes)
     if len(known) < 2:
-        raise ValueError(f"classes {known.tolist()}: a probe needs at least two")
+        raise ValueError(f"got the classes {known.tolist()}, expected at least two")
     fits = [_fit(inputs, classes, penalty, None) for penalty in CLASS_PENALTIES]
 
-    def right(linear: LinearMap) -> float:
+    def accuracy(linear: LinearMap) -> float:
         return float((predicted(linear, known, held_inputs) == held_classes).mean())
 
-    return max(fits, key=right), known
+    return max(fits, key=accuracy), known
 
 
 def predicted(
@@ -179,7 +175,7 @@ def _fit(
     linear_model = extra_package("sklearn.linear_model")
     values = inputs.astype(np.float32)
     mean, deviation = values.mean(0), np.maximum(values.std(0), 1e-6)
-    model = linear_model.LogisticRegression(C=penalty, max_iter=MOST_ITERATIONS, tol=1e-3)
+    model = linear_model.LogisticRegression(C=penalty, max_iter=MAX_ITERATIONS, tol=1e-3)
     model.fit((values - mean) / deviation, targets, sample_weight=weights)
     return LinearMap(
         mean=mean,

@@ -1,60 +1,71 @@
-"""What a metric is: its name, unit, direction, range and source, and how sure a mean is.
-
-The metrics themselves live in their families (`synchrony.py`, `spectral.py`, ...), each with its
-record; `metrics.py` lists them all. Nothing here reads files or knows a model.
-"""
+"""The record of a metric, and confidence intervals of means."""
 
 from __future__ import annotations
 
 import importlib
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from foleyflow.errors import MissingExtra
+from foleyflow.evaluation.computations import AudioJudged, Computation, VideoJudged
 
-DRAWS_AT_ONCE = 1 << 20
+BOOTSTRAP_CHUNK = 1 << 20  # samples in memory at a time, whatever the number of clips
 
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """How the numbers of one metric are to be read.
+    """How a metric is computed and how its values are to be read.
+
+    The defaults describe a ratio of which more is better.
 
     Attributes:
-        name: the key in reports.
+        name: key in reports.
         unit: "1" for a ratio, else the unit.
-        direction: whether higher or lower is better, or the value nearest to zero.
+        direction: whether higher or lower values are better, or those nearest to zero.
         range: (lowest, highest) possible value.
-        reference: paper, package or "ours", with what matters to repeat it.
-        judge: the network that it needs; None for a metric that needs no weights.
-        heard_as: what is computed of what the judge hears; None without a judge. Of judges of
-            pairs: "agreement", the share that it takes for in sync; "verdict", its mean.
+        reference: paper, package or "ours", with the settings needed to reproduce the values.
+        computation: how scoring computes it; None if it is part of every synchrony report.
     """
 
     name: str
-    unit: str
-    direction: Literal["higher", "lower", "zero"]
-    range: tuple[float, float]
+    unit: str = "1"
+    direction: Literal["higher", "lower", "zero"] = "higher"
+    range: tuple[float, float] = (0.0, 1.0)
     reference: str
-    judge: str | None = None
-    heard_as: Literal["kl", "frechet", "inception", "agreement", "verdict"] | None = None
+    computation: Computation | None
 
-    def to_json(self) -> dict[str, Any]:
-        """Everything as plain values; a bound that does not exist is None."""
-        bounds = [bound if math.isfinite(bound) else None for bound in self.range]
-        return {**asdict(self), "range": bounds}
+    @property
+    def judge(self) -> str | None:
+        """Name of the network that it needs; None for a metric that needs no weights."""
+        computation = self.computation
+        return computation.judge if isinstance(computation, AudioJudged | VideoJudged) else None
 
     @property
     def needs_video(self) -> bool:
-        """Whether its judge looks at pairs of a video and a sound."""
-        return self.heard_as in ("agreement", "verdict")
+        """Whether its judge takes a video with the sound."""
+        return isinstance(self.computation, VideoJudged)
 
-    def as_good(self, value: float, other: float) -> bool:
-        """Whether `value` is at least as good as `other`, in this metric's direction."""
+    def to_json(self) -> dict[str, Any]:
+        """The record as plain values; a bound that does not exist is None."""
+        computation = self.computation
+        judged = computation if isinstance(computation, AudioJudged | VideoJudged) else None
+        return {
+            "name": self.name,
+            "unit": self.unit,
+            "direction": self.direction,
+            "range": [bound if math.isfinite(bound) else None for bound in self.range],
+            "reference": self.reference,
+            "judge": self.judge,
+            "heard_as": None if judged is None else judged.statistic,
+        }
+
+    def at_least_as_good(self, value: float, other: float) -> bool:
+        """Whether `value` is at least as good as `other` in this metric's direction."""
         if self.direction == "zero":
             return abs(value) <= abs(other)
         return value >= other if self.direction == "higher" else value <= other
@@ -62,14 +73,7 @@ class Metric:
 
 @dataclass(frozen=True, kw_only=True)
 class Interval:
-    """A mean over clips with its 95 % bootstrap interval.
-
-    Attributes:
-        mean: over the clips used.
-        low: 2.5th percentile of the bootstrapped means.
-        high: 97.5th percentile.
-        count: clips used.
-    """
+    """The mean of `count` values with its 95 % confidence interval from `low` to `high`."""
 
     mean: float
     low: float
@@ -78,80 +82,67 @@ class Interval:
 
 
 def bootstrap_mean(values: ArrayLike, *, resamples: int = 2000, seed: int = 0) -> Interval:
-    """The mean of one value per clip, and how much it would vary with other clips.
+    """The mean of one value per clip with its percentile bootstrap interval over clips.
 
     Args:
         values: (N,) one finite number per clip, N >= 1.
-        resamples: number of bootstrap draws of N clips with replacement.
-        seed: of the draws; the same seed gives the same interval.
+        resamples: number of bootstrap samples of N clips with replacement.
+        seed: seed of the bootstrap.
 
     Returns:
-        mean and percentile interval; with one clip the interval is that value.
+        mean and interval (2.5th and 97.5th percentile); with one clip the interval is that value.
 
     Raises:
-        ValueError: no values, or one that is not finite.
+        ValueError: there are no values, or one is not finite.
 
-    Source: Efron and Tibshirani 1993, percentile bootstrap.
+    Reference: Efron and Tibshirani 1993.
     """
-    per_clip = np.asarray(values, dtype=np.float64)
-    if per_clip.ndim != 1 or not len(per_clip) or not np.isfinite(per_clip).all():
-        raise ValueError(f"values: got {values!r}, expected at least one finite number per clip")
+    per_clip = _finite_values(values, "clip")
+    count = len(per_clip)
     rng = np.random.default_rng(seed)
-    # In turns of a million draws, so that memory stays small whatever the number of clips.
-    turn = max(1, DRAWS_AT_ONCE // len(per_clip))
+    chunk = max(1, BOOTSTRAP_CHUNK // count)
+    sizes = [min(chunk, resamples - start) for start in range(0, resamples, chunk)]
     means = np.concatenate(
-        [
-            per_clip[rng.integers(len(per_clip), size=(rows, len(per_clip)))].mean(axis=1)
-            for rows in _turns(resamples, turn)
-        ]
+        [per_clip[rng.integers(count, size=(size, count))].mean(axis=1) for size in sizes]
     )
     low, high = np.percentile(means, (2.5, 97.5))
-    return Interval(
-        mean=float(per_clip.mean()), low=float(low), high=float(high), count=len(per_clip)
-    )
-
-
-def _turns(count: int, most: int) -> list[int]:
-    """A count in parts of at most `most`."""
-    return [min(most, count - start) for start in range(0, count, most)]
+    return Interval(mean=float(per_clip.mean()), low=float(low), high=float(high), count=count)
 
 
 def seed_interval(values: ArrayLike) -> Interval:
-    """The mean over a few training runs with other seeds, and how sure it is.
+    """The mean over training runs with different seeds, with its interval by Student's t.
 
     Args:
         values: (N,) one finite number per run, N >= 1.
 
     Returns:
-        mean and 95 % interval of Student's t; unbounded (NaN) with one run.
+        mean and 95 % interval, whose ends are NaN for a single run.
 
     Raises:
-        ValueError: no values, or one that is not finite.
+        ValueError: there are no values, or one is not finite.
         MissingExtra: scipy is not installed.
-
-    Source: Student 1908.
     """
-    runs = np.asarray(values, dtype=np.float64)
-    if runs.ndim != 1 or not len(runs) or not np.isfinite(runs).all():
-        raise ValueError(f"values: got {values!r}, expected at least one finite number per run")
-    mean = float(runs.mean())
-    if len(runs) == 1:
+    runs = _finite_values(values, "run")
+    mean, count = float(runs.mean()), len(runs)
+    if count == 1:
         return Interval(mean=mean, low=math.nan, high=math.nan, count=1)
-    reach = extra_package("scipy.stats").t.ppf(0.975, len(runs) - 1)
-    half = float(reach * runs.std(ddof=1) / math.sqrt(len(runs)))
-    return Interval(mean=mean, low=mean - half, high=mean + half, count=len(runs))
+    quantile = extra_package("scipy.stats").t.ppf(0.975, count - 1)
+    half = float(quantile * runs.std(ddof=1) / math.sqrt(count))
+    return Interval(mean=mean, low=mean - half, high=mean + half, count=count)
+
+
+def _finite_values(values: ArrayLike, unit: str) -> NDArray[np.float64]:
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim != 1 or not len(array) or not np.isfinite(array).all():
+        raise ValueError(f"values: got {values!r}, expected at least one finite number per {unit}")
+    return array
 
 
 def extra_package(name: str) -> ModuleType:
-    """A package of the extra `eval`, imported when it is first needed (librosa takes seconds).
-
-    Args:
-        name: of the module: "librosa", "mir_eval" or "sklearn.linear_model".
+    """Import a module of the extra `eval` when it is first needed (librosa takes seconds).
 
     Raises:
         MissingExtra: it is not installed.
-
-    Source: ours.
     """
     try:
         return importlib.import_module(name)

@@ -1,45 +1,45 @@
-"""Metrics over a folder, each beside its controls: as records, as JSON and as a table.
+"""The values of metrics with their controls: as records, as JSON and as a table.
 
-How they come about is `scoring.py`. A control that is as good as the system itself is named: such
-a figure says nothing of the system.
+A control that scores as well as the system is flagged, since the metric then proves nothing about
+the system.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from foleyflow.errors import ConfigError
-from foleyflow.evaluation.metric import Metric
+from foleyflow.evaluation.metric import Metric, bootstrap_mean
 
-# Row -> what it is called for people. "Narrow" is limited to the band that a protocol names.
-ROWS = {
+# Condition -> its label in tables. "Narrow" is limited to the band that a protocol names.
+CONDITIONS = {
     "generated": "generated",
-    "generated_narrow": "generated, against narrow truth",
+    "generated_narrow": "generated, against band-limited true sound",
     "true": "true sound",
-    "true_narrow": "narrow true sound",
+    "true_narrow": "band-limited true sound",
     "silence": "silence",
     "noise": "white noise",
     "other": "other clip",
     "shifted": "shifted true sound",
 }
-# Rows of systems; all others are controls.
-MADE_ROWS = ("generated", "generated_narrow")
-# Those that only some metrics or protocols have.
-RARE_ROWS = ("generated_narrow", "true_narrow", "shifted")
-# Those that no system should be as bad as.
-WORSE_ROWS = ("silence", "noise", "other", "shifted")
+# Conditions that show a system; all others are controls.
+SYSTEM_CONDITIONS = ("generated", "generated_narrow")
+# Conditions that only some metrics or protocols have.
+OPTIONAL_CONDITIONS = ("generated_narrow", "true_narrow", "shifted")
+# Controls that should score worse than any system.
+WORSE_CONDITIONS = ("silence", "noise", "other", "shifted")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """One metric of one row.
+    """One metric under one condition.
 
     Attributes:
         value: mean over clips, or the one value of the set.
-        low: lower end of the 95 % bootstrap interval over clips; None where there is none.
-        high: upper end.
+        low: lower end of the 95 % bootstrap interval over clips; None if there is none.
+        high: upper end of the interval.
         count: clips used.
     """
 
@@ -49,22 +49,28 @@ class Figure:
     count: int
 
 
+def mean_figure(values: Sequence[float], seed: int) -> Figure:
+    """The mean of one value per clip, with its bootstrap interval."""
+    interval = bootstrap_mean(values, seed=seed)
+    return Figure(value=interval.mean, low=interval.low, high=interval.high, count=interval.count)
+
+
 @dataclass(frozen=True, kw_only=True)
 class MetricScore:
     """One metric of a folder.
 
     Attributes:
         metric: how to read it.
-        rows: row of `ROWS` -> figure; rows that can't be had are absent.
-        clips: clip -> value of the generated sound; empty for metrics of whole sets.
-        left_out: clip, with the row if it is a control -> why it has no value.
-        remarks: what must be known beside the figure.
+        figures: condition -> figure; conditions without values are absent.
+        clips: clip -> value of the generated sound; empty for metrics of complete sets.
+        left_out: clip, with the condition if it is a control -> why it has no value.
+        remarks: notes to print with the figures.
         judge: name, weight hash, rate and lengths of its judge; None without one.
         protocol: name of the protocol that it follows; None outside of any.
     """
 
     metric: Metric
-    rows: Mapping[str, Figure]
+    figures: Mapping[str, Figure]
     clips: Mapping[str, float] = field(default_factory=dict)
     left_out: Mapping[str, str] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
@@ -72,23 +78,24 @@ class MetricScore:
     protocol: str | None = None
 
     @property
-    def as_good_controls(self) -> tuple[str, ...]:
-        """Controls that are as good as the generated sound or better, though they should not."""
-        made = self.rows.get("generated")
-        if made is None:
+    def controls_as_good(self) -> tuple[str, ...]:
+        """Controls that should score worse than the generated sound and do not."""
+        generated = self.figures.get("generated")
+        if generated is None:
             return ()
         return tuple(
-            row
-            for row in WORSE_ROWS
-            if row in self.rows and self.metric.as_good(self.rows[row].value, made.value)
+            condition
+            for condition in WORSE_CONDITIONS
+            if condition in self.figures
+            and self.metric.at_least_as_good(self.figures[condition].value, generated.value)
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Everything as plain values for `json.dumps`."""
+        """The score as plain values for `json.dumps`."""
         return {
             "metric": self.metric.to_json(),
-            "rows": {row: asdict(figure) for row, figure in self.rows.items()},
-            "controls_as_good_as_generated": list(self.as_good_controls),
+            "rows": {condition: asdict(figure) for condition, figure in self.figures.items()},
+            "controls_as_good_as_generated": list(self.controls_as_good),
             "clips": dict(self.clips),
             "left_out": dict(self.left_out),
             "remarks": list(self.remarks),
@@ -97,98 +104,107 @@ class MetricScore:
         }
 
 
-def scores_text(scores: Mapping[str, Mapping[str, MetricScore]]) -> str:
-    """Every metric: one row per system, then the controls, then what must be said beside them.
+def mean_score(
+    metric: Metric,
+    values: Mapping[str, Mapping[str, float]],
+    left_out: Mapping[str, str],
+    seed: int,
+    **more: Any,
+) -> MetricScore:
+    """The score of a metric with values by condition and clip; `more` are its other fields."""
+    figures = {
+        condition: mean_figure(list(values[condition].values()), seed)
+        for condition in CONDITIONS
+        if values.get(condition)
+    }
+    clips = values.get("generated", {})
+    return MetricScore(metric=metric, figures=figures, clips=clips, left_out=left_out, **more)
 
-    A control is printed once if it is the same for all systems (they have the same clips).
+
+def scores_text(scores: Mapping[str, Mapping[str, MetricScore]]) -> str:
+    """A table per metric: one row per system, then the controls and the remarks.
+
+    A control with equal figures for all systems (they have the same clips) is printed once.
 
     Args:
         scores: system -> metric -> score.
 
     Raises:
-        ConfigError: figures of different protocols.
-
-    Source: ours.
+        ConfigError: the scores follow different protocols.
     """
-    one_protocol(score for by_metric in scores.values() for score in by_metric.values())
+    common_protocol(score for by_metric in scores.values() for score in by_metric.values())
     blocks: dict[str, list[str]] = {}
     for name in dict.fromkeys(name for by_metric in scores.values() for name in by_metric):
         by_system = {system: s[name] for system, s in scores.items() if name in s}
-        blocks[name] = [_title(next(iter(by_system.values())).metric)]
-        for row in ROWS:
-            blocks[name] += _row_lines(row, by_system)
+        metric = next(iter(by_system.values())).metric
+        blocks[name] = [f"{metric.name} ({direction_text(metric)}; 95 % interval)"]
+        for condition in CONDITIONS:
+            blocks[name] += _table_rows(condition, by_system)
         blocks[name] += [f"  ! {flag}" for flag in flags(by_system)]
         for system, score in by_system.items():
             blocks[name] += [f"  {system}: {remark}" for remark in remarks(score)]
     return "\n\n".join("\n".join(lines) for lines in blocks.values())
 
 
-def one_protocol(scores: Iterable[MetricScore]) -> str | None:
-    """The protocol that some scores share: what may stand in one table.
+def _table_rows(condition: str, by_system: Mapping[str, MetricScore]) -> list[str]:
+    figures = {
+        system: score.figures[condition]
+        for system, score in by_system.items()
+        if condition in score.figures
+    }
+    label = CONDITIONS[condition]
+    if condition == "generated":
+        labelled = figures
+    elif condition in SYSTEM_CONDITIONS:
+        labelled = {f"{system} [{label}]": figure for system, figure in figures.items()}
+    elif len(figures) == len(by_system) and len(set(figures.values())) == 1:
+        labelled = {f"[{label}]": next(iter(figures.values()))}
+    else:
+        labelled = {f"[{label}, {system}]": figure for system, figure in figures.items()}
+    return [f"  {name:30} {figure_text(f):30} {f.count:5d} clips" for name, f in labelled.items()]
 
-    Args:
-        scores: of any metrics and systems.
 
-    Returns:
-        its name; None if they follow none, or if there are no scores.
+def common_protocol(scores: Iterable[MetricScore]) -> str | None:
+    """The name of the protocol that all scores follow; None if they follow none.
 
     Raises:
         ConfigError: they follow different ones, or only some follow one.
-
-    Source: ours.
     """
     names = list(dict.fromkeys(score.protocol for score in scores))
     if len(names) > 1:
-        said = " and ".join("no protocol" if name is None else repr(name) for name in names)
+        listed = " and ".join("no protocol" if name is None else repr(name) for name in names)
         raise ConfigError(
-            f"figures of {said} can't stand in one table",
+            f"scores of {listed} cannot share a table",
             hint="score all systems by one protocol, or give each its own report",
         )
     return names[0] if names else None
 
 
-def rows_in(scores: Iterable[MetricScore]) -> dict[str, str]:
-    """The rows of a table: those that every metric may have, and the rare ones that are there.
-
-    Args:
-        scores: of one metric.
-
-    Returns:
-        row -> what it is called.
-
-    Source: ours.
-    """
-    there = {row for score in scores for row in score.rows}
-    return {row: name for row, name in ROWS.items() if row not in RARE_ROWS or row in there}
+def conditions_in(scores: Iterable[MetricScore]) -> dict[str, str]:
+    """Condition -> label, without the optional conditions that none of the scores has."""
+    present = {condition for score in scores for condition in score.figures}
+    return {
+        condition: label
+        for condition, label in CONDITIONS.items()
+        if condition not in OPTIONAL_CONDITIONS or condition in present
+    }
 
 
 def flags(by_system: Mapping[str, MetricScore]) -> list[str]:
-    """A line for each control that is as good as some system.
-
-    Args:
-        by_system: system -> score, of one metric.
-
-    Source: ours.
-    """
+    """A line for each control that scores as well as some system, for one metric."""
     lines = []
-    for row in WORSE_ROWS:
-        matched = [system for system, s in by_system.items() if row in s.as_good_controls]
+    for condition in WORSE_CONDITIONS:
+        matched = [system for system, s in by_system.items() if condition in s.controls_as_good]
         if matched:
             lines.append(
-                f"{ROWS[row]} is as good or better, so the figure proves nothing of: "
-                + ", ".join(matched)
+                f"{CONDITIONS[condition]} is as good or better, so the figure proves nothing "
+                f"about: {', '.join(matched)}"
             )
     return lines
 
 
 def remarks(score: MetricScore) -> list[str]:
-    """What must be said beside the figures of one system: remarks, judge, clips without a value.
-
-    Args:
-        score: of one metric.
-
-    Source: ours.
-    """
+    """Lines to print with a score: its remarks, its judge and the clips without a value."""
     lines = list(score.remarks)
     if score.judge is not None:
         lines.append(f"judge {score.judge['name']}, weights {score.judge['weights_sha256']}")
@@ -196,42 +212,13 @@ def remarks(score: MetricScore) -> list[str]:
 
 
 def figure_text(figure: Figure) -> str:
-    """A figure with its interval.
-
-    Args:
-        figure: of any metric.
-
-    Source: ours.
-    """
+    """A figure with its interval."""
     if figure.low is None or figure.high is None:
         return f"{figure.value:.3f}"
     return f"{figure.value:.3f} ({figure.low:.3f} .. {figure.high:.3f})"
 
 
-def better_text(metric: Metric) -> str:
-    """Which way a metric is better, and its unit.
-
-    Args:
-        metric: any.
-
-    Source: ours.
-    """
-    better = {"higher": "higher", "lower": "lower", "zero": "nearer to 0"}[metric.direction]
+def direction_text(metric: Metric) -> str:
+    """The direction and the unit of a metric, as in "lower is better, dB"."""
+    better = {"higher": "higher", "lower": "lower", "zero": "closer to 0"}[metric.direction]
     return f"{better} is better" + ("" if metric.unit == "1" else f", {metric.unit}")
-
-
-def _title(metric: Metric) -> str:
-    return f"{metric.name} ({better_text(metric)}; 95 % interval)"
-
-
-def _row_lines(row: str, by_system: Mapping[str, MetricScore]) -> list[str]:
-    figures = {system: s.rows[row] for system, s in by_system.items() if row in s.rows}
-    if row == "generated":
-        labels = figures
-    elif row in MADE_ROWS:
-        labels = {f"{system} [{ROWS[row]}]": figure for system, figure in figures.items()}
-    elif len(figures) == len(by_system) and len(set(figures.values())) == 1:
-        labels = {f"[{ROWS[row]}]": next(iter(figures.values()))}
-    else:
-        labels = {f"[{ROWS[row]}, {system}]": figure for system, figure in figures.items()}
-    return [f"  {name:30} {figure_text(f):30} {f.count:5d} clips" for name, f in labels.items()]

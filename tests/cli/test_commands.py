@@ -153,7 +153,7 @@ def test_evaluate_more_metrics_with_controls(tmp_path):
     assert scores["onset_f1_300ms"]["rows"]["generated"]["value"] == 1.0
     text = run_cli("evaluate", tmp_path, *flags).stdout
     assert text.startswith(run_cli("evaluate", tmp_path).stdout.rstrip())
-    assert "! silence is as good or better, so the figure proves nothing of: late\n" in text
+    assert "! silence is as good or better, so the figure proves nothing about: late\n" in text
 
 
 def test_evaluate_writes_a_page(tmp_path):

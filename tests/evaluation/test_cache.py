@@ -1,4 +1,4 @@
-"""Results kept in a folder: found again by their key alone, whole or not at all."""
+"""Cached results are found only by their key, and are complete or absent."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from foleyflow.evaluation.cache import ResultCache, code_sha256
 from foleyflow.evaluation.metrics import envelope, spectral
 
 
-def test_a_result_is_found_by_its_key_alone(tmp_path):
+def test_a_result_is_found_only_by_its_key(tmp_path):
     cache = ResultCache(tmp_path / "kept")
     assert cache.get(["pair", "a", 1]) is None
     cache.put(["pair", "a", 1], {"values": [0.1, 1e-300, -2.5]})
@@ -30,18 +30,18 @@ def test_a_damaged_result_counts_as_missing_and_is_replaced(tmp_path, text):
     assert cache.get(["a"]) == {"x": 2}
 
 
-def test_what_is_no_number_is_not_kept(tmp_path):
+def test_values_that_are_not_finite_are_not_stored(tmp_path):
     with pytest.raises(ValueError, match="not JSON compliant"):
         ResultCache(tmp_path).put(["a"], {"x": float("nan")})
     assert not list(tmp_path.rglob("*.json"))
 
 
-def test_a_file_is_not_a_folder(tmp_path):
+def test_a_file_as_cache_folder_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="expected a folder for cached results"):
         ResultCache(tmp_path / "file")
 
 
-def test_other_code_has_another_hash():
+def test_different_code_has_a_different_hash():
     assert code_sha256(envelope) == code_sha256(envelope)
     assert code_sha256(envelope) != code_sha256(spectral) != code_sha256(envelope, spectral)

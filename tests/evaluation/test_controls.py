@@ -1,4 +1,4 @@
-"""The made controls: silence, and noise that is exactly as loud as the true sound."""
+"""The generated controls: silence, and noise of the true sound's loudness."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def tone(level=0.1, rate_hz=48000, channels=1, seconds=2.0):
 
 @pytest.mark.parametrize("rate_hz", [8000, 44100, 96000])
 @pytest.mark.parametrize("level", [0.003, 0.5])
-def test_noise_is_as_loud_as_the_true_sound(rate_hz, level):
+def test_noise_has_the_loudness_of_the_true_sound(rate_hz, level):
     true = tone(level, rate_hz, channels=2)
     noise = noise_like(true)
     mono = Waveform(samples=true.mono()[None], rate_hz=rate_hz)
@@ -27,7 +27,7 @@ def test_noise_is_as_loud_as_the_true_sound(rate_hz, level):
     assert noise.rate_hz == rate_hz
 
 
-def test_noise_is_white_and_repeats_by_seed():
+def test_noise_is_white_and_seeded():
     noise = noise_like(tone()).samples[0]
     power = np.abs(np.fft.rfft(noise)) ** 2
     low, high = np.array_split(power[1:], 2)
@@ -36,14 +36,14 @@ def test_noise_is_white_and_repeats_by_seed():
     assert not np.array_equal(noise, noise_like(tone(), seed=1).samples[0])
 
 
-def test_a_sound_without_a_loudness_is_refused():
+def test_a_sound_with_samples_that_are_not_finite_is_refused():
     true = tone()
     true.samples[0, 100] = np.nan
     with pytest.raises(ValueError, match="not finite, so its loudness is unknown"):
         noise_like(true)
 
 
-def test_silence_stays_silent_and_lengths_are_kept():
+def test_silence_gives_silence_and_lengths_are_kept():
     true = tone(0.0)
     assert not noise_like(true).samples.any()
     assert not silence_like(tone()).samples.any()

@@ -1,29 +1,22 @@
-"""Folders of results, with real files made on the spot: pairing, scores, and what is listed."""
+"""Evaluation of folders of real files: pairing, scores, and the lists of unusual clips."""
 
 from __future__ import annotations
 
 import json
 
-import numpy as np
 import pytest
-import soundfile
+from support.click_sounds import clicks, write_sound
 
 from foleyflow.errors import DataError
-from foleyflow.evaluation.folder import evaluate_folder, evaluate_systems, read_events, systems_text
+from foleyflow.evaluation.files import read_events
+from foleyflow.evaluation.folder import evaluate_folder, evaluate_systems
+from foleyflow.evaluation.report import systems_text
 
-RATE_HZ = 22050
 TIMES_S = {"a": [0.5, 1.0, 1.8], "b": [0.7, 1.4], "c": [0.3, 1.2, 1.6]}
 
 
 def write_clicks(path, times_s, *, duration_s=2.0, level=0.5):
-    rng = np.random.default_rng(0)
-    sound = np.zeros(round(duration_s * RATE_HZ))
-    for time_s in times_s:
-        start = round(time_s * RATE_HZ)
-        t = np.arange(len(sound) - start) / RATE_HZ
-        sound[start:] += level * np.exp(-t / 0.004) * rng.uniform(-1, 1, len(t))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(path, sound, RATE_HZ)
+    write_sound(path, clicks(times_s, duration_s=duration_s, level=level))
 
 
 def write_events(path, times_s, **more):
@@ -33,14 +26,14 @@ def write_events(path, times_s, **more):
 
 @pytest.fixture
 def folders(tmp_path):
-    """Three cases, generated 20 ms late, with the suffix that `generate` gives."""
+    """Three clips, generated 20 ms late, with the suffix that `generate` writes."""
     for case, times_s in TIMES_S.items():
         write_clicks(tmp_path / "true" / f"{case}.flac", times_s)
-        write_clicks(tmp_path / "made" / f"{case}.foley.wav", [t + 0.02 for t in times_s])
-    return tmp_path / "made", tmp_path / "true"
+        write_clicks(tmp_path / "generated" / f"{case}.foley.wav", [t + 0.02 for t in times_s])
+    return tmp_path / "generated", tmp_path / "true"
 
 
-def test_late_but_complete_results_score_one(folders):
+def test_onsets_20_ms_late_score_an_f1_of_one(folders):
     report = evaluate_folder(*folders)
     assert [clip.case for clip in report.clips] == ["a", "b", "c"]
     assert report.synchrony.windows[0].f1.mean == 1.0
@@ -50,40 +43,40 @@ def test_late_but_complete_results_score_one(folders):
     assert not (report.unreadable or report.silent or report.short or report.only_generated)
 
 
-def test_events_are_a_reference_and_come_before_sound(folders):
-    made, true = folders
+def test_event_files_are_references_and_come_before_sound(folders):
+    generated, true = folders
     for case, times_s in TIMES_S.items():
         write_events(true / f"{case}.json", times_s)
-    assert evaluate_folder(made, true).synchrony.windows[0].f1.mean == 1.0
+    assert evaluate_folder(generated, true).synchrony.windows[0].f1.mean == 1.0
     write_events(true / "a.json", [0.1, 1.5])
-    assert evaluate_folder(made, true).clips[0].f1[0.05] == 0.0
+    assert evaluate_folder(generated, true).clips[0].f1[0.05] == 0.0
 
 
-def test_references_in_shards_are_found_and_doubles_are_refused(folders):
-    made, true = folders
+def test_references_in_subfolders_are_found_and_duplicates_are_refused(folders):
+    generated, true = folders
     for case in TIMES_S:
         (true / f"shard_{case}").mkdir()
         (true / f"{case}.flac").rename(true / f"shard_{case}" / f"{case}.flac")
-    assert evaluate_folder(made, true).synchrony.windows[0].f1.mean == 1.0
+    assert evaluate_folder(generated, true).synchrony.windows[0].f1.mean == 1.0
     write_clicks(true / "shard_a" / "b.flac", [1.0])
     with pytest.raises(DataError, match="'b' is there twice"):
-        evaluate_folder(made, true)
+        evaluate_folder(generated, true)
 
 
-def test_a_sidecar_beside_a_result_is_not_a_result(folders):
-    made, true = folders
-    write_events(made / "a.json", [0.1])
-    assert evaluate_folder(made, true).clips[0].f1[0.05] == 1.0
+def test_a_json_next_to_a_generated_file_is_ignored(folders):
+    generated, true = folders
+    write_events(generated / "a.json", [0.1])
+    assert evaluate_folder(generated, true).clips[0].f1[0.05] == 1.0
 
 
-def test_every_file_that_cannot_be_used_is_listed(folders):
-    made, true = folders
-    write_clicks(made / "extra.wav", [1.0])
+def test_every_unusable_file_is_listed(folders):
+    generated, true = folders
+    write_clicks(generated / "extra.wav", [1.0])
     write_clicks(true / "missing.wav", [1.0])
-    write_clicks(made / "b.foley.wav", TIMES_S["b"], level=1e-4)
-    write_clicks(made / "c.foley.wav", TIMES_S["c"], duration_s=1.7)
-    (made / "a.foley.wav").write_bytes(b"not a sound")
-    report = evaluate_folder(made, true)
+    write_clicks(generated / "b.foley.wav", TIMES_S["b"], level=1e-4)
+    write_clicks(generated / "c.foley.wav", TIMES_S["c"], duration_s=1.7)
+    (generated / "a.foley.wav").write_bytes(b"not a sound")
+    report = evaluate_folder(generated, true)
     assert report.only_generated == ("extra",)
     assert report.only_reference == ("missing",)
     assert list(report.unreadable) == ["a"]
@@ -96,29 +89,29 @@ def test_every_file_that_cannot_be_used_is_listed(folders):
         assert line in text
 
 
-def test_a_table_names_a_few_clips_of_a_remark_and_json_all(folders):
-    made, true = folders
+def test_text_lists_the_first_clips_of_a_remark_and_json_all(folders):
+    generated, true = folders
     for number in range(15):
         write_clicks(true / f"missing_{number:02}.wav", [1.0])
-    report = evaluate_folder(made, true)
+    report = evaluate_folder(generated, true)
     text = report.to_text()
     assert "references without a result: 15\n  missing_00\n" in text
-    assert "  missing_11\n  and 3 more, which --json names\n" in text
+    assert "  missing_11\n  and 3 more, listed with --json\n" in text
     assert "missing_12" not in text
     assert report.to_json()["only_reference"][-1] == "missing_14"
 
 
-def test_clips_without_true_onsets_are_scored_or_left_out_on_demand(folders):
-    made, true = folders
-    write_clicks(made / "still.wav", [])
+def test_clips_without_true_onsets_are_scored_unless_skipped(folders):
+    generated, true = folders
+    write_clicks(generated / "still.wav", [])
     write_events(true / "still.json", [], duration_s=2.0)
-    report = evaluate_folder(made, true)
+    report = evaluate_folder(generated, true)
     assert report.synchrony.clips_without_onsets == 1
     assert report.clips[-1].f1[0.05] == 1.0
-    assert evaluate_folder(made, true, skip_without_onsets=True).skipped == ("still",)
+    assert evaluate_folder(generated, true, skip_without_onsets=True).skipped == ("still",)
 
 
-def test_several_systems_in_case_folders(tmp_path):
+def test_several_systems_in_one_folder_per_clip(tmp_path):
     for case, times_s in TIMES_S.items():
         write_clicks(tmp_path / case / "gt.wav", times_s)
         write_clicks(tmp_path / case / "exact.wav", times_s)
@@ -137,7 +130,7 @@ def test_several_systems_in_case_folders(tmp_path):
     assert "exact" in systems_text(reports)
 
 
-def test_the_report_is_plain_json(folders):
+def test_the_report_is_strict_json(folders):
     record = json.loads(json.dumps(evaluate_folder(*folders).to_json(), allow_nan=False))
     assert record["count"] == 3
     assert record["synchrony"]["windows"]["50_ms"]["f1"]["mean"] == 1.0
@@ -161,7 +154,7 @@ def test_folders_and_patterns_are_checked(tmp_path):
         evaluate_systems(tmp_path)
 
 
-def test_events_nearer_than_30_ms_are_one_and_late_ones_are_cut(tmp_path):
+def test_events_closer_than_30_ms_are_merged_and_those_after_the_end_are_dropped(tmp_path):
     path = tmp_path / "events.json"
     write_events(path, [1.02, 1.0, 1.5, 9.0], duration_s=3.0)
     clip = read_events(path, duration_s=10.0)
@@ -173,7 +166,7 @@ def test_events_nearer_than_30_ms_are_one_and_late_ones_are_cut(tmp_path):
     "text",
     ["", "[]", '{"events": 3}', '{"events": [{"time": 1}]}', '{"events": [{"time_s": "x"}]}'],
 )
-def test_other_json_is_refused_by_name(tmp_path, text):
+def test_a_json_without_events_is_refused(tmp_path, text):
     path = tmp_path / "events.json"
     path.write_text(text)
     with pytest.raises(DataError, match=r"events\.json: not a file of events"):

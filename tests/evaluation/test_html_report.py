@@ -1,4 +1,4 @@
-"""The page of a report: everything inside it, what it says is what the report says."""
+"""The HTML page of a report is self-contained and has all figures of the report."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import pytest
 import soundfile
 from support.random_judge import RandomJudge
 
-from foleyflow.evaluation.folder import Report, evaluate_folder, evaluate_systems
+from foleyflow.evaluation.folder import evaluate_folder, evaluate_systems
 from foleyflow.evaluation.html_report import page_text
+from foleyflow.evaluation.report import Report
 
 pytest.importorskip("librosa")
 
@@ -21,7 +22,7 @@ RATE_HZ = 16000
 
 
 class Page(HTMLParser):
-    """Texts, sources and balance of a page."""
+    """Parses the texts, sources and tags of a page and checks that all tags are closed."""
 
     VOID = frozenset({"meta", "img"})
 
@@ -50,7 +51,7 @@ class Page(HTMLParser):
             self.texts.append(data.strip())
 
     @property
-    def said(self):
+    def text(self):
         return "\n".join(text for text in self.texts if text)
 
     def data(self, tag, kind):
@@ -77,92 +78,92 @@ def systems(root, *, cases=("a", "b", "c"), names=("gt", "first", "second")):
     return root
 
 
-def test_the_page_needs_nothing_but_itself(tmp_path):
+def test_the_page_is_self_contained(tmp_path):
     reports = evaluate_systems(systems(tmp_path), metrics=["onset_f1", "envelope_correlation"])
     text = page_text(reports, title="peers")
     page = Page(text)
     assert page.links == []
     assert "://" not in text and "@import" not in text and "url(" not in text
     assert not {"script", "link", "iframe"} & set(page.tags)
-    for picture in page.data("img", "image/png"):
-        assert picture.startswith(b"\x89PNG\r\n\x1a\n")
-    # Lags, bars of two metrics, and for each of three clips the truth and two systems.
+    for image in page.data("img", "image/png"):
+        assert image.startswith(b"\x89PNG\r\n\x1a\n")
+    # Lags, bars of two metrics, and for each of three clips the true sound and two systems.
     assert len(page.data("img", "image/png")) == 1 + 2 + 9
     assert len(page.data("audio", "audio/wav")) == 9
 
 
-def test_the_players_play_the_sounds(tmp_path):
+def test_the_audio_players_contain_the_sounds(tmp_path):
     reports = evaluate_systems(systems(tmp_path))
     first, *_ = Page(page_text(reports, title="x", clips=1)).data("audio", "audio/wav")
     with wave.open(io.BytesIO(first)) as file:
         assert (file.getnchannels(), file.getsampwidth(), file.getframerate()) == (1, 2, RATE_HZ)
         levels = np.frombuffer(file.readframes(file.getnframes()), "<i2")
-    # Half a step of the file, half a step of the page, and full scale at 32768 against 32767.
+    # Rounding of the file and of the page, and full scale at 32768 versus 32767.
     assert levels / 32767 == pytest.approx(sound(0), abs=2.01 / 32767)
 
 
-def test_tables_say_what_the_report_says(tmp_path):
+def test_tables_contain_all_figures_of_the_report(tmp_path):
     root = systems(tmp_path)
     soundfile.write(root / "a" / "second.wav", np.zeros(round(1.5 * RATE_HZ)), RATE_HZ)
     reports = evaluate_systems(
         root, metrics=["onset_f1", "frechet_passt"], judges={"passt": RandomJudge()}
     )
-    said = Page(page_text(reports, title="Two systems")).said
+    text = Page(page_text(reports, title="Two systems")).text
     for system, report in reports.items():
-        assert system in said
+        assert system in text
         for name, score in report.scores.items():
-            assert name in said
-            for figure in score.rows.values():
-                assert f"{figure.value:.3f}" in said
-    assert "Two systems" in said
-    assert "second: silent (scored): 1" in said
-    assert RandomJudge().weights_sha256 in said
-    assert "no interval" in said
+            assert name in text
+            for figure in score.figures.values():
+                assert f"{figure.value:.3f}" in text
+    assert "Two systems" in text
+    assert "second: silent (scored): 1" in text
+    assert RandomJudge().weights_sha256 in text
+    assert "no interval" in text
 
 
-def test_a_control_that_wins_is_flagged_on_the_page(tmp_path):
+def test_a_control_as_good_as_the_system_is_flagged(tmp_path):
     root = systems(tmp_path)
     for case in "abc":
         soundfile.write(root / case / "second.wav", np.zeros(24000), RATE_HZ)
-    said = Page(page_text(evaluate_systems(root, metrics=["onset_f1"]), title="x")).said
-    assert "silence is as good or better, so the figure proves nothing of: second\n" in said
+    text = Page(page_text(evaluate_systems(root, metrics=["onset_f1"]), title="x")).text
+    assert "silence is as good or better, so the figure proves nothing about: second\n" in text
 
 
-def test_names_cannot_break_the_page(tmp_path):
+def test_special_characters_in_names_are_escaped(tmp_path):
     hostile = '<b>&"$x'
     root = systems(tmp_path, cases=(hostile, "b"), names=("gt", "日本$_<i>"))
     page = Page(page_text(evaluate_systems(root, metrics=["onset_f1"]), title=hostile))
     assert not {"b", "i"} & set(page.tags)
-    assert hostile in page.said and "日本$_<i>" in page.said
+    assert hostile in page.text and "日本$_<i>" in page.text
 
 
-def test_only_the_first_clips_are_shown_and_it_says_so(tmp_path):
+def test_only_the_first_clips_are_shown_with_a_note(tmp_path):
     reports = evaluate_systems(systems(tmp_path), metrics=["onset_f1"])
     page = Page(page_text(reports, title="x", clips=2))
     assert len(page.data("audio", "audio/wav")) == 2 * 3
-    assert "the first 2 of 3 clips" in page.said
+    assert "the first 2 of 3 clips" in page.text
     assert Page(page_text(reports, title="x", clips=0)).data("audio", "audio/wav") == []
 
 
-def test_a_report_of_nothing_is_a_page_too(tmp_path):
-    said = Page(page_text({"generated": Report(synchrony=None)}, title="empty")).said
-    assert "nothing to score" in said
+def test_an_empty_report_gives_a_page(tmp_path):
+    text = Page(page_text({"generated": Report(synchrony=None)}, title="empty")).text
+    assert "nothing to score" in text
 
 
-def test_events_as_a_reference_leave_the_generated_sound_alone(tmp_path):
-    (tmp_path / "made").mkdir()
+def test_with_event_references_only_generated_sounds_have_players(tmp_path):
+    (tmp_path / "generated").mkdir()
     (tmp_path / "true").mkdir()
-    soundfile.write(tmp_path / "made/a.wav", sound(0), RATE_HZ)
+    soundfile.write(tmp_path / "generated/a.wav", sound(0), RATE_HZ)
     (tmp_path / "true/a.json").write_text('{"events": [{"time_s": 0.25}]}')
-    report = evaluate_folder(tmp_path / "made", tmp_path / "true", metrics=["onset_f1"])
-    page = Page(page_text({"made": report}, title="x"))
+    report = evaluate_folder(tmp_path / "generated", tmp_path / "true", metrics=["onset_f1"])
+    page = Page(page_text({"generated": report}, title="x"))
     assert len(page.data("audio", "audio/wav")) == 1
 
 
-def test_a_sound_that_has_gone_bad_since_is_said(tmp_path):
+def test_a_sound_that_became_unreadable_is_noted(tmp_path):
     root = systems(tmp_path)
     reports = evaluate_systems(root)
     (root / "a" / "first.wav").write_text("no sound any more")
     page = Page(page_text(reports, title="x"))
     assert len(page.data("audio", "audio/wav")) == 8
-    assert "first.wav" in page.said
+    assert "first.wav" in page.text

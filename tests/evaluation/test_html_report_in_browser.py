@@ -1,4 +1,4 @@
-"""The page in a real browser without a window: it draws, its players play, it asks nobody.
+"""The page in a headless browser: it is drawn, its players play, it makes no requests.
 
 Needs Chromium (`make test` installs it where it can); skipped where there is none.
 """
@@ -20,23 +20,25 @@ from foleyflow.evaluation.html_report import page_text
 
 pytest.importorskip("librosa")
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("chrome")
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="no chromium here; make test says why")
+pytestmark = pytest.mark.skipif(
+    BROWSER is None, reason="needs chromium; make test installs it where it can"
+)
 RATE_HZ, SECONDS = 16000, 1.5
-NOBODY = "not an origin"  # who begins the requests that the browser makes for itself
+BROWSER_INITIATOR = "not an origin"  # of the browser's own requests
 
-# Asks every picture and player of the page how it is, and leaves the answers in the document.
-ASK = """
+# Measures every image and player of the page and stores the results in the document.
+MEASURE = """
 <script>
 window.addEventListener("load", async () => {
   const players = [...document.querySelectorAll("audio")];
-  const durations = await Promise.all(players.map(player => new Promise(told => {
-    player.addEventListener("loadedmetadata", () => told(player.duration));
-    player.addEventListener("error", () => told(-1));
+  const durations = await Promise.all(players.map(player => new Promise(resolve => {
+    player.addEventListener("loadedmetadata", () => resolve(player.duration));
+    player.addEventListener("error", () => resolve(-1));
     player.preload = "auto"; player.load();
   })));
   const pictures = [...document.querySelectorAll("img")].map(p => p.naturalWidth);
-  const asked = performance.getEntriesByType("resource").map(entry => entry.name.slice(0, 40));
-  document.body.dataset.answers = JSON.stringify({durations, pictures, asked,
+  const requests = performance.getEntriesByType("resource").map(entry => entry.name.slice(0, 40));
+  document.body.dataset.answers = JSON.stringify({durations, pictures, requests,
     wide: document.documentElement.scrollWidth > window.innerWidth});
 });
 </script>
@@ -60,7 +62,7 @@ def page(tmp_path_factory):
 
 
 def browse(page, folder, *flags):
-    """What the browser says of a page."""
+    """The output of the browser for a page."""
     path = folder / "page.html"
     path.write_text(page, encoding="utf-8")
     command = [
@@ -82,43 +84,45 @@ def browse(page, folder, *flags):
     return done.stdout
 
 
-def test_pictures_are_drawn_and_players_play(page, tmp_path):
-    asking = page.replace("</body>", ASK + "</body>")
-    document = browse(asking, tmp_path, "--dump-dom", "--virtual-time-budget=20000")
+def test_images_are_drawn_and_players_play(page, tmp_path):
+    measuring = page.replace("</body>", MEASURE + "</body>")
+    document = browse(measuring, tmp_path, "--dump-dom", "--virtual-time-budget=20000")
     found = re.search(r'data-answers="([^"]+)"', document)
-    assert found, "the page did not come to an end"
+    assert found, "the script of the page did not finish"
     answers = json.loads(found[1].replace("&quot;", '"'))
     assert len(answers["pictures"]) == page.count("<img ") and min(answers["pictures"]) > 100
     assert answers["durations"] == pytest.approx([SECONDS] * 6, abs=0.01)
-    assert all(name.startswith("data:") for name in answers["asked"])
+    assert all(name.startswith("data:") for name in answers["requests"])
     assert not answers["wide"]
 
 
 def addresses(page, folder):
-    """Everything that a page asked of the network; what the browser asks by itself is not its."""
+    """The addresses that a page requests, without the browser's own requests."""
     log = folder / "net.json"
     browse(page, folder, "--dump-dom", f"--log-net-log={log}")
-    asked = [event.get("params", {}) for event in json.loads(log.read_text())["events"]]
+    requests = [event.get("params", {}) for event in json.loads(log.read_text())["events"]]
     return {
         request["url"]
-        for request in asked
+        for request in requests
         if request.get("url", "").startswith(("http", "ws", "ftp"))
-        and request.get("initiator", NOBODY) != NOBODY
+        and request.get("initiator", BROWSER_INITIATOR) != BROWSER_INITIATOR
     }
 
 
-def test_the_page_asks_nobody(page, tmp_path):
-    watched = page.replace("</body>", '<img src="http://127.0.0.1:9/pixel.png"></body>')
-    assert addresses(watched, tmp_path) == {"http://127.0.0.1:9/pixel.png"}  # it would be seen
+def test_the_page_makes_no_network_requests(page, tmp_path):
+    with_request = page.replace("</body>", '<img src="http://127.0.0.1:9/pixel.png"></body>')
+    assert addresses(with_request, tmp_path) == {
+        "http://127.0.0.1:9/pixel.png"
+    }  # such a request is detected
     assert addresses(page, tmp_path) == set()
 
 
-def test_the_page_looks_like_something(page, tmp_path):
+def test_the_page_is_not_blank(page, tmp_path):
     picture = tmp_path / "page.png"
     browse(page, tmp_path, f"--screenshot={picture}")
     pixels = matplotlib.image.imread(picture)[..., :3]
     assert pixels.shape[:2] == (2400, 1280)
     drawn = (pixels < 0.95).any(2)
     assert 0.03 < drawn.mean() < 0.6
-    # Down to the spectrograms there is something on every stretch of the page.
+    # No stretch of the page down to the spectrograms is blank.
     assert drawn[:1500].reshape(15, -1).any(1).all()

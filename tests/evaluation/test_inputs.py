@@ -1,4 +1,4 @@
-"""Every odd input that `foleyflow evaluate` may be given, handled as `folder.py` says."""
+"""Unusual inputs of `foleyflow evaluate`, handled as `folder.py` describes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ pytest.importorskip("librosa")
 
 RATE_HZ, SECONDS = 48_000, 2.0
 TIMES_S = [0.3, 0.9, 1.5]
-# One of each way to look at a sound.
+# One metric of each group or kind of computation.
 METRICS = [
     "onset_f1",
     "onset_f1_300ms",
@@ -43,16 +43,16 @@ def write(folder, name, sound, rate_hz=RATE_HZ, **how):
 
 @pytest.fixture
 def pair(tmp_path):
-    """A folder of results and one of references, each with an ordinary clip."""
-    made, true = tmp_path / "made", tmp_path / "true"
-    for folder in (made, true):
+    """A folder of generated sounds and one of references, each with an ordinary clip."""
+    generated, true = tmp_path / "generated", tmp_path / "true"
+    for folder in (generated, true):
         write(folder, "plain.wav", clicks())
-    return made, true
+    return generated, true
 
 
-def score(made, true):
+def score(generated, true):
     judges = {"passt": RandomJudge(clip=ClipRule(longest_s=SECONDS))}
-    return evaluate_folder(made, true, metrics=METRICS, judges=judges)
+    return evaluate_folder(generated, true, metrics=METRICS, judges=judges)
 
 
 def values(report, case):
@@ -86,19 +86,19 @@ def test_corrupt_files_are_listed_with_the_reason_and_the_rest_is_scored(
     assert values(report, "odd") == dict.fromkeys(METRICS)
 
 
-def test_a_video_without_a_sound_track_is_unreadable(pair):
-    write(pair[1], "film.wav", clicks())
-    make_video(pair[0] / "film.mp4", n_frames=25)
-    assert "no sound in it" in score(*pair).unreadable["film"]
+def test_a_video_without_an_audio_track_is_unreadable(pair):
+    write(pair[1], "video.wav", clicks())
+    make_video(pair[0] / "video.mp4", n_frames=25)
+    assert "no sound in it" in score(*pair).unreadable["video"]
 
 
-def test_a_video_with_sound_is_a_result(pair):
-    write(pair[1], "film.wav", clicks())
+def test_a_video_with_an_audio_track_is_scored(pair):
+    write(pair[1], "video.wav", clicks())
     sound = clicks()[None].astype(np.float32)
-    make_video(pair[0] / "film.mp4", n_frames=50, sound=Sound(samples=sound))
+    make_video(pair[0] / "video.mp4", n_frames=50, sound=Sound(samples=sound))
     report = score(*pair)
     assert report.unreadable == {}
-    assert values(report, "film")["onset_f1"] == 1.0
+    assert values(report, "video")["onset_f1"] == 1.0
 
 
 @pytest.mark.parametrize("side", [0, 1], ids=["result", "reference"])
@@ -111,17 +111,17 @@ def test_samples_that_are_not_finite_are_unreadable(pair, side, wrong):
     assert "some samples are not finite" in score(*pair).unreadable["odd"]
 
 
-def test_a_file_that_is_cut_off_is_scored_on_what_is_left(pair):
+def test_a_truncated_file_is_scored_on_the_decodable_part(pair):
     write(pair[1], "odd.flac", clicks())
     write(pair[0], "odd.flac", clicks())
-    whole = (pair[0] / "odd.flac").read_bytes()
-    (pair[0] / "odd.flac").write_bytes(whole[: len(whole) // 2])
+    content = (pair[0] / "odd.flac").read_bytes()
+    (pair[0] / "odd.flac").write_bytes(content[: len(content) // 2])
     report = score(*pair)
     assert report.short == ("odd",) and report.unreadable == {}
     assert values(report, "odd")["onset_f1"] == 1.0
 
 
-def test_no_samples_and_digital_silence(pair):
+def test_empty_and_silent_sounds(pair):
     for case, count in (("none", 0), ("mute", round(SECONDS * RATE_HZ))):
         write(pair[1], f"{case}.wav", clicks())
         write(pair[0], f"{case}.wav", np.zeros(count))
@@ -136,7 +136,7 @@ def test_no_samples_and_digital_silence(pair):
 
 
 @pytest.mark.parametrize("rate_hz", [8000, 11025, 16000, 44100, 96000])
-def test_any_rate_gives_the_same_figures(pair, rate_hz):
+def test_values_do_not_depend_on_the_sample_rate(pair, rate_hz):
     write(pair[1], "odd.wav", clicks())
     write(pair[0], "odd.wav", clicks(rate_hz), rate_hz, subtype="FLOAT")
     report = score(*pair)
@@ -148,7 +148,7 @@ def test_any_rate_gives_the_same_figures(pair, rate_hz):
 
 
 @pytest.mark.parametrize("channels", [2, 6])
-def test_channels_are_judged_by_their_mean(pair, channels):
+def test_the_mean_of_the_channels_is_scored(pair, channels):
     write(pair[1], "odd.wav", clicks())
     write(pair[0], "odd.wav", np.tile(clicks()[:, None], channels), subtype="FLOAT")
     found = values(score(*pair), "odd")
@@ -168,7 +168,7 @@ def test_sample_formats(pair, subtype):
     write(pair[1], "odd.wav", clicks())
     write(pair[0], "odd.wav", clicks(), subtype=subtype)
     found = values(score(*pair), "odd")
-    # Eight bits leave noise 48 dB down in the pauses, which an envelope in dB shows.
+    # Eight bits leave noise at -48 dB in the pauses, which lowers the correlation in dB.
     least = 0.8 if subtype == "PCM_U8" else 0.99
     assert found["onset_f1"] == 1.0 and found["envelope_correlation"] > least
 
@@ -176,7 +176,7 @@ def test_sample_formats(pair, subtype):
 @pytest.mark.parametrize(
     ("seconds", "listed"), [(1.0, "short"), (1.8, None), (2.2, None), (4.0, "long")]
 )
-def test_lengths_that_differ(pair, seconds, listed):
+def test_clips_of_different_lengths(pair, seconds, listed):
     write(pair[1], "odd.wav", clicks())
     later_s = [2.5, 3.1] if seconds > 3 else []
     write(pair[0], "odd.wav", clicks(seconds=seconds, times_s=[*TIMES_S, *later_s]))
@@ -185,14 +185,14 @@ def test_lengths_that_differ(pair, seconds, listed):
         name: ("odd",) if name == listed else () for name in ("short", "long")
     }
     found = values(report, "odd")
-    # What only one of both holds is not compared, so nothing is missing and nothing too much.
+    # Only the common part is compared, so there are no misses and no extra onsets.
     assert found["onset_f1"] == 1.0
     assert found["envelope_correlation"] > 0.99
     assert found["log_spectral_distance"] < 0.5
     assert found["kl_passt"] is not None
 
 
-def test_names_are_taken_as_they_are(pair):
+def test_clip_names_with_special_characters(pair):
     for case in ("a b", "ünï", "x.y", "-z"):
         for folder in pair:
             write(folder, f"{case}.wav", clicks())

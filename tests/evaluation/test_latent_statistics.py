@@ -1,4 +1,4 @@
-"""Variance and noise of latents: closed forms, and what a generator of means looks like."""
+"""Variance and noise of latents in closed form, and for a generator of means."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_the_noise_level_of_white_noise_is_its_deviation():
     assert noise_level(noise, EVERYWHERE) == pytest.approx(0.3, rel=0.03)
 
 
-def test_what_changes_linearly_has_no_noise():
+def test_linear_changes_have_no_noise():
     ramp = np.linspace(-3, 5, 200)[None, :, None] * RNG.standard_normal((40, 1, 4))
     assert noise_level(ramp, EVERYWHERE) == pytest.approx(0.0, abs=1e-12)
     noise = 0.1 * RNG.standard_normal((40, 200, 4))
@@ -32,7 +32,7 @@ def test_what_changes_linearly_has_no_noise():
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.5, 2.0])
-def test_a_sinusoid_keeps_one_minus_its_cosine(rate):
+def test_the_noise_level_of_a_sinusoid_in_closed_form(rate):
     # 40 phases over whole periods: the root mean square of a sinusoid is 1 / sqrt 2.
     phase = 2 * np.pi * np.arange(40) / 40
     wave = np.sin(rate * np.arange(200)[None] + phase[:, None])[..., None]
@@ -41,7 +41,7 @@ def test_a_sinusoid_keeps_one_minus_its_cosine(rate):
 
 
 @pytest.mark.parametrize("memory", [0.0, 0.5, 0.9])
-def test_an_autoregression_has_the_residual_of_its_correlations(memory):
+def test_the_noise_level_of_an_autoregression_in_closed_form(memory):
     # var = s^2 (1.5 - 2 rho_1 + rho_2 / 2), with rho_k = memory^k.
     steps = RNG.standard_normal((200, 400, 2)) * math.sqrt(1 - memory**2)
     values = RNG.standard_normal((200, 1, 2)).repeat(400, 1)
@@ -74,7 +74,7 @@ def test_variance_is_the_mean_over_channels():
     assert variance(values) == pytest.approx(2.0, rel=0.05)
 
 
-def test_equal_latents_differ_in_nothing():
+def test_equal_latents_have_ideal_statistics():
     latents = RNG.standard_normal((20, 60, 5)) * np.array([1, 2, 3, 0.1, 10])
     quiet = np.ones((20, 60), bool)
     figures = compare_latents(latents, latents, true_quiet=quiet, made_quiet=quiet)
@@ -82,20 +82,20 @@ def test_equal_latents_differ_in_nothing():
     assert figures.frechet == pytest.approx(0, abs=1e-9)
 
 
-def test_figures_do_not_depend_on_the_channels_units():
-    true, made = RNG.standard_normal((2, 20, 60, 5))
+def test_statistics_do_not_depend_on_the_units_of_channels():
+    true, generated = RNG.standard_normal((2, 20, 60, 5))
     quiet = np.ones((20, 60), bool)
     scale, shift = np.array([1, 2, 30, 0.1, 10]), np.array([0, 5, -3, 1, 100])
-    plain = compare_latents(true, 0.7 * made, true_quiet=quiet, made_quiet=quiet)
+    plain = compare_latents(true, 0.7 * generated, true_quiet=quiet, made_quiet=quiet)
     other = compare_latents(
-        scale * true + shift, scale * 0.7 * made + shift, true_quiet=quiet, made_quiet=quiet
+        scale * true + shift, scale * 0.7 * generated + shift, true_quiet=quiet, made_quiet=quiet
     )
     for name in ("variance", "noise_level", "frechet"):
         assert getattr(other, name) == pytest.approx(getattr(plain, name), rel=1e-6)
 
 
-def test_a_generator_of_means_is_found_out():
-    # A slow curve that is known and noise that is not: the mean has the curve alone.
+def test_a_generator_of_means_has_less_variance_and_noise():
+    # A slow predictable curve plus noise; the mean is the curve alone.
     curve = np.sin(np.arange(300) / 25)[None, :, None] * np.ones((30, 1, 4))
     true = curve + 0.5 * RNG.standard_normal((30, 300, 4))
     quiet = np.ones((30, 300), bool)
@@ -109,7 +109,7 @@ def test_a_generator_of_means_is_found_out():
     assert right.frechet < 0.01 < mean.frechet
 
 
-def test_two_samples_around_the_same_means_are_their_deviation_apart():
+def test_the_spread_of_two_samples_is_their_deviation():
     means = 10 * RNG.standard_normal((30, 300, 4))
     first, second = (means + 0.4 * RNG.standard_normal(means.shape) for _ in range(2))
     assert spread(first, second, deviation=np.ones(4)) == pytest.approx(0.4, rel=0.02)
@@ -117,14 +117,14 @@ def test_two_samples_around_the_same_means_are_their_deviation_apart():
     assert spread(means, means, deviation=np.ones(4)) == 0.0
 
 
-def test_the_distance_of_shifted_frames_is_the_shift():
+def test_the_frechet_distance_of_shifted_frames_is_the_shift():
     true = RNG.standard_normal((50, 200, 3))
     quiet = np.ones((50, 200), bool)
     moved = compare_latents(true, true + true.std((0, 1)), true_quiet=quiet, made_quiet=quiet)
     assert moved.frechet == pytest.approx(3.0, rel=1e-6)
 
 
-def test_what_does_not_fit_is_refused():
+def test_latents_that_do_not_fit_are_refused():
     latents = np.zeros((2, 10, 3))
     quiet = np.ones((2, 10), bool)
     with pytest.raises(ValueError, match="expected equal shapes"):

@@ -1,4 +1,4 @@
-"""Linear probes: what is planted is found, what is not there is not."""
+"""Linear probes find planted events and classes, and none in noise."""
 
 from __future__ import annotations
 
@@ -40,19 +40,19 @@ def mean_f1(planted: float) -> float:
     return float(np.mean([onset_f1(t, probe.find(f), WINDOW_S) for t, f in pairs if len(t)]))
 
 
-def test_planted_events_are_found_and_absent_ones_are_not():
+def test_planted_events_are_detected_and_absent_ones_are_not():
     scores = [mean_f1(planted) for planted in (0.0, 0.5, 3.0)]
     assert scores[2] > 0.97
     assert scores[0] < 0.4 < scores[1] < scores[2]
 
 
-def test_a_probe_of_events_needs_events():
+def test_an_event_probe_needs_events():
     features, events = windows(4, 0, planted=1.0)
     with pytest.raises(ValueError, match="no window has an event"):
         fit_event_probe(features, [np.zeros(0)] * 4, features, events, rate_hz=RATE_HZ)
 
 
-def test_neighbours_stand_beside_each_moment_and_ends_are_held():
+def test_neighbours_are_concatenated_and_ends_are_repeated():
     features = np.arange(10.0)[:, None]
     got = with_neighbours(features)
     assert got.shape == (10, 3)
@@ -61,7 +61,7 @@ def test_neighbours_stand_beside_each_moment_and_ends_are_held():
     np.testing.assert_array_equal(got[-1], [9 - REACH_STEPS, 9, 9])
 
 
-def test_pooling_gives_mean_and_largest():
+def test_pooling_gives_mean_and_maximum():
     features = np.random.default_rng(0).normal(size=(3, 7, 2))
     got = pooled(features)
     np.testing.assert_allclose(got[:, :2], features.mean(1), rtol=1e-5)
@@ -69,7 +69,7 @@ def test_pooling_gives_mean_and_largest():
 
 
 @pytest.mark.parametrize("kinds", [2, 5])
-def test_planted_classes_are_found_whatever_their_numbers(kinds):
+def test_planted_classes_are_found_for_any_class_numbers(kinds):
     rng = np.random.default_rng(0)
     centres = 5.0 * np.eye(8)[:kinds]
     numbers = np.array([7, 2, 4, 0, 8])[:kinds]
@@ -88,7 +88,7 @@ def test_planted_classes_are_found_whatever_their_numbers(kinds):
     assert (predicted(linear, known, inputs) == classes).mean() < 0.5 + 0.5 / kinds
 
 
-def test_one_class_is_nothing_to_tell_apart():
+def test_a_single_class_is_refused():
     inputs = np.random.default_rng(0).normal(size=(6, 2))
     with pytest.raises(ValueError, match="at least two"):
         fit_class_probe(inputs, np.zeros(6, int), inputs, np.zeros(6, int))

@@ -1,60 +1,51 @@
-"""Metrics over folders of real files: rows, controls, flags, judges, cache, and what is listed."""
+"""Metrics over folders of real files: controls, flags, judges, cache and left-out clips."""
 
 from __future__ import annotations
 
 import json
 import math
+from functools import partial
 
 import numpy as np
 import pytest
 import soundfile
+from support.click_sounds import RATE_HZ, write_sound
+from support.click_sounds import clicks as short_clicks
 from support.media_files import make_video
 from support.random_judge import RandomJudge
 
-from foleyflow.errors import CheckpointError, ConfigError
+from foleyflow.errors import CheckpointError, ConfigError, UsageError
 from foleyflow.evaluation.cache import ResultCache
-from foleyflow.evaluation.folder import evaluate_folder, evaluate_systems, systems_text
+from foleyflow.evaluation.computations import Pairwise, PairwiseGroup
+from foleyflow.evaluation.folder import evaluate_folder, evaluate_systems
+from foleyflow.evaluation.metric import Metric
 from foleyflow.evaluation.metrics import METRICS
 from foleyflow.evaluation.metrics.distribution import fit_gaussian, frechet_distance
 from foleyflow.evaluation.metrics.semantics import kl_divergence
-from foleyflow.evaluation.pairwise_metrics import FAMILIES
+from foleyflow.evaluation.report import systems_text
+from foleyflow.evaluation.run import evaluate
 from foleyflow.evaluation.scores import Figure, MetricScore
 from foleyflow.evaluation.scoring import ALWAYS_REPORTED, check_metrics
 
 pytest.importorskip("librosa")
 
-RATE_HZ = 22050
+clicks = partial(short_clicks, decay_s=0.01)
 TIMES_S = {"a": [0.5, 1.3, 2.2], "b": [0.85, 1.8], "c": [0.3, 1.5, 2.6]}
-PAIR_METRICS = [name for family in FAMILIES.values() for name in family.metrics]
-
-
-def clicks(times_s, *, duration_s=3.0, rate_hz=RATE_HZ, seed=0):
-    rng = np.random.default_rng(seed)
-    sound = np.zeros(round(duration_s * rate_hz))
-    for time_s in times_s:
-        start = round(time_s * rate_hz)
-        t = np.arange(len(sound) - start) / rate_hz
-        sound[start:] += 0.5 * np.exp(-t / 0.01) * rng.uniform(-1, 1, len(t))
-    return sound
-
-
-def write(path, sound, rate_hz=RATE_HZ, **how):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(path, sound, rate_hz, **how)
+PAIR_METRICS = [name for name, m in METRICS.items() if isinstance(m.computation, Pairwise)]
 
 
 def folders(root, *, late_s=0.0, noise=0.0):
-    """True clicks, and the same ones late and under noise."""
+    """True clicks, and the same ones late and with noise."""
     rng = np.random.default_rng(1)
     for case, times_s in TIMES_S.items():
-        write(root / "true" / f"{case}.wav", clicks(times_s), subtype="FLOAT")
-        made = clicks([t + late_s for t in times_s])
-        made += noise * rng.uniform(-1, 1, len(made))
-        write(root / "made" / f"{case}.wav", made, subtype="FLOAT")
-    return root / "made", root / "true"
+        write_sound(root / "true" / f"{case}.wav", clicks(times_s), subtype="FLOAT")
+        generated = clicks([t + late_s for t in times_s])
+        generated += noise * rng.uniform(-1, 1, len(generated))
+        write_sound(root / "generated" / f"{case}.wav", generated, subtype="FLOAT")
+    return root / "generated", root / "true"
 
 
-def test_every_metric_without_a_judge_belongs_to_one_family_and_has_its_record():
+def test_every_metric_has_a_computation_or_is_always_reported():
     alone = [name for name, metric in METRICS.items() if metric.judge is None]
     others = [*ALWAYS_REPORTED, "generation_time"]
     assert sorted([*PAIR_METRICS, *others]) == sorted(alone)
@@ -65,49 +56,53 @@ def test_every_metric_without_a_judge_belongs_to_one_family_and_has_its_record()
 
 
 @pytest.mark.parametrize("name", PAIR_METRICS)
-def test_identity_is_best_and_worse_sound_is_worse(tmp_path, name):
+def test_identical_sounds_score_best_and_worse_sounds_score_worse(tmp_path, name):
     exact = evaluate_folder(*folders(tmp_path / "exact"), metrics=[name]).scores[name]
     bad = evaluate_folder(*folders(tmp_path / "bad", late_s=0.35, noise=0.02), metrics=[name])
     best = exact.metric.range[1 if exact.metric.direction == "higher" else 0]
-    assert exact.rows["generated"].value == pytest.approx(best, abs=1e-9)
-    assert exact.rows["true"].value == pytest.approx(best, abs=1e-9)
-    worse = bad.scores[name].rows["generated"].value
-    assert not exact.metric.as_good(worse, best)
+    assert exact.figures["generated"].value == pytest.approx(best, abs=1e-9)
+    assert exact.figures["true"].value == pytest.approx(best, abs=1e-9)
+    worse = bad.scores[name].figures["generated"].value
+    assert not exact.metric.at_least_as_good(worse, best)
     low, high = exact.metric.range
     assert low <= worse <= high
 
 
 @pytest.mark.parametrize("name", PAIR_METRICS)
-def test_all_controls_stand_beside_each_figure(tmp_path, name):
+def test_each_metric_has_all_controls(tmp_path, name):
     score = evaluate_folder(*folders(tmp_path), metrics=[name]).scores[name]
-    assert list(score.rows) == ["generated", "true", "silence", "noise", "other"]
-    assert score.rows["true"].count == 3
+    assert list(score.figures) == ["generated", "true", "silence", "noise", "other"]
+    assert score.figures["true"].count == 3
     assert set(score.clips) == set(TIMES_S)
-    figure = score.rows["other"]
+    figure = score.figures["other"]
     assert figure.low <= figure.value <= figure.high
     if name != "onset_ap_mmaudio_script":
-        assert score.as_good_controls == ()
-        assert not score.metric.as_good(score.rows["silence"].value, score.rows["true"].value)
+        assert score.controls_as_good == ()
+        assert not score.metric.at_least_as_good(
+            score.figures["silence"].value, score.figures["true"].value
+        )
 
 
-def test_silence_that_wins_is_flagged(tmp_path):
-    made, true = folders(tmp_path, late_s=0.35)
-    report = evaluate_folder(made, true, metrics=["onset_ap_mmaudio_script", "onset_ap"])
+def test_silence_that_scores_well_is_flagged(tmp_path):
+    generated, true = folders(tmp_path, late_s=0.35)
+    report = evaluate_folder(generated, true, metrics=["onset_ap_mmaudio_script", "onset_ap"])
     script = report.scores["onset_ap_mmaudio_script"]
-    assert script.rows["silence"].value == 1.0
-    assert "silence" in script.as_good_controls
-    flag = "! silence is as good or better, so the figure proves nothing of: generated"
+    assert script.figures["silence"].value == 1.0
+    assert "silence" in script.controls_as_good
+    flag = "! silence is as good or better, so the figure proves nothing about: generated"
     assert flag in report.to_text()
-    told = report.to_json()["scores"]["onset_ap_mmaudio_script"]
-    assert "silence" in told["controls_as_good_as_generated"]
-    assert report.scores["onset_ap"].rows["silence"].value == 0.0
+    content = report.to_json()["scores"]["onset_ap_mmaudio_script"]
+    assert "silence" in content["controls_as_good_as_generated"]
+    assert report.scores["onset_ap"].figures["silence"].value == 0.0
 
 
-def test_flags_follow_the_metrics_direction():
-    def score(name, made, control):
-        rows = {"generated": made, "true": made, "silence": control}
-        figures = {row: Figure(value=v, low=v, high=v, count=2) for row, v in rows.items()}
-        return MetricScore(metric=METRICS[name], rows=figures).as_good_controls
+def test_flags_follow_the_direction_of_the_metric():
+    def score(name, generated, control):
+        values = {"generated": generated, "true": generated, "silence": control}
+        figures = {
+            condition: Figure(value=v, low=v, high=v, count=2) for condition, v in values.items()
+        }
+        return MetricScore(metric=METRICS[name], figures=figures).controls_as_good
 
     assert score("onset_f1", 0.5, 0.5) == score("onset_f1", 0.5, 0.6) == ("silence",)
     assert score("onset_f1", 0.5, 0.4) == ()
@@ -116,63 +111,68 @@ def test_flags_follow_the_metrics_direction():
     assert score("median_lag", -0.02, 0.01) == ("silence",)
 
 
-def test_without_metrics_the_report_is_as_it_was(tmp_path):
-    made, true = folders(tmp_path)
-    plain, scored = evaluate_folder(made, true), evaluate_folder(made, true, metrics=["onset_f1"])
+def test_metrics_only_add_scores_to_the_report(tmp_path):
+    generated, true = folders(tmp_path)
+    plain, scored = (
+        evaluate_folder(generated, true),
+        evaluate_folder(generated, true, metrics=["onset_f1"]),
+    )
     assert "scores" not in plain.to_json()
     assert {k: v for k, v in scored.to_json().items() if k != "scores"} == plain.to_json()
     assert scored.to_text().startswith(plain.to_text().rstrip())
     windows = scored.to_json()["synchrony"]["windows"]
-    assert scored.scores["onset_f1"].rows["generated"].value == windows["50_ms"]["f1"]["mean"]
+    assert scored.scores["onset_f1"].figures["generated"].value == windows["50_ms"]["f1"]["mean"]
 
 
 def test_the_report_with_scores_is_strict_json(tmp_path):
-    made, true = folders(tmp_path, late_s=0.02)
+    generated, true = folders(tmp_path, late_s=0.02)
     judges = {"passt": RandomJudge()}
     names = ["log_spectral_distance", "onset_f1_mmaudio_script", "kl_passt"]
-    told = evaluate_folder(made, true, metrics=names, judges=judges).to_json()
-    record = json.loads(json.dumps(told, allow_nan=False))
+    content = evaluate_folder(generated, true, metrics=names, judges=judges).to_json()
+    record = json.loads(json.dumps(content, allow_nan=False))
     assert list(record["scores"]) == names
     distance = record["scores"]["log_spectral_distance"]
     assert distance["metric"]["range"] == [0.0, None]
     assert distance["rows"]["generated"]["count"] == 3
 
 
-def test_events_are_the_truth_of_onsets_and_the_sound_beside_them_of_the_rest(tmp_path):
-    made, true = folders(tmp_path)
+def test_onsets_are_compared_with_events_and_other_metrics_with_the_sound(tmp_path):
+    generated, true = folders(tmp_path)
     for case, times_s in TIMES_S.items():
         events = [{"time_s": time_s + 0.35} for time_s in times_s]
         (true / f"{case}.json").write_text(json.dumps({"events": events, "duration_s": 3.0}))
     names = ["onset_f1", "onset_f1_300ms", "onset_f1_mmaudio_script", "log_spectral_distance"]
-    scores = evaluate_folder(made, true, metrics=names).scores
-    # By the events, 0.35 s off, even the true sound is wrong; as a spectrum it is right.
-    assert [scores[name].rows["true"].value for name in names] == pytest.approx([0, 0, 0, 0])
+    scores = evaluate_folder(generated, true, metrics=names).scores
+    # By events that are 0.35 s off, even the true sound is wrong; its spectrum is right.
+    assert [scores[name].figures["true"].value for name in names] == pytest.approx([0, 0, 0, 0])
     for case in TIMES_S:
         (true / f"{case}.wav").unlink()
-    # A film without sound beside the events is no true sound.
+    # A video without an audio track next to the events is no true sound.
     make_video(true / "a.mp4")
     judged = ["kl_passt", "inception_passt"]
-    report = evaluate_folder(made, true, metrics=[*names, *judged], judges={"passt": RandomJudge()})
-    assert list(report.scores["onset_f1"].rows) == ["generated", "silence"]
+    report = evaluate_folder(
+        generated, true, metrics=[*names, *judged], judges={"passt": RandomJudge()}
+    )
+    assert list(report.scores["onset_f1"].figures) == ["generated", "silence"]
     assert set(report.scores["kl_passt"].left_out) == set(TIMES_S)
-    assert report.scores["kl_passt"].rows == report.scores["inception_passt"].left_out == {}
-    assert report.scores["log_spectral_distance"].rows == {}
+    assert report.scores["kl_passt"].figures == report.scores["inception_passt"].left_out == {}
+    assert report.scores["log_spectral_distance"].figures == {}
     assert report.scores["log_spectral_distance"].left_out == dict.fromkeys(
         TIMES_S, "its reference holds events, no sound"
     )
 
 
 @pytest.mark.parametrize("broken", ["nan", "text"])
-def test_a_broken_sound_beside_events_leaves_its_clip_out_where_it_is_needed(tmp_path, broken):
-    made, true = folders(tmp_path)
+def test_a_broken_reference_sound_is_left_out_where_events_do_not_suffice(tmp_path, broken):
+    generated, true = folders(tmp_path)
     for case, times_s in TIMES_S.items():
         events = [{"time_s": time_s} for time_s in times_s]
         (true / f"{case}.json").write_text(json.dumps({"events": events, "duration_s": 3.0}))
     if broken == "nan":
-        write(true / "b.wav", np.full(3 * RATE_HZ, np.nan), subtype="FLOAT")
+        write_sound(true / "b.wav", np.full(3 * RATE_HZ, np.nan), subtype="FLOAT")
     else:
         (true / "b.wav").write_text("no sound")
-    scores = evaluate_folder(made, true, metrics=["onset_f1", "log_spectral_distance"]).scores
+    scores = evaluate_folder(generated, true, metrics=["onset_f1", "log_spectral_distance"]).scores
     assert set(scores["onset_f1"].clips) == set(TIMES_S)
     assert set(scores["onset_f1"].left_out) == {
         "b (true sound)",
@@ -183,44 +183,46 @@ def test_a_broken_sound_beside_events_leaves_its_clip_out_where_it_is_needed(tmp
     assert "b" in scores["log_spectral_distance"].left_out
 
 
-def test_one_clip_alone_has_no_other_clip(tmp_path):
-    write(tmp_path / "made/a.wav", clicks([0.5]))
-    write(tmp_path / "true/a.wav", clicks([0.5]))
-    report = evaluate_folder(tmp_path / "made", tmp_path / "true", metrics=["onset_f1"])
-    assert list(report.scores["onset_f1"].rows) == ["generated", "true", "silence", "noise"]
+def test_a_single_clip_has_no_other_clip(tmp_path):
+    write_sound(tmp_path / "generated/a.wav", clicks([0.5]))
+    write_sound(tmp_path / "true/a.wav", clicks([0.5]))
+    report = evaluate_folder(tmp_path / "generated", tmp_path / "true", metrics=["onset_f1"])
+    assert list(report.scores["onset_f1"].figures) == ["generated", "true", "silence", "noise"]
 
 
-def test_the_other_clip_is_the_one_before_it(tmp_path):
-    made, true = folders(tmp_path)
-    # The true sound of b is that of a: so "other" is exact for b, and for no one else.
-    write(true / "b.wav", clicks(TIMES_S["a"]), subtype="FLOAT")
-    score = evaluate_folder(made, true, metrics=["onset_f1"]).scores["onset_f1"]
-    assert score.rows["other"].value == pytest.approx(1 / 3, abs=0.01)
+def test_the_other_clip_is_the_previous_one(tmp_path):
+    generated, true = folders(tmp_path)
+    # The true sound of b equals that of a, so "other" is exact for b only.
+    write_sound(true / "b.wav", clicks(TIMES_S["a"]), subtype="FLOAT")
+    score = evaluate_folder(generated, true, metrics=["onset_f1"]).scores["onset_f1"]
+    assert score.figures["other"].value == pytest.approx(1 / 3, abs=0.01)
 
 
 @pytest.mark.parametrize("rate_hz", [8000, 44100, 96000])
-def test_rates_and_channels_do_not_matter_much(tmp_path, rate_hz):
+def test_sample_rates_and_channels_hardly_matter(tmp_path, rate_hz):
     for case, times_s in TIMES_S.items():
-        write(tmp_path / "true" / f"{case}.wav", clicks(times_s))
+        write_sound(tmp_path / "true" / f"{case}.wav", clicks(times_s))
         mono = clicks(times_s, rate_hz=rate_hz, seed=2)
-        write(tmp_path / "made" / f"{case}.flac", np.stack([mono, mono], axis=1), rate_hz)
+        write_sound(
+            tmp_path / "generated" / f"{case}.flac", np.stack([mono, mono], axis=1), rate_hz
+        )
     names = ["onset_f1", "onset_f1_300ms", "onset_f1_mmaudio_script", "envelope_correlation"]
-    scores = evaluate_folder(tmp_path / "made", tmp_path / "true", metrics=names).scores
+    scores = evaluate_folder(tmp_path / "generated", tmp_path / "true", metrics=names).scores
     for name in names:
-        assert scores[name].rows["generated"].value > 0.9, name
+        assert scores[name].figures["generated"].value > 0.9, name
 
 
 def test_broken_empty_silent_and_short_files_are_listed_and_the_rest_is_scored(tmp_path):
-    made, true = folders(tmp_path)
+    generated, true = folders(tmp_path)
     for case in ("empty", "mute", "nan", "short", "text"):
-        write(true / f"{case}.wav", clicks([0.5, 1.5]), subtype="FLOAT")
-    write(made / "empty.wav", np.zeros(0))
-    write(made / "mute.wav", np.zeros(3 * RATE_HZ))
-    write(made / "nan.wav", np.full(3 * RATE_HZ, np.nan), subtype="FLOAT")
-    write(made / "short.wav", clicks([0.5], duration_s=1.0), subtype="FLOAT")
-    (made / "text.wav").write_text("no sound")
+        write_sound(true / f"{case}.wav", clicks([0.5, 1.5]), subtype="FLOAT")
+    write_sound(generated / "empty.wav", np.zeros(0))
+    write_sound(generated / "mute.wav", np.zeros(3 * RATE_HZ))
+    write_sound(generated / "nan.wav", np.full(3 * RATE_HZ, np.nan), subtype="FLOAT")
+    write_sound(generated / "short.wav", clicks([0.5], duration_s=1.0), subtype="FLOAT")
+    (generated / "text.wav").write_text("no sound")
     names = ["onset_f1", "log_spectral_distance", "envelope_correlation", "onset_f1_mmaudio_script"]
-    report = evaluate_folder(made, true, metrics=names)
+    report = evaluate_folder(generated, true, metrics=names)
     assert list(report.unreadable) == ["nan", "text"]
     assert "some samples are not finite" in report.unreadable["nan"]
     assert report.silent == ("empty", "mute")
@@ -237,66 +239,68 @@ def test_broken_empty_silent_and_short_files_are_listed_and_the_rest_is_scored(t
 
 @pytest.fixture
 def many(tmp_path):
-    """Twelve pairs of half-second noises, each a little brighter than the one before."""
+    """Twelve pairs of noises of half a second, each a little brighter than the previous one."""
     rng = np.random.default_rng(0)
     for index in range(12):
-        for side in ("true", "made"):
+        for side in ("true", "generated"):
             sound = np.cumsum(rng.uniform(-0.05, 0.05, 4000)) * (12 - index) / 40
             sound += rng.uniform(-0.3, 0.3, 4000) * index / 12
-            write(tmp_path / side / f"{index:02}.wav", np.clip(sound, -1, 1), 8000)
-    return tmp_path / "made", tmp_path / "true"
+            write_sound(tmp_path / side / f"{index:02}.wav", np.clip(sound, -1, 1), 8000)
+    return tmp_path / "generated", tmp_path / "true"
 
 
-def hear(folder, listen):
+def outputs_of(folder, method):
     sounds = [soundfile.read(path, dtype="float32")[0] for path in sorted(folder.glob("*.wav"))]
-    return [listen(np.pad(sound, (0, 8000 - len(sound)))) for sound in sounds]
+    return [method(np.pad(sound, (0, 8000 - len(sound)))) for sound in sounds]
 
 
-def test_judged_metrics_are_the_arithmetic_of_what_the_judge_hears(many):
+def test_judge_metrics_equal_their_definition_on_the_judges_outputs(many):
     judge = RandomJudge()
     names = ["kl_passt", "frechet_passt", "inception_passt"]
     scores = evaluate_folder(*many, metrics=names, judges={"passt": judge}).scores
-    made, true = (np.stack(hear(folder, judge.logits)) for folder in many)
-    assert list(scores["kl_passt"].clips.values()) == pytest.approx(kl_divergence(true, made))
-    made, true = (fit_gaussian(np.concatenate(hear(folder, judge.embed))) for folder in many)
+    generated, true = (np.stack(outputs_of(folder, judge.logits)) for folder in many)
+    assert list(scores["kl_passt"].clips.values()) == pytest.approx(kl_divergence(true, generated))
+    generated, true = (
+        fit_gaussian(np.concatenate(outputs_of(folder, judge.embed))) for folder in many
+    )
     distance = scores["frechet_passt"]
-    assert made.count == 24
-    assert distance.rows["generated"].value == pytest.approx(frechet_distance(true, made))
+    assert generated.count == 24
+    assert distance.figures["generated"].value == pytest.approx(frechet_distance(true, generated))
     for score in scores.values():
         assert score.judge["weights_sha256"] == judge.weights_sha256
-    assert scores["kl_passt"].rows["true"].value == pytest.approx(0, abs=1e-12)
-    assert distance.rows["true"].value == pytest.approx(0, abs=1e-9)
-    assert distance.rows["silence"].value > distance.rows["generated"].value
-    assert "other" in scores["kl_passt"].rows
-    # The set of all other clips' true sounds is the true set itself: no control.
-    assert "other" not in distance.rows
-    assert distance.rows["generated"].low is None
+    assert scores["kl_passt"].figures["true"].value == pytest.approx(0, abs=1e-12)
+    assert distance.figures["true"].value == pytest.approx(0, abs=1e-9)
+    assert distance.figures["silence"].value > distance.figures["generated"].value
+    assert "other" in scores["kl_passt"].figures
+    # The set of all other clips' true sounds is the set of true sounds: no control.
+    assert "other" not in distance.figures
+    assert distance.figures["generated"].low is None
     assert any("no interval" in remark for remark in distance.remarks)
-    assert scores["inception_passt"].rows["generated"].value >= 1
+    assert scores["inception_passt"].figures["generated"].value >= 1
 
 
-def test_few_embeddings_and_few_clips_are_remarked_upon(tmp_path):
+def test_few_embeddings_and_few_clips_give_remarks(tmp_path):
     judges = {"passt": RandomJudge(dimension=6)}
     names = ["frechet_passt", "inception_passt"]
     scores = evaluate_folder(*folders(tmp_path), metrics=names, judges=judges).scores
     assert any("6 embeddings of 6 numbers" in remark for remark in scores["frechet_passt"].remarks)
-    assert scores["inception_passt"].rows == {}
+    assert scores["inception_passt"].figures == {}
     assert "generated: 3 clips for 10 splits" in scores["inception_passt"].remarks[0]
 
 
 def test_a_clip_that_a_judge_refuses_is_listed(tmp_path):
     from foleyflow.judges.interface import ClipRule
 
-    made, true = folders(tmp_path)
-    write(made / "b.wav", clicks([0.1], duration_s=0.3))
+    generated, true = folders(tmp_path)
+    write_sound(generated / "b.wav", clicks([0.1], duration_s=0.3))
     judges = {"passt": RandomJudge(clip=ClipRule())}
-    score = evaluate_folder(made, true, metrics=["kl_passt"], judges=judges).scores["kl_passt"]
+    score = evaluate_folder(generated, true, metrics=["kl_passt"], judges=judges).scores["kl_passt"]
     assert set(score.clips) == {"a", "c"}
     assert "expected at least 4000" in score.left_out["b"]
 
 
 @pytest.mark.parametrize(
-    ("name", "error", "said"),
+    ("name", "error", "message"),
     [
         ("onset_f", ConfigError, "no metric 'onset_f'; did you mean 'onset_f1'"),
         ("pesq", ConfigError, "no metric 'pesq'$"),
@@ -308,14 +312,16 @@ def test_a_clip_that_a_judge_refuses_is_listed(tmp_path):
         ),
     ],
 )
-def test_metrics_that_cannot_be_had_are_refused_before_any_work(tmp_path, name, error, said):
-    with pytest.raises(error, match=said):
+def test_metrics_that_cannot_be_computed_are_refused_before_any_work(
+    tmp_path, name, error, message
+):
+    with pytest.raises(error, match=message):
         check_metrics(["onset_f1", name], {})
-    with pytest.raises(error, match=said):
+    with pytest.raises(error, match=message):
         evaluate_folder(tmp_path, tmp_path, metrics=[name])
 
 
-def test_a_cache_gives_the_same_report_without_computing(tmp_path, many):
+def test_a_cache_gives_the_same_report_without_computation(tmp_path, many):
     names = ["onset_f1", "log_spectral_distance", "kl_passt", "frechet_passt"]
 
     def run():
@@ -330,8 +336,8 @@ def test_a_cache_gives_the_same_report_without_computing(tmp_path, many):
     again, cache, judge = run()
     assert again == first
     assert (cache.misses, judge.calls) == (0, 0)
-    # One changed sound: its onsets, its pairs with two families and what the judge hears, no more.
-    write(many[0] / "03.wav", np.zeros(4000), 8000)
+    # One changed sound: its onsets, its pairs in two groups and two judge outputs, no more.
+    write_sound(many[0] / "03.wav", np.zeros(4000), 8000)
     changed, cache, judge = run()
     assert (cache.misses, judge.calls) == (5, 2)
     assert changed != first
@@ -339,32 +345,32 @@ def test_a_cache_gives_the_same_report_without_computing(tmp_path, many):
 
 def test_systems_share_their_controls(tmp_path):
     for case, times_s in TIMES_S.items():
-        write(tmp_path / case / "gt.wav", clicks(times_s))
-        write(tmp_path / case / "exact.wav", clicks(times_s))
-        write(tmp_path / case / "late.wav", clicks([t + 0.2 for t in times_s]))
-    told = []
+        write_sound(tmp_path / case / "gt.wav", clicks(times_s))
+        write_sound(tmp_path / case / "exact.wav", clicks(times_s))
+        write_sound(tmp_path / case / "late.wav", clicks([t + 0.2 for t in times_s]))
+    calls = []
     reports = evaluate_systems(
         tmp_path,
         metrics=["onset_f1", "envelope_correlation"],
-        progress=lambda done, wanted: told.append((done, wanted)),
+        progress=lambda done, wanted: calls.append((done, wanted)),
     )
-    values = [report.scores["onset_f1"].rows["generated"].value for report in reports.values()]
+    values = [report.scores["onset_f1"].figures["generated"].value for report in reports.values()]
     assert values == [1.0, 0.0]
-    assert told == [(done, 12) for done in range(1, 13)]  # onsets, then scores, of each system
+    assert calls == [(done, 12) for done in range(1, 13)]  # onsets, then scores, of each system
     text = systems_text(reports)
     assert text.count("[silence]") == text.count("[true sound]") == 2
-    assert "! silence is as good or better, so the figure proves nothing of: late\n" in text
-    # A system with other clips has other controls, which then stand by themselves.
+    assert "! silence is as good or better, so the figure proves nothing about: late\n" in text
+    # A system with other clips has other controls, which are then listed separately.
     (tmp_path / "a" / "late.wav").unlink()
     text = systems_text(evaluate_systems(tmp_path, metrics=["onset_f1"]))
     assert "[true sound, late]" in text
 
 
-def test_the_figures_of_a_metric_are_finite(tmp_path):
-    made, true = folders(tmp_path, late_s=0.1)
-    scores = evaluate_folder(made, true, metrics=PAIR_METRICS).scores
+def test_all_figures_are_finite(tmp_path):
+    generated, true = folders(tmp_path, late_s=0.1)
+    scores = evaluate_folder(generated, true, metrics=PAIR_METRICS).scores
     for name in PAIR_METRICS:
-        for figure in scores[name].rows.values():
+        for figure in scores[name].figures.values():
             assert math.isfinite(figure.value), name
 
 
@@ -385,30 +391,79 @@ def test_silence_is_analysed_once_for_clips_of_one_length():
 
 
 def test_clips_that_are_left_out_count_as_done(tmp_path):
-    made, true = folders(tmp_path)
-    (made / "b.wav").write_bytes(b"no sound")
-    told = []
+    generated, true = folders(tmp_path)
+    (generated / "b.wav").write_bytes(b"no sound")
+    calls = []
     evaluate_folder(
-        made, true, metrics=["onset_f1"], progress=lambda done, wanted: told.append((done, wanted))
+        generated,
+        true,
+        metrics=["onset_f1"],
+        progress=lambda done, wanted: calls.append((done, wanted)),
     )
-    assert told == [(1, 6), (2, 6), (3, 6), (5, 6), (6, 6)]
+    assert calls == [(1, 6), (2, 6), (3, 6), (5, 6), (6, 6)]
 
 
-def test_two_families_share_the_published_detector(tmp_path, monkeypatch):
+def test_two_groups_share_the_published_detector(tmp_path, monkeypatch):
     from foleyflow.evaluation.metrics import script_onsets
 
-    heard, detect = [], script_onsets.detected_onsets
+    lengths, detect = [], script_onsets.detect_script_onsets
 
     def counted(samples, rate_hz):
-        heard.append(len(samples))
+        lengths.append(len(samples))
         return detect(samples, rate_hz)
 
-    monkeypatch.setattr(script_onsets, "heard_onsets", counted)
-    made, true = folders(tmp_path, late_s=0.1)
+    monkeypatch.setattr(script_onsets, "detect_script_onsets", counted)
+    generated, true = folders(tmp_path, late_s=0.1)
     names = ["onset_f1_300ms", "onset_f1_mmaudio_script"]
-    both = evaluate_folder(made, true, metrics=names).scores
+    both = evaluate_folder(generated, true, metrics=names).scores
     # Generated, true and noise of three clips, the last true sound once more as a control of the
     # first, and one silence for all.
-    assert len(heard) == 3 * 3 + 1 + 1
+    assert len(lengths) == 3 * 3 + 1 + 1
     for name in names:
-        assert evaluate_folder(made, true, metrics=[name]).scores[name] == both[name]
+        assert evaluate_folder(generated, true, metrics=[name]).scores[name] == both[name]
+
+
+def test_a_metric_needs_only_its_record(tmp_path, monkeypatch):
+    group = PairwiseGroup(
+        name="peaks",
+        modules=(),
+        analyse=lambda waveform: float(np.abs(waveform.samples).max()),
+        analyse_events=None,
+        compare=lambda true, sound: abs(true - sound),
+    )
+    peak = Metric(
+        name="peak_difference",
+        direction="lower",
+        reference="test",
+        computation=Pairwise(group=group),
+    )
+    monkeypatch.setitem(METRICS, peak.name, peak)
+    report = evaluate_folder(*folders(tmp_path, noise=0.02), metrics=[peak.name, "onset_f1"])
+    score = report.scores[peak.name]
+    assert list(score.figures) == ["generated", "true", "silence", "noise", "other"]
+    assert 0 < score.figures["generated"].value < score.figures["silence"].value
+    assert score.figures["true"].value == 0
+    assert peak.name in report.to_text()
+
+
+def test_evaluate_prints_nothing_and_reports_missing_judges(tmp_path, capsys):
+    generated, true = folders(tmp_path)
+    missing, calls = [], []
+    with pytest.raises(CheckpointError, match="'passt' is not here"):
+        evaluate(generated, true, metrics=["kl_passt"], judge_folder=tmp_path)
+    reports = evaluate(
+        generated,
+        true,
+        metrics=["onset_f1"],
+        cache_folder=tmp_path / "cache",
+        progress=lambda done, total: calls.append((done, total)),
+        on_missing_judge=missing.append,
+    )
+    assert (
+        reports["generated"].to_json()
+        == evaluate_folder(generated, true, metrics=["onset_f1"]).to_json()
+    )
+    assert calls[-1] == (6, 6) and missing == []
+    with pytest.raises(UsageError, match="a pattern was given, but no REFERENCE"):
+        evaluate(tmp_path, generated_pattern="{case}/late")
+    assert capsys.readouterr() == ("", "")

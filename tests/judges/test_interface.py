@@ -47,10 +47,10 @@ def test_filled_is_with_zeros_and_channels_are_their_mean():
 
 
 def test_a_missing_judge_is_one_line_that_says_which():
-    with pytest.raises(CheckpointError, match=r"kl_passt needs the judge 'passt'.*there: none"):
+    with pytest.raises(CheckpointError, match=r"kl_passt needs the judge 'passt'.*available: none"):
         judge_for(METRICS["kl_passt"], {})
     judges = {"panns": RandomJudge("panns")}
-    with pytest.raises(CheckpointError, match=r"frechet_vggish needs .*'vggish'.*there: panns"):
+    with pytest.raises(CheckpointError, match=r"frechet_vggish needs .*'vggish'.*available: panns"):
         judge_for(METRICS["frechet_vggish"], judges)
     assert judge_for(METRICS["kl_panns"], judges) is judges["panns"]
 

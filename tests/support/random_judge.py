@@ -1,7 +1,4 @@
-"""A judge with small random weights: what it hears means nothing, but it is always the same.
-
-For tests alone; it shows that the arithmetic around a judge is right, whatever the judge.
-"""
+"""A judge with small random weights, whose outputs are meaningless but deterministic."""
 
 from __future__ import annotations
 
@@ -15,7 +12,7 @@ BAND_COUNT = 24
 
 
 class RandomJudge:
-    """Log energies of bands of each half second, through two random matrices."""
+    """Log energies of bands of each half second, multiplied by two random matrices."""
 
     def __init__(self, name="passt", *, dimension=6, classes=8, rate_hz=8000, clip=None, seed=0):
         rng = np.random.default_rng(seed)

@@ -1,8 +1,4 @@
-"""Whether a sound belongs to a video and to its moments: what judges of pairs are asked.
-
-`AlignAcc-sim` is asked of a judge trained on simulated clips; its figures are its own and stand
-beside no published one. `align_acc`, `ib_score` and `desync` are the published ones.
-"""
+"""Metrics of judges that take a video with a sound, and their control of shifted pairs."""
 
 from __future__ import annotations
 
@@ -10,67 +6,51 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foleyflow import clock
+from foleyflow.evaluation.computations import VideoJudged
 from foleyflow.evaluation.metric import Metric
 from foleyflow.judges.networks.time_shifts import LARGE_SHIFTS_S, SMALL_SHARE, SMALL_SHIFTS_S
 from foleyflow.signals import Frames
 
-ALIGN_ACC_SIM = Metric(
-    name="AlignAcc-sim",
-    unit="1",
-    direction="higher",
-    range=(0.0, 1.0),
-    reference="ours: share of pairs that our classifier, trained on simulated clips, takes for in "
-    "sync (more than 0.5); not comparable with Diff-Foley's Align Acc",
-    judge="sync-sim",
-    heard_as="agreement",
-)
-ALIGN_ACC = Metric(
-    name="align_acc",
-    unit="1",
-    direction="higher",
-    range=(0.0, 1.0),
-    reference="Luo et al. 2023 (Diff-Foley): share of pairs its classifier takes for in sync, by "
-    "the first 8.192 s; as its script, but each pair's latents are drawn from seed 0",
-    judge="diff-foley",
-    heard_as="agreement",
-)
-IB_SCORE = Metric(
-    name="ib_score",
-    unit="1",
-    direction="higher",
-    range=(-1.0, 1.0),
-    reference="Girdhar et al. 2023: cosine of ImageBind's embeddings, as av-benchmark",
-    judge="imagebind",
-    heard_as="verdict",
-)
-DESYNC = Metric(
-    name="desync",
-    unit="s",
-    direction="lower",
-    range=(0.0, 2.0),
-    reference="Iashin et al. 2024 (Synchformer): mean size of the offsets of the first and of the "
-    "last 4.8 s, as av-benchmark; pictures at 25 Hz scaled by area, not bicubically",
-    judge="synchformer",
-    heard_as="verdict",
-)
+IN_SYNC = 0.5  # higher probabilities count as in sync
 
-IN_SYNC = 0.5  # probabilities above it count as in sync
+METRICS = (
+    Metric(
+        name="align_acc",
+        reference="Luo et al. 2023 (Diff-Foley): fraction of pairs its classifier accepts as in "
+        "sync, by the first 8.192 s; as its script, but each pair's latents are sampled from "
+        "seed 0",
+        computation=VideoJudged(judge="diff-foley", threshold=IN_SYNC),
+    ),
+    Metric(
+        name="ib_score",
+        range=(-1.0, 1.0),
+        reference="Girdhar et al. 2023: cosine of ImageBind's embeddings, as av-benchmark",
+        computation=VideoJudged(judge="imagebind"),
+    ),
+    Metric(
+        name="desync",
+        unit="s",
+        direction="lower",
+        range=(0.0, 2.0),
+        reference="Iashin et al. 2024 (Synchformer): mean absolute offset of the first and of the "
+        "last 4.8 s, as av-benchmark; frames at 25 Hz scaled by area, not bicubically",
+        computation=VideoJudged(judge="synchformer"),
+    ),
+)
 
 
 def control_shift_s(seed: int, longest_s: float) -> float:
     """How late (or, below 0, early) the sound of a shifted control pair is.
 
     Args:
-        seed: the same one gives the same shift.
-        longest_s: no shift is larger than this.
+        seed: determines the shift.
+        longest_s: largest absolute shift.
 
     Returns:
-        seconds, at least 0.12 in size; a third of the sizes are below 0.32 s.
+        seconds, at least 0.12 in absolute value; a third of these are below 0.32 s.
 
     Raises:
         ValueError: no shift of 0.12 s fits.
-
-    Source: ours.
     """
     if longest_s < SMALL_SHIFTS_S[0]:
         raise ValueError(f"a shift of {SMALL_SHIFTS_S[0]} s does not fit in {longest_s:.2f} s")
@@ -84,28 +64,26 @@ def control_shift_s(seed: int, longest_s: float) -> float:
 def shifted_pair(
     frames: Frames, samples: NDArray[np.float32], rate_hz: int, shift_s: float
 ) -> tuple[Frames, NDArray[np.float32]]:
-    """A pair with its sound moved, both cut to what they still share: no edge gives it away.
+    """Shift the sound of a pair and cut both to their overlap, so that no edge reveals the shift.
 
     Args:
         frames: of the video, times from 0.
         samples: (N,) float32, its sound.
         rate_hz: of the sound.
-        shift_s: how late the sound is to be; below 0, early.
+        shift_s: delay of the sound; below 0 it is early.
 
     Returns:
         frames with times from about 0, and the sound; both end with the earlier of the two.
 
     Raises:
-        ValueError: nothing is left.
-
-    Source: ours.
+        ValueError: there is no overlap.
     """
-    moved = clock.count_at(abs(shift_s), rate_hz)
+    shift = clock.count_at(abs(shift_s), rate_hz)
     times_s = frames.times_s
-    if shift_s >= 0:  # the video's beginning has no sound any more
-        times_s = times_s - moved / rate_hz
+    if shift_s >= 0:  # the beginning of the video has no sound
+        times_s = times_s - shift / rate_hz
     else:
-        samples = samples[moved:]
+        samples = samples[shift:]
     end_s = len(samples) / rate_hz
     kept = (times_s >= -1e-6) & (times_s < end_s)
     if not kept.any():

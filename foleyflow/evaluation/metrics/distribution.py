@@ -1,9 +1,7 @@
-"""How far two sets of sounds are apart as distributions: the Fréchet distance of embeddings.
+"""The Fréchet distance of two sets of embeddings; with VGGish it is what the field calls FAD.
 
-Arrays in, numbers out, float64. Which network embeds the sounds is not known here; with VGGish
-the distance is what the field calls FAD. Conventions: N embeddings of D numbers are (N, D); a
-covariance divides by N - 1. With no more than D embeddings it is singular and the distance
-depends strongly on N: `frechet_remark` says so, because a figure alone would not.
+With no more than D embeddings of D numbers the covariance is singular and the distance depends
+strongly on their number; `frechet_remark` warns of it.
 """
 
 from __future__ import annotations
@@ -14,39 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from foleyflow.evaluation.computations import AudioJudged, JudgedValues
 from foleyflow.evaluation.metric import Metric
 
-# Of the largest eigenvalue: what lies below zero by less than this is rounding.
+# Relative to the largest eigenvalue: smaller negative eigenvalues are rounding errors.
 NEGATIVE_TOLERANCE = 1e-8
-
-
-def frechet_record(judge: str) -> Metric:
-    """The record of the Fréchet distance on the embeddings of one judge.
-
-    Source: ours.
-    """
-    return Metric(
-        name=f"frechet_{judge}",
-        unit="1",
-        direction="lower",
-        range=(0.0, math.inf),
-        reference="Heusel et al., NeurIPS 2017; arithmetic of av-benchmark (covariance by N - 1), "
-        "by symmetric roots; over the clips of both sides that are paired",
-        judge=judge,
-        heard_as="frechet",
-    )
-
-
-FAD_SIM = Metric(
-    name="FAD-sim",
-    unit="1",
-    direction="lower",
-    range=(0.0, math.inf),
-    reference="ours: Fréchet distance on the embeddings of our tagger of simulated sound, one a "
-    "second; not comparable with any published FAD",
-    judge="tagger-sim",
-    heard_as="frechet",
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +26,7 @@ class Gaussian:
     Attributes:
         mean: (D,) float64.
         covariance: (D, D) float64, symmetric.
-        count: embeddings that it was fitted to.
+        count: number of embeddings.
     """
 
     mean: NDArray[np.float64]
@@ -71,12 +41,10 @@ def fit_gaussian(embeddings: ArrayLike) -> Gaussian:
         embeddings: (N, D) finite, N >= 2.
 
     Returns:
-        the fit; the covariance divides by N - 1.
+        the fit; the covariance divides by N - 1, as in av-benchmark.
 
     Raises:
-        ValueError: another shape, fewer than two embeddings, a number that is not finite.
-
-    Source: numpy.cov(rowvar=False), as av-benchmark.
+        ValueError: another shape, fewer than two embeddings, or a number that is not finite.
     """
     values = np.asarray(embeddings, dtype=np.float64)
     if values.ndim != 2 or len(values) < 2 or not values.shape[1]:
@@ -88,24 +56,20 @@ def fit_gaussian(embeddings: ArrayLike) -> Gaussian:
 
 
 def frechet_distance(first: Gaussian, second: Gaussian) -> float:
-    """The squared 2-Wasserstein distance of two normal distributions.
+    """The squared 2-Wasserstein distance of two normal distributions of one dimension.
 
-    The trace of the root of S1 S2 is taken as the sum of the singular values of R1 R2, where R
-    are the symmetric roots of S: the same number as by scipy.linalg.sqrtm, never complex, and
+    The trace of the root of S1 S2 is computed as the sum of the singular values of R1 R2, where R
+    are the symmetric roots of S. It equals that of scipy.linalg.sqrtm, is never complex, and is
     defined for singular covariances, so that nothing has to be added to them.
 
-    Args:
-        first: of one set.
-        second: of the other, of the same dimension.
-
     Returns:
-        0 for equal distributions, else more.
+        0 or more; 0 for equal distributions.
 
     Raises:
         ValueError: shapes that do not fit, numbers that are not finite, or a covariance that
             is not symmetric or has a negative eigenvalue.
 
-    Source: Dowson and Landau 1982, J. Multivariate Analysis 12(3), equation 4.
+    Reference: Dowson and Landau 1982, J. Multivariate Analysis 12(3), equation 4.
     """
     if first.mean.shape != second.mean.shape:
         raise ValueError(
@@ -114,25 +78,18 @@ def frechet_distance(first: Gaussian, second: Gaussian) -> float:
         )
     difference = first.mean - second.mean
     overlap = np.linalg.svd(_root(first) @ _root(second), compute_uv=False).sum()
-    spread = np.trace(first.covariance) + np.trace(second.covariance)
-    return max(0.0, float(difference @ difference + spread - 2 * overlap))
+    traces = np.trace(first.covariance) + np.trace(second.covariance)
+    return max(0.0, float(difference @ difference + traces - 2 * overlap))
 
 
 def frechet_remark(first: Gaussian, second: Gaussian) -> str | None:
-    """What must be said beside a Fréchet distance of few embeddings; None if nothing.
-
-    Args:
-        first: of one set.
-        second: of the other.
-
-    Source: ours.
-    """
+    """A warning if there are too few embeddings for a covariance of full rank."""
     dimension, count = len(first.mean), min(first.count, second.count)
     if count > dimension:
         return None
     return (
         f"{count} embeddings of {dimension} numbers: N must exceed the dimension for a covariance "
-        "of full rank; the figure compares only with others of the same N"
+        "of full rank; the figure is only comparable with others of the same N"
     )
 
 
@@ -152,3 +109,39 @@ def _root(gaussian: Gaussian) -> NDArray[np.float64]:
         raise ValueError(f"covariance: lowest eigenvalue {values[0]:.3g}, expected none below 0")
     root: NDArray[np.float64] = (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
     return root
+
+
+def _compare_sets(
+    true: list[NDArray[np.float64]], generated: list[NDArray[np.float64]]
+) -> JudgedValues:
+    first, second = (fit_gaussian(np.concatenate(side)) for side in (true, generated))
+    remark = frechet_remark(first, second)
+    no_interval = "no interval: resampling clips with replacement raises a Fréchet distance"
+    return JudgedValues(
+        values=[frechet_distance(first, second)],
+        remarks=(remark, no_interval) if remark else (no_interval,),
+    )
+
+
+def frechet_metric(name: str, judge: str, reference: str) -> Metric:
+    """The record of the Fréchet distance of one judge's embeddings."""
+    return Metric(
+        name=name,
+        direction="lower",
+        range=(0.0, math.inf),
+        reference=reference,
+        computation=AudioJudged(
+            judge=judge, statistic="frechet", output="embed", compute=_compare_sets
+        ),
+    )
+
+
+METRICS = tuple(
+    frechet_metric(
+        f"frechet_{judge}",
+        judge,
+        "Heusel et al., NeurIPS 2017; arithmetic of av-benchmark (covariance by N - 1), "
+        "by symmetric roots; over the clips that both sides have",
+    )
+    for judge in ("vggish", "passt", "panns", "clap")
+)

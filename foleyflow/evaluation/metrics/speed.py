@@ -1,8 +1,7 @@
-"""How long a system took: what the files beside its sounds say of it.
+"""Computing time per second of sound, from the JSON sidecars of generated files.
 
-A folder of sounds does not tell how it came about. `foleyflow generate --sidecar` writes a JSON
-beside each, which any other system may write as well:
-{"duration_s": 8.0, "timings_s": {"total": 1.2}}. What machine it was is not known here.
+`foleyflow generate --sidecar` writes them, and so may any other system:
+{"duration_s": 8.0, "timings_s": {"total": 1.2}}. They do not identify the machine.
 """
 
 from __future__ import annotations
@@ -11,38 +10,25 @@ import json
 import math
 from pathlib import Path
 
+from foleyflow.evaluation.computations import FileBased
 from foleyflow.evaluation.metric import Metric
 
 SIDECAR_SUFFIX = ".json"
 
-GENERATION_TIME = Metric(
-    name="generation_time",
-    unit="s/s",
-    direction="lower",
-    range=(0.0, math.inf),
-    reference="ours: seconds of computing per second of sound, file to file, from the sidecars; "
-    "compares only on one machine",
-)
-
 
 def generation_time(sound: Path) -> float:
-    """Seconds of computing per second of a sound, by the sidecar beside it.
+    """Seconds of computing per second of a generated sound.
 
     Args:
         sound: the generated file; its sidecar is NAME.SUFFIX.json or NAME.json.
 
-    Returns:
-        0 or more.
-
     Raises:
-        ValueError: no sidecar, or one that does not say.
-
-    Source: ours.
+        ValueError: there is no sidecar, or it holds no valid times.
     """
     choices = (sound.with_name(sound.name + SIDECAR_SUFFIX), sound.with_suffix(SIDECAR_SUFFIX))
     path = next((path for path in choices if path.is_file()), None)
     if path is None:
-        raise ValueError(f"no {choices[0].name} beside it that says how long it took")
+        raise ValueError(f"no {choices[0].name} with the time of its generation next to it")
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         took_s = float(record["timings_s"]["total"])
@@ -53,5 +39,18 @@ def generation_time(sound: Path) -> float:
             f"({type(error).__name__}: {error})"
         ) from error
     if not (took_s >= 0 and duration_s > 0 and math.isfinite(took_s / duration_s)):
-        raise ValueError(f"{path.name}: {took_s} s for {duration_s} s of sound")
+        raise ValueError(f"{path.name}: got {took_s} s for {duration_s} s of sound")
     return took_s / duration_s
+
+
+METRICS = (
+    Metric(
+        name="generation_time",
+        unit="s/s",
+        direction="lower",
+        range=(0.0, math.inf),
+        reference="ours: seconds of computing per second of sound, file to file, from the "
+        "sidecars; comparable on one machine only",
+        computation=FileBased(measure=generation_time),
+    ),
+)

@@ -1,4 +1,4 @@
-"""Pairs of video and sound: shifted controls in closed form, shares of a judge that is known."""
+"""Metrics of videos with sounds: shifted controls in closed form, and judges with simple rules."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ RATE_HZ = 8000
 # ---------------------------------------------------------------------------------- shifts
 
 
-def test_shifts_are_seeded_both_ways_and_a_third_are_small():
+def test_shifts_are_seeded_have_both_signs_and_a_third_are_small():
     shifts = np.array([control_shift_s(seed, 2.0) for seed in range(600)])
     assert control_shift_s(7, 2.0) == control_shift_s(7, 2.0)
     sizes = np.abs(shifts)
@@ -32,7 +32,7 @@ def test_shifts_are_seeded_both_ways_and_a_third_are_small():
     assert 0.4 < (shifts > 0).mean() < 0.6
 
 
-def test_shifts_stay_within_what_the_pair_can_spare():
+def test_shifts_are_limited_by_the_length_of_the_pair():
     sizes = [abs(control_shift_s(seed, 0.5)) for seed in range(200)]
     assert max(sizes) <= 0.5 and min(sizes) >= 0.12
     assert {round(abs(control_shift_s(seed, 0.12)), 9) for seed in range(9)} == {0.12}
@@ -40,16 +40,16 @@ def test_shifts_stay_within_what_the_pair_can_spare():
         control_shift_s(0, 0.1)
 
 
-def film(count=50, rate_hz=25.0):
+def moving_frames(count=50, rate_hz=25.0):
     pixels = np.arange(count, dtype=np.uint8)[:, None, None, None] * np.ones((4, 4, 3), np.uint8)
     return Frames(pixels=pixels, times_s=np.arange(count) / rate_hz)
 
 
 @pytest.mark.parametrize("shift_s", [0.4, -0.4, 0.13, -0.7])
-def test_a_shifted_sound_is_late_by_the_shift_and_nothing_else_is_left(shift_s):
+def test_a_shifted_pair_is_cut_to_its_overlap(shift_s):
     samples = np.zeros(2 * RATE_HZ, np.float32)
     samples[round(1.2 * RATE_HZ)] = 1.0  # together with frame 30
-    frames, moved = shifted_pair(film(), samples, RATE_HZ, shift_s)
+    frames, moved = shifted_pair(moving_frames(), samples, RATE_HZ, shift_s)
     at = int(np.flatnonzero(frames.pixels[:, 0, 0, 0] == 30)[0])
     click_s = float(moved.argmax()) / RATE_HZ
     assert click_s - frames.times_s[at] == pytest.approx(shift_s, abs=1e-9)
@@ -61,14 +61,14 @@ def test_a_shifted_sound_is_late_by_the_shift_and_nothing_else_is_left(shift_s):
 
 def test_a_shift_beyond_the_end_is_refused():
     with pytest.raises(ValueError, match=r"a shift of \+3\.00 s leaves nothing of the pair"):
-        shifted_pair(film(), np.zeros(2 * RATE_HZ, np.float32), RATE_HZ, 3.0)
+        shifted_pair(moving_frames(), np.zeros(2 * RATE_HZ, np.float32), RATE_HZ, 3.0)
 
 
-# ---------------------------------------------------------------------------------- shares
+# ---------------------------------------------------------------------------------- judges
 
 
 class LevelJudge:
-    """Takes a pair for in sync if the sound is loud exactly while the picture is bright."""
+    """Accepts a pair as in sync if the sound is loud exactly while the frames are bright."""
 
     name, rate_hz, sight, shortest_s = "sync-sim", RATE_HZ, VideoPreprocessing(size_px=16), 0.5
     weights_sha256 = "0" * 64
@@ -86,9 +86,9 @@ class LevelJudge:
 
 @pytest.fixture
 def folders(tmp_path):
-    """Videos of one frame sequence, with a true sound for each, and results for three of four."""
-    made, true = tmp_path / "made", tmp_path / "true"
-    made.mkdir()
+    """Videos with true sounds, and generated sounds of which the last is shifted."""
+    generated, true = tmp_path / "generated", tmp_path / "true"
+    generated.mkdir()
     true.mkdir()
     levels = [(index * (1 + clip)) % 14 for clip in range(3) for index in range(50)]
     for clip, case in enumerate("abc"):
@@ -104,18 +104,18 @@ def folders(tmp_path):
         sound = 0.3 * np.sin(np.arange(2 * RATE_HZ)) * loud
         soundfile.write(true / f"{case}.wav", sound, RATE_HZ)
         soundfile.write(
-            made / f"{case}.wav", sound if case != "c" else np.roll(sound, 3200), RATE_HZ
+            generated / f"{case}.wav", sound if case != "c" else np.roll(sound, 3200), RATE_HZ
         )
-    return made, true
+    return generated, true
 
 
-def test_shares_and_false_positives(folders, tmp_path):
+def test_in_sync_fractions_and_false_positives(folders, tmp_path):
     judge = LevelJudge()
     cache = ResultCache(tmp_path / "cache")
     how = {"metrics": ["AlignAcc-sim"], "judges": {"sync-sim": judge}, "cache": cache}
     score = evaluate_folder(*folders, **how).scores["AlignAcc-sim"]
     assert score.clips == {"a": 1.0, "b": 1.0, "c": 0.0}
-    shares = {row: figure.value for row, figure in score.rows.items()}
+    shares = {row: figure.value for row, figure in score.figures.items()}
     assert shares["generated"] == pytest.approx(2 / 3)
     assert (shares["true"], shares["silence"], shares["other"], shares["shifted"]) == (1, 0, 0, 0)
     assert score.remarks == (
@@ -126,23 +126,23 @@ def test_shares_and_false_positives(folders, tmp_path):
     assert judge.calls == calls  # all from the cache
 
 
-class LookingJudge(LevelJudge):
-    """Keeps what it was shown; says how long the sound is."""
+class RecordingJudge(LevelJudge):
+    """Stores its frames and returns the length of the sound."""
 
     name = "synchformer"
 
     def __init__(self, sight):
         super().__init__()
         self.sight = sight
-        self.shown = []
+        self.frames = []
 
     def verdict(self, frames, samples):
-        self.shown.append(frames)
+        self.frames.append(frames)
         return len(samples) / RATE_HZ
 
 
 @pytest.mark.parametrize("size", [(96, 48), (48, 96), (64, 64)], ids=["wide", "high", "square"])
-def test_a_judge_is_shown_a_grid_of_moments_and_the_middle_of_the_picture(tmp_path, size):
+def test_judges_get_frames_on_a_grid_cropped_as_requested(tmp_path, size):
     width, height = size
     side = min(size)
 
@@ -152,7 +152,7 @@ def test_a_judge_is_shown_a_grid_of_moments_and_the_middle_of_the_picture(tmp_pa
         picture[top : top + side, left : left + side] = grey_level(index % 14)
         return picture
 
-    for folder, seconds in (("made", 1), ("true", 2)):
+    for folder, seconds in (("generated", 1), ("true", 2)):
         (tmp_path / folder).mkdir()
         sound = np.full(seconds * RATE_HZ, 0.1)
         soundfile.write(tmp_path / folder / "a.wav", sound, RATE_HZ)
@@ -163,11 +163,14 @@ def test_a_judge_is_shown_a_grid_of_moments_and_the_middle_of_the_picture(tmp_pa
         (VideoPreprocessing(size_px=24, rate_hz=5.0), 10, side * side / (width * height)),
         (VideoPreprocessing(size_px=24), 50, side * side / (width * height)),
     ):
-        judge = LookingJudge(sight)
+        judge = RecordingJudge(sight)
         report = evaluate_folder(
-            tmp_path / "made", tmp_path / "true", metrics=["desync"], judges={"synchformer": judge}
+            tmp_path / "generated",
+            tmp_path / "true",
+            metrics=["desync"],
+            judges={"synchformer": judge},
         )
-        frames = judge.shown[0]
+        frames = judge.frames[0]
         assert frames.pixels.shape == (count, 24, 24, 3)
         step = 50 // count
         np.testing.assert_allclose(frames.times_s, np.arange(count) * step / 25, atol=1e-6)
@@ -178,29 +181,29 @@ def test_a_judge_is_shown_a_grid_of_moments_and_the_middle_of_the_picture(tmp_pa
             if level:
                 bright = (frames.pixels[index, :, :, 0] > level / 2).mean()
                 assert bright == pytest.approx(inside, abs=0.1)
-        # A verdict is the metric's own value: nothing is counted or compared with a threshold.
-        rows = report.scores["desync"].rows
+        # The judge's output is the value itself, without a threshold.
+        rows = report.scores["desync"].figures
         assert rows["generated"].value == pytest.approx(1.0)
         assert rows["true"].value == pytest.approx(2.0)
         assert report.scores["desync"].judge["sight"]["shape"] == sight.shape
         assert report.scores["desync"].remarks == ()
 
 
-def test_a_verdict_that_is_not_finite_leaves_its_pair_out(folders):
-    judge = LookingJudge(VideoPreprocessing(size_px=8))
+def test_a_judge_output_that_is_not_finite_leaves_its_pair_out(folders):
+    judge = RecordingJudge(VideoPreprocessing(size_px=8))
     judge.verdict = lambda frames, samples: float("nan")
     report = evaluate_folder(*folders, metrics=["desync"], judges={"synchformer": judge})
     score = report.scores["desync"]
-    assert not score.rows
+    assert not score.figures
     assert "'synchformer' gave a number that is not finite" in score.left_out["a"]
 
 
-def test_pictures_are_cut_only_on_a_grid():
+def test_cropping_needs_a_frame_grid():
     with pytest.raises(ConfigError, match="own frames are only shown squashed"):
         VideoPreprocessing(size_px=8, shape="middle")
 
 
-def test_a_video_that_is_broken_leaves_its_clip_out(folders):
+def test_an_unreadable_video_leaves_its_clip_out(folders):
     (folders[1] / "b.mp4").write_bytes(b"no video")
     judges = {"sync-sim": LevelJudge()}
     score = evaluate_folder(*folders, metrics=["AlignAcc-sim"], judges=judges).scores[
@@ -210,7 +213,7 @@ def test_a_video_that_is_broken_leaves_its_clip_out(folders):
     assert "b.mp4" in score.left_out["b"]
 
 
-def test_names_of_our_own_figures_can_not_be_taken_for_published_ones():
+def test_metrics_of_our_judges_are_marked_as_not_comparable():
     ours = [name for name in METRICS if name.endswith("-sim")]
     assert ours == ["KLD-sim", "FAD-sim", "AlignAcc-sim"]
     for name in ours:

@@ -1,4 +1,4 @@
-"""The Fréchet distance in closed form, and against the matrix root that the field uses."""
+"""The Fréchet distance in closed form, and against scipy.linalg.sqrtm."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ def embeddings(count, dimension, *, seed=0, shift=0.0):
     return rng.standard_normal((count, dimension)) @ mix + shift
 
 
-def test_a_shifted_mean_counts_by_its_square():
+def test_the_distance_of_shifted_means_is_the_squared_shift():
     first, second = gaussian([1.0, 2.0], np.eye(2)), gaussian([4.0, -2.0], np.eye(2))
     assert frechet_distance(first, second) == pytest.approx(3**2 + 4**2, abs=1e-12)
 
 
-def test_diagonal_covariances_count_by_the_difference_of_deviations():
+def test_the_distance_of_diagonal_covariances_in_closed_form():
     first, second = gaussian([0, 0], np.diag([4.0, 9.0])), gaussian([0, 0], np.diag([1.0, 25.0]))
     assert frechet_distance(first, second) == pytest.approx((2 - 1) ** 2 + (3 - 5) ** 2, abs=1e-12)
 
 
-def test_equal_sets_are_at_distance_zero_and_it_is_symmetric():
+def test_the_distance_is_symmetric_and_zero_for_equal_sets():
     first = fit_gaussian(embeddings(40, 8))
     second = fit_gaussian(embeddings(50, 8, seed=1))
     assert frechet_distance(first, first) == pytest.approx(0, abs=1e-9)
@@ -49,7 +49,7 @@ def test_equal_sets_are_at_distance_zero_and_it_is_symmetric():
     assert frechet_distance(first, farther) == pytest.approx(8 * 0.5**2)
 
 
-def test_it_equals_the_matrix_root_of_the_product():
+def test_the_distance_equals_that_of_the_matrix_square_root():
     first = fit_gaussian(embeddings(200, 16))
     second = fit_gaussian(embeddings(300, 16, seed=1, shift=0.3))
     root = scipy.linalg.sqrtm(first.covariance @ second.covariance)
@@ -62,7 +62,7 @@ def test_it_equals_the_matrix_root_of_the_product():
     assert frechet_distance(first, second) == pytest.approx(by_root, rel=1e-9)
 
 
-def test_singular_covariances_need_no_help():
+def test_singular_covariances_in_closed_form():
     # Two embeddings span a line: covariance of rank one in 50 dimensions, in closed form.
     first = fit_gaussian(np.stack([np.zeros(50), np.r_[2.0, np.zeros(49)]]))
     second = fit_gaussian(np.stack([np.zeros(50), np.r_[0.0, 2.0, np.zeros(48)]]))
@@ -71,7 +71,7 @@ def test_singular_covariances_need_no_help():
     assert frechet_distance(first, first) == pytest.approx(0, abs=1e-12)
 
 
-def test_the_fit_is_numpys():
+def test_the_fit_equals_numpy():
     values = embeddings(30, 5)
     fit = fit_gaussian(values)
     assert np.allclose(fit.covariance, np.cov(values, rowvar=False))
@@ -80,14 +80,14 @@ def test_the_fit_is_numpys():
     assert fit_gaussian([[1.0], [3.0]]).covariance.tolist() == [[2.0]]
 
 
-def test_few_embeddings_are_remarked_upon():
+def test_few_embeddings_give_a_remark():
     few, enough = fit_gaussian(embeddings(8, 8)), fit_gaussian(embeddings(9, 8))
     assert "8 embeddings of 8 numbers" in frechet_remark(few, enough)
     assert frechet_remark(enough, enough) is None
 
 
 @pytest.mark.parametrize(
-    ("values", "said"),
+    ("values", "message"),
     [
         (np.zeros((1, 3)), r"got \(1, 3\), expected \(N, D\), N >= 2"),
         (np.zeros(5), r"got \(5,\)"),
@@ -95,13 +95,13 @@ def test_few_embeddings_are_remarked_upon():
         (np.array([[0.0], [np.nan]]), "not finite"),
     ],
 )
-def test_sets_without_a_covariance_are_refused(values, said):
-    with pytest.raises(ValueError, match=said):
+def test_sets_without_a_covariance_are_refused(values, message):
+    with pytest.raises(ValueError, match=message):
         fit_gaussian(values)
 
 
 @pytest.mark.parametrize(
-    ("second", "said"),
+    ("second", "message"),
     [
         (gaussian([0, 0, 0], np.eye(3)), "one dimension"),
         (gaussian([0, 0], np.eye(3)), r"got \(3, 3\), expected \(2, 2\)"),
@@ -110,6 +110,6 @@ def test_sets_without_a_covariance_are_refused(values, said):
         (gaussian([0, 0], [[1, 2], [2, 1]]), "lowest eigenvalue -1"),
     ],
 )
-def test_what_is_no_distribution_is_an_error_and_not_minus_one(second, said):
-    with pytest.raises(ValueError, match=said):
+def test_invalid_distributions_are_refused(second, message):
+    with pytest.raises(ValueError, match=message):
         frechet_distance(gaussian([0, 0], np.eye(2)), second)

@@ -27,7 +27,7 @@ def test_a_sound_correlates_fully_with_itself_at_any_level():
     assert envelope_correlation(swelling(), 0.1 * swelling(), RATE_HZ) == pytest.approx(1.0)
 
 
-def test_the_fine_structure_does_not_matter_but_the_moment_does():
+def test_correlation_depends_on_the_time_and_not_on_the_fine_structure():
     values = [
         envelope_correlation(swelling(), swelling(late_s, seed=1), RATE_HZ)
         for late_s in (0.0, 0.1, 0.25, 0.5)
@@ -37,7 +37,7 @@ def test_the_fine_structure_does_not_matter_but_the_moment_does():
     assert values == pytest.approx(expected, abs=0.06)
 
 
-def test_the_envelope_of_a_burst_is_where_the_burst_is():
+def test_the_envelope_of_a_burst_peaks_at_the_burst():
     sound = np.zeros(RATE_HZ, np.float32)
     sound[8000:8160] = 0.5
     envelope = level_envelope(sound, RATE_HZ)
@@ -47,13 +47,13 @@ def test_the_envelope_of_a_burst_is_where_the_burst_is():
     assert len(level_envelope(sound[:-1], RATE_HZ)) == 100
 
 
-def test_a_tone_has_its_mean_square_at_any_rate():
+def test_the_envelope_of_a_tone_is_its_mean_square_at_any_rate():
     for rate_hz in (8000, 22050, 96000):
         tone = np.sin(2 * np.pi * 440 * np.arange(rate_hz) / rate_hz).astype(np.float32)
         assert level_envelope(tone, rate_hz)[5:-5] == pytest.approx(0.5, abs=0.01)
 
 
-def test_flat_envelopes_agree_with_each_other_alone():
+def test_flat_envelopes_agree_only_with_each_other():
     silence = np.zeros(2 * RATE_HZ, np.float32)
     assert envelope_correlation(silence, silence, RATE_HZ) == 1.0
     assert envelope_correlation(swelling(), silence, RATE_HZ) == 0.0
@@ -66,7 +66,7 @@ def test_the_longer_sound_is_cut():
     assert envelope_correlation(swelling(), longer, RATE_HZ) > 0.999
 
 
-def test_what_has_no_envelope_is_refused():
+def test_sounds_without_an_envelope_are_refused():
     with pytest.raises(ValueError, match=r"expected \(N,\) and a rate > 0"):
         envelope_correlation(np.zeros((2, 5), np.float32), noise(), RATE_HZ)
     with pytest.raises(ValueError, match=r"at 0 Hz"):

@@ -7,7 +7,8 @@ import pytest
 import scipy.special
 import scipy.stats
 
-from foleyflow.evaluation.metrics.semantics import inception_score, kl_divergence
+from foleyflow.evaluation.metrics.inception import inception_score
+from foleyflow.evaluation.metrics.semantics import kl_divergence
 
 
 def logits(count=20, classes=7, seed=0):
@@ -20,18 +21,18 @@ def test_divergence_of_two_classes_in_closed_form():
     assert kl_divergence([[0, 0]], [[0, np.log(3)]]) == pytest.approx([expected], abs=1e-15)
 
 
-def test_the_true_sounds_classes_come_first():
+def test_the_reference_is_the_first_argument_of_the_divergence():
     expected = 0.25 * np.log(0.25 / 0.5) + 0.75 * np.log(0.75 / 0.5)
     assert kl_divergence([[0, np.log(3)]], [[0, 0]]) == pytest.approx([expected], abs=1e-15)
 
 
-def test_divergence_equals_scipys():
-    true, made = logits(seed=0), logits(seed=1)
-    p, q = scipy.special.softmax(true, axis=1), scipy.special.softmax(made, axis=1)
-    assert kl_divergence(true, made) == pytest.approx(scipy.stats.entropy(p, q, axis=1))
+def test_divergence_equals_scipy():
+    true, generated = logits(seed=0), logits(seed=1)
+    p, q = scipy.special.softmax(true, axis=1), scipy.special.softmax(generated, axis=1)
+    assert kl_divergence(true, generated) == pytest.approx(scipy.stats.entropy(p, q, axis=1))
 
 
-def test_equal_logits_do_not_diverge_and_other_ones_do_more():
+def test_divergence_grows_with_the_difference_of_logits():
     true = logits()
     assert kl_divergence(true, true + 5).max() < 1e-14  # softmax does not see a constant
     near, far = (
@@ -45,7 +46,7 @@ def test_divergence_needs_no_epsilon():
     assert kl_divergence([[1000.0, 0.0]], [[0.0, 1000.0]]) == pytest.approx([1000.0])
 
 
-def test_inception_score_is_one_if_all_sound_alike_and_the_number_of_classes_if_all_are_clear():
+def test_inception_score_ranges_from_one_to_the_number_of_classes():
     alike = inception_score(np.tile([0.3, -1.0, 2.0], (40, 1)))
     assert (alike.mean, alike.deviation) == pytest.approx((1.0, 0.0), abs=1e-12)
     every_class = inception_score(1000 * np.tile(np.eye(4), (5, 1)), splits=1)
@@ -67,7 +68,7 @@ def test_inception_score_equals_the_definition_split_by_split():
 
 
 @pytest.mark.parametrize(
-    ("true", "made", "said"),
+    ("true", "generated", "message"),
     [
         ([[0, 1]], [[0, 1], [1, 0]], r"\(1, 2\) and \(2, 2\): expected equal shapes"),
         ([0, 1], [0, 1], r"got \(2,\), expected \(N, C\)"),
@@ -75,9 +76,9 @@ def test_inception_score_equals_the_definition_split_by_split():
         ([[0, 1]], [[0, np.inf]], "not finite"),
     ],
 )
-def test_logits_that_do_not_fit_are_refused(true, made, said):
-    with pytest.raises(ValueError, match=said):
-        kl_divergence(true, made)
+def test_logits_that_do_not_fit_are_refused(true, generated, message):
+    with pytest.raises(ValueError, match=message):
+        kl_divergence(true, generated)
 
 
 def test_a_split_without_clips_is_refused():

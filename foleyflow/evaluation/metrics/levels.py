@@ -1,0 +1,62 @@
+"""Resampling, framing and level limits that several metrics share."""
+
+from __future__ import annotations
+
+import numpy as np
+import soxr
+from numpy.typing import NDArray
+
+from foleyflow.signals import Waveform
+
+JUDGED_RATE_HZ = 16000  # the rate of most systems; content above 8 kHz is not compared
+DYNAMIC_RANGE_DB = 60.0  # levels further below a clip's maximum count as this far below
+
+
+def mono_16_khz(waveform: Waveform) -> NDArray[np.float32]:
+    """The mean of a sound's channels, (N,), resampled to 16 kHz by soxr VHQ."""
+    return resample(waveform.mono(), waveform.rate_hz, JUDGED_RATE_HZ)
+
+
+def resample(
+    samples: NDArray[np.float32], source_rate_hz: int, target_rate_hz: int
+) -> NDArray[np.float32]:
+    """(N,) samples at another rate, by soxr VHQ."""
+    resampled: NDArray[np.float32] = soxr.resample(
+        samples, source_rate_hz, target_rate_hz, quality="VHQ"
+    )
+    return resampled
+
+
+def check_mono(samples: NDArray[np.float32], rate_hz: int) -> None:
+    """Refuse samples that are not mono, and rates that are not positive.
+
+    Raises:
+        ValueError: the samples are not (N,), or the rate is not positive.
+    """
+    if samples.ndim != 1 or rate_hz <= 0:
+        raise ValueError(f"got {samples.shape} at {rate_hz} Hz, expected (N,) and a rate > 0")
+
+
+def frame(
+    samples: NDArray[np.floating], *, window: int, hop: int, count: int
+) -> NDArray[np.float64]:
+    """Cut a sound, with zeros around it, into frames.
+
+    Args:
+        samples: (N,).
+        window: samples per frame.
+        hop: samples between frames; the first frame is centred on sample 0.
+        count: number of frames.
+
+    Returns:
+        (count, window) view.
+    """
+    padded = np.zeros((count - 1) * hop + 2 * window)
+    padded[window // 2 : window // 2 + len(samples)] = samples
+    return np.lib.stride_tricks.sliding_window_view(padded, window)[::hop][:count]
+
+
+def hann_window(count: int) -> NDArray[np.float64]:
+    """A periodic Hann window that sums to one, (count,)."""
+    window = np.hanning(count + 1)[:-1]
+    return np.asarray(window / window.sum())

@@ -1,0 +1,214 @@
+"""Synchrony of a set of clips: F1, its chance level by shuffled pairs, lags and lag-free scores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foleyflow.evaluation.metric import Interval, bootstrap_mean
+from foleyflow.evaluation.metrics.synchrony.detection import ClipOnsets
+from foleyflow.evaluation.metrics.synchrony.matching import (
+    LagHistogram,
+    f1_against_each,
+    lag_histogram,
+    matched_lags_s,
+    median_lag,
+    onset_f1,
+)
+
+WINDOWS_S = (0.05, 0.10)
+LARGEST_LAG_S = 0.12
+LAG_STEP_S = 0.02
+
+
+@dataclass(frozen=True, kw_only=True)
+class WindowScore:
+    """The scores of a set of clips at one tolerance.
+
+    Attributes:
+        window_s: onsets match within plus or minus this.
+        f1: mean over clips.
+        shuffled_f1: the same against other clips; None for a single clip.
+        gain: f1 - shuffled_f1, clip by clip; None for a single clip.
+        per_clip_f1: (N,) float64.
+    """
+
+    window_s: float
+    f1: Interval
+    shuffled_f1: Interval | None
+    gain: Interval | None
+    per_clip_f1: NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LagFreeScore(WindowScore):
+    """The scores of a set of clips without each pair's best constant lag.
+
+    Attributes:
+        lags_s: (N,) float64, generated minus reference; of equally good lags the smallest.
+    """
+
+    lags_s: NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Synchrony:
+    """All synchrony figures of a set of clips.
+
+    Attributes:
+        windows: one entry per tolerance.
+        lag_free: at the narrowest tolerance, at each pair's best lag.
+        median_lag_s: over all matched onsets at the widest tolerance; None if there are none.
+        matched: number of matched onsets at the widest tolerance.
+        lags: histogram of their lags.
+        reference_onsets: number of reference onsets.
+        generated_onsets: number of generated onsets.
+        clips_without_onsets: clips whose reference has none (F1 is 0 or 1 by convention).
+    """
+
+    windows: tuple[WindowScore, ...]
+    lag_free: LagFreeScore
+    median_lag_s: float | None
+    matched: int
+    lags: LagHistogram
+    reference_onsets: int
+    generated_onsets: int
+    clips_without_onsets: int
+
+    @property
+    def table_rows(self) -> tuple[WindowScore, ...]:
+        """The scores that a table has rows for: all tolerances, then the best lag."""
+        return (*self.windows, self.lag_free)
+
+
+def common_onsets(
+    reference: ClipOnsets, generated: ClipOnsets
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The times in seconds of both clips' onsets within the shorter of their durations."""
+    end_s = min(reference.duration_s, generated.duration_s)
+    return (
+        reference.times_s[reference.times_s < end_s],
+        generated.times_s[generated.times_s < end_s],
+    )
+
+
+def shuffled_f1(
+    reference: Sequence[ClipOnsets], generated: Sequence[ClipOnsets], window_s: float
+) -> NDArray[np.float64]:
+    """Mean F1 of each of N >= 2 generated clips against the reference onsets of all other clips.
+
+    Returns:
+        (N,) float64, 0..1.
+
+    Raises:
+        ValueError: fewer than two clips, or lists of different length.
+    """
+    _check_pairs(reference, generated)
+    if len(reference) < 2:
+        raise ValueError(f"shuffled pairs need two clips or more, got {len(reference)}")
+    references_s, durations_s = _pad_onsets(reference)
+    means = np.zeros(len(generated))
+    for i, clip in enumerate(generated):
+        ends_s = np.minimum(durations_s, clip.duration_s)
+        means[i] = np.delete(
+            f1_against_each(references_s, clip.times_s, ends_s, window_s), i
+        ).mean()
+    return means
+
+
+def lag_free_score(
+    reference: Sequence[ClipOnsets],
+    generated: Sequence[ClipOnsets],
+    window_s: float,
+    *,
+    seed: int = 0,
+) -> LagFreeScore:
+    """F1, shuffled F1 and gain with every pair at its best constant lag; else as `compare`."""
+    _check_pairs(reference, generated)
+    references_s, durations_s = _pad_onsets(reference)
+    steps = round(LARGEST_LAG_S / LAG_STEP_S)
+    lags_s = np.array(sorted(range(-steps, steps + 1), key=abs)) * LAG_STEP_S  # smallest first
+    count = len(generated)
+    f1, shuffled, best_s = np.zeros(count), np.zeros(count), np.zeros(count)
+    for i, clip in enumerate(generated):
+        ends_s = np.minimum(durations_s, clip.duration_s)
+        scores = np.stack(
+            [f1_against_each(references_s, clip.times_s - lag, ends_s, window_s) for lag in lags_s]
+        )
+        best_s[i] = lags_s[scores[:, i].argmax()]
+        highest = scores.max(0)
+        f1[i] = highest[i]
+        shuffled[i] = np.delete(highest, i).mean() if count > 1 else 0.0
+    intervals = _intervals(f1, shuffled if count > 1 else None, seed)
+    return LagFreeScore(window_s=window_s, lags_s=best_s, **intervals)
+
+
+def compare(
+    reference: Sequence[ClipOnsets],
+    generated: Sequence[ClipOnsets],
+    *,
+    windows_s: Sequence[float] = WINDOWS_S,
+    seed: int = 0,
+) -> Synchrony:
+    """Score generated clips against their references, each pair over the shorter duration.
+
+    Args:
+        reference: N clips, N >= 1.
+        generated: the N clips generated for them, in the same order.
+        windows_s: tolerances, ascending.
+        seed: of the bootstrap intervals.
+
+    Raises:
+        ValueError: no clips, lists of different length, or no tolerance.
+        MissingExtra: mir_eval is not installed.
+    """
+    _check_pairs(reference, generated)
+    if not reference or not windows_s:
+        raise ValueError("compare needs at least one pair of clips and one window")
+    pairs = [common_onsets(*pair) for pair in zip(reference, generated, strict=True)]
+    lags_s = np.concatenate([matched_lags_s(*pair, max(windows_s)) for pair in pairs])
+    windows = []
+    for window_s in windows_s:
+        f1 = np.array([onset_f1(*pair, window_s) for pair in pairs])
+        shuffled = shuffled_f1(reference, generated, window_s) if len(pairs) > 1 else None
+        windows.append(WindowScore(window_s=window_s, **_intervals(f1, shuffled, seed)))
+    return Synchrony(
+        windows=tuple(windows),
+        lag_free=lag_free_score(reference, generated, min(windows_s), seed=seed),
+        median_lag_s=median_lag(lags_s),
+        matched=len(lags_s),
+        lags=lag_histogram(lags_s, range_s=max(windows_s)),
+        reference_onsets=sum(len(true) for true, _ in pairs),
+        generated_onsets=sum(len(found) for _, found in pairs),
+        clips_without_onsets=sum(not len(true) for true, _ in pairs),
+    )
+
+
+def _intervals(
+    f1: NDArray[np.float64], shuffled: NDArray[np.float64] | None, seed: int
+) -> dict[str, Any]:
+    """The fields of a `WindowScore` from each clip's F1 and its chance level."""
+    return {
+        "f1": bootstrap_mean(f1, seed=seed),
+        "shuffled_f1": None if shuffled is None else bootstrap_mean(shuffled, seed=seed),
+        "gain": None if shuffled is None else bootstrap_mean(f1 - shuffled, seed=seed),
+        "per_clip_f1": f1,
+    }
+
+
+def _pad_onsets(clips: Sequence[ClipOnsets]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(N, K) times, padded with infinity, and (N,) durations, both in seconds."""
+    longest = max(len(clip.times_s) for clip in clips)
+    times_s = np.full((len(clips), longest), np.inf)
+    for padded, clip in zip(times_s, clips, strict=True):
+        padded[: len(clip.times_s)] = clip.times_s
+    return times_s, np.array([clip.duration_s for clip in clips])
+
+
+def _check_pairs(reference: Sequence[ClipOnsets], generated: Sequence[ClipOnsets]) -> None:
+    if len(reference) != len(generated):
+        raise ValueError(f"{len(reference)} reference clips for {len(generated)} generated ones")
