@@ -13,6 +13,8 @@ from support.small_judges import randomised
 
 from foleyflow import pretrained
 from foleyflow.data.clips import SimulatedClips
+from foleyflow.features.sound_bank import sound_bank_folder
+from foleyflow.features.store import open_store
 from foleyflow.judges import adapters
 from foleyflow.judges.networks.vggish import Vggish
 from foleyflow.judges.weights import FILES
@@ -301,9 +303,9 @@ def sounds(tmp_path_factory):
     bank = recipe_named("codec", "smoke").bank
     rng = np.random.default_rng(0)
     for config in (bank, replace(bank, split="validation", items=100)):
-        name = f"sounds-{config.split}-{config.seed}-{config.items}x{config.duration_s:g}s.i16"
         shape = (config.items, round(config.duration_s * config.rate_hz))
-        (folder / name).write_bytes(rng.integers(-9000, 9000, shape, dtype=np.int16).tobytes())
+        noise = {"sounds": rng.integers(-9000, 9000, shape, dtype=np.int16)}
+        open_store(sound_bank_folder(folder, config), lambda arrays: arrays, [noise])
     return folder
 
 
@@ -383,7 +385,7 @@ def test_a_run_may_begin_with_the_weights_of_another(sounds, tmp_path):
     begun = {"codec": file_sha256(first / "model" / "codec.safetensors")}
     assert record.provenance["init"] == begun
     outcome = run_cli(*flags[:-2], "--out", second, "--set", "train.learning_rate=1e-12", *tiny)
-    assert outcome.status == 2 and "was begun with other settings: init" in outcome.stderr
+    assert outcome.status == 2 and "was started with other settings: init" in outcome.stderr
 
 
 def test_a_run_cannot_begin_with_weights_that_are_not_there_or_do_not_fit(sounds, tmp_path):
@@ -405,7 +407,7 @@ def test_train_with_other_settings_is_refused(sounds, tmp_path):
     before = file_sha256(tmp_path / "run" / "state.safetensors")
     outcome = train(sounds, tmp_path / "run", "train.batch_clips=4")
     assert outcome.status == 2
-    assert "was begun with other settings: settings.train.batch_clips" in outcome.stderr
+    assert "was started with other settings: settings.train.batch_clips" in outcome.stderr
     assert file_sha256(tmp_path / "run" / "state.safetensors") == before
 
 

@@ -24,7 +24,7 @@ pytest.importorskip("ray", reason="work on many machines needs the extra 'cluste
 
 from foleyflow.data.clips import SimulatedClips
 from foleyflow.errors import ConfigError, FoleyflowError, MediaError, MissingExtra
-from foleyflow.features.encoder_features import Split, mono_sounds
+from foleyflow.features.frames import Split, mono_sounds
 from foleyflow.parallel import ray_cluster
 from foleyflow.parallel.precision import precision_set_to, precision_setting
 from foleyflow.parallel.ray_cluster import RayCluster
@@ -296,9 +296,9 @@ def test_prepared_features_are_those_that_a_training_computes(
         }
     assert found["alone"].keys() == found["spread"].keys()
     assert {path.parts[0].split("-")[0] for path in found["alone"]} == {
-        ".cache",
+        ".frames",
         ".latents",
-        ".guided",
+        ".flow_conditions",
     }
     for name, content in found["alone"].items():
         assert found["spread"][name] == content, name
@@ -319,4 +319,4 @@ def test_stored_rows_of_clips_are_those_computed_here(local_ray, simulated_data,
 
 def test_recipes_without_features_are_not_prepared(tmp_path):
     outcome = run_cli("data", "prepare", "codec", "--data", tmp_path)
-    assert outcome.status == 2 and "nothing that could be prepared" in outcome.stderr
+    assert outcome.status == 2 and "there is nothing to prepare" in outcome.stderr

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import torch
-from support.cli_model import ROOT
 from support.media_files import Sound, make_video
 from support.small_encoders import WIDTH, publish, small
 from support.small_vggsound import FRAME_RATE, RATE_HZ, hum, painter
@@ -23,8 +20,8 @@ from foleyflow.encoders.frame_adapter import FrameAdapter, FrameAdapterConfig
 from foleyflow.encoders.frozen import TOKENS
 from foleyflow.errors import CheckpointError, ConfigError, DataError
 from foleyflow.experiments.alignment_tables import TABLES, recipe_of
-from foleyflow.features.encoder_features import Split, Weights, at_segments, video_features
-from foleyflow.features.store import stored_rows
+from foleyflow.features.encoder_features import Weights, at_segments, video_features
+from foleyflow.features.frames import Split
 from foleyflow.flow.sampling import sample
 from foleyflow.flow.transformer import Condition, FlowConfig, FlowTransformer
 from foleyflow.inference.latent_generation import FeatureStream, Stopwatch
@@ -115,7 +112,11 @@ def test_the_literal_recipe_makes_two_steps_on_a_folder_like_vggsound(
     )
     assert aligner.config.latent_channels == WIDTH
     # Features lie beside the data, named by encoder and weights.
-    for start in (f".seen-train-{video}-", f".heard-train-{sound}-", ".sounds-train-8000-"):
+    for start in (
+        f".video_features-train-{video}-",
+        f".sound_features-train-{sound}-",
+        ".mono_sounds-train-8000-",
+    ):
         assert list(vggsound_folder.glob(f"{start}*")), start
 
 
@@ -177,27 +178,6 @@ def test_features_are_computed_once_and_anew_for_other_weights(
     publish("imagebind-video", weights, seed=3)
     other = features()
     assert not np.array_equal(first.values, other.values)
-
-
-def test_a_store_that_was_stopped_goes_on_where_it_stood(tmp_path):
-    computed = []
-
-    def rows_of(clip: int, *, stop: int | None = None):
-        if clip == stop:
-            raise KeyboardInterrupt
-        computed.append(clip)
-        count = 1 + clip % 3
-        return np.arange(count) / 8, np.full((count, 2), clip, np.float16)
-
-    with pytest.raises(KeyboardInterrupt):
-        stored_rows(tmp_path / "store", lambda clip: rows_of(clip, stop=40), clips=50)
-    assert not (tmp_path / "store").exists()
-    store = stored_rows(tmp_path / "store", rows_of, clips=50)
-    assert computed.count(31) == 1 and computed.count(35) == 2  # noted after 32 clips
-    assert len(store.offsets) == 51
-    for clip in (0, 31, 32, 49):
-        rows = store.values[store.offsets[clip] : store.offsets[clip + 1]]
-        assert rows.shape == (1 + clip % 3, 2) and (rows == clip).all()
 
 
 def test_teachers_features_come_to_the_segments_they_are_of():
@@ -305,11 +285,10 @@ def test_the_paper_s_pipeline_from_clips_to_sound(small_encoders, vggsound_folde
             student.trunk.state_dict()[name], value, atol=1e-4, rtol=1e-3, msg=name
         )
     assert any(adapter.widen.weight.abs().max() > 0 for adapter in student.adapters)
-    bundle = ROOT / "scripts" / "bundle_model.py"
-    folders = [str(out / "model") for out in runs.values()]
-    subprocess.run(
-        [sys.executable, str(bundle), *folders, "--out", str(tmp_path / "model")], check=True
-    )
+    command = ["bundle", *(str(out / "model") for out in runs.values())]
+    command += ["--out", str(tmp_path / "model"), "--json"]
+    done = CliRunner().invoke(app, command, catch_exceptions=False)
+    assert json.loads(done.stdout)["components"] == ["align", "codec", "flow"]
     clip = make_video(tmp_path / "clip.mp4", rate=FRAME_RATE, n_frames=90, width=320, height=180)
     command = ["generate", str(clip), "--model", str(tmp_path / "model"), "--json"]
     done = CliRunner().invoke(app, [*command, "--weights-dir", str(weights)])

@@ -16,10 +16,16 @@ from typer.testing import CliRunner
 
 from foleyflow.alignment.model import Alignment
 from foleyflow.cli.app import app
-from foleyflow.data.clips import ClipEvent, ClipLabels, cache_frames
+from foleyflow.data.clips import ClipEvent, ClipLabels
 from foleyflow.encoders.motion_encoder import MotionEncoder
 from foleyflow.errors import CheckpointError, ConfigError
-from foleyflow.features.codec_latents import audible_events, clip_arrays, encode_all, window_source
+from foleyflow.features.codec_latents import (
+    audible_events,
+    clip_arrays,
+    encode_sounds,
+    window_source,
+)
+from foleyflow.features.frames import cache_frames
 from foleyflow.flow.transformer import FlowTransformer
 from foleyflow.inference.pipeline import FoleyFlow
 from foleyflow.parallel.precision import precision_on
@@ -232,11 +238,11 @@ def test_a_codec_that_is_not_there_is_said_in_a_line(simulated_data, tmp_path):
 def test_latents_are_made_once_and_again_for_another_codec(smoke_runs, simulated_data, tmp_path):
     config = recipe_named("align", "smoke").windows
     folder = smoke_runs / "codec/model"
-    before = sorted(simulated_data.glob(".latents-validation-*.npy"))
+    before = sorted(simulated_data.glob(".latents-validation-*"))
     source = window_source(simulated_data, "validation", codec_folder=folder, config=config)
-    assert sorted(simulated_data.glob(".latents-validation-*.npy")) == before and before
+    assert sorted(simulated_data.glob(".latents-validation-*")) == before and before
     clips = clip_arrays(cache_frames(simulated_data, "validation"))
-    wanted = encode_all(load_codec(folder), clips, batch=3)
+    wanted = encode_sounds(load_codec(folder), clips.sounds)
     np.testing.assert_allclose(source.latents, wanted, atol=2e-2)
     assert wanted.shape == (4, 60, 48)
     # Another codec, by a byte of its weights' file, has latents of its own.
@@ -251,7 +257,7 @@ def test_latents_are_made_once_and_again_for_another_codec(smoke_runs, simulated
     other = window_source(
         simulated_data, "validation", codec_folder=tmp_path / "model", config=config
     )
-    assert len(list(simulated_data.glob(".latents-validation-*.npy"))) == len(before) + 1
+    assert len(list(simulated_data.glob(".latents-validation-*"))) == len(before) + 1
     assert not np.allclose(other.latents, source.latents, atol=0.1)
 
 
@@ -328,7 +334,7 @@ def test_models_are_taken_over_for_the_latents_of_another_codec(
         assert result.exit_code == 0, result.output
         return tmp_path / task / "model"
 
-    still = ("new_latents=true", "train.learning_rate=1e-12")
+    still = ("reinitialise_latents=true", "train.learning_rate=1e-12")
     codec = f"codec={run('codec', 'model.channels=6')}"
     align = run(
         "align",
@@ -360,14 +366,18 @@ def test_models_are_taken_over_for_the_latents_of_another_codec(
 
 
 def test_a_flow_is_distilled_from_another_run(smoke_runs, simulated_data, train_flow):
-    guided, others = (set(simulated_data.glob(name)) for name in (".guided-*", ".pairs-train-*"))
+    guided, others = (
+        set(simulated_data.glob(name)) for name in (".flow_conditions-*", ".pairs-train-*")
+    )
     settings = [f"teacher={smoke_runs / 'flow/model'}", "windows.segments=10"]
     settings += ["pairs.count=6", "pairs.solver_steps=2", "pairs.longest_context=10"]
     settings += ["train.steps=2", "train.batch_clips=2", "train.log_every=1"]
     out = train_flow("distil", settings)
-    assert set(simulated_data.glob(".guided-*")) == guided  # the features are the flow's own
-    (pairs,) = set(simulated_data.glob(".pairs-train-*.npy")) - others
-    assert np.load(pairs).shape == (6, 40, 48)
+    assert (
+        set(simulated_data.glob(".flow_conditions-*")) == guided
+    )  # the features are the flow's own
+    (pairs,) = set(simulated_data.glob(".pairs-train-*")) - others
+    assert np.load(pairs / "solutions.npy").shape == (6, 40, 48)
     entries = read_journal(out / "journal.jsonl")
     assert [e["step"] for e in entries if "flow/loss" in e] == [1, 2]
     assert np.isfinite(entries[-1]["validation/map_error"])
@@ -437,7 +447,7 @@ def test_other_settings_in_the_same_folder_are_refused(codec_run):
     before = (out / "config.json").read_bytes()
     result = train(*command, "--set", "losses.kl=0.5")
     assert result.exit_code == 2
-    assert "was begun with other settings: settings.losses.kl" in result.output
+    assert "was started with other settings: settings.losses.kl" in result.output
     assert "another --out" in result.output
     assert (out / "config.json").read_bytes() == before
 

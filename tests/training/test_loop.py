@@ -11,7 +11,7 @@ from torch import nn
 
 from foleyflow.errors import ConfigError, TrainingError
 from foleyflow.parallel.precision import PRECISION_VARIABLE
-from foleyflow.training.checkpoint import load_state
+from foleyflow.training.checkpoint import TrainState, load_state
 from foleyflow.training.journal import read_journal
 from foleyflow.training.loop import train
 from foleyflow.training.optimiser import MovingAverage, learning_rate_at, make_optimiser
@@ -26,7 +26,7 @@ CONFIG = TrainConfig(
 class Line(Task):
     """Fits a line; at `broken_at` its loss is not a number; `noise` uses torch's chance."""
 
-    turns = ("line",)
+    phases = ("line",)
 
     def __init__(self, *, broken_at: int | None = None, noise: float = 0.0, one_batch=False):
         torch.manual_seed(0)
@@ -36,14 +36,14 @@ class Line(Task):
         self.one_batch = one_batch
         self.drawn: list[torch.Tensor] = []
 
-    def draw(self, rng, clips):
+    def sample_batch(self, rng, clips):
         if self.one_batch:
             rng = type(rng)(type(rng.bit_generator)(0))
         x = torch.from_numpy(rng.normal(size=(clips, 3))).float()
         self.drawn.append(x)
         return {"x": x, "y": x @ torch.tensor([[1.0], [-2.0], [0.5]]) + 0.3}
 
-    def loss(self, turn, batch, step):
+    def loss(self, phase, batch, step):
         out = self.modules["line"](batch["x"] + self.noise * torch.randn_like(batch["x"]))
         value = (out - batch["y"]).square().mean()
         if step == self.broken_at:
@@ -72,7 +72,7 @@ def run(task, config, folder, **settings):
 
 def test_a_batch_is_learned_by_heart(tmp_path):
     config = replace(
-        CONFIG, steps=300, learning_rate=0.05, weight_decay=0.0, log_every=100, decay_share=0.3
+        CONFIG, steps=300, learning_rate=0.05, weight_decay=0.0, log_every=100, decay_fraction=0.3
     )
     task = Line(one_batch=True)
     entries, _ = run(task, config, tmp_path)
@@ -136,26 +136,28 @@ def test_accumulating_gives_the_same_steps(tmp_path, parts):
 
 def test_a_batch_that_can_not_be_cut_is_refused(tmp_path):
     class Short(Line):
-        def draw(self, rng, clips):
-            return super().draw(rng, 3)
+        def sample_batch(self, rng, clips):
+            return super().sample_batch(rng, 3)
 
-    with pytest.raises(TrainingError, match="a batch of 3 clips can't be cut in 2 equal parts"):
+    with pytest.raises(
+        TrainingError, match="a batch of 3 clips cannot be divided into 2 equal parts"
+    ):
         run(Short(), replace(CONFIG, accumulate=2), tmp_path)
 
 
 def test_numbers_that_are_not_finite_stop_the_run_and_the_last_good_state_is_kept(tmp_path):
     broken = Line(broken_at=5)
-    with pytest.raises(TrainingError, match=r"step 6, turn 'line': loss nan.*input is finite"):
+    with pytest.raises(TrainingError, match=r"step 6, phase 'line': loss nan.*input is finite"):
         run(broken, CONFIG, tmp_path)
     assert bool(torch.isfinite(broken.modules["line"].weight).all())  # no step was taken
     config = CONFIG
     module = nn.Linear(3, 1)
-    state = {
-        "modules": {"line": module},
-        "averages": {"line": MovingAverage(module, config.ema)},
-        "optimisers": {"line": make_optimiser(module, config)},
-    }
-    assert load_state(tmp_path, **state) == 4
+    state = TrainState(
+        modules={"line": module},
+        averages={"line": MovingAverage(module, config.ema)},
+        optimisers={"line": make_optimiser(module, config)},
+    )
+    assert load_state(tmp_path, state) == 4
     assert bool(torch.isfinite(module.weight).all())
     # The cause removed, the same command goes on from there.
     entries, _ = run(Line(), CONFIG, tmp_path)
@@ -165,8 +167,8 @@ def test_numbers_that_are_not_finite_stop_the_run_and_the_last_good_state_is_kep
 @pytest.mark.parametrize("parts", [1, 2])
 def test_a_clip_that_is_not_finite_is_named_with_its_step_and_batch(tmp_path, parts):
     class Spoilt(Line):
-        def draw(self, rng, clips):
-            batch = super().draw(rng, clips)
+        def sample_batch(self, rng, clips):
+            batch = super().sample_batch(rng, clips)
             batch["clip"] = torch.from_numpy(rng.permutation(20)[:clips])
             batch["x"][batch["clip"] == 7, 1] = float("inf")
             return batch
@@ -179,21 +181,21 @@ def test_a_clip_that_is_not_finite_is_named_with_its_step_and_batch(tmp_path, pa
     # Batches are drawn one ahead; the message is of the first one with clip 7.
     for step in range(40):
         rng = np.random.default_rng([config.seed, 0, step])
-        drawn.append(Spoilt().draw(rng, 4)["clip"].tolist())
+        drawn.append(Spoilt().sample_batch(rng, 4)["clip"].tolist())
     first = next(step for step, clips in enumerate(drawn) if 7 in clips)
     message = str(caught.value)
-    assert message.startswith(f"step {first + 1}, turn 'line': loss ")
+    assert message.startswith(f"step {first + 1}, phase 'line': loss ")
     assert f"; clips {', '.join(map(str, drawn[first]))}; 'x' of clip 7" in message
     assert all(f"of clip {clip}" not in message for clip in drawn[first] if clip != 7)
     assert bool(torch.isfinite(task.modules["line"].weight).all())
     assert [e["step"] for e in read_journal(tmp_path / "journal.jsonl")][-1] == first
     module = nn.Linear(3, 1)
-    state = {
-        "modules": {"line": module},
-        "averages": {"line": MovingAverage(module, config.ema)},
-        "optimisers": {"line": make_optimiser(module, config)},
-    }
-    assert load_state(tmp_path, **state) == first
+    state = TrainState(
+        modules={"line": module},
+        averages={"line": MovingAverage(module, config.ema)},
+        optimisers={"line": make_optimiser(module, config)},
+    )
+    assert load_state(tmp_path, state) == first
     assert torch.equal(module.weight, task.modules["line"].weight)
 
 
@@ -208,16 +210,16 @@ def test_gradients_are_clipped(tmp_path):
 
 def test_turns_are_taken_one_after_the_other(tmp_path):
     class Two(Line):
-        turns = ("critic", "line")
+        phases = ("critic", "line")
 
         def __init__(self):
             super().__init__()
             self.modules = {"critic": nn.Linear(3, 1), **self.modules}
             self.taken = []
 
-        def loss(self, turn, batch, step):
-            self.taken.append((step, turn))
-            out = self.modules[turn](batch["x"])
+        def loss(self, phase, batch, step):
+            self.taken.append((step, phase))
+            out = self.modules[phase](batch["x"])
             return (out - batch["y"]).square().mean(), {}
 
     task = Two()
@@ -233,14 +235,14 @@ def test_turns_are_taken_one_after_the_other(tmp_path):
 
 def test_the_learning_rate_rises_stays_and_falls():
     config = TrainConfig(
-        steps=100, batch_clips=1, learning_rate=2.0, warmup_steps=10, decay_share=0.4
+        steps=100, batch_clips=1, learning_rate=2.0, warmup_steps=10, decay_fraction=0.4
     )
     for step in range(100):
         rise, fall = (step + 1) / 10, (100 - step) / 40
         wanted = 2.0 * min(1.0, rise, fall)
         assert learning_rate_at(step, config) == pytest.approx(wanted)
     assert learning_rate_at(100, config) == 0.0
-    flat = replace(config, decay_share=0.0, warmup_steps=0)
+    flat = replace(config, decay_fraction=0.0, warmup_steps=0)
     assert {learning_rate_at(step, flat) for step in range(100)} == {2.0}
 
 
@@ -284,7 +286,7 @@ def test_only_matrices_decay():
         ({"batch_clips": 3, "accumulate": 2}, r"batch_clips=3: expected a multiple of"),
         ({"learning_rate": 0.0}, r"learning_rate=0.0 \(> 0\)"),
         ({"learning_rate": float("nan")}, r"learning_rate=nan \(> 0\)"),
-        ({"decay_share": 1.5}, r"decay_share=1.5"),
+        ({"decay_fraction": 1.5}, r"decay_fraction=1.5"),
         ({"ema": 1.0}, r"ema=1.0 \(0..1\)"),
     ],
 )

@@ -61,13 +61,13 @@ def one(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory):
-    """The same in two, with beginnings made by one, and what was told by each."""
+    """The same in two, with beginnings made by one, and the error messages of each."""
     folder = tmp_path_factory.mktemp("two")
     shared_training.run("flow", folder / "from one", steps=3)
     shutil.copytree(folder / "from one", folder / "from one, sharded")
     done = torchrun(shared_training.__file__, folder)
     assert done.returncode == 0, done.stderr
-    return folder, [json.loads((folder / f"told-{rank}.json").read_text()) for rank in (0, 1)]
+    return folder, [json.loads((folder / f"messages-{rank}.json").read_text()) for rank in (0, 1)]
 
 
 @pytest.mark.parametrize("name", shared_training.RUNS)
@@ -127,11 +127,11 @@ def test_one_process_goes_on_with_what_two_began(one, two, tmp_path, name):
 
 
 def test_a_number_that_is_not_finite_in_one_process_stops_both(two):
-    folder, told = two
-    assert told[0]["broken"] == told[1]["broken"]
-    message = told[0]["broken"]
+    folder, messages = two
+    assert messages[0]["broken"] == messages[1]["broken"]
+    message = messages[0]["broken"]
     # Whichever process had it says so, and the other that it had not.
-    assert "'video' of clip 111 not finite" in message and "all input is finite" in message
+    assert "'video' of clip 111 not finite" in message and "input is finite" in message
     step = int(message.split(",")[0].removeprefix("step "))
     assert [e["step"] for e in losses(folder / "broken")] == list(range(1, step))
     state = folder / "broken" / STATE_NAME
@@ -140,9 +140,9 @@ def test_a_number_that_is_not_finite_in_one_process_stops_both(two):
 
 
 def test_what_can_not_be_shared_out_is_refused(two):
-    _, told = two
-    for each in told:
-        assert each["batch"].startswith("train.batch_clips=7: can't be shared out evenly to 2")
+    _, messages = two
+    for each in messages:
+        assert each["batch"].startswith("train.batch_clips=7: cannot be divided evenly between 2")
         assert each["polish"].startswith("train.shard=True: expected a task of one module")
         assert each["contrast"].startswith("train.shard=True: 'log_sharpness' is a single number")
 
@@ -152,9 +152,9 @@ def test_rows_are_shared_out_once_each_part_by_part():
 
     config = replace(shared_training.CONFIG, batch_clips=12, accumulate=2)
     crew = [replace(SINGLE_PROCESS, rank=rank, count=3) for rank in range(3)]
-    rows = [processes.rows(config).tolist() for processes in crew]
+    rows = [processes.items(config).tolist() for processes in crew]
     assert rows == [[0, 1, 6, 7], [2, 3, 8, 9], [4, 5, 10, 11]]
-    assert SINGLE_PROCESS.rows(config).tolist() == list(range(12))
+    assert SINGLE_PROCESS.items(config).tolist() == list(range(12))
 
 
 def test_chance_follows_the_place_in_the_batch():

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from support import killable_training
 
 from foleyflow.errors import CheckpointError
-from foleyflow.training.checkpoint import STATE_NAME, load_state, save_state
+from foleyflow.training.checkpoint import STATE_NAME, TrainState, load_state, save_state
 from foleyflow.training.journal import Journal, read_journal
 from foleyflow.training.optimiser import MovingAverage, make_optimiser
 from foleyflow.training.tasks.codec import CodecLossConfig
@@ -122,7 +122,7 @@ def test_a_line_that_was_cut_short_is_left_out_and_named(tmp_path, caplog):
     path = tmp_path / "journal.jsonl"
     path.write_text('{"step": 1}\n{"step": 2, "lo')
     assert read_journal(path) == [{"step": 1}]
-    assert 'a line was cut short, dropped: {"step": 2, "lo' in caplog.text
+    assert 'dropped an incomplete line: {"step": 2, "lo' in caplog.text
     with Journal(path, keep_to_step=9) as journal:
         journal.write({"step": 2})
     assert read_journal(path) == [{"step": 1}, {"step": 2}]
@@ -141,32 +141,32 @@ def test_no_journal_is_an_empty_one(tmp_path):
 # ---------------------------------------------------------------------------------- state
 
 
-def fresh_state(width: int = 3) -> dict:
+def fresh_state(width: int = 3) -> TrainState:
     torch.manual_seed(0)
     module = torch.nn.Linear(width, 2)
     config = killable_training.CONFIG
-    return {
-        "modules": {"main": module},
-        "averages": {"main": MovingAverage(module, config.ema)},
-        "optimisers": {"main": make_optimiser(module, config)},
-    }
+    return TrainState(
+        modules={"main": module},
+        averages={"main": MovingAverage(module, config.ema)},
+        optimisers={"main": make_optimiser(module, config)},
+    )
 
 
-def stepped_state() -> dict:
+def stepped_state() -> TrainState:
     state = fresh_state()
-    module, optimiser = state["modules"]["main"], state["optimisers"]["main"]
+    module, optimiser = state.modules["main"], state.optimisers["main"]
     module(torch.ones(4, 3)).square().mean().backward()
     optimiser.step()
-    state["averages"]["main"].update_(module, 0)
+    state.averages["main"].update_(module, 0)
     return state
 
 
 def test_a_state_comes_back_whole(tmp_path):
     state, other = stepped_state(), fresh_state()
-    save_state(tmp_path, step=7, **state)
-    assert load_state(tmp_path, **other) == 7
+    save_state(tmp_path, state, step=7)
+    assert load_state(tmp_path, other) == 7
     for part in ("modules", "averages", "optimisers"):
-        one, two = state[part]["main"], other[part]["main"]
+        one, two = getattr(state, part)["main"], getattr(other, part)["main"]
         if part == "averages":
             one, two = one.module, two.module
         torch.testing.assert_close(one.state_dict(), two.state_dict(), rtol=0, atol=0)
@@ -174,15 +174,15 @@ def test_a_state_comes_back_whole(tmp_path):
 
 
 def test_no_state_is_step_zero(tmp_path):
-    assert load_state(tmp_path, **fresh_state()) == 0
+    assert load_state(tmp_path, fresh_state()) == 0
 
 
 def test_what_was_left_of_a_killed_write_does_no_harm(tmp_path):
-    save_state(tmp_path, step=7, **stepped_state())
-    (tmp_path / (STATE_NAME + ".part")).write_bytes(b"half of it")
-    assert load_state(tmp_path, **fresh_state()) == 7
-    save_state(tmp_path, step=8, **stepped_state())
-    assert load_state(tmp_path, **fresh_state()) == 8
+    save_state(tmp_path, stepped_state(), step=7)
+    (tmp_path / f".{STATE_NAME}.part").write_bytes(b"half of it")
+    assert load_state(tmp_path, fresh_state()) == 7
+    save_state(tmp_path, stepped_state(), step=8)
+    assert load_state(tmp_path, fresh_state()) == 8
 
 
 def damaged(path: Path) -> None:
@@ -199,13 +199,15 @@ def without_progress(path: Path) -> None:
 
 @pytest.mark.parametrize("spoil", [damaged, foreign, without_progress])
 def test_states_that_can_not_be_used_are_refused(tmp_path, spoil):
-    save_state(tmp_path, step=7, **stepped_state())
+    save_state(tmp_path, stepped_state(), step=7)
     spoil(tmp_path / STATE_NAME)
-    with pytest.raises(CheckpointError, match=r"state.safetensors: can't go on from it"):
-        load_state(tmp_path, **fresh_state())
+    with pytest.raises(
+        CheckpointError, match=r"state.safetensors: cannot resume from this checkpoint"
+    ):
+        load_state(tmp_path, fresh_state())
 
 
 def test_the_state_of_another_network_is_refused(tmp_path):
-    save_state(tmp_path, step=7, **stepped_state())
+    save_state(tmp_path, stepped_state(), step=7)
     with pytest.raises(CheckpointError, match="size mismatch"):
-        load_state(tmp_path, **fresh_state(width=4))
+        load_state(tmp_path, fresh_state(width=4))

@@ -16,7 +16,7 @@ from foleyflow.codec.autoencoder import Codec, CodecConfig
 from foleyflow.data.windows import ClipArrays, WindowConfig, WindowSource
 from foleyflow.encoders.motion_encoder import MotionEncoder, MotionEncoderConfig
 from foleyflow.errors import ConfigError, DataError, TrainingError
-from foleyflow.features.flow_condition_windows import NAMES, GuidedWindows, open_guided
+from foleyflow.features.flow_conditions import GuidedWindows
 from foleyflow.flow.objective import ObjectiveConfig
 from foleyflow.flow.transformer import FlowConfig, FlowTransformer
 from foleyflow.training.checkpoint import STATE_NAME
@@ -26,7 +26,7 @@ from foleyflow.training.task import TrainConfig
 from foleyflow.training.tasks.alignment import AlignLossConfig, AlignTask
 from foleyflow.training.tasks.alignment_validation import best_onset_f1
 from foleyflow.training.tasks.codec import CodecLossConfig, CodecTask
-from foleyflow.training.tasks.flow import FlowStageConfig, FlowTask, prepare, rows_of
+from foleyflow.training.tasks.flow import FlowStageConfig, FlowTask, prepare
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -49,10 +49,10 @@ def codec_task():
 
 
 def test_crops_are_pieces_of_the_sounds_at_other_levels(codec_task):
-    crops = codec_task.draw(rng(1), 5)["sound"]
+    crops = codec_task.sample_batch(rng(1), 5)["sound"]
     assert crops.shape == (5, 4800) and crops.dtype == torch.float32
-    assert torch.equal(crops, codec_task.draw(rng(1), 5)["sound"])
-    assert not torch.equal(crops, codec_task.draw(rng(2), 5)["sound"])
+    assert torch.equal(crops, codec_task.sample_batch(rng(1), 5)["sound"])
+    assert not torch.equal(crops, codec_task.sample_batch(rng(2), 5)["sound"])
     for crop in crops.numpy():
         # Somewhere in the sounds, up to a factor: a correlation of 1.
         best = 0.0
@@ -67,7 +67,7 @@ def test_crops_are_pieces_of_the_sounds_at_other_levels(codec_task):
 def test_an_exported_codec_gives_standard_latents(codec_task):
     with torch.no_grad():
         exported, config = codec_task.export(codec_task.modules)["codec"]
-        latents = exported.encode(codec_task.draw(rng(7), 64)["sound"])
+        latents = exported.encode(codec_task.sample_batch(rng(7), 64)["sound"])
     assert config["channels"] == 4
     np.testing.assert_allclose(latents.mean((0, 1)), 0, atol=0.15)
     np.testing.assert_allclose(latents.std((0, 1)), 1, atol=0.15)
@@ -82,7 +82,7 @@ def test_polishing_leaves_the_latents_as_they_are(codec_task):
     )
     before = {name: value.clone() for name, value in codec.state_dict().items()}
     optimiser = torch.optim.SGD(codec.parameters(), 0.1)
-    task.loss("codec", task.draw(rng(), 2), 0)[0].backward()
+    task.loss("codec", task.sample_batch(rng(), 2), 0)[0].backward()
     optimiser.step()
     with torch.no_grad():
         exported, _ = task.export(task.modules)["codec"]
@@ -145,7 +145,7 @@ def test_targets_of_the_aligner_are_standard(align_task):
     model = align_task.modules["align"]
     np.testing.assert_allclose(model.target_mean, 3.0, atol=0.6)
     np.testing.assert_allclose(model.target_deviation, 2.0, atol=0.5)
-    batch = align_task.draw(rng(), 4)
+    batch = align_task.sample_batch(rng(), 4)
     latents = align_task._target(batch, torch.zeros(0))
     assert float(latents.mean()) == pytest.approx(0.0, abs=0.1)
     assert float(latents.std()) == pytest.approx(1.0, abs=0.1)
@@ -153,7 +153,7 @@ def test_targets_of_the_aligner_are_standard(align_task):
 
 def test_the_loss_of_the_aligner_is_the_weighted_sum_of_its_parts(align_task):
     torch.manual_seed(3)
-    loss, figures = align_task.loss("align", align_task.draw(rng(), 4), 0)
+    loss, figures = align_task.loss("align", align_task.sample_batch(rng(), 4), 0)
     assert figures.keys() == {
         "latent",
         "mel",
@@ -175,7 +175,7 @@ def test_the_loss_of_the_aligner_is_the_weighted_sum_of_its_parts(align_task):
 
 
 def test_a_batch_without_known_materials_has_no_material_loss(align_task):
-    batch = align_task.draw(rng(), 4)
+    batch = align_task.sample_batch(rng(), 4)
     batch["material"][:] = -1
     _, figures = align_task.loss("align", batch, 0)
     assert figures["material"] == 0.0
@@ -195,7 +195,7 @@ def test_contrast_alone_leaves_the_decoder_alone(align_task):
     losses = AlignLossConfig(latent=0, mel=0, energy=0, onset=0, contrast=1, stretches=1)
     task = with_losses(align_task, losses, contrast_width=8)
     model = task.modules["align"]
-    loss, figures = task.loss("align", task.draw(rng(), 4), 0)
+    loss, figures = task.loss("align", task.sample_batch(rng(), 4), 0)
     loss.backward()
     assert figures.keys() == {"contrast", "stretches"}
     assert all(p.grad is None for p in model.decoder_blocks.parameters())
@@ -204,14 +204,14 @@ def test_contrast_alone_leaves_the_decoder_alone(align_task):
 
 
 def test_contrast_needs_a_space_to_compare_in(align_task):
-    with pytest.raises(ConfigError, match=r"losses.contrast=1, .*no space") as caught:
+    with pytest.raises(ConfigError, match=r"losses.contrast=1, .*no contrast space") as caught:
         with_losses(align_task, AlignLossConfig(contrast=1))
     assert "contrast_width" in caught.value.hint
 
 
 @pytest.mark.parametrize(
     "settings",
-    [{"ratio": 1.2}, {"fully_masked_fraction": -0.1}, {"draws": 0}, {"longest_block": 0}],
+    [{"ratio": 1.2}, {"fully_masked_fraction": -0.1}, {"masks_per_clip": 0}, {"longest_block": 0}],
 )
 def test_masks_out_of_range_are_refused(settings):
     with pytest.raises(ConfigError, match=r"losses: .*expected"):
@@ -219,7 +219,7 @@ def test_masks_out_of_range_are_refused(settings):
 
 
 def test_onsets_are_told_by_the_sound_or_by_the_labels(align_task):
-    batch = align_task.draw(rng(), 4)
+    batch = align_task.sample_batch(rng(), 4)
     other = {**batch, "onsets": 1 - batch["onsets"]}
     for source, changes in (("sound", False), ("labels", True)):
         task = with_losses(align_task, AlignLossConfig(onset_from=source))
@@ -244,7 +244,7 @@ def test_a_resumed_run_has_its_slow_student_as_it_stood(align_task, tmp_path):
     def states(folder, *lengths: int) -> dict[str, torch.Tensor]:
         for steps in lengths:
             settings = TrainConfig(steps=4, batch_clips=2, validate_every=9, save_every=2)
-            cut = replace(settings, steps=steps, decay_share=0.0)
+            cut = replace(settings, steps=steps, decay_fraction=0.0)
             train(task(), cut, folder=folder, device=torch.device("cpu"))
         return load_file(folder / STATE_NAME)
 
@@ -365,13 +365,13 @@ def test_a_spoilt_window_stops_training_and_is_named(flow_task, windows, tmp_pat
     video[5, 7, 3] = np.nan
     flow_task._windows = replace(windows, video=video, clip=100 + windows.clip)
     config = TrainConfig(steps=6, batch_clips=8, warmup_steps=1, save_every=1)
-    with pytest.raises(TrainingError, match=r"step 1, turn 'flow': .* 'video' of clip 105"):
+    with pytest.raises(TrainingError, match=r"step 1, phase 'flow': .* 'video' of clip 105"):
         train(flow_task, config, folder=tmp_path, device=torch.device("cpu"))
     assert all(bool(v.isfinite().all()) for v in flow_task.modules["flow"].state_dict().values())
 
 
 def test_what_the_flow_is_shown(flow_task):
-    batch = flow_task.draw(rng(0), 4000)
+    batch = flow_task.sample_batch(rng(0), 4000)
     lengths = batch["context_length"].numpy()
     assert (lengths > 0).mean() == pytest.approx(0.4, abs=0.03)
     assert set(lengths[lengths > 0]) == set(range(4, 13))
@@ -383,7 +383,7 @@ def test_what_the_flow_is_shown(flow_task):
 
 
 def test_context_is_the_beginning_of_the_true_latents(flow_task):
-    batch = flow_task.draw(rng(0), 64)
+    batch = flow_task.sample_batch(rng(0), 64)
     batch["context_noise"][:] = 0.0
     audio, condition = prepare(flow_task.modules["flow"], batch)
     for row, length in enumerate(batch["context_length"].tolist()):
@@ -393,7 +393,7 @@ def test_context_is_the_beginning_of_the_true_latents(flow_task):
 
 
 def test_learned_latents_may_have_noise_which_their_known_beginning_has_too(flow_task):
-    batch = flow_task.draw(rng(0), 64)
+    batch = flow_task.sample_batch(rng(0), 64)
     batch["context_noise"][:] = 0.0
     network = flow_task.modules["flow"]
     plain, _ = prepare(network, batch)
@@ -409,7 +409,7 @@ def test_noise_of_latents_out_of_range_is_refused(noise):
 
 
 def test_the_second_stage_follows_the_first(flow_task):
-    batch = flow_task.draw(rng(0), 8)
+    batch = flow_task.sample_batch(rng(0), 8)
     for step in range(6):
         _, figures = flow_task.loss("flow", batch, step)
         assert ("slope" in figures) == (step >= 3)
@@ -456,7 +456,7 @@ def test_the_diffusion_baseline_is_trained_by_the_same_task(flow_task, windows, 
 
 
 @pytest.mark.parametrize(
-    "settings", [{"polish_steps": -1}, {"critic_turns": 0}, {"map_weight": -0.1}]
+    "settings", [{"polish_steps": -1}, {"critic_updates": 0}, {"one_step_weight": -0.1}]
 )
 def test_polishes_out_of_range_are_refused(settings):
     with pytest.raises(ConfigError, match=r"stages: polish_steps="):
@@ -577,43 +577,3 @@ def test_a_run_made_shorter_starts_its_judges_late_but_starts_them(windows):
 def test_only_the_flow_is_exported(windows):
     task = polished_task(windows)
     assert task.export(task.modules).keys() == {"flow"}
-
-
-# ---------------------------------------------------------------------------------- guided
-
-
-def blocks_of(windows: GuidedWindows, size: int):
-    for start in range(0, len(windows.clip), size):
-        yield {name: getattr(windows, name)[start : start + size] for name in NAMES}
-
-
-@pytest.mark.parametrize("size", [1, 3, 8])
-def test_guided_windows_are_stored_and_opened(windows, tmp_path, size):
-    folder, calls = tmp_path / "guided", []
-
-    def compute():
-        calls.append(1)
-        return blocks_of(windows, size)
-
-    for _ in range(2):
-        opened = open_guided(folder, compute, rows=8)
-        for name in NAMES:
-            np.testing.assert_array_equal(getattr(opened, name), getattr(windows, name))
-    assert len(calls) == 1
-    batch = rows_of(opened, np.array([1, 5]))
-    assert batch["video"].dtype == torch.float32
-    assert batch["material"].tolist() == [0, 0]
-
-
-def test_a_store_that_was_not_finished_is_made_again(windows, tmp_path):
-    folder = tmp_path / "guided"
-
-    def broken():
-        yield from list(blocks_of(windows, 3))[:2]
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        open_guided(folder, broken, rows=8)
-    assert not folder.exists()
-    opened = open_guided(folder, lambda: blocks_of(windows, 3), rows=8)
-    np.testing.assert_array_equal(opened.latents, windows.latents)
