@@ -175,15 +175,15 @@ def window_blocks(source: WindowSource, views: int) -> Iterator[WindowBlock]:
 def _compute_block(conditions: FlowConditions, split: str, key: str, block: WindowBlock) -> Arrays:
     aligner, source = _opened(conditions, split, key)
     rng = block.rng if source.config.augment else None
-    batch = source.cut(block.clips, block.starts, rng)
-    found = guide_rows(aligner, batch, source.segments)
+    cut = source.cut(block.clips, block.starts, rng)
+    found = guide_rows(aligner, cut, source.segments)
     return {
         "video": torch.cat([each.video for each in found]).numpy().astype(np.float16),
         "states": torch.cat([each.states for each in found]).numpy().astype(np.float16),
-        "events": batch["onsets"].numpy().astype(np.float16),
-        "latents": batch["latents"].numpy().astype(np.float16),
-        "material": batch["material"].numpy(),
-        "clip": batch["clip"].numpy(),
+        "events": cut["onsets"].numpy().astype(np.float16),
+        "latents": cut["latents"].numpy().astype(np.float16),
+        "material": cut["material"].numpy(),
+        "clip": cut["clip"].numpy(),
     }
 
 
@@ -194,22 +194,22 @@ def _opened(conditions: FlowConditions, split: str, key: str) -> tuple[Alignment
 
 
 def guide_rows(
-    aligner: Alignment, batch: dict[str, torch.Tensor], segments: int
+    aligner: Alignment, cut: dict[str, torch.Tensor], segments: int
 ) -> list[FlowCondition]:
     """The aligner's condition for each window of a batch.
 
     Frames are encoded as one batch, as in training. The aligner then sees each window without the
     padding of the batch.
     """
-    device = batch["pixels"].device
+    device = cut["pixels"].device
     with fast_autocast(device):
-        features = aligner.watch(batch["pixels"], batch["times_s"], batch["present"]).float()
+        features = aligner.watch(cut["pixels"], cut["times_s"], cut["present"]).float()
     conditions = []
-    for index, frames in enumerate(batch["present"].sum(1).tolist()):
+    for index, frames in enumerate(cut["present"].sum(1).tolist()):
         conditions.append(
             aligner.guide(
                 features[index : index + 1, :frames],
-                batch["times_s"][index : index + 1, :frames],
+                cut["times_s"][index : index + 1, :frames],
                 segments=segments,
             )
         )

@@ -184,7 +184,7 @@ class _Update:
             with self.loss.of_part(is_last=number == config.accumulate) as loss_of:
                 with fast_autocast(next(iter(part.values())).device, enabled=config.bf16):
                     loss, figures = loss_of(part, step)
-                (loss / config.accumulate).backward()  # type: ignore[no-untyped-call]  # torch's stub
+                (loss / config.accumulate).backward()
             for key, value in {f"{phase}/loss": float(loss.detach()), **figures}.items():
                 sums[key] = sums.get(key, 0.0) + value / config.accumulate
 

@@ -140,7 +140,8 @@ class Task(Protocol):
     def plot(
         self, folder: Path, journal: Sequence[Mapping[str, Any]], modules: Mapping[str, nn.Module]
     ) -> None:
-        """Draws pictures of a finished run into its folder; none by default."""
+        """Plots figures of a finished run into its folder; none by default."""
+        return None
 
 
 def weighted_sum(terms: Mapping[str, Tensor], weights: object) -> tuple[Tensor, dict[str, float]]:

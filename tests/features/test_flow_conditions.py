@@ -57,7 +57,5 @@ def test_interrupted_windows_resume_with_the_same_augmentation(conditions_in):
 
 def test_other_views_and_splits_have_their_own_windows(conditions_in):
     conditions = conditions_in("data")
-    keys = {
-        conditions.key(split, views) for split in ("train", "validation") for views in (1, 2)
-    }
+    keys = {conditions.key(split, views) for split in ("train", "validation") for views in (1, 2)}
     assert len(keys) == 4

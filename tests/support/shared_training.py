@@ -110,7 +110,7 @@ def flow_task(*, broken: bool = False, **stages: int) -> FlowTask:
 # name -> task and settings of its training
 RUNS: dict[str, tuple[Callable[[], Task], TrainConfig]] = {
     "align": (align_task, CONFIG),
-    "align, uneven masks": (lambda: align_task(contrasts=False, draws=1), CONFIG),
+    "align, uneven masks": (lambda: align_task(contrasts=False, masks_per_clip=1), CONFIG),
     "flow": (flow_task, CONFIG),
     "flow in parts": (flow_task, replace(CONFIG, accumulate=2)),
     "polish": (lambda: flow_task(dcf_steps=1, polish_steps=2), CONFIG),

@@ -315,7 +315,7 @@ def test_pairs_without_a_video_are_reported(judge_models, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["tagger", "sync"])
-def test_where_the_weights_are_absent_one_line_says_so(tmp_path, monkeypatch, name):
+def test_missing_weights_are_reported(tmp_path, monkeypatch, name):
     monkeypatch.setattr("foleyflow.judges.weights.SHIPPED", tmp_path / "assets")
     with pytest.raises(
         CheckpointError, match=f"'{name}-sim' is not here: .*{name}.safetensors"

@@ -277,7 +277,7 @@ class AlignTask(Task):
         counts = np.array([len(times_s) for times_s in source.clips.event_times_s])
         order = np.argsort(counts, kind="stable")
         # Real clips have no labelled events; then any clip will do.
-        middle = min((len(order) + np.count_nonzero(counts == 0)) // 2, len(order) - 1)
+        middle = min((len(order) + int(np.count_nonzero(counts == 0))) // 2, len(order) - 1)
         batch = source.cut(order[middle : middle + 1], np.zeros(1, np.int64), None)
         return {key: value.to(device) for key, value in batch.items()}
 
