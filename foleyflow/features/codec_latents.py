@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -84,17 +83,14 @@ def codec_latents(
             f"{split.clips.rate_hz} Hz",
             hint="train a codec for this rate",
         )
-    job = _Job(
-        split=split,
-        codec_folder=codec_folder,
-        codec_sha256=read_record(codec_folder, "codec").sha256,
-        resampled_hz=rate_hz if resampled else None,
-    )
-    name = f"latents-{split.name}"
+    sha256 = read_record(codec_folder, "codec").sha256
+    resampled_hz = rate_hz if resampled else None
     try:
         return open_store(
-            store_folder(split.data, name, job.codec_sha256, split.fingerprint, job.resampled_hz),
-            functools.partial(_encode_block, job),
+            store_folder(
+                split.data, f"latents-{split.name}", sha256, split.fingerprint, resampled_hz
+            ),
+            functools.partial(_encode_block, split, codec_folder, sha256, resampled_hz),
             range(0, len(split.clips), BATCH),
             parallel_map=parallel_map,
         )["latents"]
@@ -138,26 +134,20 @@ def audible_events(labels: ClipLabels) -> NDArray[np.float64]:
     return labels.event_times_s[strengths >= max(FAINTEST, strengths.max() - AUDIBLE_RANGE)]
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Job:
-    """Everything that a worker needs to encode clips."""
-
-    split: Split
-    codec_folder: Path
-    codec_sha256: str
-    resampled_hz: int | None
-
-
-def _encode_block(job: _Job, start: int) -> Arrays:
-    codec, sounds = _opened(job)
+def _encode_block(
+    split: Split, codec_folder: Path, sha256: str, resampled_hz: int | None, start: int
+) -> Arrays:
+    codec, sounds = _opened(split, codec_folder, sha256, resampled_hz)
     return {"latents": encode_sounds(codec, sounds[start : start + BATCH])}
 
 
 @functools.lru_cache(maxsize=1)
-def _opened(job: _Job) -> tuple[Codec, NDArray[np.int16]]:
-    """The codec and the sounds, which each process opens once."""
-    if job.resampled_hz is None:
-        sounds = cache_frames(job.split.data, job.split.name).sounds
+def _opened(
+    split: Split, codec_folder: Path, sha256: str, resampled_hz: int | None
+) -> tuple[Codec, NDArray[np.int16]]:
+    """The codec and the sounds, which each process opens once; `sha256` is of the codec."""
+    if resampled_hz is None:
+        sounds = cache_frames(split.data, split.name).sounds
     else:
-        sounds = mono_sounds(job.split, job.resampled_hz)
-    return load_codec(job.codec_folder), sounds
+        sounds = mono_sounds(split, resampled_hz)
+    return load_codec(codec_folder), sounds

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +17,9 @@ from foleyflow.clock import count_at
 from foleyflow.data.clips import ClipLabels, Clips, labels_from, open_split
 from foleyflow.features.store import Arrays, offsets_of, open_store, store_folder
 from foleyflow.media.waveform import fit_length, read_waveform
-from foleyflow.parallel.ray_cluster import ParallelMap
+from foleyflow.parallel.ray_cluster import Item, ParallelMap, Result
 from foleyflow.parallel.threads import available_cores
 from foleyflow.signals import INT16_FULL_SCALE
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, kw_only=True)

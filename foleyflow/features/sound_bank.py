@@ -12,20 +12,17 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from foleyflow.features.store import Arrays, open_store
+from foleyflow.parallel.ray_cluster import Item, Result
 from foleyflow.parallel.threads import available_cores
 from foleyflow.signals import INT16_FULL_SCALE
 from foleyflow.simulation.sound.codec_sounds import CodecSounds, Split
 
 BLOCK = 50  # sounds that a process samples at a time
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, kw_only=True)

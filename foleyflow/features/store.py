@@ -14,15 +14,14 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from foleyflow.parallel.ray_cluster import ParallelMap
+from foleyflow.parallel.ray_cluster import Item, ParallelMap
 from foleyflow.weights import write_atomically
 
-Item = TypeVar("Item")
 Arrays = Mapping[str, NDArray[Any]]  # name -> (rows, ...)
 
 

@@ -84,21 +84,18 @@ def train(
         check_shardable(task)
         for module in averaged.values():
             shard_(module)
-    losses = {
-        phase: PhaseLoss(task, phase, modules[phase], processes, config) for phase in averages
-    }
-    optimisers = {phase: make_optimiser(modules[phase], config) for phase in task.phases}
     updates = {
         phase: _Update(
             phase=phase,
             module=modules[phase],
-            loss=losses[phase],
-            optimiser=optimisers[phase],
+            loss=PhaseLoss(task, phase, modules[phase], processes, config),
+            optimiser=make_optimiser(modules[phase], config),
             config=config,
             processes=processes,
         )
         for phase in averages
     }
+    optimisers = {phase: update.optimiser for phase, update in updates.items()}
 
     # Resume from the checkpoint
     state = TrainState(modules=modules, averages=averages, optimisers=optimisers)

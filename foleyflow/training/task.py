@@ -88,6 +88,9 @@ class TrainConfig:
 
 
 Batch = dict[str, Tensor]
+Modules = Mapping[str, nn.Module]
+Figures = dict[str, float]  # name in the journal -> value
+Exported = Mapping[str, tuple[nn.Module, dict[str, Any]]]  # component -> (module, its config)
 
 
 class Task(Protocol):
@@ -101,7 +104,7 @@ class Task(Protocol):
     """
 
     phases: tuple[str, ...]
-    modules: Mapping[str, nn.Module]
+    modules: Modules
     reinitialised_prefixes: tuple[str, ...] = ()
 
     def sample_batch(self, rng: np.random.Generator, clips: int) -> Batch:
@@ -118,7 +121,7 @@ class Task(Protocol):
         """
         return {name: value[items] for name, value in self.sample_batch(rng, clips).items()}
 
-    def begin_step(self, step: int, averages: Mapping[str, nn.Module]) -> tuple[str, ...]:
+    def begin_step(self, step: int, averages: Modules) -> tuple[str, ...]:
         """The phases of this step; called before them.
 
         A stage that starts from averaged weights copies them from `averages` into modules of the
@@ -126,25 +129,21 @@ class Task(Protocol):
         """
         return self.phases
 
-    def loss(self, phase: str, batch: Batch, step: int) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, phase: str, batch: Batch, step: int) -> tuple[Tensor, Figures]:
         """The loss to minimise and figures for the journal; randomness from torch's generator."""
 
-    def validate(self, modules: Mapping[str, nn.Module]) -> dict[str, float]:
+    def validate(self, modules: Modules) -> Figures:
         """Figures of the averaged weights on validation clips."""
 
-    def export(
-        self, modules: Mapping[str, nn.Module]
-    ) -> Mapping[str, tuple[nn.Module, dict[str, Any]]]:
-        """Component name -> (module, its config) for the model folder."""
+    def export(self, modules: Modules) -> Exported:
+        """The components for the model folder, from the averaged weights."""
 
-    def plot(
-        self, folder: Path, journal: Sequence[Mapping[str, Any]], modules: Mapping[str, nn.Module]
-    ) -> None:
+    def plot(self, folder: Path, journal: Sequence[Mapping[str, Any]], modules: Modules) -> None:
         """Plots figures of a finished run into its folder; none by default."""
         return None
 
 
-def weighted_sum(terms: Mapping[str, Tensor], weights: object) -> tuple[Tensor, dict[str, float]]:
+def weighted_sum(terms: Mapping[str, Tensor], weights: object) -> tuple[Tensor, Figures]:
     """The total of a task's loss terms, weighted by the config's fields of the same names.
 
     Returns:

@@ -28,7 +28,7 @@ from foleyflow.data.windows import WindowSource
 from foleyflow.errors import ConfigError
 from foleyflow.parallel.batch_sharding import rescale_to_global_mean, sample_for_full_batch
 from foleyflow.training.alignment_plots import plot_run
-from foleyflow.training.task import Batch, Task, weighted_sum
+from foleyflow.training.task import Batch, Exported, Figures, Modules, Task, weighted_sum
 from foleyflow.training.tasks.alignment_validation import validation_figures
 
 VALIDATION_BATCHES, VALIDATION_CLIPS = 6, 16
@@ -150,12 +150,12 @@ class AlignTask(Task):
         """Some windows of the batch; only these are cut and augmented."""
         return self.windows.draw(rng, clips, rows=items)
 
-    def begin_step(self, step: int, averages: Mapping[str, nn.Module]) -> tuple[str, ...]:
+    def begin_step(self, step: int, averages: Modules) -> tuple[str, ...]:
         """Updates the target if it follows the student."""
         self._target.follow(aligner_of(self.modules))
         return self.phases
 
-    def loss(self, phase: str, batch: Batch, step: int) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, phase: str, batch: Batch, step: int) -> tuple[Tensor, Figures]:
         """The weighted sum of all terms, and each term."""
         model = aligner_of(self.modules)
         self._mel.to(batch["sound"].device)
@@ -181,7 +181,7 @@ class AlignTask(Task):
             )
         return weighted_sum(terms, self.losses)
 
-    def validate(self, modules: Mapping[str, nn.Module]) -> dict[str, float]:
+    def validate(self, modules: Modules) -> Figures:
         """Monitors on some held-out windows; see `figures`."""
         rng = np.random.default_rng(1)
         batches = (
@@ -192,7 +192,7 @@ class AlignTask(Task):
 
     def figures(
         self, model: Alignment, batches: Iterable[Batch], *, shifts_s: tuple[float, ...]
-    ) -> dict[str, float]:
+    ) -> Figures:
         """Monitors of an aligner on batches of windows; see `validation_figures`."""
         device = next(model.parameters()).device
         self._mel.to(device)
@@ -251,9 +251,7 @@ class AlignTask(Task):
         }
         return {name: value.float().cpu().numpy() for name, value in arrays.items()}
 
-    def export(
-        self, modules: Mapping[str, nn.Module]
-    ) -> Mapping[str, tuple[nn.Module, dict[str, Any]]]:
+    def export(self, modules: Modules) -> Exported:
         """The averaged aligner, including its frame encoder."""
         model = aligner_of(modules)
         config = {"model": asdict(model.config), "encoder": asdict(cast(Any, model.encoder.config))}
@@ -261,9 +259,7 @@ class AlignTask(Task):
             config["student"] = asdict(cast(Any, model.student.config))
         return {"align": (model, config)}
 
-    def plot(
-        self, folder: Path, journal: Sequence[Mapping[str, Any]], modules: Mapping[str, nn.Module]
-    ) -> None:
+    def plot(self, folder: Path, journal: Sequence[Mapping[str, Any]], modules: Modules) -> None:
         """Draws the recovery of one clip, and the monitors over the steps."""
         plot_run(folder, journal, self.example(aligner_of(modules)))
 
@@ -325,6 +321,6 @@ class AlignTask(Task):
         return terms
 
 
-def aligner_of(modules: Mapping[str, nn.Module]) -> Alignment:
+def aligner_of(modules: Modules) -> Alignment:
     """The aligner among a task's modules."""
     return cast(Alignment, modules["align"])

@@ -22,7 +22,7 @@ from foleyflow.alignment.monitors import (
     squares,
 )
 from foleyflow.alignment.targets import FeatureTarget, MelPatches
-from foleyflow.training.task import Batch
+from foleyflow.training.task import Batch, Figures
 
 
 @torch.no_grad()
@@ -35,7 +35,7 @@ def validation_figures(
     ratio: float,
     longest_block: int,
     shifts_s: tuple[float, ...],
-) -> dict[str, float]:
+) -> Figures:
     """Monitors of an aligner.
 
     Args:
@@ -106,7 +106,7 @@ def validation_figures(
 
 def _figures(
     sums: Mapping[str, Tensor], means: Mapping[str, list[float]], shifts_s: tuple[float, ...]
-) -> dict[str, float]:
+) -> Figures:
     figures = {"r2": _r2(sums["true/latent"])}
     figures["r2_gain"] = figures["r2"] - _r2(sums["other/latent"])
     for part in ("mel", "energy"):

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from foleyflow.codec.autoencoder import Codec
 from foleyflow.codec.losses import SpectralLosses, envelope_loss, kl_to_unit
 from foleyflow.parallel.batch_sharding import all_gather_with_grad, normal_like
 from foleyflow.signals import INT16_FULL_SCALE
-from foleyflow.training.task import Batch, Task, weighted_sum
+from foleyflow.training.task import Batch, Exported, Figures, Modules, Task, weighted_sum
 
 PCA_CLIPS = 512  # crops that the codec's linear part is fitted to
 
@@ -90,7 +89,7 @@ class CodecTask(Task):
             "clip": torch.from_numpy(chosen),
         }
 
-    def loss(self, phase: str, batch: Batch, step: int) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, phase: str, batch: Batch, step: int) -> tuple[Tensor, Figures]:
         """Reconstruction losses through sampled, noisy latents, and the KL term."""
         codec = codec_of(self.modules)
         sound = batch["sound"]
@@ -103,7 +102,7 @@ class CodecTask(Task):
         terms["kl"] = kl_to_unit(mean, log_variance)
         return weighted_sum(terms, self.losses)
 
-    def validate(self, modules: Mapping[str, nn.Module]) -> dict[str, float]:
+    def validate(self, modules: Modules) -> Figures:
         """Losses of noiseless reconstructions of validation sounds."""
         codec = codec_of(modules)
         device = next(codec.parameters()).device
@@ -114,9 +113,7 @@ class CodecTask(Task):
                 values.setdefault(name, []).append(float(value))
         return {name: float(np.mean(each)) for name, each in values.items()}
 
-    def export(
-        self, modules: Mapping[str, nn.Module]
-    ) -> Mapping[str, tuple[nn.Module, dict[str, Any]]]:
+    def export(self, modules: Modules) -> Exported:
         """The averaged codec, with statistics of its latents measured on training sounds."""
         codec = codec_of(modules)
         if not self._decoder_only:
@@ -137,6 +134,6 @@ class CodecTask(Task):
             return {**spectra, "envelope": envelope_loss(decoded.float(), sound)}
 
 
-def codec_of(modules: Mapping[str, nn.Module]) -> Codec:
+def codec_of(modules: Modules) -> Codec:
     """The codec among a task's modules."""
     return cast(Codec, modules["codec"])

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import torch
@@ -27,7 +26,7 @@ from foleyflow.flow.progressive_distillation import Teacher, progressive_distill
 from foleyflow.flow.sampling import sample
 from foleyflow.flow.transformer import Condition, FlowTransformer
 from foleyflow.parallel.batch_sharding import normal_like
-from foleyflow.training.task import Batch, Task
+from foleyflow.training.task import Batch, Exported, Figures, Modules, Task
 
 VALIDATION_WINDOWS = 192
 
@@ -181,7 +180,7 @@ class FlowTask(Task):
         batch["context_noise"] = torch.from_numpy(stages.context_noise * noisy.astype(np.float32))
         return batch
 
-    def begin_step(self, step: int, averages: Mapping[str, nn.Module]) -> tuple[str, ...]:
+    def begin_step(self, step: int, averages: Modules) -> tuple[str, ...]:
         """All phases in the polish, else the flow's; starts the critic and the teacher."""
         if step >= self._polish_from:
             self._start(self._critic, averages, is_first=step == self._polish_from)
@@ -190,7 +189,7 @@ class FlowTask(Task):
             self._start(self._teacher, averages, is_first=step == self._merge_from)
         return ("flow",)
 
-    def loss(self, phase: str, batch: Batch, step: int) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, phase: str, batch: Batch, step: int) -> tuple[Tensor, Figures]:
         """The loss of the step's stage: flow matching, one-step map, merging or polish.
 
         A network that predicts noise has DDPM's loss in all steps. The critic's loss is flow
@@ -224,7 +223,7 @@ class FlowTask(Task):
         )
         return matching + stages.one_step_weight * one_step, {**figures, **one_step_figures}
 
-    def validate(self, modules: Mapping[str, nn.Module]) -> dict[str, float]:
+    def validate(self, modules: Modules) -> Figures:
         """Errors of the network's prediction, and differences of samples from true latents."""
         network = flow_of(modules)
         device = next(network.parameters()).device
@@ -244,7 +243,7 @@ class FlowTask(Task):
         one = torch.ones(count, device=device)
         diffusion = network.config.predicts == "noise"
         path = DIFFUSION_PATH if diffusion else self.objective.path
-        figures: dict[str, float] = {}
+        figures: Figures = {}
         for level in (0.3, 0.6, 0.9):
             tau = torch.full((count,), level, device=device)
             noise = torch.randn_like(audio)
@@ -265,9 +264,7 @@ class FlowTask(Task):
             figures[f"deviation_{steps}"] = float(latents.std() / audio.std())
         return figures
 
-    def export(
-        self, modules: Mapping[str, nn.Module]
-    ) -> Mapping[str, tuple[nn.Module, dict[str, Any]]]:
+    def export(self, modules: Modules) -> Exported:
         """The averaged network."""
         network = flow_of(modules)
         return {"flow": (network, asdict(network.config))}
@@ -280,16 +277,14 @@ class FlowTask(Task):
     def _teacher(self) -> Teacher:
         return cast(Teacher, self.modules["teacher"])
 
-    def _start(
-        self, module: Critic | Teacher, averages: Mapping[str, nn.Module], *, is_first: bool
-    ) -> None:
+    def _start(self, module: Critic | Teacher, averages: Modules, *, is_first: bool) -> None:
         """Copies the averaged flow into the networks of a refinement, once."""
         # A resumed run with fewer total steps may have skipped the first step of the stage.
         if is_first or not module.started:
             module.start_from_(averages["flow"])
 
 
-def flow_of(modules: Mapping[str, nn.Module]) -> FlowTransformer:
+def flow_of(modules: Modules) -> FlowTransformer:
     """The flow among a task's modules."""
     return cast(FlowTransformer, modules["flow"])
 

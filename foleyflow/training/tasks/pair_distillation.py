@@ -1,4 +1,4 @@
-"""Trains a one-step flow on stored pairs of noise and the latents that a teacher made of it.
+"""Trains a one-step flow on stored pairs of noise and the latents that a teacher generates from it.
 
 The pairs are computed before the first step by solving the teacher's ODE. The window, the context
 and the material of a pair depend on its number alone, so that only the solutions are stored.
@@ -6,15 +6,13 @@ and the material of a pair depend on its number alone, so that only the solution
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from foleyflow.errors import ConfigError
 from foleyflow.features.flow_conditions import GuidedWindows
@@ -23,7 +21,7 @@ from foleyflow.flow.objective import ObjectiveConfig, masked_error
 from foleyflow.flow.pair_distillation import pair_distillation_loss
 from foleyflow.flow.sampling import sample
 from foleyflow.flow.transformer import FlowTransformer
-from foleyflow.training.task import Batch, Task
+from foleyflow.training.task import Batch, Exported, Figures, Modules, Task
 from foleyflow.training.tasks.flow import VALIDATION_WINDOWS, flow_of, prepare, read_windows
 
 BLOCK = 16  # pairs that are solved together
@@ -31,7 +29,7 @@ BLOCK = 16  # pairs that are solved together
 
 @dataclass(frozen=True, kw_only=True)
 class PairConfig:
-    """How the pairs are made.
+    """Settings of the pairs.
 
     Attributes:
         count: number of pairs; pairs beyond the number of windows repeat them with other noise.
@@ -69,7 +67,7 @@ class Pairs:
 
     Attributes:
         windows: source of the conditions.
-        config: how the pairs were made.
+        config: settings of the pairs.
         solutions: (P, L, C) float16 standardised latents of the teacher; None while they are being
             computed.
     """
@@ -163,7 +161,7 @@ class DistilTask(Task):
         """Random pairs."""
         return self._pairs.batch(np.sort(rng.integers(self._pairs.config.count, size=clips)))
 
-    def loss(self, phase: str, batch: Batch, step: int) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, phase: str, batch: Batch, step: int) -> tuple[Tensor, Figures]:
         """Error of one step against the teacher's solution."""
         student = flow_of(self.modules)
         _, condition = prepare(student, batch)
@@ -176,7 +174,7 @@ class DistilTask(Task):
             guidance=self._pairs.config.guidance,
         )
 
-    def validate(self, modules: Mapping[str, nn.Module]) -> dict[str, float]:
+    def validate(self, modules: Modules) -> Figures:
         """Relative error of one step, and the deviation of its latents."""
         student = flow_of(modules)
         device = next(student.parameters()).device
@@ -192,9 +190,7 @@ class DistilTask(Task):
             "deviation_1": float(latents.std() / batch["solution"].std()),
         }
 
-    def export(
-        self, modules: Mapping[str, nn.Module]
-    ) -> Mapping[str, tuple[nn.Module, dict[str, Any]]]:
+    def export(self, modules: Modules) -> Exported:
         """The averaged student."""
         student = flow_of(modules)
         return {"flow": (student, asdict(student.config))}

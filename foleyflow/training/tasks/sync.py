@@ -8,14 +8,13 @@ without them a judge of this size takes ten times as long to train.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from foleyflow.data.windows import ClipArrays, WindowSource, augment
@@ -25,7 +24,7 @@ from foleyflow.features.mel_levels import augment_levels
 from foleyflow.judges.networks.log_mel import FRAME_RATE_HZ, relative
 from foleyflow.judges.networks.sync import Sync, in_sync, shrunk
 from foleyflow.judges.networks.time_shifts import LARGE_SHIFTS_S, SMALL_SHARE, SMALL_SHIFTS_S
-from foleyflow.training.task import Batch, Task
+from foleyflow.training.task import Batch, Exported, Figures, Modules, Task
 
 VALIDATION_BATCHES, VALIDATION_CLIPS = 8, 16
 MATCHING, SHIFTED, OTHER = range(3)  # classes of pairs
@@ -85,7 +84,7 @@ class SyncTask(Task):
         """Windows of videos with the starts of three sounds each."""
         return self._sample(rng, clips, *self._train, plain=False)
 
-    def loss(self, phase: str, batch: Batch, step: int) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, phase: str, batch: Batch, step: int) -> tuple[Tensor, Figures]:
         """Cross-entropy of the pairs' classes, and of the onsets in video and sound."""
         model = _judge_of(self.modules)
         video, sound, logits, classes = _compare_pairs(model, batch)
@@ -106,11 +105,11 @@ class SyncTask(Task):
         total = terms["pair"] + self.losses.onset * onsets
         return total, {name: float(value.detach()) for name, value in terms.items()}
 
-    def validate(self, modules: Mapping[str, nn.Module]) -> dict[str, float]:
+    def validate(self, modules: Modules) -> Figures:
         """See `figures`, on some pairs."""
         return self.figures(modules, batches=VALIDATION_BATCHES)
 
-    def figures(self, modules: Mapping[str, nn.Module], *, batches: int) -> dict[str, float]:
+    def figures(self, modules: Modules, *, batches: int) -> Figures:
         """Accuracy of the three classes, and of "in sync" against the others per class.
 
         Args:
@@ -143,9 +142,7 @@ class SyncTask(Task):
             "balanced_accuracy": (rates["true_positive"] + sum(negatives) / 2) / 2,
         }
 
-    def export(
-        self, modules: Mapping[str, nn.Module]
-    ) -> Mapping[str, tuple[nn.Module, dict[str, Any]]]:
+    def export(self, modules: Modules) -> Exported:
         """The averaged judge, including its frame encoder."""
         model = _judge_of(modules)
         config = {"model": asdict(model.config), "encoder": asdict(model.encoder.config)}
@@ -232,7 +229,7 @@ class SyncTask(Task):
         return -1
 
 
-def _judge_of(modules: Mapping[str, nn.Module]) -> Sync:
+def _judge_of(modules: Modules) -> Sync:
     return cast(Sync, modules["sync"])
 
 

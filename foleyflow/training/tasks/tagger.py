@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from foleyflow.features.mel_levels import augment_levels
 from foleyflow.judges.networks.log_mel import FRAME_RATE_HZ, relative
 from foleyflow.judges.networks.tagger import Tagger
-from foleyflow.training.task import Batch, Task
+from foleyflow.training.task import Batch, Exported, Figures, Modules, Task
 
 VALIDATION_BATCH = 32
 
@@ -87,7 +86,7 @@ class TaggerTask(Task):
             "kind": torch.from_numpy(self._train.kinds[chosen]),
         }
 
-    def loss(self, phase: str, batch: Batch, step: int) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, phase: str, batch: Batch, step: int) -> tuple[Tensor, Figures]:
         """Cross-entropy of both classifications."""
         materials, kinds, _ = self.modules["tagger"](relative(batch["levels"]))
         with torch.autocast(materials.device.type, enabled=False):
@@ -100,7 +99,7 @@ class TaggerTask(Task):
         total = terms["material"] + terms["kind"]
         return total, {name: float(value.detach()) for name, value in terms.items()}
 
-    def validate(self, modules: Mapping[str, nn.Module]) -> dict[str, float]:
+    def validate(self, modules: Modules) -> Figures:
         """Accuracies on complete validation sounds without augmentation."""
         model = modules["tagger"]
         device = next(model.parameters()).device
@@ -118,9 +117,7 @@ class TaggerTask(Task):
             for name, hits in correct.items()
         }
 
-    def export(
-        self, modules: Mapping[str, nn.Module]
-    ) -> Mapping[str, tuple[nn.Module, dict[str, Any]]]:
+    def export(self, modules: Modules) -> Exported:
         """The averaged tagger; its config contains the names of the classes."""
         model = cast(Tagger, modules["tagger"])
         return {"tagger": (model, asdict(model.config))}
