@@ -129,7 +129,7 @@ def video_features(
     )
     return FrameFeatures(
         values=arrays["values"],
-        times_s=arrays["times_s"],
+        times_s=np.array(arrays["times_s"]),  # in memory: it is read for every window
         offsets=offsets_of(arrays["counts"]),
     )
 

@@ -119,7 +119,7 @@ def cache_frames(
             shutil.rmtree(other, ignore_errors=True)
     return FrameCache(
         frames=arrays["frames"],
-        times_s=arrays["times_s"],
+        times_s=np.array(arrays["times_s"]),  # in memory: it is read for every window
         offsets=offsets_of(arrays["frame_counts"]),
         sounds=arrays["sounds"],
         rate_hz=opened.clips.rate_hz,
