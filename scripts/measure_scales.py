@@ -46,7 +46,7 @@ TASKS, RECIPES = ("align", "flow"), ("tiny", "base", "large")
 
 def kept_bytes(task: Task, config: TrainConfig, step: int) -> int:
     """What autograd keeps of one step's forward pass, each storage counted once, less weights."""
-    turn = task.turns[0]
+    turn = task.phases[0]
     module = task.modules[turn].train()
     weights = {p.untyped_storage().data_ptr() for p in module.parameters()}
     kept: dict[int, int] = {}
@@ -57,7 +57,7 @@ def kept_bytes(task: Task, config: TrainConfig, step: int) -> int:
             kept[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    batch = task.draw(np.random.default_rng(0), config.batch_clips)
+    batch = task.sample_batch(np.random.default_rng(0), config.batch_clips)
     with (
         torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor),
         torch.autocast("cpu", torch.bfloat16, enabled=config.bf16),
@@ -78,7 +78,7 @@ def measured(task_name: str, recipe_name: str, clips: int) -> Iterator[dict[str,
         task = cast(Task, flow_task_on_noise(recipe))
         steps = {"flow matching": 0, "one-step map": recipe.train.steps - 1}
         tokens = recipe.windows.segments * recipe.model.latents_per_segment
-    module = task.modules[task.turns[0]]
+    module = task.modules[task.phases[0]]
     window_s = recipe.windows.segments * recipe.windows.segment_s
     for stage, step in steps.items():
         kept = kept_bytes(task, recipe.train, step)

@@ -27,9 +27,9 @@ STEPS, SHOWN, MATRIX_SIDE = 3, 12, 2048
 
 def time_shares(task: Task, config: TrainConfig) -> dict[str, float]:
     """Each operation's share of the processor time of a few steps, largest first."""
-    turn = task.turns[0]
+    turn = task.phases[0]
     module = task.modules[turn].train()
-    batch = task.draw(np.random.default_rng(0), config.batch_clips)
+    batch = task.sample_batch(np.random.default_rng(0), config.batch_clips)
     with profile(activities=[ProfilerActivity.CPU]) as profiler:
         for _ in range(STEPS):
             with fast_autocast(torch.device("cpu"), enabled=config.bf16):

@@ -10,6 +10,7 @@ from foleyflow import __version__
 from foleyflow.cli import data, measure
 from foleyflow.cli.ablate import ablate
 from foleyflow.cli.bench import bench
+from foleyflow.cli.bundle import bundle
 from foleyflow.cli.doctor import doctor
 from foleyflow.cli.evaluate import evaluate
 from foleyflow.cli.generate import generate
@@ -67,6 +68,7 @@ def _root(
 
 app.command(short_help="Generate sound for videos and write copies with it.")(generate)
 app.command()(train)
+app.command()(bundle)
 app.command()(ablate)
 app.command()(evaluate)
 app.command()(reel)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from foleyflow.cli.console import handle_errors
+from foleyflow.cli.console import handle_errors, print_result
 from foleyflow.cli.options import Debug, Json, Ray
 
 DataOut = Annotated[Path, typer.Option(help="Folder of the data set.")]
@@ -76,16 +76,23 @@ def prepare(
 ) -> None:
     """Decode clips, and compute the latents and features that a training needs, beforehand."""
     with handle_errors(debug=debug, as_json=as_json):
-        from foleyflow.training.prepare import run
+        import contextlib
+        import functools
 
-        run(
-            task,
-            recipe_name=recipe,
-            data=data,
-            assignments=set_ or [],
-            ray=ray,
-            as_json=as_json,
-        )
+        from foleyflow.parallel.ray_cluster import ParallelMap, RayCluster
+        from foleyflow.recipes import recipe_named
+        from foleyflow.recipes.overrides import override
+        from foleyflow.training.prepare import prepare as prepare_features
+
+        settings = override(recipe_named(task, recipe), set_ or [])
+        with RayCluster(ray) if ray is not None else contextlib.nullcontext() as cluster:
+            parallel_map: ParallelMap | None = None
+            if cluster is not None:
+                on_gpus = settings.prepares_on_gpu and cluster.has_gpus
+                parallel_map = functools.partial(cluster.parallel_map, gpus=float(on_gpus))
+            windows = prepare_features(settings, data, parallel_map)
+        listed = ", ".join(f"{count} windows of {split}" for split, count in windows.items())
+        print_result({"windows": windows}, as_json=as_json, text=f"{data}: {listed} are ready")
 
 
 def vggsound(

@@ -1,19 +1,13 @@
-"""Clips on disk, read back: one by one with their labels, or all from a memory map.
+"""Clips on disk, read one by one with their labels.
 
-Needs only PyAV, none of the simulation's own packages, so that a training machine can do without
-them. How the files are made and laid out is `physics/dataset.py`'s matter; how clips become
-batches is the loader's.
+Reading needs only PyAV and none of the packages of the simulation.
 """
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
-import os
-import shutil
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -27,8 +21,7 @@ from foleyflow.clock import count_at
 from foleyflow.errors import DataError
 from foleyflow.media.reader import read_frames
 from foleyflow.media.waveform import fit_length, read_waveform
-from foleyflow.parallel.ray_cluster import ParallelMap
-from foleyflow.signals import INT16_FULL_SCALE, Event, Frames, Waveform
+from foleyflow.signals import Event, Frames, Waveform
 
 SHARDS_FORMAT = "foleyflow-shards-1"  # in the manifest of a data set of real clips
 
@@ -320,89 +313,6 @@ def clip_from_files(
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class FrameCache:
-    """All clips of a split, decoded, in memory-mapped arrays.
-
-    Attributes:
-        frames: (sum of T, size, size, 3) uint8, RGB: the frames of all clips, one after the other.
-        times_s: (sum of T,) float64, time stamps, from 0 in each clip.
-        offsets: (N + 1,) int64; clip n has the frames offsets[n] .. offsets[n + 1] - 1.
-        sounds: (N, samples) int16, mono, full scale at 32767.
-        rate_hz: of the sounds.
-        labels: (N,) what happens in them.
-        fingerprint: of the data set that it was made from.
-    """
-
-    frames: NDArray[np.uint8]
-    times_s: NDArray[np.float64]
-    offsets: NDArray[np.int64]
-    sounds: NDArray[np.int16]
-    rate_hz: int
-    labels: tuple[ClipLabels, ...]
-    fingerprint: str
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def clip_frames(self, index: int) -> NDArray[np.uint8]:
-        """The frames of a clip, (T, size, size, 3), without a copy."""
-        return self.frames[self.offsets[index] : self.offsets[index + 1]]
-
-    def clip_times_s(self, index: int) -> NDArray[np.float64]:
-        """Their time stamps, (T,)."""
-        return self.times_s[self.offsets[index] : self.offsets[index + 1]]
-
-
-def cache_frames(
-    root: str | Path,
-    split: str,
-    *,
-    workers: int | None = None,
-    parallel_map: ParallelMap | None = None,
-) -> FrameCache:
-    """Decode a split of either kind once into a folder beside it, and open that from then on.
-
-    A training loader then reads crops through the page cache instead of decoding. One clip of 4 s
-    takes 4 MB. The cache is made anew when the clips have changed, and may be deleted at any time.
-
-    Args:
-        root: folder of the data set.
-        split: "train", "validation" or "test".
-        workers: decoding threads; None for one per core.
-        spread: who decodes clips instead of these threads.
-
-    Raises:
-        DataError: the data set is missing or damaged.
-
-    Source: ours.
-    """
-    clips = open_split(root, split)
-    folder = clips.root / f".cache-{split}"
-    stamp = folder / "fingerprint"
-    if not (stamp.exists() and stamp.read_text() == clips.fingerprint):
-        if parallel_map is None:
-            decoded = _loaded(clips, workers or len(os.sched_getaffinity(0)))
-        else:
-            decoded = parallel_map(functools.partial(_load, clips.root, split), range(len(clips)))
-        _make_cache(clips, folder, decoded)
-    size = clips.frame_size_px
-    offsets = np.load(folder / "offsets.npy")
-    labels = json.loads((folder / "labels.json").read_text(encoding="utf-8"))
-    samples = count_at(clips.duration_s, clips.rate_hz)
-    return FrameCache(
-        frames=np.memmap(
-            folder / "frames.u8", np.uint8, mode="r", shape=(int(offsets[-1]), size, size, 3)
-        ),
-        times_s=np.load(folder / "times_s.npy"),
-        offsets=offsets,
-        sounds=np.memmap(folder / "sounds.i16", np.int16, mode="r", shape=(len(clips), samples)),
-        rate_hz=clips.rate_hz,
-        labels=tuple(labels_from(entry) for entry in labels),
-        fingerprint=clips.fingerprint,
-    )
-
-
 def read_manifest(root: Path) -> dict[str, Any]:
     """What the manifest of a data set says.
 
@@ -461,46 +371,3 @@ def labels_from(entry: dict[str, Any]) -> ClipLabels:
             for friction in entry["frictions"]
         ),
     )
-
-
-def _make_cache(clips: Clips, folder: Path, decoded: Iterator[Clip]) -> None:
-    """Decode all clips into a new folder, which takes the old one's place when it is complete."""
-    unfinished = folder.with_name(folder.name + ".unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir()
-    times_s, offsets, entries = [], [0], []
-    with (
-        open(unfinished / "frames.u8", "wb") as frames_file,
-        open(unfinished / "sounds.i16", "wb") as sounds_file,
-    ):
-        for index, clip in enumerate(decoded):
-            frames_file.write(clip.frames.pixels.data)
-            scaled = np.clip(clip.waveform.samples[0], -1.0, 1.0) * INT16_FULL_SCALE
-            sounds_file.write(np.round(scaled).astype(np.int16).data)
-            times_s.append(clip.frames.times_s)
-            offsets.append(offsets[-1] + len(clip.frames))
-            entries.append(clips.entry(index))
-    np.save(unfinished / "times_s.npy", np.concatenate(times_s))
-    np.save(unfinished / "offsets.npy", np.array(offsets, np.int64))
-    (unfinished / "labels.json").write_text(json.dumps(entries), encoding="utf-8")
-    (unfinished / "fingerprint").write_text(clips.fingerprint)
-    shutil.rmtree(folder, ignore_errors=True)
-    os.replace(unfinished, folder)
-
-
-@functools.lru_cache(maxsize=2)
-def _opened(root: Path, split: str) -> Clips:
-    return open_split(root, split)
-
-
-def _load(root: Path, split: str, index: int) -> Clip:
-    """A clip in a worker, which opens the data set once."""
-    return _opened(root, split).load(index)
-
-
-def _loaded(clips: Clips, workers: int) -> Iterator[Clip]:
-    """All clips in order, a few decoded ahead."""
-    block = 8 * workers
-    with ThreadPoolExecutor(workers) as pool:
-        for start in range(0, len(clips), block):
-            yield from pool.map(clips.load, range(start, min(start + block, len(clips))))

@@ -16,15 +16,17 @@ from typing import Any
 import torch
 
 from foleyflow.cli.console import print_result, print_status
+from foleyflow.cli.train import training_progress
 from foleyflow.errors import ConfigError
 from foleyflow.evaluation.metric import Interval, seed_interval
 from foleyflow.experiments.alignment_tables import TABLES, Table, TableRow, recipe_of
 from foleyflow.experiments.flow_tables import FLOW_TABLES
 from foleyflow.experiments.measure_aligner import RealClip, measure, read_real_clips
+from foleyflow.inference.pipeline import pick_device
 from foleyflow.pretrained import load_aligner
 from foleyflow.recipes.align import AlignRecipe
 from foleyflow.recipes.published import PublishedRecipe
-from foleyflow.training.run import run_config, train_into
+from foleyflow.training.run import run_config, train
 from foleyflow.weights import save_component, write_atomically
 
 # Column -> where a run's figures have it.
@@ -121,7 +123,7 @@ def _cell(
     device: str,
 ) -> dict[str, Any]:
     """A run's figures, computed where they are not there yet."""
-    config = run_config("align", row.recipe, recipe, data=data, init=None)
+    config = run_config(recipe, recipe_name=row.recipe, data=data)
     asked = {"trained": row.trained, "probe_clips": probe_clips, "real_clips": len(real)}
     done = folder / "figures.json"
     if done.exists():
@@ -148,10 +150,19 @@ def train_row(
     device: str,
 ) -> None:
     """Trains a row's aligner to its last step, from where its folder stands."""
-    config = run_config("align", row.recipe, recipe, data=data, init=None)
     if row.trained:
-        train_into(folder, recipe, config, data=data, init=None, threads=threads, device=device)
+        with training_progress("align", recipe.train.steps) as progress:
+            train(
+                recipe,
+                recipe_name=row.recipe,
+                data=data,
+                out=folder,
+                threads=threads,
+                device=pick_device(device),
+                progress=progress,
+            )
         return
+    config = run_config(recipe, recipe_name=row.recipe, data=data)
     torch.manual_seed(recipe.train.seed)
     task = recipe.build(data)
     for name, (module, settings) in task.export(task.modules).items():

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from foleyflow.cli.console import print_result, print_status
+from foleyflow.cli.train import training_progress
 from foleyflow.errors import CheckpointError, FoleyflowError
 from foleyflow.evaluation.metric import Interval, seed_interval
 from foleyflow.experiments.ablate_alignment import figure_at, train_row
@@ -34,12 +35,13 @@ from foleyflow.experiments.flow_tables import (
 )
 from foleyflow.experiments.measure_flow import ShownWindows, measure_flow, show_windows
 from foleyflow.features.codec_latents import window_source
+from foleyflow.inference.pipeline import pick_device
 from foleyflow.judges.adapters import tagger_judge
 from foleyflow.judges.interface import MaterialJudge
 from foleyflow.judges.networks.trained import load_tagger
 from foleyflow.pretrained import load_aligner, load_codec, load_flow
 from foleyflow.recipes.flow import FlowRecipe
-from foleyflow.training.run import run_config, train_into
+from foleyflow.training.run import run_config, train
 from foleyflow.weights import CONFIG_NAME, read_record, write_atomically
 
 DENSITY_CLIPS = 24  # of the clips, at most: a likelihood takes as long as thousands of samples
@@ -194,7 +196,7 @@ def _cell(
     folder, before = setting.folder(cell, seed), cell.begins_with
     begin = None if before is None else setting.folder(before, seed) / "model"
     init = begin if isinstance(recipe, FlowRecipe) else None  # a student begins as its teacher
-    config = run_config("flow", cell.name, recipe, data=setting.data, init=init)
+    config = run_config(recipe, recipe_name=cell.name, data=setting.data, init=init)
     asked = {
         "clips": setting.clips,
         "judge": None if setting.judge is None else setting.judge.weights_sha256,
@@ -207,15 +209,17 @@ def _cell(
         found = _read_figures(done)
         if found["asked"] == asked and found["config"] == config:
             return dict(found["figures"])
-    train_into(
-        folder,
-        recipe,
-        config,
-        data=setting.data,
-        init=init,
-        threads=setting.threads,
-        device=setting.device,
-    )
+    with training_progress("flow", recipe.train.steps) as progress:
+        train(
+            recipe,
+            recipe_name=cell.name,
+            data=setting.data,
+            out=folder,
+            init=init,
+            threads=setting.threads,
+            device=pick_device(setting.device),
+            progress=progress,
+        )
     # A student's recipe has no stages: what it has learned is what its teacher has.
     learned = recipe if before is None else setting.recipe(before, seed)
     figures = measure_flow(

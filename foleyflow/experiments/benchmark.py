@@ -32,7 +32,7 @@ from foleyflow.codec.streaming import decode_stream
 from foleyflow.data.windows import ClipArrays, WindowSource
 from foleyflow.encoders.motion_encoder import MotionEncoder
 from foleyflow.errors import DataError, FoleyflowError
-from foleyflow.features.flow_condition_windows import GuidedWindows
+from foleyflow.features.flow_conditions import GuidedWindows
 from foleyflow.flow.transformer import FlowTransformer
 from foleyflow.inference.latent_generation import Stopwatch, generate_latents
 from foleyflow.inference.pipeline import FoleyFlow
@@ -530,10 +530,10 @@ def step_cost(
 
     Source: ours; counts by torch's `FlopCounterMode`.
     """
-    turn = task.turns[0]
+    turn = task.phases[0]
     module = task.modules[turn].train()
     optimiser = make_optimiser(module, config)
-    batch = task.draw(np.random.default_rng(0), config.batch_clips)
+    batch = task.sample_batch(np.random.default_rng(0), config.batch_clips)
 
     def one() -> float:
         began_s = clock()

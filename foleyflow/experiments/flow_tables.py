@@ -18,7 +18,7 @@ from foleyflow.experiments.measure_flow import DIFFUSION, MAP, VELOCITY, Samplin
 from foleyflow.flow.objective import ObjectiveConfig
 from foleyflow.pretrained import EMBEDDED
 from foleyflow.recipes.flow import DistilRecipe, FlowRecipe, diffusion, distil, polish, small, tiny
-from foleyflow.recipes.overrides import flat_keys, override
+from foleyflow.recipes.overrides import current_key, flat_keys, override
 
 Kind = Literal["dcf", "unmerged", "gdcf", "polished", "distilled", "diffusion"]
 ALIGNER = "aligner."  # settings that begin with it are the aligners'
@@ -348,7 +348,7 @@ def _recipe(cell: FlowCell) -> Any:
             objective=ObjectiveConfig(path=cell.path),
             windows=plain.windows,
             train=replace(
-                plain.train, steps=300, learning_rate=5e-4, warmup_steps=30, decay_share=0.5
+                plain.train, steps=300, learning_rate=5e-4, warmup_steps=30, decay_fraction=0.5
             ),
         )
     recipe = small({"polished": polish, "diffusion": diffusion}.get(cell.kind, tiny)())
@@ -369,4 +369,4 @@ def _recipe(cell: FlowCell) -> Any:
 
 
 def _key(assignment: str) -> str:
-    return assignment.partition("=")[0].strip()
+    return current_key(assignment.partition("=")[0].strip())

@@ -1,10 +1,8 @@
-"""From a data set and a codec to training windows: what align and flow recipes share."""
+"""Codec latents of all clips of a split, and the training windows that are cut from them."""
 
 from __future__ import annotations
 
 import functools
-import hashlib
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,20 +11,23 @@ import torch
 from numpy.typing import NDArray
 
 from foleyflow.codec.autoencoder import Codec
-from foleyflow.data.clips import ClipLabels, FrameCache, cache_frames
+from foleyflow.data.clips import ClipLabels
 from foleyflow.data.windows import ClipArrays, WindowConfig, WindowSource
 from foleyflow.errors import DataError
+from foleyflow.features.frames import FrameCache, Split, cache_frames, mono_sounds
+from foleyflow.features.store import Arrays, open_store, store_folder
 from foleyflow.parallel.ray_cluster import ParallelMap
-from foleyflow.pretrained import load_codec
+from foleyflow.pretrained import load_codec, load_codec_config
 from foleyflow.signals import INT16_FULL_SCALE
 from foleyflow.simulation.contacts import MATERIALS
 from foleyflow.weights import read_record
 
-# Strengths are logarithms of force (0.1 is 7 dB): what lies so far below a clip's strongest is no
-# event. Those that are found sound about equally loud: a faint touch would become a hit.
+# Strengths are logarithms of force (0.1 is 7 dB). An impact this far below the strongest one of its
+# clip is not audible. Detected events are rendered about equally loud, so that a faint contact
+# would become a hit.
 AUDIBLE_RANGE = 0.2
 FAINTEST = 0.12
-BATCH = 16  # sounds encoded together
+BATCH = 16  # sounds that are encoded together
 
 
 def window_source(
@@ -37,67 +38,77 @@ def window_source(
     config: WindowConfig,
     parallel_map: ParallelMap | None = None,
 ) -> WindowSource:
-    """Windows of a split, with codec latents computed once and kept beside the clips.
+    """Windows of a split with their codec latents; decodes and encodes what is missing.
 
     Args:
-        data: folder made by `foleyflow data`.
+        data: folder of the data set.
         split: "train", "validation" or "test".
-        codec_folder: model folder that holds the codec.
-        config: how windows are cut.
-        spread: who decodes and encodes what is missing; None for this process.
+        codec_folder: model folder with the codec.
+        config: length and augmentation of the windows.
+        parallel_map: decodes and encodes; None for this process.
+
+    Raises:
+        CheckpointError: the folder contains no codec.
+        DataError: the codec has another sample rate.
     """
     cache = cache_frames(data, split, parallel_map=parallel_map)
-    clips = clip_arrays(cache)
-    path = latents_path(data, split, codec_folder, cache.fingerprint)
-    if parallel_map is not None and not path.exists():
-        work = functools.partial(_latents_of, data, split, codec_folder)
-        _save(path, np.concatenate(list(parallel_map(work, range(0, len(clips), BATCH)))))
-    return WindowSource(clips, stored_latents(path, codec_folder, clips), config)
+    opened = Split(data=data, name=split, fingerprint=cache.fingerprint)
+    latents = codec_latents(opened, codec_folder, parallel_map=parallel_map)
+    return WindowSource(clip_arrays(cache), latents, config)
 
 
-def latents_path(data: Path, split: str, codec_folder: Path, fingerprint: str) -> Path:
-    """Where the codec's latents of a split lie, or are to lie; named by codec and clips.
-
-    Raises:
-        CheckpointError: there is no codec in the folder.
-    """
-    codec_hash = read_record(codec_folder, "codec").sha256
-    key = hashlib.sha256(f"{codec_hash} {fingerprint}".encode()).hexdigest()[:16]
-    return data / f".latents-{split}-{key}.npy"
-
-
-def stored_latents(path: Path, codec_folder: Path, clips: ClipArrays) -> NDArray[np.float16]:
-    """Codec latents of all clips, (N, L, C) float16, computed first where they are missing.
+def codec_latents(
+    split: Split,
+    codec_folder: Path,
+    *,
+    resampled: bool = False,
+    parallel_map: ParallelMap | None = None,
+) -> NDArray[np.float16]:
+    """Latents of all clips, (N, L, C) float16, cached for each codec.
 
     Args:
-        path: see `latents_path`.
-        codec_folder: model folder that holds the codec.
-        clips: the split.
+        split: of a data set.
+        codec_folder: model folder with the codec.
+        resampled: reads the sounds at the codec's sample rate instead of taking the decoded clips.
+        parallel_map: encodes; None for this process.
 
     Raises:
-        DataError: the codec takes sound at another rate.
+        CheckpointError: the folder contains no codec.
+        DataError: the codec has another sample rate than the clips and `resampled` is False.
     """
-    if not path.exists():
-        codec = load_codec(codec_folder)
-        if codec.config.rate_hz != clips.rate_hz:
-            raise DataError(
-                f"{codec_folder}: its codec takes {codec.config.rate_hz} Hz, the clips have "
-                f"{clips.rate_hz} Hz",
-                hint="train a codec for this rate",
-            )
-        _save(path, encode_all(codec, clips))
-    latents: NDArray[np.float16] = np.load(path, mmap_mode="r")
-    return latents
+    rate_hz = load_codec_config(codec_folder).rate_hz
+    if not resampled and rate_hz != split.clips.rate_hz:
+        raise DataError(
+            f"{codec_folder}: the codec expects {rate_hz} Hz, the clips have "
+            f"{split.clips.rate_hz} Hz",
+            hint="train a codec for this rate",
+        )
+    sha256 = read_record(codec_folder, "codec").sha256
+    resampled_hz = rate_hz if resampled else None
+    try:
+        return open_store(
+            store_folder(
+                split.data, f"latents-{split.name}", sha256, split.fingerprint, resampled_hz
+            ),
+            functools.partial(_encode_block, split, codec_folder, sha256, resampled_hz),
+            range(0, len(split.clips), BATCH),
+            parallel_map=parallel_map,
+        )["latents"]
+    finally:
+        _opened.cache_clear()
 
 
-def _save(path: Path, latents: NDArray[np.float16]) -> None:
-    temporary = path.with_suffix(".part.npy")
-    np.save(temporary, latents)
-    os.replace(temporary, path)
+def encode_sounds(codec: Codec, sounds: NDArray[np.int16]) -> NDArray[np.float16]:
+    """Latents (N, L, C) float16 of (N, samples) int16 sounds."""
+    hop = codec.config.hop_samples
+    samples = sounds.shape[1] // hop * hop
+    scaled = sounds[:, :samples].astype(np.float32) / INT16_FULL_SCALE
+    with torch.no_grad():
+        return codec.encode(torch.from_numpy(scaled)).numpy().astype(np.float16)
 
 
 def clip_arrays(cache: FrameCache) -> ClipArrays:
-    """A cached split as arrays; events that a listener would not hear are left out."""
+    """Decoded clips as arrays; inaudible events are left out."""
     return ClipArrays(
         frames=cache.frames,
         times_s=cache.times_s,
@@ -105,45 +116,38 @@ def clip_arrays(cache: FrameCache) -> ClipArrays:
         sounds=cache.sounds,
         rate_hz=cache.rate_hz,
         event_times_s=[audible_events(labels) for labels in cache.labels],
-        materials=known_materials(cache.labels),
+        materials=material_classes(cache.labels),
     )
 
 
-def known_materials(labels: Sequence[ClipLabels]) -> NDArray[np.int64]:
-    """Of each clip, the class of the struck material or -1, (N,)."""
+def material_classes(labels: Sequence[ClipLabels]) -> NDArray[np.int64]:
+    """The class of each clip's struck material, or -1, (N,)."""
     classes = [-1 if x.material is None else MATERIALS.index(x.material) for x in labels]
     return np.array(classes, np.int64)
 
 
 def audible_events(labels: ClipLabels) -> NDArray[np.float64]:
-    """Times of a clip's impacts that are not masked by louder ones, (E,) seconds."""
+    """Times of the impacts that are not masked by louder ones, (E,) seconds."""
     strengths = labels.event_strengths
     if not len(strengths):
         return np.zeros(0)
     return labels.event_times_s[strengths >= max(FAINTEST, strengths.max() - AUDIBLE_RANGE)]
 
 
-@torch.no_grad()
-def encode_all(codec: Codec, clips: ClipArrays, batch: int = BATCH) -> NDArray[np.float16]:
-    """Codec latents of all clips, (N, L, C) float16."""
-    starts = range(0, len(clips), batch)
-    return np.concatenate([_encoded(codec, clips.sounds[s : s + batch]) for s in starts])
-
-
-def _encoded(codec: Codec, sounds: NDArray[np.int16]) -> NDArray[np.float16]:
-    hop = codec.config.hop_samples
-    samples = sounds.shape[1] // hop * hop
-    scaled = sounds[:, :samples].astype(np.float32) / INT16_FULL_SCALE
-    return codec.encode(torch.from_numpy(scaled)).numpy().astype(np.float16)
-
-
-@torch.no_grad()
-def _latents_of(data: Path, split: str, codec_folder: Path, start: int) -> NDArray[np.float16]:
-    """One batch of `encode_all` in a worker, which loads the codec and opens the clips once."""
-    codec, cache = _opened(data, split, codec_folder)
-    return _encoded(codec, cache.sounds[start : start + BATCH])
+def _encode_block(
+    split: Split, codec_folder: Path, sha256: str, resampled_hz: int | None, start: int
+) -> Arrays:
+    codec, sounds = _opened(split, codec_folder, sha256, resampled_hz)
+    return {"latents": encode_sounds(codec, sounds[start : start + BATCH])}
 
 
 @functools.lru_cache(maxsize=1)
-def _opened(data: Path, split: str, codec_folder: Path) -> tuple[Codec, FrameCache]:
-    return load_codec(codec_folder), cache_frames(data, split)
+def _opened(
+    split: Split, codec_folder: Path, sha256: str, resampled_hz: int | None
+) -> tuple[Codec, NDArray[np.int16]]:
+    """The codec and the sounds, which each process opens once; `sha256` is of the codec."""
+    if resampled_hz is None:
+        sounds = cache_frames(split.data, split.name).sounds
+    else:
+        sounds = mono_sounds(split, resampled_hz)
+    return load_codec(codec_folder), sounds

@@ -1,4 +1,8 @@
-"""From a data set, a codec and a frozen aligner to the windows that stage two is trained on."""
+"""Training windows of the flow: features of a frozen aligner with codec latents.
+
+The aligner is frozen in stage two, so its features of a few augmented views of every clip are
+computed once and cached, and the training of the flow reads no frames.
+"""
 
 from __future__ import annotations
 
@@ -17,24 +21,48 @@ from foleyflow.alignment.model import Alignment, FlowCondition
 from foleyflow.data.clips import open_split
 from foleyflow.data.windows import WindowConfig, WindowSource, draw_shots
 from foleyflow.encoders import catalogue
-from foleyflow.features.codec_latents import latents_path, stored_latents, window_source
-from foleyflow.features.encoder_features import Split, Weights, seen_arrays
-from foleyflow.features.flow_condition_windows import Arrays, GuidedWindows, open_guided
+from foleyflow.features.codec_latents import codec_latents, window_source
+from foleyflow.features.encoder_features import Weights, feature_arrays
+from foleyflow.features.frames import Split
+from foleyflow.features.store import Arrays, open_store
 from foleyflow.parallel.precision import fast_autocast
 from foleyflow.parallel.ray_cluster import ParallelMap
 from foleyflow.pretrained import load_aligner, load_codec_config, published_encoder
 from foleyflow.weights import read_record
 
+CLIPS_PER_BLOCK = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class GuidedWindows:
+    """Windows of stage two, memory-mapped.
+
+    Attributes:
+        video: (N, L, D) float16 aligned features at latent frames.
+        states: (N, S, D) float16 decoder states with all audio hidden.
+        events: (N, L) float16 track of the labelled events (see `event_peaks.event_track`).
+        latents: (N, L, C) float16 codec latents of the sound.
+        material: (N,) int64 class of the struck material, or -1.
+        clip: (N,) int64 index of the clip.
+    """
+
+    video: NDArray[np.float16]
+    states: NDArray[np.float16]
+    events: NDArray[np.float16]
+    latents: NDArray[np.float16]
+    material: NDArray[np.int64]
+    clip: NDArray[np.int64]
+
 
 @dataclass(frozen=True, kw_only=True)
 class FlowConditions:
-    """What makes the windows of stage two.
+    """Sources of the windows of stage two.
 
     Attributes:
         data: folder of the data set.
-        windows: how they are cut.
+        windows: length and augmentation of the windows.
         codec, align: model folders.
-        weights_dir: where published weights lie, for an aligner over a published encoder.
+        weights_dir: folder of published weights, for an aligner over a published encoder.
     """
 
     data: Path
@@ -44,9 +72,9 @@ class FlowConditions:
     weights_dir: str = ""
 
     def key(self, split: str, views: int) -> str:
-        """What names the stored features: another aligner, codec, data or cut has another.
+        """A hash of everything that the stored features depend on.
 
-        The precision is no part of it: machines of several kinds share a store, and a flow is
+        The precision is not part of it: machines of several kinds share a store, and a flow is
         trained on features of either precision.
         """
         parts: list[object] = [
@@ -56,38 +84,43 @@ class FlowConditions:
             self.windows,
             views,
         ]
-        if (video := self._published()) is not None:
+        if (video := self._published_weights()) is not None:
             parts.append(video.sha256)
         return hashlib.sha256(" ".join(map(str, parts)).encode()).hexdigest()[:16]
 
-    def guided(
+    def open_windows(
         self, split: str, views: int, *, parallel_map: ParallelMap | None = None
     ) -> GuidedWindows:
-        """The aligner's features of a split, computed first where they are missing (by `spread`).
+        """Opens the windows of a split, and computes them first if they are missing.
 
         Args:
-            split: its name.
-            views: looks at every clip; the first one is plain.
-            spread: who computes; None for this process.
+            split: "train", "validation" or "test".
+            views: number of views of each clip; the first one is not augmented.
+            parallel_map: computes what is missing; None for this process.
 
         Raises:
-            CheckpointError: a model or an encoder's weights are missing or don't fit.
+            CheckpointError: a model or an encoder's weights are missing or do not fit.
         """
-        source = self.source(split, parallel_map=parallel_map)
+        key = self.key(split, views)
 
-        def compute() -> Iterator[Arrays]:
-            if parallel_map is None:
-                return guide_all(load_aligner(Path(self.align)), source, views=views)
-            work = functools.partial(_guide_in_worker, self, split)
-            return parallel_map(work, guided_blocks(source, views))
+        def blocks() -> Iterator[WindowBlock]:  # opens the source only if a block is missing
+            yield from window_blocks(self.source(split, parallel_map=parallel_map), views)
 
-        folder = self.data / f".guided-{split}-{self.key(split, views)}"
-        return open_guided(folder, compute, rows=views * len(source.clips))
+        try:
+            return GuidedWindows(
+                **open_store(
+                    self.data / f".flow_conditions-{split}-{key}",
+                    functools.partial(_compute_block, self, split, key),
+                    blocks(),
+                    parallel_map=parallel_map,
+                )
+            )
+        finally:
+            _opened.cache_clear()
 
     def source(self, split: str, *, parallel_map: ParallelMap | None = None) -> WindowSource:
-        """What the aligner sees and hears of a split, with the codec's latents."""
-        codec_folder = Path(self.codec)
-        video = self._published()
+        """The aligner's input for a split, with the codec's latents."""
+        video, codec_folder = self._published_weights(), Path(self.codec)
         if video is None:
             return window_source(
                 self.data,
@@ -98,12 +131,12 @@ class FlowConditions:
             )
         clips = Split.at(self.data, split)
         rate_hz = load_codec_config(codec_folder).rate_hz
-        arrays = seen_arrays(clips, video, rate_hz=rate_hz, parallel_map=parallel_map)
-        path = latents_path(self.data, split, codec_folder, f"{clips.fingerprint} seen")
-        return WindowSource(arrays, stored_latents(path, codec_folder, arrays), self.windows)
+        arrays = feature_arrays(clips, video, rate_hz=rate_hz, parallel_map=parallel_map)
+        latents = codec_latents(clips, codec_folder, resampled=True, parallel_map=parallel_map)
+        return WindowSource(arrays, latents, self.windows)
 
-    def _published(self) -> Weights | None:
-        """Of the frozen encoder that the aligner sees through; None if it has its own eyes."""
+    def _published_weights(self) -> Weights | None:
+        """Weights of the aligner's frozen video encoder; None if it has its own encoder."""
         name = published_encoder(Path(self.align))
         if name is None:
             return None
@@ -111,63 +144,42 @@ class FlowConditions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class GuidedBlock:
-    """Some windows of a view.
+class WindowBlock:
+    """Some windows of one view.
 
     Attributes:
-        chosen, starts: clips, and the segments where their windows start.
-        rng: as it stands before their looks are drawn; None for a plain view.
+        clips: indices of the clips.
+        starts: segments at which the windows start.
+        rng: generator of the augmentation; None for a view that is not augmented.
     """
 
-    chosen: NDArray[np.int64]
+    clips: NDArray[np.int64]
     starts: NDArray[np.int64]
     rng: np.random.Generator | None
 
 
-def guided_blocks(source: WindowSource, views: int) -> Iterator[GuidedBlock]:
-    """All windows of `views` views, in order; the first view is plain.
-
-    The source's own random starts and augmentation make the views differ.
-    """
+def window_blocks(source: WindowSource, views: int) -> Iterator[WindowBlock]:
+    """All windows of `views` views in order; random starts and augmentation make them differ."""
     order = np.arange(len(source.clips))
     for view in range(views):
         rng = np.random.default_rng([7, view])
-        for chosen in np.array_split(order, max(1, len(order) // 8)):
-            starts = rng.integers(source.spare + 1, size=len(chosen))
-            yield GuidedBlock(
-                chosen=chosen, starts=starts, rng=copy.deepcopy(rng) if view else None
-            )
+        for clips in np.array_split(order, max(1, len(order) // CLIPS_PER_BLOCK)):
+            starts = rng.integers(source.spare + 1, size=len(clips))
+            yield WindowBlock(clips=clips, starts=starts, rng=copy.deepcopy(rng) if view else None)
             if view:
-                for _ in chosen:
+                for _ in clips:  # advances the generator past this block's augmentation
                     draw_shots(rng)
 
 
-def guide_all(aligner: Alignment, source: WindowSource, *, views: int) -> Iterator[Arrays]:
-    """Features of all clips of a split, `views` times."""
-    for block in guided_blocks(source, views):
-        yield _guide(aligner, source, block)
-
-
-def _guide_in_worker(guides: FlowConditions, split: str, block: GuidedBlock) -> Arrays:
-    """One block in a worker, which loads the aligner and opens the clips once."""
-    aligner, source = _opened(guides, split)
-    return _guide(aligner, source, block)
-
-
-@functools.lru_cache(maxsize=1)
-def _opened(guides: FlowConditions, split: str) -> tuple[Alignment, WindowSource]:
-    return load_aligner(Path(guides.align)), guides.source(split)
-
-
 @torch.no_grad()
-def _guide(aligner: Alignment, source: WindowSource, block: GuidedBlock) -> Arrays:
-    """One block of windows."""
-    looks = block.rng if source.config.augment else None
-    cut = source.cut(block.chosen, block.starts, looks)
-    rows = guide_rows(aligner, cut, source.segments)
+def _compute_block(conditions: FlowConditions, split: str, key: str, block: WindowBlock) -> Arrays:
+    aligner, source = _opened(conditions, split, key)
+    rng = block.rng if source.config.augment else None
+    cut = source.cut(block.clips, block.starts, rng)
+    found = guide_rows(aligner, cut, source.segments)
     return {
-        "video": torch.cat([g.video for g in rows]).numpy().astype(np.float16),
-        "states": torch.cat([g.states for g in rows]).numpy().astype(np.float16),
+        "video": torch.cat([each.video for each in found]).numpy().astype(np.float16),
+        "states": torch.cat([each.states for each in found]).numpy().astype(np.float16),
         "events": cut["onsets"].numpy().astype(np.float16),
         "latents": cut["latents"].numpy().astype(np.float16),
         "material": cut["material"].numpy(),
@@ -175,24 +187,30 @@ def _guide(aligner: Alignment, source: WindowSource, block: GuidedBlock) -> Arra
     }
 
 
+@functools.lru_cache(maxsize=1)
+def _opened(conditions: FlowConditions, split: str, key: str) -> tuple[Alignment, WindowSource]:
+    """The aligner and the clips, which each process opens once; `key` identifies their content."""
+    return load_aligner(Path(conditions.align)), conditions.source(split)
+
+
 def guide_rows(
     aligner: Alignment, cut: dict[str, torch.Tensor], segments: int
 ) -> list[FlowCondition]:
-    """What the aligner gives each window of a batch.
+    """The aligner's condition for each window of a batch.
 
-    Pictures are encoded together, as in training; rows of different lengths go on one by one.
+    Frames are encoded as one batch, as in training. The aligner then sees each window without the
+    padding of the batch.
     """
     device = cut["pixels"].device
     with fast_autocast(device):
         features = aligner.watch(cut["pixels"], cut["times_s"], cut["present"]).float()
-    rows = []
-    for row in range(len(features)):
-        count = int(cut["present"][row].sum())
-        rows.append(
+    conditions = []
+    for index, frames in enumerate(cut["present"].sum(1).tolist()):
+        conditions.append(
             aligner.guide(
-                features[row : row + 1, :count],
-                cut["times_s"][row : row + 1, :count],
+                features[index : index + 1, :frames],
+                cut["times_s"][index : index + 1, :frames],
                 segments=segments,
             )
         )
-    return rows
+    return conditions

@@ -1,8 +1,4 @@
-"""All sounds of a split as log-mel levels, computed once at the beginning of a run.
-
-Four seconds take 50 kB, so that a few thousand clips fit into memory, and a training step takes
-what it needs by a slice. How levels are computed, the caller says.
-"""
+"""Sounds as log-mel levels in memory, for the training of judges, and their augmentation."""
 
 from __future__ import annotations
 
@@ -17,20 +13,18 @@ from foleyflow.signals import INT16_FULL_SCALE
 
 
 @torch.no_grad()
-def levels_of(
+def compute_levels(
     sounds: NDArray[np.int16], front_end: Callable[[Tensor], Tensor], *, batch: int = 32
 ) -> NDArray[np.float16]:
-    """Levels of many sounds.
+    """Levels of many sounds; four seconds take 50 kB.
 
     Args:
         sounds: (N, samples) int16, full scale at 32767.
-        front_end: (B, samples) float32 to (B, T, M).
+        front_end: maps (B, samples) float32 to (B, T, M).
         batch: sounds at a time.
 
     Returns:
         (N, T, M) float16.
-
-    Source: ours.
     """
     parts = []
     for start in range(0, len(sounds), batch):
@@ -39,20 +33,18 @@ def levels_of(
     return np.concatenate(parts)
 
 
-def disturbed(
+def augment_levels(
     levels: NDArray[np.float32], rng: np.random.Generator, *, strength: float = 1.0
 ) -> NDArray[np.float32]:
-    """A clip's levels as another recording or codec would give them.
+    """Imitates another recording or codec: a smooth equalisation, a band limit and noise.
 
     Args:
         levels: (T, M) natural logarithms of magnitudes.
-        rng: makes every choice.
+        rng: source of randomness.
         strength: of the changes; 0 for none.
 
     Returns:
-        (T, M): bands raised and lowered smoothly, sometimes a lower band limit, noise below.
-
-    Source: ours.
+        (T, M).
     """
     bands = levels.shape[1]
     if rng.random() < 0.7:

@@ -1,36 +1,39 @@
-"""Sounds for the codec, drawn once and kept in one memory-mapped file.
+"""A bank of sounds for the training of the codec.
 
-Drawing a sound takes longer than a training step has time for; a bank of a few thousand two-second
-sounds, cropped and scaled at random, does not. The bank is a cache: the same settings give the
-same bytes, and it may be deleted at any time.
+Sampling a sound takes longer than a training step, so a few thousand sounds of two seconds are
+sampled once, and training crops and scales them at random.
 """
 
 from __future__ import annotations
 
-import json
+import functools
 import multiprocessing
-import os
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from foleyflow.clock import count_at
+from foleyflow.features.store import Arrays, open_store
+from foleyflow.parallel.ray_cluster import Item, Result
+from foleyflow.parallel.threads import available_cores
 from foleyflow.signals import INT16_FULL_SCALE
 from foleyflow.simulation.sound.codec_sounds import CodecSounds, Split
+
+BLOCK = 50  # sounds that a process samples at a time
 
 
 @dataclass(frozen=True, kw_only=True)
 class SoundBankConfig:
-    """What is in the bank.
+    """Content of the bank.
 
     Attributes:
         items: number of sounds.
-        duration_s: of each.
-        rate_hz: samples per second.
-        seed: of `CodecSounds`.
+        duration_s: length of each.
+        rate_hz: sample rate.
+        seed: seed of `CodecSounds`.
         split: "train", "validation" or "test".
     """
 
@@ -41,42 +44,39 @@ class SoundBankConfig:
     split: Split = "train"
 
 
-def open_sound_bank(root: Path, config: SoundBankConfig) -> NDArray[np.int16]:
-    """The bank as a memory map, made first where it is missing.
+def sound_bank_folder(root: Path, config: SoundBankConfig) -> Path:
+    """Folder of a bank, in the folder of caches `root`."""
+    shape = f"{config.items}x{config.duration_s:g}s-{config.rate_hz}Hz"
+    return root / f"sound_bank-{config.split}-{config.seed}-{shape}"
 
-    Args:
-        root: folder of caches; made if missing.
-        config: what should be in it.
+
+def open_sound_bank(root: Path, config: SoundBankConfig) -> NDArray[np.int16]:
+    """Opens the bank, and samples its sounds first if it is missing.
 
     Returns:
-        (items, samples) int16, full scale at 32767, read-only.
-
-    Source: ours.
+        (items, samples) int16, full scale at 32767, memory-mapped.
     """
-    samples = count_at(config.duration_s, config.rate_hz)
-    name = "sounds-{split}-{seed}-{items}x{duration_s:g}s".format(**asdict(config))
-    path = root / f"{name}.i16"
-    if not path.exists():
-        root.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(".part")
-        bank = np.memmap(temporary, np.int16, "w+", shape=(config.items, samples))
-        blocks = [range(i, min(i + 50, config.items)) for i in range(0, config.items, 50)]
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(os.cpu_count(), mp_context=context) as pool:
-            drawn = pool.map(_draw_block, [config] * len(blocks), blocks)
-            for block, sounds in zip(blocks, drawn, strict=True):
-                bank[block.start : block.stop] = sounds
-        bank.flush()
-        path.with_suffix(".json").write_text(json.dumps(asdict(config)) + "\n", encoding="utf-8")
-        os.replace(temporary, path)
-    return np.memmap(path, np.int16, "r", shape=(config.items, samples))
+    return open_store(
+        sound_bank_folder(root, config),
+        functools.partial(_sample_block, config),
+        range(0, config.items, BLOCK),
+        parallel_map=_map_in_processes,
+    )["sounds"]
 
 
-def _draw_block(config: SoundBankConfig, indices: range) -> NDArray[np.int16]:
+def _sample_block(config: SoundBankConfig, start: int) -> Arrays:
     source = CodecSounds(
         seed=config.seed,
         split=config.split,
         duration_s=config.duration_s,
         rate_hz=config.rate_hz,
     )
-    return np.stack([np.round(source[i] * INT16_FULL_SCALE).astype(np.int16) for i in indices])
+    indices = range(start, min(start + BLOCK, config.items))
+    sounds = [np.round(source[index] * INT16_FULL_SCALE).astype(np.int16) for index in indices]
+    return {"sounds": np.stack(sounds)}
+
+
+def _map_in_processes(work: Callable[[Item], Result], items: Iterable[Item], /) -> Iterator[Result]:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(available_cores(), mp_context=context) as pool:
+        yield from pool.map(work, items)

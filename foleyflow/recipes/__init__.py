@@ -1,4 +1,7 @@
-"""A run is a Python function that returns a complete, typed, frozen configuration."""
+"""Training recipes. A recipe is a function that returns a complete, typed, frozen configuration.
+
+To add a recipe, write the function and enter it in `RECIPES`.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,10 @@ from typing import Any
 
 from foleyflow.errors import ConfigError
 from foleyflow.recipes import align, codec, flow, judge, published, scales
+from foleyflow.training.task import Recipe
 
-RECIPES: dict[str, dict[str, Callable[[], Any]]] = {
+# Task -> name -> recipe; `foleyflow train TASK --recipe NAME`.
+RECIPES: dict[str, dict[str, Callable[[], Recipe]]] = {
     "codec": {
         "tiny": codec.tiny,
         "polish": codec.polish,
@@ -53,10 +58,10 @@ RECIPES: dict[str, dict[str, Callable[[], Any]]] = {
 
 
 def recipe_named(task: str, name: str) -> Any:
-    """The recipe of a task by its name.
+    """The recipe of a task with this name.
 
     Raises:
-        ConfigError: no such task or recipe; the known ones are listed.
+        ConfigError: there is no such task or recipe.
     """
     if task not in RECIPES:
         raise ConfigError(
@@ -68,18 +73,6 @@ def recipe_named(task: str, name: str) -> Any:
             hint=_nearest(name, RECIPES[task]),
         )
     return RECIPES[task][name]()
-
-
-def component_of(task: str, recipe: Any) -> str:
-    """What a recipe trains, by the name that it has in a model folder.
-
-    A task of the model is called like its component; the judges are two components of one task.
-
-    Args:
-        task: a key of `RECIPES`.
-        recipe: one of its recipes.
-    """
-    return str(recipe.component) if task == "judge" else task
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:

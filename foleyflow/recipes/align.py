@@ -1,10 +1,10 @@
-"""Recipes for stage one: VAMA, and what it is compared with at the same size, data and steps."""
+"""Recipes for stage one: VAMA, and its rivals with the same size, data and number of steps."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from torch import Tensor, nn
@@ -22,26 +22,28 @@ from foleyflow.data.windows import WindowConfig, WindowSource
 from foleyflow.encoders.motion_encoder import MotionEncoder, MotionEncoderConfig
 from foleyflow.errors import ConfigError
 from foleyflow.features.codec_latents import window_source
+from foleyflow.parallel.ray_cluster import ParallelMap
 from foleyflow.pretrained import load_aligner
-from foleyflow.training.task import TrainConfig
+from foleyflow.recipes.sizes import SMALL_WIDTH, SMOKE_TRAIN, TEACHER_CLIPS
+from foleyflow.training.task import Recipe, TrainConfig
 from foleyflow.training.tasks.alignment import AlignLossConfig, AlignTask
-
-SMALL_WIDTH = 128
-TEACHER_CLIPS = 64  # by which a teacher's features are standardised
 
 
 @dataclass(frozen=True, kw_only=True)
-class AlignRecipe:
-    """All that decides an aligner.
+class AlignRecipe(Recipe):
+    """Configuration of an aligner.
 
     Attributes:
-        target: what is recovered: the codec's "latents", the features of a slow copy of the
-            "student", or those of the audio encoder of a frozen "teacher".
-        teacher: model folder of that teacher, an aligner.
-        new_latents: for --init: the model that it begins with recovers another codec's latents, so
-            that what says them begins anew.
+        codec: model folder of the codec.
+        target: what is recovered: the codec's "latents", features of a moving average of the
+            "student", or features of the audio encoder of a frozen "teacher".
+        teacher: model folder of the teacher, an aligner.
+        reinitialise_latents: with --init, tensors that depend on the codec's latents start from
+            random weights, because the initial model was trained with another codec.
     """
 
+    task: ClassVar[str] = "align"
+    component: ClassVar[str] = "align"
     model: AlignmentConfig = field(default_factory=AlignmentConfig)
     encoder: MotionEncoderConfig = field(default_factory=MotionEncoderConfig)
     losses: AlignLossConfig = field(default_factory=AlignLossConfig)
@@ -50,24 +52,24 @@ class AlignRecipe:
     codec: str = "runs/codec/model"
     target: Literal["latents", "student", "teacher"] = "latents"
     teacher: str = "runs/cavp/model"
-    new_latents: bool = False
+    reinitialise_latents: bool = False
 
     def build(
         self, data: Path, *, held_out: str = "validation", aligner: Alignment | None = None
     ) -> AlignTask:
-        """The task, on the clips under `data`.
+        """The task on a data set.
 
         Args:
-            data: folder with the splits.
-            held_out: the split that is measured.
-            aligner: a trained one, to be measured; None for one with random weights.
+            data: folder of the data set.
+            held_out: the split that is validated on.
+            aligner: a trained one, to be measured; None for random weights.
 
         Raises:
-            ConfigError: labels are asked for, and the clips are real ones, which have none.
+            ConfigError: the recipe needs labels, which real clips do not have.
         """
         if self.losses.onset_from == "labels" and is_of_real_clips(data):
             raise ConfigError(
-                f"{data}: real clips have no labels of events to learn from",
+                f"{data}: real clips have no labels of events",
                 hint="--recipe vama, or --set losses.onset_from=sound --set losses.material=0",
             )
         model = aligner or Alignment(self.model, encoder=MotionEncoder(self.encoder))
@@ -79,13 +81,25 @@ class AlignRecipe:
             held_out_windows=self.source(data, held_out),
             target=self._target(model, windows),
         )
-        if self.new_latents:
+        if self.reinitialise_latents:
             task.reinitialised_prefixes = LATENT_TENSORS
         return task
 
-    def source(self, data: Path, split: str) -> WindowSource:
+    def prepare(self, data: Path, split: str, parallel_map: ParallelMap | None) -> int:
+        """Decodes the clips of a split and encodes their sounds; see `Recipe.prepare`."""
+        return len(self.source(data, split, parallel_map=parallel_map).clips)
+
+    def source(
+        self, data: Path, split: str, *, parallel_map: ParallelMap | None = None
+    ) -> WindowSource:
         """Windows of one split."""
-        return window_source(data, split, codec_folder=Path(self.codec), config=self.windows)
+        return window_source(
+            data,
+            split,
+            codec_folder=Path(self.codec),
+            config=self.windows,
+            parallel_map=parallel_map,
+        )
 
     def _target(self, model: Alignment, windows: WindowSource) -> FeatureTarget | None:
         if self.target == "latents":
@@ -99,12 +113,12 @@ class AlignRecipe:
 
 
 class AudioTower(nn.Module):
-    """The audio encoder of an aligner as a teacher: it is told the whole sound."""
+    """The audio encoder of an aligner as a teacher, which receives the complete sound."""
 
     def __init__(self, aligner: Alignment) -> None:
         super().__init__()
         self.aligner = aligner
-        self.aligner.encoder = nn.Identity()  # it only listens
+        self.aligner.encoder = nn.Identity()  # the video encoder is not needed
 
     def forward(self, mel: Tensor) -> Tensor:
         """(B, S * frames, bands) log-mel to (B, S, D)."""
@@ -112,11 +126,11 @@ class AudioTower(nn.Module):
 
 
 def vama() -> AlignRecipe:
-    """The paper's method at the embedded model's size: no labels, nothing contrasted.
+    """The paper's method at the embedded model's size, without labels or contrast.
 
-    Hidden segments are recovered as codec latents and log-mel patches with their energy; beside
-    them the moments where the sound itself rises. Half of the mask draws hide everything, as in
-    stage two (the paper: none; `latents-only`).
+    Hidden segments are recovered as codec latents, log-mel patches and their energy, together with
+    the onsets of the sound. Half of the masks hide everything, as in stage two (none in the paper;
+    see `latents-only`).
 
     Command: foleyflow train align --recipe vama --data data/sim --out runs/vama
     """
@@ -126,7 +140,7 @@ def vama() -> AlignRecipe:
             batch_clips=12,
             learning_rate=1e-3,
             warmup_steps=100,
-            decay_share=0.4,
+            decay_fraction=0.4,
             weight_decay=0.05,
             ema=0.998,
             validate_every=300,
@@ -136,50 +150,42 @@ def vama() -> AlignRecipe:
 
 
 def tiny() -> AlignRecipe:
-    """The embedded model's aligner: VAMA with the exact onsets that simulation knows beside it.
+    """The embedded model's aligner: VAMA with the exact onsets and materials of the simulation.
 
     Command: foleyflow train align --data data/sim --out runs/align
     """
-    recipe = vama()
-    losses = replace(recipe.losses, onset_from="labels", material=0.1)
-    return replace(recipe, losses=losses)
+    return _with_losses(vama(), onset_from="labels", material=0.1)
 
 
 def latents_only() -> AlignRecipe:
-    """The paper's loss at this size: codec latents in the place of its features, nothing beside."""
-    recipe = vama()
-    losses = replace(recipe.losses, fully_masked_fraction=0.0, mel=0.0, energy=0.0, onset=0.0)
-    return replace(recipe, losses=losses)
+    """The paper's loss at this size: only codec latents, in place of its features."""
+    return _with_losses(vama(), fully_masked_fraction=0.0, mel=0.0, energy=0.0, onset=0.0)
 
 
 def cavp() -> AlignRecipe:
     """The paper's rival: semantic and temporal contrast, as in Diff-Foley."""
-    recipe = vama()
-    losses = replace(
-        recipe.losses, latent=0.0, mel=0.0, energy=0.0, onset=0.0, contrast=1.0, stretches=1.0
+    recipe = _with_losses(
+        vama(), latent=0.0, mel=0.0, energy=0.0, onset=0.0, contrast=1.0, stretches=1.0
     )
     return replace(
         recipe,
-        losses=losses,
         model=replace(recipe.model, contrast_width=128),
-        # At 1e-3 all features became the same, and it took 400 steps to come back from there.
+        # At 1e-3 all features collapse and need 400 steps to recover.
         train=replace(recipe.train, learning_rate=3e-4),
     )
 
 
 def vama_contrast() -> AlignRecipe:
-    """VAMA with a little contrast between clips beside it, weighted as in CAV-MAE."""
-    recipe = vama()
-    losses = replace(recipe.losses, contrast=0.01)
-    return replace(recipe, losses=losses, model=replace(recipe.model, contrast_width=128))
+    """VAMA with a small contrast term between clips, weighted as in CAV-MAE."""
+    recipe = _with_losses(vama(), contrast=0.01)
+    return replace(recipe, model=replace(recipe.model, contrast_width=128))
 
 
 def supervised() -> AlignRecipe:
-    """An upper reference: the video encoder is told the labels, and recovers nothing."""
-    recipe = vama()
-    losses = replace(
-        recipe.losses,
-        draws=1,
+    """An upper bound: the video encoder is trained on the labels and recovers nothing."""
+    return _with_losses(
+        vama(),
+        masks_per_clip=1,
         fully_masked_fraction=1.0,
         latent=0.0,
         mel=0.0,
@@ -188,18 +194,17 @@ def supervised() -> AlignRecipe:
         onset_from="labels",
         material=1.0,
     )
-    return replace(recipe, losses=losses)
 
 
 def slow_student() -> AlignRecipe:
-    """VAMA that recovers the features of a moving average of its own audio encoder."""
+    """VAMA that recovers features of a moving average of its own audio encoder."""
     recipe = vama()
     channels = recipe.model.width // recipe.model.latents_per_segment
     return replace(recipe, target="student", model=replace(recipe.model, latent_channels=channels))
 
 
 def teacher() -> AlignRecipe:
-    """VAMA that recovers the features of a frozen audio encoder, here that of a CAVP run."""
+    """VAMA that recovers features of a frozen audio encoder, here that of a CAVP run."""
     return replace(slow_student(), target="teacher")
 
 
@@ -232,7 +237,7 @@ def small(recipe: AlignRecipe) -> AlignRecipe:
 
 
 def vama_small() -> AlignRecipe:
-    """VAMA without labels, as small as in the ablation tables but trained nine times as long.
+    """VAMA without labels at the ablation tables' size, trained nine times as long.
 
     Command: foleyflow train align --recipe vama-small --data data/sim --out runs/vama-small
     """
@@ -242,13 +247,15 @@ def vama_small() -> AlignRecipe:
 
 
 def smoke() -> AlignRecipe:
-    """Seconds on a CPU; shows that everything runs, learns nothing worth keeping."""
+    """A test of all parts in seconds on a CPU."""
     return AlignRecipe(
         model=AlignmentConfig(width=16, heads=2, video_layers=1, audio_layers=1, decoder_layers=1),
         encoder=MotionEncoderConfig(widths=(4, 4, 8), dim=16),
         losses=AlignLossConfig(onset_from="labels", material=0.1),
         windows=WindowConfig(segments=10),
-        train=TrainConfig(
-            steps=4, batch_clips=2, warmup_steps=1, log_every=1, validate_every=4, save_every=2
-        ),
+        train=SMOKE_TRAIN,
     )
+
+
+def _with_losses(recipe: AlignRecipe, **losses: Any) -> AlignRecipe:
+    return replace(recipe, losses=replace(recipe.losses, **losses))

@@ -4,29 +4,36 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import ClassVar
 
 from foleyflow.codec.autoencoder import Codec, CodecConfig
-from foleyflow.features.encoder_features import Split, mono_sounds
+from foleyflow.features.frames import Split, mono_sounds
 from foleyflow.features.sound_bank import SoundBankConfig, open_sound_bank
-from foleyflow.training.task import TrainConfig
+from foleyflow.recipes.sizes import SMOKE_TRAIN
+from foleyflow.training.task import Recipe, TrainConfig
 from foleyflow.training.tasks.codec import CodecLossConfig, CodecTask
 
 
 @dataclass(frozen=True, kw_only=True)
-class CodecRecipe:
-    """All that decides a codec."""
+class CodecRecipe(Recipe):
+    """Configuration of a codec.
 
+    Attributes:
+        decoder_only: with --init, the encoder and the latents are kept.
+        from_clips: trains on the sounds of a data set's clips instead of a bank.
+    """
+
+    task: ClassVar[str] = "codec"
+    component: ClassVar[str] = "codec"
     model: CodecConfig = field(default_factory=CodecConfig)
     losses: CodecLossConfig = field(default_factory=CodecLossConfig)
     bank: SoundBankConfig = field(default_factory=SoundBankConfig)
     train: TrainConfig
-    decoder_only: bool = False  # for --init: the latents stay what they are
-    from_clips: bool = False  # learns the sounds of a data set's clips, not those of a bank
+    decoder_only: bool = False
+    from_clips: bool = False
 
     def build(self, data: Path) -> CodecTask:
-        """The task; its sounds are those of the clips under `data`, or a bank there (made where it
-        is missing).
-        """
+        """The task on the sounds of the clips in `data`, or on a bank that is stored there."""
         if self.from_clips:
             rate_hz = self.model.rate_hz
             train, validation = (
@@ -50,12 +57,12 @@ def tiny() -> CodecRecipe:
     Command: foleyflow train codec --data data/codec --out runs/codec
     """
     return CodecRecipe(
-        train=TrainConfig(steps=5000, batch_clips=8, learning_rate=1e-3, decay_share=0.4)
+        train=TrainConfig(steps=5000, batch_clips=8, learning_rate=1e-3, decay_fraction=0.4)
     )
 
 
 def polish() -> CodecRecipe:
-    """More steps for a trained codec's decoder alone, while aligner and flow train on its latents.
+    """More steps for the decoder of a trained codec. Models of its latents stay valid.
 
     Command: foleyflow train codec --recipe polish --init runs/codec/model --data data/codec
     --out runs/codec-polish
@@ -68,16 +75,16 @@ def polish() -> CodecRecipe:
             batch_clips=8,
             learning_rate=5e-4,
             warmup_steps=100,
-            decay_share=0.8,
+            decay_fraction=0.8,
             ema=0.998,
         ),
     )
 
 
 def clips() -> CodecRecipe:
-    """The same codec for the sounds of one's own clips, or of VGGSound: longer, in larger batches.
+    """The same codec for the sounds of your own clips or of VGGSound: longer, in larger batches.
 
-    Begin with the embedded one (`--init`), or with random weights.
+    It starts from the embedded codec (`--init`) or from random weights.
 
     Command: foleyflow train codec --recipe clips --data data/vggsound --out runs/codec-clips
     """
@@ -89,7 +96,7 @@ def clips() -> CodecRecipe:
             batch_clips=64,
             learning_rate=5e-4,
             warmup_steps=1000,
-            decay_share=0.4,
+            decay_fraction=0.4,
             log_every=50,
             validate_every=2000,
             save_every=1000,
@@ -98,7 +105,7 @@ def clips() -> CodecRecipe:
 
 
 def smoke() -> CodecRecipe:
-    """Seconds on a CPU; shows that everything runs, learns nothing worth keeping."""
+    """A test of all parts in seconds on a CPU."""
     return CodecRecipe(
         model=CodecConfig(
             encoder_width=32,
@@ -110,7 +117,5 @@ def smoke() -> CodecRecipe:
         ),
         losses=CodecLossConfig(crop_s=0.2),
         bank=SoundBankConfig(items=8, duration_s=0.5),
-        train=TrainConfig(
-            steps=4, batch_clips=2, warmup_steps=1, log_every=1, validate_every=4, save_every=2
-        ),
+        train=SMOKE_TRAIN,
     )

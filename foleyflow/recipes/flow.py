@@ -1,43 +1,47 @@
-"""Recipes for GVAF, stage two."""
+"""Recipes for stage two, the flow (GVAF)."""
 
 from __future__ import annotations
 
 import copy
-import hashlib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import ClassVar
 
 from foleyflow.data.windows import WindowConfig
 from foleyflow.errors import ConfigError
 from foleyflow.features.flow_conditions import FlowConditions
+from foleyflow.features.store import store_folder
 from foleyflow.flow.diffusion import PATH as DIFFUSION_PATH
 from foleyflow.flow.objective import ObjectiveConfig
 from foleyflow.flow.transformer import LATENT_TENSORS, FlowConfig, FlowTransformer
+from foleyflow.parallel.ray_cluster import ParallelMap
 from foleyflow.pretrained import load_codec, load_flow
-from foleyflow.recipes.align import SMALL_WIDTH
+from foleyflow.recipes.sizes import SMALL_WIDTH, SMOKE_TRAIN
 from foleyflow.simulation.contacts import MATERIALS
-from foleyflow.training.task import TrainConfig
-from foleyflow.training.tasks.flow import FlowStageConfig, FlowTask
+from foleyflow.training.task import Recipe, TrainConfig
+from foleyflow.training.tasks.flow import VALIDATION_WINDOWS, FlowStageConfig, FlowTask
 from foleyflow.training.tasks.pair_distillation import DistilTask, PairConfig, Pairs, open_pairs
 from foleyflow.weights import file_sha256
 
 
 @dataclass(frozen=True, kw_only=True)
-class FlowRecipe:
-    """All that decides a flow.
+class FlowRecipe(Recipe):
+    """Configuration of a flow.
 
     Attributes:
-        views: looks at every training clip; the first one is not augmented.
+        views: number of views of each training clip; the first one is not augmented.
         codec, align: model folders.
-        weights_dir: where published weights lie, for an aligner over a published encoder; "" for
+        weights_dir: folder of published weights, for an aligner over a published encoder; "" means
             ~/.cache/foleyflow/encoders.
-        fine_power: latents that move a sound's levels less than the one that moves them most are
-            shown to the network smaller, by this power of the ratio, so that it learns what is
-            heard first; 0 for all alike.
-        new_latents: for --init: the model that it begins with knows another codec's latents, so
-            that what touches them begins anew.
+        fine_power: latents with a smaller effect on a sound's levels than the strongest one are
+            scaled down for the network by this power of the ratio, so that it learns the audible
+            ones first; 0 for none.
+        reinitialise_latents: with --init, tensors that depend on the codec's latents start from
+            random weights, because the initial model was trained with another codec.
     """
 
+    task: ClassVar[str] = "flow"
+    component: ClassVar[str] = "flow"
     model: FlowConfig = field(
         default_factory=lambda: FlowConfig(material_names=MATERIALS, prior_path="linear")
     )
@@ -50,39 +54,45 @@ class FlowRecipe:
     align: str = "runs/align/model"
     weights_dir: str = ""
     fine_power: float = 0.25
-    new_latents: bool = False
+    reinitialise_latents: bool = False
 
     def build(self, data: Path) -> FlowTask:
-        """The task; the aligner's features are computed first where they are missing.
+        """The task on a data set; the aligner's features are computed first if missing.
 
         Raises:
-            ConfigError: the network adds to the answer on another path than it is trained on.
+            ConfigError: the network's prior belongs to another path than the training's.
         """
         noise = self.model.predicts == "noise"
         path = DIFFUSION_PATH if noise else self.objective.path
         if self.model.prior_path not in ("", path):
             raise ConfigError(
-                f"model.prior_path={self.model.prior_path!r}: expected that of the training, "
+                f"model.prior_path={self.model.prior_path!r}: expected the path of the training, "
                 f"{path!r}, or nothing",
                 hint=f"--set model.prior_path={path}",
             )
-        moved = load_codec(Path(self.codec)).level_deviations()
-        guides = self.guides(data)
+        effects = load_codec(Path(self.codec)).level_deviations()
+        conditions = self.conditions(data)
         task = FlowTask(
             FlowTransformer(self.model),
             self.objective,
             self.stages,
             steps=self.train.steps,
-            windows=guides.guided("train", self.views),
-            validation_windows=guides.guided("validation", 1),
-            scale=(moved / moved.max()) ** self.fine_power,
+            windows=conditions.open_windows("train", self.views),
+            validation_windows=conditions.open_windows("validation", 1),
+            scale=(effects / effects.max()) ** self.fine_power,
         )
-        if self.new_latents:
+        if self.reinitialise_latents:
             task.reinitialised_prefixes = LATENT_TENSORS
         return task
 
-    def guides(self, data: Path) -> FlowConditions:
-        """What makes the windows."""
+    def prepare(self, data: Path, split: str, parallel_map: ParallelMap | None) -> int:
+        """Computes the aligner's features of a split; see `Recipe.prepare`."""
+        views = self.views if split == "train" else 1
+        windows = self.conditions(data).open_windows(split, views, parallel_map=parallel_map)
+        return len(windows.clip)
+
+    def conditions(self, data: Path) -> FlowConditions:
+        """Sources of the windows."""
         return FlowConditions(
             data=data,
             windows=self.windows,
@@ -93,9 +103,17 @@ class FlowRecipe:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DistilRecipe:
-    """All that decides a flow that is taught one step by pairs."""
+class DistilRecipe(Recipe):
+    """Configuration of a flow that learns one step from pairs.
 
+    Attributes:
+        views: number of views of each training clip; the first one is not augmented.
+        codec, align: model folders.
+        teacher: model folder of the flow that solves the pairs and initialises the student.
+    """
+
+    task: ClassVar[str] = "flow"
+    component: ClassVar[str] = "flow"
     pairs: PairConfig = field(default_factory=PairConfig)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     windows: WindowConfig = field(default_factory=WindowConfig)
@@ -103,12 +121,12 @@ class DistilRecipe:
     views: int = 1
     codec: str = "runs/codec/model"
     align: str = "runs/align/model"
-    teacher: str = "runs/flow/model"  # whose velocity is solved, and what the student begins as
+    teacher: str = "runs/flow/model"
 
     def build(self, data: Path) -> DistilTask:
-        """The task; pairs are solved first where they are missing."""
+        """The task on a data set; pairs are solved first if missing."""
         teacher = load_flow(Path(self.teacher)).eval()
-        validation = replace(self.pairs, count=min(self.pairs.count, 192))
+        validation = replace(self.pairs, count=min(self.pairs.count, VALIDATION_WINDOWS))
         return DistilTask(
             copy.deepcopy(teacher),
             self.objective,
@@ -119,18 +137,25 @@ class DistilRecipe:
     def _pairs(
         self, data: Path, split: str, teacher: FlowTransformer, config: PairConfig, views: int
     ) -> Pairs:
-        guides = FlowConditions(data=data, windows=self.windows, codec=self.codec, align=self.align)
-        windows, made_from = guides.guided(split, views), guides.key(split, views)
-        weights = file_sha256(Path(self.teacher) / "flow.safetensors")
-        flow_path = self.objective.path
-        parts = f"{made_from} {weights} {config} {flow_path}"
-        key = hashlib.sha256(parts.encode()).hexdigest()[:16]
-        store = data / f".pairs-{split}-{key}.npy"
-        return open_pairs(store, teacher, windows, config, flow_path=flow_path)
+        conditions = FlowConditions(
+            data=data, windows=self.windows, codec=self.codec, align=self.align
+        )
+        folder = store_folder(
+            data,
+            f"pairs-{split}",
+            conditions.key(split, views),
+            file_sha256(Path(self.teacher) / "flow.safetensors"),
+            config,
+            self.objective.path,
+        )
+        windows = conditions.open_windows(split, views)
+        return open_pairs(folder, teacher, windows, config, flow_path=self.objective.path)
 
 
 def tiny() -> FlowRecipe:
-    """The embedded model's flow: 3.4 M parameters, DCF first, then GDCF. `merge` goes on with it.
+    """The embedded model's flow: 3.4 M parameters, flow matching, then the one-step map.
+
+    `merge` refines it.
 
     Command: foleyflow train flow --data data/sim --out runs/flow
     """
@@ -144,7 +169,7 @@ def tiny() -> FlowRecipe:
             weight_decay=0.0,
             beta2=0.95,
             ema=0.998,
-            decay_share=0.4,
+            decay_fraction=0.4,
             validate_every=500,
             save_every=100,
         ),
@@ -152,9 +177,10 @@ def tiny() -> FlowRecipe:
 
 
 def merge() -> FlowRecipe:
-    """Goes on from a trained flow map: one jump learns what its four do.
+    """Refines a trained one-step map: one jump learns the result of four.
 
-    A recipe of its own, since it needs a second network: `tiny` alone may be sharded or adapted.
+    It is a separate recipe because it needs a second network, so that `tiny` can be sharded or
+    adapted.
 
     Command: foleyflow train flow --recipe merge --init runs/flow/model --data data/sim
         --out runs/flow-merged
@@ -168,7 +194,7 @@ def merge() -> FlowRecipe:
             steps=500,
             learning_rate=3e-4,
             warmup_steps=30,
-            decay_share=0.5,
+            decay_fraction=0.5,
             ema=0.99,
             validate_every=100,
         ),
@@ -176,10 +202,10 @@ def merge() -> FlowRecipe:
 
 
 def polish() -> FlowRecipe:
-    """Goes on from a trained flow with distribution matching (eq. 7): more of the fine noise.
+    """Refines a trained flow with distribution matching (eq. 7), which adds fine noise.
 
-    Not part of `tiny`: a step costs 3.5 of the flow map's (on a CPU), and whether it pays is to be
-    measured. Begin with a flow that has its one-step map; the judges start as what `--init` gives.
+    A step costs 3.5 times as much as one of the one-step map (on a CPU), so it is not part of
+    `tiny`. Start from a flow with a one-step map; the critic starts from the model of `--init`.
 
     Command: foleyflow train flow --recipe polish --init runs/flow/model --data data/sim
         --out runs/flow-polished
@@ -193,7 +219,7 @@ def polish() -> FlowRecipe:
             steps=300,
             learning_rate=1e-4,
             warmup_steps=20,
-            decay_share=0.3,
+            decay_fraction=0.3,
             ema=0.99,
             validate_every=100,
         ),
@@ -201,7 +227,7 @@ def polish() -> FlowRecipe:
 
 
 def distil() -> DistilRecipe:
-    """The one-step map taught by stored pairs: the fallback, and what the flow map must beat.
+    """A one-step map learned from stored pairs: the fallback and baseline of the one-step loss.
 
     Command: foleyflow train flow --recipe distil --data data/sim --out runs/flow-distilled
     """
@@ -214,7 +240,7 @@ def distil() -> DistilRecipe:
             weight_decay=0.0,
             beta2=0.95,
             ema=0.998,
-            decay_share=0.5,
+            decay_fraction=0.5,
             validate_every=200,
             save_every=100,
         )
@@ -224,7 +250,7 @@ def distil() -> DistilRecipe:
 def diffusion() -> FlowRecipe:
     """The baseline of table 2's row "neither": DDPM, the clip's mean condition, no one-step map.
 
-    The network, data and steps of `tiny`. Sampled by DPM-Solver++ in about 25 steps.
+    It has the network, data and steps of `tiny`, and is sampled by DPM-Solver++ in about 25 steps.
 
     Command: foleyflow train flow --recipe diffusion --data data/sim --out runs/diffusion
     """
@@ -236,10 +262,8 @@ def diffusion() -> FlowRecipe:
 def small(recipe: FlowRecipe) -> FlowRecipe:
     """A recipe at the ablation tables' size: a tenth of the embedded model's work per step.
 
-    Timing is left to the features, as in the paper: told the events, a flow would hear of them
-    from the aligner's own head, and not from what the rows differ in. In float32, since a table
-    must not depend on whether a processor has bfloat16 (where it has not, steps take ten times as
-    long).
+    Timing is left to the features, as in the paper: with the event condition, a flow would learn
+    the events from the aligner's own head and not from the features that the rows compare.
     """
     return replace(
         recipe,
@@ -252,7 +276,7 @@ def small(recipe: FlowRecipe) -> FlowRecipe:
 
 
 def smoke() -> FlowRecipe:
-    """Seconds on a CPU; shows that everything runs, learns nothing worth keeping."""
+    """A test of all parts in seconds on a CPU."""
     return FlowRecipe(
         model=FlowConfig(
             width=16,
@@ -264,8 +288,5 @@ def smoke() -> FlowRecipe:
         ),
         stages=FlowStageConfig(dcf_steps=2, longest_context=10, shortest_context=4),
         windows=WindowConfig(segments=10),
-        views=1,
-        train=TrainConfig(
-            steps=4, batch_clips=2, warmup_steps=1, log_every=1, validate_every=4, save_every=2
-        ),
+        train=SMOKE_TRAIN,
     )

@@ -1,4 +1,4 @@
-"""Recipes for the judges that need no download. What generates is never trained with them."""
+"""Recipes for the judges that need no download. No generator is ever trained with a judge."""
 
 from __future__ import annotations
 
@@ -9,28 +9,30 @@ from typing import ClassVar
 import numpy as np
 
 from foleyflow.clock import count_at
-from foleyflow.data.clips import FrameCache, cache_frames
 from foleyflow.data.windows import WindowConfig, WindowSource
 from foleyflow.encoders.motion_encoder import MotionEncoder, MotionEncoderConfig
 from foleyflow.errors import DataError
 from foleyflow.features.codec_latents import clip_arrays
-from foleyflow.features.mel_levels import levels_of
+from foleyflow.features.frames import FrameCache, cache_frames
+from foleyflow.features.mel_levels import compute_levels
 from foleyflow.judges.networks.log_mel import RATE_HZ, LogMel
 from foleyflow.judges.networks.sync import Sync, SyncConfig
 from foleyflow.judges.networks.tagger import NOTHING, Tagger, TaggerConfig
+from foleyflow.recipes.sizes import SMOKE_TRAIN
 from foleyflow.simulation.contacts import MATERIALS
-from foleyflow.training.task import TrainConfig
+from foleyflow.training.task import Recipe, TrainConfig
 from foleyflow.training.tasks.sync import SyncLossConfig, SyncTask
 from foleyflow.training.tasks.tagger import TaggedLevels, TaggerLossConfig, TaggerTask
 
 KINDS = ("strike", "drop", "drum", "knock", "roll", "still")
-SEGMENT_S = 0.08  # windows of video begin on multiples of it
+SEGMENT_S = 0.08  # windows of video start at multiples of it
 
 
 @dataclass(frozen=True, kw_only=True)
-class TaggerRecipe:
-    """All that decides a judge of sound."""
+class TaggerRecipe(Recipe):
+    """Configuration of a judge of sound."""
 
+    task: ClassVar[str] = "judge"
     component: ClassVar[str] = "tagger"
     model: TaggerConfig = field(
         default_factory=lambda: TaggerConfig(materials=(*MATERIALS, NOTHING), kinds=KINDS)
@@ -39,7 +41,7 @@ class TaggerRecipe:
     train: TrainConfig
 
     def build(self, data: Path, *, held_out: str = "validation") -> TaggerTask:
-        """The task, on the sounds of the simulated clips under `data`; `held_out` is measured."""
+        """The task on the sounds of simulated clips; validates on the split `held_out`."""
         return TaggerTask(
             Tagger(self.model),
             self.losses,
@@ -49,28 +51,29 @@ class TaggerRecipe:
 
     def _tagged(self, cache: FrameCache) -> TaggedLevels:
         _check_rate(cache)
-        known = {
+        classes = {
             "kinds": [labels.kind for labels in cache.labels],
             "materials": [labels.material or NOTHING for labels in cache.labels],
         }
-        for name, found in known.items():
-            strange = sorted(set(found) - set(getattr(self.model, name)))
-            if strange:
+        for name, found in classes.items():
+            unknown = sorted(set(found) - set(getattr(self.model, name)))
+            if unknown:
                 raise DataError(
-                    f"clips of {', '.join(strange)}, which the recipe's {name} lack",
+                    f"clips of {', '.join(unknown)}, which are not among the recipe's {name}",
                     hint="simulate the data set again with this version of foleyflow",
                 )
         return TaggedLevels(
-            levels=levels_of(cache.sounds, LogMel()),
-            materials=np.array([self.model.materials.index(m) for m in known["materials"]]),
-            kinds=np.array([self.model.kinds.index(k) for k in known["kinds"]]),
+            levels=compute_levels(cache.sounds, LogMel()),
+            materials=np.array([self.model.materials.index(m) for m in classes["materials"]]),
+            kinds=np.array([self.model.kinds.index(k) for k in classes["kinds"]]),
         )
 
 
 @dataclass(frozen=True, kw_only=True)
-class SyncRecipe:
-    """All that decides a judge of synchrony."""
+class SyncRecipe(Recipe):
+    """Configuration of a judge of synchrony."""
 
+    task: ClassVar[str] = "judge"
     component: ClassVar[str] = "sync"
     model: SyncConfig = field(default_factory=SyncConfig)
     encoder: MotionEncoderConfig = field(
@@ -82,15 +85,15 @@ class SyncRecipe:
     train: TrainConfig
 
     def build(self, data: Path, *, held_out: str = "validation") -> SyncTask:
-        """The task, on the simulated clips under `data`; `held_out` is measured."""
+        """The task on simulated clips; validates on the split `held_out`."""
         train, validation = (cache_frames(data, split) for split in ("train", held_out))
         return SyncTask(
             Sync(self.model, encoder=MotionEncoder(self.encoder)),
             self.losses,
             windows=self._windows(train),
-            levels=levels_of(train.sounds, LogMel()),
+            levels=compute_levels(train.sounds, LogMel()),
             validation_windows=self._windows(validation),
-            validation_levels=levels_of(validation.sounds, LogMel()),
+            validation_levels=compute_levels(validation.sounds, LogMel()),
         )
 
     def _windows(self, cache: FrameCache) -> WindowSource:
@@ -102,7 +105,7 @@ class SyncRecipe:
             neighbours=self.encoder.window // 2,
             augment=False,
         )
-        # Windows are cut by the codec's latents, which no judge hears: none of any width.
+        # Windows are cut along codec latents, which judges do not use: latents of width 0.
         frames = count_at(clips.sounds.shape[1] / clips.rate_hz, 1 / SEGMENT_S)
         latents = np.zeros((len(clips), frames * config.latents_per_segment, 0), np.float16)
         return WindowSource(clips, latents, config)
@@ -111,13 +114,13 @@ class SyncRecipe:
 def _check_rate(cache: FrameCache) -> None:
     if cache.rate_hz != RATE_HZ:
         raise DataError(
-            f"sounds at {cache.rate_hz} Hz, the judges hear {RATE_HZ} Hz",
+            f"sounds at {cache.rate_hz} Hz: the judges expect {RATE_HZ} Hz",
             hint="simulate the data set again with this version of foleyflow",
         )
 
 
 def tagger() -> TaggerRecipe:
-    """The judge of sound that ships: materials and kinds of scenes.
+    """The judge of sound in the package: materials and kinds of scenes.
 
     Command: foleyflow train judge --recipe tagger --data data/sim --out runs/judge-tagger
     """
@@ -127,7 +130,7 @@ def tagger() -> TaggerRecipe:
             batch_clips=32,
             learning_rate=2e-3,
             warmup_steps=50,
-            decay_share=0.7,
+            decay_fraction=0.7,
             weight_decay=0.05,
             ema=0.99,
             validate_every=250,
@@ -137,7 +140,7 @@ def tagger() -> TaggerRecipe:
 
 
 def sync() -> SyncRecipe:
-    """The judge of synchrony that ships.
+    """The judge of synchrony in the package.
 
     Command: foleyflow train judge --recipe sync --data data/sim --out runs/judge-sync
     """
@@ -147,7 +150,7 @@ def sync() -> SyncRecipe:
             batch_clips=16,
             learning_rate=2e-3,
             warmup_steps=50,
-            decay_share=0.6,
+            decay_fraction=0.6,
             weight_decay=0.05,
             ema=0.99,
             validate_every=200,
@@ -157,25 +160,20 @@ def sync() -> SyncRecipe:
 
 
 def smoke() -> TaggerRecipe:
-    """Seconds on a CPU; shows that the tagger runs, learns nothing worth keeping."""
+    """A test of the tagger in seconds on a CPU."""
     return TaggerRecipe(
         model=TaggerConfig(
             materials=(*MATERIALS, NOTHING), kinds=KINDS, widths=(4, 4, 8, 8), embedding=8
         ),
-        train=_SMOKE,
+        train=SMOKE_TRAIN,
     )
 
 
 def smoke_sync() -> SyncRecipe:
-    """Seconds on a CPU; shows that the judge of synchrony runs."""
+    """A test of the judge of synchrony in seconds on a CPU."""
     return SyncRecipe(
         model=SyncConfig(window_s=0.64, hop_s=0.16, longest_lag_s=0.4, width=8, heads=2),
         encoder=MotionEncoderConfig(size=32, widths=(4, 4, 8), dim=8, changes=4, reach=1),
         losses=SyncLossConfig(largest_shift_s=0.5),
-        train=_SMOKE,
+        train=SMOKE_TRAIN,
     )
-
-
-_SMOKE = TrainConfig(
-    steps=4, batch_clips=2, warmup_steps=1, log_every=1, validate_every=4, save_every=2
-)

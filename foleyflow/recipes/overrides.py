@@ -1,17 +1,20 @@
-"""`--set train.steps=100`: changes one field of a recipe, parsed by the field's type."""
+"""Changes single fields of a recipe, as `--set train.steps=100` does, parsed by their types."""
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
+import logging
 import types
 import typing
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from foleyflow.errors import ConfigError
+from foleyflow.training.task import RENAMED_SETTINGS
 
 R = TypeVar("R")
+log = logging.getLogger(__name__)
 
 
 def override(recipe: R, assignments: Sequence[str]) -> R:
@@ -21,28 +24,31 @@ def override(recipe: R, assignments: Sequence[str]) -> R:
         recipe: a frozen dataclass, possibly of dataclasses.
         assignments: each "path.to.field=value".
 
-    Returns:
-        The changed copy; the given recipe stays as it is.
-
     Raises:
-        ConfigError: not of the form key=value, an unknown key (the nearest name is suggested), or
-            a value that is not of the field's type.
-
-    Source: ours.
+        ConfigError: an assignment is not of the form key=value, the key does not exist (the
+            nearest one is suggested), or the value does not have the field's type.
     """
     for assignment in assignments:
-        key, equals, text = assignment.partition("=")
+        key, equals, text = (part.strip() for part in assignment.partition("="))
         if not equals:
             raise ConfigError(
                 f"--set {assignment!r}: expected key=value, as in train.steps=100",
                 hint="--dry-run prints all keys and their values",
             )
-        recipe = _replaced(recipe, key.strip().split("."), text.strip(), key.strip(), recipe)
+        new = current_key(key)
+        if new != key:
+            log.warning("--set %s: is now %s; the old name works in this release only", key, new)
+        recipe = _replace(recipe, new.split("."), text, new, recipe)
     return recipe
 
 
+def current_key(key: str) -> str:
+    """The present name of a setting whose name has changed."""
+    return RENAMED_SETTINGS.get(key, key)
+
+
 def flat_keys(recipe: Any, prefix: str = "") -> list[str]:
-    """All keys that `override` knows, in the order of the fields."""
+    """All keys that `override` accepts, in the order of the fields."""
     keys: list[str] = []
     for field in dataclasses.fields(recipe):
         value = getattr(recipe, field.name)
@@ -53,21 +59,19 @@ def flat_keys(recipe: Any, prefix: str = "") -> list[str]:
     return keys
 
 
-def _replaced(node: Any, parts: list[str], text: str, key: str, whole: Any) -> Any:
+def _replace(node: Any, path: list[str], text: str, key: str, recipe: Any) -> Any:
     names = {field.name for field in dataclasses.fields(node)}
-    if parts[0] not in names or (len(parts) > 1) != dataclasses.is_dataclass(
-        getattr(node, parts[0])
-    ):
-        near = difflib.get_close_matches(key, flat_keys(whole), n=1, cutoff=0.0)
-        raise ConfigError(f"--set {key}: no such setting", hint=f"did you mean {near[0]}?")
-    if len(parts) > 1:
-        value = _replaced(getattr(node, parts[0]), parts[1:], text, key, whole)
+    if path[0] not in names or (len(path) > 1) != dataclasses.is_dataclass(getattr(node, path[0])):
+        nearest = difflib.get_close_matches(key, flat_keys(recipe), n=1, cutoff=0.0)
+        raise ConfigError(f"--set {key}: no such setting", hint=f"did you mean {nearest[0]}?")
+    if len(path) > 1:
+        value = _replace(getattr(node, path[0]), path[1:], text, key, recipe)
     else:
-        value = _parsed(text, typing.get_type_hints(type(node))[parts[0]], key)
-    return dataclasses.replace(node, **{parts[0]: value})
+        value = _parse(text, typing.get_type_hints(type(node))[path[0]], key)
+    return dataclasses.replace(node, **{path[0]: value})
 
 
-def _parsed(text: str, kind: Any, key: str) -> Any:
+def _parse(text: str, kind: Any, key: str) -> Any:
     options = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
     if typing.get_origin(kind) is tuple:
         items, kinds = text.split(",") if text else [], typing.get_args(kind)
@@ -75,7 +79,7 @@ def _parsed(text: str, kind: Any, key: str) -> Any:
             kinds = (kinds[0],) * len(items)
         if len(items) == len(kinds):
             return tuple(
-                _parsed(item.strip(), each, key) for item, each in zip(items, kinds, strict=True)
+                _parse(item.strip(), each, key) for item, each in zip(items, kinds, strict=True)
             )
     if text.lower() == "none" and type(None) in options:
         return None

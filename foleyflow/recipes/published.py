@@ -1,17 +1,17 @@
-"""Recipes for both stages at the paper's scale: published encoders, frozen, seen through their
-stored features.
+"""Recipes for both stages at the paper's scale, over frozen published encoders.
 
-The video encoder is a frozen picture network with a trained adapter; hidden segments are recovered
-as the features of a frozen audio network. Both are computed once for a data set. The student that
-hears the visible segments runs in every step, for stored features of a whole sound would tell it
-what is hidden: AudioMAE with adapters, or a small network trained from nothing.
+The video encoder is a frozen image network with a trained adapter, and hidden segments are
+recovered as features of a frozen audio network. Both are computed once for a data set. The student
+that encodes the visible segments runs in every step, because stored features of a complete sound
+would reveal the hidden segments. It is AudioMAE with adapters, or a small network without
+pretraining.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -26,37 +26,40 @@ from foleyflow.encoders.kaldi_fbank import RATE_HZ, FbankLevels
 from foleyflow.encoders.visible_audio_mae import FRAMES, VisibleSound, VisibleSoundConfig
 from foleyflow.errors import ConfigError
 from foleyflow.features.encoder_features import (
-    Split,
     Weights,
-    seen_arrays,
+    feature_arrays,
     segment_features,
     weights_folder,
 )
+from foleyflow.features.frames import Split
 from foleyflow.parallel.ray_cluster import ParallelMap
 from foleyflow.recipes import scales
 from foleyflow.recipes.flow import FlowRecipe
-from foleyflow.training.task import TrainConfig
+from foleyflow.recipes.sizes import TEACHER_CLIPS
+from foleyflow.training.task import Recipe, TrainConfig
 from foleyflow.training.tasks.alignment import AlignLossConfig, AlignTask
 
-TEACHER_CLIPS = 64  # by which the teacher's features are standardised
 VGGSOUND_STEPS = 1430  # of one epoch: 183,000 training clips in batches of 128
 
 
 @dataclass(frozen=True, kw_only=True)
-class PublishedRecipe:
-    """All that decides an aligner over published encoders.
+class PublishedRecipe(Recipe):
+    """Configuration of an aligner over published encoders.
 
     Attributes:
-        model: `latent_channels` is the sound encoder's width, `latents_per_segment` the number of
-            frequency bands that its features are pooled to.
+        model: `latent_channels` is the width of the sound encoder, `latents_per_segment` the number
+            of frequency bands that its features are pooled to.
         video: name of the frozen video encoder, see `encoders.catalogue`.
         sound: name of the frozen sound encoder whose features are recovered.
-        weights_dir: where published weights lie; "" for ~/.cache/foleyflow/encoders.
-        student: what hears visible segments: a small network of its "own", or "audiomae".
-        sound_rate_hz: of the sound that the log-mel patches are made from.
+        weights_dir: folder of published weights; "" means ~/.cache/foleyflow/encoders.
+        student: encoder of the visible segments: the model's "own" small network, or "audiomae".
+        sound_rate_hz: sample rate of the sound for the log-mel patches.
         bottleneck: width of the adapters.
     """
 
+    task: ClassVar[str] = "align"
+    component: ClassVar[str] = "align"
+    prepares_on_gpu: ClassVar[bool] = True
     model: AlignmentConfig
     video: str
     sound: str
@@ -71,12 +74,12 @@ class PublishedRecipe:
     def build(
         self, data: Path, *, held_out: str = "validation", aligner: Alignment | None = None
     ) -> AlignTask:
-        """The task, on clips of either kind under `data`; features are computed first.
+        """The task on a data set; features are computed first if missing.
 
         Args:
-            data: folder with the splits.
-            held_out: the split that is measured.
-            aligner: a trained one, to be measured; None for one with random weights.
+            data: folder of the data set.
+            held_out: the split that is validated on.
+            aligner: a trained one, to be measured; None for random weights.
         """
         model = aligner or self.random_aligner()
         if aligner is None and isinstance(model.student, VisibleSound):
@@ -84,15 +87,19 @@ class PublishedRecipe:
             path = catalogue.weights_path(encoder, weights_folder(self.weights_dir))
             catalogue.fill_trunk(encoder, model.student.trunk, path)
         windows = self.source(data, "train")
-        some = windows.latents[: min(TEACHER_CLIPS, len(windows.clips))]
+        latents = windows.latents[: min(TEACHER_CLIPS, len(windows.clips))]
         return AlignTask(
             model,
             self.losses,
             windows=windows,
             held_out_windows=self.source(data, held_out),
-            target=StoredTeacher(torch.from_numpy(np.asarray(some, np.float32))),
+            target=StoredTeacher(torch.from_numpy(np.asarray(latents, np.float32))),
             patches=self._patches(),
         )
+
+    def prepare(self, data: Path, split: str, parallel_map: ParallelMap | None) -> int:
+        """Computes the encoders' features of a split; see `Recipe.prepare`."""
+        return len(self.source(data, split, parallel_map=parallel_map).clips)
 
     def random_aligner(self) -> Alignment:
         """An aligner of the recipe's shape with random weights.
@@ -111,6 +118,23 @@ class PublishedRecipe:
         model = replace(self.model, latent_channels=channels)
         return Alignment(model, encoder=FrameAdapter(adapter), student=self._random_student())
 
+    def source(
+        self, data: Path, split: str, *, parallel_map: ParallelMap | None = None
+    ) -> WindowSource:
+        """Windows of one split, with stored features in place of frames and codec latents."""
+        video = Weights.of(catalogue.video_encoder(self.video), self.weights_dir)
+        sound = Weights.of(catalogue.sound_encoder(self.sound), self.weights_dir)
+        clips = Split.at(data, split)
+        features = segment_features(
+            clips,
+            sound,
+            segment_s=self.model.segment_s,
+            bands=self.model.latents_per_segment,
+            parallel_map=parallel_map,
+        )
+        arrays = feature_arrays(clips, video, rate_hz=self.sound_rate_hz, parallel_map=parallel_map)
+        return WindowSource(arrays, features, self.windows)
+
     def _random_student(self) -> VisibleSound | None:
         if self.student == "own":
             return None
@@ -119,8 +143,8 @@ class PublishedRecipe:
             raise ConfigError(
                 f"student={self.student}: segments of {shape[0]} s with {shape[1]} frames of "
                 f"{shape[2]} bands at {self.sound_rate_hz} Hz: expected 0.16 s, {FRAMES}, 128 and "
-                f"{RATE_HZ} Hz, as it was trained",
-                hint="set student=own, or model.* and sound_rate_hz so",
+                f"{RATE_HZ} Hz, as in its training",
+                hint="set student=own, or change model.* and sound_rate_hz accordingly",
             )
         config = VisibleSoundConfig(
             published=self.student, dim=self.model.width, bottleneck=self.bottleneck
@@ -128,7 +152,7 @@ class PublishedRecipe:
         return VisibleSound(catalogue.sound_encoder(self.student).trunk(), config)
 
     def _patches(self) -> MelPatches | None:
-        """Spectra as AudioMAE hears them, for the student and as what is recovered."""
+        """Spectra of AudioMAE's front end, as the student's input and as the target."""
         if self.student == "own":
             return None
         rule = catalogue.AUDIOMAE_SOUND
@@ -137,56 +161,38 @@ class PublishedRecipe:
         front = FbankLevels(mean=rule.mean, deviation=rule.deviation)
         return MelPatches(self.model, front, clear_rise=clear_rise)
 
-    def source(
-        self, data: Path, split: str, *, parallel_map: ParallelMap | None = None
-    ) -> WindowSource:
-        """Windows of one split: stored features in the place of pictures and codec latents.
 
-        Args:
-            data: folder with the splits.
-            split: the name of one.
-            spread: who computes features that are missing; None for this process.
-        """
-        video = Weights.of(catalogue.video_encoder(self.video), self.weights_dir)
-        sound = Weights.of(catalogue.sound_encoder(self.sound), self.weights_dir)
-        clips = Split.at(data, split)
-        heard = segment_features(
-            clips,
-            sound,
-            segment_s=self.model.segment_s,
-            bands=self.model.latents_per_segment,
-            parallel_map=parallel_map,
-        )
-        arrays = seen_arrays(clips, video, rate_hz=self.sound_rate_hz, parallel_map=parallel_map)
-        return WindowSource(arrays, heard, self.windows)
+_MODEL = AlignmentConfig(
+    width=512,
+    heads=8,
+    video_layers=2,
+    audio_layers=4,
+    decoder_layers=4,
+    segment_s=0.16,
+    latents_per_segment=8,
+    latent_channels=768,
+    mel_frames_per_segment=16,
+    mel_bands=128,
+)
 
 
 def literal() -> PublishedRecipe:
-    """The paper's words: EVA-CLIP g/14 and AudioMAE, 8 kHz, 128 x 128 log-mel, mask 0.8, 100
-    epochs of VGGSound with Adam at 1e-4 in batches of 128; nothing of ours beside it.
+    """The paper's settings, without additions: EVA-CLIP g/14 and AudioMAE, 8 kHz, 128 x 128
+    log-mel, mask ratio 0.8, 100 epochs of VGGSound with Adam at 1e-4 in batches of 128.
 
-    128 frames in 10 s make hops of 78 ms, two in each of 64 segments. AudioMAE hears 16 kHz, for
-    which it was made. Its features are frozen targets, or they would collapse.
+    128 frames in 10 s are hops of 78 ms, two in each of 64 segments. AudioMAE receives 16 kHz, as
+    in its training. Its features are frozen targets, since they would collapse otherwise.
 
     Command: foleyflow train align --recipe literal --data data/vggsound --out runs/literal
     """
     segment_s = 10.0 / 64
     return PublishedRecipe(
-        model=AlignmentConfig(
-            width=512,
-            heads=8,
-            video_layers=2,
-            audio_layers=2,
-            decoder_layers=4,
-            segment_s=segment_s,
-            latents_per_segment=8,
-            latent_channels=768,
-            mel_frames_per_segment=2,
-            mel_bands=128,
-        ),
+        model=replace(_MODEL, audio_layers=2, segment_s=segment_s, mel_frames_per_segment=2),
         video="eva-clip-g",
         sound="audiomae",
-        losses=AlignLossConfig(draws=1, fully_masked_fraction=0.0, mel=0.0, energy=0.0, onset=0.0),
+        losses=AlignLossConfig(
+            masks_per_clip=1, fully_masked_fraction=0.0, mel=0.0, energy=0.0, onset=0.0
+        ),
         windows=WindowConfig(
             segments=64, segment_s=segment_s, latents_per_segment=8, neighbours=0, augment=False
         ),
@@ -195,7 +201,7 @@ def literal() -> PublishedRecipe:
             batch_clips=128,
             learning_rate=1e-4,
             warmup_steps=0,
-            decay_share=0.0,
+            decay_fraction=0.0,
             weight_decay=0.0,
             beta2=0.999,
             ema=0.0,
@@ -207,29 +213,18 @@ def literal() -> PublishedRecipe:
 
 
 def published() -> PublishedRecipe:
-    """VAMA over published encoders with what we added: mel patches, energy and rises beside the
-    features, a part of the masks complete, segments of 160 ms as AudioMAE's patches have.
+    """VAMA over published encoders with our additions: mel patches, energy and onsets as further
+    targets, masks that hide everything, and segments of 160 ms, the length of AudioMAE's patches.
 
     Command: foleyflow train align --recipe published --data data/vggsound --out runs/published
     """
     return PublishedRecipe(
-        model=AlignmentConfig(
-            width=512,
-            heads=8,
-            video_layers=2,
-            audio_layers=4,
-            decoder_layers=4,
-            segment_s=0.16,
-            latents_per_segment=8,
-            latent_channels=768,
-            mel_frames_per_segment=16,
-            mel_bands=128,
-        ),
+        model=_MODEL,
         video="eva-clip-l",
         sound="audiomae",
         student="audiomae",
         sound_rate_hz=16_000,
-        losses=AlignLossConfig(draws=2, fully_masked_fraction=0.5),
+        losses=AlignLossConfig(masks_per_clip=2, fully_masked_fraction=0.5),
         windows=WindowConfig(
             segments=40, segment_s=0.16, latents_per_segment=8, neighbours=0, augment=False
         ),
@@ -246,10 +241,10 @@ def published() -> PublishedRecipe:
 
 
 def published_flow() -> FlowRecipe:
-    """GVAF of base size over the aligner of `published`; timing is left to the features, for real
-    clips have no labels of events or materials.
+    """GVAF of base size over the aligner of `published`, without events and materials, since real
+    clips have no labels of them.
 
-    Windows are the aligner's, 6.4 s, so that times never go beyond what either has learnt.
+    The windows are the aligner's, 6.4 s, so that no time exceeds those of either training.
 
     Command: foleyflow train flow --recipe published --data data/vggsound --out runs/published-flow
     """

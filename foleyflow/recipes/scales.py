@@ -1,8 +1,8 @@
-"""Recipes at the size of today's leaders, for GPUs: what they take is in docs/scaling.md.
+"""Recipes at the size of current large models, for GPUs; see docs/scaling.md for their cost.
 
-The same tasks, windows and codec as the small ones, so that a part of any size can be exchanged
-for another; what differs is the networks' size and how long they learn. `accumulate` and the
-number of processes decide what a GPU must hold, and change no result.
+They have the tasks, windows and codec of the small recipes, so that parts of different sizes can be
+combined. Only the size of the networks and the length of the training differ. `train.accumulate`
+and the number of processes set the memory per GPU and do not change the result.
 """
 
 from __future__ import annotations
@@ -16,15 +16,25 @@ from foleyflow.training.task import TrainConfig
 
 BASE_WIDTH, BASE_HEADS = 768, 12
 LARGE_WIDTH, LARGE_HEADS = 1152, 16
+_TRAIN = TrainConfig(
+    steps=60_000,
+    batch_clips=128,
+    learning_rate=1e-4,
+    warmup_steps=2000,
+    weight_decay=0.05,
+    beta2=0.95,
+    ema=0.9999,
+    log_every=50,
+    validate_every=2000,
+    save_every=1000,
+)
 
 
 def align_base() -> AlignRecipe:
-    """VAMA with 154 M parameters, no labels.
+    """VAMA with 154 M parameters, without labels.
 
     Command: torchrun --nproc-per-node 8 -m foleyflow train align --recipe base --data DATA
         --out runs/align-base
-
-    Source: method section B.8 ("full"), with the trapezoidal schedule of the small recipes.
     """
     recipe = align.vama()
     return replace(
@@ -38,18 +48,7 @@ def align_base() -> AlignRecipe:
             decoder_layers=6,
         ),
         encoder=replace(recipe.encoder, widths=(96, 192, 384), dim=BASE_WIDTH),
-        train=TrainConfig(
-            steps=60_000,
-            batch_clips=128,
-            learning_rate=1e-4,
-            warmup_steps=2000,
-            weight_decay=0.05,
-            beta2=0.95,
-            ema=0.9999,
-            log_every=50,
-            validate_every=2000,
-            save_every=1000,
-        ),
+        train=_TRAIN,
     )
 
 
@@ -75,12 +74,13 @@ def align_large() -> AlignRecipe:
 
 
 def flow_base() -> FlowRecipe:
-    """The flow with 157 M parameters: 300 k steps at batch 512, the last third for one step.
+    """The flow with 157 M parameters: 300 k steps at batch size 512, the last third for the
+    one-step map.
 
     Command: torchrun --nproc-per-node 8 -m foleyflow train flow --recipe base --data DATA
         --out runs/flow-base
 
-    Source: method sections D.1 and C.4 (batch, rate and steps of MMAudio).
+    Reference: Cheng et al. 2024 (MMAudio) for batch size, learning rate and steps.
     """
     recipe = flow.tiny()
     return replace(
@@ -90,18 +90,14 @@ def flow_base() -> FlowRecipe:
         ),
         stages=replace(recipe.stages, dcf_steps=200_000),
         align="runs/align-base/model",
-        train=TrainConfig(
+        train=replace(
+            _TRAIN,
             steps=300_000,
             batch_clips=512,
-            learning_rate=1e-4,
             warmup_steps=1000,
-            decay_share=0.2,
+            decay_fraction=0.2,
             weight_decay=0.0,
-            beta2=0.95,
-            ema=0.9999,
-            log_every=50,
             validate_every=5000,
-            save_every=1000,
         ),
     )
 

@@ -1,23 +1,24 @@
-"""The journal of a run: one JSON object a line, in the order of steps, surviving kills.
+"""The journal of a run: one JSON object per line, in the order of the steps.
 
-A resumed run cuts the journal back to its checkpoint, so that a run that was killed and started
-again leaves the same losses as one that ran through. Fields that hold times end in `_s` and are
-the only ones that may differ.
+A resumed run truncates the journal to its checkpoint, so that a run that was killed and resumed
+leaves the same losses as an uninterrupted run. Only fields that end in `_s`, which contain times,
+may differ.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import os
 from pathlib import Path
 from typing import Any
+
+from foleyflow.weights import write_atomically
 
 log = logging.getLogger(__name__)
 
 
 def read_journal(path: Path) -> list[dict[str, Any]]:
-    """All whole lines of a journal; a line cut short by a kill is left out."""
+    """All entries of a journal; incomplete lines are dropped with a warning."""
     if not path.exists():
         return []
     entries = []
@@ -25,23 +26,21 @@ def read_journal(path: Path) -> list[dict[str, Any]]:
         try:
             entries.append(json.loads(line))
         except json.JSONDecodeError:
-            log.warning("%s: a line was cut short, dropped: %.40s", path, line)
+            log.warning("%s: dropped an incomplete line: %.40s", path, line)
     return entries
 
 
 class Journal:
-    """Appends to a journal file; a context that closes it."""
+    """Appends to a journal file; a context manager that closes it."""
 
     def __init__(self, path: Path, *, keep_to_step: int) -> None:
-        """Opens the journal, dropping entries of steps after `keep_to_step`."""
-        kept = [e for e in read_journal(path) if e["step"] <= keep_to_step]
-        temporary = path.with_suffix(".part")
-        temporary.write_text("".join(json.dumps(e) + "\n" for e in kept), encoding="utf-8")
-        os.replace(temporary, path)
+        """Opens the journal and drops the entries of steps after `keep_to_step`."""
+        kept = [entry for entry in read_journal(path) if entry["step"] <= keep_to_step]
+        write_atomically(path, "".join(json.dumps(entry) + "\n" for entry in kept))
         self._stream = path.open("a", encoding="utf-8")
 
     def write(self, entry: dict[str, Any]) -> None:
-        """Adds one entry (needs "step"), on disk at once."""
+        """Adds one entry, which needs "step", and flushes it to disk."""
         self._stream.write(json.dumps(entry) + "\n")
         self._stream.flush()
 

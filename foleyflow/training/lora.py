@@ -1,7 +1,7 @@
-"""Low-rank adapters for fine-tuning, by peft: put in before training, merged out after it.
+"""Low-rank adapters (LoRA) for fine-tuning: added before training and merged after it.
 
-Only the transformer stacks' linear layers get them; everything else stays as it was. A merged
-model has the layers, the names and the cost of the one it came from.
+Only the linear layers of the transformer stacks get adapters. A merged model has the layers, the
+tensor names and the cost of the original.
 """
 
 from __future__ import annotations
@@ -12,22 +12,20 @@ from foleyflow.errors import ConfigError, why_not_imported
 
 
 def add_adapters_(module: nn.Module, rank: int) -> list[str]:
-    """Freezes a model and gives its stacks' linear layers something small to learn.
-
-    At first the adapters change nothing: one of their two matrices is zero.
+    """Freezes a model and adds trainable adapters, which initially change nothing.
 
     Args:
         module: with stacks of blocks in `nn.ModuleList`s.
         rank: of each adapter, at least 1.
 
     Returns:
-        Names of the layers that have one.
+        The names of the adapted layers.
 
     Raises:
-        ConfigError: the rank is out of range, or there is nothing to adapt.
+        ConfigError: the rank is out of range, or the model has no stacks.
         MissingExtra: peft is not installed.
 
-    Source: Hu et al. 2021 (LoRA), with alpha = 2 rank; peft's `inject_adapter_in_model`.
+    Reference: Hu et al. 2021 (LoRA), with alpha = 2 rank.
     """
     layers = [
         f"{stack}.{name}"
@@ -39,7 +37,7 @@ def add_adapters_(module: nn.Module, rank: int) -> list[str]:
     if rank < 1 or not layers:
         raise ConfigError(
             f"--lora {rank}: expected a rank of at least 1, and a model with stacks of blocks",
-            hint="align and flow have them; 8 is a usual rank",
+            hint="align and flow have such stacks; 8 is a common rank",
         )
     try:
         from peft import LoraConfig, inject_adapter_in_model
@@ -50,14 +48,14 @@ def add_adapters_(module: nn.Module, rank: int) -> list[str]:
 
 
 def merge_adapters_(module: nn.Module) -> None:
-    """Adds what adapters learned to the layers they sit on, and takes them out.
+    """Adds the adapters to their layers and removes them.
 
-    Source: Hu et al. 2021 (LoRA), section 4.1.
+    Reference: Hu et al. 2021 (LoRA), section 4.1.
     """
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     for name, layer in list(module.named_modules()):
         if isinstance(layer, BaseTunerLayer):
-            layer.merge(safe_merge=True)  # raises where a sum is not finite
+            layer.merge(safe_merge=True)  # raises if a sum is not finite
             parent, _, own = name.rpartition(".")
             setattr(module.get_submodule(parent), own, layer.get_base_layer())

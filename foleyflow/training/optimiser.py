@@ -1,4 +1,4 @@
-"""AdamW, its learning-rate schedule, and the moving average of weights."""
+"""AdamW, the learning-rate schedule, and the moving average of weights."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from foleyflow.training.task import TrainConfig
 
 
 def make_optimiser(module: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
-    """AdamW with weight decay on matrices only (norms, biases and gains are left alone)."""
+    """AdamW with weight decay on matrices only, not on norms, biases and gains."""
     parameters = [p for p in module.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": config.weight_decay},
@@ -21,20 +21,20 @@ def make_optimiser(module: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
 
 
 def learning_rate_at(step: int, config: TrainConfig) -> float:
-    """Linear warm-up, a flat part, linear decay to zero over the last `decay_share` steps.
+    """Linear warm-up, a constant part, and linear decay to zero over the last steps.
 
-    Source: trapezoidal schedule (Hägele et al. 2024).
+    Reference: Hägele et al. 2024 (trapezoidal schedule).
     """
-    rise = min(1.0, (step + 1) / max(1, config.warmup_steps))
-    decay_steps = max(1.0, config.decay_share * config.steps)
-    fall = min(1.0, (config.steps - step) / decay_steps) if config.decay_share else 1.0
-    return config.learning_rate * min(rise, fall)
+    warmup = min(1.0, (step + 1) / max(1, config.warmup_steps))
+    decay_steps = max(1.0, config.decay_fraction * config.steps)
+    decay = min(1.0, (config.steps - step) / decay_steps) if config.decay_fraction else 1.0
+    return config.learning_rate * min(warmup, decay)
 
 
 class MovingAverage:
-    """Exponential moving average of a module's weights, quick at first.
+    """Exponential moving average of a module's weights, with a shorter memory at the start.
 
-    `module` is a copy that holds the averaged weights.
+    `module` is a copy with the averaged weights.
     """
 
     def __init__(self, module: nn.Module, decay: float) -> None:
@@ -43,7 +43,7 @@ class MovingAverage:
 
     @torch.no_grad()
     def update_(self, module: nn.Module, step: int) -> None:
-        """Moves the average towards `module`; early steps count more."""
+        """Moves the average towards the weights of `module`."""
         decay = min(self.decay, (1 + step) / (10 + step))
         for average, value in zip(
             self.module.state_dict().values(), module.state_dict().values(), strict=True

@@ -1,10 +1,9 @@
-"""The one file that knows of training in many processes: how they meet, and what they share.
+"""Training in several processes: the only module that uses torch's DDP and FSDP.
 
-`torchrun` and `accelerate launch` start the same command in every process and say who is who in
-the environment; torch's own DDP and FSDP do the rest, so nothing beyond torch is needed. Alone, a
-process does none of this, nor does it wait the seconds that FSDP takes to be imported. Journal and
-checkpoints are the first process's; a checkpoint holds whole tensors, so that any number of
-processes can go on with it.
+`torchrun` and `accelerate launch` start the same command in every process and describe the group
+in environment variables. A single process skips all of this, including the import of FSDP, which
+takes seconds. Only the first process writes the journal and checkpoints. A checkpoint contains
+unsharded tensors, so that a run can be resumed with a different number of processes.
 """
 
 from __future__ import annotations
@@ -28,45 +27,47 @@ from foleyflow.errors import ConfigError
 from foleyflow.parallel.batch_sharding import sharded_batch
 from foleyflow.training.task import Batch, Task, TrainConfig
 
-# The first process may compute what a data set lacks while the others wait for it.
-PATIENCE = timedelta(hours=4)
+# The first process may compute cached features while the others wait for it.
+TIMEOUT = timedelta(hours=4)
+
+LossFunction = Callable[[Batch, int], tuple[Tensor, dict[str, float]]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Processes:
-    """Who trains together.
+    """The processes of a run.
 
     Attributes:
         rank: of this process, over all machines.
-        count: of processes.
+        count: number of processes.
     """
 
     rank: int = 0
     count: int = 1
 
     @property
-    def leads(self) -> bool:
+    def is_leader(self) -> bool:
         """Whether this process writes the journal, the checkpoints and the model."""
         return self.rank == 0
 
-    def rows(self, config: TrainConfig) -> NDArray[np.int64]:
-        """Which rows of each batch are this process's: of every accumulation part as many.
+    def items(self, config: TrainConfig) -> NDArray[np.int64]:
+        """Positions of this process's items in a batch, equally many in each accumulation part.
 
         Raises:
-            ConfigError: the batch can't be shared out evenly.
+            ConfigError: the batch cannot be divided evenly.
         """
-        share, rest = divmod(config.batch_clips, config.accumulate * self.count)
+        per_part, rest = divmod(config.batch_clips, config.accumulate * self.count)
         if rest:
             raise ConfigError(
-                f"train.batch_clips={config.batch_clips}: can't be shared out evenly to "
+                f"train.batch_clips={config.batch_clips}: cannot be divided evenly between "
                 f"{self.count} processes with train.accumulate={config.accumulate}",
-                hint="start as many processes as divide the batch, or set another batch",
+                hint="set train.batch_clips to a multiple, or start another number of processes",
             )
-        places = np.arange(config.batch_clips).reshape(config.accumulate, self.count, share)
-        return places[:, self.rank].ravel()
+        positions = np.arange(config.batch_clips).reshape(config.accumulate, self.count, per_part)
+        return positions[:, self.rank].ravel()
 
     def mean(self, figures: dict[str, float]) -> dict[str, float]:
-        """Means over all processes of the same figures."""
+        """The mean of each figure over all processes."""
         if self.count == 1:
             return figures
         values = torch.tensor(list(figures.values()), dtype=torch.float64, device=_own_device())
@@ -74,7 +75,7 @@ class Processes:
         return dict(zip(figures, (values / self.count).tolist(), strict=True))
 
     def gather_text(self, text: str) -> list[str]:
-        """What each process says, in the order of ranks."""
+        """The text of each process, in the order of ranks."""
         if self.count == 1:
             return [text]
         texts: list[Any] = [None] * self.count
@@ -83,15 +84,15 @@ class Processes:
 
     @contextlib.contextmanager
     def leader_first(self) -> Iterator[None]:
-        """The first process goes through before the others: what it stores, they find."""
-        if not self.leads:
+        """The other processes enter after the first one has left, so that they find its caches."""
+        if not self.is_leader:
             distributed.barrier()
         yield
-        if self.leads and self.count > 1:
+        if self.is_leader and self.count > 1:
             distributed.barrier()
 
-    def same_weights_(self, *modules: nn.Module) -> None:
-        """Gives all processes the first one's parameters and buffers."""
+    def broadcast_weights_(self, *modules: nn.Module) -> None:
+        """Copies the first process's parameters and buffers to all processes."""
         if self.count > 1:
             for module in modules:
                 for tensor in (*module.parameters(), *module.buffers()):
@@ -103,17 +104,14 @@ Module = TypeVar("Module", bound=nn.Module)
 
 
 @contextlib.contextmanager
-def joined(device: torch.device) -> Iterator[tuple[Processes, torch.device]]:
-    """Meets the other processes that torchrun or `accelerate launch` started, if it did.
+def join_processes(device: torch.device) -> Iterator[tuple[Processes, torch.device]]:
+    """Joins the process group of torchrun or `accelerate launch`, if this process is in one.
 
     Args:
-        device: as the command line says; a CUDA device without a number becomes the one of this
-            process's place on its machine.
+        device: "cuda" without a number becomes the device of this process's local rank.
 
     Yields:
-        The processes, and this one's device.
-
-    Source: torch's environment variables (torch.distributed, "env://").
+        The processes, and this process's device.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield SINGLE_PROCESS, device
@@ -122,10 +120,10 @@ def joined(device: torch.device) -> Iterator[tuple[Processes, torch.device]]:
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(device)
     backend = "nccl" if device.type == "cuda" else "gloo"
-    distributed.init_process_group(backend, timeout=PATIENCE)
+    distributed.init_process_group(backend, timeout=TIMEOUT)
     try:
         with warnings.catch_warnings():
-            # Which parts a loss leaves out depends on the recipe; looking for them costs little.
+            # Which parameters a loss uses depends on the recipe; searching for them costs little.
             warnings.filterwarnings("ignore", message=r"find_unused_parameters=True")
             yield (
                 Processes(rank=distributed.get_rank(), count=distributed.get_world_size()),
@@ -136,38 +134,37 @@ def joined(device: torch.device) -> Iterator[tuple[Processes, torch.device]]:
 
 
 class LossModule(nn.Module):
-    """A turn's loss as the forward pass of a module: what DDP and FSDP know how to wrap.
+    """The loss of a phase as the forward pass of a module, which DDP and FSDP can wrap.
 
-    Tasks call a model's methods, not only `forward`; wrapped from outside, all of them are within.
+    Tasks call several methods of a model, not only `forward`.
     """
 
-    def __init__(self, task: Task, turn: str, module: nn.Module) -> None:
+    def __init__(self, task: Task, phase: str, module: nn.Module) -> None:
         super().__init__()
         self.module = module
-        self._task, self._turn = task, turn
+        self._task, self._phase = task, phase
 
     def forward(self, batch: Batch, step: int) -> tuple[Tensor, dict[str, float]]:
         """See `Task.loss`."""
-        return self._task.loss(self._turn, batch, step)
+        return self._task.loss(self._phase, batch, step)
 
 
-class Turn:
-    """How one turn's loss is computed and differentiated, whoever else takes part."""
+class PhaseLoss:
+    """The loss of one phase with the gradient synchronisation of one or several processes."""
 
     def __init__(
-        self, task: Task, turn: str, module: nn.Module, processes: Processes, config: TrainConfig
+        self, task: Task, phase: str, module: nn.Module, processes: Processes, config: TrainConfig
     ) -> None:
         self._processes = processes
-        self._sharded = False
-        self._loss: Callable[[Batch, int], tuple[Tensor, dict[str, float]]]
+        self._sharded = processes.count > 1 and config.shard
+        self._loss: LossFunction
         if processes.count == 1:
-            self._loss = lambda batch, step: task.loss(turn, batch, step)
-        elif config.shard:
-            self._loss = shard_(LossModule(task, turn, module))
-            self._sharded = True
+            self._loss = lambda batch, step: task.loss(phase, batch, step)
+        elif self._sharded:
+            self._loss = shard_(LossModule(task, phase, module))
         else:
             self._loss = DistributedDataParallel(
-                LossModule(task, turn, module),
+                LossModule(task, phase, module),
                 broadcast_buffers=False,
                 find_unused_parameters=True,
                 gradient_as_bucket_view=True,
@@ -175,38 +172,36 @@ class Turn:
             )
 
     @contextlib.contextmanager
-    def part(
-        self, *, last: bool
-    ) -> Iterator[Callable[[Batch, int], tuple[Tensor, dict[str, float]]]]:
-        """Gives the loss of a part of the batch; gradients meet in the last one's backward pass."""
+    def of_part(self, *, is_last: bool) -> Iterator[LossFunction]:
+        """The loss function of a part of the batch; the last part synchronises the gradients."""
         with contextlib.ExitStack() as stack:
             stack.enter_context(sharded_batch(self._processes.rank, self._processes.count))
-            if isinstance(self._loss, DistributedDataParallel) and not last:
+            if isinstance(self._loss, DistributedDataParallel) and not is_last:
                 stack.enter_context(self._loss.no_sync())
             if self._sharded:
-                cast(Any, self._loss).set_requires_gradient_sync(last)
+                cast(Any, self._loss).set_requires_gradient_sync(is_last)
             yield self._loss
 
 
 def check_shardable(task: Task) -> None:
-    """Raises ConfigError for a task whose modules look at each other's weights."""
-    if len(task.turns) > 1 or set(task.modules) != set(task.turns):
+    """Raises ConfigError for a task whose weights cannot be sharded."""
+    if len(task.phases) > 1 or set(task.modules) != set(task.phases):
         raise ConfigError(
             f"train.shard=True: expected a task of one module, this one has "
             f"{', '.join(task.modules)}",
-            hint="set train.shard=false; each process then holds all weights",
+            hint="set train.shard=false, so that each process keeps all weights",
         )
     for module in task.modules.values():
         for name, parameter in module.named_parameters():
             if not parameter.ndim:
                 raise ConfigError(
-                    f"train.shard=True: {name!r} is a single number, which can't be shared out",
+                    f"train.shard=True: {name!r} is a single number, which cannot be sharded",
                     hint="set train.shard=false; contrast between clips needs it",
                 )
 
 
 def shard_(module: Module) -> Module:
-    """Parameters become shares of themselves; each block of a stack comes and goes as one."""
+    """Shards the parameters; each block of a stack is gathered and released as one unit."""
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
 
@@ -219,50 +214,44 @@ def shard_(module: Module) -> Module:
     return module
 
 
-def whole(value: Tensor) -> Tensor:
-    """A tensor with all of its shares; every process must ask for it.
-
-    Source: ours.
-    """
-    return cast(Any, value).full_tensor() if _is_share(value) else value
+def unsharded(value: Tensor) -> Tensor:
+    """The complete tensor; if it is sharded, every process must call this."""
+    return cast(Any, value).full_tensor() if _is_sharded(value) else value
 
 
-def shared_like(value: Tensor, own: Tensor) -> Tensor:
-    """A whole tensor in the shares that `own` has; itself where that is whole.
-
-    Source: ours.
-    """
-    if not _is_share(own):
+def shard_like(value: Tensor, own: Tensor) -> Tensor:
+    """A complete tensor with the sharding of `own`."""
+    if not _is_sharded(own):
         return value
-    share = cast(Any, own)
     from torch.distributed.tensor import distribute_tensor
 
+    sharding = cast(Any, own)
     return distribute_tensor(
-        value.to(own.device), share.device_mesh, share.placements, src_data_rank=None
+        value.to(own.device), sharding.device_mesh, sharding.placements, src_data_rank=None
     )
 
 
-def _is_share(tensor: Tensor) -> bool:
-    """Whether it is one of torch's DTensors, whose package alone takes seconds to import."""
+def _is_sharded(tensor: Tensor) -> bool:
+    """Whether this is a DTensor, whose package alone takes seconds to import."""
     return hasattr(tensor, "full_tensor")
 
 
 class UnshardedCopies:
-    """Modules as they are without shares, for who validates or exports them."""
+    """Modules with complete weights, for validation and export."""
 
     def __init__(self, modules: dict[str, nn.Module], *, sharded: bool) -> None:
-        """Takes modules before they are sharded."""
+        """Takes the modules before they are sharded."""
         self._modules = modules
-        self._plain = {n: copy.deepcopy(m).cpu() for n, m in modules.items()} if sharded else None
+        self._copies = {n: copy.deepcopy(m).cpu() for n, m in modules.items()} if sharded else None
 
     def __call__(self, device: torch.device) -> dict[str, nn.Module]:
-        """The modules with their present weights; every process must ask."""
-        if self._plain is None:
+        """The modules with their present weights; every process must call this."""
+        if self._copies is None:
             return self._modules
         for name, module in self._modules.items():
-            state = {key: whole(value) for key, value in module.state_dict().items()}
-            self._plain[name].to(device).load_state_dict(state)
-        return self._plain
+            state = {key: unsharded(value) for key, value in module.state_dict().items()}
+            self._copies[name].to(device).load_state_dict(state)
+        return self._copies
 
 
 def _own_device() -> torch.device:

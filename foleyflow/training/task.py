@@ -1,16 +1,33 @@
-"""What the loop needs to know of a task, and the settings that every task shares."""
+"""Interfaces between the training loop and what it trains, and the settings of the loop."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from foleyflow.errors import ConfigError
+from foleyflow.parallel.ray_cluster import ParallelMap
+
+# Old key -> new key of a setting. The old keys of `--set` and of stored runs work in this release.
+RENAMED_SETTINGS = {
+    "train.decay_share": "train.decay_fraction",
+    "losses.draws": "losses.masks_per_clip",
+    "losses.small_share": "losses.small_shift_fraction",
+    "stages.critic_turns": "stages.critic_updates",
+    "stages.map_weight": "stages.one_step_weight",
+    "stages.context_share": "stages.context_fraction",
+    "stages.material_share": "stages.material_fraction",
+    "pairs.context_share": "pairs.context_fraction",
+    "pairs.material_share": "pairs.material_fraction",
+    "new_latents": "reinitialise_latents",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,21 +35,21 @@ class TrainConfig:
     """Settings of the loop.
 
     Attributes:
-        steps: optimiser steps in all.
+        steps: total number of optimiser steps.
         batch_clips: clips per optimiser step, over all accumulation parts and all processes.
-        accumulate: parts a batch is cut into, one after the other.
+        accumulate: number of parts that a batch is split into for gradient accumulation.
         learning_rate: peak of the schedule.
-        warmup_steps: linear rise from zero.
-        decay_share: last share of the steps over which the rate falls linearly to zero.
-        weight_decay: of AdamW, matrices only.
-        beta2: AdamW's second moment.
-        clip_norm: gradients are scaled down to this norm.
-        ema: decay of the averaged weights, which are the ones validated and shipped.
-        bf16: forward and backward under bfloat16 autocast where `precision.precision_on` says so
-            (by default where the device is fast in it); False is fp32 under any setting.
-        shard: weights, gradients and optimiser state lie in shares on all processes (FSDP)
-            instead of whole in each; for models that a device can't hold.
-        seed: all randomness is a function of (seed, step) and the place in the batch.
+        warmup_steps: linear warm-up from zero.
+        decay_fraction: last fraction of the steps, in which the rate falls linearly to zero.
+        weight_decay: of AdamW; matrices only.
+        beta2: second-moment decay of AdamW.
+        clip_norm: largest norm of the gradient.
+        ema: decay of the averaged weights, which are validated and exported.
+        bf16: runs forward and backward passes under bfloat16 autocast where
+            `precision.precision_on` allows it. False is fp32 under any setting.
+        shard: shards weights, gradients and optimiser state over all processes (FSDP), for models
+            that do not fit on one device.
+        seed: all randomness is a function of (seed, step) and the position in the batch.
         log_every, validate_every, save_every: steps.
     """
 
@@ -41,7 +58,7 @@ class TrainConfig:
     accumulate: int = 1
     learning_rate: float = 1e-3
     warmup_steps: int = 200
-    decay_share: float = 0.3
+    decay_fraction: float = 0.3
     weight_decay: float = 0.01
     beta2: float = 0.98
     clip_norm: float = 1.0
@@ -54,14 +71,8 @@ class TrainConfig:
     save_every: int = 250
 
     def __post_init__(self) -> None:
-        for name in (
-            "steps",
-            "batch_clips",
-            "accumulate",
-            "log_every",
-            "validate_every",
-            "save_every",
-        ):
+        counts = ("steps", "batch_clips", "accumulate")
+        for name in (*counts, "log_every", "validate_every", "save_every"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"train.{name}={getattr(self, name)}: expected at least 1")
         if self.batch_clips % self.accumulate:
@@ -69,57 +80,108 @@ class TrainConfig:
                 f"train.batch_clips={self.batch_clips}: expected a multiple of "
                 f"train.accumulate={self.accumulate}"
             )
-        if not (self.learning_rate > 0 and 0 <= self.decay_share <= 1 and 0 <= self.ema < 1):
+        if not (self.learning_rate > 0 and 0 <= self.decay_fraction <= 1 and 0 <= self.ema < 1):
             raise ConfigError(
-                f"train: learning_rate={self.learning_rate} (> 0), decay_share={self.decay_share} "
-                f"(0..1), ema={self.ema} (0..1)"
+                f"train: learning_rate={self.learning_rate} (> 0), decay_fraction="
+                f"{self.decay_fraction} (0..1), ema={self.ema} (0..1)"
             )
 
 
 Batch = dict[str, Tensor]
+Modules = Mapping[str, nn.Module]
+Figures = dict[str, float]  # name in the journal -> value
+Exported = Mapping[str, tuple[nn.Module, dict[str, Any]]]  # component -> (module, its config)
 
 
 class Task(Protocol):
-    """A thing the loop can train.
+    """Something that the loop can train.
 
-    `turns` are optimised one after the other in each step, each with its own module and loss (a
-    critic, say, before a generator). A name may come twice, for two steps of one module. `modules`
-    may hold others too, which the task itself moves: they are only kept in the run's state. `anew`
-    is how the names of tensors begin that a run does not take over from the model it begins with.
+    Attributes:
+        phases: updates of one step in order, each of a module with its own loss, e.g. a critic
+            before a generator. A name that occurs twice is updated twice.
+        modules: the module of each phase. Further modules are only kept in the checkpoint.
+        reinitialised_prefixes: prefixes of tensor names that are not loaded from an initial model.
     """
 
-    turns: tuple[str, ...]
-    modules: Mapping[str, nn.Module]
+    phases: tuple[str, ...]
+    modules: Modules
     reinitialised_prefixes: tuple[str, ...] = ()
 
-    def draw(self, rng: np.random.Generator, clips: int) -> Batch:
-        """A batch of training clips; called in a thread of its own, one step ahead.
+    def sample_batch(self, rng: np.random.Generator, clips: int) -> Batch:
+        """A batch of training clips; called in a background thread, one step ahead.
 
-        "clip" (B,) int64, where there is one, tells which ones they are, for messages.
+        "clip" (B,) int64, if present, contains the clips' indices for error messages.
         """
 
-    def draw_rows(self, rng: np.random.Generator, clips: int, rows: NDArray[np.int64]) -> Batch:
-        """Some rows, in this order, of the batch that `draw` gives.
+    def sample_part(self, rng: np.random.Generator, clips: int, items: NDArray[np.int64]) -> Batch:
+        """The given items of the batch that `sample_batch` returns, in this order.
 
-        For training in many processes. A task whose batches take long to make makes only these.
+        Used if several processes share a batch. Tasks with expensive batches override it and
+        compute only these items.
         """
-        return {name: value[rows] for name, value in self.draw(rng, clips).items()}
+        return {name: value[items] for name, value in self.sample_batch(rng, clips).items()}
 
-    def begin_step(self, step: int, averages: Mapping[str, nn.Module]) -> tuple[str, ...]:
-        """The turns of this step; called before them.
+    def begin_step(self, step: int, averages: Modules) -> tuple[str, ...]:
+        """The phases of this step; called before them.
 
-        A part of training that begins with averaged weights takes them from `averages` here, into
-        modules of its own: what it keeps elsewhere is not in the checkpoint.
+        A stage that starts from averaged weights copies them from `averages` into modules of the
+        task here, so that they are in the checkpoint.
         """
-        return self.turns
+        return self.phases
 
-    def loss(self, turn: str, batch: Batch, step: int) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, phase: str, batch: Batch, step: int) -> tuple[Tensor, Figures]:
         """The loss to minimise and figures for the journal; randomness from torch's generator."""
 
-    def validate(self, modules: Mapping[str, nn.Module]) -> dict[str, float]:
-        """Figures on validation clips with the averaged weights."""
+    def validate(self, modules: Modules) -> Figures:
+        """Figures of the averaged weights on validation clips."""
 
-    def export(
-        self, modules: Mapping[str, nn.Module]
-    ) -> Mapping[str, tuple[nn.Module, dict[str, Any]]]:
-        """Component name -> (module, its config) to be shipped."""
+    def export(self, modules: Modules) -> Exported:
+        """The components for the model folder, from the averaged weights."""
+
+    def plot(self, folder: Path, journal: Sequence[Mapping[str, Any]], modules: Modules) -> None:
+        """Plots figures of a finished run into its folder; none by default."""
+        return None
+
+
+def weighted_sum(terms: Mapping[str, Tensor], weights: object) -> tuple[Tensor, Figures]:
+    """The total of a task's loss terms, weighted by the config's fields of the same names.
+
+    Returns:
+        The total, and the value of each term for the journal.
+    """
+    total = cast(Tensor, sum(getattr(weights, name) * value for name, value in terms.items()))
+    return total, {name: float(value.detach()) for name, value in terms.items()}
+
+
+class Recipe(ABC):
+    """A complete configuration of a training run; subclasses are frozen dataclasses.
+
+    Attributes:
+        task: name of the task on the command line.
+        component: name of the trained component in a model folder.
+        prepares_on_gpu: whether `prepare` benefits from a GPU.
+        train: settings of the loop.
+    """
+
+    task: ClassVar[str]
+    component: ClassVar[str]
+    prepares_on_gpu: ClassVar[bool] = False
+    train: TrainConfig
+
+    @abstractmethod
+    def build(self, data: Path) -> Task:
+        """The task on a data set; computes cached features that are missing."""
+
+    def prepare(self, data: Path, split: str, parallel_map: ParallelMap | None) -> int:
+        """Computes the cached features of a split.
+
+        Returns:
+            The number of windows.
+
+        Raises:
+            ConfigError: this recipe has no cached features.
+        """
+        raise ConfigError(
+            f"{type(self).__name__}: there is nothing to prepare for this recipe",
+            hint="align and flow recipes can be prepared, except distil",
+        )

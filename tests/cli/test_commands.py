@@ -13,6 +13,8 @@ from support.small_judges import randomised
 
 from foleyflow import pretrained
 from foleyflow.data.clips import SimulatedClips
+from foleyflow.features.sound_bank import sound_bank_folder
+from foleyflow.features.store import open_store
 from foleyflow.judges import adapters
 from foleyflow.judges.networks.vggish import Vggish
 from foleyflow.judges.weights import FILES
@@ -299,9 +301,9 @@ def sounds(tmp_path_factory):
     bank = recipe_named("codec", "smoke").bank
     rng = np.random.default_rng(0)
     for config in (bank, replace(bank, split="validation", items=100)):
-        name = f"sounds-{config.split}-{config.seed}-{config.items}x{config.duration_s:g}s.i16"
         shape = (config.items, round(config.duration_s * config.rate_hz))
-        (folder / name).write_bytes(rng.integers(-9000, 9000, shape, dtype=np.int16).tobytes())
+        noise = {"sounds": rng.integers(-9000, 9000, shape, dtype=np.int16)}
+        open_store(sound_bank_folder(folder, config), lambda arrays: arrays, [noise])
     return folder
 
 
@@ -381,7 +383,7 @@ def test_a_run_can_start_from_the_weights_of_another(sounds, tmp_path):
     initial = {"codec": file_sha256(first / "model" / "codec.safetensors")}
     assert record.provenance["init"] == initial
     outcome = run_cli(*flags[:-2], "--out", second, "--set", "train.learning_rate=1e-12", *tiny)
-    assert outcome.status == 2 and "was begun with other settings: init" in outcome.stderr
+    assert outcome.status == 2 and "was started with other settings: init" in outcome.stderr
 
 
 def test_missing_and_unfitting_initial_weights_are_refused(sounds, tmp_path):
@@ -403,7 +405,7 @@ def test_train_with_other_settings_is_refused(sounds, tmp_path):
     before = file_sha256(tmp_path / "run" / "state.safetensors")
     outcome = train(sounds, tmp_path / "run", "train.batch_clips=4")
     assert outcome.status == 2
-    assert "was begun with other settings: settings.train.batch_clips" in outcome.stderr
+    assert "was started with other settings: settings.train.batch_clips" in outcome.stderr
     assert file_sha256(tmp_path / "run" / "state.safetensors") == before
 
 

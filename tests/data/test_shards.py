@@ -31,7 +31,8 @@ from typer.testing import CliRunner
 from foleyflow.cli.app import app
 from foleyflow.data.build.run import music_alone
 from foleyflow.data.build import builder
-from foleyflow.data.clips import cache_frames, open_split
+from foleyflow.data.clips import open_split
+from foleyflow.features.frames import cache_frames
 from foleyflow.data.build.builder import BuildSettings, build
 from foleyflow.data.build.examination import ExamineSettings, clear_lag_s, scene_safe_start
 from foleyflow.data.build.listing import find_files, read_audioset, read_folder, read_vggsound
@@ -150,7 +151,7 @@ def test_shards_are_webdataset_tars_of_whole_clips(built):
 def test_trainings_read_shards_as_they_read_simulated_clips(built, listing):
     """The decoded clip is the one in its source: same sound, at its time, and same pictures."""
     clips = open_split(built[0], "train")
-    cache = cache_frames(built[0], "train", workers=1)
+    cache = cache_frames(built[0], "train")
     assert len(cache) == len(clips) and cache.rate_hz == 48_000
     assert cache.sounds.shape == (len(clips), round(CLIP_S * 48_000))
     index = next(k for k in range(len(clips)) if clips.entry(k)["video_id"] == video_id(2))

@@ -97,7 +97,7 @@ def test_other_settings_are_not_mixed_in(table, smoke_runs):
     _, command, _ = table
     result = ablate(*command, *settings(smoke_runs), "--set", "losses.ratio=0.5")
     assert result.exit_code == 2
-    assert "was begun with other settings: settings.losses.ratio" in result.output
+    assert "was started with other settings: settings.losses.ratio" in result.output
 
 
 def test_an_unknown_table_is_refused_with_the_known_ones():

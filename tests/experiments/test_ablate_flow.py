@@ -207,7 +207,7 @@ def test_other_settings_are_not_mixed_in(table):
     result = ablate(*arguments, "--set", "objective.tau_mean=0.3")
     assert result.exit_code == 2
     assert "cell vama-dynamic-dcf, seed 0" in result.output
-    assert "was begun with other settings: settings.objective.tau_mean" in result.output
+    assert "was started with other settings: settings.objective.tau_mean" in result.output
 
 
 @pytest.mark.parametrize(

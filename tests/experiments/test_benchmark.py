@@ -141,15 +141,15 @@ def test_a_command_that_fails_is_said_with_its_own_words(workbench, tmp_path):
 class MatrixTask:
     """One linear layer without bias: forward and backward are known in closed form."""
 
-    turns = ("only",)
+    phases = ("only",)
 
     def __init__(self) -> None:
         self.modules = {"only": nn.Linear(32, 16, bias=False)}
 
-    def draw(self, rng, clips):
+    def sample_batch(self, rng, clips):
         return {"x": torch.ones(clips, 32)}
 
-    def loss(self, turn, batch, step):
+    def loss(self, phase, batch, step):
         return self.modules["only"](batch["x"]).square().mean(), {}
 
 

@@ -12,7 +12,7 @@ from support.flow_networks import random_flow, zero_condition
 from support.gaussian_mixture import Exact, Mixture, TwoModes
 
 from foleyflow.errors import ConfigError
-from foleyflow.features.flow_condition_windows import GuidedWindows
+from foleyflow.features.flow_conditions import GuidedWindows
 from foleyflow.flow.objective import ObjectiveConfig
 from foleyflow.flow.pair_distillation import pair_distillation_loss
 from foleyflow.flow.samplers import heun, uniform_grid
@@ -107,7 +107,7 @@ def teacher():
 
 @pytest.fixture(scope="module")
 def pairs(teacher, windows, tmp_path_factory):
-    path = tmp_path_factory.mktemp("pairs") / ".pairs.npy"
+    path = tmp_path_factory.mktemp("pairs") / ".pairs"
     return open_pairs(path, teacher, windows, PAIRS)
 
 
@@ -116,19 +116,19 @@ def test_pairs_are_solved_once_and_do_not_depend_on_the_order(pairs, teacher, wi
     batch = pairs.batch(numbers)
     _, chosen = prepare(teacher, batch)
     made = sample(teacher, chosen, batch["noise"], steps=6, guidance=1.0, solver="heun")
-    torch.testing.assert_close(batch["made"], made, atol=5e-3, rtol=5e-3)
+    torch.testing.assert_close(batch["solution"], made, atol=5e-3, rtol=5e-3)
     # 24 pairs of 10 windows: a window is repeated with another noise
     assert batch["clip"].tolist() == [0, 3]
     other = pairs.batch(np.array([10, 13]))
     assert torch.equal(other["video"], batch["video"])
     assert not torch.allclose(other["noise"], batch["noise"])
-    path = tmp_path / "pairs.npy"
+    path = tmp_path / "pairs"
     open_pairs(path, teacher, windows, PAIRS)
-    before = path.read_bytes()
+    before = {file.name: file.read_bytes() for file in path.iterdir()}
     again = open_pairs(path, None, windows, PAIRS)  # opened without a teacher
-    assert path.read_bytes() == before
-    np.testing.assert_array_equal(again.made, pairs.made)
-    assert [p.name for p in tmp_path.iterdir()] == ["pairs.npy"]
+    assert {file.name: file.read_bytes() for file in path.iterdir()} == before
+    np.testing.assert_array_equal(again.solutions, pairs.solutions)
+    assert [p.name for p in tmp_path.iterdir()] == ["pairs"]
 
 
 def test_some_pairs_have_context_and_a_material_label(windows):
@@ -138,7 +138,7 @@ def test_some_pairs_have_context_and_a_material_label(windows):
     assert set(lengths[lengths > 0]) == set(range(4, 13))
     assert (batch["material"] > 0).float().mean() == pytest.approx(0.5 * 0.7, abs=0.05)
     assert float(batch["noise"].std()) == pytest.approx(1.0, abs=0.01)
-    assert "made" not in batch
+    assert "solution" not in batch
 
 
 def test_the_student_learns_the_teachers_map(pairs, teacher, tmp_path):

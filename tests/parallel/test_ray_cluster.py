@@ -24,7 +24,7 @@ pytest.importorskip("ray", reason="work on many machines needs the extra 'cluste
 
 from foleyflow.data.clips import SimulatedClips
 from foleyflow.errors import ConfigError, FoleyflowError, MediaError, MissingExtra
-from foleyflow.features.encoder_features import Split, mono_sounds
+from foleyflow.features.frames import Split, mono_sounds
 from foleyflow.parallel import ray_cluster
 from foleyflow.parallel.precision import precision_set_to, precision_setting
 from foleyflow.parallel.ray_cluster import RayCluster
@@ -290,9 +290,9 @@ def test_prepared_features_equal_those_computed_locally(
         }
     assert found["local"].keys() == found["ray"].keys()
     assert {path.parts[0].split("-")[0] for path in found["local"]} == {
-        ".cache",
+        ".frames",
         ".latents",
-        ".guided",
+        ".flow_conditions",
     }
     for name, content in found["local"].items():
         assert found["ray"][name] == content, name
@@ -310,4 +310,4 @@ def test_stored_sounds_equal_those_computed_locally(local_ray, simulated_data, t
 
 def test_recipes_without_features_are_refused(tmp_path):
     outcome = run_cli("data", "prepare", "codec", "--data", tmp_path)
-    assert outcome.status == 2 and "nothing that could be prepared" in outcome.stderr
+    assert outcome.status == 2 and "there is nothing to prepare" in outcome.stderr

@@ -1,16 +1,13 @@
-"""Training and generating over published encoders, in small: caches, steps, both stages."""
+"""Training and generation over small versions of the published encoders."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import torch
-from support.cli_model import ROOT
 from support.media_files import Sound, make_video
 from support.small_encoders import WIDTH, publish, small
 from support.small_vggsound import FRAME_RATE, RATE_HZ, hum, painter
@@ -23,8 +20,8 @@ from foleyflow.encoders.frame_adapter import FrameAdapter, FrameAdapterConfig
 from foleyflow.encoders.frozen import TOKENS
 from foleyflow.errors import CheckpointError, ConfigError, DataError
 from foleyflow.experiments.alignment_tables import TABLES, recipe_of
-from foleyflow.features.encoder_features import Split, Weights, at_segments, video_features
-from foleyflow.features.store import stored_rows
+from foleyflow.features.encoder_features import Weights, at_segments, video_features
+from foleyflow.features.frames import Split
 from foleyflow.flow.sampling import sample
 from foleyflow.flow.transformer import Condition, FlowConfig, FlowTransformer
 from foleyflow.inference.latent_generation import FeatureStream, Stopwatch
@@ -53,7 +50,7 @@ TINY = (
 
 @pytest.fixture
 def small_encoders(monkeypatch, tmp_path, request):
-    """The catalogue's encoders in small, and a folder of random weights for a pair of them."""
+    """Small versions of a pair of encoders in the catalogue, and a folder of random weights."""
     pair = request.param
     if pair != PAIRS[0]:
         request.getfixturevalue("timm")
@@ -65,7 +62,7 @@ def small_encoders(monkeypatch, tmp_path, request):
 
 @pytest.fixture(scope="module")
 def vggsound_folder(tmp_path_factory):
-    """A folder in the form of VGGSound, built by the command line: 8 clips of 2.5 s."""
+    """A data set of 8 clips of 2.5 s, built from a folder like VGGSound on the command line."""
     folder = tmp_path_factory.mktemp("small")
     (folder / "clips").mkdir()
     rows = []
@@ -91,9 +88,7 @@ def vggsound_folder(tmp_path_factory):
 
 
 @pytest.mark.parametrize("small_encoders", PAIRS[::2], indirect=True, ids="+".join)
-def test_the_literal_recipe_makes_two_steps_on_a_folder_like_vggsound(
-    small_encoders, vggsound_folder, tmp_path
-):
+def test_literal_recipe_trains_two_steps(small_encoders, vggsound_folder, tmp_path):
     video, sound, weights = small_encoders
     command = ["train", "align", "--recipe", "literal", "--data", str(vggsound_folder)]
     command += ["--out", str(tmp_path / "run"), "--device", "cpu"]
@@ -114,14 +109,18 @@ def test_the_literal_recipe_makes_two_steps_on_a_folder_like_vggsound(
         and aligner.encoder.config.published == video
     )
     assert aligner.config.latent_channels == WIDTH
-    # Features lie beside the data, named by encoder and weights.
-    for start in (f".seen-train-{video}-", f".heard-train-{sound}-", ".sounds-train-8000-"):
+    # Features are cached in the data set.
+    for start in (
+        f".video_features-train-{video}-",
+        f".sound_features-train-{sound}-",
+        ".mono_sounds-train-8000-",
+    ):
         assert list(vggsound_folder.glob(f"{start}*")), start
 
 
 @pytest.mark.parametrize("small_encoders", PAIRS, indirect=True, ids="+".join)
-def test_frames_go_through_both_stages_at_full_size(small_encoders):
-    """224 x 224 frames to an encoder, VAMA's guidance, one step of GVAF: finite latents."""
+def test_full_size_frames_pass_through_both_stages(small_encoders):
+    """Encoder at 224 x 224, aligner and one step of the flow give finite latents."""
     video, sound, weights = small_encoders
     recipe = recipe_named("align", "published")
     recipe = dataclasses.replace(recipe, video=video, sound=sound, student="own")
@@ -153,9 +152,7 @@ def test_frames_go_through_both_stages_at_full_size(small_encoders):
 
 
 @pytest.mark.parametrize("small_encoders", PAIRS[:1], indirect=True, ids="+".join)
-def test_features_are_computed_once_and_anew_for_other_weights(
-    small_encoders, vggsound_folder, monkeypatch
-):
+def test_features_are_cached_for_each_file_of_weights(small_encoders, vggsound_folder, monkeypatch):
     video, _, weights = small_encoders
     loads = []
     load = catalogue.load_encoder
@@ -179,29 +176,8 @@ def test_features_are_computed_once_and_anew_for_other_weights(
     assert not np.array_equal(first.values, other.values)
 
 
-def test_a_store_that_was_stopped_goes_on_where_it_stood(tmp_path):
-    computed = []
-
-    def rows_of(clip: int, *, stop: int | None = None):
-        if clip == stop:
-            raise KeyboardInterrupt
-        computed.append(clip)
-        count = 1 + clip % 3
-        return np.arange(count) / 8, np.full((count, 2), clip, np.float16)
-
-    with pytest.raises(KeyboardInterrupt):
-        stored_rows(tmp_path / "store", lambda clip: rows_of(clip, stop=40), clips=50)
-    assert not (tmp_path / "store").exists()
-    store = stored_rows(tmp_path / "store", rows_of, clips=50)
-    assert computed.count(31) == 1 and computed.count(35) == 2  # noted after 32 clips
-    assert len(store.offsets) == 51
-    for clip in (0, 31, 32, 49):
-        rows = store.values[store.offsets[clip] : store.offsets[clip + 1]]
-        assert rows.shape == (1 + clip % 3, 2) and (rows == clip).all()
-
-
-def test_teachers_features_come_to_the_segments_they_are_of():
-    """A column that stands out shows in the segment whose centre it is nearest to."""
+def test_features_are_resampled_to_the_nearest_segment():
+    """The segment whose centre is nearest to the only nonzero column is the strongest."""
     for name in ("imagebind-sound", "audiomae"):
         encoder = catalogue.SOUND_ENCODERS[name].around(torch.nn.Identity())
         grid = torch.zeros(40, encoder.rule.rows, 3)
@@ -213,7 +189,7 @@ def test_teachers_features_come_to_the_segments_they_are_of():
         assert abs((strongest + 0.5) * 0.16 - column_s) <= 0.08 + 1e-6, name
 
 
-def test_the_adapter_pools_by_what_it_learns_and_trains():
+def test_all_adapter_parameters_get_gradients():
     config = FrameAdapterConfig(published="mae", tokens=5, token_width=12, dim=8)
     adapter = FrameAdapter(config)
     tokens = torch.randn(2, 3, 5, 12).half()
@@ -223,14 +199,14 @@ def test_the_adapter_pools_by_what_it_learns_and_trains():
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in adapter.parameters())
 
 
-def test_audiomae_as_the_student_wants_sound_as_it_was_trained_on():
+def test_audiomae_student_requires_its_training_format():
     recipe = recipe_named("align", "published")
     assert recipe.student == "audiomae" and recipe.sound_rate_hz == 16_000
     with pytest.raises(ConfigError, match=r"48000 Hz: expected 0\.16 s, 16, 128 and 16000 Hz"):
         dataclasses.replace(recipe, sound_rate_hz=48_000).random_aligner()
 
 
-def test_literal_is_to_the_paper_s_words():
+def test_literal_recipe_has_the_papers_settings():
     recipe = recipe_named("align", "literal")
     assert (recipe.video, recipe.sound, recipe.sound_rate_hz) == ("eva-clip-g", "audiomae", 8000)
     frames = recipe.windows.segments * recipe.model.mel_frames_per_segment
@@ -242,13 +218,13 @@ def test_literal_is_to_the_paper_s_words():
     assert (train.learning_rate, train.batch_clips, train.weight_decay) == (1e-4, 128, 0.0)
 
 
-def test_table_3_has_the_paper_s_six_pairs():
+def test_table_3_has_the_papers_six_pairs():
     recipes = [recipe_of(row, seed=1, settings=()) for row in TABLES["3"].rows]
     assert len({(recipe.video, recipe.sound) for recipe in recipes}) == 6
     assert {recipe.train.seed for recipe in recipes} == {1}
 
 
-def test_stored_features_are_not_augmented(vggsound_folder, tmp_path):
+def test_stored_features_cannot_be_augmented(vggsound_folder, tmp_path):
     recipe = recipe_named("align", "literal")
     with pytest.raises(CheckpointError, match=r"expected its weights in"):
         dataclasses.replace(recipe, weights_dir=str(tmp_path)).source(vggsound_folder, "train")
@@ -267,8 +243,8 @@ def test_stored_features_are_not_augmented(vggsound_folder, tmp_path):
 
 
 @pytest.mark.parametrize("small_encoders", PAIRS[1:2], indirect=True, ids="+".join)
-def test_the_paper_s_pipeline_from_clips_to_sound(small_encoders, vggsound_folder, tmp_path):
-    """Codec, alignment and flow on one's own clips, a bundle, and `generate`, by commands alone."""
+def test_complete_pipeline_on_the_command_line(small_encoders, vggsound_folder, tmp_path):
+    """Codec, aligner and flow are trained on real clips, bundled, and used by `generate`."""
     video, sound, weights = small_encoders
     runs = {task: tmp_path / task for task in ("codec", "align", "flow")}
     small_codec = [
@@ -300,16 +276,15 @@ def test_the_paper_s_pipeline_from_clips_to_sound(small_encoders, vggsound_folde
         assert done.exit_code == 0, done.output
     student = load_aligner(runs["align"] / "model").student
     published_trunk = catalogue.load_encoder(catalogue.sound_encoder(sound), weights).trunk
-    for name, value in published_trunk.state_dict().items():  # frozen, and stored in half
+    for name, value in published_trunk.state_dict().items():  # frozen, and stored in half precision
         torch.testing.assert_close(
             student.trunk.state_dict()[name], value, atol=1e-4, rtol=1e-3, msg=name
         )
     assert any(adapter.widen.weight.abs().max() > 0 for adapter in student.adapters)
-    bundle = ROOT / "scripts" / "bundle_model.py"
-    folders = [str(out / "model") for out in runs.values()]
-    subprocess.run(
-        [sys.executable, str(bundle), *folders, "--out", str(tmp_path / "model")], check=True
-    )
+    command = ["bundle", *(str(out / "model") for out in runs.values())]
+    command += ["--out", str(tmp_path / "model"), "--json"]
+    done = CliRunner().invoke(app, command, catch_exceptions=False)
+    assert json.loads(done.stdout)["components"] == ["align", "codec", "flow"]
     clip = make_video(tmp_path / "clip.mp4", rate=FRAME_RATE, n_frames=90, width=320, height=180)
     command = ["generate", str(clip), "--model", str(tmp_path / "model"), "--json"]
     done = CliRunner().invoke(app, [*command, "--weights-dir", str(weights)])
@@ -324,9 +299,7 @@ def test_the_paper_s_pipeline_from_clips_to_sound(small_encoders, vggsound_folde
 
 
 @pytest.mark.parametrize("small_encoders", PAIRS[:2], indirect=True, ids="+".join)
-def test_frames_as_they_come_have_the_features_that_were_stored(
-    small_encoders, vggsound_folder, tmp_path
-):
+def test_streamed_frames_have_the_stored_features(small_encoders, vggsound_folder, tmp_path):
     video, sound, weights = small_encoders
     recipe = recipe_named("align", "published")
     recipe = dataclasses.replace(recipe, video=video, sound=sound, student="own")

@@ -1,4 +1,4 @@
-"""Recipes and their overrides; the smoke recipes by the command line, from clips to a model."""
+"""Recipes, their overrides, and training runs on the command line."""
 
 from __future__ import annotations
 
@@ -16,10 +16,8 @@ from typer.testing import CliRunner
 
 from foleyflow.alignment.model import Alignment
 from foleyflow.cli.app import app
-from foleyflow.data.clips import ClipEvent, ClipLabels, cache_frames
 from foleyflow.encoders.motion_encoder import MotionEncoder
-from foleyflow.errors import CheckpointError, ConfigError
-from foleyflow.features.codec_latents import audible_events, clip_arrays, encode_all, window_source
+from foleyflow.errors import ConfigError
 from foleyflow.flow.transformer import FlowTransformer
 from foleyflow.inference.pipeline import FoleyFlow
 from foleyflow.parallel.precision import precision_on
@@ -28,9 +26,10 @@ from foleyflow.recipes import RECIPES, recipe_named
 from foleyflow.recipes.overrides import flat_keys, override
 from foleyflow.system.processor import feature_text, processor_features, processor_name
 from foleyflow.training.journal import read_journal
+from foleyflow.training.task import RENAMED_SETTINGS
 from foleyflow.weights import file_sha256, merge_models, read_record
 
-TASKS = ("codec", "align", "flow")  # the parts of the model
+TASKS = ("codec", "align", "flow")
 ALL = [(task, name) for task, recipes in RECIPES.items() for name in recipes]
 
 
@@ -42,7 +41,7 @@ def train(*arguments: str):
 
 
 @pytest.mark.parametrize(("task", "name"), ALL)
-def test_recipes_are_complete_and_explained(task, name):
+def test_recipes_are_complete_and_documented(task, name):
     recipe = recipe_named(task, name)
     assert recipe == recipe_named(task, name)
     assert RECIPES[task][name].__doc__
@@ -52,13 +51,13 @@ def test_recipes_are_complete_and_explained(task, name):
 
 
 @pytest.mark.parametrize(("task", "name"), [("codec", "huge"), ("singing", "tiny")])
-def test_unknown_recipes_are_refused_with_the_known_ones(task, name):
+def test_unknown_recipes_are_rejected(task, name):
     with pytest.raises(ConfigError, match=r"expected one of .*(tiny|codec)") as caught:
         recipe_named(task, name)
     assert caught.value.hint.startswith("did you mean")
 
 
-def test_the_literal_aligner_has_no_labels_and_hides_no_whole_clip():
+def test_latents_only_uses_no_labels_and_hides_no_complete_clip():
     losses = recipe_named("align", "latents-only").losses
     assert (losses.onset, losses.material, losses.contrast, losses.fully_masked_fraction) == (
         0,
@@ -69,7 +68,7 @@ def test_the_literal_aligner_has_no_labels_and_hides_no_whole_clip():
     assert losses.latent > 0
 
 
-def test_only_the_embedded_model_and_the_upper_reference_use_labels():
+def test_only_the_embedded_model_and_the_upper_bound_use_labels():
     labelled = {
         name
         for name in RECIPES["align"]
@@ -79,7 +78,7 @@ def test_only_the_embedded_model_and_the_upper_reference_use_labels():
     assert labelled == {"tiny", "supervised", "smoke"}
 
 
-def test_rivals_differ_from_vama_in_nothing_but_what_they_learn():
+def test_rivals_differ_from_vama_only_in_losses():
     vama = recipe_named("align", "vama")
     for name in ("cavp", "supervised", "vama-contrast", "slow-student", "teacher", "latents-only"):
         rival = recipe_named("align", name)
@@ -90,7 +89,7 @@ def test_rivals_differ_from_vama_in_nothing_but_what_they_learn():
         assert rival.model.width == vama.model.width, name
 
 
-def test_parts_of_the_embedded_model_fit_each_other():
+def test_parts_of_the_embedded_model_fit_together():
     codec, align, flow = (recipe_named(task, "tiny") for task in TASKS)
     rates = {r.model.latent_rate_hz for r in (codec, align, flow)}
     assert rates == {50.0}
@@ -158,14 +157,43 @@ def test_fields_are_parsed_by_their_types():
         ("limit=some", r"--set limit=some: expected int \| None", "keys"),
     ],
 )
-def test_assignments_that_do_not_fit_are_refused(assignment, message, hint):
+def test_invalid_assignments_are_rejected(assignment, message, hint):
     with pytest.raises(ConfigError, match=message) as caught:
         override(Outer(), [assignment])
     assert hint in caught.value.hint
 
 
+@pytest.mark.parametrize(
+    ("task", "name", "assignment"),
+    [
+        ("codec", "tiny", "train.decay_share=0.25"),
+        ("align", "tiny", "losses.draws=3"),
+        ("align", "tiny", "new_latents=true"),
+        ("flow", "tiny", "stages.critic_turns=3"),
+        ("flow", "tiny", "stages.map_weight=0.5"),
+        ("flow", "tiny", "stages.material_share=0.75"),
+        ("flow", "distil", "pairs.context_share=0.75"),
+        ("judge", "sync", "losses.small_share=0.5"),
+    ],
+)
+def test_renamed_settings_work_with_a_warning(task, name, assignment, caplog):
+    old, value = assignment.split("=")
+    new = RENAMED_SETTINGS[old]
+    recipe = recipe_named(task, name)
+    assert override(recipe, [assignment]) == override(recipe, [f"{new}={value}"]) != recipe
+    assert caplog.messages == [
+        f"--set {old}: is now {new}; the old name works in this release only"
+    ]
+
+
+def test_every_renamed_setting_exists():
+    keys = {key for task, name in ALL for key in flat_keys(recipe_named(task, name))}
+    assert set(RENAMED_SETTINGS.values()) <= keys
+    assert not set(RENAMED_SETTINGS) & keys
+
+
 @pytest.mark.parametrize(("task", "name"), ALL)
-def test_every_number_of_a_recipe_can_be_set_to_itself(task, name):
+def test_every_field_can_be_set_to_its_own_value(task, name):
     recipe = recipe_named(task, name)
 
     def value_of(key):
@@ -182,84 +210,11 @@ def test_every_number_of_a_recipe_can_be_set_to_itself(task, name):
     assert override(recipe, settings) == recipe
 
 
-# ---------------------------------------------------------------------------------- data
-
-
-def labels(strengths: list[float]) -> ClipLabels:
-    events = tuple(
-        ClipEvent(
-            time_s=0.1 * number,
-            strength=strength,
-            kind="impact",
-            material="wood",
-            other_material="metal",
-            impulse_ns=1.0,
-        )
-        for number, strength in enumerate(strengths)
-    )
-    return ClipLabels(
-        name="x",
-        kind="drop",
-        duration_s=4.0,
-        material="wood",
-        striker_material="metal",
-        events=events,
-        frictions=(),
-    )
-
-
-@pytest.mark.parametrize(
-    ("strengths", "heard"),
-    [
-        ([], []),
-        ([0.9, 0.71, 0.69, 0.8], [0.0, 0.1, 0.3]),  # 0.2 below the strongest is no event
-        ([0.2, 0.13, 0.11], [0.0, 0.1]),  # and nothing is heard below 0.12
-        ([0.05], []),
-    ],
-)
-def test_masked_events_are_left_out(strengths, heard):
-    assert audible_events(labels(strengths)).tolist() == pytest.approx(heard)
-
-
-def test_a_codec_that_is_not_there_is_said_in_a_line(simulated_data, tmp_path):
-    config = recipe_named("align", "smoke").windows
-    with pytest.raises(CheckpointError, match="nowhere"):
-        window_source(
-            simulated_data, "validation", codec_folder=tmp_path / "nowhere", config=config
-        )
-
-
-def test_latents_are_made_once_and_again_for_another_codec(smoke_runs, simulated_data, tmp_path):
-    config = recipe_named("align", "smoke").windows
-    folder = smoke_runs / "codec/model"
-    before = sorted(simulated_data.glob(".latents-validation-*.npy"))
-    source = window_source(simulated_data, "validation", codec_folder=folder, config=config)
-    assert sorted(simulated_data.glob(".latents-validation-*.npy")) == before and before
-    clips = clip_arrays(cache_frames(simulated_data, "validation"))
-    wanted = encode_all(load_codec(folder), clips, batch=3)
-    np.testing.assert_allclose(source.latents, wanted, atol=2e-2)
-    assert wanted.shape == (4, 60, 48)
-    # Another codec, by a byte of its weights' file, has latents of its own.
-    merge_models([folder], tmp_path / "model")
-    codec = load_codec(folder)
-    with torch.no_grad():
-        codec.latent_mean += 1.0
-    from foleyflow.weights import save_component
-
-    record = read_record(folder, "codec")
-    save_component(tmp_path / "model", "codec", module=codec, config=record.config, provenance={})
-    other = window_source(
-        simulated_data, "validation", codec_folder=tmp_path / "model", config=config
-    )
-    assert len(list(simulated_data.glob(".latents-validation-*.npy"))) == len(before) + 1
-    assert not np.allclose(other.latents, source.latents, atol=0.1)
-
-
 # ---------------------------------------------------------------------------------- runs
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_smoke_runs_leave_everything_that_explains_them(smoke_runs, task):
+def test_smoke_runs_record_settings_and_environment(smoke_runs, task):
     run = smoke_runs / task
     config = json.loads((run / "config.json").read_text())
     assert (config["task"], config["recipe"]) == (task, "smoke")
@@ -280,7 +235,7 @@ def test_smoke_runs_leave_everything_that_explains_them(smoke_runs, task):
     assert any(key.startswith("validation/") for key in entries[-1])
 
 
-def test_the_flow_goes_from_its_first_stage_to_its_second(smoke_runs):
+def test_flow_run_has_two_stages(smoke_runs):
     entries = read_journal(smoke_runs / "flow/journal.jsonl")
     steps = [entry for entry in entries if "flow/loss" in entry]
     assert ["slope" in entry for entry in steps] == [False, False, True, True]
@@ -288,7 +243,7 @@ def test_the_flow_goes_from_its_first_stage_to_its_second(smoke_runs):
 
 @pytest.fixture
 def train_flow(smoke_runs, simulated_data, tmp_path):
-    """Trains a flow on the smoke runs' codec and aligner: (recipe, settings) to a folder."""
+    """Trains a flow on the smoke runs' codec and aligner and returns its folder."""
 
     def run(recipe: str, settings: list[str], *more: str):
         out = tmp_path / recipe
@@ -303,7 +258,7 @@ def train_flow(smoke_runs, simulated_data, tmp_path):
     return run
 
 
-def test_a_flow_is_polished_from_another_run(smoke_runs, train_flow):
+def test_flow_is_polished_from_another_run(smoke_runs, train_flow):
     settings = ["stages.dcf_steps=0", "stages.polish_steps=4"]
     out = train_flow("smoke", settings, "--init", str(smoke_runs / "flow/model"))
     entries = read_journal(out / "journal.jsonl")
@@ -315,10 +270,8 @@ def test_a_flow_is_polished_from_another_run(smoke_runs, train_flow):
         assert torch.equal(state[f"critic/module/real.{name}"], value.float()), name
 
 
-def test_models_are_taken_over_for_the_latents_of_another_codec(
-    smoke_runs, simulated_data, tmp_path
-):
-    """Aligner and flow go on with a codec of more channels; what knows latents begins anew."""
+def test_models_are_initialised_from_models_of_another_codec(smoke_runs, simulated_data, tmp_path):
+    """Only tensors that depend on the latents are new for a codec with another width."""
 
     def run(task: str, *settings: str, init: Path | None = None) -> Path:
         command = [task, "--recipe", "smoke", "--data", str(simulated_data)]
@@ -328,7 +281,7 @@ def test_models_are_taken_over_for_the_latents_of_another_codec(
         assert result.exit_code == 0, result.output
         return tmp_path / task / "model"
 
-    still = ("new_latents=true", "train.learning_rate=1e-12")
+    still = ("reinitialise_latents=true", "train.learning_rate=1e-12")
     codec = f"codec={run('codec', 'model.channels=6')}"
     align = run(
         "align",
@@ -359,15 +312,16 @@ def test_models_are_taken_over_for_the_latents_of_another_codec(
         )
 
 
-def test_a_flow_is_distilled_from_another_run(smoke_runs, simulated_data, train_flow):
-    guided, others = (set(simulated_data.glob(name)) for name in (".guided-*", ".pairs-train-*"))
+def test_flow_is_distilled_from_another_run(smoke_runs, simulated_data, train_flow):
+    conditions = set(simulated_data.glob(".flow_conditions-*"))
+    others = set(simulated_data.glob(".pairs-train-*"))
     settings = [f"teacher={smoke_runs / 'flow/model'}", "windows.segments=10"]
     settings += ["pairs.count=6", "pairs.solver_steps=2", "pairs.longest_context=10"]
     settings += ["train.steps=2", "train.batch_clips=2", "train.log_every=1"]
     out = train_flow("distil", settings)
-    assert set(simulated_data.glob(".guided-*")) == guided  # the features are the flow's own
-    (pairs,) = set(simulated_data.glob(".pairs-train-*.npy")) - others
-    assert np.load(pairs).shape == (6, 40, 48)
+    assert set(simulated_data.glob(".flow_conditions-*")) == conditions  # those of the flow
+    (pairs,) = set(simulated_data.glob(".pairs-train-*")) - others
+    assert np.load(pairs / "solutions.npy").shape == (6, 40, 48)
     entries = read_journal(out / "journal.jsonl")
     assert [e["step"] for e in entries if "flow/loss" in e] == [1, 2]
     assert np.isfinite(entries[-1]["validation/map_error"])
@@ -377,27 +331,25 @@ def test_a_flow_is_distilled_from_another_run(smoke_runs, simulated_data, train_
     )
 
 
-def test_a_diffusion_baseline_makes_sound_by_the_same_command(
-    smoke_model, train_flow, clip_file, tmp_path
-):
+def test_diffusion_baseline_generates_sound(smoke_model, train_flow, clip_file, tmp_path):
     out = train_flow("smoke", ["model.predicts=noise", "model.static=true", "model.prior_path=vp"])
     model = tmp_path / "baseline"
     merge_models([smoke_model], model)
-    merge_models([out / "model"], model)  # in place of the flow
+    merge_models([out / "model"], model)  # replaces the flow
     record = read_record(model, "flow")
     assert (record.config["predicts"], record.config["static"]) == ("noise", True)
     result = FoleyFlow.from_pretrained(model).generate(clip_file, steps=3)
     assert np.isfinite(result.waveform).all() and result.waveform.std() > 0
 
 
-def test_the_codec_knows_the_statistics_of_its_latents(smoke_runs):
+def test_codec_has_statistics_of_its_latents(smoke_runs):
     codec = load_codec(smoke_runs / "codec/model")
     assert float(codec.latent_mean.abs().max()) > 1e-3
     assert not torch.equal(codec.latent_deviation, torch.ones(48))
     assert float(codec.latent_deviation.min()) > 0
 
 
-def test_what_was_trained_makes_sound(smoke_model, clip_file, tmp_path):
+def test_trained_model_generates_sound(smoke_model, clip_file, tmp_path):
     model = FoleyFlow.from_pretrained(smoke_model)
     result = model.generate(clip_file)
     assert result.save(tmp_path / "out.mp4").stat().st_size > 0
@@ -408,13 +360,13 @@ def test_what_was_trained_makes_sound(smoke_model, clip_file, tmp_path):
 
 @pytest.fixture
 def codec_run(smoke_runs, simulated_data, tmp_path):
-    """A copy of the codec's run and the arguments that made it."""
+    """A copy of the codec's run, and the arguments of its command."""
     out = tmp_path / "codec"
     shutil.copytree(smoke_runs / "codec", out)
     return out, ["codec", "--recipe", "smoke", "--data", str(simulated_data), "--out", str(out)]
 
 
-def test_the_same_command_again_changes_nothing(codec_run):
+def test_rerun_of_a_finished_run_changes_nothing(codec_run):
     out, command = codec_run
     before = {p.name: p.read_bytes() for p in (out / "model").iterdir()}
     journal = (out / "journal.jsonl").read_bytes()
@@ -424,7 +376,7 @@ def test_the_same_command_again_changes_nothing(codec_run):
     assert (out / "model/codec.safetensors").read_bytes() == before["codec.safetensors"]
 
 
-def test_a_run_may_be_made_longer(codec_run):
+def test_run_can_be_extended(codec_run):
     out, command = codec_run
     result = train(*command, "--set", "train.steps=5")
     assert result.exit_code == 0, result.output
@@ -432,24 +384,35 @@ def test_a_run_may_be_made_longer(codec_run):
     assert steps == [1, 2, 3, 4, 5]
 
 
-def test_other_settings_in_the_same_folder_are_refused(codec_run):
+def test_run_with_old_names_of_settings_can_be_resumed(codec_run):
+    out, command = codec_run
+    path = out / "config.json"
+    config = json.loads(path.read_text())
+    config["settings"]["train"]["decay_share"] = config["settings"]["train"].pop("decay_fraction")
+    path.write_text(json.dumps(config))
+    result = train(*command, "--set", "train.steps=5")
+    assert result.exit_code == 0, result.output
+    assert "decay_fraction" in path.read_text() and "decay_share" not in path.read_text()
+
+
+def test_other_settings_in_the_same_folder_are_rejected(codec_run):
     out, command = codec_run
     before = (out / "config.json").read_bytes()
     result = train(*command, "--set", "losses.kl=0.5")
     assert result.exit_code == 2
-    assert "was begun with other settings: settings.losses.kl" in result.output
+    assert "was started with other settings: settings.losses.kl" in result.output
     assert "another --out" in result.output
     assert (out / "config.json").read_bytes() == before
 
 
-def test_a_run_that_never_began_binds_to_nothing(tmp_path, smoke_runs, simulated_data):
+def test_failed_start_leaves_no_folder(tmp_path, smoke_runs, simulated_data):
     out, codec = tmp_path / "align", f"codec={smoke_runs / 'codec/model'}"
     command = ["align", "--recipe", "smoke", "--out", str(out), "--set", codec]
     wrong = train(*command, "--data", str(tmp_path / "nothing"))
     assert wrong.exit_code == 2
     assert "no manifest.json" in wrong.output
     assert not out.exists()
-    # The right folder is not refused for the wrong one that was given before.
+    # The failed start does not fix the settings of the run folder.
     right = train(*command, "--data", str(simulated_data), "--dry-run")
     assert right.exit_code == 0
 
@@ -464,7 +427,7 @@ def test_a_run_that_never_began_binds_to_nothing(tmp_path, smoke_runs, simulated
         (("sing",), "task 'sing': expected one of codec, align, flow"),
     ],
 )
-def test_wrong_usage_is_one_line_and_a_hint(arguments, message, tmp_path):
+def test_usage_errors_have_a_hint(arguments, message, tmp_path):
     result = train(*arguments, "--out", str(tmp_path / "run"))
     assert result.exit_code == 2
     assert message in result.output
@@ -472,7 +435,7 @@ def test_wrong_usage_is_one_line_and_a_hint(arguments, message, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_dry_run_prints_the_settings_and_does_nothing(tmp_path):
+def test_dry_run_only_prints_the_settings(tmp_path):
     result = train("flow", "--set", "train.steps=7", "--out", str(tmp_path / "run"), "--dry-run")
     assert result.exit_code == 0
     settings = json.loads(result.stdout)["settings"]
@@ -484,7 +447,7 @@ def test_a_dry_run_prints_the_settings_and_does_nothing(tmp_path):
 
 
 @pytest.mark.parametrize(("name", "aligner_m", "flow_m"), [("base", 154, 157), ("large", 597, 592)])
-def test_scales_have_the_size_that_they_say_and_fit_each_other(name, aligner_m, flow_m):
+def test_large_recipes_have_their_documented_sizes(name, aligner_m, flow_m):
     align, flow = recipe_named("align", name), recipe_named("flow", name)
     with torch.device("meta"):
         aligner = Alignment(align.model, encoder=MotionEncoder(align.encoder))
@@ -497,14 +460,14 @@ def test_scales_have_the_size_that_they_say_and_fit_each_other(name, aligner_m, 
     assert align.model.latent_channels == flow.model.channels
     assert align.windows == flow.windows == recipe_named("flow", "tiny").windows
     assert flow.align == f"runs/align-{name}/model"
-    for recipe in (align, flow):  # on 1 to 64 GPUs, in parts of one clip or more
+    for recipe in (align, flow):  # 1 to 64 GPUs
         assert recipe.train.batch_clips % 64 == 0
     assert flow.stages.dcf_steps < flow.train.steps
 
 
 @pytest.mark.parametrize("name", ["base", "large"])
-def test_scales_train_by_the_command_line(simulated_data, smoke_runs, tmp_path, name):
-    """Made narrow by settings; all else is as it is."""
+def test_large_recipes_train_on_the_command_line(simulated_data, smoke_runs, tmp_path, name):
+    """The widths are reduced by settings."""
     common = ["--recipe", name, "--data", str(simulated_data), "--device", "cpu"]
     settings = ["train.steps=2", "train.batch_clips=2", "train.validate_every=2"]
     settings += ["windows.segments=10", "model.heads=2", "model.width=16"]

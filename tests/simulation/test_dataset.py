@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from support import bouncing_ball
 
-from foleyflow.data.clips import SimulatedClips, cache_frames
+from foleyflow.data.clips import SimulatedClips
 from foleyflow.errors import ConfigError, DataError
+from foleyflow.features.frames import cache_frames
 from foleyflow.media.probe import probe
 from foleyflow.simulation.dataset import clip_files
 from foleyflow.simulation.dataset.simulate import clip_seed, simulate, write_example
@@ -192,7 +193,7 @@ def test_a_fault_in_a_scene_is_told(tmp_path):
 def test_cache_holds_every_clip(made):
     out, _, _ = made
     clips = SimulatedClips(out, "train")
-    cache = cache_frames(out, "train", workers=2)
+    cache = cache_frames(out, "train")
     assert len(cache) == 3
     for index in range(3):
         clip = clips.load(index)
@@ -205,16 +206,18 @@ def test_cache_holds_every_clip(made):
 def test_cache_is_reused_until_the_clips_change(made, tmp_path):
     import shutil
 
-    root = shutil.copytree(made[0], tmp_path / "copy", ignore=shutil.ignore_patterns(".cache*"))
-    before = cache_frames(root, "train", workers=1)
-    stamp = (root / ".cache-train/frames.u8").stat().st_mtime_ns
+    root = shutil.copytree(made[0], tmp_path / "copy", ignore=shutil.ignore_patterns(".frames*"))
+    before = cache_frames(root, "train")
+    (first,) = root.glob(".frames-train-*")
+    stamp = (first / "frames.npy").stat().st_mtime_ns
     assert cache_frames(root, "train").fingerprint == before.fingerprint
-    assert (root / ".cache-train/frames.u8").stat().st_mtime_ns == stamp
+    assert (first / "frames.npy").stat().st_mtime_ns == stamp
     label_file = root / "train/00000/clip_000000.json"
     label_file.write_text(label_file.read_text() + "\n")
-    after = cache_frames(root, "train", workers=1)
+    after = cache_frames(root, "train")
     assert after.fingerprint != before.fingerprint
-    assert (root / ".cache-train/frames.u8").stat().st_mtime_ns != stamp
+    (second,) = root.glob(".frames-train-*")
+    assert second != first
 
 
 def test_reading_what_is_not_there_is_refused(made, tmp_path):

@@ -1,4 +1,4 @@
-"""A training run that can be killed: used by tests in this process and, killed, in another.
+"""A training run that can be killed, in the process of a test or in a process of its own.
 
 python killable_training.py FOLDER STEP    SIGKILLs itself after step STEP is in the journal
 """
@@ -31,7 +31,7 @@ CONFIG = TrainConfig(
 
 
 def make_task() -> CodecTask:
-    """A codec of toy size on noise; the same weights each time."""
+    """A tiny codec on noise with the same initial weights each time."""
     torch.manual_seed(0)
     codec = Codec(
         CodecConfig(
@@ -51,7 +51,7 @@ def make_task() -> CodecTask:
 
 
 def run(folder: Path, *, killed_at: int | None = None) -> dict[str, torch.nn.Module]:
-    """Trains from where the folder stands, on one thread; dies at a step if wanted."""
+    """Trains or resumes on one thread; kills the process at a step if wanted."""
 
     def progress(step: int, figures: dict[str, float]) -> None:
         if step == killed_at:

@@ -1,8 +1,8 @@
-"""Training in two processes, started by torchrun from a test; alone, the same runs in one.
+"""Training runs for one process, and for two processes that a test starts with torchrun.
 
 torchrun --nproc-per-node 2 shared_training.py FOLDER
 
-FOLDER holds what single processes have begun: a checkpoint to go on with.
+FOLDER contains checkpoints of single processes, which the two processes resume.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from foleyflow.alignment.model import Alignment, AlignmentConfig
 from foleyflow.data.windows import ClipArrays, WindowConfig, WindowSource
 from foleyflow.encoders.motion_encoder import MotionEncoder, MotionEncoderConfig
 from foleyflow.errors import ConfigError, TrainingError
-from foleyflow.features.flow_condition_windows import GuidedWindows
+from foleyflow.features.flow_conditions import GuidedWindows
 from foleyflow.flow.objective import ObjectiveConfig
 from foleyflow.flow.transformer import FlowConfig, FlowTransformer
 from foleyflow.training.loop import train
-from foleyflow.training.processes import SINGLE_PROCESS, Processes, joined
+from foleyflow.training.processes import SINGLE_PROCESS, Processes, join_processes
 from foleyflow.training.task import Task, TrainConfig
 from foleyflow.training.tasks.alignment import AlignLossConfig, AlignTask
 from foleyflow.training.tasks.flow import FlowStageConfig, FlowTask
@@ -34,7 +34,7 @@ CONFIG = TrainConfig(
     batch_clips=8,
     learning_rate=3e-3,
     warmup_steps=2,
-    decay_share=0.0,  # so that a run of three steps is the beginning of one of six
+    decay_fraction=0.0,  # so that a run of three steps is the start of a run of six
     bf16=False,
     log_every=1,
     validate_every=6,
@@ -44,7 +44,7 @@ CPU = torch.device("cpu")
 
 
 def align_task(*, contrasts: bool = True, **losses: object) -> AlignTask:
-    """Five clips of noise at several frame rates; chance, counts and comparisons are all in it."""
+    """Clips of noise at several frame rates, with random masks, missing labels and contrast."""
     rng = np.random.default_rng(0)
     counts = [30, 24, 30, 18, 36, 30, 24, 12, 30, 30]
     clips = ClipArrays(
@@ -77,12 +77,12 @@ def align_task(*, contrasts: bool = True, **losses: object) -> AlignTask:
 
 
 def flow_task(*, broken: bool = False, **stages: int) -> FlowTask:
-    """Windows of noise; flow matching, the one-step map and, if wanted, the polish."""
+    """Windows of noise with flow matching, the one-step map and, if wanted, the polish."""
     rng = np.random.default_rng(0)
     rows, frames = 12, 40
     video = rng.normal(size=(rows, frames, 16)).astype(np.float16)
     if broken:
-        video[-1, 3, 3] = np.nan  # rows are drawn sorted: it is always in the last process
+        video[-1, 3, 3] = np.nan  # windows are sampled in order: it is always in the last process
     windows = GuidedWindows(
         video=video,
         states=rng.normal(size=(rows, frames // 4, 16)).astype(np.float16),
@@ -107,10 +107,10 @@ def flow_task(*, broken: bool = False, **stages: int) -> FlowTask:
     )
 
 
-# name -> the task, and how it is trained in one process and in two
+# name -> task and settings of its training
 RUNS: dict[str, tuple[Callable[[], Task], TrainConfig]] = {
     "align": (align_task, CONFIG),
-    "align, uneven masks": (lambda: align_task(contrasts=False, draws=1), CONFIG),
+    "align, uneven masks": (lambda: align_task(contrasts=False, masks_per_clip=1), CONFIG),
     "flow": (flow_task, CONFIG),
     "flow in parts": (flow_task, replace(CONFIG, accumulate=2)),
     "polish": (lambda: flow_task(dcf_steps=1, polish_steps=2), CONFIG),
@@ -118,15 +118,15 @@ RUNS: dict[str, tuple[Callable[[], Task], TrainConfig]] = {
 
 
 def run(name: str, folder: Path, processes: Processes = SINGLE_PROCESS, **settings: object) -> None:
-    """One of the runs, from where the folder stands."""
+    """Starts or resumes one of the runs."""
     make, config = RUNS[name]
     train(make(), replace(config, **settings), folder=folder, device=CPU, processes=processes)
 
 
 def main(folder: Path) -> None:
-    """All runs in two processes; what they were told goes to `told-RANK.json`."""
-    told: dict[str, str] = {}
-    with joined(CPU) as (processes, device):
+    """All runs in two processes; their error messages go to `messages-RANK.json`."""
+    messages: dict[str, str] = {}
+    with join_processes(CPU) as (processes, device):
         torch.set_num_threads(1)
         for name in RUNS:
             run(name, folder / name, processes)
@@ -145,7 +145,7 @@ def main(folder: Path) -> None:
                 processes=processes,
             )
         except TrainingError as error:
-            told["broken"] = str(error)
+            messages["broken"] = str(error)
         refused = (
             ("batch", "flow", {"batch_clips": 7}),
             ("polish", "polish", {"shard": True}),
@@ -155,8 +155,8 @@ def main(folder: Path) -> None:
             try:
                 run(task, folder / "refused", processes, **settings)
             except ConfigError as error:
-                told[name] = str(error)
-        (folder / f"told-{processes.rank}.json").write_text(json.dumps(told))
+                messages[name] = str(error)
+        (folder / f"messages-{processes.rank}.json").write_text(json.dumps(messages))
 
 
 if __name__ == "__main__":

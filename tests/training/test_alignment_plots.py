@@ -1,4 +1,4 @@
-"""Pictures of a training: they appear whole, show what differs, and need no finished run."""
+"""Plots of an alignment run."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from foleyflow.training.alignment_plots import MONITORS_NAME, RECOVERED_NAME, draw_run
+from foleyflow.training.alignment_plots import MONITORS_NAME, RECOVERED_NAME, plot_run
 
 
 @pytest.fixture
@@ -34,8 +34,8 @@ def journal(r2: float) -> list[dict[str, float]]:
     ]
 
 
-def test_both_pictures_appear_and_nothing_else(example, tmp_path):
-    draw_run(tmp_path, journal(0.5), example)
+def test_only_the_two_plots_are_written(example, tmp_path):
+    plot_run(tmp_path, journal(0.5), example)
     assert sorted(p.name for p in tmp_path.iterdir()) == [MONITORS_NAME, RECOVERED_NAME]
     for name in (MONITORS_NAME, RECOVERED_NAME):
         picture = imread(tmp_path / name)
@@ -43,16 +43,16 @@ def test_both_pictures_appear_and_nothing_else(example, tmp_path):
         assert picture[..., :3].std() > 0.05
 
 
-def test_other_figures_give_other_pictures(example, tmp_path):
+def test_plots_differ_for_different_figures(example, tmp_path):
     for name, r2 in (("one", 0.5), ("other", -0.5)):
         (tmp_path / name).mkdir()
-        draw_run(tmp_path / name, journal(r2), example)
+        plot_run(tmp_path / name, journal(r2), example)
         example["recovered"] = example["true"]
     for picture in (MONITORS_NAME, RECOVERED_NAME):
         one, other = (imread(tmp_path / name / picture) for name in ("one", "other"))
         assert not np.array_equal(one, other), picture
 
 
-def test_a_run_that_was_never_validated_has_its_example(example, tmp_path):
-    draw_run(tmp_path, [{"step": 10, "align/loss": 3.0}], example)
+def test_run_without_validation_has_only_the_recovery(example, tmp_path):
+    plot_run(tmp_path, [{"step": 10, "align/loss": 3.0}], example)
     assert [p.name for p in tmp_path.iterdir()] == [RECOVERED_NAME]

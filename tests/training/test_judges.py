@@ -1,4 +1,4 @@
-"""What the judges' tasks draw and lose, their smoke recipes by the command line, how they judge."""
+"""Batches and losses of the judges' tasks, their smoke recipes, and the trained judges."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import torch
 from safetensors.torch import load_file
 from support.cli_model import run_cli
 
-from foleyflow.data.clips import cache_frames
 from foleyflow.data.windows import ClipArrays, WindowConfig, WindowSource
 from foleyflow.encoders.motion_encoder import MotionEncoder, MotionEncoderConfig
 from foleyflow.errors import CheckpointError, ConfigError, DataError
 from foleyflow.evaluation.folder import evaluate_folder
-from foleyflow.features.mel_levels import disturbed, levels_of
+from foleyflow.features.frames import cache_frames
+from foleyflow.features.mel_levels import compute_levels
 from foleyflow.judges.adapters import SyncJudge, load_judge, tagger_judge
 from foleyflow.judges.networks.log_mel import LogMel
 from foleyflow.judges.networks.sync import Sync, SyncConfig
@@ -24,7 +24,7 @@ from foleyflow.judges.networks.tagger import Tagger, TaggerConfig
 from foleyflow.judges.weights import SHIPPED
 from foleyflow.recipes import recipe_named
 from foleyflow.signals import Frames
-from foleyflow.training.tasks.sync import LEFT_OUT, SyncLossConfig, SyncTask
+from foleyflow.training.tasks.sync import IGNORED, SyncLossConfig, SyncTask
 from foleyflow.training.tasks.tagger import TaggedLevels, TaggerLossConfig, TaggerTask
 from foleyflow.weights import file_sha256, read_record
 
@@ -33,27 +33,6 @@ RATE_HZ = 48_000
 
 def rng(seed=0):
     return np.random.default_rng(seed)
-
-
-# ---------------------------------------------------------------------------------- levels
-
-
-def test_levels_of_many_sounds_are_those_of_each():
-    sounds = rng().integers(-9000, 9000, (5, 9600)).astype(np.int16)
-    levels = levels_of(sounds, LogMel(), batch=2)
-    assert levels.shape == (5, 20, 64) and levels.dtype == np.float16
-    alone = LogMel()(torch.from_numpy(sounds[3:4].astype(np.float32) / 32767))[0]
-    np.testing.assert_allclose(levels[3], alone, atol=0.01)
-
-
-def test_disturbances_are_seeded_and_bounded():
-    levels = rng().normal(-2, 1, (50, 64)).astype(np.float32)
-    assert np.array_equal(disturbed(levels, rng(1)), disturbed(levels, rng(1)))
-    assert not np.array_equal(disturbed(levels, rng(1)), disturbed(levels, rng(2)))
-    for seed in range(20):
-        changed = disturbed(levels, rng(seed))
-        assert changed.shape == levels.shape and np.isfinite(changed).all()
-        assert np.abs(changed - levels)[:, :40].max() < 4.5
 
 
 # ---------------------------------------------------------------------------------- tagger
@@ -68,26 +47,26 @@ def tagger_task():
     kinds = np.arange(12) % 2
     materials = np.arange(12) % 3
     levels = rng().normal(-4, 0.3, (12, 80, 64))
-    for index in range(12):  # a band for each material, a rhythm for each kind
+    for index in range(12):  # a band per material, a rhythm per kind
         levels[index, :: (40 if kinds[index] else 8), 20 * materials[index] :][:, :10] += 4
     tagged = TaggedLevels(levels=levels.astype(np.float16), materials=materials, kinds=kinds)
     losses = TaggerLossConfig(crop_s=0.6, disturbance=0.3)
     return TaggerTask(Tagger(config), losses, train=tagged, validation=tagged)
 
 
-def test_the_tagger_draws_crops_with_their_labels(tagger_task):
-    batch = tagger_task.draw(rng(1), 6)
+def test_tagger_batches_are_reproducible_crops(tagger_task):
+    batch = tagger_task.sample_batch(rng(1), 6)
     assert batch["levels"].shape == (6, 60, 64)
-    again = tagger_task.draw(rng(1), 6)
+    again = tagger_task.sample_batch(rng(1), 6)
     assert all(torch.equal(batch[key], again[key]) for key in batch)
 
 
-def test_the_tagger_learns_what_can_be_heard(tagger_task):
+def test_tagger_learns_materials_and_kinds(tagger_task):
     model = tagger_task.modules["tagger"]
     optimiser = torch.optim.AdamW(model.parameters(), 5e-3)
     for step in range(60):
         optimiser.zero_grad()
-        tagger_task.loss("tagger", tagger_task.draw(rng(step), 12), step)[0].backward()
+        tagger_task.loss("tagger", tagger_task.sample_batch(rng(step), 12), step)[0].backward()
         optimiser.step()
     figures = tagger_task.validate({"tagger": model.eval()})
     assert figures["material_accuracy"] == 1.0
@@ -100,7 +79,7 @@ def test_the_tagger_learns_what_can_be_heard(tagger_task):
 
 
 def clip_arrays(count=6, *, silent=(0,), seconds=2.4):
-    """Clips in which a bright frame and a click fall together; some without any event."""
+    """Clips with simultaneous flashes and clicks, some without any event."""
     frames_per_clip = round(25 * seconds)
     times_s = np.tile(np.arange(frames_per_clip) / 25, count)
     frames = np.full((count * frames_per_clip, 32, 32, 3), 90, np.uint8)
@@ -133,7 +112,7 @@ def make_sync_task(losses=None, **settings):
         np.zeros((len(clips), 30 * 4, 0), np.float16),
         WindowConfig(segments=16, neighbours=2, augment=False),
     )
-    levels = levels_of(clips.sounds, LogMel())
+    levels = compute_levels(clips.sounds, LogMel())
     encoder = MotionEncoder(
         MotionEncoderConfig(size=16, widths=(4, 4, 8), dim=8, changes=2, reach=1)
     )
@@ -148,11 +127,11 @@ def make_sync_task(losses=None, **settings):
     )
 
 
-def test_shifts_are_as_large_as_the_settings_say_and_a_third_are_small():
+def test_shifts_are_in_range_and_a_third_are_small():
     task = make_sync_task(silent=())
     sizes_s = []
     for seed in range(40):
-        starts = task.draw(rng(seed), 6)["starts"].numpy()
+        starts = task.sample_batch(rng(seed), 6)["starts"].numpy()
         sizes_s += list(np.abs(starts[:, 1] - starts[:, 0]) / 50)
         assert starts.min() >= 0 and starts.max() <= 120 - 64
     sizes_s = np.array(sizes_s)
@@ -160,39 +139,40 @@ def test_shifts_are_as_large_as_the_settings_say_and_a_third_are_small():
     assert 0.25 < (sizes_s < 0.32).mean() < 0.42
 
 
-def test_where_nothing_happens_no_time_is_wrong():
+def test_pairs_without_events_are_ignored():
     task = make_sync_task(silent=(0, 1, 2, 3, 4, 5))
-    answers = task.draw(rng(), 6)["answers"]
+    answers = task.sample_batch(rng(), 6)["classes"]
     assert answers[:, 0].eq(0).all()
-    assert answers[:, 1:].eq(LEFT_OUT).all()
-    answers = make_sync_task(silent=()).draw(rng(), 6)["answers"]
+    assert answers[:, 1:].eq(IGNORED).all()
+    answers = make_sync_task(silent=()).sample_batch(rng(), 6)["classes"]
     assert answers.tolist() == [[0, 1, 2]] * 6
 
 
-def test_onsets_asked_for_are_those_of_each_window():
+def test_onset_targets_match_each_window():
     task = make_sync_task(silent=())
-    batch = task.draw(rng(3), 4)
-    assert batch["heard_onsets"].shape == (4, 120) and batch["seen_onsets"].shape == (4, 64)
+    batch = task.sample_batch(rng(3), 4)
+    assert batch["sound_onsets"].shape == (4, 120) and batch["video_onsets"].shape == (4, 64)
     for row in range(4):
         start = int(batch["starts"][row, 0])
         torch.testing.assert_close(
-            batch["seen_onsets"][row], batch["heard_onsets"][row, start : start + 64]
+            batch["video_onsets"][row], batch["sound_onsets"][row, start : start + 64]
         )
 
 
-def test_the_judge_of_synchrony_learns_clicks_and_flashes():
+def test_synchrony_judge_learns_clicks_and_flashes():
     task = make_sync_task(SyncLossConfig(largest_shift_s=1.0, augment=False, disturbance=0.0))
     model = task.modules["sync"]
     optimiser = torch.optim.AdamW(model.parameters(), 4e-3)
     first = None
     for step in range(60):
         optimiser.zero_grad()
-        loss, figures = task.loss("sync", task.draw(rng(step), 6), step)
+        loss, figures = task.loss("sync", task.sample_batch(rng(step), 6), step)
         loss.backward()
         optimiser.step()
         first = first or figures
-    assert figures["seen"] < 0.4 * first["seen"] and figures["heard"] < 0.4 * first["heard"]
-    assert figures["answer"] < 0.9
+    for name in ("video_onsets", "sound_onsets"):
+        assert figures[name] < 0.4 * first[name]
+    assert figures["pair"] < 0.9
     figures = task.validate({"sync": model.eval()})
     assert figures["balanced_accuracy"] > 0.65
     assert figures["balanced_accuracy"] == pytest.approx(
@@ -205,15 +185,17 @@ def test_the_judge_of_synchrony_learns_clicks_and_flashes():
     )
 
 
-def test_shifts_out_of_order_are_refused():
-    with pytest.raises(ConfigError, match="expected three seconds above 0 in ascending order"):
+def test_shifts_out_of_order_are_rejected():
+    with pytest.raises(
+        ConfigError, match="expected three numbers of seconds above 0 in ascending order"
+    ):
         SyncLossConfig(small_shift_s=0.1)
 
 
-# ---------------------------------------------------------------------------------- as judges
+# ---------------------------------------------------------------------------------- judges
 
 
-def test_a_tagger_judges_sounds_of_any_length(tagger_task):
+def test_tagger_judge_accepts_sounds_of_any_length(tagger_task):
     judge = tagger_judge(tagger_task.modules["tagger"].eval(), "00")
     for seconds, pieces in ((0.3, 1), (1.0, 1), (4.0, 4)):
         sound = rng().uniform(-0.5, 0.5, round(seconds * RATE_HZ)).astype(np.float32)
@@ -225,7 +207,7 @@ def test_a_tagger_judges_sounds_of_any_length(tagger_task):
         judge.logits(np.zeros(100, np.float32))
 
 
-def test_a_pair_is_judged_window_by_window():
+def test_pairs_are_judged_in_windows():
     judge = SyncJudge(make_sync_task().modules["sync"].eval(), "00")
     pixels = rng().integers(0, 255, (60, 112, 112, 3)).astype(np.uint8)
     frames = Frames(pixels=pixels, times_s=np.arange(60) / 25)
@@ -234,13 +216,13 @@ def test_a_pair_is_judged_window_by_window():
     assert 0 < probability < 1
     assert judge.verdict(frames, 0.5 * sound) == pytest.approx(probability, abs=0.02)
     assert judge.verdict(frames, sound[: round(1.5 * RATE_HZ)]) != probability
-    # A video is seen once for all of its sounds.
+    # A video is encoded once for all of its sounds.
     seen, watch = [], judge._network.watch
     judge._network.watch = lambda *how: seen.append(1) or watch(*how)
     again = Frames(pixels=pixels, times_s=frames.times_s)
     assert [judge.verdict(again, sound) for _ in range(2)] == pytest.approx([probability] * 2)
     assert len(seen) == 1
-    # What only one of both holds is not looked at.
+    # Only the common duration is compared.
     longer = np.concatenate([sound, np.zeros(RATE_HZ, np.float32)])
     assert judge.verdict(frames, longer) == pytest.approx(probability, abs=1e-4)
     with pytest.raises(ValueError, match=r"2.40 s of video with 1.00 s of sound.*needs 1.28 s"):
@@ -249,7 +231,7 @@ def test_a_pair_is_judged_window_by_window():
 
 @pytest.fixture(scope="module")
 def judge_models(simulated_data, tmp_path_factory):
-    """Folders of both judges, by their smoke recipes and the command line."""
+    """Model folders of both judges, trained with their smoke recipes on the command line."""
     runs = tmp_path_factory.mktemp("judges")
     for name in ("smoke", "smoke-sync"):
         command = ("train", "judge", "--recipe", name, "--device", "cpu", "--json")
@@ -259,7 +241,7 @@ def judge_models(simulated_data, tmp_path_factory):
     return {"tagger-sim": runs / "smoke/model", "sync-sim": runs / "smoke-sync/model"}
 
 
-def test_smoke_runs_leave_judges_that_explain_themselves(judge_models):
+def test_smoke_runs_export_judges_with_provenance(judge_models):
     for name, folder in judge_models.items():
         component = name.removesuffix("-sim")
         record = read_record(folder, component)
@@ -271,31 +253,29 @@ def test_smoke_runs_leave_judges_that_explain_themselves(judge_models):
 
 
 @pytest.mark.parametrize("component", ["tagger", "sync"])
-def test_training_of_a_judge_begins_with_the_weights_of_another(
-    judge_models, simulated_data, tmp_path, component
-):
-    begun = judge_models[f"{component}-sim"]
+def test_init_starts_from_the_weights_of_a_judge(judge_models, simulated_data, tmp_path, component):
+    initial = judge_models[f"{component}-sim"]
     command = ("train", "judge", "--recipe", "smoke" if component == "tagger" else "smoke-sync")
     steps = ("--set", "train.steps=1", "--set", "train.learning_rate=1e-12")
-    common = ("--device", "cpu", "--json", "--data", simulated_data, "--init", begun)
+    common = ("--device", "cpu", "--json", "--data", simulated_data, "--init", initial)
     outcome = run_cli(*command, *steps, *common, "--out", tmp_path / "on")
     assert outcome.status == 0, outcome.stderr
     on = tmp_path / "on" / "model"
     record = read_record(on, component)
-    assert record.provenance["init"] == {component: read_record(begun, component).sha256}
-    first, second = (load_file(folder / f"{component}.safetensors") for folder in (begun, on))
+    assert record.provenance["init"] == {component: read_record(initial, component).sha256}
+    first, second = (load_file(folder / f"{component}.safetensors") for folder in (initial, on))
     learnt = [name for name in first if "running_" not in name and "num_batches" not in name]
     assert learnt and all(torch.equal(first[name], second[name]) for name in learnt)
 
 
-def test_the_weights_of_the_other_judge_are_refused(judge_models, simulated_data, tmp_path):
+def test_init_rejects_the_other_judge(judge_models, simulated_data, tmp_path):
     command = ("train", "judge", "--recipe", "smoke", "--data", simulated_data)
     outcome = run_cli(*command, "--init", judge_models["sync-sim"], "--out", tmp_path / "on")
     assert outcome.status == 2
     assert "holds ['sync'], expected a component 'tagger'" in outcome.stderr
 
 
-def test_sim_metrics_over_the_clips_they_are_made_for(judge_models, simulated_data, tmp_path):
+def test_sim_metrics_on_simulated_clips(judge_models, simulated_data, tmp_path):
     from foleyflow.weights import merge_models
 
     merge_models(list(judge_models.values()), tmp_path / "judges")
@@ -310,15 +290,15 @@ def test_sim_metrics_over_the_clips_they_are_made_for(judge_models, simulated_da
     agreement = scores["AlignAcc-sim"]
     assert {"generated", "true", "silence", "noise", "other", "shifted"} <= agreement["rows"].keys()
     assert agreement["rows"]["generated"] == agreement["rows"]["true"]
-    said = agreement["remarks"][0]
-    assert said.startswith("false positives, on true sounds: ")
-    assert "shifted pairs" in said and "swapped pairs" in said
+    remark = agreement["remarks"][0]
+    assert remark.startswith("false positives, on true sounds: ")
+    assert "shifted pairs" in remark and "swapped pairs" in remark
     assert agreement["judge"]["name"] == "sync-sim"
     text = run_cli(*clips, *patterns, *metrics).stdout
     assert "[shifted true sound]" in text and "not comparable" not in text
 
 
-def test_pairs_without_a_video_are_listed(judge_models, tmp_path):
+def test_pairs_without_a_video_are_reported(judge_models, tmp_path):
     import soundfile
 
     for side in ("made", "true"):
@@ -335,7 +315,7 @@ def test_pairs_without_a_video_are_listed(judge_models, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["tagger", "sync"])
-def test_where_the_weights_are_absent_one_line_says_so(tmp_path, monkeypatch, name):
+def test_missing_weights_are_reported(tmp_path, monkeypatch, name):
     monkeypatch.setattr("foleyflow.judges.weights.SHIPPED", tmp_path / "assets")
     with pytest.raises(
         CheckpointError, match=f"'{name}-sim' is not here: .*{name}.safetensors"
@@ -349,17 +329,17 @@ def test_shipped_judges_are_small():
     assert sum(file.stat().st_size for file in files) <= 10_000_000
 
 
-def test_data_that_the_recipes_do_not_know_is_refused(simulated_data):
+def test_unknown_kinds_and_rates_are_rejected(simulated_data):
     recipe = recipe_named("judge", "smoke")
     narrow = replace(recipe, model=replace(recipe.model, kinds=("roll",)))
-    with pytest.raises(DataError, match="which the recipe's kinds lack"):
+    with pytest.raises(DataError, match="not among the recipe's kinds"):
         narrow.build(simulated_data)
     cache = replace(cache_frames(simulated_data, "validation"), rate_hz=44_100)
-    with pytest.raises(DataError, match="sounds at 44100 Hz, the judges hear 48000 Hz"):
+    with pytest.raises(DataError, match="sounds at 44100 Hz: the judges expect 48000 Hz"):
         recipe._tagged(cache)
 
 
-def test_a_config_of_another_version_is_refused(judge_models, tmp_path):
+def test_config_of_another_version_is_rejected(judge_models, tmp_path):
     import shutil
 
     folder = tmp_path / "judges"

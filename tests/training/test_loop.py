@@ -1,4 +1,4 @@
-"""The loop on a task with a known answer; its schedule and its averages in closed form."""
+"""The loop on a linear regression; the schedule and the averages in closed form."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import nn
 
 from foleyflow.errors import ConfigError, TrainingError
 from foleyflow.parallel.precision import PRECISION_VARIABLE
-from foleyflow.training.checkpoint import load_state
+from foleyflow.training.checkpoint import TrainState, load_state
 from foleyflow.training.journal import read_journal
 from foleyflow.training.loop import train
 from foleyflow.training.optimiser import MovingAverage, learning_rate_at, make_optimiser
@@ -24,9 +24,9 @@ CONFIG = TrainConfig(
 
 
 class Line(Task):
-    """Fits a line; at `broken_at` its loss is not a number; `noise` uses torch's chance."""
+    """A linear regression; the loss is NaN at step `broken_at`; `noise` uses torch's generator."""
 
-    turns = ("line",)
+    phases = ("line",)
 
     def __init__(self, *, broken_at: int | None = None, noise: float = 0.0, one_batch=False):
         torch.manual_seed(0)
@@ -34,16 +34,16 @@ class Line(Task):
         self.broken_at = broken_at
         self.noise = noise
         self.one_batch = one_batch
-        self.drawn: list[torch.Tensor] = []
+        self.sampled: list[torch.Tensor] = []
 
-    def draw(self, rng, clips):
+    def sample_batch(self, rng, clips):
         if self.one_batch:
             rng = type(rng)(type(rng.bit_generator)(0))
         x = torch.from_numpy(rng.normal(size=(clips, 3))).float()
-        self.drawn.append(x)
+        self.sampled.append(x)
         return {"x": x, "y": x @ torch.tensor([[1.0], [-2.0], [0.5]]) + 0.3}
 
-    def loss(self, turn, batch, step):
+    def loss(self, phase, batch, step):
         out = self.modules["line"](batch["x"] + self.noise * torch.randn_like(batch["x"]))
         value = (out - batch["y"]).square().mean()
         if step == self.broken_at:
@@ -70,9 +70,9 @@ def run(task, config, folder, **settings):
     return entries, average["line"]
 
 
-def test_a_batch_is_learned_by_heart(tmp_path):
+def test_one_batch_is_fitted_exactly(tmp_path):
     config = replace(
-        CONFIG, steps=300, learning_rate=0.05, weight_decay=0.0, log_every=100, decay_share=0.3
+        CONFIG, steps=300, learning_rate=0.05, weight_decay=0.0, log_every=100, decay_fraction=0.3
     )
     task = Line(one_batch=True)
     entries, _ = run(task, config, tmp_path)
@@ -82,7 +82,7 @@ def test_a_batch_is_learned_by_heart(tmp_path):
     torch.testing.assert_close(weight, torch.tensor([[1.0, -2.0, 0.5]]), atol=0.02, rtol=0)
 
 
-def test_steps_compute_in_the_chosen_precision_where_the_recipe_lets_them(tmp_path, monkeypatch):
+def test_precision_follows_setting_and_recipe(tmp_path, monkeypatch):
     losses = {}
     for precision in ("fp32", "bf16"):
         for bf16 in (True, False):
@@ -93,16 +93,16 @@ def test_steps_compute_in_the_chosen_precision_where_the_recipe_lets_them(tmp_pa
     assert losses["bf16", True] != losses["fp32", True]
 
 
-def test_what_is_logged_validated_and_told(tmp_path):
+def test_logging_and_validation_steps(tmp_path):
     entries, average = run(Line(), replace(CONFIG, steps=7, log_every=3), tmp_path)
     assert [step for step, figures in entries if "line/loss" in figures] == [3, 6, 7]
     assert [step for step, figures in entries if "bias" in figures] == [5, 7]
-    # The averaged weights are validated and given back.
+    # The averaged weights are validated and returned.
     assert entries[-1][1]["bias"] == float(average.bias)
     assert not average.bias.requires_grad
 
 
-def test_the_seed_decides_all_chance(tmp_path):
+def test_seed_determines_all_randomness(tmp_path):
     def losses(name, *, seed=0):
         config = replace(CONFIG, steps=4, seed=seed)
         entries, _ = run(Line(noise=0.5), config, tmp_path / name)
@@ -114,17 +114,17 @@ def test_the_seed_decides_all_chance(tmp_path):
     assert losses("c", seed=1)[1:] != plain[1:]
 
 
-def test_batches_come_in_the_order_of_steps(tmp_path):
-    whole, cut = Line(), Line()
-    run(whole, CONFIG, tmp_path / "whole")
+def test_batches_do_not_depend_on_interruptions(tmp_path):
+    uninterrupted, cut = Line(), Line()
+    run(uninterrupted, CONFIG, tmp_path / "uninterrupted")
     run(cut, replace(CONFIG, steps=4), tmp_path / "cut")
     run(cut, CONFIG, tmp_path / "cut")
-    assert len(whole.drawn) == len(cut.drawn) == 10
-    assert all(torch.equal(a, b) for a, b in zip(whole.drawn, cut.drawn, strict=True))
+    assert len(uninterrupted.sampled) == len(cut.sampled) == 10
+    assert all(torch.equal(a, b) for a, b in zip(uninterrupted.sampled, cut.sampled, strict=True))
 
 
 @pytest.mark.parametrize("parts", [2, 4])
-def test_accumulating_gives_the_same_steps(tmp_path, parts):
+def test_accumulation_gives_the_same_steps(tmp_path, parts):
     one, other = Line(), Line()
     plain, _ = run(one, CONFIG, tmp_path / "one")
     cut, _ = run(other, replace(CONFIG, accumulate=parts), tmp_path / "other")
@@ -134,66 +134,68 @@ def test_accumulating_gives_the_same_steps(tmp_path, parts):
     torch.testing.assert_close(one.modules["line"].weight, other.modules["line"].weight)
 
 
-def test_a_batch_that_can_not_be_cut_is_refused(tmp_path):
+def test_indivisible_batch_is_rejected(tmp_path):
     class Short(Line):
-        def draw(self, rng, clips):
-            return super().draw(rng, 3)
+        def sample_batch(self, rng, clips):
+            return super().sample_batch(rng, 3)
 
-    with pytest.raises(TrainingError, match="a batch of 3 clips can't be cut in 2 equal parts"):
+    with pytest.raises(
+        TrainingError, match="a batch of 3 clips cannot be divided into 2 equal parts"
+    ):
         run(Short(), replace(CONFIG, accumulate=2), tmp_path)
 
 
-def test_numbers_that_are_not_finite_stop_the_run_and_the_last_good_state_is_kept(tmp_path):
+def test_nan_stops_the_run_and_keeps_the_last_good_state(tmp_path):
     broken = Line(broken_at=5)
-    with pytest.raises(TrainingError, match=r"step 6, turn 'line': loss nan.*input is finite"):
+    with pytest.raises(TrainingError, match=r"step 6, phase 'line': loss nan.*input is finite"):
         run(broken, CONFIG, tmp_path)
-    assert bool(torch.isfinite(broken.modules["line"].weight).all())  # no step was taken
+    assert bool(torch.isfinite(broken.modules["line"].weight).all())  # not updated
     config = CONFIG
     module = nn.Linear(3, 1)
-    state = {
-        "modules": {"line": module},
-        "averages": {"line": MovingAverage(module, config.ema)},
-        "optimisers": {"line": make_optimiser(module, config)},
-    }
-    assert load_state(tmp_path, **state) == 4
+    state = TrainState(
+        modules={"line": module},
+        averages={"line": MovingAverage(module, config.ema)},
+        optimisers={"line": make_optimiser(module, config)},
+    )
+    assert load_state(tmp_path, state) == 4
     assert bool(torch.isfinite(module.weight).all())
-    # The cause removed, the same command goes on from there.
+    # Without the cause, the run resumes from that state.
     entries, _ = run(Line(), CONFIG, tmp_path)
     assert entries[0][0] == 5
 
 
 @pytest.mark.parametrize("parts", [1, 2])
-def test_a_clip_that_is_not_finite_is_named_with_its_step_and_batch(tmp_path, parts):
+def test_error_names_the_clip_that_is_not_finite(tmp_path, parts):
     class Spoilt(Line):
-        def draw(self, rng, clips):
-            batch = super().draw(rng, clips)
+        def sample_batch(self, rng, clips):
+            batch = super().sample_batch(rng, clips)
             batch["clip"] = torch.from_numpy(rng.permutation(20)[:clips])
             batch["x"][batch["clip"] == 7, 1] = float("inf")
             return batch
 
     config = replace(CONFIG, steps=40, accumulate=parts, save_every=1)
     task = Spoilt()
-    drawn = []
+    sampled = []
     with pytest.raises(TrainingError) as caught:
         run(task, config, tmp_path)
-    # Batches are drawn one ahead; the message is of the first one with clip 7.
+    # Batches are sampled one step ahead; the message is about the first one with clip 7.
     for step in range(40):
         rng = np.random.default_rng([config.seed, 0, step])
-        drawn.append(Spoilt().draw(rng, 4)["clip"].tolist())
-    first = next(step for step, clips in enumerate(drawn) if 7 in clips)
+        sampled.append(Spoilt().sample_batch(rng, 4)["clip"].tolist())
+    first = next(step for step, clips in enumerate(sampled) if 7 in clips)
     message = str(caught.value)
-    assert message.startswith(f"step {first + 1}, turn 'line': loss ")
-    assert f"; clips {', '.join(map(str, drawn[first]))}; 'x' of clip 7" in message
-    assert all(f"of clip {clip}" not in message for clip in drawn[first] if clip != 7)
+    assert message.startswith(f"step {first + 1}, phase 'line': loss ")
+    assert f"; clips {', '.join(map(str, sampled[first]))}; 'x' of clip 7" in message
+    assert all(f"of clip {clip}" not in message for clip in sampled[first] if clip != 7)
     assert bool(torch.isfinite(task.modules["line"].weight).all())
     assert [e["step"] for e in read_journal(tmp_path / "journal.jsonl")][-1] == first
     module = nn.Linear(3, 1)
-    state = {
-        "modules": {"line": module},
-        "averages": {"line": MovingAverage(module, config.ema)},
-        "optimisers": {"line": make_optimiser(module, config)},
-    }
-    assert load_state(tmp_path, **state) == first
+    state = TrainState(
+        modules={"line": module},
+        averages={"line": MovingAverage(module, config.ema)},
+        optimisers={"line": make_optimiser(module, config)},
+    )
+    assert load_state(tmp_path, state) == first
     assert torch.equal(module.weight, task.modules["line"].weight)
 
 
@@ -201,23 +203,23 @@ def test_gradients_are_clipped(tmp_path):
     config = replace(CONFIG, steps=1, clip_norm=1e-3, learning_rate=1.0, weight_decay=0.0)
     task = Line()
     entries, _ = run(task, config, tmp_path)
-    assert entries[0][1]["line/gradient_norm"] > 1e-3  # as it was before
+    assert entries[0][1]["line/gradient_norm"] > 1e-3  # before clipping
     norms = [p.grad.norm() for p in task.modules["line"].parameters()]
     assert float(torch.stack(norms).norm()) == pytest.approx(1e-3, rel=1e-3)
 
 
-def test_turns_are_taken_one_after_the_other(tmp_path):
+def test_phases_are_updated_in_order(tmp_path):
     class Two(Line):
-        turns = ("critic", "line")
+        phases = ("critic", "line")
 
         def __init__(self):
             super().__init__()
             self.modules = {"critic": nn.Linear(3, 1), **self.modules}
             self.taken = []
 
-        def loss(self, turn, batch, step):
-            self.taken.append((step, turn))
-            out = self.modules[turn](batch["x"])
+        def loss(self, phase, batch, step):
+            self.taken.append((step, phase))
+            out = self.modules[phase](batch["x"])
             return (out - batch["y"]).square().mean(), {}
 
     task = Two()
@@ -231,20 +233,20 @@ def test_turns_are_taken_one_after_the_other(tmp_path):
 # ---------------------------------------------------------------------------------- schedule
 
 
-def test_the_learning_rate_rises_stays_and_falls():
+def test_learning_rate_schedule():
     config = TrainConfig(
-        steps=100, batch_clips=1, learning_rate=2.0, warmup_steps=10, decay_share=0.4
+        steps=100, batch_clips=1, learning_rate=2.0, warmup_steps=10, decay_fraction=0.4
     )
     for step in range(100):
         rise, fall = (step + 1) / 10, (100 - step) / 40
         wanted = 2.0 * min(1.0, rise, fall)
         assert learning_rate_at(step, config) == pytest.approx(wanted)
     assert learning_rate_at(100, config) == 0.0
-    flat = replace(config, decay_share=0.0, warmup_steps=0)
+    flat = replace(config, decay_fraction=0.0, warmup_steps=0)
     assert {learning_rate_at(step, flat) for step in range(100)} == {2.0}
 
 
-def test_the_average_of_weights():
+def test_moving_average_of_weights():
     module = nn.Linear(1, 1, bias=False)
     module.register_buffer("count", torch.tensor(0))
     module.weight.requires_grad_(False)
@@ -257,13 +259,13 @@ def test_the_average_of_weights():
         decay = min(0.9, (1 + step) / (10 + step))
         wanted = decay * wanted + (1 - decay) * step
         assert float(average.module.weight) == pytest.approx(wanted, rel=1e-4)
-    # In the long run it lags behind a ramp by decay / (1 - decay) steps.
+    # Its lag behind a ramp approaches decay / (1 - decay) steps.
     assert wanted == pytest.approx(199 - 9, abs=0.1)
     assert int(average.module.count) == 200
     assert float(module.weight) == 199.0
 
 
-def test_only_matrices_decay():
+def test_weight_decay_applies_to_matrices_only():
     module = nn.Sequential(nn.Linear(3, 2), nn.LayerNorm(2))
     module[1].bias.requires_grad_(False)
     optimiser = make_optimiser(module, replace(CONFIG, weight_decay=0.1))
@@ -284,10 +286,10 @@ def test_only_matrices_decay():
         ({"batch_clips": 3, "accumulate": 2}, r"batch_clips=3: expected a multiple of"),
         ({"learning_rate": 0.0}, r"learning_rate=0.0 \(> 0\)"),
         ({"learning_rate": float("nan")}, r"learning_rate=nan \(> 0\)"),
-        ({"decay_share": 1.5}, r"decay_share=1.5"),
+        ({"decay_fraction": 1.5}, r"decay_fraction=1.5"),
         ({"ema": 1.0}, r"ema=1.0 \(0..1\)"),
     ],
 )
-def test_settings_out_of_range_are_refused(settings, message):
+def test_settings_out_of_range_are_rejected(settings, message):
     with pytest.raises(ConfigError, match=message):
         TrainConfig(**{"steps": 10, "batch_clips": 2, **settings})

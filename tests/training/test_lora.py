@@ -1,4 +1,4 @@
-"""Fine-tuning by adapters: only they learn, and merged they do what they did beside the model."""
+"""Low-rank adapters: only they are trained, and merging preserves the output."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def network() -> FlowTransformer:
     torch.manual_seed(0)
     made = FlowTransformer(FlowConfig(channels=4, width=16, layers=2, heads=2, guide_width=8))
     with torch.no_grad():
-        for parameter in made.parameters():  # a fresh one gives zeros, whatever goes in
+        for parameter in made.parameters():  # the output of a new network is zero
             parameter.add_(0.1 * torch.randn_like(parameter))
     return made
 
 
 def output(model: FlowTransformer) -> torch.Tensor:
-    """What it gives for fixed input."""
+    """Output for a fixed input."""
     from foleyflow.flow.transformer import Condition
 
     rng = torch.Generator().manual_seed(1)
@@ -51,13 +51,13 @@ def output(model: FlowTransformer) -> torch.Tensor:
         normal(2, 12, 4),
         r=0 * one,
         tau=one,
-        strength=one,
+        guidance_scale=one,
         embedded=model.embed(condition),
         condition=condition,
     )
 
 
-def test_without_peft_its_extra_is_named(monkeypatch):
+def test_missing_peft_names_its_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "peft", None)
     with pytest.raises(MissingExtra, match="'peft'") as caught:
         add_adapters_(network(), 4)
@@ -65,17 +65,17 @@ def test_without_peft_its_extra_is_named(monkeypatch):
 
 
 @pytest.mark.parametrize(("module", "rank"), [(torch.nn.Linear(2, 2), 4), (None, 0)])
-def test_what_can_not_be_adapted_is_refused(module, rank):
+def test_invalid_ranks_and_models_are_rejected(module, rank):
     with pytest.raises(ConfigError, match=rf"--lora {rank}: expected a rank of at least 1"):
         add_adapters_(module or network(), rank)
 
 
-def test_a_model_to_adapt_must_be_given(tmp_path):
+def test_lora_requires_init(tmp_path):
     outcome = run_cli("train", "flow", "--lora", "4", "--out", tmp_path)
     assert outcome.status == 2 and "--lora 4: expected the model" in outcome.stderr
 
 
-def test_only_adapters_learn_and_merged_they_give_the_same():
+def test_only_adapters_are_trained_and_merging_preserves_the_output():
     pytest.importorskip("peft", reason="adapters need the extra 'finetune' (peft)")
     plain = network()
     model = copy.deepcopy(plain)
@@ -104,14 +104,14 @@ def test_only_adapters_learn_and_merged_they_give_the_same():
         if not torch.equal(value, plain.state_dict()[name])
     }
     assert changed == set(names)
-    # What was added to a layer has the rank of its adapter.
+    # The change of a layer has the rank of its adapter.
     layer = "blocks.0.attention.query.weight"
     added = model.state_dict()[layer] - plain.state_dict()[layer]
     assert int(torch.linalg.matrix_rank(added, atol=1e-5)) == 3
 
 
 @pytest.mark.parametrize("task", ["flow", "align"])
-def test_a_model_is_adapted_by_the_command_line(simulated_data, smoke_runs, tmp_path, task):
+def test_model_is_adapted_on_the_command_line(simulated_data, smoke_runs, tmp_path, task):
     pytest.importorskip("peft", reason="adapters need the extra 'finetune' (peft)")
     init = smoke_runs / task / "model"
     command = ["train", task, "--recipe", "smoke", "--data", simulated_data, "--out", tmp_path]
@@ -120,7 +120,7 @@ def test_a_model_is_adapted_by_the_command_line(simulated_data, smoke_runs, tmp_
         command += ["--set", f"{part}={smoke_runs / part / 'model'}"]
     outcome = run_cli(*command, "--set", "train.steps=2", "--json")
     assert outcome.status == 0, outcome.stderr
-    outcome = run_cli(*command, "--set", "train.steps=4", "--json")  # goes on
+    outcome = run_cli(*command, "--set", "train.steps=4", "--json")  # resumes
     assert outcome.status == 0, outcome.stderr
     from safetensors.torch import load_file
 
@@ -131,10 +131,10 @@ def test_a_model_is_adapted_by_the_command_line(simulated_data, smoke_runs, tmp_
     if task == "flow":
         assert isinstance(load_flow(tmp_path / "model"), FlowTransformer)
     outcome = run_cli(*command, "--lora", "3")
-    assert outcome.status == 2 and "begun with other settings: lora" in outcome.stderr
+    assert outcome.status == 2 and "started with other settings: lora" in outcome.stderr
 
 
-def test_clips_of_one_material_are_selected_and_the_others(simulated_data, tmp_path):
+def test_clips_are_selected_by_material(simulated_data, tmp_path):
     def materials(folder: Path) -> list[set[str]]:
         clips = SimulatedClips(folder, "train")
         return [

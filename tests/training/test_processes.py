@@ -1,4 +1,4 @@
-"""Two processes do what one does: the same losses, states that either goes on with."""
+"""Training in two processes: the losses of one process, and interchangeable checkpoints."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from foleyflow.training.journal import read_journal
 from foleyflow.training.processes import SINGLE_PROCESS
 
 ROOT = Path(__file__).resolve().parents[2]
-SMALLEST = 1e-4  # what a loss may differ by
+TOLERANCE = 1e-4  # of losses
 
 
 def torchrun(*arguments: str | Path, module: bool = False) -> subprocess.CompletedProcess:
@@ -43,7 +43,7 @@ def torchrun(*arguments: str | Path, module: bool = False) -> subprocess.Complet
 
 
 def losses(folder: Path) -> list[dict[str, float]]:
-    """The journal without its times."""
+    """The journal without times."""
     return [
         {key: value for key, value in entry.items() if not key.endswith("_s")}
         for entry in read_journal(folder / "journal.jsonl")
@@ -52,7 +52,7 @@ def losses(folder: Path) -> list[dict[str, float]]:
 
 @pytest.fixture(scope="module")
 def one(tmp_path_factory):
-    """The runs in this process."""
+    """Folder of the runs in one process."""
     folder = tmp_path_factory.mktemp("one")
     for name in shared_training.RUNS:
         shared_training.run(name, folder / name)
@@ -61,13 +61,13 @@ def one(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory):
-    """The same in two, with beginnings made by one, and what was told by each."""
+    """Folder of the runs in two processes, some of which one process started; error messages."""
     folder = tmp_path_factory.mktemp("two")
     shared_training.run("flow", folder / "from one", steps=3)
     shutil.copytree(folder / "from one", folder / "from one, sharded")
     done = torchrun(shared_training.__file__, folder)
     assert done.returncode == 0, done.stderr
-    return folder, [json.loads((folder / f"told-{rank}.json").read_text()) for rank in (0, 1)]
+    return folder, [json.loads((folder / f"messages-{rank}.json").read_text()) for rank in (0, 1)]
 
 
 @pytest.mark.parametrize("name", shared_training.RUNS)
@@ -78,18 +78,18 @@ def test_two_processes_have_the_losses_of_one(one, two, name):
     assert turns
     for entry, other in zip(alone, together, strict=True):
         for key in turns & entry.keys():
-            assert other[key] == pytest.approx(entry[key], abs=SMALLEST), (key, entry["step"])
+            assert other[key] == pytest.approx(entry[key], abs=TOLERANCE), (key, entry["step"])
     steps = [entry[key] for entry in alone for key in turns & entry.keys()]
-    assert max(steps) - min(steps) > 100 * SMALLEST  # they are no constant
+    assert max(steps) - min(steps) > 100 * TOLERANCE  # not constant
     same_state(one / name, two[0] / name)
 
 
 def same_state(folder: Path, other: Path) -> None:
-    """Checkpoints hold the same names and, but for rounding, the same numbers."""
+    """Checks that two checkpoints are equal up to rounding."""
     first, second = (load_file(path / STATE_NAME) for path in (folder, other))
     assert first.keys() == second.keys()
     for key, value in first.items():
-        # The optimiser divides by its moments: rounding in tiny gradients shows in the weights.
+        # AdamW divides by its moments, which amplifies rounding of small gradients in the weights.
         if "/optimiser/" not in key:
             torch.testing.assert_close(value, second[key], atol=2e-3, rtol=1e-2, msg=key)
 
@@ -103,19 +103,19 @@ def same_state(folder: Path, other: Path) -> None:
         ("from one, sharded", "flow"),
     ],
 )
-def test_shares_of_weights_and_beginnings_made_by_one_change_nothing(one, two, name, like):
+def test_sharding_and_resuming_do_not_change_the_losses(one, two, name, like):
     alone, together = (
         [entry[key] for entry in losses(folder) if (key := f"{like.split(',')[0]}/loss") in entry]
         for folder in (one / like, two[0] / name)
     )
-    assert together == pytest.approx(alone, abs=SMALLEST)
+    assert together == pytest.approx(alone, abs=TOLERANCE)
     last, other = losses(one / like)[-1], losses(two[0] / name)[-1]  # of the averaged weights
     assert other == pytest.approx(last, rel=0.02, abs=0.02)
     same_state(one / like, two[0] / name)
 
 
 @pytest.mark.parametrize("name", ["for one", "sharded, for one"])
-def test_one_process_goes_on_with_what_two_began(one, two, tmp_path, name):
+def test_one_process_resumes_a_run_of_two(one, two, tmp_path, name):
     shutil.copytree(two[0] / name, tmp_path / "run")
     assert [e["step"] for e in losses(tmp_path / "run") if "flow/loss" in e] == [1, 2, 3]
     shared_training.run("flow", tmp_path / "run", shard=name.startswith("sharded"))
@@ -123,15 +123,15 @@ def test_one_process_goes_on_with_what_two_began(one, two, tmp_path, name):
         [entry["flow/loss"] for entry in losses(folder) if "flow/loss" in entry]
         for folder in (one / "flow", tmp_path / "run")
     )
-    assert resumed == pytest.approx(alone, abs=SMALLEST)
+    assert resumed == pytest.approx(alone, abs=TOLERANCE)
 
 
-def test_a_number_that_is_not_finite_in_one_process_stops_both(two):
-    folder, told = two
-    assert told[0]["broken"] == told[1]["broken"]
-    message = told[0]["broken"]
-    # Whichever process had it says so, and the other that it had not.
-    assert "'video' of clip 111 not finite" in message and "all input is finite" in message
+def test_nan_in_one_process_stops_both(two):
+    folder, messages = two
+    assert messages[0]["broken"] == messages[1]["broken"]
+    message = messages[0]["broken"]
+    # The message contains the input of both processes.
+    assert "'video' of clip 111 not finite" in message and "input is finite" in message
     step = int(message.split(",")[0].removeprefix("step "))
     assert [e["step"] for e in losses(folder / "broken")] == list(range(1, step))
     state = folder / "broken" / STATE_NAME
@@ -139,53 +139,53 @@ def test_a_number_that_is_not_finite_in_one_process_stops_both(two):
     assert not state.exists() or all(bool(v.isfinite().all()) for v in load_file(state).values())
 
 
-def test_what_can_not_be_shared_out_is_refused(two):
-    _, told = two
-    for each in told:
-        assert each["batch"].startswith("train.batch_clips=7: can't be shared out evenly to 2")
+def test_indivisible_batches_and_weights_are_rejected(two):
+    _, messages = two
+    for each in messages:
+        assert each["batch"].startswith("train.batch_clips=7: cannot be divided evenly between 2")
         assert each["polish"].startswith("train.shard=True: expected a task of one module")
         assert each["contrast"].startswith("train.shard=True: 'log_sharpness' is a single number")
 
 
-def test_rows_are_shared_out_once_each_part_by_part():
+def test_items_are_divided_within_each_part():
     from dataclasses import replace
 
     config = replace(shared_training.CONFIG, batch_clips=12, accumulate=2)
-    crew = [replace(SINGLE_PROCESS, rank=rank, count=3) for rank in range(3)]
-    rows = [processes.rows(config).tolist() for processes in crew]
+    group = [replace(SINGLE_PROCESS, rank=rank, count=3) for rank in range(3)]
+    rows = [processes.items(config).tolist() for processes in group]
     assert rows == [[0, 1, 6, 7], [2, 3, 8, 9], [4, 5, 10, 11]]
-    assert SINGLE_PROCESS.rows(config).tolist() == list(range(12))
+    assert SINGLE_PROCESS.items(config).tolist() == list(range(12))
 
 
-def test_chance_follows_the_place_in_the_batch():
-    def chance(index: int, count: int, rows: int) -> tuple[torch.Tensor, torch.Tensor]:
+def test_randomness_follows_the_position_in_the_batch():
+    def random_numbers(index: int, count: int, rows: int) -> tuple[torch.Tensor, torch.Tensor]:
         torch.manual_seed(3)
         with sharded_batch(index, count):
             return normal_like(torch.zeros(rows, 4)), sample_for_full_batch(
                 lambda n: torch.rand(n, 2), rows
             )
 
-    whole = chance(0, 1, 12)
+    complete = random_numbers(0, 1, 12)
     for count in (2, 3, 4):
-        parts = [chance(index, count, 12 // count) for index in range(count)]
+        parts = [random_numbers(index, count, 12 // count) for index in range(count)]
         for kind in (0, 1):
-            assert torch.equal(torch.cat([part[kind] for part in parts]), whole[kind])
+            assert torch.equal(torch.cat([part[kind] for part in parts]), complete[kind])
     torch.manual_seed(3)
-    assert torch.equal(whole[0], torch.randn(12, 4))
+    assert torch.equal(complete[0], torch.randn(12, 4))
 
 
-def test_alone_nothing_is_changed():
+def test_single_process_changes_nothing():
     value = torch.tensor(0.3)
     assert rescale_to_global_mean(value, torch.tensor(0)) is value
     assert all_gather_with_grad(value[None]).data_ptr() == value.data_ptr()
 
 
-def test_the_same_command_trains_in_two_processes(simulated_data, smoke_runs, tmp_path):
+def test_command_trains_in_two_processes(simulated_data, smoke_runs, tmp_path):
     command = ["foleyflow", "train", "align", "--recipe", "smoke", "--device", "cpu", "--json"]
     command += ["--data", str(simulated_data), "--out", str(tmp_path), "--set", "train.bf16=false"]
     command += ["--set", f"codec={smoke_runs / 'codec/model'}"]
     done = torchrun(*command, module=True)
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["components"] == ["align"]  # one process answers
+    assert json.loads(done.stdout)["components"] == ["align"]  # only the first process prints
     assert json.loads((tmp_path / "environment.json").read_text())["processes"] == 2
     assert (tmp_path / "model" / "align.safetensors").exists()

@@ -1,4 +1,4 @@
-"""What each task draws, loses and exports, on arrays of a few numbers."""
+"""Batches, losses, validation and export of the tasks, on small arrays."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from foleyflow.codec.autoencoder import Codec, CodecConfig
 from foleyflow.data.windows import ClipArrays, WindowConfig, WindowSource
 from foleyflow.encoders.motion_encoder import MotionEncoder, MotionEncoderConfig
 from foleyflow.errors import ConfigError, DataError, TrainingError
-from foleyflow.features.flow_condition_windows import NAMES, GuidedWindows, open_guided
+from foleyflow.features.flow_conditions import GuidedWindows
 from foleyflow.flow.objective import ObjectiveConfig
 from foleyflow.flow.transformer import FlowConfig, FlowTransformer
 from foleyflow.training.checkpoint import STATE_NAME
@@ -26,7 +26,7 @@ from foleyflow.training.task import TrainConfig
 from foleyflow.training.tasks.alignment import AlignLossConfig, AlignTask
 from foleyflow.training.tasks.alignment_validation import best_onset_f1
 from foleyflow.training.tasks.codec import CodecLossConfig, CodecTask
-from foleyflow.training.tasks.flow import FlowStageConfig, FlowTask, prepare, rows_of
+from foleyflow.training.tasks.flow import FlowStageConfig, FlowTask, prepare, read_windows
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -48,13 +48,13 @@ def codec_task():
     )
 
 
-def test_crops_are_pieces_of_the_sounds_at_other_levels(codec_task):
-    crops = codec_task.draw(rng(1), 5)["sound"]
+def test_crops_are_scaled_parts_of_the_sounds(codec_task):
+    crops = codec_task.sample_batch(rng(1), 5)["sound"]
     assert crops.shape == (5, 4800) and crops.dtype == torch.float32
-    assert torch.equal(crops, codec_task.draw(rng(1), 5)["sound"])
-    assert not torch.equal(crops, codec_task.draw(rng(2), 5)["sound"])
+    assert torch.equal(crops, codec_task.sample_batch(rng(1), 5)["sound"])
+    assert not torch.equal(crops, codec_task.sample_batch(rng(2), 5)["sound"])
     for crop in crops.numpy():
-        # Somewhere in the sounds, up to a factor: a correlation of 1.
+        # Some part of a sound is equal up to a factor: a correlation of 1.
         best = 0.0
         for sound in codec_task._sounds.astype(np.float64):
             windows = np.lib.stride_tricks.sliding_window_view(sound, 32)
@@ -64,16 +64,16 @@ def test_crops_are_pieces_of_the_sounds_at_other_levels(codec_task):
         assert 10 ** (-15 / 20) * 0.8 < np.abs(crop).max() * 32767 / 9000 < 10 ** (3 / 20) * 1.01
 
 
-def test_an_exported_codec_gives_standard_latents(codec_task):
+def test_exported_codec_has_standardised_latents(codec_task):
     with torch.no_grad():
         exported, config = codec_task.export(codec_task.modules)["codec"]
-        latents = exported.encode(codec_task.draw(rng(7), 64)["sound"])
+        latents = exported.encode(codec_task.sample_batch(rng(7), 64)["sound"])
     assert config["channels"] == 4
     np.testing.assert_allclose(latents.mean((0, 1)), 0, atol=0.15)
     np.testing.assert_allclose(latents.std((0, 1)), 1, atol=0.15)
 
 
-def test_polishing_leaves_the_latents_as_they_are(codec_task):
+def test_decoder_only_training_keeps_the_latents(codec_task):
     codec = copy.deepcopy(codec_task.modules["codec"])
     codec.latent_mean.fill_(0.5)
     sounds = codec_task._sounds
@@ -82,7 +82,7 @@ def test_polishing_leaves_the_latents_as_they_are(codec_task):
     )
     before = {name: value.clone() for name, value in codec.state_dict().items()}
     optimiser = torch.optim.SGD(codec.parameters(), 0.1)
-    task.loss("codec", task.draw(rng(), 2), 0)[0].backward()
+    task.loss("codec", task.sample_batch(rng(), 2), 0)[0].backward()
     optimiser.step()
     with torch.no_grad():
         exported, _ = task.export(task.modules)["codec"]
@@ -91,7 +91,7 @@ def test_polishing_leaves_the_latents_as_they_are(codec_task):
         assert torch.equal(value, before[name]) == (name not in moved), name
 
 
-def test_validation_of_the_codec_has_no_chance(codec_task):
+def test_validation_of_the_codec_is_deterministic(codec_task):
     with torch.no_grad():
         torch.manual_seed(1)
         one = codec_task.validate(codec_task.modules)
@@ -136,24 +136,24 @@ def fresh_aligner(**settings) -> Alignment:
 
 
 def with_losses(task: AlignTask, losses: AlignLossConfig, **settings) -> AlignTask:
-    """The same clips, a fresh model, other losses."""
+    """A task on the same clips with a new model and other losses."""
     model = fresh_aligner(**settings)
     return AlignTask(model, losses, windows=task.windows, held_out_windows=task.windows)
 
 
-def test_targets_of_the_aligner_are_standard(align_task):
+def test_targets_of_the_aligner_are_standardised(align_task):
     model = align_task.modules["align"]
     np.testing.assert_allclose(model.target_mean, 3.0, atol=0.6)
     np.testing.assert_allclose(model.target_deviation, 2.0, atol=0.5)
-    batch = align_task.draw(rng(), 4)
+    batch = align_task.sample_batch(rng(), 4)
     latents = align_task._target(batch, torch.zeros(0))
     assert float(latents.mean()) == pytest.approx(0.0, abs=0.1)
     assert float(latents.std()) == pytest.approx(1.0, abs=0.1)
 
 
-def test_the_loss_of_the_aligner_is_the_weighted_sum_of_its_parts(align_task):
+def test_loss_of_the_aligner_is_the_weighted_sum_of_its_terms(align_task):
     torch.manual_seed(3)
-    loss, figures = align_task.loss("align", align_task.draw(rng(), 4), 0)
+    loss, figures = align_task.loss("align", align_task.sample_batch(rng(), 4), 0)
     assert figures.keys() == {
         "latent",
         "mel",
@@ -174,8 +174,8 @@ def test_the_loss_of_the_aligner_is_the_weighted_sum_of_its_parts(align_task):
     assert without == []
 
 
-def test_a_batch_without_known_materials_has_no_material_loss(align_task):
-    batch = align_task.draw(rng(), 4)
+def test_batch_without_materials_has_no_material_loss(align_task):
+    batch = align_task.sample_batch(rng(), 4)
     batch["material"][:] = -1
     _, figures = align_task.loss("align", batch, 0)
     assert figures["material"] == 0.0
@@ -191,11 +191,11 @@ def test_validation_of_the_aligner(align_task):
     assert all(np.isfinite(value) for value in figures.values())
 
 
-def test_contrast_alone_leaves_the_decoder_alone(align_task):
+def test_contrast_alone_does_not_train_the_decoder(align_task):
     losses = AlignLossConfig(latent=0, mel=0, energy=0, onset=0, contrast=1, stretches=1)
     task = with_losses(align_task, losses, contrast_width=8)
     model = task.modules["align"]
-    loss, figures = task.loss("align", task.draw(rng(), 4), 0)
+    loss, figures = task.loss("align", task.sample_batch(rng(), 4), 0)
     loss.backward()
     assert figures.keys() == {"contrast", "stretches"}
     assert all(p.grad is None for p in model.decoder_blocks.parameters())
@@ -203,23 +203,23 @@ def test_contrast_alone_leaves_the_decoder_alone(align_task):
     assert all(p.grad is not None for p in model.encoder.parameters())
 
 
-def test_contrast_needs_a_space_to_compare_in(align_task):
-    with pytest.raises(ConfigError, match=r"losses.contrast=1, .*no space") as caught:
+def test_contrast_requires_a_contrast_space(align_task):
+    with pytest.raises(ConfigError, match=r"losses.contrast=1, .*no contrast space") as caught:
         with_losses(align_task, AlignLossConfig(contrast=1))
     assert "contrast_width" in caught.value.hint
 
 
 @pytest.mark.parametrize(
     "settings",
-    [{"ratio": 1.2}, {"fully_masked_fraction": -0.1}, {"draws": 0}, {"longest_block": 0}],
+    [{"ratio": 1.2}, {"fully_masked_fraction": -0.1}, {"masks_per_clip": 0}, {"longest_block": 0}],
 )
-def test_masks_out_of_range_are_refused(settings):
+def test_masks_out_of_range_are_rejected(settings):
     with pytest.raises(ConfigError, match=r"losses: .*expected"):
         AlignLossConfig(**settings)
 
 
-def test_onsets_are_told_by_the_sound_or_by_the_labels(align_task):
-    batch = align_task.draw(rng(), 4)
+def test_onset_target_is_the_sound_or_the_labels(align_task):
+    batch = align_task.sample_batch(rng(), 4)
     other = {**batch, "onsets": 1 - batch["onsets"]}
     for source, changes in (("sound", False), ("labels", True)):
         task = with_losses(align_task, AlignLossConfig(onset_from=source))
@@ -230,7 +230,7 @@ def test_onsets_are_told_by_the_sound_or_by_the_labels(align_task):
         assert (figures[0] != figures[1]) == changes, source
 
 
-def test_a_resumed_run_has_its_slow_student_as_it_stood(align_task, tmp_path):
+def test_resumed_run_keeps_its_slow_student(align_task, tmp_path):
     def task() -> AlignTask:
         model = fresh_aligner(latent_channels=4)
         return AlignTask(
@@ -244,25 +244,28 @@ def test_a_resumed_run_has_its_slow_student_as_it_stood(align_task, tmp_path):
     def states(folder, *lengths: int) -> dict[str, torch.Tensor]:
         for steps in lengths:
             settings = TrainConfig(steps=4, batch_clips=2, validate_every=9, save_every=2)
-            cut = replace(settings, steps=steps, decay_share=0.0)
+            cut = replace(settings, steps=steps, decay_fraction=0.0)
             train(task(), cut, folder=folder, device=torch.device("cpu"))
         return load_file(folder / STATE_NAME)
 
-    whole, resumed = states(tmp_path / "whole", 4), states(tmp_path / "resumed", 2, 4)
-    assert whole.keys() == resumed.keys()
-    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    uninterrupted, resumed = (
+        states(tmp_path / "uninterrupted", 4),
+        states(tmp_path / "resumed", 2, 4),
+    )
+    assert uninterrupted.keys() == resumed.keys()
+    assert all(torch.equal(uninterrupted[name], resumed[name]) for name in uninterrupted)
     slow = "slow_student/module/audio_enter.weight"
     quick = "align/module/audio_enter.weight"
-    assert not torch.equal(whole[slow], whole[quick])
-    assert not torch.equal(whole[slow], fresh_aligner(latent_channels=4).audio_enter.weight)
+    assert not torch.equal(uninterrupted[slow], uninterrupted[quick])
+    assert not torch.equal(uninterrupted[slow], fresh_aligner(latent_channels=4).audio_enter.weight)
 
 
-def test_random_sampling_keeps_single_segments(align_task):
+def test_longest_block_follows_the_sampling(align_task):
     assert with_losses(align_task, AlignLossConfig(sampling="random")).longest_block == 1
     assert with_losses(align_task, AlignLossConfig(longest_block=3)).longest_block == 3
 
 
-def test_the_example_shows_what_was_hidden_and_what_was_made_of_it(align_task):
+def test_example_has_masked_and_recovered_segments(align_task):
     example = align_task.example(align_task.modules["align"])
     hidden = np.isnan(example["masked"])
     assert example["true"].shape == example["masked"].shape == (80, 64)
@@ -270,7 +273,7 @@ def test_the_example_shows_what_was_hidden_and_what_was_made_of_it(align_task):
     np.testing.assert_array_equal(example["masked"][~hidden], example["true"][~hidden])
     assert np.isfinite(example["recovered"]).all()
     changed = (example["recovered"] != example["true"]).all(1)
-    assert changed.mean() == pytest.approx(0.8)  # by whole segments
+    assert changed.mean() == pytest.approx(0.8)  # complete segments
     assert example["onsets"].shape == example["rises"].shape == (40,)
     assert float(example["duration_s"]) == pytest.approx(0.8)
 
@@ -283,7 +286,7 @@ def onset_rows(*events: list[int]) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(
-    ("said", "true", "wanted"),
+    ("predicted", "true", "wanted"),
     [
         ([10, 30], [10, 30], 1.0),
         ([12, 28], [10, 30], 1.0),  # two frames off
@@ -295,12 +298,12 @@ def onset_rows(*events: list[int]) -> torch.Tensor:
         ([], [], 0.0),
     ],
 )
-def test_onset_f1(said, true, wanted):
-    logits = torch.where(onset_rows(said) > 0, 6.0, -6.0)
+def test_onset_f1(predicted, true, wanted):
+    logits = torch.where(onset_rows(predicted) > 0, 6.0, -6.0)
     assert best_onset_f1(logits, onset_rows(true)) == pytest.approx(wanted)
 
 
-def test_onset_f1_takes_the_best_threshold():
+def test_onset_f1_uses_the_best_threshold():
     logits = torch.full((1, 50), -6.0)
     logits[0, 10], logits[0, 30] = 0.9, 0.2  # 0.71 and 0.55
     assert best_onset_f1(logits, onset_rows([10])) == 1.0
@@ -339,17 +342,17 @@ def flow_task(windows):
     )
 
 
-def test_the_flow_standardises_its_latents(flow_task, windows):
+def test_flow_standardises_its_latents(flow_task, windows):
     network = flow_task.modules["flow"]
     standard = network.standardise(torch.from_numpy(windows.latents.astype(np.float32)))
     np.testing.assert_allclose(standard.mean((0, 1)), 0, atol=1e-3)
     np.testing.assert_allclose(standard.std((0, 1)), 1, atol=1e-3)
 
 
-def test_latents_that_are_not_finite_are_refused_at_once(flow_task, windows):
+def test_latents_that_are_not_finite_are_rejected(flow_task, windows):
     latents = windows.latents.copy()
     latents[3, 5] = np.nan
-    with pytest.raises(DataError, match="latents are not finite"):
+    with pytest.raises(DataError, match="latents of the training windows are not finite"):
         FlowTask(
             FlowTransformer(flow_task.modules["flow"].config),
             ObjectiveConfig(),
@@ -360,30 +363,30 @@ def test_latents_that_are_not_finite_are_refused_at_once(flow_task, windows):
         )
 
 
-def test_a_spoilt_window_stops_training_and_is_named(flow_task, windows, tmp_path):
+def test_error_names_the_window_that_is_not_finite(flow_task, windows, tmp_path):
     video = windows.video.copy()
     video[5, 7, 3] = np.nan
     flow_task._windows = replace(windows, video=video, clip=100 + windows.clip)
     config = TrainConfig(steps=6, batch_clips=8, warmup_steps=1, save_every=1)
-    with pytest.raises(TrainingError, match=r"step 1, turn 'flow': .* 'video' of clip 105"):
+    with pytest.raises(TrainingError, match=r"step 1, phase 'flow': .* 'video' of clip 105"):
         train(flow_task, config, folder=tmp_path, device=torch.device("cpu"))
     assert all(bool(v.isfinite().all()) for v in flow_task.modules["flow"].state_dict().values())
 
 
-def test_what_the_flow_is_shown(flow_task):
-    batch = flow_task.draw(rng(0), 4000)
+def test_flow_batches_have_context_and_material(flow_task):
+    batch = flow_task.sample_batch(rng(0), 4000)
     lengths = batch["context_length"].numpy()
     assert (lengths > 0).mean() == pytest.approx(0.4, abs=0.03)
     assert set(lengths[lengths > 0]) == set(range(4, 13))
-    told = batch["material"].numpy()
-    assert set(told) == {0, 1, 2, 3}
-    # Three of four rows have a label, half of them are told it.
-    assert (told > 0).mean() == pytest.approx(0.375, abs=0.03)
+    material = batch["material"].numpy()
+    assert set(material) == {0, 1, 2, 3}
+    # Three quarters of the windows have a label, half of which are in the condition.
+    assert (material > 0).mean() == pytest.approx(0.375, abs=0.03)
     assert batch["context_noise"].unique().tolist() == pytest.approx([0.0, 0.1])
 
 
-def test_context_is_the_beginning_of_the_true_latents(flow_task):
-    batch = flow_task.draw(rng(0), 64)
+def test_context_is_the_start_of_the_latents(flow_task):
+    batch = flow_task.sample_batch(rng(0), 64)
     batch["context_noise"][:] = 0.0
     audio, condition = prepare(flow_task.modules["flow"], batch)
     for row, length in enumerate(batch["context_length"].tolist()):
@@ -392,8 +395,8 @@ def test_context_is_the_beginning_of_the_true_latents(flow_task):
         assert not condition.context[row, length:].any()
 
 
-def test_learned_latents_may_have_noise_which_their_known_beginning_has_too(flow_task):
-    batch = flow_task.draw(rng(0), 64)
+def test_latent_noise_is_in_latents_and_context(flow_task):
+    batch = flow_task.sample_batch(rng(0), 64)
     batch["context_noise"][:] = 0.0
     network = flow_task.modules["flow"]
     plain, _ = prepare(network, batch)
@@ -403,13 +406,13 @@ def test_learned_latents_may_have_noise_which_their_known_beginning_has_too(flow
 
 
 @pytest.mark.parametrize("noise", [-0.1, 1.0])
-def test_noise_of_latents_out_of_range_is_refused(noise):
+def test_latent_noise_out_of_range_is_rejected(noise):
     with pytest.raises(ConfigError, match=r"stages: latent_noise=.*: expected 0..1"):
         FlowStageConfig(latent_noise=noise)
 
 
-def test_the_second_stage_follows_the_first(flow_task):
-    batch = flow_task.draw(rng(0), 8)
+def test_one_step_stage_follows_flow_matching(flow_task):
+    batch = flow_task.sample_batch(rng(0), 8)
     for step in range(6):
         _, figures = flow_task.loss("flow", batch, step)
         assert ("slope" in figures) == (step >= 3)
@@ -419,7 +422,7 @@ def test_validation_of_the_flow(flow_task):
     with torch.no_grad():
         torch.manual_seed(0)
         figures = flow_task.validate(flow_task.modules)
-    # A fresh network says 0: its error is the velocity's mean square, and samples are the noise.
+    # The output of a new network is 0, so samples are the noise.
     assert figures["velocity_error_0.6"] == pytest.approx(2.0, abs=0.2)
     assert figures["deviation_1"] == pytest.approx(1.0, abs=0.1)
     assert figures["error_4"] == pytest.approx(2.0, abs=0.2)
@@ -428,12 +431,12 @@ def test_validation_of_the_flow(flow_task):
 @pytest.mark.parametrize(
     "settings", [{"dcf_steps": -1}, {"shortest_context": 0}, {"shortest_context": 60}]
 )
-def test_stages_out_of_range_are_refused(settings):
+def test_stages_out_of_range_are_rejected(settings):
     with pytest.raises(ConfigError, match=r"stages: dcf_steps="):
         replace(FlowStageConfig(), **settings)
 
 
-def test_the_diffusion_baseline_is_trained_by_the_same_task(flow_task, windows, tmp_path):
+def test_flow_task_trains_the_diffusion_baseline(flow_task, windows, tmp_path):
     config = replace(flow_task.modules["flow"].config, predicts="noise", static=True)
     rest = {"steps": 4, "windows": windows, "validation_windows": windows}
     stages = replace(flow_task.stages, dcf_steps=2)
@@ -442,7 +445,7 @@ def test_the_diffusion_baseline_is_trained_by_the_same_task(flow_task, windows, 
     train(task, settings, folder=tmp_path, device=torch.device("cpu"))
     entries = read_journal(tmp_path / "journal.jsonl")
     errors = [entry["error"] for entry in entries if "error" in entry]
-    # A fresh network says 0: its error is that of standard noise, and no second stage changes it.
+    # The output of a new network is 0: the error is that of standard noise in all steps.
     assert len(errors) == 4 and errors == pytest.approx([1.0] * 4, abs=0.2)
     assert not any("slope" in entry for entry in entries)
     assert {"noise_error_0.6", "error_4", "deviation_25"} <= {
@@ -456,15 +459,15 @@ def test_the_diffusion_baseline_is_trained_by_the_same_task(flow_task, windows, 
 
 
 @pytest.mark.parametrize(
-    "settings", [{"polish_steps": -1}, {"critic_turns": 0}, {"map_weight": -0.1}]
+    "settings", [{"polish_steps": -1}, {"critic_updates": 0}, {"one_step_weight": -0.1}]
 )
-def test_polishes_out_of_range_are_refused(settings):
+def test_polish_out_of_range_is_rejected(settings):
     with pytest.raises(ConfigError, match=r"stages: polish_steps="):
         replace(FlowStageConfig(), **settings)
 
 
 @pytest.mark.parametrize("settings", [{"merge_steps": -1}, {"merged_jumps": 1}])
-def test_mergings_out_of_range_are_refused(settings):
+def test_merging_out_of_range_is_rejected(settings):
     with pytest.raises(ConfigError, match=r"stages: merge_steps="):
         replace(FlowStageConfig(), **settings)
 
@@ -492,7 +495,7 @@ POLISHED = TrainConfig(
 
 
 def trained(task: FlowTask, folder, *, stop_after: int | None = None):
-    """Journal and stored state of a run; `stop_after` ends it in the middle."""
+    """Journal and checkpoint of a run, which stops after step `stop_after`."""
 
     def progress(step: int, figures: dict[str, float]) -> None:
         if step == stop_after:
@@ -516,18 +519,18 @@ def polished(windows, tmp_path_factory):
     return trained(polished_task(windows), tmp_path_factory.mktemp("polished"))
 
 
-def test_merging_and_the_polish_are_the_last_steps(polished):
+def test_merging_and_polish_are_the_last_steps(polished):
     entries, _ = polished
     steps = [entry for entry in entries if "flow/loss" in entry]
     assert ["slope" in entry for entry in steps] == [False, True, False, False, True, True]
     assert ["merge_error" in entry for entry in steps] == [False] * 2 + [True] * 2 + [False] * 2
     assert ["mismatch" in entry for entry in steps] == [False] * 4 + [True] * 2
     assert ["critic/loss" in entry for entry in steps] == [False] * 4 + [True] * 2
-    # The judges agree but for two steps of one of them.
+    # The networks of the critic differ by two updates of one of them.
     assert 0 < steps[4]["mismatch"] < 0.2
 
 
-def test_the_judge_that_stays_is_the_averaged_flow_at_the_polishs_first_step(windows, tmp_path):
+def test_critic_starts_from_the_averaged_flow(windows, tmp_path):
     _, before = trained(polished_task(windows), tmp_path, stop_after=5)  # state of step 4
     assert int(before["critic/module/started"]) == 0
     _, after = trained(polished_task(windows), tmp_path)
@@ -540,7 +543,7 @@ def test_the_judge_that_stays_is_the_averaged_flow_at_the_polishs_first_step(win
     assert moved > len(names) / 2
 
 
-def test_the_teacher_is_the_averaged_flow_at_the_mergings_first_step(windows, tmp_path):
+def test_teacher_is_the_averaged_flow(windows, tmp_path):
     _, before = trained(polished_task(windows), tmp_path, stop_after=3)  # state of step 2
     assert int(before["teacher/module/started"]) == 0
     _, after = trained(polished_task(windows), tmp_path)
@@ -551,9 +554,7 @@ def test_the_teacher_is_the_averaged_flow_at_the_mergings_first_step(windows, tm
 
 
 @pytest.mark.parametrize("stopped_at", [3, 4, 5, 6])
-def test_a_polish_that_was_stopped_goes_on_as_if_it_had_not(
-    polished, windows, tmp_path, stopped_at
-):
+def test_interrupted_polish_resumes_exactly(polished, windows, tmp_path, stopped_at):
     trained(polished_task(windows), tmp_path, stop_after=stopped_at)
     entries, state = trained(polished_task(windows), tmp_path)
     assert entries == polished[0]
@@ -561,7 +562,7 @@ def test_a_polish_that_was_stopped_goes_on_as_if_it_had_not(
     assert all(torch.equal(state[name], polished[1][name]) for name in state)
 
 
-def test_a_run_made_shorter_starts_its_judges_late_but_starts_them(windows):
+def test_shortened_run_still_starts_teacher_and_critic(windows):
     task = polished_task(windows)
     averages = {"flow": copy.deepcopy(task.modules["flow"])}
     assert task.begin_step(1, averages) == task.begin_step(3, averages) == ("flow",)
@@ -579,41 +580,8 @@ def test_only_the_flow_is_exported(windows):
     assert task.export(task.modules).keys() == {"flow"}
 
 
-# ---------------------------------------------------------------------------------- guided
-
-
-def blocks_of(windows: GuidedWindows, size: int):
-    for start in range(0, len(windows.clip), size):
-        yield {name: getattr(windows, name)[start : start + size] for name in NAMES}
-
-
-@pytest.mark.parametrize("size", [1, 3, 8])
-def test_guided_windows_are_stored_and_opened(windows, tmp_path, size):
-    folder, calls = tmp_path / "guided", []
-
-    def compute():
-        calls.append(1)
-        return blocks_of(windows, size)
-
-    for _ in range(2):
-        opened = open_guided(folder, compute, rows=8)
-        for name in NAMES:
-            np.testing.assert_array_equal(getattr(opened, name), getattr(windows, name))
-    assert len(calls) == 1
-    batch = rows_of(opened, np.array([1, 5]))
-    assert batch["video"].dtype == torch.float32
-    assert batch["material"].tolist() == [0, 0]
-
-
-def test_a_store_that_was_not_finished_is_made_again(windows, tmp_path):
-    folder = tmp_path / "guided"
-
-    def broken():
-        yield from list(blocks_of(windows, 3))[:2]
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        open_guided(folder, broken, rows=8)
-    assert not folder.exists()
-    opened = open_guided(folder, lambda: blocks_of(windows, 3), rows=8)
-    np.testing.assert_array_equal(opened.latents, windows.latents)
+def test_windows_are_read_as_float32(windows):
+    batch = read_windows(windows, np.array([1, 5]))
+    assert batch["video"].dtype == batch["latents"].dtype == torch.float32
+    np.testing.assert_array_equal(batch["video"], windows.video[[1, 5]].astype(np.float32))
+    assert batch["material"].tolist() == [0, 0] and batch["clip"].tolist() == [1, 5]

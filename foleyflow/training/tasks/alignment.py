@@ -1,15 +1,16 @@
-"""Trains VAMA: hidden audio segments recovered from the video of the same moment.
+"""Trains VAMA: recovers hidden audio segments from the video at the same time.
 
-Each clip's frames pass the frame encoder once and serve several mask draws. Terms with a weight
-of 0 are not computed, so the same task trains the rivals too: contrast alone (CAVP), or labels
-alone. The material term, and the onset term where it is told to, use labels that only simulated
+The frames of a clip pass the frame encoder once and serve several masks. Terms with a weight of 0
+are not computed, so that the same task trains the rivals: contrast alone (CAVP) or labels alone.
+The material term and, with `onset_from="labels"`, the onset term need labels, which only simulated
 clips have.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -26,7 +27,8 @@ from foleyflow.alignment.targets import CodecLatents, FeatureTarget, LogMel, Mel
 from foleyflow.data.windows import WindowSource
 from foleyflow.errors import ConfigError
 from foleyflow.parallel.batch_sharding import rescale_to_global_mean, sample_for_full_batch
-from foleyflow.training.task import Batch, Task
+from foleyflow.training.alignment_plots import plot_run
+from foleyflow.training.task import Batch, Exported, Figures, Modules, Task, weighted_sum
 from foleyflow.training.tasks.alignment_validation import validation_figures
 
 VALIDATION_BATCHES, VALIDATION_CLIPS = 6, 16
@@ -35,26 +37,27 @@ SHIFTS_S = tuple(round(0.1 * k, 1) for k in range(-4, 5))  # of the video, in th
 
 @dataclass(frozen=True, kw_only=True)
 class AlignLossConfig:
-    """Masks and weights.
+    """Masks and weights of the loss terms.
 
     Attributes:
-        ratio: share of segments hidden.
-        sampling: kept segments in "block"s, or one by one ("random").
-        longest_block: kept blocks have up to this many segments.
-        draws: mask draws of each clip.
-        fully_masked_fraction: fraction of them, the last ones, with all audio hidden.
+        ratio: fraction of the segments that are hidden.
+        sampling: visible segments form "block"s, or are sampled one by one ("random").
+        longest_block: largest number of segments in a visible block.
+        masks_per_clip: number of masks of each clip.
+        fully_masked_fraction: fraction of the masks, the last ones, that hide all audio.
         latent, mel, energy: weights of the recovery terms.
-        onset: weight of the term that says when something begins to sound.
-        onset_from: found in the "sound" itself (`MelPatches.rises`), or the simulation's "labels".
-        material: weight of the labelled material term; 0 for the paper's method.
-        contrast, stretches: weights of the contrast between clips and within one; 0 for the
-            paper's method.
+        onset: weight of the onset term.
+        onset_from: onsets are detected in the "sound" (`MelPatches.rises`), or are the "labels" of
+            the simulation.
+        material: weight of the labelled material term; 0 in the paper.
+        contrast, stretches: weights of the contrast between clips and within a clip; 0 in the
+            paper.
     """
 
     ratio: float = 0.8
     sampling: Literal["block", "random"] = "block"
     longest_block: int = 4
-    draws: int = 2
+    masks_per_clip: int = 2
     fully_masked_fraction: float = 0.5
     latent: float = 1.0
     mel: float = 0.25
@@ -71,10 +74,10 @@ class AlignLossConfig:
                 f"losses: ratio={self.ratio}, "
                 f"fully_masked_fraction={self.fully_masked_fraction}: expected 0..1"
             )
-        if self.draws < 1 or self.longest_block < 1:
+        if self.masks_per_clip < 1 or self.longest_block < 1:
             raise ConfigError(
-                f"losses: draws={self.draws}, longest_block={self.longest_block}: expected at "
-                "least 1"
+                f"losses: masks_per_clip={self.masks_per_clip}, longest_block="
+                f"{self.longest_block}: expected at least 1"
             )
 
     @property
@@ -84,14 +87,14 @@ class AlignLossConfig:
 
     @property
     def contrasts(self) -> bool:
-        """Whether any term compares sound and video as wholes."""
+        """Whether any term contrasts pairs of sound and video."""
         return bool(self.contrast or self.stretches)
 
 
 class AlignTask(Task):
-    """VAMA, or what it is compared with, as a `Task`; one turn."""
+    """VAMA or one of its rivals as a `Task` of one phase."""
 
-    turns = ("align",)
+    phases = ("align",)
 
     def __init__(
         self,
@@ -103,23 +106,23 @@ class AlignTask(Task):
         target: FeatureTarget | None = None,
         patches: MelPatches | None = None,
     ) -> None:
-        """Takes the model and what it is trained on.
+        """Prepares the targets, and fits the statistics of the latents for an untrained model.
 
         Args:
             model: an aligner.
             losses: masks and weights.
             windows: training windows.
-            held_out_windows: of other clips, to be measured.
-            target: what hidden segments are recovered to; None for the windows' codec latents.
-            patches: spectra as the student hears them; None for those of its own.
+            held_out_windows: validation windows of other clips.
+            target: features that hidden segments are recovered to; None for the codec latents.
+            patches: spectra at the student's input; None for the model's own.
 
         Raises:
-            ConfigError: a contrast term for a model without a space for it.
+            ConfigError: a contrast term for a model without a contrast space.
         """
         if losses.contrasts and not model.config.contrast_width:
             raise ConfigError(
                 f"losses.contrast={losses.contrast}, losses.stretches={losses.stretches}: the "
-                "model has no space to compare in",
+                "model has no contrast space",
                 hint="set model.contrast_width=128",
             )
         self.losses = losses
@@ -130,65 +133,67 @@ class AlignTask(Task):
             model.config, LogMel(model.config, rate_hz=windows.rate_hz)
         )
         if target is None:
-            if not bool(model.target_mean.any()):  # else trained, and it keeps its statistics
+            if not bool(model.target_mean.any()):  # a trained model keeps its statistics
                 latents = torch.from_numpy(windows.latents.astype(np.float32)).flatten(0, 1)
                 model.target_mean.copy_(latents.mean(0))
                 model.target_deviation.copy_(latents.std(0).clamp_min(1e-3))
             target = CodecLatents(model.target_mean.clone(), model.target_deviation.clone())
         elif isinstance(target, SlowStudent):
-            self.modules["slow_student"] = target.module  # a resumed run needs it as it stood
+            self.modules["slow_student"] = target.module  # a resumed run needs its weights
         self._target = target
 
-    def draw(self, rng: np.random.Generator, clips: int) -> Batch:
+    def sample_batch(self, rng: np.random.Generator, clips: int) -> Batch:
         """Augmented windows of random clips; see `WindowSource.draw`."""
         return self.windows.draw(rng, clips)
 
-    def draw_rows(self, rng: np.random.Generator, clips: int, rows: NDArray[np.int64]) -> Batch:
-        """Some of them; only these are cut and augmented."""
-        return self.windows.draw(rng, clips, rows=rows)
+    def sample_part(self, rng: np.random.Generator, clips: int, items: NDArray[np.int64]) -> Batch:
+        """Some windows of the batch; only these are cut and augmented."""
+        return self.windows.draw(rng, clips, rows=items)
 
-    def begin_step(self, step: int, averages: Mapping[str, nn.Module]) -> tuple[str, ...]:
-        """Tells the target of the student as it stands."""
-        self._target.follow(cast(Alignment, self.modules["align"]))
-        return self.turns
+    def begin_step(self, step: int, averages: Modules) -> tuple[str, ...]:
+        """Updates the target if it follows the student."""
+        self._target.follow(aligner_of(self.modules))
+        return self.phases
 
-    def loss(self, turn: str, batch: Batch, step: int) -> tuple[Tensor, dict[str, float]]:
-        """The weighted sum of all terms, and each for itself."""
-        model = cast(Alignment, self.modules["align"])
+    def loss(self, phase: str, batch: Batch, step: int) -> tuple[Tensor, Figures]:
+        """The weighted sum of all terms, and each term."""
+        model = aligner_of(self.modules)
         self._mel.to(batch["sound"].device)
+
+        # Video features and spectra
         features = model.watch(batch["pixels"], batch["times_s"], batch["present"])
         video = model.contextualise(features, batch["times_s"], batch["present"])
         with torch.autocast(video.device.type, enabled=False):
             mel = self._mel(batch["sound"])
-        parts: dict[str, Tensor] = {}
+
+        # Loss terms
+        terms: dict[str, Tensor] = {}
         if self.losses.recovers:
-            parts |= self._recovery(model, batch, video, mel)
+            terms |= self._recovery(model, batch, video, mel)
         if self.losses.contrasts:
-            parts |= contrast_losses(model, video, batch["times_s"], mel, present=batch["present"])
+            terms |= contrast_losses(model, video, batch["times_s"], mel, present=batch["present"])
         if self.losses.material:
             materials = model.classify(video, batch["present"])
             with torch.autocast(video.device.type, enabled=False):
-                known = functional.cross_entropy(materials, batch["material"], ignore_index=-1)
-            parts["material"] = rescale_to_global_mean(
-                torch.nan_to_num(known), (batch["material"] >= 0).sum()
+                mean = functional.cross_entropy(materials, batch["material"], ignore_index=-1)
+            terms["material"] = rescale_to_global_mean(
+                torch.nan_to_num(mean), (batch["material"] >= 0).sum()
             )
-        total = sum(getattr(self.losses, name) * value for name, value in parts.items())
-        return total, {name: float(value.detach()) for name, value in parts.items()}
+        return weighted_sum(terms, self.losses)
 
-    def validate(self, modules: Mapping[str, nn.Module]) -> dict[str, float]:
+    def validate(self, modules: Modules) -> Figures:
         """Monitors on some held-out windows; see `figures`."""
-        model = cast(Alignment, modules["align"])
         rng = np.random.default_rng(1)
         batches = (
             self.held_out_windows.draw(rng, VALIDATION_CLIPS, plain=True)
             for _ in range(VALIDATION_BATCHES)
         )
-        return self.figures(model, batches, shifts_s=SHIFTS_S)
+        return self.figures(aligner_of(modules), batches, shifts_s=SHIFTS_S)
 
     def figures(
         self, model: Alignment, batches: Iterable[Batch], *, shifts_s: tuple[float, ...]
-    ) -> dict[str, float]:
-        """Monitors of an aligner on windows; see `validation_figures`."""
+    ) -> Figures:
+        """Monitors of an aligner on batches of windows; see `validation_figures`."""
         device = next(model.parameters()).device
         self._mel.to(device)
         return validation_figures(
@@ -203,45 +208,39 @@ class AlignTask(Task):
 
     @torch.no_grad()
     def example(self, model: Alignment) -> dict[str, NDArray[np.float32]]:
-        """One held-out clip for the eye: as it is shown to the aligner, recovered, and true.
+        """One held-out clip as masked, recovered and true spectrogram, for a plot.
 
-        The clip is in the middle by number of events, of those that have any. A recovered patch
-        has no spread of its own, for it is recovered in normalised form: it is drawn with the
-        mean spread of the clip's.
+        The clip has the median number of events among the clips with events. Patches are recovered
+        in normalised form, so they are shown with the mean spread of the clip's patches.
 
         Returns:
-            "masked", "recovered", "true": (frames, bands) log-mel, NaN where hidden; "onsets",
-            what is said of the video alone, and "rises", what the sound does: (L,) 0..1;
-            "duration_s": ().
+            "masked", "recovered", "true": (frames, bands) log-mel, NaN where hidden; "onsets"
+            predicted from the video alone and "rises" of the sound: (L,) 0..1; "duration_s": ().
         """
-        device = next(model.parameters()).device
-        source, config = self.held_out_windows, model.config
-        counts = np.array([len(times_s) for times_s in source.clips.event_times_s])
-        order = np.argsort(counts, kind="stable")
-        # Of real clips no events are known: any will do.
-        middle = order[min((len(order) + np.count_nonzero(counts == 0)) // 2, len(order) - 1)]
-        batch = {
-            key: value.to(device)
-            for key, value in source.cut(np.array([middle]), np.zeros(1, np.int64), None).items()
-        }
-        times_s, segments = batch["times_s"], self.windows.segments
+        config, segments = model.config, self.windows.segments
+        batch = self._example_batch(next(model.parameters()).device)
+
+        # Recovery of one mask, and onsets with all audio hidden
+        times_s = batch["times_s"]
         video = model.contextualise(model.watch(batch["pixels"], times_s), times_s)
-        mel = self._mel.to(device)(batch["sound"])
-        kept = sample_visible_mask(
+        mel = self._mel.to(video.device)(batch["sound"])
+        visible = sample_visible_mask(
             1,
             segments,
             ratio=self.losses.ratio,
             longest_block=self.longest_block,
             generator=torch.Generator().manual_seed(0),
-        ).to(device)
-        masked = model.recover(video, times_s, mel=mel, kept=kept, segments=segments)
+        ).to(video.device)
+        masked = model.recover(video, times_s, mel=mel, kept=visible, segments=segments)
         alone = model.recover(video, times_s, mel=None, kept=None, segments=segments)
+
+        # Recovered patches as a spectrogram
         patches = mel.unflatten(1, (segments, -1)).flatten(2)
         spread = patches.std(-1).mean() + 0.1
-        drawn = masked.mel[..., :-1] * spread + masked.mel[..., -1:]
-        frames = kept.repeat_interleave(config.mel_frames_per_segment, dim=1)[..., None]
-        shown = visible_frames(kept, config.mel_frames_per_segment)[..., None]
-        recovered = drawn.reshape(1, segments * config.mel_frames_per_segment, -1)
+        recovered = masked.mel[..., :-1] * spread + masked.mel[..., -1:]
+        recovered = recovered.reshape(1, segments * config.mel_frames_per_segment, -1)
+        frames = visible.repeat_interleave(config.mel_frames_per_segment, dim=1)[..., None]
+        shown = visible_frames(visible, config.mel_frames_per_segment)[..., None]
         arrays = {
             "masked": torch.where(shown, mel, torch.nan)[0],
             "recovered": torch.where(frames, mel, recovered)[0],
@@ -252,61 +251,76 @@ class AlignTask(Task):
         }
         return {name: value.float().cpu().numpy() for name, value in arrays.items()}
 
-    def export(
-        self, modules: Mapping[str, nn.Module]
-    ) -> Mapping[str, tuple[nn.Module, dict[str, Any]]]:
-        """The averaged aligner with its frame encoder inside."""
-        model = cast(Alignment, modules["align"])
-        config = {"model": asdict(model.config), "encoder": asdict(model.encoder.config)}
+    def export(self, modules: Modules) -> Exported:
+        """The averaged aligner, including its frame encoder."""
+        model = aligner_of(modules)
+        config = {"model": asdict(model.config), "encoder": asdict(cast(Any, model.encoder.config))}
         if model.student is not None:
-            config["student"] = asdict(model.student.config)
+            config["student"] = asdict(cast(Any, model.student.config))
         return {"align": (model, config)}
+
+    def plot(self, folder: Path, journal: Sequence[Mapping[str, Any]], modules: Modules) -> None:
+        """Draws the recovery of one clip, and the monitors over the steps."""
+        plot_run(folder, journal, self.example(aligner_of(modules)))
 
     @property
     def longest_block(self) -> int:
-        """Segments in the longest kept block."""
+        """Segments in the longest visible block."""
         return self.losses.longest_block if self.losses.sampling == "block" else 1
+
+    def _example_batch(self, device: torch.device) -> Batch:
+        source = self.held_out_windows
+        counts = np.array([len(times_s) for times_s in source.clips.event_times_s])
+        order = np.argsort(counts, kind="stable")
+        # Real clips have no labelled events; then any clip will do.
+        middle = min((len(order) + int(np.count_nonzero(counts == 0))) // 2, len(order) - 1)
+        batch = source.cut(order[middle : middle + 1], np.zeros(1, np.int64), None)
+        return {key: value.to(device) for key, value in batch.items()}
 
     def _recovery(
         self, model: Alignment, batch: Batch, video: Tensor, mel: Tensor
     ) -> dict[str, Tensor]:
-        settings, segments = self.losses, self.windows.segments
+        losses, segments, masks = self.losses, self.windows.segments, self.losses.masks_per_clip
 
-        def masks(rows: int) -> Tensor:
-            """(rows, draws, S): the draws of all rows come one after the other."""
-            kept = sample_visible_mask(
-                settings.draws * rows,
+        def sample_masks(clips: int) -> Tensor:
+            """(clips, masks, S): all clips' first masks are sampled before their second ones."""
+            visible = sample_visible_mask(
+                masks * clips,
                 segments,
-                ratio=settings.ratio,
+                ratio=losses.ratio,
                 longest_block=self.longest_block,
-                fully_masked_fraction=settings.fully_masked_fraction,
+                fully_masked_fraction=losses.fully_masked_fraction,
                 generator=torch.default_generator,
             )
-            return kept.unflatten(0, (settings.draws, rows)).transpose(0, 1)
+            return visible.unflatten(0, (masks, clips)).transpose(0, 1)
 
-        kept = (
-            sample_for_full_batch(masks, len(video)).transpose(0, 1).flatten(0, 1).to(video.device)
-        )
+        def repeat(tensor: Tensor) -> Tensor:
+            """Repeats the clips once per mask."""
+            return tensor.repeat(masks, *[1] * (tensor.ndim - 1))
 
-        def tiled(tensor: Tensor) -> Tensor:
-            return tensor.repeat(settings.draws, *[1] * (tensor.ndim - 1))
-
+        visible = sample_for_full_batch(sample_masks, len(video))
+        visible = visible.transpose(0, 1).flatten(0, 1).to(video.device)
         recovered = model.recover(
-            tiled(video),
-            tiled(batch["times_s"]),
-            mel=tiled(mel),
-            kept=kept,
+            repeat(video),
+            repeat(batch["times_s"]),
+            mel=repeat(mel),
+            kept=visible,
             segments=segments,
-            present=tiled(batch["present"]),
+            present=repeat(batch["present"]),
         )
         with torch.autocast(video.device.type, enabled=False):
-            parts = recovery_losses(
+            terms = recovery_losses(
                 recovered,
-                latents=tiled(self._target(batch, mel)),
-                mel=tiled(self._mel.targets(mel)),
-                hidden=~kept,
+                latents=repeat(self._target(batch, mel)),
+                mel=repeat(self._mel.targets(mel)),
+                hidden=~visible,
             )
-            from_sound = settings.onset_from == "sound"
+            from_sound = losses.onset_from == "sound"
             onsets = self._mel.rises(mel) if from_sound else batch["onsets"]
-            parts["onset"] = onset_loss(recovered.onsets, tiled(onsets), ~kept)
-        return parts
+            terms["onset"] = onset_loss(recovered.onsets, repeat(onsets), ~visible)
+        return terms
+
+
+def aligner_of(modules: Modules) -> Alignment:
+    """The aligner among a task's modules."""
+    return cast(Alignment, modules["align"])

@@ -1,9 +1,10 @@
-"""An aligner's monitors over batches of validation windows, for the journal."""
+"""Monitors of an aligner on validation windows, for the journal."""
 
 from __future__ import annotations
 
+import functools
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ from foleyflow.alignment.monitors import (
     squares,
 )
 from foleyflow.alignment.targets import FeatureTarget, MelPatches
-from foleyflow.training.task import Batch
+from foleyflow.training.task import Batch, Figures
 
 
 @torch.no_grad()
@@ -34,67 +35,78 @@ def validation_figures(
     ratio: float,
     longest_block: int,
     shifts_s: tuple[float, ...],
-) -> dict[str, float]:
-    """What the journal says of an aligner.
+) -> Figures:
+    """Monitors of an aligner.
 
     Args:
         model: in eval mode.
-        batches: windows as `WindowSource.draw` gives them, at least two clips each.
-        mel_of: makes log-mel of sound.
-        target: what is recovered.
-        ratio, longest_block: of the masks for the figures with some segments visible.
-        shifts_s: of the time-shift curve; those beyond a quarter of the window are left out.
+        batches: windows as `WindowSource.draw` returns them, at least two clips each.
+        mel_of: computes log-mel spectra of sound.
+        target: features that are recovered.
+        ratio, longest_block: of the masks for figures with some visible segments.
+        shifts_s: of the time-shift curve; shifts beyond a quarter of the window are left out.
 
     Returns:
         "r2", "r2_gain" (over another clip's video), the same for "mel" and "energy", all with
         everything hidden; "r2_masked" and "r2_gain_masked" at `ratio`; "r2_distance_1" .. by
         distance to the nearest visible segment; "r2_shift_-400ms" ..; "onset" (loss), "onset_f1";
-        "material_accuracy" where any is known; "video_deviation", "state_deviation", and
-        "collapsed", 1 where either is below `COLLAPSED`.
-
-    Source: method section B.9.
+        "material_accuracy" if any label is known; "video_deviation", "state_deviation", and
+        "collapsed", 1 if either is below `COLLAPSED`. See docs/method.md, section 2.5.
     """
     sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros(()))
     means: dict[str, list[float]] = defaultdict(list)
     generator = torch.Generator().manual_seed(0)
     for batch in batches:
+        # Video features, targets and masks
         times_s, present = batch["times_s"], batch["present"]
-        video = model.contextualise(
-            model.watch(batch["pixels"], times_s, present), times_s, present
-        )
+        features = model.watch(batch["pixels"], times_s, present)
+        video = model.contextualise(features, times_s, present)
         mel = mel_of(batch["sound"])
-        goals = {"latents": target(batch, mel), "mel": mel_of.targets(mel)}
-        segments = goals["mel"].shape[1]
+        targets = {"latents": target(batch, mel), "mel": mel_of.targets(mel)}
+        segments = targets["mel"].shape[1]
         longest_s = segments * model.config.segment_s / 4
         shifts_s = tuple(shift_s for shift_s in shifts_s if abs(shift_s) <= longest_s)
-        kept = sample_visible_mask(
+        visible = sample_visible_mask(
             len(video), segments, ratio=ratio, longest_block=longest_block, generator=generator
         ).to(video.device)
+
+        # Recovery from the clip's own video and from another clip's
         own = torch.arange(len(video))
         for name, order in (("true", own), ("other", own.roll(1))):
-            seen, at_s, shown = video[order], times_s[order], present[order]
-            settings = {"segments": segments, "present": shown}
-            recovered = model.recover(seen, at_s, mel=None, kept=None, **settings)
-            for part, pair in squares(recovered, **goals).items():
+            recover = functools.partial(
+                model.recover,
+                video[order],
+                times_s[order],
+                segments=segments,
+                present=present[order],
+            )
+            recovered = recover(mel=None, kept=None)
+            for part, pair in squares(recovered, **targets).items():
                 sums[f"{name}/{part}"] = sums[f"{name}/{part}"] + _sum(pair)
-            masked = model.recover(seen, at_s, mel=mel, kept=kept, **settings)
-            pair = squares(masked, **goals)["latent"]
-            sums[f"{name}/masked"] = sums[f"{name}/masked"] + _sum(pair, ~kept)
+            masked_pair = squares(recover(mel=mel, kept=visible), **targets)["latent"]
+            sums[f"{name}/masked"] = sums[f"{name}/masked"] + _sum(masked_pair, ~visible)
             if name == "true":
-                sums["distance"] = sums["distance"] + errors_by_distance(pair, kept).cpu()
+                sums["distance"] = sums["distance"] + errors_by_distance(masked_pair, visible).cpu()
                 means["state_deviation"].append(deviation(recovered.states))
-                hidden = torch.ones_like(kept)
+                hidden = torch.ones_like(visible)
                 means["onset"].append(float(onset_loss(recovered.onsets, batch["onsets"], hidden)))
                 means["onset_f1"].append(best_onset_f1(recovered.onsets, batch["onsets"]))
-        moved = shifted_errors(
-            model, video, times_s, **goals, shifts_s=torch.tensor(shifts_s), present=present
-        )
-        sums["shift"] = sums["shift"] + moved.cpu()
+
+        # Time shifts, deviation of features and materials
+        shifts = torch.tensor(shifts_s)
+        shifted = shifted_errors(model, video, times_s, **targets, shifts_s=shifts, present=present)
+        sums["shift"] = sums["shift"] + shifted.cpu()
         means["video_deviation"].append(deviation(video, present))
-        known = batch["material"] >= 0
-        if bool(known.any()):
-            right = model.classify(video, present).argmax(-1) == batch["material"]
-            means["material_accuracy"].append(float(right[known].float().mean()))
+        labelled = batch["material"] >= 0
+        if bool(labelled.any()):
+            correct = model.classify(video, present).argmax(-1) == batch["material"]
+            means["material_accuracy"].append(float(correct[labelled].float().mean()))
+    return _figures(sums, means, shifts_s)
+
+
+def _figures(
+    sums: Mapping[str, Tensor], means: Mapping[str, list[float]], shifts_s: tuple[float, ...]
+) -> Figures:
     figures = {"r2": _r2(sums["true/latent"])}
     figures["r2_gain"] = figures["r2"] - _r2(sums["other/latent"])
     for part in ("mel", "energy"):
@@ -102,46 +114,42 @@ def validation_figures(
         figures[f"r2_gain_{part}"] = figures[f"r2_{part}"] - _r2(sums[f"other/{part}"])
     figures["r2_masked"] = _r2(sums["true/masked"])
     figures["r2_gain_masked"] = figures["r2_masked"] - _r2(sums["other/masked"])
-    for away, value in enumerate(r2(sums["distance"]).tolist(), start=1):
-        if np.isfinite(value):  # with few segments hidden none may be so far away
-            figures[f"r2_distance_{away}"] = value
+    for distance, value in enumerate(r2(sums["distance"]).tolist(), start=1):
+        if np.isfinite(value):  # with few hidden segments none may be this far away
+            figures[f"r2_distance_{distance}"] = value
     for shift_s, value in zip(shifts_s, r2(sums["shift"]).tolist(), strict=True):
         figures[f"r2_shift_{round(1000 * shift_s):+d}ms"] = value
     figures |= {name: float(np.mean(values)) for name, values in means.items()}
-    figures["collapsed"] = float(
-        min(figures["video_deviation"], figures["state_deviation"]) < COLLAPSED
-    )
+    smallest = min(figures["video_deviation"], figures["state_deviation"])
+    figures["collapsed"] = float(smallest < COLLAPSED)
     return figures
 
 
 def best_onset_f1(logits: Tensor, targets: Tensor) -> float:
     """Best F1 over thresholds of peaks of the onset probability, matched within 2 frames."""
     probability = logits.sigmoid().float().cpu().numpy()
-    truth = targets.cpu().numpy() > 0.9
+    is_event = targets.cpu().numpy() > 0.9
     best = 0.0
     for threshold in (0.3, 0.5, 0.7, 0.85):
-        hits = found = wanted = 0
-        for row, true_row in zip(probability, truth, strict=True):
+        hits = peak_count = event_count = 0
+        for row, event_row in zip(probability, is_event, strict=True):
             inner = row[1:-1]
-            peaks = 1 + np.flatnonzero(
-                (inner > threshold) & (inner >= row[:-2]) & (inner > row[2:])
-            )
-            events = np.flatnonzero(true_row)
-            found, wanted = found + len(peaks), wanted + len(events)
-            used: set[int] = set()
-            for peak in peaks:
-                near = [e for e in events if abs(e - peak) <= 2 and e not in used]
+            is_peak = (inner > threshold) & (inner >= row[:-2]) & (inner > row[2:])
+            peaks = (1 + np.flatnonzero(is_peak)).tolist()
+            events: list[int] = np.flatnonzero(event_row).tolist()
+            peak_count, event_count = peak_count + len(peaks), event_count + len(events)
+            for peak in peaks:  # each event is matched once
+                near = [event for event in events if abs(event - peak) <= 2]
                 if near:
-                    used.add(min(near, key=lambda e: abs(e - peak)))
+                    events.remove(min(near, key=lambda event: abs(event - peak)))
                     hits += 1
-        best = max(best, 2 * hits / max(1, found + wanted))
+        best = max(best, 2 * hits / max(1, peak_count + event_count))
     return best
 
 
 def _sum(pair: tuple[Tensor, Tensor], where: Tensor | None = None) -> Tensor:
     """(2,) sums of errors and targets, on the CPU."""
-    chosen = [part if where is None else part[where] for part in pair]
-    return torch.stack([part.sum() for part in chosen]).cpu()
+    return torch.stack([(x if where is None else x[where]).sum() for x in pair]).cpu()
 
 
 def _r2(sums: Tensor) -> float:

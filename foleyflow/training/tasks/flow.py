@@ -1,10 +1,9 @@
-"""Trains the flow in one run: DCF (many steps), GDCF (one step) from it, then its refinements."""
+"""Trains the flow in stages: flow matching (DCF), the one-step map (GDCF) and its refinements."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import cast
 
 import numpy as np
 import torch
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from foleyflow.errors import ConfigError, DataError
-from foleyflow.features.flow_condition_windows import GuidedWindows
+from foleyflow.features.flow_conditions import GuidedWindows
 from foleyflow.flow.diffusion import PATH as DIFFUSION_PATH
 from foleyflow.flow.diffusion import diffusion_loss
 from foleyflow.flow.distribution_matching import Critic, critic_loss, distribution_matching_loss
@@ -27,51 +26,54 @@ from foleyflow.flow.progressive_distillation import Teacher, progressive_distill
 from foleyflow.flow.sampling import sample
 from foleyflow.flow.transformer import Condition, FlowTransformer
 from foleyflow.parallel.batch_sharding import normal_like
-from foleyflow.training.task import Batch, Task
+from foleyflow.training.task import Batch, Exported, Figures, Modules, Task
+
+VALIDATION_WINDOWS = 192
 
 
 @dataclass(frozen=True, kw_only=True)
 class FlowStageConfig:
-    """How the run is divided, and what conditions are shown.
+    """Stages of a run, and the conditions of its batches.
 
     Attributes:
-        dcf_steps: steps of flow matching; what the run has beyond them trains the one-step map.
-        merge_steps: of those the last before the polish, in which one jump learns what the flow
-            so far does in several; 0 for none.
-        merged_jumps: how many become one.
-        polish_steps: the run's last steps, in which distribution matching joins in; 0 for none.
-        critic_turns: steps of the critic in each of them.
-        map_weight: of the one-step map's own loss in them, which keeps few steps usable.
-        context_share: share of rows that start with known latents.
-        shortest_context, longest_context: their latent frames.
-        context_noise: deviation of noise on some of them, as their own output will have it.
-        material_share: share of rows that are told their material.
-        latent_noise: deviation of noise on the standardised latents that are learned. Without it
-            they lie so close together that the flow is stiff near the audio, where solvers and
-            the inverse lose their way; the codec's decoder was trained to forgive 0.05. 0 for
-            none.
+        dcf_steps: steps of flow matching; the remaining steps train the one-step map.
+        merge_steps: last steps before the polish, in which one jump learns the result of several
+            jumps of the flow so far; 0 for none.
+        merged_jumps: number of jumps that are merged into one.
+        polish_steps: last steps of the run, with distribution matching; 0 for none.
+        critic_updates: updates of the critic in each of these steps.
+        one_step_weight: weight of the one-step loss in these steps, which keeps sampling in few
+            steps usable.
+        context_fraction: fraction of the windows that start with known latents.
+        shortest_context, longest_context: number of known latent frames.
+        context_noise: standard deviation of noise on some of them, like that of generated latents.
+        material_fraction: fraction of the windows with a known material.
+        latent_noise: standard deviation of noise on the standardised latents. Without it the
+            latents lie so close together that the flow is stiff near the audio, where solvers and
+            the inverse fail. The codec's decoder was trained to tolerate 0.05. 0 for none.
     """
 
     dcf_steps: int = 1000
     merge_steps: int = 0
     merged_jumps: int = 4
     polish_steps: int = 0
-    critic_turns: int = 2
-    map_weight: float = 0.25
-    context_share: float = 0.4
+    critic_updates: int = 2
+    one_step_weight: float = 0.25
+    context_fraction: float = 0.4
     shortest_context: int = 10
     longest_context: int = 50
     context_noise: float = 0.1
-    material_share: float = 0.5
+    material_fraction: float = 0.5
     latent_noise: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.latent_noise < 1:
             raise ConfigError(f"stages: latent_noise={self.latent_noise}: expected 0..1")
-        if min(self.polish_steps, self.map_weight) < 0 or self.critic_turns < 1:
+        if min(self.polish_steps, self.one_step_weight) < 0 or self.critic_updates < 1:
             raise ConfigError(
-                f"stages: polish_steps={self.polish_steps} (at least 0), critic_turns="
-                f"{self.critic_turns} (at least 1), map_weight={self.map_weight} (at least 0)"
+                f"stages: polish_steps={self.polish_steps} (at least 0), critic_updates="
+                f"{self.critic_updates} (at least 1), one_step_weight={self.one_step_weight} "
+                "(at least 0)"
             )
         if self.merge_steps < 0 or self.merged_jumps < 2:
             raise ConfigError(
@@ -87,10 +89,10 @@ class FlowStageConfig:
 
 
 class FlowTask(Task):
-    """The flow as a `Task`; `steps` is the length of the whole run.
+    """The flow as a `Task` of one phase; with a polish, the critic's phases come before it.
 
-    One turn, or with a polish the critic's before it. The critic's judges and the merging's teacher
-    begin as the averaged flow at the first step of theirs and are in the checkpoint.
+    The critic and the teacher start from the averaged flow at the first step of their stage, and
+    they are part of the checkpoint.
     """
 
     def __init__(
@@ -104,25 +106,40 @@ class FlowTask(Task):
         validation_windows: GuidedWindows,
         scale: Tensor | None = None,
     ) -> None:
-        """Takes the network and what it is trained on.
+        """Fits the statistics of the latents and sets up the stages.
 
-        `scale` are the deviations, (C,), that the latents have for the network; None for 1.
+        Args:
+            network: the flow.
+            objective: settings of the losses.
+            stages: see `FlowStageConfig`.
+            steps: length of the run.
+            windows: training windows.
+            validation_windows: of other clips.
+            scale: (C,) standard deviations of the standardised latents; None for 1.
+
+        Raises:
+            ConfigError: the stages do not fit the run or the network.
+            DataError: the latents are not finite.
         """
         self.objective = objective
         self.stages = stages
         self.steps = steps
-        self.turns: tuple[str, ...] = ("flow",)
+        self.phases: tuple[str, ...] = ("flow",)
         self.modules: dict[str, nn.Module] = {"flow": network}
         self._windows = windows
         self._validation = validation_windows
-        sample = np.asarray(windows.latents[:: max(1, len(windows.latents) // 2000)], np.float32)
-        flat = torch.from_numpy(sample).flatten(0, 1)
-        if not flat.isfinite().all():
+
+        # Statistics of the latents
+        stride = max(1, len(windows.latents) // 2000)
+        latents = torch.from_numpy(np.asarray(windows.latents[::stride], np.float32)).flatten(0, 1)
+        if not latents.isfinite().all():
             raise DataError(
-                "the windows' latents are not finite, so that their mean isn't either",
-                hint="remove the folder .guided-train-... of the data set; it is made again",
+                "the latents of the training windows are not finite",
+                hint="delete the folder .flow_conditions-train-... of the data set and rerun",
             )
-        network.fit_latents_(flat, torch.ones(flat.shape[1]) if scale is None else scale)
+        network.fit_latents_(latents, torch.ones(latents.shape[1]) if scale is None else scale)
+
+        # Stages
         self._polish_from = steps - stages.polish_steps
         self._merge_from = self._polish_from - stages.merge_steps
         refinements = f"merge_steps={stages.merge_steps}, polish_steps={stages.polish_steps}"
@@ -136,102 +153,97 @@ class FlowTask(Task):
             raise ConfigError(
                 f"stages: dcf_steps={stages.dcf_steps}, {refinements} are more than the run's "
                 f"{steps} steps",
-                hint="set train.steps higher, or steps of a stage lower",
+                hint="raise train.steps, or lower the steps of a stage",
             )
         if stages.merge_steps:
             self.modules["teacher"] = Teacher(network)
         if stages.polish_steps:
-            self.turns = ("critic",) * stages.critic_turns + ("flow",)
+            self.phases = ("critic",) * stages.critic_updates + ("flow",)
             self.modules["critic"] = Critic(network)
 
-    def draw(self, rng: np.random.Generator, clips: int) -> Batch:
-        """Random windows with context and material shown to some of them."""
-        return self.draw_rows(rng, clips, np.arange(clips))
+    def sample_batch(self, rng: np.random.Generator, clips: int) -> Batch:
+        """Random windows, some of them with context and material."""
+        return self.sample_part(rng, clips, np.arange(clips))
 
-    def draw_rows(self, rng: np.random.Generator, clips: int, rows: NDArray[np.int64]) -> Batch:
-        """Some of them; only their windows are read."""
+    def sample_part(self, rng: np.random.Generator, clips: int, items: NDArray[np.int64]) -> Batch:
+        """Some windows of the batch; only these are read."""
+        stages = self.stages
         chosen = np.sort(rng.integers(len(self._windows.clip), size=clips))
-        batch = rows_of(self._windows, chosen[rows])
-        frames = batch["latents"].shape[1]
-        longest = min(self.stages.longest_context, frames - 1)
-        lengths = rng.integers(min(self.stages.shortest_context, longest), longest + 1, size=clips)
-        lengths[rng.random(clips) >= self.stages.context_share] = 0
-        batch["context_length"] = torch.from_numpy(lengths[rows])
-        told = torch.from_numpy((rng.random(clips) < self.stages.material_share)[rows])
-        batch["material"] = torch.where(told, batch["material"] + 1, 0)
-        noisy = (rng.random(clips) < 0.3)[rows]
-        batch["context_noise"] = torch.from_numpy(
-            self.stages.context_noise * noisy.astype(np.float32)
-        )
+        batch = read_windows(self._windows, chosen[items])
+        longest = min(stages.longest_context, batch["latents"].shape[1] - 1)
+        lengths = rng.integers(min(stages.shortest_context, longest), longest + 1, size=clips)
+        lengths[rng.random(clips) >= stages.context_fraction] = 0
+        has_material = (rng.random(clips) < stages.material_fraction)[items]
+        noisy = (rng.random(clips) < 0.3)[items]
+        batch["context_length"] = torch.from_numpy(lengths[items])
+        batch["material"] = torch.where(torch.from_numpy(has_material), batch["material"] + 1, 0)
+        batch["context_noise"] = torch.from_numpy(stages.context_noise * noisy.astype(np.float32))
         return batch
 
-    def begin_step(self, step: int, averages: Mapping[str, nn.Module]) -> tuple[str, ...]:
-        """All turns in the polish, else the flow's; merging and polish begin with the average."""
+    def begin_step(self, step: int, averages: Modules) -> tuple[str, ...]:
+        """All phases in the polish, else the flow's; starts the critic and the teacher."""
         if step >= self._polish_from:
-            self._start("critic", averages, first=step == self._polish_from)
-            return self.turns
+            self._start(self._critic, averages, is_first=step == self._polish_from)
+            return self.phases
         if step >= self._merge_from:
-            self._start("teacher", averages, first=step == self._merge_from)
+            self._start(self._teacher, averages, is_first=step == self._merge_from)
         return ("flow",)
 
-    def _start(self, name: str, averages: Mapping[str, nn.Module], *, first: bool) -> None:
-        """Gives a refinement's fixed networks the averaged flow, once."""
-        module = self.modules[name]
-        # Not only at the first step: a resumed run may have been given fewer steps in all.
-        if first or not module.started:
-            module.start_from_(averages["flow"])
+    def loss(self, phase: str, batch: Batch, step: int) -> tuple[Tensor, Figures]:
+        """The loss of the step's stage: flow matching, one-step map, merging or polish.
 
-    def loss(self, turn: str, batch: Batch, step: int) -> tuple[Tensor, dict[str, float]]:
-        """DCF's loss in the first steps, then GDCF's, then those of merging and of the polish.
-
-        A network that predicts noise has DDPM's loss throughout. The critic's turn has flow
-        matching on what the flow makes in one step.
+        A network that predicts noise has DDPM's loss in all steps. The critic's loss is flow
+        matching on one-step samples of the flow.
         """
-        network = self.modules["flow"]
-        audio, condition = prepare(network, batch, latent_noise=self.stages.latent_noise)
-        if network.config.predicts == "noise":
-            return diffusion_loss(network, audio, condition, self.objective)
-        if turn == "critic":
-            fake = self.modules["critic"].fake
-            return critic_loss(fake, network, audio, condition, self.objective)
-        if step < self.stages.dcf_steps:
-            return flow_matching_loss(network, audio, condition, self.objective)
-        if step < self._merge_from:
-            progress = (step - self.stages.dcf_steps) / (self._merge_from - self.stages.dcf_steps)
-            return one_step_loss(network, audio, condition, self.objective, progress=progress)
-        if step < self._polish_from:
-            return progressive_distillation_loss(
-                network,
-                self.modules["teacher"].flow,
-                audio,
-                condition,
-                self.objective,
-                jumps=self.stages.merged_jumps,
-            )
-        critic = self.modules["critic"]
-        matching, figures = distribution_matching_loss(
-            network, critic.real, critic.fake, audio, condition, self.objective
-        )
-        own, own_figures = one_step_loss(network, audio, condition, self.objective, progress=1.0)
-        return matching + self.stages.map_weight * own, {**figures, **own_figures}
+        network, objective, stages = flow_of(self.modules), self.objective, self.stages
+        audio, condition = prepare(network, batch, latent_noise=stages.latent_noise)
 
-    def validate(self, modules: Mapping[str, nn.Module]) -> dict[str, float]:
-        """Error of what the network predicts, and how samples differ from the true latents."""
-        network = modules["flow"]
+        # Diffusion baseline, and the critic
+        if network.config.predicts == "noise":
+            return diffusion_loss(network, audio, condition, objective)
+        if phase == "critic":
+            return critic_loss(self._critic.fake, network, audio, condition, objective)
+
+        # Stage of this step
+        if step < stages.dcf_steps:
+            return flow_matching_loss(network, audio, condition, objective)
+        if step < self._merge_from:
+            progress = (step - stages.dcf_steps) / (self._merge_from - stages.dcf_steps)
+            return one_step_loss(network, audio, condition, objective, progress=progress)
+        if step < self._polish_from:
+            teacher, jumps = self._teacher.flow, stages.merged_jumps
+            return progressive_distillation_loss(
+                network, teacher, audio, condition, objective, jumps=jumps
+            )
+        matching, figures = distribution_matching_loss(
+            network, self._critic.real, self._critic.fake, audio, condition, objective
+        )
+        one_step, one_step_figures = one_step_loss(
+            network, audio, condition, objective, progress=1.0
+        )
+        return matching + stages.one_step_weight * one_step, {**figures, **one_step_figures}
+
+    def validate(self, modules: Modules) -> Figures:
+        """Errors of the network's prediction, and differences of samples from true latents."""
+        network = flow_of(modules)
         device = next(network.parameters()).device
-        count = min(192, len(self._validation.clip))
-        batch = rows_of(self._validation, np.arange(count))
+
+        # Windows without context and material
+        count = min(VALIDATION_WINDOWS, len(self._validation.clip))
+        batch = read_windows(self._validation, np.arange(count))
         batch |= {
             "context_length": torch.zeros(count, dtype=torch.int64),
             "context_noise": torch.zeros(count),
             "material": torch.zeros(count, dtype=torch.int64),
         }
         audio, condition = prepare(network, {k: v.to(device) for k, v in batch.items()})
+
+        # Prediction at three levels of noise
         embedded = network.embed(condition)
         one = torch.ones(count, device=device)
         diffusion = network.config.predicts == "noise"
         path = DIFFUSION_PATH if diffusion else self.objective.path
-        figures: dict[str, float] = {}
+        figures: Figures = {}
         for level in (0.3, 0.6, 0.9):
             tau = torch.full((count,), level, device=device)
             noise = torch.randn_like(audio)
@@ -241,26 +253,46 @@ class FlowTask(Task):
             )
             error = masked_error(out, noise if diffusion else velocity, condition.known)
             figures[f"{network.config.predicts}_error_{level}"] = float(error.mean())
+
+        # Samples
         noise = torch.randn_like(audio)
         for steps in (4, 25) if diffusion else (1, 4):
-            made = sample(
+            latents = sample(
                 network, condition, noise, steps=steps, guidance=1.0, path=self.objective.path
             )
-            figures[f"error_{steps}"] = float((made - audio).square().mean())
-            figures[f"deviation_{steps}"] = float(made.std() / audio.std())
+            figures[f"error_{steps}"] = float((latents - audio).square().mean())
+            figures[f"deviation_{steps}"] = float(latents.std() / audio.std())
         return figures
 
-    def export(
-        self, modules: Mapping[str, nn.Module]
-    ) -> Mapping[str, tuple[nn.Module, dict[str, Any]]]:
+    def export(self, modules: Modules) -> Exported:
         """The averaged network."""
-        return {"flow": (modules["flow"], asdict(modules["flow"].config))}
+        network = flow_of(modules)
+        return {"flow": (network, asdict(network.config))}
+
+    @property
+    def _critic(self) -> Critic:
+        return cast(Critic, self.modules["critic"])
+
+    @property
+    def _teacher(self) -> Teacher:
+        return cast(Teacher, self.modules["teacher"])
+
+    def _start(self, module: Critic | Teacher, averages: Modules, *, is_first: bool) -> None:
+        """Copies the averaged flow into the networks of a refinement, once."""
+        # A resumed run with fewer total steps may have skipped the first step of the stage.
+        if is_first or not module.started:
+            module.start_from_(averages["flow"])
+
+
+def flow_of(modules: Modules) -> FlowTransformer:
+    """The flow among a task's modules."""
+    return cast(FlowTransformer, modules["flow"])
 
 
 def prepare(
-    network: nn.Module, batch: Batch, *, latent_noise: float = 0.0
+    network: FlowTransformer, batch: Batch, *, latent_noise: float = 0.0
 ) -> tuple[Tensor, Condition]:
-    """Standardised latents, and the condition with their known beginning, of a drawn batch."""
+    """Standardised latents of a sampled batch, and the condition with their known beginning."""
     with torch.autocast(batch["latents"].device.type, enabled=False):
         audio = network.standardise(batch["latents"])
         if latent_noise:
@@ -279,11 +311,11 @@ def prepare(
     )
 
 
-def rows_of(windows: GuidedWindows, rows: np.ndarray) -> Batch:
-    """Some rows as tensors, float32 where they are floating."""
+def read_windows(windows: GuidedWindows, indices: NDArray[np.int64]) -> Batch:
+    """Some windows as tensors; floating-point arrays become float32."""
     batch: Batch = {}
     for name in ("video", "states", "events", "latents"):
-        batch[name] = torch.from_numpy(np.asarray(getattr(windows, name)[rows], np.float32))
+        batch[name] = torch.from_numpy(np.asarray(getattr(windows, name)[indices], np.float32))
     for name in ("material", "clip"):
-        batch[name] = torch.from_numpy(np.asarray(getattr(windows, name)[rows]))
+        batch[name] = torch.from_numpy(np.asarray(getattr(windows, name)[indices]))
     return batch

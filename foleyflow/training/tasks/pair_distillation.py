@@ -1,54 +1,52 @@
-"""Trains a one-step flow from stored pairs of noise and the audio that its teacher made of it.
+"""Trains a one-step flow on stored pairs of noise and the latents that a teacher generates from it.
 
-Pairs are made before the first step by solving the teacher's equation, each with a window, a known
-beginning and a told material that depend on the pair's number alone; only the ends are stored.
+The pairs are computed before the first step by solving the teacher's ODE. The window, the context
+and the material of a pair depend on its number alone, so that only the solutions are stored.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from foleyflow.errors import ConfigError
-from foleyflow.features.flow_condition_windows import GuidedWindows
+from foleyflow.features.flow_conditions import GuidedWindows
+from foleyflow.features.store import Arrays, open_store
 from foleyflow.flow.objective import ObjectiveConfig, masked_error
 from foleyflow.flow.pair_distillation import pair_distillation_loss
 from foleyflow.flow.sampling import sample
 from foleyflow.flow.transformer import FlowTransformer
-from foleyflow.training.task import Batch, Task
-from foleyflow.training.tasks.flow import prepare, rows_of
+from foleyflow.training.task import Batch, Exported, Figures, Modules, Task
+from foleyflow.training.tasks.flow import VALIDATION_WINDOWS, flow_of, prepare, read_windows
 
-AT_ONCE = 16  # pairs solved together
+BLOCK = 16  # pairs that are solved together
 
 
 @dataclass(frozen=True, kw_only=True)
 class PairConfig:
-    """How pairs are made.
+    """Settings of the pairs.
 
     Attributes:
-        count: pairs; windows are gone through in turn, so more than windows are other noises.
-        solver_steps: of Heun's method, two evaluations each.
-        guidance: w of the teacher; the student answers for this one.
-        context_share: share of pairs that start with known latents.
-        shortest_context, longest_context: their latent frames.
-        material_share: share of pairs that are told their material.
+        count: number of pairs; pairs beyond the number of windows repeat them with other noise.
+        solver_steps: steps of Heun's method, two evaluations each.
+        guidance: guidance scale of the teacher, which is also the student's.
+        context_fraction: fraction of the pairs that start with known latents.
+        shortest_context, longest_context: number of known latent frames.
+        material_fraction: fraction of the pairs with a known material.
     """
 
     count: int = 4096
     solver_steps: int = 10
     guidance: float = 1.0
-    context_share: float = 0.4
+    context_fraction: float = 0.4
     shortest_context: int = 10
     longest_context: int = 50
-    material_share: float = 0.5
+    material_fraction: float = 0.5
 
     def __post_init__(self) -> None:
         if min(self.count, self.solver_steps, self.guidance) < 1:
@@ -65,93 +63,86 @@ class PairConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Pairs:
-    """Windows, noises and ends.
+    """Windows with noise and the teacher's solutions.
 
     Attributes:
-        windows: what the conditions are taken from.
-        config: how the pairs were made.
-        made: (P, L, C) float16 standardised latents, ends of the teacher's solves; None while
-            they are being made.
+        windows: source of the conditions.
+        config: settings of the pairs.
+        solutions: (P, L, C) float16 standardised latents of the teacher; None while they are being
+            computed.
     """
 
     windows: GuidedWindows
     config: PairConfig
-    made: NDArray[np.float16] | None = None
+    solutions: NDArray[np.float16] | None = None
 
     def batch(self, numbers: NDArray[np.int64]) -> Batch:
-        """Conditions, noises and (where there are some) ends of the pairs of these numbers."""
-        rows = numbers % len(self.windows.clip)
-        batch = rows_of(self.windows, rows)
+        """Conditions, noise and, once computed, solutions of the pairs with these numbers."""
+        batch = read_windows(self.windows, numbers % len(self.windows.clip))
         frames, channels = batch["latents"].shape[1:]
         config = self.config
         longest = min(config.longest_context, frames - 1)
         shortest = min(config.shortest_context, longest)
-        lengths, told, noises = [], [], []
+        lengths, has_material, noises = [], [], []
         for number in numbers:
             rng = np.random.default_rng([13, int(number)])
-            known = rng.random() < config.context_share
-            lengths.append(int(rng.integers(shortest, longest + 1)) if known else 0)
-            told.append(rng.random() < config.material_share)
+            has_context = rng.random() < config.context_fraction
+            lengths.append(int(rng.integers(shortest, longest + 1)) if has_context else 0)
+            has_material.append(rng.random() < config.material_fraction)
             noises.append(rng.standard_normal((frames, channels), np.float32))
         batch["context_length"] = torch.tensor(lengths)
         batch["context_noise"] = torch.zeros(len(numbers))
-        batch["material"] = torch.where(torch.tensor(told), batch["material"] + 1, 0)
+        batch["material"] = torch.where(torch.tensor(has_material), batch["material"] + 1, 0)
         batch["noise"] = torch.from_numpy(np.stack(noises))
-        if self.made is not None:
-            batch["made"] = torch.from_numpy(np.asarray(self.made[numbers], np.float32))
+        if self.solutions is not None:
+            batch["solution"] = torch.from_numpy(np.asarray(self.solutions[numbers], np.float32))
         return batch
 
 
-@torch.no_grad()
 def open_pairs(
-    path: Path,
+    folder: Path,
     teacher: FlowTransformer,
     windows: GuidedWindows,
     config: PairConfig,
     *,
     flow_path: str = "linear",
 ) -> Pairs:
-    """Opens the store of ends, or solves them first.
+    """Opens the solutions of all pairs, and computes them first if they are missing.
 
     Args:
-        path: of an .npy file, one per (teacher, windows, config); made whole or not at all.
-        teacher: the flow whose velocity is solved, in eval mode.
+        folder: one per (teacher, windows, config).
+        teacher: a flow in eval mode.
         windows: see `Pairs`.
         config: see `Pairs`.
-        flow_path: that of the teacher's training, a key of `flow.path.PATHS`.
-
-    Source: ours.
+        flow_path: of the teacher's training, a key of `flow.path.PATHS`.
     """
-    if not path.exists():
-        temporary = path.with_name(path.name + ".part")
-        planned = Pairs(windows=windows, config=config)
-        store = np.lib.format.open_memmap(
-            temporary, "w+", dtype=np.float16, shape=(config.count, *windows.latents.shape[1:])
-        )
+    planned = Pairs(windows=windows, config=config)
+
+    @torch.no_grad()
+    def solve(start: int) -> Arrays:
         device = next(teacher.parameters()).device
-        for start in range(0, config.count, AT_ONCE):
-            numbers = np.arange(start, min(config.count, start + AT_ONCE))
-            batch = {key: value.to(device) for key, value in planned.batch(numbers).items()}
-            _, condition = prepare(teacher, batch)
-            made = sample(
-                teacher,
-                condition,
-                batch["noise"],
-                steps=config.solver_steps,
-                guidance=config.guidance,
-                solver="heun",
-                path=flow_path,
-            )
-            store[numbers] = made.cpu().numpy()
-        store.flush()
-        os.replace(temporary, path)
-    return Pairs(windows=windows, config=config, made=np.load(path, mmap_mode="r"))
+        numbers = np.arange(start, min(config.count, start + BLOCK))
+        batch = {key: value.to(device) for key, value in planned.batch(numbers).items()}
+        _, condition = prepare(teacher, batch)
+        latents = sample(
+            teacher,
+            condition,
+            batch["noise"],
+            steps=config.solver_steps,
+            guidance=config.guidance,
+            solver="heun",
+            path=flow_path,
+        )
+        return {"solutions": latents.cpu().numpy().astype(np.float16)}
+
+    arrays = open_store(folder, solve, range(0, config.count, BLOCK))
+    return Pairs(windows=windows, config=config, solutions=arrays["solutions"])
 
 
 class DistilTask(Task):
-    """Offline distillation as a `Task`; one turn, whose module begins as the teacher."""
+    """Offline distillation as a `Task` of one phase, whose module starts as the teacher."""
 
-    turns = ("flow",)
+    phases = ("flow",)
 
     def __init__(
         self,
@@ -166,41 +157,40 @@ class DistilTask(Task):
         self._pairs = pairs
         self._validation = validation_pairs
 
-    def draw(self, rng: np.random.Generator, clips: int) -> Batch:
+    def sample_batch(self, rng: np.random.Generator, clips: int) -> Batch:
         """Random pairs."""
         return self._pairs.batch(np.sort(rng.integers(self._pairs.config.count, size=clips)))
 
-    def loss(self, turn: str, batch: Batch, step: int) -> tuple[Tensor, dict[str, float]]:
-        """Error of the jump."""
-        student = self.modules["flow"]
+    def loss(self, phase: str, batch: Batch, step: int) -> tuple[Tensor, Figures]:
+        """Error of one step against the teacher's solution."""
+        student = flow_of(self.modules)
         _, condition = prepare(student, batch)
         return pair_distillation_loss(
             student,
             batch["noise"],
-            batch["made"],
+            batch["solution"],
             condition,
             self.objective,
             guidance=self._pairs.config.guidance,
         )
 
-    def validate(self, modules: Mapping[str, nn.Module]) -> dict[str, float]:
-        """How far one step lands from the teacher's solve, and the size of what it makes."""
-        student = modules["flow"]
+    def validate(self, modules: Modules) -> Figures:
+        """Relative error of one step, and the deviation of its latents."""
+        student = flow_of(modules)
         device = next(student.parameters()).device
-        numbers = np.arange(min(192, self._validation.config.count))
+        numbers = np.arange(min(VALIDATION_WINDOWS, self._validation.config.count))
         batch = {key: value.to(device) for key, value in self._validation.batch(numbers).items()}
         _, condition = prepare(student, batch)
         guidance = self._validation.config.guidance
-        made = sample(student, condition, batch["noise"], steps=1, guidance=guidance)
-        error = masked_error(made, batch["made"], condition.known).mean()
-        size = masked_error(batch["made"], torch.zeros_like(made), condition.known).mean()
+        latents = sample(student, condition, batch["noise"], steps=1, guidance=guidance)
+        error = masked_error(latents, batch["solution"], condition.known).mean()
+        size = masked_error(batch["solution"], torch.zeros_like(latents), condition.known).mean()
         return {
             "map_error": float((error / size).sqrt()),
-            "deviation_1": float(made.std() / batch["made"].std()),
+            "deviation_1": float(latents.std() / batch["solution"].std()),
         }
 
-    def export(
-        self, modules: Mapping[str, nn.Module]
-    ) -> Mapping[str, tuple[nn.Module, dict[str, Any]]]:
+    def export(self, modules: Modules) -> Exported:
         """The averaged student."""
-        return {"flow": (modules["flow"], asdict(modules["flow"].config))}
+        student = flow_of(modules)
+        return {"flow": (student, asdict(student.config))}

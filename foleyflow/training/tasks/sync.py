@@ -1,53 +1,53 @@
-"""Trains a judge of synchrony on simulated clips: true, shifted and other clips' sounds.
+"""Trains a judge of synchrony on simulated clips with matching, shifted and other clips' sounds.
 
-Each window of a video is seen once and paired with three sounds: its own, its own at the wrong
-time (a third of the shifts are small) and that of the next clip of the batch. A pair in which
-nothing happens on either side has no wrong time, so it is left out. Onsets that the simulation
-knows are asked for beside it; without them a judge of this size takes ten times as long to learn.
+Each window of a video is paired with three sounds: its own, its own at a wrong time (a third of the
+shifts are small) and that of the next clip of the batch. A pair without any event on either side
+has no wrong time and is ignored. The onsets, which the simulation knows, are an auxiliary target;
+without them a judge of this size takes ten times as long to train.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from foleyflow.data.windows import ClipArrays, WindowSource, augment
 from foleyflow.errors import ConfigError
 from foleyflow.event_peaks import event_track
-from foleyflow.features.mel_levels import disturbed
+from foleyflow.features.mel_levels import augment_levels
 from foleyflow.judges.networks.log_mel import FRAME_RATE_HZ, relative
 from foleyflow.judges.networks.sync import Sync, in_sync, shrunk
 from foleyflow.judges.networks.time_shifts import LARGE_SHIFTS_S, SMALL_SHARE, SMALL_SHIFTS_S
-from foleyflow.training.task import Batch, Task
+from foleyflow.training.task import Batch, Exported, Figures, Modules, Task
 
 VALIDATION_BATCHES, VALIDATION_CLIPS = 8, 16
-LEFT_OUT = -1
+MATCHING, SHIFTED, OTHER = range(3)  # classes of pairs
+IGNORED = -1
 
 
 @dataclass(frozen=True, kw_only=True)
 class SyncLossConfig:
-    """What the judge is trained on.
+    """Training settings of the judge.
 
     Attributes:
-        smallest_shift_s, small_shift_s, largest_shift_s: small shifts lie between the first two,
-            all others between the last two; each as far as the clip reaches.
-        small_share: share of small shifts.
-        onset: weight of the onsets asked for in video and in sound; 0 for none.
-        disturbance: strength of changes to the sound that another recording might make.
-        augment: change the pictures' colours, framing and side.
+        smallest_shift_s, small_shift_s, largest_shift_s: small shifts are between the first two,
+            all others between the last two, as far as the clip allows.
+        small_shift_fraction: fraction of small shifts.
+        onset: weight of the onset terms of video and sound; 0 for none.
+        disturbance: strength of the changes that imitate another recording.
+        augment: changes colours, framing and side of the frames.
     """
 
     smallest_shift_s: float = SMALL_SHIFTS_S[0]
     small_shift_s: float = SMALL_SHIFTS_S[1]
     largest_shift_s: float = LARGE_SHIFTS_S[1]
-    small_share: float = SMALL_SHARE
+    small_shift_fraction: float = SMALL_SHARE
     onset: float = 1.0
     disturbance: float = 1.0
     augment: bool = True
@@ -56,14 +56,14 @@ class SyncLossConfig:
         if not 0 < self.smallest_shift_s < self.small_shift_s < self.largest_shift_s:
             raise ConfigError(
                 f"shifts {self.smallest_shift_s}, {self.small_shift_s}, {self.largest_shift_s}: "
-                "expected three seconds above 0 in ascending order"
+                "expected three numbers of seconds above 0 in ascending order"
             )
 
 
 class SyncTask(Task):
-    """The judge of synchrony as a `Task`; one turn."""
+    """The judge of synchrony as a `Task` of one phase."""
 
-    turns = ("sync",)
+    phases = ("sync",)
 
     def __init__(
         self,
@@ -77,178 +77,180 @@ class SyncTask(Task):
     ) -> None:
         self.losses = losses
         self.modules = {"sync": model}
-        self._splits = {
-            "train": (windows, levels),
-            "validation": (validation_windows, validation_levels),
-        }
+        self._train = windows, levels
+        self._validation = validation_windows, validation_levels
 
-    def draw(self, rng: np.random.Generator, clips: int) -> Batch:
+    def sample_batch(self, rng: np.random.Generator, clips: int) -> Batch:
         """Windows of videos with the starts of three sounds each."""
-        return self._draw(rng, clips, split="train")
+        return self._sample(rng, clips, *self._train, plain=False)
 
-    def loss(self, turn: str, batch: Batch, step: int) -> tuple[Tensor, dict[str, float]]:
-        """Cross-entropy of the answers, and of the onsets on both sides."""
-        model = self.modules["sync"]
-        video, sound, logits, answers = self._judged(model, batch)
+    def loss(self, phase: str, batch: Batch, step: int) -> tuple[Tensor, Figures]:
+        """Cross-entropy of the pairs' classes, and of the onsets in video and sound."""
+        model = _judge_of(self.modules)
+        video, sound, logits, classes = _compare_pairs(model, batch)
         with torch.autocast(video.device.type, enabled=False):
-            answer = functional.cross_entropy(
-                logits.float(), answers, ignore_index=LEFT_OUT, label_smoothing=0.05
+            pair_loss = functional.cross_entropy(
+                logits.float(), classes, ignore_index=IGNORED, label_smoothing=0.05
             )
-            parts = {"answer": torch.nan_to_num(answer)}
+            terms = {"pair": torch.nan_to_num(pair_loss)}
             for name, head, features in (
-                ("seen", model.seen_onsets, video),
-                ("heard", model.detected_onsets, sound),
+                ("video_onsets", model.seen_onsets, video),
+                ("sound_onsets", model.detected_onsets, sound),
             ):
-                found = head(features.float())[..., 0]
-                parts[name] = functional.binary_cross_entropy_with_logits(
-                    found, batch[f"{name}_onsets"], pos_weight=found.new_tensor(4.0)
+                predicted = head(features.float())[..., 0]
+                terms[name] = functional.binary_cross_entropy_with_logits(
+                    predicted, batch[name], pos_weight=predicted.new_tensor(4.0)
                 )
-        total = parts["answer"] + self.losses.onset * (parts["seen"] + parts["heard"])
-        return total, {name: float(value.detach()) for name, value in parts.items()}
+        onsets = terms["video_onsets"] + terms["sound_onsets"]
+        total = terms["pair"] + self.losses.onset * onsets
+        return total, {name: float(value.detach()) for name, value in terms.items()}
 
-    def validate(self, modules: Mapping[str, nn.Module]) -> dict[str, float]:
+    def validate(self, modules: Modules) -> Figures:
         """See `figures`, on some pairs."""
         return self.figures(modules, batches=VALIDATION_BATCHES)
 
-    def figures(self, modules: Mapping[str, nn.Module], *, batches: int) -> dict[str, float]:
-        """Accuracy of the three answers, and of "in sync" against the rest, per kind of pair.
+    def figures(self, modules: Modules, *, batches: int) -> Figures:
+        """Accuracy of the three classes, and of "in sync" against the others per class.
 
         Args:
             modules: with the judge.
-            batches: of held-out windows; each window is asked about with three sounds.
+            batches: number of batches of held-out windows, each paired with three sounds.
         """
-        model = modules["sync"]
+        model = _judge_of(modules)
         device = next(model.parameters()).device
         rng = np.random.default_rng(1)
-        answered: list[Tensor] = []
-        true: list[Tensor] = []
+        found: list[tuple[Tensor, Tensor]] = []
         for _ in range(batches):
-            drawn = self._draw(rng, VALIDATION_CLIPS, split="validation")
-            _, _, logits, answers = self._judged(model, {k: v.to(device) for k, v in drawn.items()})
-            kept = answers != LEFT_OUT
-            answered.append(logits[kept].float().cpu())
-            true.append(answers[kept].cpu())
-        logits, answer = torch.cat(answered), torch.cat(true)
-        taken_for_true = in_sync(logits) > 0.5
-        shares = {
-            "true_positive": float(taken_for_true[answer == 0].float().mean()),
-            "shifted_false_positive": float(taken_for_true[answer == 1].float().mean()),
-            "other_false_positive": float(taken_for_true[answer == 2].float().mean()),
+            batch = self._sample(rng, VALIDATION_CLIPS, *self._validation, plain=True)
+            _, _, logits, classes = _compare_pairs(
+                model, {key: value.to(device) for key, value in batch.items()}
+            )
+            used = classes != IGNORED
+            found.append((logits[used].float().cpu(), classes[used].cpu()))
+        logits, classes = (torch.cat(each) for each in zip(*found, strict=True))
+        positive = (in_sync(logits) > 0.5).float()
+        rates = {
+            "true_positive": float(positive[classes == MATCHING].mean()),
+            "shifted_false_positive": float(positive[classes == SHIFTED].mean()),
+            "other_false_positive": float(positive[classes == OTHER].mean()),
         }
-        right = (1 - shares["shifted_false_positive"], 1 - shares["other_false_positive"])
+        negatives = (1 - rates["shifted_false_positive"], 1 - rates["other_false_positive"])
         return {
-            **shares,
-            "three_way_accuracy": float((logits.argmax(1) == answer).float().mean()),
-            # As many true pairs as wrong ones, half of those shifted.
-            "balanced_accuracy": (shares["true_positive"] + sum(right) / 2) / 2,
+            **rates,
+            "three_way_accuracy": float((logits.argmax(1) == classes).float().mean()),
+            # As many matching pairs as wrong ones, half of which are shifted
+            "balanced_accuracy": (rates["true_positive"] + sum(negatives) / 2) / 2,
         }
 
-    def export(
-        self, modules: Mapping[str, nn.Module]
-    ) -> Mapping[str, tuple[nn.Module, dict[str, Any]]]:
-        """The averaged judge with its frame encoder inside."""
-        model = modules["sync"]
+    def export(self, modules: Modules) -> Exported:
+        """The averaged judge, including its frame encoder."""
+        model = _judge_of(modules)
         config = {"model": asdict(model.config), "encoder": asdict(model.encoder.config)}
         return {"sync": (model, config)}
 
-    def _judged(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Features of videos and of whole sounds, logits and answers of all pairs."""
-        steps = model.config.steps
-        video = model.watch(batch["pixels"], batch["times_s"], steps)
-        sound = model.listen(relative(batch["levels"]))
-        count = len(video)
-        rows = torch.arange(count, device=video.device)
-        sources = torch.cat([rows, rows, rows.roll(-1)])
-        starts = torch.cat(batch["starts"].unbind(1))
-        places = starts[:, None] + torch.arange(steps, device=video.device)
-        logits = model.compare(video.repeat(3, 1, 1), sound[sources[:, None], places])
-        return video, sound, logits, torch.cat(batch["answers"].unbind(1))
-
-    def _draw(self, rng: np.random.Generator, clips: int, *, split: str) -> Batch:
-        source, levels = self._splits[split]
-        model = self.modules["sync"]
-        plain = split != "train"
+    def _sample(
+        self,
+        rng: np.random.Generator,
+        clips: int,
+        source: WindowSource,
+        levels: NDArray[np.float16],
+        *,
+        plain: bool,
+    ) -> Batch:
+        model = _judge_of(self.modules)
         config, grid_hz = model.config, model.config.grid_rate_hz
-        drawn = source.draw(rng, clips, plain=True)
-        chosen = drawn["clip"].numpy()
-        start = rng.integers(source.spare + 1, size=clips)
-        drawn = source.cut(chosen, start, None)
-        pixels = drawn["pixels"]
-        pixels = shrunk(pixels.flatten(0, 1), model.encoder.config.size).unflatten(
-            0, pixels.shape[:2]
-        )
+
+        # Windows of videos
+        chosen = source.draw(rng, clips, plain=True)["clip"].numpy()
+        first_segments = rng.integers(source.spare + 1, size=clips)
+        windows = source.cut(chosen, first_segments, None)
+        frames = windows["pixels"]
+        pixels = shrunk(frames.flatten(0, 1), model.encoder.config.size)
+        pixels = pixels.unflatten(0, frames.shape[:2])
         if self.losses.augment and not plain:
-            pixels = torch.stack([_augmented(row, rng) for row in pixels])
-        start_s = start * source.config.segment_s
-        whole_steps = int(levels.shape[1] * grid_hz / FRAME_RATE_HZ)
-        last = whole_steps - config.steps
-        own = np.minimum(np.round(start_s * grid_hz).astype(np.int64), last)
-        shifted = np.array([self._shifted(rng, place, last, grid_hz) for place in own])
+            pixels = torch.stack([_augment(pictures, rng) for pictures in pixels])
+
+        # Starts of the three sounds of each window, in grid steps
+        starts_s = first_segments * source.config.segment_s
+        grid_steps = int(levels.shape[1] * grid_hz / FRAME_RATE_HZ)
+        last = grid_steps - config.steps
+        own = np.minimum(np.round(starts_s * grid_hz).astype(np.int64), last)
+        shifted = np.array([self._sample_shifted(rng, start, last, grid_hz) for start in own])
         other = rng.integers(last + 1, size=clips)
-        starts = np.stack([own, shifted, other], 1)
-        events = [_events_within(source.clips, clip, config.window_s) for clip in chosen]
-        seen = [events[row](start_s[row]) for row in range(clips)]
-        answers = np.tile(np.arange(3), (clips, 1))
-        for row in range(clips):
-            moved = events[row](shifted[row] / grid_hz)
-            foreign = events[(row + 1) % clips](other[row] / grid_hz)
-            if shifted[row] < 0 or not (seen[row] or moved):
-                answers[row, 1] = LEFT_OUT
-            if not (seen[row] or foreign):
-                answers[row, 2] = LEFT_OUT
-        heard = [
-            levels[clip].astype(np.float32)
-            if plain
-            else disturbed(levels[clip].astype(np.float32), rng, strength=self.losses.disturbance)
-            for clip in chosen
+
+        # Classes of the pairs; those without any event are ignored
+        def has_event(clip: int, start_s: float) -> bool:
+            return _has_event(source.clips, clip, start_s, config.window_s)
+
+        classes = np.tile(np.array([MATCHING, SHIFTED, OTHER]), (clips, 1))
+        for item, clip in enumerate(chosen):
+            next_clip = chosen[(item + 1) % clips]
+            in_video = has_event(clip, starts_s[item])
+            if shifted[item] < 0 or not (in_video or has_event(clip, shifted[item] / grid_hz)):
+                classes[item, SHIFTED] = IGNORED
+            if not (in_video or has_event(next_clip, other[item] / grid_hz)):
+                classes[item, OTHER] = IGNORED
+
+        # Levels and onset tracks
+        sounds = [levels[clip].astype(np.float32) for clip in chosen]
+        if not plain:
+            sounds = [
+                augment_levels(sound, rng, strength=self.losses.disturbance) for sound in sounds
+            ]
+        times_s = [source.clips.event_times_s[clip] for clip in chosen]
+        video_onsets = [
+            event_track(events_s - start_s, config.steps, grid_hz)
+            for events_s, start_s in zip(times_s, starts_s, strict=True)
         ]
-        tracks = {
-            "seen_onsets": [
-                event_track(source.clips.event_times_s[clip] - at_s, config.steps, grid_hz)
-                for clip, at_s in zip(chosen, start_s, strict=True)
-            ],
-            "heard_onsets": [
-                event_track(source.clips.event_times_s[clip], whole_steps, grid_hz)
-                for clip in chosen
-            ],
-        }
+        sound_onsets = [event_track(events_s, grid_steps, grid_hz) for events_s in times_s]
         return {
             "pixels": pixels,
-            "times_s": drawn["times_s"],
-            "levels": torch.from_numpy(np.stack(heard)),
-            "starts": torch.from_numpy(np.maximum(starts, 0)),
-            "answers": torch.from_numpy(answers),
-            **{name: torch.from_numpy(np.stack(rows)) for name, rows in tracks.items()},
+            "times_s": windows["times_s"],
+            "levels": torch.from_numpy(np.stack(sounds)),
+            "starts": torch.from_numpy(np.maximum(np.stack([own, shifted, other], 1), 0)),
+            "classes": torch.from_numpy(classes),
+            "video_onsets": torch.from_numpy(np.stack(video_onsets)),
+            "sound_onsets": torch.from_numpy(np.stack(sound_onsets)),
         }
 
-    def _shifted(self, rng: np.random.Generator, own: int, last: int, grid_hz: float) -> int:
-        """Where a shifted sound starts, in grid steps; -1 where no shift fits."""
+    def _sample_shifted(self, rng: np.random.Generator, own: int, last: int, grid_hz: float) -> int:
+        """The start of a shifted sound in grid steps; -1 if no shift fits."""
         losses = self.losses
-        small = rng.random() < losses.small_share
-        low_s, high_s = (
-            (losses.smallest_shift_s, losses.small_shift_s)
-            if small
-            else (losses.small_shift_s, losses.largest_shift_s)
-        )
-        places = np.arange(last + 1)
-        shifts_s = np.abs(places - own) / grid_hz
+        if rng.random() < losses.small_shift_fraction:
+            low_s, high_s = losses.smallest_shift_s, losses.small_shift_s
+        else:
+            low_s, high_s = losses.small_shift_s, losses.largest_shift_s
+        starts = np.arange(last + 1)
+        shifts_s = np.abs(starts - own) / grid_hz
         for least_s in (low_s, losses.smallest_shift_s):
-            fitting = places[(shifts_s >= least_s - 1e-9) & (shifts_s <= high_s + 1e-9)]
+            fitting = starts[(shifts_s >= least_s - 1e-9) & (shifts_s <= high_s + 1e-9)]
             if len(fitting):
                 return int(rng.choice(fitting))
         return -1
 
 
-def _events_within(clips: ClipArrays, clip: int, window_s: float) -> Any:
-    """Start of a window in seconds -> whether an event falls into it."""
+def _judge_of(modules: Modules) -> Sync:
+    return cast(Sync, modules["sync"])
+
+
+def _compare_pairs(model: Sync, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Features of the videos and of the complete sounds, logits and classes of all pairs."""
+    steps = model.config.steps
+    video = model.watch(batch["pixels"], batch["times_s"], steps)
+    sound = model.listen(relative(batch["levels"]))
+    clips = torch.arange(len(video), device=video.device)
+    sources = torch.cat([clips, clips, clips.roll(-1)])
+    starts = torch.cat(batch["starts"].unbind(1))
+    positions = starts[:, None] + torch.arange(steps, device=video.device)
+    logits = model.compare(video.repeat(3, 1, 1), sound[sources[:, None], positions])
+    return video, sound, logits, torch.cat(batch["classes"].unbind(1))
+
+
+def _has_event(clips: ClipArrays, clip: int, start_s: float, window_s: float) -> bool:
     times_s = clips.event_times_s[clip]
-
-    def within(start_s: float) -> bool:
-        return bool(((times_s >= start_s) & (times_s < start_s + window_s)).any())
-
-    return within
+    return bool(((times_s >= start_s) & (times_s < start_s + window_s)).any())
 
 
-def _augmented(pictures: Tensor, rng: np.random.Generator) -> Tensor:
+def _augment(pictures: Tensor, rng: np.random.Generator) -> Tensor:
     changed = augment(pictures.permute(0, 2, 3, 1).numpy(), rng)
     return torch.from_numpy(np.ascontiguousarray(changed)).permute(0, 3, 1, 2)

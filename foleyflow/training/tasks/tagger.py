@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
-from foleyflow.features.mel_levels import disturbed
+from foleyflow.features.mel_levels import augment_levels
 from foleyflow.judges.networks.log_mel import FRAME_RATE_HZ, relative
 from foleyflow.judges.networks.tagger import Tagger
-from foleyflow.training.task import Batch, Task
+from foleyflow.training.task import Batch, Exported, Figures, Modules, Task
 
 VALIDATION_BATCH = 32
 
 
 @dataclass(frozen=True, kw_only=True)
 class TaggerLossConfig:
-    """What the tagger is trained on.
+    """Training settings of the tagger.
 
     Attributes:
-        crop_s: seconds of each training sound.
-        smoothing: share of each label that is spread over all classes.
-        disturbance: strength of changes that another recording or codec might make.
+        crop_s: length of each training sound.
+        smoothing: fraction of each label that is spread over all classes.
+        disturbance: strength of the changes that imitate another recording or codec.
     """
 
     crop_s: float = 3.2
@@ -51,9 +50,9 @@ class TaggedLevels:
 
 
 class TaggerTask(Task):
-    """The tagger as a `Task`; one turn."""
+    """The tagger as a `Task` of one phase."""
 
-    turns = ("tagger",)
+    phases = ("tagger",)
 
     def __init__(
         self,
@@ -69,55 +68,56 @@ class TaggerTask(Task):
         self._validation = validation
         self._crop = min(round(losses.crop_s * FRAME_RATE_HZ), train.levels.shape[1])
 
-    def draw(self, rng: np.random.Generator, clips: int) -> Batch:
-        """Disturbed crops of random sounds."""
-        rows = rng.integers(len(self._train.levels), size=clips)
+    def sample_batch(self, rng: np.random.Generator, clips: int) -> Batch:
+        """Augmented crops of random sounds with their classes."""
+        chosen = rng.integers(len(self._train.levels), size=clips)
         starts = rng.integers(self._train.levels.shape[1] - self._crop + 1, size=clips)
         crops = [
-            disturbed(
-                self._train.levels[row, start : start + self._crop].astype(np.float32),
+            augment_levels(
+                self._train.levels[index, start : start + self._crop].astype(np.float32),
                 rng,
                 strength=self.losses.disturbance,
             )
-            for row, start in zip(rows, starts, strict=True)
+            for index, start in zip(chosen, starts, strict=True)
         ]
         return {
             "levels": torch.from_numpy(np.stack(crops)),
-            "material": torch.from_numpy(self._train.materials[rows]),
-            "kind": torch.from_numpy(self._train.kinds[rows]),
+            "material": torch.from_numpy(self._train.materials[chosen]),
+            "kind": torch.from_numpy(self._train.kinds[chosen]),
         }
 
-    def loss(self, turn: str, batch: Batch, step: int) -> tuple[Tensor, dict[str, float]]:
-        """Cross-entropy of both answers."""
+    def loss(self, phase: str, batch: Batch, step: int) -> tuple[Tensor, Figures]:
+        """Cross-entropy of both classifications."""
         materials, kinds, _ = self.modules["tagger"](relative(batch["levels"]))
         with torch.autocast(materials.device.type, enabled=False):
-            parts = {
+            terms = {
                 name: functional.cross_entropy(
                     logits.float(), batch[name], label_smoothing=self.losses.smoothing
                 )
                 for name, logits in (("material", materials), ("kind", kinds))
             }
-        total = parts["material"] + parts["kind"]
-        return total, {name: float(value.detach()) for name, value in parts.items()}
+        total = terms["material"] + terms["kind"]
+        return total, {name: float(value.detach()) for name, value in terms.items()}
 
-    def validate(self, modules: Mapping[str, nn.Module]) -> dict[str, float]:
-        """Shares of validation sounds, whole and undisturbed, that are named rightly."""
+    def validate(self, modules: Modules) -> Figures:
+        """Accuracies on complete validation sounds without augmentation."""
         model = modules["tagger"]
         device = next(model.parameters()).device
-        right: dict[str, list[Tensor]] = {"material": [], "kind": []}
-        known = {"material": self._validation.materials, "kind": self._validation.kinds}
+        labels = {"material": self._validation.materials, "kind": self._validation.kinds}
+        correct: dict[str, list[Tensor]] = {name: [] for name in labels}
         for start in range(0, len(self._validation.levels), VALIDATION_BATCH):
-            rows = slice(start, start + VALIDATION_BATCH)
-            levels = torch.from_numpy(self._validation.levels[rows].astype(np.float32))
+            block = slice(start, start + VALIDATION_BATCH)
+            levels = torch.from_numpy(self._validation.levels[block].astype(np.float32))
             materials, kinds, _ = model(relative(levels.to(device)))
             for name, logits in (("material", materials), ("kind", kinds)):
-                right[name].append(logits.argmax(1).cpu() == torch.from_numpy(known[name][rows]))
-        shares = {name: float(torch.cat(hits).float().mean()) for name, hits in right.items()}
-        return {f"{name}_accuracy": share for name, share in shares.items()}
+                hits = logits.argmax(1).cpu() == torch.from_numpy(labels[name][block])
+                correct[name].append(hits)
+        return {
+            f"{name}_accuracy": float(torch.cat(hits).float().mean())
+            for name, hits in correct.items()
+        }
 
-    def export(
-        self, modules: Mapping[str, nn.Module]
-    ) -> Mapping[str, tuple[nn.Module, dict[str, Any]]]:
-        """The averaged tagger, which knows the names of its classes."""
-        model = modules["tagger"]
+    def export(self, modules: Modules) -> Exported:
+        """The averaged tagger; its config contains the names of the classes."""
+        model = cast(Tagger, modules["tagger"])
         return {"tagger": (model, asdict(model.config))}
