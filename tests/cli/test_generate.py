@@ -202,7 +202,7 @@ def test_an_output_is_replaced_only_when_asked(generate, model, clip, tmp_path):
     outcome = run_cli("generate", clip, "-o", output, "--model", model, "--seed", "9")
     assert outcome.status == 2
     assert outcome.error_lines == [
-        f"foleyflow: {output}: exists already",
+        f"foleyflow: {output}: already exists",
         "  hint: --overwrite replaces it",
     ]
     assert output.read_bytes() == before
@@ -219,7 +219,7 @@ def test_files_beside_the_output_are_not_replaced_either(model, clip, tmp_path, 
         "generate", clip, "-o", output, "--model", model, "--events", "--report", "--sidecar"
     )
     assert outcome.status == 2
-    assert f"{precious}: exists already" in outcome.error_lines[0]
+    assert f"{precious}: already exists" in outcome.error_lines[0]
     assert precious.read_text() == "mine"
     assert not output.exists()
 

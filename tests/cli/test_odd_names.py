@@ -151,7 +151,7 @@ def test_names_that_can_be_no_video(model, clip, tmp_path, monkeypatch, name, sa
         ("clip.mp4/out.mp4", "clip.mp4: is a file, not a folder"),
         ("clip.mp4/new/", "can't be made"),
         ("dangling/out.mp4", "no such folder"),
-        ("away.mp4", "whose folder is not there"),
+        ("away.mp4", "whose folder does not exist"),
         ("round.mp4", "symbolic links"),
         ("null.mp4", "is a pipe or a device, not a file"),
         ("fifo.mp4", "is a pipe or a device, not a file"),
@@ -218,7 +218,7 @@ def test_a_linked_output_is_written_through(model, clip, tmp_path, overwrite):
     if overwrite:
         target.write_bytes(b"old")
         refused = run_cli("generate", clip, "--model", model, "-o", link)
-        assert refused.status == 2 and "exists already" in refused.stderr
+        assert refused.status == 2 and "already exists" in refused.stderr
         assert target.read_bytes() == b"old"
     flags = ("--overwrite",) if overwrite else ()
     outcome = run_cli("generate", clip, "--model", model, "-o", link, *flags)
