@@ -1,21 +1,13 @@
-"""Video in, muxed file out: the only room that imports `av`.
+"""Read video and audio files, and write copies of videos with a new audio track.
 
-Knows files, time stamps and sound levels; knows no model.
+This package handles files, time stamps and loudness; it imports nothing of the model.
 """
 
-from foleyflow.media.frames import frame_blocks, keep_at_rate, stack_frames
-from foleyflow.media.loudness import (
-    LoudnessMeter,
-    guard_peak,
-    loudness_gain,
-    loudness_lufs,
-    normalise_loudness,
-    peak_gain,
-)
+from foleyflow.media.loudness import LoudnessMeter, loudness_gain, loudness_lufs, peak_gain
 from foleyflow.media.probe import MediaInfo, probe
 from foleyflow.media.reader import (
-    DecodeCounts,
     FrameStream,
+    keep_at_rate,
     read_frames,
     read_pictures,
     read_shaped_frames,
@@ -27,33 +19,21 @@ from foleyflow.media.waveform import (
     read_waveform,
     resample_blocks,
 )
-from foleyflow.media.writer import (
-    MuxReport,
-    check_copy,
-    check_output,
-    default_suffix,
-    mux,
-    write_wav,
-)
+from foleyflow.media.writer import check_copy, check_output, default_suffix, mux, write_wav
 
 __all__ = [
-    "DecodeCounts",
     "FrameStream",
     "LoudnessMeter",
     "MediaInfo",
-    "MuxReport",
     "check_copy",
     "check_output",
     "default_suffix",
     "fit_blocks",
     "fit_length",
-    "frame_blocks",
-    "guard_peak",
     "keep_at_rate",
     "loudness_gain",
     "loudness_lufs",
     "mux",
-    "normalise_loudness",
     "peak_gain",
     "probe",
     "read_frames",
@@ -62,6 +42,5 @@ __all__ = [
     "read_sound_blocks",
     "read_waveform",
     "resample_blocks",
-    "stack_frames",
     "write_wav",
 ]

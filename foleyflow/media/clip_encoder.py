@@ -1,8 +1,7 @@
-"""A stretch of a video, with its sound, as an mp4 of its own.
+"""Encode a part of a video, with its sound, as an mp4 file.
 
-Where a file is already what is wanted it is taken byte by byte; else pictures and sound are encoded
-anew, on one thread and reproducibly, so that the same stretch always gives the same bytes on one
-machine.
+A file that already is the wanted clip can be copied. Otherwise video and sound are encoded on one
+thread, so that the same part always gives the same bytes on one machine.
 """
 
 from __future__ import annotations
@@ -24,24 +23,22 @@ from foleyflow.media.sound_track import SoundTrack
 from foleyflow.media.waveform import read_waveform
 
 TICK = Fraction(1, 90_000)
-EDGE_S = 0.05  # a file that begins and ends this close to what is wanted is taken as it is
+EDGE_S = 0.05  # a file that begins and ends this close to the wanted clip is copied
 VIDEO_OPTIONS = {
     "preset": "veryfast",
     "crf": "20",
     "x264-params": "threads=1:lookahead_threads=1:sliced_threads=0",
 }
-RATES_HZ = (44_100, 48_000)  # of sound that is kept at its rate
+RATES_HZ = (44_100, 48_000)  # other sample rates are converted to the last
 
 
 def can_be_copied(info: MediaInfo, *, start_s: float, duration_s: float) -> bool:
-    """Whether a file, byte by byte, is the clip that is wanted.
+    """Return whether a file is the wanted clip and can be copied byte by byte.
 
     Args:
-        info: what `probe` said of it.
-        start_s: of the clip in the file.
-        duration_s: of the clip.
-
-    Source: ours.
+        info: the result of `probe` for the file.
+        start_s: start of the clip in the file.
+        duration_s: duration of the clip.
     """
     return (
         "mp4" in info.container.split(",")
@@ -56,24 +53,22 @@ def can_be_copied(info: MediaInfo, *, start_s: float, duration_s: float) -> bool
 def encode_clip(
     info: MediaInfo, target: Path, *, start_s: float, duration_s: float, short_side: int
 ) -> None:
-    """Write a stretch of a video as h264 and aac in mp4.
+    """Write a part of a video as h264 and aac in mp4.
 
-    Pictures keep their time stamps, counted from the start of the stretch; sound is exactly as
-    long as the stretch.
+    Frames keep their time stamps, counted from the start of the part; the sound is exactly as long
+    as the part.
 
     Args:
-        info: what `probe` said of the video.
-        target: the mp4; replaced if it is there.
-        start_s: of the stretch.
-        duration_s: of the stretch.
-        short_side: pictures with a longer short side are scaled down to it, pixels.
+        info: the result of `probe` for the video.
+        target: the mp4 file; replaced if it exists.
+        start_s: start of the part.
+        duration_s: duration of the part.
+        short_side: frames with a longer short side are scaled down to it, pixels.
 
     Raises:
-        MediaError: no picture lies in the stretch, or the file can't be decoded.
-
-    Source: ours.
+        MediaError: the part contains no frame, or the file can't be decoded.
     """
-    # The clip's clock begins with its first picture, up to a frame after `start_s`.
+    # Start of the clip: its first frame, up to a frame period after `start_s`
     frames = read_shaped_frames(
         info.path,
         start_s=start_s,
@@ -83,9 +78,13 @@ def encode_clip(
     )
     first = next(frames, None)
     if first is None:
-        raise MediaError(f"{info.path}: no picture from {start_s:g} s on", hint="check its length")
+        raise MediaError(
+            f"{info.path}: no frame after {start_s:g} s",
+            hint=f"choose a start within its {info.duration_s:g} s",
+        )
     origin_s = first[0]
     end_s = origin_s + duration_s
+    # Sound of the same part
     rate_hz = info.audio_rate_hz if info.audio_rate_hz in RATES_HZ else RATES_HZ[-1]
     sound = read_waveform(info.path, rate_hz=rate_hz, start_s=origin_s, end_s=end_s)
     track = SoundTrack(
@@ -95,8 +94,8 @@ def encode_clip(
         output_format=format_of(target),
         start_s=0.0,
     )
+    # Encode both; without bitexact the muxer writes its version into the file
     height, width = (2 * (side // 2) for side in first[1].shape[:2])
-    # Without it the muxer writes its version into the file.
     with av.open(f"file:{target}", "w", format="mp4", options={"fflags": "+bitexact"}) as sink:
         stream = sink.add_stream(
             "libx264",

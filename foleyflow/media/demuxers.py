@@ -1,8 +1,8 @@
-"""Which demuxers may read a video: all that read one file only.
+"""Choose the demuxers that may read a video: those that read a single file.
 
-A playlist names further files or addresses, and libavformat would open them: a text that a user
-was sent could put any local file into the result, or reach the network. Such formats are refused
-by their content, whatever the file's suffix.
+A playlist names further files or addresses, and libavformat would open them: a playlist from an
+untrusted source could put any local file into the result, or access the network. Such formats are
+recognised by content, regardless of the file's suffix.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from av.format import formats_available
 # Demuxers that open files, addresses or scripts that their input names (libavformat 58 to 62).
 _PLAYLISTS = "applehttp concat dash hls imf mpjpeg rtp rtsp sap sdp webm_dash_manifest".split()
 _SCRIPTS = "avisynth lavfi sbg vapoursynth".split()
-# Demuxers that look for more files by the name of the first: numbered pictures, parts of a film.
+# Demuxers that derive the names of more files from the first: numbered pictures, parts of a film.
 _NUMBERED_FILES = "dvdvideo image2 image2pipe mlv vobsub".split()
 # Inputs of libavdevice: cameras, screens, microphones.
 _DEVICES = (
@@ -26,83 +26,70 @@ _DEVICES = (
 REFUSED_DEMUXERS = frozenset([*_PLAYLISTS, *_SCRIPTS, *_NUMBERED_FILES, *_DEVICES])
 
 _JOIN_HINT = (
-    "join what it lists into one file first: ffmpeg -i PLAYLIST -c copy joined.mp4"
+    "join the listed files into one file first: ffmpeg -i PLAYLIST -c copy joined.mp4"
     " (ffconcat: ffmpeg -f concat -i LIST -c copy joined.mp4)"
 )
-_SAVE_HINT = "save the stream into one file first: ffmpeg -i SOURCE -c copy saved.mp4"
+_SAVE_HINT = "save the stream to a file first: ffmpeg -i SOURCE -c copy saved.mp4"
 _HEAD_BYTES = 4096
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Refused:
-    """A format that is refused: how its text shows it, what it is, and what to do instead."""
+class _RefusedFormat:
+    """A refused format: how to recognise it, its description for the error, and a hint."""
 
     begins_with: tuple[bytes, ...] = ()
     contains: tuple[bytes, ...] = ()
-    what: str
-    hint: str
+    description: str
+    hint: str = _JOIN_HINT
 
 
-_KNOWN = (
-    _Refused(
-        begins_with=(b"#EXTM3U",), what="a playlist (HLS, m3u8), not a video", hint=_JOIN_HINT
+_REFUSED_FORMATS = (
+    _RefusedFormat(begins_with=(b"#EXTM3U",), description="a playlist (HLS, m3u8), not a video"),
+    _RefusedFormat(
+        begins_with=(b"ffconcat version",), description="a list of files (ffconcat), not a video"
     ),
-    _Refused(
-        begins_with=(b"ffconcat version",),
-        what="a list of files (ffconcat), not a video",
-        hint=_JOIN_HINT,
-    ),
-    _Refused(contains=(b"<MPD",), what="a playlist (DASH, mpd), not a video", hint=_JOIN_HINT),
-    _Refused(
+    _RefusedFormat(contains=(b"<MPD",), description="a playlist (DASH, mpd), not a video"),
+    _RefusedFormat(
         contains=(b"<CompositionPlaylist",),
-        what="a playlist (IMF composition), not a video",
-        hint=_JOIN_HINT,
+        description="a playlist (IMF composition), not a video",
     ),
-    _Refused(
+    _RefusedFormat(
         begins_with=(b"v=0\r", b"v=0\n"),
-        what="the description of a network stream (SDP), not a video",
+        description="the description of a network stream (SDP), not a video",
         hint=_SAVE_HINT,
     ),
-    _Refused(
+    _RefusedFormat(
         begins_with=(b"RTSP/", b"RTSPtext", b"rtsp://"),
-        what="the address of a network stream (RTSP), not a video",
+        description="the address of a network stream (RTSP), not a video",
         hint=_SAVE_HINT,
     ),
-    _Refused(
+    _RefusedFormat(
         begins_with=(b"MLVI",),
-        what="a part of a Magic Lantern film, which lies in several files",
-        hint="convert it to one mov or mkv file first",
+        description="one part of a Magic Lantern film that consists of several files",
+        hint="convert the film to one mov or mkv file first",
     ),
 )
 
 
 @functools.cache
 def allowed_demuxers() -> str:
-    """The demuxers that read one file only, as libavformat's option `format_whitelist` takes them.
-
-    Source: libavformat/options_table.h.
-    """
+    """Return the demuxers that read a single file, as libavformat's `format_whitelist` option."""
     names = {name for listed in formats_available for name in listed.split(",")}
     return ",".join(sorted(names - REFUSED_DEMUXERS))
 
 
 def refused_format(path: Path) -> tuple[str, str] | None:
-    """What a file is that no allowed demuxer reads, where it is a known kind of playlist.
-
-    Args:
-        path: a file that libavformat did not open.
+    """Recognise a playlist or similar file that no allowed demuxer opened.
 
     Returns:
-        (what it is, a hint), or None if it is none of them.
-
-    Source: ours.
+        (description, hint), or None if the file is of no known kind.
     """
     try:
         with open(path, "rb") as file:
             head = file.read(_HEAD_BYTES).removeprefix(b"\xef\xbb\xbf").lstrip()
     except OSError:
-        return None  # the error of libavformat says more
-    for kind in _KNOWN:
+        return None  # libavformat's own error is more specific
+    for kind in _REFUSED_FORMATS:
         if head.startswith(kind.begins_with) or any(mark in head for mark in kind.contains):
-            return kind.what, kind.hint
+            return kind.description, kind.hint
     return None

@@ -1,7 +1,4 @@
-"""Which sound, subtitles and extras each output format takes, by file suffix.
-
-A table and its lookup; nothing is opened here.
-"""
+"""The output formats by file suffix: which audio codec, subtitles and extras each supports."""
 
 from __future__ import annotations
 
@@ -13,22 +10,22 @@ from foleyflow.errors import MediaError
 
 @dataclass(frozen=True, kw_only=True)
 class OutputFormat:
-    """What is written into files of one suffix.
+    """The capabilities of one output format.
 
     Attributes:
         muxer: libavformat's name of the format.
-        sound_codec: encoder of the new sound.
-        bit_rate: of two channels, bits per second; None for lossless sound.
-        text_codec: encoder of text subtitles of another kind; None if the format takes none.
-        takes_attachments: whether files (fonts, say) can be attached.
-        has_edit_lists: whether tracks say by an edit list what of them is shown.
-        stamps_sound: whether sound carries time stamps; without, it begins with the file.
-        stamps_pictures: whether pictures carry presentation times; without, only those that are
-            stored in the order of presentation come out right.
-        holds_rotation: whether the format says how the picture is turned.
-        wide_packets: whether transport packets carry a time of arrival (192 bytes, as discs do).
-        video_codecs: libavformat's names of the codecs that play from such a file; None where its
-            muxer knows them.
+        sound_codec: encoder of the new audio track.
+        bit_rate: of two channels, bits per second; None for lossless audio.
+        text_codec: encoder to which other text subtitles are converted; None if there is none.
+        takes_attachments: whether files such as fonts can be attached.
+        has_edit_lists: whether edit lists select the shown parts of a track.
+        stamps_sound: whether audio has time stamps; without them it begins with the file.
+        stamps_pictures: whether frames have presentation times; without them only frames that are
+            stored in presentation order are shown correctly.
+        holds_rotation: whether the format stores the rotation of the video.
+        wide_packets: whether transport packets have an arrival time (192 bytes, as on discs).
+        video_codecs: libavformat's names of the playable video codecs; None if its muxer refuses
+            all others.
     """
 
     muxer: str
@@ -44,7 +41,7 @@ class OutputFormat:
     video_codecs: frozenset[str] | None = None
 
 
-# AVI stores no presentation times, and libavformat can't work them out for these.
+# AVI stores no presentation times, and libavformat can't derive them for these codecs.
 TIMES_UNKNOWN_IN_AVI = frozenset({"h264", "hevc", "vvc"})
 
 _MP4 = OutputFormat(
@@ -74,7 +71,7 @@ _WEBM = OutputFormat(
     holds_rotation=True,
 )
 _AVI = OutputFormat(muxer="avi", sound_codec="pcm_s16le", stamps_sound=False, stamps_pictures=False)
-# The muxers of transport and program streams take any codec, as data that nothing plays.
+# The muxers of transport and program streams accept any codec, as data that no player supports.
 _TS = OutputFormat(
     muxer="mpegts",
     sound_codec="aac",
@@ -118,15 +115,10 @@ FORMATS: dict[str, OutputFormat] = {
 
 
 def format_of(path: Path) -> OutputFormat:
-    """The output format that a file's suffix asks for.
-
-    Args:
-        path: a file name.
+    """Return the output format for a file's suffix.
 
     Raises:
-        MediaError: no format is known by that suffix.
-
-    Source: ours.
+        MediaError: no format has that suffix.
     """
     found = FORMATS.get(path.suffix.lower())
     if found is None:

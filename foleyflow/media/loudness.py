@@ -1,8 +1,7 @@
-"""Measures how loud a sound is, and brings it to a loudness and under a peak.
+"""Measure loudness (ITU-R BS.1770-4) in one pass, and compute gains for loudness and peak.
 
-Loudness is ITU-R BS.1770-4, in one pass over a sound that comes in pieces. Gains are plain factors,
-so that a caller can apply them to a sound of any length piece by piece. Nothing is compressed or
-clipped here.
+Gains are plain factors, so a caller can apply them to a sound of any length block by block. Nothing
+is compressed or clipped.
 """
 
 from __future__ import annotations
@@ -23,18 +22,19 @@ _GATE_HOP_S = 0.1
 _ABSOLUTE_GATE_LUFS = -70.0
 _RELATIVE_GATE_LU = -10.0
 _CHANNEL_GAINS = (1.0, 1.0, 1.0, 1.41, 1.41)
-# libav's name of any layout with so many channels: channels are filtered one by one.
+# A layout of libav for each number of channels: channels are filtered separately.
 _LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0"}
-# Below this, sound counts as silence and is not amplified.
+# Quieter sound counts as silence and is not amplified.
 QUIETEST_LUFS = -60.0
 
 
 class LoudnessMeter:
-    """Integrated loudness of a sound that comes in pieces, in constant memory per second.
+    """Integrated loudness of a sound that arrives in blocks.
 
-    Keeps the filters' state and one energy per 100 ms; equals pyloudnorm's `Meter` on the whole.
+    Keeps the state of the filters and one energy per 100 ms; the result equals that of pyloudnorm's
+    `Meter` for the complete sound.
 
-    Source: ITU-R BS.1770-4, equations 1 to 7; filters as pyloudnorm has them.
+    Reference: ITU-R BS.1770-4, equations 1 to 7; filter coefficients as in pyloudnorm.
     """
 
     def __init__(self, rate_hz: int, channels: int) -> None:
@@ -46,15 +46,10 @@ class LoudnessMeter:
         self._sample_count = 0
 
     def add(self, block: NDArray[np.float32]) -> None:
-        """Take in the next piece.
-
-        Args:
-            block: (channels, n) float32.
+        """Add the next (channels, n) float32 block.
 
         Raises:
             ValueError: another number of channels than at the start.
-
-        Source: ITU-R BS.1770-4, annex 1.
         """
         if block.ndim != 2 or block.shape[0] != self._channels:
             raise ValueError(f"block: got {block.shape}, expected ({self._channels}, n)")
@@ -73,12 +68,9 @@ class LoudnessMeter:
                 self._open_energy = np.zeros(self._channels)
 
     def integrated_lufs(self) -> float:
-        """Loudness of everything added; sound shorter than 0.4 s counts as followed by silence.
+        """Return the loudness of everything added in LUFS; -inf for silence.
 
-        Returns:
-            LUFS; -inf for silence.
-
-        Source: ITU-R BS.1770-4, equations 3 to 7.
+        Sound shorter than 0.4 s is extended by silence.
         """
         duration_s = max(self._sample_count / self._rate_hz, GATE_BLOCK_S)
         block_count = int(np.round((duration_s - GATE_BLOCK_S) / _GATE_HOP_S)) + 1
@@ -104,9 +96,9 @@ class LoudnessMeter:
 
 
 class _KWeighting:
-    """The two filters of BS.1770 over a sound that comes in pieces, in float64, by libavfilter.
+    """The two filters of BS.1770 for a sound that arrives in blocks, in float64, by libavfilter.
 
-    Its `ebur128` would measure all, but rounds what it says, and with it gains, to 0.01 LU.
+    Its filter `ebur128` includes the measurement, but rounds the result to 0.01 LU.
     """
 
     def __init__(self, rate_hz: int, channels: int) -> None:
@@ -128,7 +120,7 @@ class _KWeighting:
         self._graph.configure()
 
     def filtered(self, block: NDArray[np.float32]) -> NDArray[np.float64]:
-        """(channels, n) weighted samples of a piece that is not empty."""
+        """(channels, n) weighted samples of a block that is not empty."""
         frame = av.AudioFrame.from_ndarray(
             np.ascontiguousarray(block, np.float64), format="dblp", layout=self._layout
         )
@@ -140,7 +132,7 @@ class _KWeighting:
 
 
 def _high_shelf(rate_hz: int) -> str:
-    """4 dB above 1.5 kHz, for the head: RBJ's cookbook with Q 1/sqrt(2)."""
+    """+4 dB above 1.5 kHz, the effect of the head: RBJ's cookbook with Q = 1/sqrt(2)."""
     gain = 10.0 ** (4.0 / 40.0)
     angle = 2.0 * np.pi * (1500.0 / rate_hz)
     width = 2.0 * np.sqrt(gain) * (np.sin(angle) / (2.0 * (1.0 / np.sqrt(2.0))))
@@ -156,7 +148,7 @@ def _high_shelf(rate_hz: int) -> str:
 
 
 def _high_pass(rate_hz: int) -> str:
-    """From 38 Hz on: RBJ's cookbook with Q 0.5."""
+    """High-pass filter at 38 Hz: RBJ's cookbook with Q = 0.5."""
     angle = 2.0 * np.pi * (38.0 / rate_hz)
     width, cosine = np.sin(angle) / (2.0 * 0.5), np.cos(angle)
     half = (1.0 + cosine) / 2.0
@@ -164,98 +156,33 @@ def _high_pass(rate_hz: int) -> str:
 
 
 def _biquad(forward: list[float], back: list[float]) -> str:
-    """Coefficients as libavfilter's `biquad` takes them, every digit of them."""
+    """Coefficients in full precision as options of libavfilter's `biquad`."""
     scaled = [float(value / back[0]) for value in (*forward, *back)]
     names = ("b0", "b1", "b2", "a0", "a1", "a2")
     return ":".join(f"{name}={value!r}" for name, value in zip(names, scaled, strict=True))
 
 
 def loudness_lufs(waveform: Waveform) -> float:
-    """Integrated loudness of a sound.
-
-    Args:
-        waveform: any length; less than 0.4 s counts as followed by silence.
-
-    Returns:
-        LUFS; -inf for silence.
-
-    Source: ITU-R BS.1770-4.
-    """
+    """Return the integrated loudness of a sound in LUFS; see `LoudnessMeter`."""
     meter = LoudnessMeter(waveform.rate_hz, waveform.samples.shape[0])
     meter.add(waveform.samples)
     return meter.integrated_lufs()
 
 
 def loudness_gain(measured_lufs: float, target_lufs: float, *, max_gain_db: float = 20.0) -> float:
-    """The factor that brings a sound of known loudness to another.
+    """Return the factor that brings a sound of known loudness to `target_lufs`.
 
-    Args:
-        measured_lufs: what was measured; below -60 the sound counts as silence.
-        target_lufs: what is wanted.
-        max_gain_db: the most that is added, decibels.
-
-    Returns:
-        A factor for the samples, 1 for silence.
-
-    Source: ours.
+    At most `max_gain_db` is added. Sound below -60 LUFS counts as silence, with a factor of 1.
     """
     if measured_lufs < QUIETEST_LUFS:
         return 1.0
     return float(10.0 ** (min(target_lufs - measured_lufs, max_gain_db) / 20.0))
 
 
-def normalise_loudness(
-    waveform: Waveform, target_lufs: float, *, max_gain_db: float = 20.0
-) -> Waveform:
-    """Bring a sound to a loudness; silence and sound under -60 LUFS are left as they are.
-
-    Args:
-        waveform: any sound.
-        target_lufs: integrated loudness wanted.
-        max_gain_db: the most that is added, decibels.
-
-    Returns:
-        The sound times one factor; peaks may exceed full scale, see `guard_peak`.
-
-    Source: ours, after ITU-R BS.1770-4.
-    """
-    gain = loudness_gain(loudness_lufs(waveform), target_lufs, max_gain_db=max_gain_db)
-    return Waveform(samples=waveform.samples * np.float32(gain), rate_hz=waveform.rate_hz)
-
-
 def peak_gain(peak: float, *, ceiling_dbfs: float = -1.0) -> float:
-    """The factor, at most 1, that keeps a peak under a ceiling.
-
-    Args:
-        peak: largest absolute sample.
-        ceiling_dbfs: decibels, full scale is 0.
-
-    Returns:
-        A factor for the samples.
-
-    Source: ours.
-    """
+    """Return the factor, at most 1, that keeps a largest absolute sample below a ceiling."""
     ceiling = 10.0 ** (ceiling_dbfs / 20.0)
     return min(1.0, ceiling / peak) if peak > 0 else 1.0
-
-
-def guard_peak(waveform: Waveform, *, ceiling_dbfs: float = -1.0) -> Waveform:
-    """Scale a sound down where its peak exceeds a ceiling; nothing is clipped.
-
-    Args:
-        waveform: any sound.
-        ceiling_dbfs: decibels, full scale is 0.
-
-    Returns:
-        The sound times one factor of at most 1.
-
-    Source: ours.
-    """
-    peak = float(np.abs(waveform.samples).max(initial=0.0))
-    gain = peak_gain(peak, ceiling_dbfs=ceiling_dbfs)
-    if gain == 1.0:
-        return waveform
-    return Waveform(samples=waveform.samples * np.float32(gain), rate_hz=waveform.rate_hz)
 
 
 def _lufs(weighted_mean_square: ArrayLike) -> NDArray[np.float64]:

@@ -1,8 +1,4 @@
-"""What a file says about its content, and what of it a copy has lost.
-
-A copy is read back and compared with its source, so that whatever a format could not hold is named,
-whichever it is.
-"""
+"""Compare the descriptive properties of a file and its copy, to name what a format can't hold."""
 
 from __future__ import annotations
 
@@ -14,31 +10,30 @@ from av.container import InputContainer
 from av.stream import Stream
 from av.video.stream import VideoStream
 
-from foleyflow.media.probe import is_cover_art
+from foleyflow.media.input_file import is_cover_art
 
-# Metadata that describes the old file, not its content.
+# Metadata that describes the old file rather than its content.
 _STALE_METADATA = frozenset(
     "major_brand minor_version compatible_brands encoder duration vendor_id handler_name".split()
 )
 _STALE_PREFIXES = ("_statistics", "bps", "number_of_", "duration-")
-# Tags that are copied, but that nobody misses: of the program that wrote the file, or compared
-# in another way.
-_NOT_MISSED = frozenset(
+# Tags that are copied, but whose loss is not reported: they describe the program that wrote the
+# file, or are compared separately.
+_UNREPORTED_TAGS = frozenset(
     "timecode rotate software encoded_by creation_time itunsmpb gapless_playback".split()
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Properties:
-    """What a file says about its content.
+    """Descriptive properties of a file.
 
     Attributes:
-        sample_aspect: width of a pixel over its height; None where the file doesn't say, which
-            means 1.
-        timecode: of the first picture, hh:mm:ss:ff; None without one.
-        covers: pictures attached to the file.
+        sample_aspect: width of a pixel over its height; None if it is 1 or not given.
+        timecode: of the first frame, hh:mm:ss:ff; None without one.
+        covers: number of pictures attached to the file.
         chapters: number of chapters.
-        tags: metadata of the file by its key in lower case.
+        tags: metadata of the file; the keys are in lower case.
     """
 
     sample_aspect: Fraction | None
@@ -49,7 +44,7 @@ class Properties:
 
 
 def properties_of(container: InputContainer, video: VideoStream) -> Properties:
-    """What an open file says about its content."""
+    """Read the descriptive properties of an open file."""
     aspect = video.sample_aspect_ratio
     covers = sum(is_cover_art(stream) for stream in container.streams.video)
     covers += sum(
@@ -58,31 +53,23 @@ def properties_of(container: InputContainer, video: VideoStream) -> Properties:
     )
     return Properties(
         sample_aspect=aspect if aspect and aspect != 1 else None,
-        timecode=timecode_of(container, video),
+        timecode=_timecode_of(container, video),
         covers=covers,
         chapters=len(container.chapters()),
         tags={
             key.lower(): value
             for key, value in content_metadata(container.metadata).items()
-            if key.lower() not in _NOT_MISSED
+            if key.lower() not in _UNREPORTED_TAGS
         },
     )
 
 
 def lost_properties(source: Properties, copy: Properties, *, muxer: str) -> list[str]:
-    """What a copy lacks, in words.
-
-    Args:
-        source: of the file that was copied.
-        copy: of the new file.
-        muxer: libavformat's name of the new file's format, for the text.
-    """
+    """Describe what a copy lacks; `muxer` names its format in the text."""
     lost = []
     if source.sample_aspect and not _is_near(source.sample_aspect, copy.sample_aspect):
-        lost.append(
-            f"the pixel aspect ratio {source.sample_aspect.numerator}:"
-            f"{source.sample_aspect.denominator}"
-        )
+        width, height = source.sample_aspect.as_integer_ratio()
+        lost.append(f"the pixel aspect ratio {width}:{height}")
     if source.timecode and source.timecode != copy.timecode:
         lost.append(f"the time code {source.timecode}")
     if source.covers > copy.covers:
@@ -92,23 +79,20 @@ def lost_properties(source: Properties, copy: Properties, *, muxer: str) -> list
     missing = [key for key in source.tags if not _is_kept(key, source.tags, copy.tags)]
     if missing:
         lost.append("the tags " + ", ".join(sorted(missing)))
-    return [f"{muxer} can't hold {what}" for what in lost]
+    return [f"{muxer} can't hold {name}" for name in lost]
 
 
-def timecode_of(container: InputContainer, video: VideoStream) -> str | None:
-    """The time code of the first picture: of the video, of a time code track, or of the file."""
+def _timecode_of(container: InputContainer, video: VideoStream) -> str | None:
+    """The time code of the video, of a time code track, or of the file."""
     sources: list[Mapping[str, str]] = [video.metadata]
     sources += [stream.metadata for stream in container.streams if stream.type == "data"]
     sources.append(container.metadata)
-    for metadata in sources:
-        for key, value in metadata.items():
-            if key.lower() == "timecode":
-                return value
-    return None
+    codes = (v for metadata in sources for k, v in metadata.items() if k.lower() == "timecode")
+    return next(codes, None)
 
 
 def content_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
-    """Metadata without what describes the old file."""
+    """Return metadata without entries that describe the old file."""
     return {
         key: value
         for key, value in metadata.items()
@@ -117,25 +101,26 @@ def content_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
 
 
 def stream_name(stream: Stream) -> str:
-    """A stream in words: its kind, number and codec."""
+    """Describe a stream by its type, number and codec."""
     codec = stream.codec_context
     name = codec.name if codec is not None else getattr(stream, "name", None) or "unknown codec"
     return f"{stream.type} track {stream.index} ({name})"
 
 
 def _is_near(aspect: Fraction, other: Fraction | None) -> bool:
-    """Whether two ratios are equal but for the rounding of a width in pixels, as in Matroska."""
+    """Whether two ratios are equal up to rounding the width to pixels, as in Matroska."""
     return other is not None and abs(float(other / aspect) - 1.0) < 0.01
 
 
 def _is_kept(key: str, source: Mapping[str, str], copy: Mapping[str, str]) -> bool:
-    """Whether a tag is in a copy, under its key, with a language, or as the value of another key.
+    """Whether a copy has a tag under its key, without its language, or under another key.
 
-    Formats rename tags (`date` is `year` in some), and QuickTime repeats them with a language.
+    Formats rename tags (some store `date` as `year`), and QuickTime repeats them with a language.
     """
-    if key in copy or not source[key].strip():
-        return True
     base = key.rpartition("-")[0]
-    if base and base in copy:
-        return True
-    return source[key] in copy.values()
+    return (
+        key in copy
+        or not source[key].strip()
+        or bool(base and base in copy)
+        or source[key] in copy.values()
+    )

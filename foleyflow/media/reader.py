@@ -1,17 +1,17 @@
-"""Decodes pictures of a stretch of video, one after the other, on the clip's clock.
+"""Decode the frames of a part of a video, one at a time, on the clip's clock.
 
-Never holds the file: a frame is decoded, scaled, handed out and forgotten. Time 0 is the first
-shown frame; each picture keeps its own presentation time stamp. HDR pictures are not tone-mapped.
+Time 0 is the first shown frame, and each frame keeps its presentation time. The video is never held
+in memory. HDR is not tone-mapped.
 """
 
 from __future__ import annotations
 
 import heapq
 import logging
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import TypeVar, cast
 
 import av
 import numpy as np
@@ -23,40 +23,37 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from foleyflow.errors import MediaError
-from foleyflow.media.frames import keep_at_rate
-from foleyflow.media.probe import (
-    MediaInfo,
-    discard_others,
-    open_input,
-    probe,
-    read_packets,
-    time_base_of,
-)
-from foleyflow.media.resource_errors import raise_shortage
+from foleyflow.media.input_file import discard_others, open_input, read_packets, time_base_of
+from foleyflow.media.probe import MediaInfo, probe
+from foleyflow.media.resource_errors import raise_if_out_of_resources
 
 logger = logging.getLogger(__name__)
 
-# A frame at the very edge of a range belongs to it, whatever the binary error of its time.
+Frame = TypeVar("Frame")
+
+# Time stamps of many containers are rounded to the millisecond.
+_STAMP_SLACK_S = 0.001
+# A frame at the edge of a range belongs to it despite the rounding of its time.
 _EDGE_S = 1e-6
-# How far before the start decoding begins at first: more than any reordering of frames.
+# Decoding starts this long before the range at first: longer than any reordering of frames.
 _SEEK_MARGINS_S = (0.5, 5.0)
-# Share of packets that may be lost before the video counts as unreadable.
-_LARGEST_LOSS = 0.5
-# A picture that is shown for longer is a jump of time stamps; recorders of screens and slides
-# write a picture at least every few minutes.
+# Fraction of packets that may be lost before the video counts as unreadable.
+_LARGEST_LOST_FRACTION = 0.5
+# A frame that is shown for longer is a jump of the time stamps; recorders of screens and slides
+# write a frame at least every few minutes.
 LONGEST_GAP_S = 600.0
-# Up to this span of video, pictures are taken in one pass rather than by seeking.
+# Frames within this span are read in one pass rather than by seeking.
 _ONE_PASS_S = 60.0
 
 
 @dataclass
 class DecodeCounts:
-    """What happened while decoding; grows as frames are read.
+    """Losses while decoding; the counts grow as frames are read.
 
     Attributes:
-        packets: video packets given to the decoder.
+        packets: video packets passed to the decoder.
         lost_packets: packets that could not be decoded.
-        dropped_frames: frames without a time stamp, or not later than the one before.
+        dropped_frames: frames without a time stamp, or not later than the previous one.
     """
 
     packets: int = 0
@@ -64,7 +61,7 @@ class DecodeCounts:
     dropped_frames: int = 0
 
     def warnings(self) -> list[str]:
-        """What a user should know, one line each; empty if nothing was lost."""
+        """Return one line for each kind of loss."""
         found = []
         if self.lost_packets:
             found.append(
@@ -72,25 +69,20 @@ class DecodeCounts:
             )
         if self.dropped_frames:
             found.append(
-                f"{self.dropped_frames} frames with missing or backward time stamps were not"
-                " looked at"
+                f"{self.dropped_frames} frames with missing or backward time stamps were ignored"
             )
         return found
 
 
 class FrameStream(Iterator[tuple[float, NDArray[np.uint8]]]):
-    """Pictures with their times, as an iterator; see `read_frames`.
-
-    Attributes:
-        counts: losses so far.
-    """
+    """An iterator of (seconds, (H, W, 3) uint8 RGB) pairs, with the losses so far in `counts`."""
 
     def __init__(self, pairs: Iterator[tuple[float, NDArray[np.uint8]]], counts: DecodeCounts):
         self._pairs = pairs
         self.counts = counts
 
     def __next__(self) -> tuple[float, NDArray[np.uint8]]:
-        """The next (seconds, (size, size, 3) uint8 RGB) pair."""
+        """Return the next pair."""
         return next(self._pairs)
 
 
@@ -103,29 +95,26 @@ def read_frames(
     max_rate_hz: float = 32.0,
     info: MediaInfo | None = None,
 ) -> FrameStream:
-    """Decode the frames with start_s <= time < end_s, squashed to a square.
+    """Decode the frames with start_s <= time < end_s, resized to a square.
 
     Decoding begins at the key frame before `start_s` and stops at `end_s`. Damaged packets are
-    skipped, counted and logged.
+    skipped, counted and logged. AREA scaling averages all pixels that fall together.
 
     Args:
         path: a video file.
         start_s: seconds after the first shown frame.
         end_s: seconds after the first shown frame; None for the end of the video.
-        size: side of the pictures, pixels; the whole picture is squashed to it.
-        max_rate_hz: frames beyond this rate are left out, see `frames.keep_at_rate`.
-        info: what `probe` said of the file, to spare a second look.
+        size: side of the square, pixels; the aspect ratio is not kept.
+        max_rate_hz: frames beyond this rate are left out, see `keep_at_rate`.
+        info: the result of `probe`, if it is known.
 
     Returns:
-        An iterator of (seconds, (size, size, 3) uint8 RGB 0..255) with `counts` of losses; times
-        increase strictly.
+        (seconds, (size, size, 3) uint8 RGB 0..255) pairs; times increase strictly.
 
     Raises:
-        MediaError: the file can't be used, or more than half of its packets are damaged (when the
-            iterator comes to the end).
+        MediaError: the file can't be used, or more than half of its packets are damaged (at the end
+            of the iteration).
         ValueError: a size below 1.
-
-    Source: ours; AREA scaling averages all pixels that fall together.
     """
     if size < 1:
         raise ValueError(f"size: got {size}, expected at least 1 pixel")
@@ -144,24 +133,13 @@ def read_shaped_frames(
     max_rate_hz: float = 1000.0,
     info: MediaInfo | None = None,
 ) -> FrameStream:
-    """The same frames as `read_frames`, in the shape that the video has.
+    """Decode frames as `read_frames` does, but with the aspect ratio of the video.
 
-    Args:
-        path: a video file.
-        start_s: seconds after the first shown frame.
-        end_s: seconds after the first shown frame; None for the end of the video.
-        short_side: pictures with a longer short side are scaled down to it, both sides even; None
-            for their own size.
-        max_rate_hz: frames beyond this rate are left out.
-        info: what `probe` said of the file, to spare a second look.
+    Frames with a longer short side than `short_side` are scaled down to it, both sides even; None
+    keeps the original size.
 
     Returns:
-        An iterator of (seconds, (H, W, 3) uint8 RGB 0..255) with `counts` of losses.
-
-    Raises:
-        MediaError: as `read_frames`.
-
-    Source: ours.
+        (seconds, (H, W, 3) uint8 RGB 0..255) pairs.
     """
 
     def shape(frame: VideoFrame) -> tuple[int, int]:
@@ -175,6 +153,31 @@ def read_shaped_frames(
     return _stream(info, start_s=start_s, end_s=end_s, max_rate_hz=max_rate_hz, shape=shape)
 
 
+def keep_at_rate(
+    timed: Iterable[tuple[float, Frame]], *, max_rate_hz: float
+) -> Iterator[tuple[float, Frame]]:
+    """Reduce frames to at most `max_rate_hz`, by time.
+
+    A frame is kept if it comes at least 1 / max_rate_hz - 1 ms after the last kept one. At 32 Hz, a
+    video of 60 fps keeps every second frame, 50 fps becomes 25, and 30 or 25 fps stay unchanged.
+
+    Args:
+        timed: (seconds, frame) pairs in order of time.
+        max_rate_hz: positive, frames per second.
+
+    Raises:
+        ValueError: a rate that is not positive.
+    """
+    if not max_rate_hz > 0:
+        raise ValueError(f"max_rate_hz: got {max_rate_hz}, expected a positive rate")
+    shortest_step_s = 1.0 / max_rate_hz - _STAMP_SLACK_S
+    last_kept_s = -np.inf
+    for time_s, frame in timed:
+        if time_s - last_kept_s >= shortest_step_s:
+            last_kept_s = time_s
+            yield time_s, frame
+
+
 def _stream(
     info: MediaInfo,
     *,
@@ -183,20 +186,20 @@ def _stream(
     max_rate_hz: float,
     shape: Callable[[VideoFrame], tuple[int, int]],
 ) -> FrameStream:
-    """Frames scaled to the (width, height) that `shape` says of each."""
+    """Frames resized to the (width, height) that `shape` returns for each."""
     counts = DecodeCounts()
 
     def pairs() -> Iterator[tuple[float, NDArray[np.uint8]]]:
         scaler = VideoReformatter()
         decoded = _decode(info, start_s=start_s, end_s=end_s, counts=counts)
         inside = ((t, frame) for t, frame in decoded if t >= start_s - _EDGE_S)
-        read_any = False
+        has_frames = False
         for time_s, frame in keep_at_rate(inside, max_rate_hz=max_rate_hz):
-            read_any = True
-            yield time_s, _picture(frame, scaler, *shape(frame), info)
+            has_frames = True
+            yield time_s, _to_rgb(frame, scaler, *shape(frame), info)
         _check_losses(info, counts)
-        if not read_any and start_s <= 0:
-            raise _no_picture(info)
+        if not has_frames and start_s <= 0:
+            raise _no_frame_error(info)
 
     return FrameStream(pairs(), counts)
 
@@ -209,48 +212,48 @@ def read_pictures(
     width: int | None = None,
     info: MediaInfo | None = None,
 ) -> list[NDArray[np.uint8]]:
-    """The pictures on screen at given times, in their own shape unless another one is asked for.
+    """Return the frames that are shown at given times.
 
     Args:
         path: a video file.
-        times_s: seconds after the first shown frame, in any order; times outside of the video give
-            its first or last picture.
-        height: of the pictures, pixels.
-        width: of the pictures, pixels; None for what the aspect ratio makes of the height.
-        info: what `probe` said of the file.
+        times_s: seconds after the first shown frame, in any order; times outside the video give its
+            first or last frame.
+        height: of the results, pixels.
+        width: of the results, pixels; None to keep the aspect ratio.
+        info: the result of `probe`, if it is known.
 
     Returns:
-        One (height, width, 3) uint8 RGB picture for each time.
+        One (height, width, 3) uint8 RGB array for each time.
 
     Raises:
-        MediaError: the file can't be used, or no picture could be decoded.
-
-    Source: ours.
+        MediaError: the file can't be used, or no frame could be decoded.
     """
     info = info or probe(path)
+    # Size of the frames as they are stored, before rotation
     shown_height = max(height, 1)
-    turned = info.orientation[0] == 0
+    swaps_axes = info.orientation[0] == 0
     aspect = info.width / info.height
-    aspect = aspect / info.pixel_aspect if turned else aspect * info.pixel_aspect
+    aspect = aspect / info.pixel_aspect if swaps_axes else aspect * info.pixel_aspect
     shown_width = max(round(shown_height * aspect) if width is None else width, 1)
-    stored = (shown_height, shown_width) if turned else (shown_width, shown_height)
+    stored = (shown_height, shown_width) if swaps_axes else (shown_width, shown_height)
 
+    # Read the frames in one pass, or seek to each
     order = np.argsort(times_s, kind="stable")
     one_pass = not len(times_s) or max(times_s) - min(times_s) <= _ONE_PASS_S
     groups = [list(order)] if one_pass else [[index] for index in order]
     scaler = VideoReformatter()
-    pictures: dict[int, NDArray[np.uint8]] = {}
+    frames: dict[int, NDArray[np.uint8]] = {}
     for group in groups:
         wanted = [(int(index), float(times_s[index])) for index in group]
         for index, frame in _frames_on_screen(info, wanted):
-            pictures[index] = _picture(frame, scaler, *stored, info)
-    return [pictures[index] for index in range(len(times_s))]
+            frames[index] = _to_rgb(frame, scaler, *stored, info)
+    return [frames[index] for index in range(len(times_s))]
 
 
 def _frames_on_screen(
     info: MediaInfo, wanted: list[tuple[int, float]]
 ) -> Iterator[tuple[int, VideoFrame]]:
-    """The last frame at or before each of the increasing times."""
+    """The last frame at or before each of the increasing (index, time) pairs."""
     if not wanted:
         return
     last_frame_s = max(info.duration_s - 1.0 / info.rate_hz, 0.0)
@@ -264,7 +267,7 @@ def _frames_on_screen(
             return
         on_screen = frame
     if on_screen is None:
-        raise _no_picture(info)
+        raise _no_frame_error(info)
     for index, _ in waiting:
         yield index, on_screen
 
@@ -272,16 +275,16 @@ def _frames_on_screen(
 def _decode(
     info: MediaInfo, *, start_s: float, end_s: float | None, counts: DecodeCounts
 ) -> Iterator[tuple[float, VideoFrame]]:
-    """Frames in order of time, from one at or before `start_s` (where there is one) to `end_s`."""
+    """Frames in order of time, from one at or before `start_s` (if there is one) to `end_s`."""
     margins_s = [margin_s for margin_s in _SEEK_MARGINS_S if margin_s < start_s]
-    if _must_count(info):
-        margins_s = []  # the number of a frame is only known from the beginning on
+    if _needs_frame_numbers(info):
+        margins_s = []  # the number of a frame is only known when all earlier ones are decoded
     for seek_s in [*(start_s - margin_s for margin_s in margins_s), None]:
         counts.packets = counts.lost_packets = counts.dropped_frames = 0
         frames = _decode_from(info, seek_s=seek_s, end_s=end_s, counts=counts)
         first = next(frames, None)
         if seek_s is not None and (first is None or first[0] > start_s + _EDGE_S):
-            frames.close()  # the seek came out too late: begin earlier
+            frames.close()  # the seek ended too late: begin earlier
             continue
         if first is not None:
             yield first
@@ -302,15 +305,17 @@ def _decode_from(
                 container.seek(int((seek_s + info.start_s) / time_base), stream=stream)
             except (av.FFmpegError, OSError):
                 return
-        last_s = -2 * _EDGE_S  # the first frame is at 0; what comes before is not shown
         packets = read_packets(container, [stream])
-        if _must_count(info):
-            stamped = _counted(packets, stream, counts, shift=round(info.start_s / time_base))
+        if _needs_frame_numbers(info):
+            stamped = _stamp_by_number(
+                packets, stream, counts, shift=round(info.start_s / time_base)
+            )
         else:
             stamped = (
                 (frame.pts if frame.pts is not None else frame.dts, frame)
-                for frame in _frames(packets, stream, counts)
+                for frame in _decode_packets(packets, stream, counts)
             )
+        last_s = -2 * _EDGE_S  # the first shown frame is at 0; earlier ones are hidden
         for stamp, frame in stamped:
             time_s = None if stamp is None else float(stamp * time_base) - info.start_s
             if time_s is None or time_s <= last_s:
@@ -325,10 +330,10 @@ def _decode_from(
         _check_gap(info, max(last_s, 0.0), info.duration_s if end_s is None else last_s)
 
 
-def _frames(
+def _decode_packets(
     packets: Iterator[Packet], stream: VideoStream, counts: DecodeCounts
 ) -> Iterator[VideoFrame]:
-    """Decoded frames; a packet that can't be decoded takes only itself away."""
+    """Decode packets; one that can't be decoded is counted and skipped."""
     for packet in packets:
         counts.packets += packet.size > 0
         try:
@@ -336,45 +341,31 @@ def _frames(
         except av.error.EOFError:
             return
         except av.FFmpegError as error:
-            raise_shortage(error)
+            raise_if_out_of_resources(error)
             counts.lost_packets += 1
             logger.debug("a packet can't be decoded: %s", error)
             continue
         yield from frames
 
 
-def _no_picture(info: MediaInfo) -> MediaError:
-    return MediaError(f"{info.path}: no picture could be decoded", hint="check that it plays")
-
-
-def _check_gap(info: MediaInfo, before_s: float, after_s: float) -> None:
-    """Refuse time stamps that jump: hours of sound for one picture are nobody's wish."""
-    if after_s - before_s > LONGEST_GAP_S:
-        raise MediaError(
-            f"{info.path}: its time stamps jump from {before_s:.2f} s to {after_s:.2f} s; one"
-            f" picture is shown for {LONGEST_GAP_S / 60:.0f} minutes at most",
-            hint="write the video again with steady time stamps, or cut it",
-        )
-
-
-def _must_count(info: MediaInfo) -> bool:
-    """Whether time stamps may be in the order of decoding: AVI stores no others."""
+def _needs_frame_numbers(info: MediaInfo) -> bool:
+    """Whether times follow from the number of a frame: AVI stores decoding times only."""
     return info.container == "avi" and info.reorders_pictures
 
 
-def _counted(
+def _stamp_by_number(
     packets: Iterator[Packet], stream: VideoStream, counts: DecodeCounts, *, shift: int
 ) -> Iterator[tuple[int | None, VideoFrame]]:
     """Decoded frames with time stamps that follow from their number.
 
-    Frames leave a decoder in the order of presentation. The n-th one is shown at the n-th decoding
-    time, moved by `shift` ticks; packets that give no picture keep theirs.
+    Frames leave a decoder in presentation order. The n-th frame is shown at the n-th decoding time,
+    moved by `shift` ticks; the times of packets that give no frame are skipped.
     """
     first = stream.start_time or 0
     waiting: list[int] = []
     lost: set[int] = set()
 
-    def noted() -> Iterator[Packet]:
+    def record_times() -> Iterator[Packet]:
         for packet in packets:
             stamp = None if packet.dts is None else packet.dts - first + shift
             if packet.size and stamp is not None:
@@ -384,14 +375,30 @@ def _counted(
             if counts.lost_packets > lost_before and stamp is not None:
                 lost.add(stamp)
 
-    for frame in _frames(noted(), stream, counts):
+    for frame in _decode_packets(record_times(), stream, counts):
         while waiting and waiting[0] in lost:
             lost.remove(heapq.heappop(waiting))
         yield (heapq.heappop(waiting) if waiting else None), frame
 
 
+def _no_frame_error(info: MediaInfo) -> MediaError:
+    return MediaError(
+        f"{info.path}: no frame of the video could be decoded", hint="check that the file plays"
+    )
+
+
+def _check_gap(info: MediaInfo, before_s: float, after_s: float) -> None:
+    """Refuse time stamps that jump, so that no hours of sound are generated for one frame."""
+    if after_s - before_s > LONGEST_GAP_S:
+        raise MediaError(
+            f"{info.path}: its time stamps jump from {before_s:.2f} s to {after_s:.2f} s; a frame"
+            f" may be shown for at most {LONGEST_GAP_S / 60:.0f} minutes",
+            hint="cut the video, or export it again with steady time stamps",
+        )
+
+
 def _check_losses(info: MediaInfo, counts: DecodeCounts) -> None:
-    if counts.lost_packets > _LARGEST_LOSS * counts.packets:
+    if counts.lost_packets > _LARGEST_LOST_FRACTION * counts.packets:
         raise MediaError(
             f"{info.path}: {counts.lost_packets} of {counts.packets} video packets are damaged",
             hint="copy or export the file again",
@@ -400,28 +407,18 @@ def _check_losses(info: MediaInfo, counts: DecodeCounts) -> None:
         logger.warning("%s: %s", info.path, text)
 
 
-def _picture(
+def _to_rgb(
     frame: VideoFrame, scaler: VideoReformatter, width: int, height: int, info: MediaInfo
 ) -> NDArray[np.uint8]:
-    """A frame scaled to (width, height) as stored, then turned as it is shown; RGB."""
+    """A frame as RGB, scaled to (width, height) as stored and then rotated for display."""
     small = scaler.reformat(
         frame, width=width, height=height, format="rgb24", interpolation=Interpolation.AREA
     )
-    return orient(cast(NDArray[np.uint8], small.to_ndarray()), info.orientation)
+    return _orient(cast(NDArray[np.uint8], small.to_ndarray()), info.orientation)
 
 
-def orient(pixels: NDArray[np.uint8], orientation: tuple[int, int, int, int]) -> NDArray[np.uint8]:
-    """Turn and mirror a stored picture as its display matrix asks.
-
-    Args:
-        pixels: (H, W, 3) as stored.
-        orientation: `MediaInfo.orientation`.
-
-    Returns:
-        (H, W, 3), or (W, H, 3) where the matrix swaps the axes.
-
-    Source: libavutil/display.h.
-    """
+def _orient(pixels: NDArray[np.uint8], orientation: tuple[int, int, int, int]) -> NDArray[np.uint8]:
+    """Rotate and mirror a stored (H, W, 3) frame for display (libavutil/display.h)."""
     a, b, c, d = orientation
     if a == 0:
         pixels = pixels.transpose(1, 0, 2)

@@ -1,22 +1,18 @@
-"""Copies a file's streams packet by packet into a new file, with a new sound track.
+"""Copy the streams of a file packet by packet into a new file, with a new audio track.
 
-Nothing that is copied is decoded; only text subtitles are rewritten where the output's format has
-its own kind. Whether and where a file may be written is `writer`'s matter; whether the result shows
-what the source shows is found out by `verification`.
+Nothing is decoded, except text subtitles that the output's format stores in another form.
 """
 
 from __future__ import annotations
 
 import contextlib
 import heapq
-import logging
 import math
 import os
 import re
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import cast
@@ -31,18 +27,21 @@ from av.subtitles.codeccontext import SubtitleCodecContext
 from av.video.stream import VideoStream
 
 from foleyflow.errors import MediaError
-from foleyflow.media.boxes import Box, BoxError, read_index
-from foleyflow.media.ebml import EbmlError, set_pixel_aspect
+from foleyflow.media.boxes import edit_index
+from foleyflow.media.container_error import ContainerError
+from foleyflow.media.ebml import set_pixel_aspect
 from foleyflow.media.edit_list import limit_shown_duration, write_edits
 from foleyflow.media.formats import FORMATS, TIMES_UNKNOWN_IN_AVI, OutputFormat
-from foleyflow.media.probe import (
-    MediaInfo,
+from foleyflow.media.input_file import (
     first_packet,
+    format_names,
     is_cover_art,
     open_input,
     read_packets,
     time_base_of,
 )
+from foleyflow.media.presentation_times import PresentationTimes
+from foleyflow.media.probe import MediaInfo, read_mov_index
 from foleyflow.media.properties import content_metadata, stream_name
 from foleyflow.media.sample_entry import (
     DESCRIPTIONS,
@@ -51,35 +50,32 @@ from foleyflow.media.sample_entry import (
     descriptions_of,
     entry_kind,
 )
-from foleyflow.media.shown_pictures import ShownPictures
 from foleyflow.media.sound_track import SoundTrack
 
-logger = logging.getLogger(__name__)
-
-# Keys that mp4 keeps in its usual place; any other needs QuickTime keys.
+# Keys that mp4 stores in its iTunes metadata; others need QuickTime keys.
 _ITUNES_METADATA = frozenset(
     "title artist album_artist album composer date comment genre copyright grouping lyrics"
     " description synopsis show episode_id network keywords episode_sort season_number track disc"
     " media_type hd_video gapless_playback compilation creation_time timecode".split()
 )
 _TEXT_SUBTITLES = frozenset({"subrip", "srt", "ass", "ssa", "webvtt", "mov_text", "text"})
-# How far the sound runs ahead of the video in the file, so that players need no long buffer.
+# The sound precedes the video in the file by this much, so that players need no long buffer.
 _SOUND_LEAD_S = 1.0
 _LARGEST_TIMESCALE = 1_000_000
-# Offered first where a format can't hold a video.
+# Suggested first if a format can't hold a video.
 _USUAL_SUFFIXES = (".mp4", ".webm", ".mov", ".mkv")
-# Families whose members use the same codec tags; in another format a tag means nothing.
+# Formats that share codec tags; a tag of one family has no meaning in another.
 _TAG_FAMILIES = (
     frozenset({"mov", "mp4", "m4a", "3gp", "3g2", "mj2", "ipod", "psp"}),
     frozenset({"matroska", "webm"}),
     frozenset({"avi"}),
     frozenset({"asf"}),
 )
-# Marks MPEG-4 video that keeps two pictures in one packet (DivX's packed bit stream).
+# Marks MPEG-4 video with two frames in one packet (DivX's packed bit stream).
 _PACKED = re.compile(rb"DivX\d+[Bb](?:uild)?\d+p")
-# Bit stream filters for what a muxer does not convert: (muxer, codec) to filter.
-_FORMS = {("avi", "h264"): "h264_mp4toannexb", ("mpegts", "mpeg4"): "dump_extra"}
-# Data tracks that the muxer writes by itself, from metadata and chapters.
+# Bit stream filters for conversions that a muxer lacks, by (muxer, codec).
+_FILTERS = {("avi", "h264"): "h264_mp4toannexb", ("mpegts", "mpeg4"): "dump_extra"}
+# Data tracks that the muxer creates from metadata and chapters.
 _WRITTEN_BY_MUXER = frozenset({b"tmcd", b"text"})
 _IMAGE_TYPES = {"mjpeg": ("image/jpeg", "jpg"), "png": ("image/png", "png")}
 
@@ -87,68 +83,53 @@ _IMAGE_TYPES = {"mjpeg": ("image/jpeg", "jpg"), "png": ("image/png", "png")}
 def check_fits(
     info: MediaInfo, source: InputContainer, output: Path, output_format: OutputFormat
 ) -> None:
-    """Refuse, before any work, a format that can't hold a video.
+    """Refuse a format that can't hold a video.
 
     Args:
-        info: what `probe` said of the source.
+        info: the result of `probe` for the source.
         source: the source, open.
-        output: the file that is going to be written, for messages.
-        output_format: of the output.
+        output: the file to write, for messages.
+        output_format: its format.
 
     Raises:
         MediaError: the format can't hold the codec, can't hide the frames that the source hides, or
-            would show pictures in another order.
+            would show frames in another order.
     """
-    video = cast(VideoStream, source.streams[info.video_index])
-    muxer = output_format.muxer
-    if not _holds_codec(output_format, video):
-        raise MediaError(
-            f"{muxer} can't hold {info.video_codec} video, and the video is copied,"
-            " never re-encoded",
-            hint=_hint_of_another(info, source),
-        )
-    if info.hides_frames and not output_format.has_edit_lists:
-        raise MediaError(
-            f"{output}: {info.path.name} hides frames by its edit list (it was trimmed without"
-            f" re-encoding), and {muxer} can't hide them",
-            hint=_hint_of_another(info, source),
-        )
-    if not _keeps_order(output_format, info, source):
-        raise MediaError(
-            f"{output}: the pictures of {info.path.name} are stored out of order (B-frames), and"
-            f" from {source.format.name} to {muxer} their times can't be kept",
-            hint=_hint_of_another(info, source),
-        )
-
-
-def _hint_of_another(info: MediaInfo, source: InputContainer) -> str:
-    """What to do where a format does not fit; every format is tried for it."""
-    suffixes = suffixes_holding(info, source)
-    if suffixes:
-        return f"choose another format: -o NAME{suffixes[0]}"
-    return "convert the video to h264 in mp4 first"
+    misfit = _misfit(info, source, output_format)
+    if misfit is not None:
+        suffixes = suffixes_holding(info, source)
+        hint = "convert the video to h264 in mp4 first"
+        if suffixes:
+            hint = f"choose another format: -o NAME{suffixes[0]}"
+        raise MediaError(f"{output}: {misfit}", hint=hint)
 
 
 def suffixes_holding(info: MediaInfo, source: InputContainer) -> list[str]:
-    """Suffixes of output formats that take a video as it is, the usual ones first.
+    """Return the suffixes of output formats that can hold a video, the usual ones first."""
+    suffixes = dict.fromkeys([*_USUAL_SUFFIXES, *FORMATS])
+    return [suffix for suffix in suffixes if _misfit(info, source, FORMATS[suffix]) is None]
 
-    Args:
-        info: what `probe` said of the source.
-        source: the source, open.
-    """
-    video = cast(VideoStream, source.streams[info.video_index])
-    ordered = dict.fromkeys([*_USUAL_SUFFIXES, *FORMATS])
-    return [
-        suffix
-        for suffix in ordered
-        if _holds_codec(FORMATS[suffix], video)
-        and _keeps_order(FORMATS[suffix], info, source)
-        and (FORMATS[suffix].has_edit_lists or not info.hides_frames)
-    ]
+
+def _misfit(info: MediaInfo, source: InputContainer, output_format: OutputFormat) -> str | None:
+    """Why a format can't hold a video; None if it can."""
+    muxer, name = output_format.muxer, info.path.name
+    if not _holds_codec(output_format, cast(VideoStream, source.streams[info.video_index])):
+        return f"{muxer} can't hold {info.video_codec} video, which is copied, never re-encoded"
+    if info.hides_frames and not output_format.has_edit_lists:
+        return (
+            f"{name} hides frames by its edit list (it was trimmed without re-encoding), and"
+            f" {muxer} can't hide frames"
+        )
+    if not _keeps_order(output_format, info, source):
+        return (
+            f"the frames of {name} are stored out of order (B-frames), and their times can't be"
+            f" kept from {source.format.name} to {muxer}"
+        )
+    return None
 
 
 def _holds_codec(output_format: OutputFormat, video: VideoStream) -> bool:
-    """Whether a muxer writes a header for a video; some say only then that they don't take it."""
+    """Whether a muxer writes a header for a video; some muxers refuse a codec only then."""
     names = {video.codec_context.name, video.codec_context.codec.canonical_name}
     if output_format.video_codecs is not None:
         return bool(names & output_format.video_codecs)
@@ -166,8 +147,8 @@ def _holds_codec(output_format: OutputFormat, video: VideoStream) -> bool:
 
 
 def _keeps_order(output_format: OutputFormat, info: MediaInfo, source: InputContainer) -> bool:
-    """Whether pictures that are not stored in the order of presentation keep their times."""
-    if not info.reorders_pictures or output_format.muxer in source.format.name.split(","):
+    """Whether frames that are not stored in presentation order keep their times."""
+    if not info.reorders_pictures or output_format.muxer in format_names(source):
         return True
     if source.format.name == "avi":
         if info.video_codec in TIMES_UNKNOWN_IN_AVI or _PACKED.search(
@@ -177,20 +158,12 @@ def _keeps_order(output_format: OutputFormat, info: MediaInfo, source: InputCont
     return output_format.stamps_pictures
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Attempt:
-    """How the streams of an output are set up; a muxer that refuses one way may take the next."""
-
-    keep_tags: bool
-    copy_data: bool
-
-
 class Remux:
     """One pass over a source's packets into a new file.
 
     Attributes:
-        dropped: what the output's format can't hold, in words.
-        shown: which pictures of the source are shown, and when.
+        dropped: descriptions of what the output's format can't hold.
+        shown: when the source shows its frames.
     """
 
     def __init__(
@@ -210,70 +183,63 @@ class Remux:
         self._sound = sound
         self._keep_old_sound = keep_old_sound
         self._video = cast(VideoStream, source.streams[info.video_index])
-        self._from_mov = "mov" in source.format.name.split(",")
-        self._index: Box | None = None
-        if self._from_mov:
-            with contextlib.suppress(BoxError):
-                self._index, _ = read_index(info.path)
-        self._descriptions = (
-            descriptions_of(self._index, self._video.id) if self._index is not None else ()
-        )
+        self._formats = format_names(source)
+        self._index = read_mov_index(source, info.path)
+        self._descriptions = descriptions_of(self._index, self._video.id) if self._index else ()
         self._copies: dict[int, Stream] = {}
         self._last_dts: dict[int, int] = {}
-        self._hidden_end = False  # frames beyond the last shown one were copied
+        self._hides_end = False  # frames after the last shown one were copied
         self._first_video_s: Fraction | None = None
         self._filter: BitStreamFilterContext | None = None
         self._out_of_order: Counter[int] = Counter()
-        self._without_time = 0  # video packets
+        self._untimed_count = 0  # video packets without a usable time stamp
         self.dropped: list[str] = []
-        self.shown = ShownPictures(by_decoding_time=output_format.muxer == "avi")
+        self.shown = PresentationTimes(by_decoding_time=output_format.muxer == "avi")
 
     def run(self) -> None:
         """Write the new file.
 
         Raises:
-            MediaError: the output's format does not take this video.
+            MediaError: the output's format can't hold this video.
             av.FFmpegError, OSError: the file can't be written.
         """
-        sink, sound_stream = self._opened_sink()
+        sink, sound_stream = self._open_sink()
         with sink:
             self._copy_packets(sink, sound_stream)
-        self._note_losses()
+        self._report_losses()
         if self._format.has_edit_lists:
             try:
                 self._finish_index()
-            except BoxError as error:
+            except ContainerError as error:
                 raise MediaError(
                     f"{self._info.path}: its edit list can't be copied ({error})",
                     hint="export the clip again",
                 ) from error
         aspect = self._video.sample_aspect_ratio
         if self._format.muxer in ("matroska", "webm") and aspect and aspect != 1:
-            with contextlib.suppress(EbmlError):  # the check of the copy names what is missing
+            with contextlib.suppress(ContainerError):  # `verify_copy` reports the loss
                 set_pixel_aspect(self._output, aspect)
 
     def _finish_index(self) -> None:
-        """Set what the muxer can't write into the index of an mp4 or mov file."""
-        if self._info.edits:
-            write_edits(
-                self._output,
-                self._info.edits,
-                track_index=0,
-                first_packet_s=self._first_video_s or Fraction(0),
-            )
-        elif self._hidden_end:
-            limit_shown_duration(self._output, track_index=0, duration_s=self._info.duration_s)
-        # The muxer counts the encoder's delay as shown where a track begins later.
-        limit_shown_duration(self._output, track_index=1, duration_s=self._sound.duration_s)
-        if self._descriptions:
-            add_descriptions(self._output, self._descriptions, track_index=0)
+        """Write what the muxer can't write into the index of an mp4 or mov file."""
+        with edit_index(self._output) as index:
+            if self._info.edits:
+                first_packet_s = self._first_video_s or Fraction(0)
+                write_edits(index, self._info.edits, track_index=0, first_packet_s=first_packet_s)
+            elif self._hides_end:
+                limit_shown_duration(index, track_index=0, duration_s=self._info.duration_s)
+            # If a track begins later, the muxer counts the encoder's delay as shown.
+            limit_shown_duration(index, track_index=1, duration_s=self._sound.duration_s)
+            if self._descriptions:
+                add_descriptions(index, self._descriptions, track_index=0)
 
-    def _note_losses(self) -> None:
-        """What the streams were found to lose on the way."""
-        if self._without_time:
+    def _report_losses(self) -> None:
+        """Add what was lost while copying to `dropped`."""
+        muxer = self._format.muxer
+        if self._untimed_count:
             self.dropped.append(
-                f"{self._without_time} pictures with missing or backward time stamps are shown at"
-                " the time of their decoding"
+                f"{self._untimed_count} frames with missing or backward time stamps are shown at"
+                " their decoding times"
             )
         for index, count in sorted(self._out_of_order.items()):
             self.dropped.append(
@@ -282,33 +248,31 @@ class Remux:
             )
         if self._info.orientation != (1, 0, 0, 1) and not self._format.holds_rotation:
             self.dropped.append(
-                f"{self._format.muxer} can't hold the rotation of the picture"
-                f" ({self._info.rotation_deg} degrees)"
+                f"{muxer} can't hold the rotation of the video ({self._info.rotation_deg} degrees)"
             )
         if not self._format.has_edit_lists:
-            kept = KEPT_IN_MATROSKA if self._format.muxer == "matroska" else frozenset()
+            kept = KEPT_IN_MATROSKA if muxer == "matroska" else frozenset()
             lost = {DESCRIPTIONS[box.kind] for box in self._descriptions if box.kind not in kept}
-            self.dropped += [f"{self._format.muxer} can't hold {name}" for name in sorted(lost)]
+            self.dropped += [f"{muxer} can't hold {name}" for name in sorted(lost)]
 
-    def _opened_sink(self) -> tuple[OutputContainer, AudioStream]:
-        """The output with its header written; codec tags are kept if the format takes them."""
-        source_formats = set(self._source.format.name.split(","))
+    def _open_sink(self) -> tuple[OutputContainer, AudioStream]:
+        """The output with its header written; with codec tags and data tracks if possible."""
         same_family = any(
-            source_formats & family and self._format.muxer in family for family in _TAG_FAMILIES
+            self._formats & family and self._format.muxer in family for family in _TAG_FAMILIES
         )
         attempts = [
-            _Attempt(keep_tags=keep_tags, copy_data=copy_data)
+            (keep_tags, copy_data)
             for keep_tags in ((True, False) if same_family else (False,))
             for copy_data in ((True, False) if self._source.streams.data else (False,))
         ]
-        for attempt in attempts:
+        for keep_tags, copy_data in attempts:
             sink = av.open(
                 f"file:{self._output}", "w", format=self._format.muxer, options=self._options()
             )
             self._copies.clear()
             self.dropped.clear()
             try:
-                sound_stream = self._add_streams(sink, attempt)
+                sound_stream = self._add_streams(sink, keep_tags=keep_tags, copy_data=copy_data)
                 sink.metadata.update(content_metadata(self._source.metadata))
                 chapters = self._source.chapters()
                 if chapters:
@@ -317,12 +281,12 @@ class Remux:
                 return sink, sound_stream
             except (av.FFmpegError, ValueError):
                 sink.close()
-                if attempt == attempts[-1]:
+                if (keep_tags, copy_data) == attempts[-1]:
                     raise
         raise AssertionError("the last attempt returns or raises")
 
     def _options(self) -> dict[str, str]:
-        options = {"strict": "unofficial"}  # lets Dolby Vision and 360° descriptions through
+        options = {"strict": "unofficial"}  # permits Dolby Vision and 360-degree descriptions
         if self._format.has_edit_lists:
             options["movie_timescale"] = str(
                 _movie_timescale(
@@ -337,69 +301,75 @@ class Remux:
             options["mpegts_m2ts_mode"] = "1"
         return options
 
-    def _add_streams(self, sink: OutputContainer, attempt: _Attempt) -> AudioStream:
-        copy = cast(VideoStream, self._add_copy(sink, self._video, attempt))
-        self._add_filter(copy)
-        # Where the container alone knows these, the codec's settings lack them.
+    def _add_streams(
+        self, sink: OutputContainer, *, keep_tags: bool, copy_data: bool
+    ) -> AudioStream:
+        copy = cast(VideoStream, self._add_copy(sink, self._video, keep_tags))
+        filter_name = _FILTERS.get((self._format.muxer, self._info.video_codec))
+        if filter_name and self._format.muxer not in self._formats:
+            self._filter = BitStreamFilterContext(filter_name, self._video, copy)
+        # Aspect ratio and frame rate may be stored in the container alone.
         aspect = self._video.sample_aspect_ratio
         if aspect and aspect != (copy.codec_context.sample_aspect_ratio or 1):
             copy.codec_context.sample_aspect_ratio = aspect
         if not copy.codec_context.framerate and self._video.average_rate:
             copy.codec_context.framerate = self._video.average_rate
         if self._format.muxer == "avi" and self._source.format.name != "avi":
-            # AVI counts frames; on a finer time base it would fill the gaps with empty ones.
+            # AVI counts frames; with a finer time base it would fill the gaps with empty ones.
             copy.time_base = 1 / (self._video.average_rate or Fraction(25))
         sound_stream = self._sound.add_to(sink)
         for stream in self._source.streams:
-            if stream.index == self._video.index or not self._is_wanted(stream, attempt):
+            if stream.index == self._video.index or not self._is_wanted(stream, copy_data):
                 continue
             if is_cover_art(stream) and self._format.takes_attachments:
                 self._attach_cover(sink, stream)
                 continue
             try:
-                self._add_copy(sink, stream, attempt)
+                self._add_copy(sink, stream, keep_tags)
             except ValueError:
-                if not self._add_rewritten_text(sink, stream):
+                if not self._add_converted_text(sink, stream):
                     self._drop(stream)
         return sound_stream
 
-    def _is_wanted(self, stream: Stream, attempt: _Attempt) -> bool:
+    def _is_wanted(self, stream: Stream, copy_data: bool) -> bool:
+        """Whether a stream is copied; reports one that is left out against the user's wish."""
+        has_codec = stream.codec_context is not None
         if stream.type == "audio":
-            if self._keep_old_sound and stream.codec_context is None:
+            if self._keep_old_sound and not has_codec:
                 self._drop(stream)
-            return self._keep_old_sound and stream.codec_context is not None
+            return self._keep_old_sound and has_codec
         if stream.type == "data":
             if self._format.has_edit_lists and self._kind_of(stream) in _WRITTEN_BY_MUXER:
                 return False
-            fits = attempt.copy_data and self._format.has_edit_lists and self._from_mov
+            fits = copy_data and self._format.has_edit_lists and "mov" in self._formats
         elif stream.type == "attachment":
             fits = self._format.takes_attachments
         elif stream.type == "video":
-            fits = is_cover_art(stream) and stream.codec_context is not None
+            fits = is_cover_art(stream) and has_codec
         else:
-            fits = stream.type == "subtitle" and stream.codec_context is not None
+            fits = stream.type == "subtitle" and has_codec
         if not fits:
             self._drop(stream)
         return fits
 
     def _kind_of(self, stream: Stream) -> bytes:
-        """Four letters that say what an mp4 or mov track holds; empty if unknown."""
-        return entry_kind(self._index, stream.id) if self._index is not None else b""
+        """Type of an mp4 or mov track's content, four letters; empty if unknown."""
+        return entry_kind(self._index, stream.id) if self._index else b""
 
     def _drop(self, stream: Stream) -> None:
         kind = self._kind_of(stream).decode("latin-1").strip()
-        known = f"{kind}: " if stream.codec_context is None and kind.isprintable() and kind else ""
+        prefix = f"{kind}: " if stream.codec_context is None and kind.isprintable() and kind else ""
         self.dropped.append(
-            f"{known}{stream_name(stream)} does not fit {self._format.muxer} and was left out"
+            f"{prefix}{stream_name(stream)} does not fit {self._format.muxer} and was left out"
         )
 
-    def _add_copy(self, sink: OutputContainer, stream: Stream, attempt: _Attempt) -> Stream:
+    def _add_copy(self, sink: OutputContainer, stream: Stream, keep_tags: bool) -> Stream:
         copy = sink.add_stream_from_template(stream, opaque=True)
         copy.metadata.update(content_metadata(stream.metadata))
         copy.disposition = stream.disposition
         if stream.type == "audio":
             copy.disposition &= ~Disposition.default
-        if attempt.keep_tags and stream.codec_context is not None:
+        if keep_tags and stream.codec_context is not None:
             with contextlib.suppress(UnicodeDecodeError):
                 if stream.codec_context.codec_tag.isprintable():
                     copy.codec_context.codec_tag = stream.codec_context.codec_tag
@@ -407,7 +377,7 @@ class Remux:
         return copy
 
     def _attach_cover(self, sink: OutputContainer, stream: Stream) -> None:
-        """Matroska keeps cover pictures as attached files."""
+        """Attach a cover picture as a file, as Matroska stores it."""
         mimetype, suffix = _IMAGE_TYPES.get(stream.codec_context.name, ("", ""))
         data = first_packet(self._info.path, stream.index) if mimetype else b""
         if not data:
@@ -416,8 +386,8 @@ class Remux:
         name = stream.metadata.get("filename") or f"cover.{suffix}"
         sink.add_attachment(name, mimetype, data)
 
-    def _add_rewritten_text(self, sink: OutputContainer, stream: Stream) -> bool:
-        """A text subtitle track in the format's own kind of text, if there is one."""
+    def _add_converted_text(self, sink: OutputContainer, stream: Stream) -> bool:
+        """Add a text subtitle track in the format's own kind of text, if there is one."""
         decoder = stream.codec_context
         if (
             self._format.text_codec is None
@@ -439,27 +409,34 @@ class Remux:
     def _copy_packets(self, sink: OutputContainer, sound_stream: AudioStream) -> None:
         sound = self._sound.packets(sound_stream)
         next_sound = next(sound, None)
-        shift_s = self._shift_s()
-        held: list[Packet] = []  # hidden packets, until one that is shown follows
+        # mov and mp4 hide everything before time 0; video that is shown there is moved.
+        shift_s = max(-self._info.start_s, 0.0) if self._format.has_edit_lists else 0.0
+        shown_end_s = self._info.start_s + self._info.duration_s
+        has_hidden = False  # hidden packets were left out, and no shown one has followed yet
         with ExitStack() as stack:
             for packet in self._packets(stack):
-                is_video = packet.stream.index == self._video.index
-                if is_video:
-                    # Frames hidden at the end are left out where the format can't hide them.
+                if packet.stream.index == self._video.index:
+                    # Leave out frames hidden at the end if the format can't hide them
                     if packet.is_discard and not self._format.has_edit_lists:
-                        held.append(packet)
+                        has_hidden = True
                         continue
-                    if held:
-                        raise self._hidden_error()
+                    if has_hidden:
+                        raise MediaError(
+                            f"{self._info.path}: its edit list hides frames, and"
+                            f" {self._format.muxer} can't hide frames",
+                            hint="choose another format: -o NAME.mp4 or -o NAME.mov",
+                        )
                     self._fill_in_times(packet)
-                    self._note_hidden(packet)
+                    if packet.is_discard and packet.pts is not None:
+                        pts_s = float(packet.pts * packet.time_base)
+                        self._hides_end = self._hides_end or pts_s >= shown_end_s - 1e-6
                 elif not is_cover_art(packet.stream) and not self._is_in_order(packet):
                     continue
                 if shift_s and packet.pts is not None and packet.dts is not None:
                     shift = round(shift_s / packet.time_base)
                     packet.pts += shift
                     packet.dts += shift
-                # New sound is written shortly before the pictures of its time.
+                # Write new sound shortly before the frames of the same time
                 if packet.dts is not None:
                     now_s = float(packet.dts * packet.time_base) + _SOUND_LEAD_S
                     while next_sound is not None and _time_s(next_sound) <= now_s:
@@ -485,29 +462,21 @@ class Remux:
     def _packets_without_edits(self, stack: ExitStack, streams: list[Stream]) -> Iterator[Packet]:
         """All packets of the video's media, and the other streams as they are shown.
 
-        The edit list of the source is written over those packets at the end.
+        The edit list of the source is added to the output after the packets.
         """
         with open_input(self._info.path) as edited:
-            video = edited.streams[self._video.index]
-            for packet in read_packets(edited, [video]):
+            for packet in read_packets(edited, [edited.streams[self._video.index]]):
                 self.shown.add(packet)
         raw = stack.enter_context(open_input(self._info.path, options={"ignore_editlist": "1"}))
-        media = read_packets(raw, [raw.streams[self._video.index]])
-        others = read_packets(
-            self._source, [stream for stream in streams if stream.index != self._video.index]
-        )
-        sources = [packets for packets in (media, others) if packets is media or len(streams) > 1]
+        sources = [read_packets(raw, [raw.streams[self._video.index]])]
+        others = [stream for stream in streams if stream.index != self._video.index]
+        if others:
+            sources.append(read_packets(self._source, others))
         for packet in heapq.merge(*sources, key=_time_s):
             if packet.size:
                 if self._first_video_s is None and packet.stream.type == "video":
                     self._first_video_s = (packet.dts or 0) * packet.time_base
                 yield packet
-
-    def _add_filter(self, copy: Stream) -> None:
-        """Have packets changed to the form of the output, where its muxer does not do so itself."""
-        wanted = _FORMS.get((self._format.muxer, self._info.video_codec))
-        if wanted and self._format.muxer not in self._source.format.name.split(","):
-            self._filter = BitStreamFilterContext(wanted, self._video, copy)
 
     def _mux_copy(self, sink: OutputContainer, packet: Packet) -> None:
         copy = self._copies[packet.stream.index]
@@ -524,38 +493,18 @@ class Remux:
             text.duration = packet.duration
             text.time_base = packet.time_base
             packet = text
-        filtered = [packet]
+        packets = [packet]
         if self._filter is not None and packet.stream.index == self._video.index:
             time_base = packet.time_base
-            filtered = self._filter.filter(packet)
-            for changed in filtered:
-                changed.time_base = time_base
-        for changed in filtered:
-            changed.stream = copy
-            sink.mux(changed)
-
-    def _shift_s(self) -> float:
-        """mov and mp4 hide what comes before time 0; a video that is shown there is moved."""
-        if self._format.has_edit_lists and self._info.start_s < 0:
-            return -self._info.start_s
-        return 0.0
-
-    def _note_hidden(self, packet: Packet) -> None:
-        if not packet.is_discard or packet.pts is None:
-            return
-        shown_end_s = self._info.start_s + self._info.duration_s
-        if float(packet.pts * packet.time_base) >= shown_end_s - 1e-6:
-            self._hidden_end = True
-
-    def _hidden_error(self) -> MediaError:
-        return MediaError(
-            f"{self._info.path}: hides frames by its edit list, and {self._format.muxer} can't"
-            " hide them",
-            hint="choose another format: -o NAME.mp4 or -o NAME.mov",
-        )
+            packets = self._filter.filter(packet)
+            for filtered in packets:
+                filtered.time_base = time_base
+        for filtered in packets:
+            filtered.stream = copy
+            sink.mux(filtered)
 
     def _is_in_order(self, packet: Packet) -> bool:
-        """Whether a muxer takes a packet of another stream; those that come too late are counted.
+        """Whether a muxer accepts a packet of another stream; refused packets are counted.
 
         Attachments have no packets, and data without time stamps can't be placed.
         """
@@ -572,7 +521,7 @@ class Remux:
         return True
 
     def _fill_in_times(self, packet: Packet) -> None:
-        """Fill in what muxers insist on: decoding times that exist and increase."""
+        """Give a video packet what muxers require: decoding times that exist and increase."""
         index = packet.stream.index
         last = self._last_dts.get(index)
         step = max(packet.duration or 0, 1)
@@ -586,14 +535,14 @@ class Remux:
                 packet.dts = 0
         if last is not None and packet.dts <= last:
             packet.dts = last + 1
-        self._without_time += packet.pts is None
+        self._untimed_count += packet.pts is None
         if packet.pts is None or packet.pts < packet.dts:
             packet.pts = packet.dts
         self._last_dts[index] = packet.dts
 
 
 def _movie_timescale(time_base: Fraction, rate_hz: int, duration_s: float) -> int:
-    """Ticks in which mov edit lists count: both the frames' and the samples' grid, if they fit."""
+    """Ticks per second of mov edit lists: a multiple of frame and sample rate if it fits."""
     both = math.lcm(time_base.denominator, rate_hz)
     for timescale in (both, time_base.denominator, rate_hz):
         if timescale <= _LARGEST_TIMESCALE and timescale * duration_s < 2**31:

@@ -1,8 +1,9 @@
-"""Options of x264 under which the same frames always give the same packets on one machine.
+"""Options that make x264 encode the same frames to the same packets in every run on one machine.
 
-x264's AVX-512 code is not deterministic: the same frames on one thread gave other packets in about
-one encode of three. Its AVX2 code is, so that processors with AVX-512 are kept to AVX2. Elsewhere
-nothing is asked for: a set of instructions that the processor lacks would end the process.
+x264's AVX-512 code is not deterministic: on one thread, about one encode in three gave other
+packets. Its AVX2 code is, so processors with AVX-512 are restricted to AVX2. (With asm=AVX2, ten of
+ten encodes were equal on a processor with AVX-512 and AMX.) Other processors get no option, because
+requesting instructions that a processor lacks would end the process.
 """
 
 from __future__ import annotations
@@ -17,19 +18,15 @@ X264_PARAMETERS = "x264-params"
 def reproducible_x264(
     options: Mapping[str, str], *, features: Collection[str] | None = None
 ) -> dict[str, str]:
-    """Options of an encoder "libx264" with what keeps its output the same in every run.
+    """Add what reproducible output needs to the options of the encoder "libx264".
 
     The caller still has to encode on one thread.
 
     Args:
         options: the encoder's other options.
-        features: of the processor; None for those of this machine.
-
-    Source: ours. Measured on a processor with AVX-512 and AMX: with asm=AVX2, ten of ten encodes
-        were equal.
+        features: instruction sets of the processor; None for those of this machine.
     """
     if "avx512f" not in (processor_features() if features is None else features):
         return dict(options)
     given = options.get(X264_PARAMETERS)
-    parameters = [*([given] if given else []), "asm=AVX2"]
-    return {**options, X264_PARAMETERS: ":".join(parameters)}
+    return {**options, X264_PARAMETERS: f"{given}:asm=AVX2" if given else "asm=AVX2"}

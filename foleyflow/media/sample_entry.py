@@ -1,17 +1,17 @@
-"""Descriptions of the picture in the sample entry of mp4 and mov video tracks.
+"""Copy boxes that describe the picture in the sample entry of mp4 and mov video tracks.
 
-libavformat's muxers write some of them only into mp4, and some not at all. They are boxes that
-describe the packets, which are copied, so that they can be copied as well.
+libavformat writes some of these boxes into mp4 alone and others not at all. They describe the
+packets, which are copied unchanged, so the boxes can be copied as well.
 """
 
 from __future__ import annotations
 
 import struct
-from pathlib import Path
 
-from foleyflow.media.boxes import Box, BoxError, parse_boxes, read_index, track_of, write_index
+from foleyflow.media.boxes import Box, find_track, parse_boxes
+from foleyflow.media.container_error import ContainerError
 
-# Boxes that are copied where the muxer left them out, and what a user calls them.
+# Boxes that are copied if the muxer leaves them out, with their names in warnings.
 DESCRIPTIONS = {
     b"dvcC": "the Dolby Vision description",
     b"dvvC": "the Dolby Vision description",
@@ -28,61 +28,59 @@ DESCRIPTIONS = {
     b"amve": "the ambient viewing environment",
     b"clap": "the clean aperture",
 }
-# What libavformat's muxer of Matroska writes by itself.
+# Boxes whose content libavformat's Matroska muxer writes.
 KEPT_IN_MATROSKA = frozenset({b"dvcC", b"dvvC", b"dvwC", b"hvcE", b"avcE", b"st3d", b"sv3d"})
 
-_ENTRY_START = 8  # version, flags and number of entries
+_ENTRY_START = 8  # after version, flags and the number of entries
 _FIELDS_BYTES = 86  # header and fixed fields of a video sample entry
 
 
 def descriptions_of(index: Box, track_id: int) -> tuple[Box, ...]:
-    """The boxes of `DESCRIPTIONS` that a video track has; empty where they can't be read.
+    """Return the boxes of `DESCRIPTIONS` in a video track; empty if they can't be read.
 
     Args:
-        index: the `moov` box of an mp4 or mov file.
-        track_id: number of the track (libavformat's `stream.id`).
+        index: the `moov` box.
+        track_id: identifier of the track (libavformat's `stream.id`).
     """
     try:
-        extensions = _extensions(_description(track_of(index, track_id)))
-    except BoxError:
+        extensions = _extensions(_description(find_track(index, track_id)))
+    except ContainerError:
         return ()
     return tuple(box for box in extensions if box.kind in DESCRIPTIONS)
 
 
-def add_descriptions(path: Path, boxes: tuple[Box, ...], *, track_index: int) -> None:
-    """Add boxes to a video track's sample entry, if it doesn't have boxes of their kind.
+def add_descriptions(index: Box, boxes: tuple[Box, ...], *, track_index: int) -> None:
+    """Add boxes to a video track's sample entry unless it has boxes of their types.
 
     Args:
-        path: an mp4 or mov file with one index, changed in place.
-        boxes: from `descriptions_of` the source.
-        track_index: which track, counted from 0 in the order of the file.
+        index: the `moov` box, changed in place.
+        boxes: the result of `descriptions_of` for the source.
+        track_index: number of the track in the order of the file, from 0.
 
     Raises:
-        BoxError: the file has no such track, or it has several sample entries.
+        ContainerError: the track has several sample entries.
     """
-    index, place = read_index(path)
     description = _description(index.all(b"trak")[track_index])
-    there = _extensions(description)
+    present = _extensions(description)
     wanted = {box.kind for box in boxes}
     if b"vexu" not in wanted and wanted & {b"st3d", b"sv3d"}:
-        # The mov muxer translates these two; a file with both is refused by libavformat.
-        there = [box for box in there if box.kind != b"vexu"]
-    kinds = {box.kind for box in there}
+        # The mov muxer writes vexu for these two; libavformat refuses a file with both forms.
+        present = [box for box in present if box.kind != b"vexu"]
+    kinds = {box.kind for box in present}
     added = [box for box in boxes if box.kind not in kinds]
     if not added:
         return
-    extensions = b"".join(box.to_bytes() for box in [*there, *added])
+    extensions = b"".join(box.to_bytes() for box in [*present, *added])
     fields = description.body[_ENTRY_START + 4 : _ENTRY_START + _FIELDS_BYTES]
     size = struct.pack(">I", _FIELDS_BYTES + len(extensions))
     description.body = description.body[:_ENTRY_START] + size + fields + extensions
-    write_index(path, index, place)
 
 
 def entry_kind(index: Box, track_id: int) -> bytes:
-    """The four letters of a track's first sample entry, b"gpmd" for instance; empty if unknown."""
+    """Return the type of a track's first sample entry, such as b"gpmd"; empty if unknown."""
     try:
-        return _description(track_of(index, track_id)).body[12:16]
-    except BoxError:
+        return _description(find_track(index, track_id)).body[12:16]
+    except ContainerError:
         return b""
 
 
@@ -91,9 +89,9 @@ def _description(track: Box) -> Box:
 
 
 def _extensions(description: Box) -> list[Box]:
-    """The boxes behind the fixed fields of the only sample entry."""
+    """The boxes after the fixed fields of the only sample entry."""
     body = description.body
     if len(body) < _ENTRY_START + _FIELDS_BYTES or body[4:8] != b"\0\0\0\1":
-        raise BoxError("expected one sample entry")
+        raise ContainerError("expected one sample entry")
     (size,) = struct.unpack_from(">I", body, _ENTRY_START)
     return parse_boxes(body[_ENTRY_START + _FIELDS_BYTES : _ENTRY_START + size])

@@ -1,7 +1,7 @@
-"""Encodes a sound that comes in pieces into the packets of a new track.
+"""Encode sound that arrives in blocks into the packets of a new audio track.
 
-The track begins exactly with the first shown video frame: the delay that an encoder adds is taken
-back, in the way of each format. Where the packets go is `remux`'s work.
+The track begins exactly with the first shown video frame: the delay that an encoder adds is removed
+by the means of each format.
 """
 
 from __future__ import annotations
@@ -23,20 +23,30 @@ from foleyflow import clock
 from foleyflow.media.formats import OutputFormat
 from foleyflow.media.waveform import fit_blocks, resample_blocks
 
-# For encoders that do not take the rate given.
+# For encoders that do not support the given rate.
 _FALLBACK_RATE_HZ = 48_000
-_WMA_PACKET = 2048
-# Samples per packet of codecs that take any number.
-_FREE_PACKET_SAMPLES = 4096
+_WMA_PACKET_SAMPLES = 2048
+# Samples per packet of codecs that accept any number.
+_DEFAULT_PACKET_SAMPLES = 4096
 
 
 class SoundTrack:
-    """The new sound as encoded packets, made while they are taken.
+    """The new sound as a stream of encoded packets.
+
+    Args:
+        blocks: (1 or 2, n) float32 blocks.
+        rate_hz: their rate.
+        sample_count: length of the track; the sound is cut or extended by zeros.
+        output_format: decides the codec.
+        start_s: time stamp of the first sample.
 
     Attributes:
         codec: name of the encoder.
-        rate_hz: rate of the track; differs from the sound's only where the encoder asks for it.
+        rate_hz: rate of the track; 48 kHz if the encoder does not support the sound's rate.
         duration_s: length of the track.
+
+    Raises:
+        ValueError: not 1 or 2 channels.
     """
 
     def __init__(
@@ -48,15 +58,17 @@ class SoundTrack:
         output_format: OutputFormat,
         start_s: float,
     ) -> None:
-        self.codec = output_format.sound_codec
-        pieces = iter(blocks)
-        first = next(pieces, np.zeros((1, 0), np.float32))
+        # Look at the first block for the number of channels
+        blocks = iter(blocks)
+        first = next(blocks, np.zeros((1, 0), np.float32))
         if first.ndim != 2 or first.shape[0] not in (1, 2):
             raise ValueError(f"sound_blocks: got {first.shape}, expected (1 or 2, n)")
         self._channels = first.shape[0]
         self._layout = "mono" if self._channels == 1 else "stereo"
+        # Cut or extend the sound, at a rate that the encoder supports
+        self.codec = output_format.sound_codec
         self._bit_rate = output_format.bit_rate
-        sound = fit_blocks(itertools.chain([first], pieces), sample_count)
+        sound = fit_blocks(itertools.chain([first], blocks), sample_count)
         rates = av.Codec(self.codec, "w").audio_rates
         if rates and rate_hz not in rates:
             sample_count = clock.count_at(sample_count / rate_hz, _FALLBACK_RATE_HZ)
@@ -64,75 +76,66 @@ class SoundTrack:
             rate_hz = _FALLBACK_RATE_HZ
         self.rate_hz = rate_hz
         self.duration_s = sample_count / rate_hz
+        # Align it with the video: by time stamps or by leading silence
         self._offset_samples = round(start_s * rate_hz)
         if not output_format.stamps_sound:
             lead = np.zeros((self._channels, max(self._offset_samples, 0)), np.float32)
             sound = itertools.chain([lead], sound)
             self._offset_samples = 0
-        if self.codec == "wmav2" and sample_count <= _WMA_PACKET:
-            # Its decoder gives nothing for the first packet: a single one would be no sound at all.
-            sound = itertools.chain(sound, [np.zeros((self._channels, _WMA_PACKET), np.float32)])
+        if self.codec == "wmav2" and sample_count <= _WMA_PACKET_SAMPLES:
+            # Its decoder returns nothing for the first packet, so a single packet would be silent.
+            padding = np.zeros((self._channels, _WMA_PACKET_SAMPLES), np.float32)
+            sound = itertools.chain(sound, [padding])
         self._sound = sound
         self._delay_samples: int | None = None
         self._skips_by_edit_list = output_format.has_edit_lists and self._offset_samples > 0
 
     def add_to(self, sink: OutputContainer) -> AudioStream:
-        """Add the stream to an output whose header is not yet written.
-
-        Source: ours.
-        """
+        """Add the stream to an output whose header is not yet written."""
         stream = cast(AudioStream, sink.add_stream(self.codec, rate=self.rate_hz))
         stream.codec_context.layout = self._layout
         if self._bit_rate is not None:
             stream.codec_context.bit_rate = self._bit_rate * self._channels // 2
         if self.codec == "flac":
-            stream.codec_context.format = "s32"  # 24 bits are kept
+            stream.codec_context.format = "s32"  # keeps 24 bits
         stream.time_base = Fraction(1, self.rate_hz)
         stream.disposition = Disposition.default
         return stream
 
     def packets(self, stream: AudioStream) -> Iterator[Packet[AudioStream]]:
-        """Encode the sound, as packets are taken.
-
-        Args:
-            stream: what `add_to` gave, its header written.
-
-        Source: ours.
-        """
+        """Encode the sound; `stream` is the result of `add_to`, after its header is written."""
         position = 0
-        for samples in _of_length(self._sound, stream.frame_size or _FREE_PACKET_SAMPLES):
+        for samples in _split(self._sound, stream.frame_size or _DEFAULT_PACKET_SAMPLES):
             frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout=self._layout)
             frame.sample_rate = self.rate_hz
             frame.time_base = Fraction(1, self.rate_hz)
             frame.pts = position
             position += samples.shape[1]
-            for packet in stream.encode(frame):
-                yield self._timed(packet)
-        for packet in stream.encode(None):
-            yield self._timed(packet)
+            yield from map(self._set_times, stream.encode(frame))
+        yield from map(self._set_times, stream.encode(None))
 
-    def _timed(self, packet: Packet[AudioStream]) -> Packet[AudioStream]:
-        """Move a packet to where the video starts."""
+    def _set_times(self, packet: Packet[AudioStream]) -> Packet[AudioStream]:
+        """Move a packet so that the track starts with the video."""
         pts = packet.pts or 0
         if self._delay_samples is None:
             self._delay_samples = max(0, -pts)
         packet.dts = packet.pts = pts + self._offset_samples
         if self._skips_by_edit_list:
-            # The muxer writes an empty edit up to the first packet's pts, then skips (pts - dts)
-            # of the media: with this lead exactly the encoder's delay. For a track that starts at
-            # 0 it knows the delay from the negative time stamps.
+            # The muxer writes an empty edit up to the first packet's pts, then skips (pts - dts) of
+            # the media, which is now the encoder's delay. For a track that starts at 0 it derives
+            # the delay from the negative time stamps.
             packet.pts += self._delay_samples
         return packet
 
 
-def _of_length(blocks: Iterable[NDArray[np.float32]], length: int) -> Iterator[NDArray[np.float32]]:
-    """The same sound in pieces of `length` samples, the last one shorter."""
+def _split(blocks: Iterable[NDArray[np.float32]], length: int) -> Iterator[NDArray[np.float32]]:
+    """The same sound in blocks of `length` samples, the last one shorter."""
     held: NDArray[np.float32] | None = None
     for block in blocks:
         joined = block if held is None else np.concatenate([held, block], axis=1)
-        whole = joined.shape[1] // length * length
-        for start in range(0, whole, length):
+        end = joined.shape[1] // length * length
+        for start in range(0, end, length):
             yield np.ascontiguousarray(joined[:, start : start + length], np.float32)
-        held = joined[:, whole:]
+        held = joined[:, end:]
     if held is not None and held.shape[1]:
         yield np.ascontiguousarray(held, np.float32)

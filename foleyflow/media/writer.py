@@ -1,7 +1,7 @@
-"""Writes results: the same video with a new sound track, or the sound alone as wav.
+"""Write results: a copy of a video with a new audio track, or the sound alone as wav.
 
-An output appears whole or not at all: it is written beside its final name and moved there at the
-end. The video is copied, see `remux`; what the sound is, and how loud, was decided before.
+An output appears complete or not at all: it is written under another name in the same folder and
+renamed at the end.
 """
 
 from __future__ import annotations
@@ -25,31 +25,32 @@ from numpy.typing import NDArray
 
 from foleyflow.errors import MediaError
 from foleyflow.media.formats import FORMATS, format_of
-from foleyflow.media.probe import MediaInfo, open_input, probe
+from foleyflow.media.input_file import open_input
+from foleyflow.media.probe import MediaInfo, probe
 from foleyflow.media.remux import Remux, check_fits, suffixes_holding
-from foleyflow.media.resource_errors import raise_shortage
+from foleyflow.media.resource_errors import raise_if_out_of_resources
 from foleyflow.media.sound_track import SoundTrack
 from foleyflow.media.verification import verify_copy
 from foleyflow.system.atomic_files import draft_of, write_target
 
 logger = logging.getLogger(__name__)
 
-# By how much the video that was copied may be shorter than the one that was looked at.
+# The copied video may be shorter than the result of `probe` by this much.
 _LARGEST_LOSS_S = 0.1
-# For videos whose own container is not written, the most capable first.
+# For videos in containers that can't be written, the most capable format first.
 _DEFAULT_SUFFIXES = (".mkv", ".mov", ".mp4")
-# A wav file counts its bytes in 32 bits.
+# A wav file stores its size in 32 bits.
 _LARGEST_WAV_BYTES = 2**32 - 1024
 
 
 @dataclass(frozen=True, kw_only=True)
 class MuxReport:
-    """What was written.
+    """The result of `mux`.
 
     Attributes:
         output: the new file.
-        sound_codec: codec of the new sound track.
-        dropped: what the output's format can't hold, in words; empty if all was kept.
+        sound_codec: codec of the new audio track.
+        dropped: descriptions of what the output's format can't hold.
     """
 
     output: Path
@@ -68,44 +69,41 @@ def mux(
     keep_old_sound: bool = False,
     info: MediaInfo | None = None,
 ) -> MuxReport:
-    """Write a copy of a video with a new sound track.
+    """Write a copy of a video with a new audio track.
 
     Video packets, their times, rotation and colour data are copied; subtitles, chapters, metadata,
-    cover art and attachments are kept where the output's format can hold them. The new sound begins
-    with the first shown frame and is exactly `n_samples` long: cut, or filled with zeros.
+    cover art and attachments are kept if the output's format can hold them. The new sound begins
+    with the first shown frame.
 
     Args:
         video_path: the video.
         output_path: where to write; its suffix decides the format.
-        sound_blocks: (channels, n) float32 pieces, 1 or 2 channels, full scale at -1..1; they are
-            taken as they are needed.
-        rate_hz: rate of the sound.
-        n_samples: length of the sound, at least 1.
+        sound_blocks: (channels, n) float32 blocks, 1 or 2 channels, full scale at -1..1; they are
+            consumed while the video is copied.
+        rate_hz: sample rate of the sound.
+        n_samples: length of the sound, at least 1; it is cut or extended by zeros.
         overwrite: replace an existing output.
-        keep_old_sound: keep the old sound tracks behind the new one.
-        info: what `probe` said of the video, to spare a second look.
-
-    Returns:
-        What was written and what had to be left out.
+        keep_old_sound: keep the old audio tracks after the new one.
+        info: the result of `probe` for the video, if it is known.
 
     Raises:
-        MediaError: the video can't be used, the output can't be written, or its format does not
-            take this video. No output is left, and an existing one stays as it was.
+        MediaError: the video can't be used, the output can't be written, or its format can't hold
+            this video. No output is left, and an existing one stays unchanged.
         ValueError: fewer than 1 sample, or not 1 or 2 channels.
-
-    Source: ours.
     """
     if n_samples < 1:
         raise ValueError(f"n_samples: got {n_samples}, expected at least 1")
+    # Refuse what can't be written before any work
     output_path = Path(output_path)
     output_format = format_of(output_path)
     check_output(output_path, overwrite=overwrite, source=video_path)
     info = info or probe(video_path)
     with (
-        _written_whole(output_path, overwrite=overwrite) as draft,
+        _write_atomically(output_path, overwrite=overwrite) as draft,
         open_input(video_path) as source,
     ):
         check_fits(info, source, output_path, output_format)
+        # Copy the packets and encode the sound
         sound = SoundTrack(
             sound_blocks,
             rate_hz=rate_hz,
@@ -117,11 +115,11 @@ def mux(
             source, draft, output_format, info=info, sound=sound, keep_old_sound=keep_old_sound
         )
         remux.run()
-        # The last packet may say no duration: then it lacks a frame.
+        # Compare the copy with its source; the span lacks a frame if the last one has no duration
         if info.duration_s - remux.shown.span_s > max(_LARGEST_LOSS_S, 2 / info.rate_hz):
             raise MediaError(
-                f"{video_path}: {remux.shown.span_s:.2f} s of {info.duration_s:.2f} s of video can"
-                " be copied; the file is damaged there",
+                f"{video_path}: only {remux.shown.span_s:.2f} s of {info.duration_s:.2f} s of video"
+                " can be copied; the file is damaged",
                 hint="copy or export the file again",
             )
         video = cast(VideoStream, source.streams[info.video_index])
@@ -141,14 +139,14 @@ def mux(
 
 
 def check_copy(info: MediaInfo, output_path: str | Path) -> None:
-    """Say at once, before any work, whether a video can be copied into an output's format.
+    """Check whether an output's format can hold a video.
 
     Args:
-        info: what `probe` said of the video.
-        output_path: the file that is going to be written; its suffix decides the format.
+        info: the result of `probe` for the video.
+        output_path: the file to write; its suffix decides the format.
 
     Raises:
-        MediaError: no format has that suffix, or the format can't hold the video as it is.
+        MediaError: no format has that suffix, or the format can't hold the video unchanged.
     """
     output_path = Path(output_path)
     output_format = format_of(output_path)
@@ -157,11 +155,9 @@ def check_copy(info: MediaInfo, output_path: str | Path) -> None:
 
 
 def default_suffix(video_path: str | Path) -> str:
-    """Suffix of the output where nobody names one: the video's own, or one that can hold it.
+    """Return the default suffix for an output: the video's own, or one that can hold it.
 
-    Args:
-        video_path: the video; where it can't be used, its suffix or .mkv is given, and whoever
-            opens it says why.
+    A video that can't be used gets its own suffix or .mkv; opening it raises the error.
     """
     suffix = Path(video_path).suffix
     if suffix.lower() in FORMATS:
@@ -184,42 +180,37 @@ def write_wav(
     bits: int = 24,
     overwrite: bool = False,
 ) -> Path:
-    """Write sound as PCM wav, piece by piece.
+    """Write sound as PCM wav and return the path.
 
     Args:
         path: where to write.
-        blocks: (channels, n) float32 pieces; what exceeds -1..1 is clipped.
+        blocks: (channels, n) float32 blocks; values outside -1..1 are clipped.
         rate_hz: sample rate.
         bits: 16 or 24 per sample.
         overwrite: replace an existing file.
 
-    Returns:
-        The path.
-
     Raises:
         MediaError: the file can't be written, or would exceed the 4 GiB of a wav file.
         ValueError: another number of bits.
-
-    Source: ours.
     """
     if bits not in (16, 24):
         raise ValueError(f"bits: got {bits}, expected 16 or 24")
     path = Path(path)
     check_output(path, overwrite=overwrite)
-    pieces = iter(blocks)
-    with _written_whole(path, overwrite=overwrite) as draft, wave.open(str(draft), "wb") as file:
-        first = next(pieces, np.zeros((1, 0), np.float32))
+    blocks = iter(blocks)
+    with _write_atomically(path, overwrite=overwrite) as draft, wave.open(str(draft), "wb") as file:
+        first = next(blocks, np.zeros((1, 0), np.float32))
         file.setnchannels(first.shape[0])
         file.setsampwidth(bits // 8)
         file.setframerate(rate_hz)
         bytes_left = _LARGEST_WAV_BYTES
-        for block in itertools.chain([first], pieces):
+        for block in itertools.chain([first], blocks):
             data = _pcm(block, bits)
             bytes_left -= len(data)
             if bytes_left < 0:
                 raise MediaError(
-                    f"{path}: the sound does not fit the 4 GiB of a wav file",
-                    hint="write 16 bits, one channel, or a part of it",
+                    f"{path}: the sound exceeds the 4 GiB that a wav file can hold",
+                    hint="write it with 16 bits, in mono, or in parts",
                 )
             file.writeframesraw(data)
     return path
@@ -228,35 +219,32 @@ def write_wav(
 def check_output(
     path: str | Path, *, overwrite: bool = False, source: str | Path | None = None
 ) -> None:
-    """Say at once, before any work, whether an output can be written.
+    """Check whether an output can be written.
 
-    A symbolic link counts as the file that it leads to, which is what will be written; a link to a
-    file that is not there yet is no obstacle. See `drafts.write_target`.
+    A symbolic link is followed; its target need not exist. See `atomic_files.write_target`.
 
     Args:
-        path: the file that is going to be written.
-        overwrite: an existing file may be replaced.
+        path: the file to write.
+        overwrite: whether an existing file may be replaced.
         source: the input, which must not be the output.
 
     Raises:
-        MediaError: the file exists, is the input, its name is too long, or its folder is missing
-            or not writable.
-
-    Source: ours.
+        MediaError: the file exists, is the input, or has a name that is too long; or its folder is
+            missing or not writable.
     """
     path = Path(path)
     if not path.name:
-        raise MediaError(f"{path}: names no file", hint="give a file name with -o")
+        raise MediaError(f"{path}: not the name of a file", hint="give a file name with -o")
     try:
         target = write_target(path)
-        there = _status_of(path)
-        if there is not None and stat.S_ISDIR(there.st_mode):
-            raise MediaError(f"{path}: is a directory", hint="name a file within it")
         folder = target.parent
+        status = _status_of(path)
+        if status is not None and stat.S_ISDIR(status.st_mode):
+            raise MediaError(f"{path}: is a directory", hint="give the name of a file in it")
         if not folder.is_dir():
-            raise _no_folder(path, target)
-        if there is not None:
-            if not stat.S_ISREG(there.st_mode):
+            raise _folder_error(path, target)
+        if status is not None:
+            if not stat.S_ISREG(status.st_mode):
                 raise MediaError(
                     f"{path}: is a pipe or a device, not a file", hint="choose another name with -o"
                 )
@@ -265,7 +253,7 @@ def check_output(
                     f"{path}: the output is the input itself", hint="choose another name with -o"
                 )
             if not overwrite:
-                raise MediaError(f"{path}: exists already", hint="--overwrite replaces it")
+                raise MediaError(f"{path}: already exists", hint="use --overwrite to replace it")
     except OSError as error:
         raise _write_error(path, error) from error
     if not os.access(folder, os.W_OK | os.X_OK):
@@ -273,21 +261,21 @@ def check_output(
 
 
 def _status_of(path: Path) -> os.stat_result | None:
-    """What lies at a path, links followed; None if nothing does."""
+    """The status of a file, links followed; None if it does not exist."""
     try:
         return os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
 
 
-def _no_folder(path: Path, target: Path) -> MediaError:
-    """Why a file can't lie where its folder is not."""
+def _folder_error(path: Path, target: Path) -> MediaError:
+    """The error for an output whose folder does not exist."""
     folder = target.parent
     if os.path.lexists(folder) and not folder.is_symlink():
         return MediaError(f"{folder}: is a file, not a folder", hint="choose another folder")
     if target != path:
         return MediaError(
-            f"{path}: links to {target}, whose folder is not there",
+            f"{path}: a symbolic link to {target}, whose folder does not exist",
             hint=f"mkdir -p {folder}, or choose another name with -o",
         )
     return MediaError(f"{folder}: no such folder", hint=f"mkdir -p {folder}")
@@ -304,19 +292,19 @@ def _pcm(block: NDArray[np.float32], bits: int) -> bytes:
 
 
 @contextlib.contextmanager
-def _written_whole(path: Path, *, overwrite: bool) -> Iterator[Path]:
-    """A draft beside `path` that takes its place at the end, or vanishes.
+def _write_atomically(path: Path, *, overwrite: bool) -> Iterator[Path]:
+    """A draft that takes the place of `path` at the end, or is removed on an error.
 
-    Whatever the system or libav says while it is written becomes a MediaError.
+    Errors of the system and of libav become a MediaError.
     """
     try:
         with draft_of(path) as draft:
             yield draft
             with open(draft, "rb+") as file:
                 os.fsync(file.fileno())
-            check_output(path, overwrite=overwrite)  # it may have come to exist meanwhile
+            check_output(path, overwrite=overwrite)  # it may exist by now
     except (av.FFmpegError, OSError) as error:
-        raise_shortage(error)
+        raise_if_out_of_resources(error)
         raise _write_error(path, error) from error
 
 
@@ -329,10 +317,10 @@ def _write_error(path: Path, error: Exception) -> MediaError:
     if getattr(error, "errno", None) == errno.ENAMETOOLONG:
         return MediaError(
             f"{path}: the file name is too long ({len(os.fsencode(path.name))} bytes;"
-            " most disks take 255)",
+            " most disks allow 255)",
             hint="choose a shorter name with -o",
         )
     reason = getattr(error, "strerror", None) or str(error)
     return MediaError(
-        f"{path}: can't be written ({reason})", hint="choose another place or format with -o"
+        f"{path}: can't be written ({reason})", hint="choose another folder or format with -o"
     )

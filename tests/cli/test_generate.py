@@ -199,7 +199,7 @@ def test_an_output_is_replaced_only_with_overwrite(generate, model, clip, tmp_pa
     outcome = run_cli("generate", clip, "-o", output, "--model", model, "--seed", "9")
     assert outcome.status == 2
     assert outcome.error_lines == [
-        f"foleyflow: {output}: exists already",
+        f"foleyflow: {output}: already exists",
         "  hint: --overwrite replaces it",
     ]
     assert output.read_bytes() == before
@@ -216,7 +216,7 @@ def test_files_next_to_the_output_are_not_replaced(model, clip, tmp_path, suffix
         "generate", clip, "-o", output, "--model", model, "--events", "--report", "--sidecar"
     )
     assert outcome.status == 2
-    assert f"{precious}: exists already" in outcome.error_lines[0]
+    assert f"{precious}: already exists" in outcome.error_lines[0]
     assert precious.read_text() == "mine"
     assert not output.exists()
 

@@ -142,7 +142,7 @@ def test_names_that_no_video_can_have_are_refused(
         ("clip.mp4/out.mp4", "clip.mp4: is a file, not a folder"),
         ("clip.mp4/new/", "can't be created"),
         ("dangling/out.mp4", "no such folder"),
-        ("away.mp4", "whose folder is not there"),
+        ("away.mp4", "whose folder does not exist"),
         ("round.mp4", "symbolic links"),
         ("null.mp4", "is a pipe or a device, not a file"),
         ("fifo.mp4", "is a pipe or a device, not a file"),
@@ -210,7 +210,7 @@ def test_the_target_of_a_linked_output_is_written(model, clip, tmp_path, overwri
     if overwrite:
         target.write_bytes(b"old")
         refused = run_cli("generate", clip, "--model", model, "-o", link)
-        assert refused.status == 2 and "exists already" in refused.stderr
+        assert refused.status == 2 and "already exists" in refused.stderr
         assert target.read_bytes() == b"old"
     flags = ("--overwrite",) if overwrite else ()
     outcome = run_cli("generate", clip, "--model", model, "-o", link, *flags)

@@ -1,4 +1,4 @@
-"""Mutants are reproducible, every verdict can be reached, and no mutant breaks the product."""
+"""Mutants are reproducible, every verdict occurs, and no mutant makes the product fail."""
 
 import dataclasses
 import functools
@@ -11,6 +11,7 @@ import av
 import numpy as np
 import pytest
 from support.cli_model import ROOT, run_cli
+from support.muxed_copies import copy_packets
 
 from foleyflow.errors import ConfigError, FoleyflowError
 from foleyflow.experiments.robustness import report as measure
@@ -32,7 +33,7 @@ SEED_CASES = [
 
 @pytest.fixture(autouse=True)
 def unchecked_copies(monkeypatch):
-    """Wrong outputs are made by the product's own muxing, which would refuse to give them out."""
+    """Disable the product's own verification, which would refuse the wrong outputs made here."""
     monkeypatch.setattr(writer, "verify_copy", lambda *_, **__: [])
     monkeypatch.setattr(writer, "_LARGEST_LOSS_S", float("inf"))
 
@@ -49,12 +50,12 @@ def corpus(clips):
 
 @pytest.fixture
 def run_with(monkeypatch):
-    """Runs cases on one of the commands of `robustness_products`."""
+    """Run cases with one of the commands of `robustness_products`."""
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(ROOT / "tests")]))
 
     def run(product, cases, **settings):
         named = [Case.named(name) for name in cases]
-        return run_cases(named, product=f"robustness_products:{product}", **settings)
+        return run_cases(named, product=f"support.robustness_products:{product}", **settings)
 
     return run
 
@@ -62,20 +63,20 @@ def run_with(monkeypatch):
 # Mutants
 
 
-def test_seed_clips_are_of_many_kinds_and_all_can_be_played(clips):
-    kinds = {play(path, with_sound=False).container for paths in clips.values() for path in paths}
-    assert len(kinds) >= 6 and len(clips) >= 8
+def test_seed_clips_cover_many_formats_and_can_be_played(clips):
+    formats = {play(path, with_sound=False).container for paths in clips.values() for path in paths}
+    assert len(formats) >= 6 and len(clips) >= 8
     for name, paths in clips.items():
         for path, recipe in zip(paths, CONTAINERS[name], strict=True):
             played = play(path, with_sound=True)
-            assert len(played.pictures) == (6 if recipe.trimmed else FRAME_COUNT), path
-            assert len({picture.digest for picture in played.pictures}) == len(played.pictures)
+            assert len(played.frames) == (6 if recipe.is_trimmed else FRAME_COUNT), path
+            assert len({frame.digest for frame in played.frames}) == len(played.frames)
             assert played.sound_tracks == (recipe.sound_codec is not None)
             assert played.subtitle_tracks == (recipe.subtitle_codec is not None)
             assert bool(played.orientation) == bool(recipe.rotation_deg)
 
 
-def test_mutants_follow_from_seed_and_case_alone(corpus, tmp_path):
+def test_mutants_depend_on_seed_and_case_alone(corpus, tmp_path):
     write_seed_clips(tmp_path)
     again, other = (Corpus.of_folder(tmp_path, seed=seed) for seed in (0, 1))
     cases = first_cases(80, list(CONTAINERS))[len(CONTAINERS) * 3 :]
@@ -86,7 +87,7 @@ def test_mutants_follow_from_seed_and_case_alone(corpus, tmp_path):
     assert all(mutant.changes for mutant in mutants.values())
 
 
-def test_the_first_cases_are_the_seed_clips_as_they_are(corpus, clips):
+def test_first_cases_are_the_unchanged_seed_clips(corpus, clips):
     for case in SEED_CASES:
         mutant = corpus.mutant(case)
         path = clips[case.container][case.number]
@@ -94,15 +95,15 @@ def test_the_first_cases_are_the_seed_clips_as_they_are(corpus, clips):
         assert mutant.suffix == path.suffix
 
 
-def test_every_mutation_is_drawn(clips):
+def test_every_mutation_occurs(clips):
     rng = np.random.default_rng(0)
     data = clips["mkv"][0].read_bytes()
-    seen = {
+    applied = {
         change.partition(":")[0]
         for _ in range(150)
         for change in mutate(data, rng, donors=[clips["mp4"][0].read_bytes()])[1]
     }
-    assert seen == {*_BLIND, *_STRUCTURED, "splice"}
+    assert applied == {*_BLIND, *_STRUCTURED, "splice"}
 
 
 @pytest.mark.parametrize("name", CONTAINERS)
@@ -112,11 +113,11 @@ def test_parts_are_found_in_every_container(clips, name):
         parts = parts_of(data)
         assert len(parts) >= 8
         assert all(0 <= p.start < p.body <= p.end <= len(data) for p in parts)
-        # Most of the file is known: what is between the parts is the exception.
+        # The parts cover most of the file.
         assert sum(p.end - p.start for p in parts if p.is_leaf) > 0.9 * len(data)
         if name not in ("wmv", "mpg"):
             assert any(part.time for part in parts)
-        # The sizes that are written add up to the ends that were found.
+        # The size fields agree with the ends of the parts.
         if name in ("mp4", "fragmented", "mov"):
             for part in parts:
                 at, width = part.size
@@ -141,28 +142,28 @@ def test_parts_of_damaged_files_stay_inside_them(corpus):
         ("raise_error", "traceback", "RuntimeError: a bug"),
         ("exit_with_one", "traceback", "exit 1"),
         ("kill_itself", "crash", "SIGSEGV"),
-        ("copy_the_input", "wrong", "sound tracks, expected 1"),
+        ("copy_the_input", "wrong", "audio tracks, expected 1"),
         ("leave_a_file", "wrong", ".clip.part"),
         ("change_the_input", "wrong", "the input was changed"),
-        ("print_a_line_too_many", "wrong", "not one JSON object"),
-        ("refuse_without_a_word", "wrong", "one line and a hint"),
+        ("print_an_extra_line", "wrong", "not one JSON object"),
+        ("refuse_without_a_message", "wrong", "one line and at most one hint"),
     ],
 )
-def test_each_way_to_end_is_recognised(run_with, product, kind, why):
+def test_each_kind_of_result_is_recognised(run_with, product, kind, why):
     (result,) = run_with(product, ["mp4:2"])
     assert result.kind == kind
     assert why in result.why
     assert result.failed == (kind not in ("right", "refused"))
 
 
-def test_a_hang_is_killed_and_the_next_case_runs(run_with):
+def test_hang_is_killed_and_the_next_case_runs(run_with):
     results = run_with("hang", ["mp4:2", "ts:7"], limit_s=0.3, workers=1)
     assert [result.kind for result in results] == ["hang", "hang"]
     assert "took longer than 0 s" in results[0].why
     assert results[0].changes == () and results[1].changes
 
 
-def test_a_crash_takes_only_its_case_and_order_does_not_depend_on_workers(run_with):
+def test_crash_affects_only_its_case_for_any_number_of_workers(run_with):
     names = ["mp4:0", "mov:0", "mov:1", "mp4:1"]
     for workers in (1, 3):
         results = run_with("kill_itself_once", names, workers=workers)
@@ -172,9 +173,9 @@ def test_a_crash_takes_only_its_case_and_order_does_not_depend_on_workers(run_wi
 
 
 def test_files_of_failed_cases_are_kept(run_with, corpus, tmp_path):
-    told = []
-    results = run_with("raise_error", ["mp4:9", "mkv:9"], keep=tmp_path, on_result=told.append)
-    assert sorted(told, key=lambda r: r.case) == sorted(results, key=lambda r: r.case)
+    reported = []
+    results = run_with("raise_error", ["mp4:9", "mkv:9"], keep=tmp_path, on_result=reported.append)
+    assert sorted(reported, key=lambda r: r.case) == sorted(results, key=lambda r: r.case)
     kept = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     assert kept == {
         "mp4-9.mp4": corpus.mutant(Case.named("mp4:9")).data,
@@ -184,7 +185,7 @@ def test_files_of_failed_cases_are_kept(run_with, corpus, tmp_path):
     assert counts(results)["mkv"] == dict.fromkeys(counts(results)["mkv"], 0) | {"traceback": 1}
 
 
-def test_a_worker_that_cannot_start_is_an_error(run_with):
+def test_worker_that_cannot_start_is_an_error(run_with):
     with pytest.raises(FoleyflowError, match=r"can't be started: .*no_such_command"):
         run_with("no_such_command", ["mp4:0"])
     with pytest.raises(ValueError, match="workers=0"):
@@ -195,8 +196,8 @@ def test_a_worker_that_cannot_start_is_an_error(run_with):
 
 
 @dataclasses.dataclass
-class Made:
-    """An input, and a right output of it."""
+class Copy:
+    """An input and a correct output."""
 
     source: Path
     output: Path
@@ -213,46 +214,32 @@ class Made:
 
 
 def add_tone(source, output, *, delay_s=0.0, length_s=None, info=None, **settings):
-    """Mux a tone to a video, as the product does."""
+    """Mux a tone with a video, as the product does."""
     info = info or probe(source)
-    shown = dataclasses.replace(info, start_s=info.start_s + delay_s)
+    delayed = dataclasses.replace(info, start_s=info.start_s + delay_s)
     count = round((length_s or info.duration_s) * 48_000)
     tone = 0.1 * np.sin(np.arange(count) / 20, dtype=np.float32)[None]
-    mux(source, output, [tone], rate_hz=48_000, n_samples=count, info=shown, **settings)
+    mux(source, output, [tone], rate_hz=48_000, n_samples=count, info=delayed, **settings)
     return info.duration_s
 
 
 @pytest.fixture(params=["mp4:0", "mkv:0", "ts:0"])
-def made(request, clips, tmp_path):
+def correct(request, clips, tmp_path):
     case = Case.named(request.param)
     source = clips[case.container][case.number]
     output = tmp_path / f"out{source.suffix}"
-    return Made(source, output, add_tone(source, output))
+    return Copy(source, output, add_tone(source, output))
 
 
 @pytest.mark.parametrize("case", SEED_CASES, ids=lambda case: case.name)
-def test_right_outputs_of_all_seed_clips_are_right(clips, tmp_path, case):
+def test_correct_outputs_of_all_seed_clips_are_accepted(clips, tmp_path, case):
     source = clips[case.container][case.number]
     output = tmp_path / f"out{source.suffix}"
-    assert Made(source, output, add_tone(source, output)).problems() == []
+    assert Copy(source, output, add_tone(source, output)).problems() == []
 
 
-def remux(source, target, *, change):
-    """Copy a video's packets; `change` takes the number and the packet, and gives it or None."""
-    with av.open(str(source)) as reader, av.open(str(target), "w") as sink:
-        stream = reader.streams.video[0]
-        copy = sink.add_stream_from_template(stream, opaque=True)
-        packets = [packet for packet in reader.demux(stream) if packet.size]
-        for number, packet in enumerate(packets):
-            changed = change(number, packet)
-            if changed is not None:
-                changed.stream = copy
-                sink.mux(changed)
-    return target
-
-
-def flipped(packet):
-    """The packet with another picture in it."""
+def altered(packet):
+    """The packet with another frame in it."""
     data = bytearray(bytes(packet))
     data[-20] ^= 0x10
     other = av.Packet(bytes(data))
@@ -261,68 +248,68 @@ def flipped(packet):
     return other
 
 
-def test_a_lost_picture_is_wrong(made, tmp_path):
-    shorter = remux(
-        made.source,
-        tmp_path / f"a{made.source.suffix}",
+def test_lost_frame_is_wrong(correct, tmp_path):
+    shorter = copy_packets(
+        correct.source,
+        tmp_path / f"a{correct.source.suffix}",
         change=lambda number, packet: None if number == FRAME_COUNT - 1 else packet,
     )
-    bad = tmp_path / f"b{made.source.suffix}"
-    add_tone(shorter, bad, info=dataclasses.replace(probe(made.source), path=shorter))
-    text = "; ".join(made.problems(bad))
-    assert "12 video packets became 11" in text and "12 shown pictures became 11" in text
+    bad = tmp_path / f"b{correct.source.suffix}"
+    add_tone(shorter, bad, info=dataclasses.replace(probe(correct.source), path=shorter))
+    text = "; ".join(correct.problems(bad))
+    assert "12 video packets became 11" in text and "12 shown frames became 11" in text
 
 
-def test_another_picture_is_wrong(made, tmp_path):
-    other = remux(
-        made.source,
-        tmp_path / f"a{made.source.suffix}",
-        change=lambda number, packet: flipped(packet) if number == 5 else packet,
+def test_altered_frame_is_wrong(correct, tmp_path):
+    other = copy_packets(
+        correct.source,
+        tmp_path / f"a{correct.source.suffix}",
+        change=lambda number, packet: altered(packet) if number == 5 else packet,
     )
-    bad = tmp_path / f"b{made.source.suffix}"
+    bad = tmp_path / f"b{correct.source.suffix}"
     add_tone(other, bad)
-    text = "; ".join(made.problems(bad))
+    text = "; ".join(correct.problems(bad))
     assert "1 of them are missing or changed" in text and "have other pixels" in text
 
 
-def test_a_picture_at_another_time_is_wrong(made, tmp_path):
+def test_frame_at_another_time_is_wrong(correct, tmp_path):
     def later(number, packet):
         if number >= 6:
             packet.pts += round(Fraction(1, 100) / packet.time_base)
             packet.dts += round(Fraction(1, 100) / packet.time_base)
         return packet
 
-    moved = remux(made.source, tmp_path / f"a{made.source.suffix}", change=later)
-    bad = tmp_path / f"b{made.source.suffix}"
+    moved = copy_packets(correct.source, tmp_path / f"a{correct.source.suffix}", change=later)
+    bad = tmp_path / f"b{correct.source.suffix}"
     add_tone(moved, bad)
-    text = "; ".join(made.problems(bad))
+    text = "; ".join(correct.problems(bad))
     assert "are shown at another time" in text and "+0.0100 s" in text
-    # A warning about other pictures' times does not excuse these.
-    said = "2 frames with missing or backward time stamps were left out"
-    assert "are shown at another time" in "; ".join(made.problems(bad, warnings=said))
+    # A warning about the times of other frames does not excuse these.
+    warning = "2 frames with missing or backward time stamps were left out"
+    assert "are shown at another time" in "; ".join(correct.problems(bad, warnings=warning))
 
 
 @pytest.mark.parametrize(
     ("settings", "text"),
     [
         ({"length_s": 0.3}, "the sound lasts 0.3"),
-        ({"delay_s": 0.15}, "before the first picture"),
-        ({"keep_old_sound": True}, "2 sound tracks, expected 1"),
+        ({"delay_s": 0.15}, "before the first frame"),
+        ({"keep_old_sound": True}, "2 audio tracks, expected 1"),
     ],
 )
-def test_a_wrong_sound_is_wrong(made, tmp_path, settings, text):
-    bad = tmp_path / f"bad{made.source.suffix}"
-    add_tone(made.source, bad, **settings)
-    assert text in "; ".join(made.problems(bad))
+def test_wrong_sound_is_wrong(correct, tmp_path, settings, text):
+    bad = tmp_path / f"bad{correct.source.suffix}"
+    add_tone(correct.source, bad, **settings)
+    assert text in "; ".join(correct.problems(bad))
 
 
-def test_a_reported_length_that_is_not_the_video_s_is_wrong(made, tmp_path):
-    bad = tmp_path / f"bad{made.source.suffix}"
-    add_tone(made.source, bad, length_s=0.9)
-    assert "the video 0.4400 to" in "; ".join(made.problems(bad, duration_s=0.9))
+def test_reported_duration_unlike_the_video_is_wrong(correct, tmp_path):
+    bad = tmp_path / f"bad{correct.source.suffix}"
+    add_tone(correct.source, bad, length_s=0.9)
+    assert "the video 0.4400 to" in "; ".join(correct.problems(bad, duration_s=0.9))
 
 
-def test_what_is_lost_must_be_said(clips, tmp_path):
+def test_losses_must_be_named_by_warnings(clips, tmp_path):
     source, output = clips["mkv"][1], tmp_path / "out.mkv"
     duration_s = add_tone(source, output)
     before = dataclasses.replace(
@@ -340,22 +327,22 @@ def test_what_is_lost_must_be_said(clips, tmp_path):
         "rotation (0, 1, -1, 0) became ()",
         "pixel aspect 1.42 became 1",
         "2 chapters became 0",
-        "1 subtitle tracks became 0, warned of 0",
+        "1 subtitle tracks became 0, 0 named in warnings",
     ]
-    said = [
+    losses = [
         "the rotation is lost",
         "the pixel aspect is lost",
         "the chapters are lost",
         "subtitle track 2 (mov_text) was left out",
     ]
-    assert problems("\n".join(said)) == []
-    for left_unsaid in said:
-        assert len(problems("\n".join(text for text in said if text != left_unsaid))) == 1
-    # A warning that claims more than was lost hides nothing.
-    assert problems("\n".join([*said, "subtitle track 3 was left out"])) != []
+    assert problems("\n".join(losses)) == []
+    for unnamed in losses:
+        assert len(problems("\n".join(text for text in losses if text != unnamed))) == 1
+    # A warning of more than the actual loss excuses nothing.
+    assert problems("\n".join([*losses, "subtitle track 3 was left out"])) != []
 
 
-def test_a_transport_packet_may_get_its_parameter_sets_again(clips, tmp_path):
+def test_transport_packet_may_get_its_parameter_sets_again(clips, tmp_path):
     source, output = clips["ts"][0], tmp_path / "out.ts"
     duration_s = add_tone(source, output)
     before = play(source, with_sound=False)
@@ -366,49 +353,49 @@ def test_a_transport_packet_may_get_its_parameter_sets_again(clips, tmp_path):
         other = dataclasses.replace(before, packets=(packet, *before.packets[1:]))
         return compare_output(other, source, output, duration_s=duration_s, warnings="")
 
-    assert problems(first[:6] + first[-900:]) == []  # the muxer put the rest before it
+    assert problems(first[:6] + first[-900:]) == []  # the muxer added the rest
     assert "missing or changed" in problems(first[:6] + first[-900:-1])[0]
 
 
-def test_hidden_pictures_that_come_back_must_be_said(clips, tmp_path):
+def test_hidden_frames_that_are_shown_must_be_named(clips, tmp_path):
     source, output = clips["mp4"][1], tmp_path / "out.mp4"
     data = source.read_bytes()
     without_edits = tmp_path / "all.mp4"
     without_edits.write_bytes(data.replace(b"elst", b"free"))
     add_tone(without_edits, output, info=dataclasses.replace(probe(source), path=without_edits))
-    made = Made(source, output, probe(source).duration_s)
-    assert "6 shown pictures became 12" in "; ".join(made.problems())
-    said = made.problems(warnings="6 hidden pictures are shown in this format")
-    assert "6 shown pictures became 12" not in "; ".join(said)
-    # Hidden pictures that come back do not excuse that others are gone.
-    other = Made(clips["mp4"][0], output, 0.48)
-    assert other.problems(warnings="6 hidden pictures are shown in this format") != []
+    copy = Copy(source, output, probe(source).duration_s)
+    assert "6 shown frames became 12" in "; ".join(copy.problems())
+    warning = "6 hidden frames are shown in this format"
+    assert "6 shown frames became 12" not in "; ".join(copy.problems(warnings=warning))
+    # Hidden frames that are shown do not excuse that others are missing.
+    other = Copy(clips["mp4"][0], output, 0.48)
+    assert other.problems(warnings=warning) != []
 
 
-def test_pictures_of_an_odd_size_have_a_digest():
-    picture = av.VideoFrame(65, 49, "yuv420p")
-    for plane in picture.planes:
+def test_frames_of_an_odd_size_have_a_digest():
+    frame = av.VideoFrame(65, 49, "yuv420p")
+    for plane in frame.planes:
         plane.update(bytes(plane.buffer_size))
     other = av.VideoFrame(65, 49, "yuv420p")
     for plane in other.planes:
         plane.update(bytes([90]) * plane.buffer_size)
-    assert _digest(picture) == _digest(picture) != _digest(other)
+    assert _digest(frame) == _digest(frame) != _digest(other)
 
 
-def test_frames_without_a_time_are_excused_by_a_warning_alone(clips, tmp_path):
+def test_frames_without_a_time_need_a_warning(clips, tmp_path):
     data = bytearray(clips["webm"][0].read_bytes())
     blocks = [part for part in parts_of(data) if part.name and data[part.name[0]] == 0xA3]
     at, width = [part for part in blocks if data[part.body] == 0x81][7].time
-    data[at : at + width] = bytes(width)  # as the first picture of its cluster
+    data[at : at + width] = bytes(width)  # like the first frame of its cluster
     source, output = tmp_path / "a.webm", tmp_path / "b.webm"
     source.write_bytes(data)
-    made = Made(source, output, add_tone(source, output))
-    assert made.problems() == ["pictures 7 have no usable time, and no warning says so"]
-    said = "1 frames with missing or backward time stamps were left out"
-    assert made.problems(warnings=said) == []
+    copy = Copy(source, output, add_tone(source, output))
+    assert copy.problems() == ["frames 7 have no usable time, and no warning names them"]
+    warning = "1 frames with missing or backward time stamps were left out"
+    assert copy.problems(warnings=warning) == []
 
 
-def test_the_edit_list_of_the_sound_is_read(clips, tmp_path):
+def test_edit_list_of_the_sound_is_read(clips, tmp_path):
     output = tmp_path / "out.mp4"
     add_tone(clips["fragmented"][0], output, length_s=0.41)
     assert edited_sound_s(output.read_bytes()) == pytest.approx(0.41, abs=1e-3)
@@ -417,9 +404,9 @@ def test_the_edit_list_of_the_sound_is_read(clips, tmp_path):
 
 @pytest.mark.parametrize(
     ("stdout", "text"),
-    [("", "not one JSON"), ("[]", "not one JSON"), ('{"a": NaN}', "JSON"), ("{}", "holds []")],
+    [("", "not one JSON"), ("[]", "not one JSON"), ('{"a": NaN}', "JSON"), ("{}", "contains []")],
 )
-def test_the_answer_must_be_one_object(clips, tmp_path, stdout, text):
+def test_stdout_must_be_one_json_object(clips, tmp_path, stdout, text):
     source, output = tmp_path / "clip.mp4", tmp_path / "out.mp4"
     source.write_bytes(clips["mp4"][2].read_bytes())
     add_tone(source, output)
@@ -432,7 +419,7 @@ def test_the_answer_must_be_one_object(clips, tmp_path, stdout, text):
 # The command
 
 
-def test_cases_by_name_and_in_turn():
+def test_cases_are_selected_by_name_and_in_turn():
     cases = first_cases(5, ["mkv", "ts", "mkv"])
     assert [case.name for case in cases] == ["mkv:0", "ts:0", "mkv:1", "ts:1", "mkv:2"]
     assert Case.named("mkv:17") == Case(container="mkv", number=17)
@@ -445,17 +432,17 @@ def test_cases_by_name_and_in_turn():
 
 @pytest.fixture
 def command(monkeypatch, run_with):
-    """The verb on one of the commands of `robustness_products`."""
+    """Run the command with one of the products of `robustness_products`."""
 
     def run(product, *arguments):
-        products = f"robustness_products:{product}"
+        products = f"support.robustness_products:{product}"
         monkeypatch.setattr(measure, "run_cases", functools.partial(run_cases, product=products))
         return run_cli("measure", "robustness", *arguments)
 
     return run
 
 
-def test_the_command_counts_and_exits_with_1_for_failures(command, tmp_path):
+def test_command_counts_results_and_exits_with_1_on_failures(command, tmp_path):
     arguments = ("--cases", "6", "--containers", "mp4,avi", "--seed", "3")
     good = command("refuse_everything", *arguments)
     assert good.status == 0
@@ -472,9 +459,9 @@ def test_the_command_counts_and_exits_with_1_for_failures(command, tmp_path):
     assert "foleyflow measure robustness --case avi:2 --seed 3 " in bad.stdout
 
 
-def test_the_command_s_report(command, corpus, tmp_path):
+def test_report_of_the_command(command, corpus, tmp_path):
     arguments = ("--case", "mp4:9", "--case", "ts:2", "--seed", "0", "--workers", "1", "--json")
-    out, keep = tmp_path / "report.json", tmp_path / "made" / "mutants"
+    out, keep = tmp_path / "report.json", tmp_path / "new" / "mutants"
     outcome = command("raise_error", *arguments, "--out", out, "--keep", keep)
     assert outcome.status == 1
     assert json.loads(out.read_text()) == outcome.answer
@@ -484,7 +471,7 @@ def test_the_command_s_report(command, corpus, tmp_path):
     assert (first["case"], first["kind"], second["case"]) == ("mp4:9", "traceback", "ts:2")
     assert "RuntimeError: a bug" in first["stderr"] and first["changes"]
     assert (keep / "mp4-9.mp4").read_bytes() == corpus.mutant(Case.named("mp4:9")).data
-    # Another seed gives other mutants of the same name.
+    # Another seed gives other mutants for the same case.
     other = command("raise_error", *arguments, "--seed", "1")
     assert other.answer["failures"][0]["changes"] != first["changes"]
 
@@ -501,27 +488,27 @@ def test_the_command_s_report(command, corpus, tmp_path):
         (("--cases", "0"), "--cases"),
     ],
 )
-def test_wrong_usage_is_refused_before_any_work(arguments, text):
+def test_wrong_arguments_are_refused_before_any_work(arguments, text):
     outcome = run_cli("measure", "robustness", *arguments)
     assert outcome.status == 2
     assert text in outcome.stderr and outcome.stdout == ""
 
 
-def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
+def test_folder_that_cannot_be_created_is_refused(tmp_path):
     (tmp_path / "file").touch()
     outcome = run_cli("measure", "robustness", "--keep", tmp_path / "file" / "folder")
-    assert outcome.status == 2 and "can't be made" in outcome.stderr
+    assert outcome.status == 2 and "can't be created" in outcome.stderr
 
 
 # The product
 
 
 @pytest.mark.slow
-def test_no_mutant_breaks_the_product():
+def test_no_mutant_makes_the_product_fail():
     results = run_cases(first_cases(200, list(CONTAINERS)), seed=0)
     failed = [f"{result.case} {result.kind}: {result.why}" for result in results if result.failed]
     assert failed == []
     found = counts(results)["all"]
     assert found["right"] >= 80 and found["refused"] >= 20
-    # The seed clips themselves are good videos.
+    # All seed clips are handled correctly.
     assert [r.case for r in results if not r.changes and r.kind != "right"] == []

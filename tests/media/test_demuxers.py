@@ -1,4 +1,4 @@
-"""Files that name further files are refused by what they hold, whatever they are called."""
+"""Playlists and similar files are refused by their content, regardless of their suffix."""
 
 import os
 import socket
@@ -14,7 +14,7 @@ from foleyflow.media.demuxers import REFUSED_DEMUXERS, allowed_demuxers
 
 HLS = "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:4\n#EXTINF:2,\n{name}\n#EXT-X-ENDLIST\n"
 CONCAT = "ffconcat version 1.0\nfile {name}\n"
-# Playlists that libavformat opens, and (text only) others that name files or addresses.
+# Playlists that libavformat opens, and files that name files or addresses.
 LISTS = {
     "m3u8": (HLS, "playlist"),
     "ffconcat": (CONCAT, "list of files"),
@@ -30,42 +30,42 @@ OTHERS = {
 
 @pytest.fixture(scope="module")
 def secret(tmp_path_factory):
-    """A video that nobody named."""
+    """A video that the user did not name."""
     return make_video(tmp_path_factory.mktemp("secret") / "secret.ts", n_frames=50)
 
 
 @pytest.mark.parametrize("kind", LISTS)
 @pytest.mark.parametrize("suffix", ["", ".mp4", ".WAV"])
-def test_a_playlist_opens_no_other_file(secret, kind, suffix):
-    text, what = LISTS[kind]
+def test_playlist_opens_no_other_file(secret, kind, suffix):
+    text, description = LISTS[kind]
     path = secret.parent / f"list.{kind}{suffix}"
     path.write_text(text.format(name=secret.name))
     if not suffix:
         with av.open(str(path)) as container:  # libavformat itself would open it
             assert container.streams.video
-    for use in (probe, read_waveform):
-        with pytest.raises(MediaError, match=what) as caught:
-            use(path)
+    for read in (probe, read_waveform):
+        with pytest.raises(MediaError, match=description) as caught:
+            read(path)
         assert "ffmpeg" in caught.value.hint
 
 
 @pytest.mark.parametrize("kind", OTHERS)
-def test_other_files_that_name_files_or_addresses(tmp_path, kind):
-    text, what = OTHERS[kind]
+def test_file_that_names_files_or_addresses_is_refused(tmp_path, kind):
+    text, description = OTHERS[kind]
     path = tmp_path / "list.mp4"
     path.write_text(text)
-    with pytest.raises(MediaError, match=what):
+    with pytest.raises(MediaError, match=description):
         probe(path)
 
 
-def test_a_playlist_behind_a_byte_order_mark_and_blank_lines(tmp_path):
+def test_playlist_after_byte_order_mark_and_blank_lines_is_refused(tmp_path):
     path = tmp_path / "list.mp4"
     path.write_bytes(b"\xef\xbb\xbf\r\n#EXTM3U\nother.mp4\n")
     with pytest.raises(MediaError, match="playlist"):
         probe(path)
 
 
-def test_pictures_by_a_pattern_are_not_gathered(tmp_path):
+def test_name_with_a_pattern_opens_no_numbered_pictures(tmp_path):
     picture = av.CodecContext.create("png", "w")
     picture.width = picture.height = 64
     picture.pix_fmt, picture.time_base = "rgb24", Fraction(1, 25)
@@ -77,27 +77,16 @@ def test_pictures_by_a_pattern_are_not_gathered(tmp_path):
         probe(tmp_path / "a%d.png")
 
 
-def test_what_reads_one_file_is_allowed():
+def test_demuxers_of_single_files_are_allowed():
     allowed = set(allowed_demuxers().split(","))
-    assert {
-        "mov",
-        "mp4",
-        "matroska",
-        "webm",
-        "avi",
-        "mpegts",
-        "flv",
-        "wav",
-        "ogg",
-        "nut",
-    } <= allowed
+    assert set("mov mp4 matroska webm avi mpegts flv wav ogg nut".split()) <= allowed
     assert not allowed & REFUSED_DEMUXERS
 
 
 @pytest.mark.parametrize(
     ("kind", "match"), [("fifo", "a pipe"), ("socket", "a socket"), ("device", "a device")]
 )
-def test_what_is_no_ordinary_file(tmp_path, kind, match):
+def test_pipes_sockets_and_devices_are_refused(tmp_path, kind, match):
     path = tmp_path / "a.mp4"
     if kind == "fifo":
         os.mkfifo(path)
@@ -111,9 +100,9 @@ def test_what_is_no_ordinary_file(tmp_path, kind, match):
     assert caught.value.hint
 
 
-def test_links_that_lead_nowhere(tmp_path):
+def test_broken_links_and_missing_files_are_refused(tmp_path):
     (tmp_path / "gone.mp4").symlink_to("missing.mp4")
-    with pytest.raises(MediaError, match=r"links to missing\.mp4, which is not there"):
+    with pytest.raises(MediaError, match=r"link to missing\.mp4, which does not exist"):
         probe(tmp_path / "gone.mp4")
     (tmp_path / "round.mp4").symlink_to("round.mp4")
     with pytest.raises(MediaError, match="leads back to itself"):

@@ -1,4 +1,4 @@
-"""Every kind of video into every suffix: the same pictures, or the name of a suffix that works."""
+"""Every kind of video is copied to every suffix with the same frames, or a suffix is suggested."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import av
 import numpy as np
 import pytest
 from support.media_files import make_video, painted_number, shown
-from support.muxed_copies import assert_same_show, quiet_copy
+from support.muxed_copies import assert_same_frames, quiet_copy
 
 from foleyflow.errors import MediaError
 from foleyflow.media.formats import FORMATS
@@ -43,7 +43,7 @@ SOURCES = {
     "flv1 in flv": ("flv", {"codec": "flv"}),
     "variable rate": ("mp4", {"times_s": list(np.cumsum(np.tile([0.02, 0.05, 0.11], 8)))}),
 }
-# What must work, so that a refusal of everything is not a success.
+# Combinations that must work, so that refusing everything fails the test.
 MUST_WORK = {
     "h264 in mp4": ".mp4 .mov .m4v .mkv .ts .flv .m2ts .mts .3gp",
     "h264 without b-frames": ".mp4 .mov .mkv .ts .flv .avi .wmv",
@@ -78,31 +78,31 @@ def codec_of(path):
 
 
 @pytest.mark.parametrize("name", SOURCES)
-def test_every_suffix_shows_the_same_pictures_or_names_one_that_does(tmp_path, name):
+def test_each_suffix_shows_the_same_frames_or_suggests_one_that_does(tmp_path, name):
     suffix, settings = SOURCES[name]
     settings = {"n_frames": 24, "painter": painted_number(96, 64)} | settings
     video = make_video(tmp_path / f"a.{suffix}", **settings)
     assert len(shown(video).pictures) == 24
-    worked, offered = set(), set()
+    worked, suggested = set(), set()
     for target in FORMATS:
         output = tmp_path / f"b{target}"
         try:
             report = quiet_copy(video, output)
         except MediaError as refusal:
-            offered |= set(re.findall(r"-o NAME(\.\w+)", refusal.hint))
+            suggested |= set(re.findall(r"-o NAME(\.\w+)", refusal.hint))
             assert not output.exists(), target
             continue
-        assert_same_show(video, output)
+        assert_same_frames(video, output)
         assert codec_of(output) == codec_of(video), target
         assert report.dropped == (), target
         worked.add(target)
     assert set(MUST_WORK[name].split()) <= worked
-    assert offered <= worked, "a suffix was offered that does not work"
+    assert suggested <= worked, "a suggested suffix does not work"
 
 
 # PyAV has no encoder for Theora, the only video that .ogv holds.
 @pytest.mark.parametrize("target", [target for target in FORMATS if target != ".ogv"])
-def test_every_suffix_is_written_by_some_video(tmp_path, target):
+def test_each_suffix_can_be_written(tmp_path, target):
     suffix, settings = {
         ".webm": SOURCES["vp8 in webm"],
         ".mpg": SOURCES["mpeg2 in mpg"],
@@ -110,4 +110,4 @@ def test_every_suffix_is_written_by_some_video(tmp_path, target):
     }.get(target, SOURCES["h264 without b-frames"])
     video = make_video(tmp_path / f"a.{suffix}", n_frames=12, **settings)
     quiet_copy(video, tmp_path / f"b{target}")
-    assert_same_show(video, tmp_path / f"b{target}")
+    assert_same_frames(video, tmp_path / f"b{target}")

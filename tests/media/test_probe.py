@@ -1,4 +1,4 @@
-"""What `probe` says of real files, and how it refuses those that can't be used."""
+"""`probe` describes real files correctly and refuses files that can't be used."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ def test_duration_and_rate(tmp_path, rate):
     assert (info.has_audio, info.audio_rate_hz, info.audio_start_s) == (False, None, None)
 
 
-def test_variable_rate_lasts_to_the_end_of_the_last_frame(tmp_path):
+def test_variable_rate_video_lasts_to_the_end_of_its_last_frame(tmp_path):
     times_s = np.cumsum(np.tile([0.02, 0.05, 0.08], 40))
     path = make_video(tmp_path / "a.mkv", times_s=times_s - times_s[0])
     last_s = times_s[-1] - times_s[0]
-    # The last frame's own length is not written: the usual spacing stands in.
+    # The last frame's own duration is not stored: the usual spacing replaces it.
     assert last_s + 0.02 < probe(path).duration_s < last_s + 0.09
 
 
@@ -64,7 +64,7 @@ def test_duration_in_every_container(tmp_path, suffix):
     assert probe(path).duration_s == pytest.approx(6.0, abs=0.002)
 
 
-def test_start_that_is_not_zero(tmp_path):
+def test_start_other_than_zero(tmp_path):
     sound = Sound(samples=impulses(48_000, [100]), start_s=0.75)
     info = probe(make_video(tmp_path / "a.mp4", start_s=0.5, sound=sound))
     assert info.start_s == pytest.approx(0.5, abs=1e-3)
@@ -73,13 +73,13 @@ def test_start_that_is_not_zero(tmp_path):
     assert info.audio_start_s == pytest.approx(0.75, abs=0.03)
 
 
-def test_frames_before_time_zero_of_an_edit_list_are_not_shown(tmp_path):
+def test_frames_hidden_by_an_edit_list_do_not_count(tmp_path):
     info = probe(make_video(tmp_path / "a.mp4", start_s=-0.48, n_frames=50))
     assert info.start_s == pytest.approx(0.0, abs=1e-9)
     assert info.duration_s == pytest.approx(2.0 - 0.48, abs=1e-6)
 
 
-def test_negative_start_that_is_shown(tmp_path):
+def test_frames_before_time_zero_without_edit_list_count(tmp_path):
     path = make_video(
         tmp_path / "a.mp4",
         b_frames=2,
@@ -93,22 +93,22 @@ def test_negative_start_that_is_shown(tmp_path):
 
 
 @pytest.mark.parametrize("rotation_deg", [0, 90, 180, 270])
-def test_rotation_turns_the_size(tmp_path, rotation_deg):
+def test_rotation_swaps_width_and_height(tmp_path, rotation_deg):
     info = probe(make_video(tmp_path / "a.mp4", rotation_deg=rotation_deg, n_frames=3))
     assert info.rotation_deg == rotation_deg
     assert (info.width, info.height) == ((64, 96) if rotation_deg in (90, 270) else (96, 64))
 
 
-def test_one_frame_lasts_as_long_as_it_is_shown(tmp_path):
+def test_single_frame_lasts_for_its_duration(tmp_path):
     assert probe(make_video(tmp_path / "a.mp4", n_frames=1)).duration_s == pytest.approx(0.04)
 
 
-def test_one_frame_of_unknown_length_lasts_one_period(tmp_path):
+def test_single_frame_of_unknown_duration_lasts_one_period(tmp_path):
     path = make_video(tmp_path / "a.mkv", n_frames=1, times_s=[0.0], rate=25)
     assert probe(path).duration_s == pytest.approx(0.04, abs=0.002)
 
 
-def test_extras_are_counted(tmp_path):
+def test_subtitles_and_chapters_are_counted(tmp_path):
     info = probe(
         make_video(
             tmp_path / "a.mkv",
@@ -119,23 +119,23 @@ def test_extras_are_counted(tmp_path):
     assert (info.subtitle_count, info.chapter_count) == (1, 2)
 
 
-def test_a_file_that_breaks_off_lasts_as_far_as_it_goes(tmp_path):
-    whole = make_video(tmp_path / "a.mkv", n_frames=200, key_frame_every=10)
-    path = cut_bytes(whole, tmp_path / "b.mkv", 0.5)
+def test_truncated_file_lasts_to_its_last_frame(tmp_path):
+    complete = make_video(tmp_path / "a.mkv", n_frames=200, key_frame_every=10)
+    path = cut_bytes(complete, tmp_path / "b.mkv", 0.5)
     info = probe(path)
     times_s = [time_s for time_s, _ in read_frames(path)]
     assert 1.0 < info.duration_s < 7.0
     assert info.duration_s == pytest.approx(times_s[-1] + 0.04, abs=0.045)
 
 
-def test_a_colon_in_the_name_is_no_protocol(tmp_path):
+def test_colon_in_the_name_is_no_protocol(tmp_path):
     assert probe(make_video(tmp_path / "take 1: slow.mp4")).duration_s == pytest.approx(2.0)
 
 
-def test_duration_of_real_clips_ends_with_the_last_frame():
+def test_real_clips_last_to_the_end_of_their_last_frame():
     clips = sorted(SHARED_CLIPS.glob("*.mp4"))
     if not clips:
-        pytest.skip("the real clips of ../shared/clips are not here")
+        pytest.skip("the real clips in ../shared/clips are missing")
     for path in clips[2::25]:
         info = probe(path)
         times_s = [time_s for time_s, _ in read_frames(path, size=16, info=info)]

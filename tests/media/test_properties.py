@@ -1,4 +1,4 @@
-"""What a file says about its picture is kept where the output can hold it, and named elsewhere."""
+"""Properties of a file are kept if the output can hold them, and reported if it can't."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import av
 import numpy as np
 import pytest
 from support.media_files import Sound, add_to_sample_entry, box, impulses, make_video, shown
-from support.muxed_copies import quiet_copy
+from support.muxed_copies import copy_packets, quiet_copy
 
 from foleyflow.errors import MediaError
 from foleyflow.media import check_copy, default_suffix, ebml, probe, read_frames
@@ -28,7 +28,7 @@ def pixel_aspect(path):
 
 
 def with_pixel_aspect(path, codec, pixel_format):
-    """A video whose codec does not carry the pixel aspect ratio: only its container does."""
+    """A video whose pixel aspect ratio is stored in the container but not in the codec."""
     with av.open(str(path), "w") as sink:
         options = {"deadline": "realtime"} if "vpx" in codec else {}
         stream = sink.add_stream(codec, rate=25, options=options)
@@ -54,9 +54,7 @@ def with_pixel_aspect(path, codec, pixel_format):
         ("mov", "mkv", "prores_ks", "yuv422p10le"),
     ],
 )
-def test_the_pixel_aspect_ratio_of_the_container_is_kept(
-    tmp_path, source, target, codec, pixel_format
-):
+def test_pixel_aspect_ratio_of_the_container_is_kept(tmp_path, source, target, codec, pixel_format):
     video = with_pixel_aspect(tmp_path / f"a.{source}", codec, pixel_format)
     assert pixel_aspect(video) == Fraction(64, 45)
     assert quiet_copy(video, tmp_path / f"b.{target}").dropped == ()
@@ -68,21 +66,20 @@ def test_the_pixel_aspect_ratio_of_the_container_is_kept(
     assert pixel_aspect(again) == Fraction(64, 45)
 
 
-def test_a_changed_matroska_header_is_sound(tmp_path):
-    """Positions and checksums are right: a file with tags, chapters and an index still seeks."""
+def test_changed_matroska_header_has_correct_positions_and_checksums(tmp_path):
     video = with_pixel_aspect(tmp_path / "a.mp4", "libvpx-vp9", "yuv420p")
     output = tmp_path / "b.mkv"
     quiet_copy(video, output)
     data = output.read_bytes()
-    (segment,) = ebml.descend(data, [ebml.SEGMENT])
-    parts = ebml.elements(data, segment.content, segment.end)
-    places = {part.number: part.start - segment.content for part in parts}
-    seeks = ebml.descend(data, [ebml.SEGMENT, ebml.SEEK_HEAD, ebml.SEEK])
+    (segment,) = ebml.find_elements(data, [ebml.SEGMENT])
+    parts = ebml.parse_elements(data, segment.content, segment.end)
+    places = {part.element_id: part.start - segment.content for part in parts}
+    seeks = ebml.find_elements(data, [ebml.SEGMENT, ebml.SEEK_HEAD, ebml.SEEK])
     assert len(seeks) >= 3
     for seek in seeks:
         number, place = (
             int.from_bytes(data[inner.content : inner.end], "big")
-            for inner in ebml.elements(data, seek.content, seek.end)
+            for inner in ebml.parse_elements(data, seek.content, seek.end)
         )
         assert places[number] == place
     for part in parts:
@@ -91,7 +88,7 @@ def test_a_changed_matroska_header_is_sound(tmp_path):
             assert binascii.crc32(data[part.content + 6 : part.end]) == stored
 
 
-def test_a_pixel_aspect_ratio_that_can_not_be_held_is_named(tmp_path):
+def test_lost_pixel_aspect_ratio_is_reported(tmp_path):
     video = with_pixel_aspect(tmp_path / "a.mp4", "libvpx-vp9", "yuv420p")
     (warning,) = quiet_copy(video, tmp_path / "b.flv").dropped
     assert warning == "flv can't hold the pixel aspect ratio 64:45"
@@ -101,20 +98,20 @@ def test_a_pixel_aspect_ratio_that_can_not_be_held_is_named(tmp_path):
     ("target", "kept"), [("mov", True), ("mkv", True), ("avi", False), ("ts", False)]
 )
 @pytest.mark.parametrize("rotation_deg", [90, 180])
-def test_rotation_is_kept_or_named(tmp_path, target, kept, rotation_deg):
+def test_rotation_is_kept_or_reported(tmp_path, target, kept, rotation_deg):
     video = make_video(tmp_path / "a.mp4", rotation_deg=rotation_deg, n_frames=10)
     report = quiet_copy(video, tmp_path / f"b.{target}")
     assert (probe(tmp_path / f"b.{target}").rotation_deg == rotation_deg) == kept
-    assert any(
-        f"rotation of the picture ({rotation_deg} degrees)" in t for t in report.dropped
-    ) == (not kept)
+    assert any(f"rotation of the video ({rotation_deg} degrees)" in t for t in report.dropped) == (
+        not kept
+    )
 
 
 @pytest.mark.parametrize(
     ("codec", "pixel_format"),
     [("libx264", "yuv420p"), ("prores_ks", "yuv422p10le"), ("mjpeg", "yuvj420p")],
 )
-def test_time_code_is_kept_or_named(tmp_path, codec, pixel_format):
+def test_time_code_is_kept_or_reported(tmp_path, codec, pixel_format):
     video = make_video(
         tmp_path / "a.mov", codec=codec, pixel_format=pixel_format, metadata={"timecode": CODE}
     )
@@ -139,7 +136,7 @@ def timecodes(path):
 
 
 def with_data_track(path, kind):
-    """An mp4 whose second track holds timed data: a text track, renamed in the index."""
+    """An mp4 whose second track is timed data: a text track, renamed in the index."""
     text = [(0.1 * k, 0.1 * k + 0.05, "A" * 50) for k in range(3)]
     make_video(path, n_frames=20, subtitles=text, subtitle_codec="mov_text")
     data = path.read_bytes()
@@ -156,7 +153,7 @@ def with_data_track(path, kind):
     return path
 
 
-def test_data_tracks_are_kept_or_named(tmp_path):
+def test_data_tracks_are_kept_or_reported(tmp_path):
     camera = with_data_track(tmp_path / "a.mp4", b"gpmd")
     assert quiet_copy(camera, tmp_path / "b.mp4").dropped == ()
     with av.open(str(tmp_path / "b.mp4")) as copy:
@@ -186,7 +183,7 @@ CLEAN_APERTURE = box(b"clap", struct.pack(">8I", 90, 1, 60, 1, 0, 1, 0, 1))
     ],
 )
 @pytest.mark.parametrize("suffix", ["mov", "mp4"])
-def test_descriptions_of_the_picture_are_kept_or_named(tmp_path, boxes, kinds, name, suffix):
+def test_picture_descriptions_are_kept_or_reported(tmp_path, boxes, kinds, name, suffix):
     video = make_video(tmp_path / f"a.{suffix}", n_frames=10)
     add_to_sample_entry(video, boxes)
     original = descriptions_in(video)
@@ -194,7 +191,7 @@ def test_descriptions_of_the_picture_are_kept_or_named(tmp_path, boxes, kinds, n
     for target in ("mov", "mp4"):
         assert quiet_copy(video, tmp_path / f"b.{target}", overwrite=True).dropped == ()
         copied = descriptions_in(tmp_path / f"b.{target}")
-        assert set(kinds) <= {b.kind for b in copied}  # mp4 gets Apple's form of them as well
+        assert set(kinds) <= {b.kind for b in copied}  # mp4 has Apple's form of them as well
         assert shown(tmp_path / f"b.{target}").pictures == shown(video).pictures
     assert f"mpegts can't hold {name}" in quiet_copy(video, tmp_path / "b.ts").dropped
 
@@ -221,17 +218,10 @@ def with_cover(path):
     picture = picture.reformat(format="yuvj420p")
     picture.pts = 0
     jpeg = b"".join(bytes(p) for p in [*encoder.encode(picture), *encoder.encode(None)])
-    with av.open(str(plain)) as source, av.open(str(path), "w") as sink:
-        copy = sink.add_stream_from_template(source.streams.video[0], opaque=True)
-        sink.add_attachment("cover.jpg", "image/jpeg", jpeg)
-        for packet in source.demux(source.streams.video[0]):
-            if packet.size:
-                packet.stream = copy
-                sink.mux(packet)
-    return path
+    return copy_packets(plain, path, attachment=("cover.jpg", "image/jpeg", jpeg))
 
 
-def test_a_cover_picture_stays_a_cover_picture(tmp_path):
+def test_cover_picture_stays_a_cover_picture(tmp_path):
     video = with_cover(tmp_path / "a.mkv")
     cover = av.stream.Disposition.attached_pic
     for suffix in ("mkv", "mp4"):
@@ -243,7 +233,7 @@ def test_a_cover_picture_stays_a_cover_picture(tmp_path):
     assert any("cover picture" in text or "mjpeg" in text for text in warnings)
 
 
-def test_tags_that_a_format_can_not_hold_are_named(tmp_path):
+def test_lost_tags_are_reported(tmp_path):
     video = make_video(
         tmp_path / "a.mkv", codec="mpeg4", metadata={"TITLE": "Ein Titel", "SHOT_BY": "somebody"}
     )
@@ -253,7 +243,7 @@ def test_tags_that_a_format_can_not_hold_are_named(tmp_path):
 
 
 @pytest.mark.parametrize("fourcc", [b"ac-4", b"mhm1"])
-def test_old_sound_without_a_decoder(tmp_path, fourcc):
+def test_old_audio_track_without_a_decoder_is_reported(tmp_path, fourcc):
     video = make_video(
         tmp_path / "a.mp4", n_frames=25, sound=Sound(samples=impulses(48_000, [9_000]))
     )
@@ -307,7 +297,7 @@ def with_unknown_subtitles(folder, name):
 
 
 @pytest.mark.parametrize("name", ["teletext", "ttml", "webvtt"])
-def test_subtitles_without_a_decoder_are_left_out_with_a_warning(tmp_path, name):
+def test_subtitles_without_a_decoder_are_reported(tmp_path, name):
     video = with_unknown_subtitles(tmp_path, name)
     output = tmp_path / f"b{video.suffix}"
     (warning,) = quiet_copy(video, output).dropped
@@ -315,7 +305,7 @@ def test_subtitles_without_a_decoder_are_left_out_with_a_warning(tmp_path, name)
     assert shown(output).pictures == shown(video).pictures
 
 
-def test_subtitles_out_of_order_are_left_out_with_a_warning(tmp_path):
+def test_subtitles_out_of_order_are_reported(tmp_path):
     lines = [(0.2, 0.4, "Erste"), (0.6, 0.8, "Zweite"), (1.0, 1.2, "Dritte")]
     video = make_video(tmp_path / "a.mkv", subtitles=lines)
     data = bytearray(video.read_bytes())
@@ -329,36 +319,34 @@ def test_subtitles_out_of_order_are_left_out_with_a_warning(tmp_path):
     assert texts == [b"Erste", b"Dritte"]
 
 
-def test_pictures_without_a_time_stamp_are_named(tmp_path):
-    """A damaged packet header of a transport stream: its picture keeps its place."""
+def test_frames_without_a_time_stamp_are_reported(tmp_path):
+    """The frame of a damaged transport stream packet header keeps its place."""
     video = make_video(tmp_path / "a.ts", n_frames=12)
     data = bytearray(video.read_bytes())
     headers = [at for at in range(len(data)) if data[at : at + 4] == b"\0\0\1\xe0"]
-    data[headers[6] + 7] &= 0x3F  # the flags that say that time stamps follow
+    data[headers[6] + 7] &= 0x3F  # the flags for time stamps
     video.write_bytes(data)
     (warning,) = quiet_copy(video, tmp_path / "b.ts").dropped
     assert warning == (
-        "1 pictures with missing or backward time stamps are shown at the time of their decoding"
+        "1 frames with missing or backward time stamps are shown at their decoding times"
     )
 
 
-def test_side_data_of_a_kind_that_pyav_does_not_know(tmp_path):
-    """Old cameras' motion JPEG carries Exif in every frame."""
+def test_side_data_of_a_type_unknown_to_pyav(tmp_path):
+    """The motion JPEG of old cameras has Exif data in every frame."""
     plain = make_video(tmp_path / "plain.avi", codec="mjpeg", pixel_format="yuvj420p", n_frames=10)
     tiff = b"II*\0\x08\0\0\0" + struct.pack("<H", 1) + struct.pack("<HHI4s", 0x010F, 2, 4, b"Cam\0")
     exif = b"Exif\0\0" + tiff + bytes(4)
     segment = b"\xff\xe1" + struct.pack(">H", 2 + len(exif)) + exif
-    video = tmp_path / "a.avi"
-    with av.open(str(plain)) as source, av.open(str(video), "w") as sink:
-        copy = sink.add_stream_from_template(source.streams.video[0], opaque=True)
-        for packet in source.demux(source.streams.video[0]):
-            if packet.size:
-                data = bytes(packet)
-                changed = av.Packet(data[:2] + segment + data[2:])
-                changed.stream, changed.time_base = copy, packet.time_base
-                changed.pts = changed.dts = packet.dts
-                changed.is_keyframe = True
-                sink.mux(changed)
+
+    def add_exif(number, packet):
+        data = bytes(packet)
+        changed = av.Packet(data[:2] + segment + data[2:])
+        changed.time_base, changed.is_keyframe = packet.time_base, True
+        changed.pts = changed.dts = packet.dts
+        return changed
+
+    video = copy_packets(plain, tmp_path / "a.avi", change=add_exif)
     assert probe(video).rotation_deg == 0
     assert len(list(read_frames(video, size=16))) == 10
     quiet_copy(video, tmp_path / "b.avi")
@@ -368,7 +356,7 @@ def test_side_data_of_a_kind_that_pyav_does_not_know(tmp_path):
 
 
 def protected(path):
-    """An mp4 whose sample entry says that its samples are encrypted, though its start is clear."""
+    """An mp4 with a sample entry for encrypted samples, whose first samples are not encrypted."""
     make_video(path, n_frames=20)
     scheme = box(b"schm", b"\0\0\0\0cenc\0\1\0\0")
     keys = box(b"schi", box(b"tenc", b"\0\0\0\0\0\0\1\x08" + b"K" * 16))
@@ -383,11 +371,11 @@ def scrambled(path):
     """A transport stream whose video packets, all but the first 10, are marked as scrambled."""
     make_video(path, n_frames=50, painter=lambda i: noise_picture(i))
     data = bytearray(path.read_bytes())
-    seen = 0
+    count = 0
     for offset in range(0, len(data), 188):
         if (data[offset + 1] & 0x1F) << 8 | data[offset + 2] == 0x100:
-            seen += 1
-            if seen > 10:
+            count += 1
+            if count > 10:
                 data[offset + 3] |= 0x80
     path.write_bytes(data)
     return path
@@ -398,13 +386,13 @@ def noise_picture(index):
 
 
 def encrypted_matroska(path):
-    """A Matroska file whose track says that its content is encrypted."""
+    """A Matroska file with a track that is marked as encrypted."""
     plain = make_video(path.with_name("plain.mkv"), n_frames=20)
     data = plain.read_bytes()
     encryption = b"\x50\x35" + bytes([0x80 | 4]) + b"\x47\xe1\x81\x05"  # ContentEncAlgo: AES
     encoding = b"\x62\x40" + bytes([0x80 | len(encryption)]) + encryption
     encodings = b"\x6d\x80" + bytes([0x80 | len(encoding)]) + encoding
-    # The codec's private data give way to the encodings: the entry keeps its size.
+    # The encodings replace the codec's private data, so the entry keeps its size.
     private = data.index(b"\x63\xa2")
     size = data[private + 2] & 0x7F
     free = 3 + size - len(encodings)
@@ -422,10 +410,10 @@ def test_encrypted_video_is_refused(tmp_path, make, name):
     assert "without copy protection" in caught.value.hint
 
 
-# --- which output ---
+# --- choice of the output format ---
 
 
-def test_the_suffix_of_a_video_whose_container_is_not_written(tmp_path):
+def test_default_suffix_for_containers_that_can_not_be_written(tmp_path):
     gif = make_video(tmp_path / "a.gif", codec="gif", pixel_format="rgb8", n_frames=10)
     assert default_suffix(gif) == ".mov"
     check_copy(probe(gif), tmp_path / "b.mov")
@@ -446,7 +434,7 @@ def test_the_suffix_of_a_video_whose_container_is_not_written(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", ["m2ts", "mts"])
-def test_disc_streams_keep_their_wide_packets(tmp_path, suffix):
+def test_disc_streams_keep_their_192_byte_packets(tmp_path, suffix):
     video = make_video(tmp_path / f"a.{suffix}", format="mpegts", options={"mpegts_m2ts_mode": "1"})
     quiet_copy(video, tmp_path / f"b.{suffix}")
     for path in (video, tmp_path / f"b.{suffix}"):

@@ -1,4 +1,4 @@
-"""Frames come from the right moment, the right way up, from every kind of file."""
+"""Frames are read with the right time and orientation from every kind of file."""
 
 from __future__ import annotations
 
@@ -10,14 +10,7 @@ import pytest
 from support.media_files import corner_painter, damage, grey_level, make_video
 
 from foleyflow.errors import MediaError
-from foleyflow.media import (
-    frame_blocks,
-    keep_at_rate,
-    probe,
-    read_frames,
-    read_pictures,
-    stack_frames,
-)
+from foleyflow.media import keep_at_rate, probe, read_frames, read_pictures
 
 
 def levels(pairs):
@@ -47,14 +40,14 @@ def assert_frames(pairs, indices):
         (Fraction(120), 4),
     ],
 )
-def test_rate_is_thinned_out_by_time(tmp_path, rate, kept_step):
+def test_frame_rate_is_reduced_by_time(tmp_path, rate, kept_step):
     pairs = list(read_frames(make_video(tmp_path / "a.mp4", rate=rate, n_frames=60), size=16))
     indices = range(0, 60, kept_step)
     assert_frames(pairs, indices)
     assert times(pairs) == pytest.approx([float(index / rate) for index in indices], abs=1e-4)
 
 
-def test_variable_rate_keeps_the_real_times(tmp_path):
+def test_variable_rate_keeps_the_original_times(tmp_path):
     rng = np.random.default_rng(3)
     times_s = np.cumsum(rng.uniform(0.034, 0.3, 40))
     times_s -= times_s[0]
@@ -78,7 +71,7 @@ def test_hidden_frames_before_the_start_are_left_out(tmp_path):
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts", "avi"])
 @pytest.mark.parametrize(("start_s", "end_s"), [(0.0, 1.0), (2.0, 3.0), (5.02, 5.5), (7.5, 99.0)])
-def test_a_range_gives_its_frames_only(tmp_path, suffix, start_s, end_s):
+def test_range_gives_its_frames_only(tmp_path, suffix, start_s, end_s):
     codec = "mpeg4" if suffix == "avi" else "libx264"
     path = make_video(
         tmp_path / f"a.{suffix}", codec=codec, n_frames=200, key_frame_every=30, b_frames=2
@@ -97,7 +90,7 @@ def test_decoding_stops_at_the_end_of_the_range(tmp_path):
     assert stream.counts.packets < 120
 
 
-def test_an_empty_range_gives_nothing(tmp_path):
+def test_empty_range_gives_no_frames(tmp_path):
     path = make_video(tmp_path / "a.mp4")
     assert list(read_frames(path, start_s=5.0, size=16)) == []
     assert list(read_frames(path, start_s=1.0, end_s=1.0, size=16)) == []
@@ -105,7 +98,7 @@ def test_an_empty_range_gives_nothing(tmp_path):
 
 @pytest.mark.parametrize("mirrored", [False, True])
 @pytest.mark.parametrize("rotation_deg", [0, 90, 180, 270])
-def test_pictures_are_the_right_way_up(tmp_path, rotation_deg, mirrored):
+def test_frames_have_the_displayed_orientation(tmp_path, rotation_deg, mirrored):
     path = make_video(
         tmp_path / "a.mp4",
         n_frames=2,
@@ -114,7 +107,7 @@ def test_pictures_are_the_right_way_up(tmp_path, rotation_deg, mirrored):
         mirrored=mirrored,
     )
     stored = corner_painter(96, 64)(0)
-    # Clockwise turns of the stored picture; the mirror comes after the turn.
+    # The stored frame is rotated clockwise, then mirrored.
     shown = np.rot90(stored, -rotation_deg // 90)
     shown = shown[:, ::-1] if mirrored else shown
     picture = next(read_frames(path, size=32))[1]
@@ -129,7 +122,7 @@ def test_pictures_are_the_right_way_up(tmp_path, rotation_deg, mirrored):
     assert np.abs(large[4, 4].astype(int) - expected).max() < 40
 
 
-ODD_FORMATS = {
+UNUSUAL_FORMATS = {
     "10 bit": {"pixel_format": "yuv420p10le"},
     "4:4:4, odd size": {"pixel_format": "yuv444p", "width": 97, "height": 65},
     "grey": {"pixel_format": "gray"},
@@ -155,9 +148,9 @@ ODD_FORMATS = {
 }
 
 
-@pytest.mark.parametrize("name", ODD_FORMATS)
-def test_odd_formats_are_read(tmp_path, name):
-    settings = dict(ODD_FORMATS[name])
+@pytest.mark.parametrize("name", UNUSUAL_FORMATS)
+def test_unusual_formats_are_read(tmp_path, name):
+    settings = dict(UNUSUAL_FORMATS[name])
     suffix = settings.pop("suffix", "mp4")
     path = make_video(tmp_path / f"a.{suffix}", n_frames=20, **settings)
     pairs = list(read_frames(path, size=24))
@@ -166,15 +159,15 @@ def test_odd_formats_are_read(tmp_path, name):
     assert times(pairs) == pytest.approx(np.arange(20) / 25, abs=2e-3)
     got = np.array(levels(pairs))
     expected = np.array([grey_level(index) for index in range(20)])
-    # 8 bit colours are few; grey does not say whether black is 0 or 16.
+    # 8-bit colour is coarse; grey does not define whether black is 0 or 16.
     assert np.abs(got - expected).max() <= (25 if name in ("gif", "grey") else 8)
 
 
-def test_one_frame(tmp_path):
+def test_video_of_one_frame_is_read(tmp_path):
     assert_frames(list(read_frames(make_video(tmp_path / "a.mp4", n_frames=1), size=16)), [0])
 
 
-def test_the_smallest_picture(tmp_path):
+def test_smallest_frame_size_is_read(tmp_path):
     path = make_video(tmp_path / "a.mp4", width=16, height=16, n_frames=3)
     assert_frames(list(read_frames(path)), range(3))
 
@@ -196,22 +189,22 @@ def test_mostly_damaged_packets_are_refused(tmp_path):
         list(read_frames(path, size=16))
 
 
-def glued_transport_stream(tmp_path, *frame_counts):
-    """A transport stream of several takes: its time stamps start again in the middle."""
-    glued = tmp_path / "glued.ts"
+def joined_transport_streams(tmp_path, *frame_counts):
+    """Transport streams joined end to end: the time stamps start again in the middle."""
+    joined = tmp_path / "joined.ts"
     takes = [
         make_video(tmp_path / f"{number}.ts", n_frames=count)
         for number, count in enumerate(frame_counts)
     ]
-    glued.write_bytes(b"".join(take.read_bytes() for take in takes))
-    return glued
+    joined.write_bytes(b"".join(take.read_bytes() for take in takes))
+    return joined
 
 
 @pytest.mark.parametrize("frame_counts", [(50, 75), (12, 12, 12)])
 def test_time_stamps_that_start_again_are_refused(tmp_path, frame_counts):
-    glued = glued_transport_stream(tmp_path, *frame_counts)
+    joined = joined_transport_streams(tmp_path, *frame_counts)
     with pytest.raises(MediaError, match=r"time stamps start again after \d") as caught:
-        probe(glued)
+        probe(joined)
     assert "join the parts" in caught.value.hint
 
 
@@ -225,8 +218,8 @@ def test_time_stamps_that_jump_are_refused(tmp_path):
 
 
 def test_backward_time_stamps_are_dropped_and_counted(tmp_path, caplog):
-    glued = glued_transport_stream(tmp_path, 50, 75)
-    stream = read_frames(glued, size=16, info=replace(probe(tmp_path / "0.ts"), path=glued))
+    joined = joined_transport_streams(tmp_path, 50, 75)
+    stream = read_frames(joined, size=16, info=replace(probe(tmp_path / "0.ts"), path=joined))
     pairs = list(stream)
     assert (np.diff(times(pairs)) > 0).all()
     assert stream.counts.dropped_frames >= 49
@@ -234,7 +227,7 @@ def test_backward_time_stamps_are_dropped_and_counted(tmp_path, caplog):
 
 
 @pytest.mark.parametrize("duration_s", [8, 80])
-def test_pictures_at_given_times(tmp_path, duration_s):
+def test_frames_at_given_times(tmp_path, duration_s):
     path = make_video(tmp_path / "a.mp4", n_frames=25 * duration_s, b_frames=2)
     wanted_s = [0.0, duration_s / 2, 0.05, -3.0, duration_s - 0.01, duration_s + 9.0]
     pictures = read_pictures(path, wanted_s, height=32)
@@ -245,11 +238,11 @@ def test_pictures_at_given_times(tmp_path, duration_s):
         assert abs(int(np.median(picture)) - grey_level(index)) <= 6, index
 
 
-def test_no_times_give_no_pictures(tmp_path):
+def test_no_times_give_no_frames(tmp_path):
     assert read_pictures(make_video(tmp_path / "a.mp4", n_frames=2), []) == []
 
 
-def test_info_spares_nothing_but_time(tmp_path):
+def test_known_info_does_not_change_the_frames(tmp_path):
     path = make_video(tmp_path / "a.mp4", start_s=0.5)
     with_info = list(read_frames(path, size=16, info=probe(path)))
     without = list(read_frames(path, size=16))
@@ -257,12 +250,12 @@ def test_info_spares_nothing_but_time(tmp_path):
     assert np.array_equal(with_info[-1][1], without[-1][1])
 
 
-def test_size_must_be_positive(tmp_path):
+def test_size_below_1_is_refused(tmp_path):
     with pytest.raises(ValueError, match="size: got 0"):
         read_frames(tmp_path / "a.mp4", size=0)
 
 
-def test_keep_at_rate_never_moves_or_repeats():
+def test_keep_at_rate_never_moves_or_repeats_frames():
     pairs = [(index / 60, index) for index in range(120)]
     kept = list(keep_at_rate(pairs, max_rate_hz=32.0))
     assert [index for _, index in kept] == list(range(0, 120, 2))
@@ -271,19 +264,7 @@ def test_keep_at_rate_never_moves_or_repeats():
         list(keep_at_rate(pairs, max_rate_hz=0.0))
 
 
-def test_keep_at_rate_forgives_rounded_stamps():
+def test_keep_at_rate_accepts_rounded_time_stamps():
     exact = np.arange(90) / 30
     rounded = [(round(time_s, 3), index) for index, time_s in enumerate(exact)]
     assert len(list(keep_at_rate(rounded, max_rate_hz=30.0))) == 90
-
-
-def test_stack_and_blocks_hold_the_same_frames(tmp_path):
-    path = make_video(tmp_path / "a.mp4")
-    whole = stack_frames(read_frames(path, size=20), size=20)
-    blocks = list(frame_blocks(read_frames(path, size=20), size=20, length=16))
-    assert [len(block) for block in blocks] == [16, 16, 16, 2]
-    assert np.array_equal(np.concatenate([block.pixels for block in blocks]), whole.pixels)
-    assert np.array_equal(np.concatenate([block.times_s for block in blocks]), whole.times_s)
-    assert stack_frames([], size=20).pixels.shape == (0, 20, 20, 3)
-    with pytest.raises(ValueError, match="length: got 0"):
-        list(frame_blocks([], size=20, length=0))

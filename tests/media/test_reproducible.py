@@ -1,4 +1,4 @@
-"""Encodes that promise the same bytes: which options they get, and that they keep the promise."""
+"""Encodes that must be reproducible get the right x264 options and give the same bytes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ AVX2_ALONE = pytest.mark.skipif(
 
 
 def textured(index: int) -> np.ndarray:
-    """A textured ground that moves behind a disc, so that x264 has motion to search."""
+    """A textured background that moves behind a disc, so that x264 has motion to search."""
     rng = np.random.default_rng(0)
     ground = rng.integers(0, 256, (40, 80, 3), dtype=np.uint8).repeat(4, 0).repeat(4, 1)
     rows, columns = np.mgrid[:144, :176]
@@ -70,19 +70,19 @@ def cut(video, target) -> bytes:
 
 
 @pytest.mark.parametrize("features", [(), ("avx2",), ("avx2", "avx512_bf16")])
-def test_without_avx512_x264_chooses_for_itself(features):
+def test_without_avx512_no_option_is_added(features):
     assert reproducible_x264(VIDEO_OPTIONS, features=features) == VIDEO_OPTIONS
 
 
-def test_with_avx512_x264_is_kept_to_avx2_beside_what_was_asked():
+def test_with_avx512_avx2_is_requested_in_addition_to_other_options():
     features = ("avx2", "avx512f")
     assert reproducible_x264({"crf": "20"}, features=features) == {
         "crf": "20",
         "x264-params": "asm=AVX2",
     }
-    found = reproducible_x264(VIDEO_OPTIONS, features=features)
-    assert found["x264-params"] == f"{VIDEO_OPTIONS['x264-params']}:asm=AVX2"
-    assert {**found, "x264-params": ""} == {**VIDEO_OPTIONS, "x264-params": ""}
+    options = reproducible_x264(VIDEO_OPTIONS, features=features)
+    assert options["x264-params"] == f"{VIDEO_OPTIONS['x264-params']}:asm=AVX2"
+    assert {**options, "x264-params": ""} == {**VIDEO_OPTIONS, "x264-params": ""}
 
 
 def test_simulated_frames_give_the_same_bytes_every_time(frames):
@@ -90,12 +90,12 @@ def test_simulated_frames_give_the_same_bytes_every_time(frames):
     assert stored(frames) != stored(frames[::-1])
 
 
-def test_a_stretch_of_a_video_gives_the_same_bytes_every_time(video, tmp_path):
+def test_part_of_a_video_gives_the_same_bytes_every_time(video, tmp_path):
     assert len({cut(video, tmp_path / f"{n}.mp4") for n in range(ENCODES)}) == 1
 
 
 def capabilities(encode) -> str:
-    """The instructions that x264 says it uses."""
+    """The line in which x264 lists the instruction sets that it uses."""
     before = av.logging.get_level()
     av.logging.set_level(av.logging.INFO)
     try:
@@ -107,18 +107,16 @@ def capabilities(encode) -> str:
     return line
 
 
-@pytest.mark.skipif("avx2" not in HERE, reason="x264 names its instructions otherwise")
-def test_no_encode_that_promises_its_bytes_uses_avx512(frames, video, tmp_path):
+@pytest.mark.skipif("avx2" not in HERE, reason="x264 lists other instruction sets here")
+def test_reproducible_encodes_do_not_use_avx512(frames, video, tmp_path):
     for encode in (lambda: stored(frames), lambda: cut(video, tmp_path / "a.mp4")):
         line = capabilities(encode)
         assert "AVX2" in line and "AVX512" not in line
 
 
 @AVX2_ALONE
-def test_the_option_is_what_x264_chooses_on_a_processor_with_avx2(
-    frames, video, tmp_path, monkeypatch
-):
-    """Bytes with the option and without are equal; an option that x264 can't read changes them."""
+def test_option_equals_the_default_on_a_processor_with_avx2(frames, video, tmp_path, monkeypatch):
+    """Bytes are equal with and without the option; an option that x264 can't parse changes them."""
     own = stored(frames), cut(video, tmp_path / "own.mp4")
     monkeypatch.setattr(reproducible, "processor_features", lambda: frozenset(("avx2", "avx512f")))
     assert (stored(frames), cut(video, tmp_path / "asked.mp4")) == own
@@ -127,8 +125,8 @@ def test_the_option_is_what_x264_chooses_on_a_processor_with_avx2(
 
 
 @AVX2_ALONE
-def test_other_instructions_give_other_bytes_but_nearly_the_same_pictures(frames, monkeypatch):
-    """What docs/data.md promises of clips that another machine encoded."""
+def test_other_instructions_give_other_bytes_but_nearly_the_same_frames(frames, monkeypatch):
+    """docs/data.md promises this for clips that another machine encoded."""
     own = stored(frames)
     monkeypatch.setattr(h264, "reproducible_x264", lambda o: {**o, "x264-params": "asm=0"})
     other = stored(frames)

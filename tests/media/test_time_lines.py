@@ -1,4 +1,4 @@
-"""The output shows exactly the pictures that the input shows, at the same times, or is refused."""
+"""The output shows exactly the frames of the input at the same times, or is refused."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
-from support.media_files import make_video, painted_number, set_edits, shown
-from support.muxed_copies import assert_same_show, quiet_copy
+from support.media_files import Sound, make_video, painted_number, set_edits, shown
+from support.muxed_copies import assert_same_frames, quiet_copy
 
 from foleyflow.errors import MediaError
-from foleyflow.media import check_copy, probe, read_frames
-from foleyflow.media.boxes import Box, BoxError, parse_boxes, read_index, write_index
-from foleyflow.media.edit_list import Edit, is_ordinary, read_edits
-from foleyflow.media.shown_pictures import ShownPictures
+from foleyflow.media import check_copy, probe, read_frames, remux
+from foleyflow.media.boxes import Box, parse_boxes, read_index, write_index
+from foleyflow.media.container_error import ContainerError
+from foleyflow.media.edit_list import Edit, is_written_by_muxer, read_edits
+from foleyflow.media.presentation_times import PresentationTimes
 
 RATE_HZ = 48_000
 EDITS = {
@@ -30,7 +31,7 @@ EDITS = {
 
 @pytest.fixture(scope="module")
 def numbered(tmp_path_factory):
-    """An mp4 of 100 pictures that all differ, with key frames every 25."""
+    """An mp4 of 100 different frames with a key frame every 25."""
     return make_video(
         tmp_path_factory.mktemp("numbered") / "a.mp4",
         n_frames=100,
@@ -62,20 +63,22 @@ def test_edit_lists_are_kept(tmp_path, numbered, name, suffix):
     video = edited(numbered, tmp_path, name)
     output = tmp_path / f"b.{suffix}"
     assert quiet_copy(video, output).dropped == ()
-    assert_same_show(video, output)
+    assert_same_frames(video, output)
     assert shown(output).times_s[0] == pytest.approx(shown(video).times_s[0], abs=1e-3)
 
 
 @pytest.mark.parametrize("name", ["two parts", "with a pause"])
-def test_edit_lists_are_kept_with_pictures_out_of_order(tmp_path, numbered, name):
+def test_edit_lists_are_kept_with_frames_out_of_order(tmp_path, numbered, name):
     video = edited(numbered, tmp_path, name, b_frames=2)
     quiet_copy(video, tmp_path / "b.mp4")
-    assert_same_show(video, tmp_path / "b.mp4")
+    assert_same_frames(video, tmp_path / "b.mp4")
 
 
 @pytest.mark.parametrize("suffix", ["mkv", "ts", "flv"])
 @pytest.mark.parametrize("name", ["two parts", "trimmed at both ends"])
-def test_hidden_frames_are_refused_where_they_would_be_seen(tmp_path, numbered, name, suffix):
+def test_hidden_frames_are_refused_by_formats_that_would_show_them(
+    tmp_path, numbered, name, suffix
+):
     video = edited(numbered, tmp_path, name)
     output = tmp_path / f"b.{suffix}"
     with pytest.raises(MediaError, match="hides frames by its edit list") as caught:
@@ -91,10 +94,10 @@ def test_frames_hidden_at_the_end_are_left_out_of_other_formats(tmp_path, number
     video.write_bytes(numbered.read_bytes())
     set_edits(video, [(2, 0)])
     quiet_copy(video, tmp_path / "b.mkv")
-    assert_same_show(video, tmp_path / "b.mkv")
+    assert_same_frames(video, tmp_path / "b.mkv")
 
 
-def test_an_edit_that_changes_speed_is_refused(tmp_path, numbered):
+def test_edit_that_changes_the_speed_is_refused(tmp_path, numbered):
     video = edited(numbered, tmp_path, "two parts")
     data = video.read_bytes()
     place = data.index(b"elst") + 12 + 8  # the rate of the first entry
@@ -106,16 +109,17 @@ def test_an_edit_that_changes_speed_is_refused(tmp_path, numbered):
 
 def test_edits_are_read_as_written(tmp_path, numbered):
     video = edited(numbered, tmp_path, "with a pause")
-    assert read_edits(video, track_id=1) == (
+    index, _ = read_index(video)
+    assert read_edits(index, track_id=1) == (
         Edit(duration_s=Fraction(1), media_s=Fraction(0), rate=Fraction(1)),
         Edit(duration_s=Fraction(1), media_s=None, rate=Fraction(1)),
         Edit(duration_s=Fraction(1), media_s=Fraction(1), rate=Fraction(1)),
     )
-    with pytest.raises(BoxError, match="no track of number 9"):
-        read_edits(video, track_id=9)
+    with pytest.raises(ContainerError, match="no track with the identifier 9"):
+        read_edits(index, track_id=9)
 
 
-def test_which_edit_lists_a_muxer_writes_by_itself():
+def test_edit_lists_that_a_muxer_writes():
     def edits(*pairs):
         return [
             Edit(
@@ -124,16 +128,15 @@ def test_which_edit_lists_a_muxer_writes_by_itself():
             for s, r in pairs
         ]
 
-    assert is_ordinary([])
-    assert is_ordinary(edits((2, 1)))
-    assert is_ordinary(edits((None, 1), (0, 1)))
-    assert not is_ordinary(edits((None, 1), (2, 1)))
-    assert not is_ordinary(edits((0, 1), (2, 1)))
-    assert not is_ordinary(edits((0, 2)))
+    assert is_written_by_muxer([])
+    assert is_written_by_muxer(edits((2, 1)))
+    assert is_written_by_muxer(edits((None, 1), (0, 1)))
+    assert not is_written_by_muxer(edits((None, 1), (2, 1)))
+    assert not is_written_by_muxer(edits((0, 1), (2, 1)))
+    assert not is_written_by_muxer(edits((0, 2)))
 
 
-def test_an_index_that_grows_moves_the_media_behind_it(tmp_path):
-    """An index before the media is replaced by a larger one; every picture is still found."""
+def test_growing_index_moves_the_media_after_it(tmp_path):
     path = make_video(
         tmp_path / "a.mp4", options={"movflags": "faststart"}, painter=painted_number(96, 64)
     )
@@ -150,7 +153,7 @@ def test_an_index_that_grows_moves_the_media_behind_it(tmp_path):
 
 
 @pytest.mark.parametrize("spare", [1, 4, 7, 8, 9])
-def test_an_index_that_shrinks_is_filled_up(tmp_path, spare):
+def test_shrinking_index_is_padded(tmp_path, spare):
     path = make_video(tmp_path / "a.mp4", options={"movflags": "faststart"}, n_frames=5)
     index, place = read_index(path)
     index.children.append(Box(b"free", body=bytes(100)))
@@ -162,20 +165,20 @@ def test_an_index_that_shrinks_is_filled_up(tmp_path, spare):
     assert shown(path).pictures == before
 
 
-def test_boxes_round_trip_and_damage():
+def test_boxes_round_trip_and_tolerate_damage():
     inner = Box(b"tkhd", body=b"abc")
     tree = Box(b"moov", children=[Box(b"trak", children=[inner]), Box(b"free", body=b"")])
     data = tree.to_bytes()
     assert parse_boxes(data) == [tree]
     for length in range(len(data)):
         assert all(len(b.to_bytes()) <= length for b in parse_boxes(data[:length]))
-    with pytest.raises(BoxError, match="no mdia box in trak"):
+    with pytest.raises(ContainerError, match="no mdia box in trak"):
         tree.find(b"trak", b"mdia")
 
 
 @pytest.mark.parametrize("target", ["mp4", "mkv", "ts", "flv"])
 def test_matroska_whose_first_packets_have_no_decoding_time(tmp_path, target):
-    """Pictures far ahead of their turn: the second packet is shown after the next eight."""
+    """The second packet is shown after the next eight."""
     video = make_video(
         tmp_path / "a.mkv",
         n_frames=80,
@@ -187,11 +190,11 @@ def test_matroska_whose_first_packets_have_no_decoding_time(tmp_path, target):
     info = probe(video)
     assert (info.undated_packets, info.duration_s) == (2, pytest.approx(3.2))
     quiet_copy(video, tmp_path / f"b.{target}")
-    assert_same_show(video, tmp_path / f"b.{target}")
+    assert_same_frames(video, tmp_path / f"b.{target}")
 
 
-def test_avi_with_pictures_out_of_order(tmp_path):
-    """AVI stores no presentation times: each picture is still shown in turn, and none is lost."""
+def test_avi_with_frames_out_of_order(tmp_path):
+    """AVI stores no presentation times, but no frame is lost or shown out of order."""
     video = make_video(
         tmp_path / "a.avi", n_frames=75, b_frames=2, codec_options={"x264-params": "b-adapt=0"}
     )
@@ -201,14 +204,14 @@ def test_avi_with_pictures_out_of_order(tmp_path):
     assert frames.counts.dropped_frames == 0
     assert probe(video).duration_s == pytest.approx(3.0)
     quiet_copy(video, tmp_path / "b.avi")
-    assert_same_show(video, tmp_path / "b.avi")
+    assert_same_frames(video, tmp_path / "b.avi")
     with pytest.raises(MediaError, match=r"out of order \(B-frames\)") as caught:
         check_copy(probe(video), tmp_path / "b.mp4")
     assert caught.value.hint == "choose another format: -o NAME.avi"
 
 
-def test_avi_whose_packets_hold_two_pictures(tmp_path):
-    """DivX's packed bit stream: a P- and a B-picture in one packet, then an empty placeholder."""
+def test_avi_with_two_frames_in_one_packet(tmp_path):
+    """DivX's packed bit stream: a P- and a B-frame in one packet, then an empty placeholder."""
     plain = make_video(
         tmp_path / "plain.avi",
         codec="mpeg4",
@@ -216,7 +219,7 @@ def test_avi_whose_packets_hold_two_pictures(tmp_path):
         n_frames=60,
         painter=painted_number(96, 64),
     )
-    packed = pack_pictures(plain, tmp_path / "packed.avi")
+    packed = pack_frames(plain, tmp_path / "packed.avi")
     frames = list(read_frames(packed, size=16))
     expected = list(read_frames(plain, size=16))
     assert [t for t, _ in frames] == pytest.approx([t for t, _ in expected])
@@ -224,13 +227,13 @@ def test_avi_whose_packets_hold_two_pictures(tmp_path):
     for (_, got), (_, wanted) in zip(frames, expected, strict=True):
         np.testing.assert_array_equal(got, wanted)
     quiet_copy(packed, tmp_path / "b.avi")
-    assert_same_show(packed, tmp_path / "b.avi")
+    assert_same_frames(packed, tmp_path / "b.avi")
     with pytest.raises(MediaError, match="out of order"):
         check_copy(probe(packed), tmp_path / "b.mp4")
 
 
-def pack_pictures(source, target):
-    """Put the first B-picture after each other picture into its packet."""
+def pack_frames(source, target):
+    """Move the first B-frame after each other frame into the packet of that frame."""
     marker = b"\0\0\1\xb2DivX503b1393p"
     placeholder = b"\0\0\1\xb6\x51\0\0"
     start = b"\0\0\1\xb6"
@@ -241,8 +244,8 @@ def pack_pictures(source, target):
         for packet in plain.demux(video):
             if packet.size:
                 data = bytes(packet)
-                is_b_picture = data[data.index(start) + 4] >> 6 == 2
-                if is_b_picture:
+                is_b_frame = data[data.index(start) + 4] >> 6 == 2
+                if is_b_frame:
                     groups[-1].append(data)
                 else:
                     groups.append([data])
@@ -260,35 +263,33 @@ def pack_pictures(source, target):
     return target
 
 
-def test_a_file_that_is_cut_off_says_so(tmp_path):
-    """The index comes first and promises more than arrived."""
-    whole = make_video(
+def test_truncated_mp4_has_a_warning(tmp_path):
+    """The index comes first and promises more than the file contains."""
+    complete = make_video(
         tmp_path / "a.mp4", n_frames=200, options={"movflags": "faststart"}, key_frame_every=10
     )
-    assert probe(whole).warnings == ()
+    assert probe(complete).warnings == ()
     cut = tmp_path / "cut.mp4"
-    data = whole.read_bytes()
+    data = complete.read_bytes()
     cut.write_bytes(data[: len(data) * 7 // 10])
     info = probe(cut)
     (warning,) = info.warnings
-    assert "it promises 8.00 s" in warning
-    assert f"{info.duration_s:.2f} s of video arrived" in warning
+    assert "its index promises 8.00 s" in warning
+    assert f"contains {info.duration_s:.2f} s" in warning
     assert 2.0 < info.duration_s < 7.0
     quiet_copy(cut, tmp_path / "b.mp4")
     assert probe(tmp_path / "b.mp4").duration_s == pytest.approx(info.duration_s, abs=1e-3)
 
 
-def test_a_matroska_file_that_is_cut_off_says_so(tmp_path):
-    whole = make_video(tmp_path / "a.mkv", n_frames=200, key_frame_every=10)
+def test_truncated_matroska_has_a_warning(tmp_path):
+    complete = make_video(tmp_path / "a.mkv", n_frames=200, key_frame_every=10)
     cut = tmp_path / "cut.mkv"
-    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
-    assert probe(whole).warnings == ()
-    assert "it promises 8.00 s" in probe(cut).warnings[0]
+    cut.write_bytes(complete.read_bytes()[: complete.stat().st_size // 2])
+    assert probe(complete).warnings == ()
+    assert "its index promises 8.00 s" in probe(cut).warnings[0]
 
 
-def test_sound_that_outlasts_the_video_is_not_a_cut(tmp_path):
-    from support.media_files import Sound
-
+def test_sound_longer_than_the_video_is_no_truncation(tmp_path):
     video = make_video(
         tmp_path / "a.mkv", n_frames=25, sound=Sound(samples=np.zeros((1, 4 * 48_000), np.float32))
     )
@@ -297,7 +298,7 @@ def test_sound_that_outlasts_the_video_is_not_a_cut(tmp_path):
 
 def packets_at(times_s):
     """A record of packets with these time stamps."""
-    record = ShownPictures()
+    record = PresentationTimes()
     for time_s in times_s:
         packet = av.Packet(bytes(10))
         packet.time_base = Fraction(1, 1000)
@@ -306,7 +307,7 @@ def packets_at(times_s):
     return record
 
 
-def test_records_of_shown_pictures_are_compared():
+def test_records_of_presentation_times_are_compared():
     times_s = np.arange(0, 4, 0.04)
     expected = packets_at(times_s + 7)
     assert expected.count == 100
@@ -314,7 +315,7 @@ def test_records_of_shown_pictures_are_compared():
     late = times_s.copy()
     late[50] += 0.02
     difference = expected.difference(packets_at(late), tolerance_s=1e-3)
-    assert str(difference) == "picture 50 would be shown at 2.020 s instead of 2.000 s"
+    assert str(difference) == "frame 50 would be shown at 2.020 s instead of 2.000 s"
     assert "99, at 3.960 s, would be missing" in str(
         expected.difference(packets_at(times_s[:-1]), tolerance_s=1e-3)
     )
@@ -322,22 +323,18 @@ def test_records_of_shown_pictures_are_compared():
     assert "100 would be shown in addition" in str(expected.difference(more, tolerance_s=1e-3))
 
 
-def test_a_copy_that_shows_something_else_is_no_result(tmp_path, monkeypatch):
-    """Whatever a muxer does wrong: here it is made to lose a packet."""
-    from foleyflow.media import remux
-
+def test_copy_that_shows_other_frames_is_refused(tmp_path, monkeypatch):
+    """The muxer is changed to lose a packet."""
     video = make_video(tmp_path / "a.mp4", n_frames=30)
     copy = remux.Remux._mux_copy
-    seen = []
+    packets = []
 
-    def forgetful(self, sink, packet):
-        seen.append(packet)
-        if len(seen) != 20:
+    def lose_one(self, sink, packet):
+        packets.append(packet)
+        if len(packets) != 20:
             copy(self, sink, packet)
 
-    monkeypatch.setattr(remux.Remux, "_mux_copy", forgetful)
-    with pytest.raises(
-        MediaError, match=r"picture 19 would be shown at 0\.800 s instead of 0\.760"
-    ):
+    monkeypatch.setattr(remux.Remux, "_mux_copy", lose_one)
+    with pytest.raises(MediaError, match=r"frame 19 would be shown at 0\.800 s instead of 0\.760"):
         quiet_copy(video, tmp_path / "b.mp4")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.mp4"]

@@ -1,7 +1,8 @@
-"""Sound is read at its place on the video's clock, and resampled without loss of time."""
+"""Sound is placed on the video's clock and keeps its times when it is resampled."""
 
 from __future__ import annotations
 
+import av
 import numpy as np
 import pytest
 import soxr
@@ -18,7 +19,7 @@ from foleyflow.media import (
 
 
 def peaks(samples, count):
-    """The `count` loudest moments, in order, at least 1000 samples apart."""
+    """The positions of the `count` loudest samples, at least 1000 samples apart, in order."""
     left = np.abs(samples).copy()
     found = []
     for _ in range(count):
@@ -48,7 +49,7 @@ def test_sound_is_placed_by_time_stamps(tmp_path, codec, sound_start_s, video_st
     assert waveform.samples.shape[1] == pytest.approx(96_000 + shift, abs=1100)
 
 
-def test_exact_samples_come_back(tmp_path):
+def test_samples_of_pcm_are_exact(tmp_path):
     rng = np.random.default_rng(1)
     samples = rng.uniform(-0.9, 0.9, (2, 50_000)).astype(np.float32)
     path = make_sound(tmp_path / "a.wav", Sound(samples=samples, rate_hz=44_100, codec="pcm_s16le"))
@@ -58,31 +59,29 @@ def test_exact_samples_come_back(tmp_path):
 
 
 @pytest.mark.parametrize(("start_s", "end_s"), [(0.25, 1.75), (2.5, 4.0), (0.0, 9.0), (6.0, 7.0)])
-def test_a_range_is_cut_from_the_whole(tmp_path, start_s, end_s):
+def test_range_equals_the_same_part_of_the_complete_sound(tmp_path, start_s, end_s):
     rng = np.random.default_rng(2)
     samples = rng.uniform(-0.5, 0.5, (1, 5 * 48_000)).astype(np.float32)
     path = make_video(
         tmp_path / "a.mov", n_frames=125, sound=Sound(samples=samples, codec="pcm_s16le")
     )
     part = read_waveform(path, start_s=start_s, end_s=end_s)
-    whole = fit_length(read_waveform(path).samples, 9 * 48_000)
-    expected = whole[:, round(start_s * 48_000) : round(end_s * 48_000)]
+    complete = fit_length(read_waveform(path).samples, 9 * 48_000)
+    expected = complete[:, round(start_s * 48_000) : round(end_s * 48_000)]
     assert part.samples.shape == (1, round((end_s - start_s) * 48_000))
     assert np.abs(part.samples - expected).max() == 0
 
 
-def test_a_range_of_coded_sound_agrees_with_the_whole(tmp_path):
+def test_range_of_compressed_sound_equals_the_complete_sound(tmp_path):
     time_s = np.arange(5 * 48_000) / 48_000
     samples = (0.5 * np.sin(2 * np.pi * 440 * time_s))[None].astype(np.float32)
     path = make_video(tmp_path / "a.mp4", n_frames=125, sound=Sound(samples=samples))
     part = read_waveform(path, start_s=3.0, end_s=4.0)
-    whole = read_waveform(path)
-    assert np.abs(part.samples - whole.samples[:, 3 * 48_000 : 4 * 48_000]).max() < 1e-3
+    complete = read_waveform(path)
+    assert np.abs(part.samples - complete.samples[:, 3 * 48_000 : 4 * 48_000]).max() < 1e-3
 
 
-def test_a_gap_is_silence(tmp_path):
-    import av
-
+def test_gap_is_filled_with_silence(tmp_path):
     path = tmp_path / "a.mkv"
     with av.open(str(path), "w") as sink:
         stream = sink.add_stream("pcm_s16le", rate=48_000)
@@ -101,9 +100,7 @@ def test_a_gap_is_silence(tmp_path):
     assert np.abs(samples[96_000:] - 0.5).max() < 1e-4
 
 
-def test_more_channels_are_mixed_to_two(tmp_path):
-    import av
-
+def test_more_than_two_channels_are_mixed_down(tmp_path):
     path = tmp_path / "a.wav"
     with av.open(str(path), "w") as sink:
         stream = sink.add_stream("pcm_s16le", rate=48_000)
@@ -118,7 +115,7 @@ def test_more_channels_are_mixed_to_two(tmp_path):
 
 
 @pytest.mark.parametrize("rate_hz", [16_000, 44_100, 48_000])
-def test_resampling_keeps_time_and_equals_one_call(tmp_path, rate_hz):
+def test_resampling_in_blocks_equals_one_call(tmp_path, rate_hz):
     rng = np.random.default_rng(4)
     samples = np.cumsum(rng.normal(0, 0.01, (1, 3 * 32_000)), axis=1).astype(np.float32)
     samples *= 0.5 / np.abs(samples).max()
@@ -130,21 +127,21 @@ def test_resampling_keeps_time_and_equals_one_call(tmp_path, rate_hz):
     assert np.abs(waveform.samples[0] - expected).max() < 1e-4
 
 
-def test_blocks_are_short_and_make_up_the_whole(tmp_path):
+def test_blocks_are_short_and_concatenate_to_the_complete_sound(tmp_path):
     samples = impulses(10 * 48_000, [1000, 400_000])
     path = make_sound(tmp_path / "a.flac", Sound(samples=samples, codec="flac"))
     blocks = [block.samples for block in read_sound_blocks(path, rate_hz=24_000)]
     assert max(block.shape[1] for block in blocks) <= 24_000
-    whole = read_waveform(path, rate_hz=24_000).samples
-    assert np.array_equal(np.concatenate(blocks, axis=1), whole)
+    complete = read_waveform(path, rate_hz=24_000).samples
+    assert np.array_equal(np.concatenate(blocks, axis=1), complete)
 
 
-def test_no_sound_is_refused(tmp_path):
+def test_file_without_sound_is_refused(tmp_path):
     with pytest.raises(MediaError, match="no sound in it"):
         read_waveform(make_video(tmp_path / "a.mp4", n_frames=3))
 
 
-def test_a_range_must_not_end_before_it_starts(tmp_path):
+def test_range_must_not_end_before_it_starts(tmp_path):
     path = make_sound(tmp_path / "a.wav", Sound(samples=impulses(100, [1]), codec="pcm_s16le"))
     with pytest.raises(ValueError, match="expected an end after the start"):
         read_waveform(path, start_s=2.0, end_s=1.0)

@@ -1,4 +1,4 @@
-"""Muxing copies the video bit by bit, places sound to the sample, and leaves no half files."""
+"""Muxing copies the video exactly, places sound to the sample, and leaves no partial files."""
 
 from __future__ import annotations
 
@@ -22,10 +22,13 @@ from support.media_files import (
     video_packet_bytes,
     video_packet_times,
 )
+from support.muxed_copies import copy_packets
 
 from foleyflow import clock
 from foleyflow.errors import MediaError
 from foleyflow.media import check_output, mux, probe, read_frames, read_waveform, write_wav
+from foleyflow.media.boxes import edit_index
+from foleyflow.media.edit_list import limit_shown_duration
 
 RATE_HZ = 48_000
 
@@ -35,7 +38,7 @@ def blocks_of(samples, length=10_007):
 
 
 def mux_impulses(video, output, *, channels=1, rate_hz=RATE_HZ, **settings):
-    """Mux single loud samples, as long as the video; returns their places and the length."""
+    """Mux single loud samples, as long as the video; returns their positions and the length."""
     n_samples = clock.count_at(probe(video).duration_s, rate_hz)
     at = [n_samples // 8, n_samples // 2, n_samples - 3000]
     samples = impulses(n_samples, at, channels=channels)
@@ -84,7 +87,7 @@ VIDEOS = {
 
 @pytest.mark.parametrize("suffix", ["mp4", "mov", "m4v"])
 @pytest.mark.parametrize("name", VIDEOS)
-def test_mp4_family(tmp_path, name, suffix):
+def test_copies_in_mp4_mov_and_m4v(tmp_path, name, suffix):
     video = make_video(tmp_path / "a.mp4", **VIDEOS[name])
     output = tmp_path / f"b.{suffix}"
     at, n_samples = mux_impulses(video, output)
@@ -92,7 +95,7 @@ def test_mp4_family(tmp_path, name, suffix):
     assert video_packet_times(output) == video_packet_times(video)
     assert_sound(output, at, n_samples)
     before, after = probe(video), probe(output)
-    # libavformat counts the encoder's delay where a track begins late.
+    # libavformat counts the encoder's delay if a track begins late.
     slack_s = 1024 / RATE_HZ if before.start_s else 0.0
     assert 0 <= sound_duration_s(output) - n_samples / RATE_HZ <= slack_s + 1e-5
     assert after.duration_s == pytest.approx(before.duration_s, abs=1e-6)
@@ -104,7 +107,7 @@ def test_mp4_family(tmp_path, name, suffix):
 
 
 @pytest.mark.parametrize("channels", [1, 2])
-def test_lossless_sound_in_mkv_is_the_sound_given(tmp_path, channels):
+def test_sound_in_mkv_is_lossless(tmp_path, channels):
     video = make_video(tmp_path / "a.mp4")
     samples = np.random.default_rng(0).uniform(-0.9, 0.9, (channels, 96_000)).astype(np.float32)
     mux(video, tmp_path / "b.mkv", blocks_of(samples), rate_hz=RATE_HZ, n_samples=96_000)
@@ -126,7 +129,7 @@ def test_lossless_sound_in_mkv_is_the_sound_given(tmp_path, channels):
     ],
 )
 @pytest.mark.parametrize("b_frames", [0, 2])
-def test_other_containers(tmp_path, suffix, codec, tolerance, b_frames):
+def test_copies_in_other_containers(tmp_path, suffix, codec, tolerance, b_frames):
     if b_frames and codec in ("libvpx", "wmv2"):
         b_frames = 0
     video = make_video(tmp_path / f"a.{suffix}", codec=codec, b_frames=b_frames)
@@ -139,7 +142,7 @@ def test_other_containers(tmp_path, suffix, codec, tolerance, b_frames):
 
 @pytest.mark.parametrize("source", ["mp4", "mkv", "avi", "ts"])
 @pytest.mark.parametrize("target", ["mp4", "mkv", "mov"])
-def test_from_container_to_container(tmp_path, source, target):
+def test_copies_from_one_container_to_another(tmp_path, source, target):
     codec = "mpeg4" if source == "avi" else "libx264"
     video = make_video(tmp_path / f"a.{source}", codec=codec, b_frames=2, start_s=0.0)
     output = tmp_path / f"b.{target}"
@@ -151,7 +154,7 @@ def test_from_container_to_container(tmp_path, source, target):
     assert [t for t, _ in after] == pytest.approx([t for t, _ in before], abs=2e-3)
 
 
-def test_a_negative_start_that_is_shown_is_moved_to_zero(tmp_path):
+def test_shown_frames_before_time_zero_are_moved_to_zero(tmp_path):
     video = make_video(
         tmp_path / "a.mov",
         codec="mpeg4",
@@ -169,10 +172,9 @@ def test_a_negative_start_that_is_shown_is_moved_to_zero(tmp_path):
 
 
 def test_hidden_frames_at_the_end_stay_hidden(tmp_path):
-    from foleyflow.media.edit_list import limit_shown_duration
-
     video = make_video(tmp_path / "a.mp4", options={"movie_timescale": "12800"})
-    limit_shown_duration(video, track_index=0, duration_s=1.5)
+    with edit_index(video) as index:
+        limit_shown_duration(index, track_index=0, duration_s=1.5)
     assert probe(video).duration_s == pytest.approx(1.52, abs=0.021)
     output = tmp_path / "b.mp4"
     at, n_samples = mux_impulses(video, output)
@@ -182,7 +184,7 @@ def test_hidden_frames_at_the_end_stay_hidden(tmp_path):
     assert [t for t, _ in read_frames(output)] == [t for t, _ in read_frames(video)]
 
 
-def test_alpha_survives_in_webm(tmp_path):
+def test_alpha_channel_is_kept_in_webm(tmp_path):
     video = make_video(
         tmp_path / "a.webm",
         codec="libvpx-vp9",
@@ -203,7 +205,7 @@ def test_alpha_survives_in_webm(tmp_path):
     assert alpha_packets(tmp_path / "b.webm") == alpha_packets(video)
 
 
-def test_hevc_keeps_the_tag_that_players_ask_for(tmp_path):
+def test_hevc_keeps_its_codec_tag(tmp_path):
     video = make_video(
         tmp_path / "a.mp4",
         codec="libx265",
@@ -228,7 +230,7 @@ EXTRAS = {
     ("source", "target"),
     [("mkv", "mkv"), ("mp4", "mp4"), ("mkv", "mp4"), ("mp4", "mkv"), ("mov", "mov")],
 )
-def test_extras_are_kept(tmp_path, source, target):
+def test_subtitles_chapters_and_metadata_are_kept(tmp_path, source, target):
     kind = "subrip" if source == "mkv" else "mov_text"
     video = make_video(tmp_path / f"a.{source}", subtitle_codec=kind, **EXTRAS)
     output = tmp_path / f"b.{target}"
@@ -266,15 +268,9 @@ def test_unusual_metadata_is_kept_in_mov(tmp_path):
 
 
 def test_attachments_and_cover_are_kept_or_reported(tmp_path):
-    video = tmp_path / "a.mkv"
     plain = make_video(tmp_path / "plain.mkv", n_frames=10)
-    with av.open(str(plain)) as source, av.open(str(video), "w") as sink:
-        copy = sink.add_stream_from_template(source.streams.video[0], opaque=True)
-        sink.add_attachment("font.ttf", "font/ttf", b"not really a font")
-        for packet in source.demux(source.streams.video[0]):
-            if packet.size:
-                packet.stream = copy
-                sink.mux(packet)
+    font = ("font.ttf", "font/ttf", b"not really a font")
+    video = copy_packets(plain, tmp_path / "a.mkv", attachment=font)
     samples = impulses(19_200, [9_000])
     report = mux(video, tmp_path / "b.mkv", [samples], rate_hz=RATE_HZ, n_samples=19_200)
     assert report.dropped == ()
@@ -287,7 +283,7 @@ def test_attachments_and_cover_are_kept_or_reported(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv"])
-def test_old_sound_is_dropped_or_kept_behind(tmp_path, suffix):
+def test_old_sound_is_dropped_or_kept_after_the_new(tmp_path, suffix):
     old = Sound(samples=np.full((2, 96_000), 0.25, np.float32))
     video = make_video(tmp_path / f"a.{suffix}", sound=old)
     mux_impulses(video, tmp_path / f"b.{suffix}")
@@ -300,7 +296,7 @@ def test_old_sound_is_dropped_or_kept_behind(tmp_path, suffix):
         assert [bool(s.disposition & default) for s in result.streams.audio] == [True, False]
 
 
-def test_a_rate_that_the_codec_does_not_take_is_converted(tmp_path):
+def test_unsupported_sample_rate_is_converted(tmp_path):
     video = make_video(tmp_path / "a.webm", codec="libvpx")
     at, n_samples = mux_impulses(video, tmp_path / "b.webm", rate_hz=44_100)
     scale = 48_000 / 44_100
@@ -310,7 +306,7 @@ def test_a_rate_that_the_codec_does_not_take_is_converted(tmp_path):
 
 
 @pytest.mark.parametrize("given", [0, 1_000, 96_000, 200_000])
-def test_sound_is_cut_or_filled_to_the_length(tmp_path, given):
+def test_sound_is_cut_or_padded_to_the_length(tmp_path, given):
     video = make_video(tmp_path / "a.mkv")
     samples = np.full((1, given), 0.5, np.float32)
     mux(video, tmp_path / "b.mkv", [samples], rate_hz=RATE_HZ, n_samples=96_000)
@@ -319,8 +315,7 @@ def test_sound_is_cut_or_filled_to_the_length(tmp_path, given):
     assert np.count_nonzero(got) == min(given, 96_000)
 
 
-def test_sound_is_taken_as_the_video_passes(tmp_path):
-    """The sound is interleaved with the pictures and is never held whole."""
+def test_sound_is_interleaved_with_the_video(tmp_path):
     video = make_video(tmp_path / "a.mkv", n_frames=1000, width=32, height=32)
     mux(
         video,
@@ -337,7 +332,7 @@ def test_sound_is_taken_as_the_video_passes(tmp_path):
                 assert abs(last_s["video"] - last_s["audio"]) < 3.0
 
 
-# --- what can't be written ---
+# --- refused outputs ---
 
 
 @pytest.fixture
@@ -356,8 +351,8 @@ def quick_mux(video, output, **settings):
     )
 
 
-def test_a_format_that_holds_the_video_is_offered(tmp_path):
-    offered = {}
+def test_suggested_format_holds_the_video(tmp_path):
+    suggested = {}
     for codec, pixel_format, source in [
         ("prores_ks", "yuv422p10le", "mov"),
         ("gif", "rgb8", "gif"),
@@ -369,18 +364,18 @@ def test_a_format_that_holds_the_video_is_offered(tmp_path):
         )
         with pytest.raises(MediaError, match="never re-encoded") as caught:
             quick_mux(odd, tmp_path / "b.mp4")
-        offered[codec] = caught.value.hint.removeprefix("choose another format: -o NAME")
-        output = tmp_path / f"{codec}.foley{offered[codec]}"
+        suggested[codec] = caught.value.hint.removeprefix("choose another format: -o NAME")
+        output = tmp_path / f"{codec}.foley{suggested[codec]}"
         at, n_samples = mux_impulses(odd, output)
         assert video_packet_bytes(output) == video_packet_bytes(odd)
         assert_sound(output, at, n_samples, tolerance=50)
-    assert offered == {"prores_ks": ".mov", "gif": ".mov", "qtrle": ".mov", "libvpx": ".webm"}
+    assert suggested == {"prores_ks": ".mov", "gif": ".mov", "qtrle": ".mov", "libvpx": ".webm"}
 
 
-def test_an_existing_output_is_kept_unless_overwrite(tmp_path, video):
+def test_existing_output_is_kept_without_overwrite(tmp_path, video):
     output = tmp_path / "b.mp4"
     output.write_text("precious")
-    with pytest.raises(MediaError, match="exists already") as caught:
+    with pytest.raises(MediaError, match="already exists") as caught:
         quick_mux(video, output)
     assert "--overwrite" in caught.value.hint
     assert output.read_text() == "precious"
@@ -389,7 +384,7 @@ def test_an_existing_output_is_kept_unless_overwrite(tmp_path, video):
     assert leftovers(tmp_path, "a.mp4", "b.mp4")
 
 
-def test_the_output_must_not_be_the_input(tmp_path, video):
+def test_output_must_not_be_the_input(tmp_path, video):
     before = video.read_bytes()
     for name in (video, tmp_path / "." / "a.mp4"):
         with pytest.raises(MediaError, match="the input itself"):
@@ -410,37 +405,37 @@ def test_the_output_must_not_be_the_input(tmp_path, video):
         ("a.mp4/b.mp4", "is a file, not a folder"),
     ],
 )
-def test_outputs_that_are_refused(tmp_path, video, name, match):
+def test_unusable_output_names_are_refused(tmp_path, video, name, match):
     with pytest.raises(MediaError, match=match) as caught:
         quick_mux(video, tmp_path / name)
     assert caught.value.hint
     assert leftovers(tmp_path, "a.mp4")
 
 
-def test_a_folder_that_may_not_be_written(tmp_path, video):
+def test_read_only_folder_is_refused(tmp_path, video):
     folder = tmp_path / "locked"
     folder.mkdir(mode=0o555)
     if os.access(folder, os.W_OK):
-        pytest.skip("this user may write everywhere")
+        pytest.skip("this user may write to every folder")
     with pytest.raises(MediaError, match="not allowed to write"):
         quick_mux(video, folder / "b.mp4")
 
 
-def test_a_directory_as_output(tmp_path, video):
+def test_directory_as_output_is_refused(tmp_path, video):
     (tmp_path / "b.mp4").mkdir()
     with pytest.raises(MediaError, match="is a directory"):
         check_output(tmp_path / "b.mp4", overwrite=True)
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv", "wav"])
-def test_an_error_on_the_way_leaves_no_file(tmp_path, video, suffix):
+def test_error_while_writing_leaves_no_file(tmp_path, video, suffix):
     def breaking():
         yield np.zeros((1, 20_000), np.float32)
-        raise RuntimeError("out of ideas")
+        raise RuntimeError("no more sound")
 
     output = tmp_path / f"b.{suffix}"
     output.write_text("precious")
-    with pytest.raises(RuntimeError, match="out of ideas"):
+    with pytest.raises(RuntimeError, match="no more sound"):
         if suffix == "wav":
             write_wav(output, breaking(), RATE_HZ, overwrite=True)
         else:
@@ -449,8 +444,8 @@ def test_an_error_on_the_way_leaves_no_file(tmp_path, video, suffix):
     assert leftovers(tmp_path, "a.mp4", output.name)
 
 
-def test_a_file_size_limit_is_one_line_and_leaves_no_file(tmp_path):
-    """The limit stands for a full disk: both make writing fail half-way."""
+def test_file_size_limit_is_reported_and_leaves_no_file(tmp_path):
+    """Like a full disk, the limit makes writing fail half-way."""
     make_video(tmp_path / "a.mp4", n_frames=250)
     script = """
 import resource, signal
@@ -482,7 +477,7 @@ for suffix in ("mp4", "mkv", "wav"):
     assert leftovers(tmp_path, "a.mp4")
 
 
-def test_a_full_disk_says_so(tmp_path, video):
+def test_full_disk_is_reported(tmp_path, video):
     disk = tmp_path / "disk"
     disk.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)]
@@ -501,29 +496,29 @@ def test_a_full_disk_says_so(tmp_path, video):
         subprocess.run(["umount", str(disk)], check=True)
 
 
-def test_drafts_of_killed_runs_are_cleared(tmp_path, video):
+def test_drafts_of_killed_processes_are_removed(tmp_path, video):
     dead = subprocess.run(
         [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True
     ).stdout.strip()
     (tmp_path / f".b.mp4.{dead}.part").write_text("half")
-    (tmp_path / f".b.mp4.{os.getppid()}.part").write_text("someone is at it")
+    (tmp_path / f".b.mp4.{os.getppid()}.part").write_text("in progress")
     quick_mux(video, tmp_path / "b.mp4")
     assert leftovers(tmp_path, "a.mp4", "b.mp4", f".b.mp4.{os.getppid()}.part")
 
 
-def test_a_video_that_breaks_off_is_copied_as_far_as_it_goes(tmp_path, caplog):
-    whole = make_video(tmp_path / "a.mkv", n_frames=200, key_frame_every=10)
-    broken = cut_bytes(whole, tmp_path / "b.mkv", 0.5)
+def test_truncated_video_is_copied_to_its_last_frame(tmp_path):
+    complete = make_video(tmp_path / "a.mkv", n_frames=200, key_frame_every=10)
+    broken = cut_bytes(complete, tmp_path / "b.mkv", 0.5)
     output = tmp_path / "c.mkv"
     _, n_samples = mux_impulses(broken, output)
     assert read_waveform(output).samples.shape[1] == n_samples
-    packets = video_packet_bytes(whole)
+    packets = video_packet_bytes(complete)
     copied = video_packet_bytes(output)
     assert 50 < len(copied) < 150
     assert copied[:-1] == packets[: len(copied) - 1]
 
 
-def test_lengths_that_make_no_sense(tmp_path, video):
+def test_invalid_sound_is_refused(tmp_path, video):
     with pytest.raises(ValueError, match="n_samples: got 0"):
         mux(video, tmp_path / "b.mp4", [], rate_hz=RATE_HZ, n_samples=0)
     with pytest.raises(ValueError, match=r"expected \(1 or 2, n\)"):
@@ -546,22 +541,22 @@ def test_wav_round_trip(tmp_path, bits, channels):
     assert int.from_bytes(header[34:36], "little") == bits
 
 
-def test_wav_clips_what_exceeds_full_scale(tmp_path):
+def test_wav_clips_samples_beyond_full_scale(tmp_path):
     samples = np.array([[2.0, -2.0, 0.5]], np.float32)
     got = read_waveform(write_wav(tmp_path / "a.wav", [samples], RATE_HZ)).samples[0]
     assert got == pytest.approx([1.0, -1.0, 0.5], abs=1e-6)
 
 
-def test_wav_refuses_an_existing_file_and_odd_bits(tmp_path):
+def test_wav_refuses_an_existing_file_and_other_bit_depths(tmp_path):
     path = write_wav(tmp_path / "a.wav", [np.zeros((1, 9), np.float32)], RATE_HZ)
-    with pytest.raises(MediaError, match="exists already"):
+    with pytest.raises(MediaError, match="already exists"):
         write_wav(path, [np.zeros((1, 9), np.float32)], RATE_HZ)
     with pytest.raises(ValueError, match="bits: got 8"):
         write_wav(tmp_path / "b.wav", [], RATE_HZ, bits=8)
 
 
 def test_memory_does_not_grow_with_the_video(tmp_path):
-    """Ten times the length, the same peak: pictures, sound and packets only pass through."""
+    """A video of ten times the length needs the same memory."""
     short = make_video(tmp_path / "short.mp4", n_frames=100, painter=corner_painter(96, 64))
     long = make_video(tmp_path / "long.mp4", n_frames=1000, painter=corner_painter(96, 64))
     script = """
@@ -592,10 +587,10 @@ print(frames, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
     assert peaks_kb[1] < 1.1 * peaks_kb[0]
 
 
-def test_real_clips_are_copied_bit_by_bit(tmp_path):
+def test_real_clips_are_copied_exactly(tmp_path):
     clips = sorted(SHARED_CLIPS.glob("*.mp4"))
     if not clips:
-        pytest.skip("the real clips of ../shared/clips are not here")
+        pytest.skip("the real clips in ../shared/clips are missing")
     chosen = [clips[20], SHARED_CLIPS / "vllama_skateboarding_dog.mp4"]
     for path in [*chosen, SHARED_CLIPS / "cavmae_KlsG1EnBEjc_000361.mp4"]:
         output = tmp_path / path.name

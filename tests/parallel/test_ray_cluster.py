@@ -225,7 +225,7 @@ def test_existing_outputs_are_refused_before_any_work(local_ray, tmp_path):
     output = tmp_path / "clip.foley.mp4"
     output.write_text("mine")
     outcome = run_cli("generate", video, "--model", model, "--ray", "auto")
-    assert outcome.status == 2 and "exists already" in outcome.stderr
+    assert outcome.status == 2 and "already exists" in outcome.stderr
     assert output.read_text() == "mine"
 
 

@@ -1,6 +1,6 @@
-"""Commands in place of foleyflow that end in each way in which a command can end.
+"""Substitutes for the command of foleyflow that end in each possible way.
 
-The worker process of the robustness measurement imports them by name; each takes the arguments of
+The worker process of the robustness measurement imports them by name. Each accepts the arguments of
 `foleyflow generate SOURCE -o OUTPUT --json`.
 """
 
@@ -14,8 +14,8 @@ from pathlib import Path
 
 
 def add_silence(arguments):
-    """A right output, without a model."""
-    # Imported here, because the other commands start in a tenth of the time without it.
+    """Write a correct output without a model."""
+    # Imported here because the other commands start ten times faster without it.
     import numpy as np
 
     from foleyflow.errors import MediaError
@@ -50,7 +50,7 @@ def kill_itself(arguments):
 
 
 def kill_itself_once(arguments):
-    """Dies at the first seed clip, is right about the others."""
+    """Crash unless the clip is a mov file."""
     if "mov" not in arguments[1]:
         os.kill(os.getpid(), signal.SIGABRT)
     add_silence(arguments)
@@ -61,7 +61,7 @@ def hang(arguments):
 
 
 def copy_the_input(arguments):
-    """An output with the old sound, or none."""
+    """Write an output with the old sound or none."""
     source, output = _paths(arguments)
     shutil.copy(source, output)
     print(json.dumps({"output": str(output), "duration_s": 0.48, "warnings": []}))
@@ -79,12 +79,12 @@ def change_the_input(arguments):
     _refuse("the file is damaged")
 
 
-def print_a_line_too_many(arguments):
+def print_an_extra_line(arguments):
     print("done")
     add_silence(arguments)
 
 
-def refuse_without_a_word(arguments):
+def refuse_without_a_message(arguments):
     print(json.dumps({"error": "no"}))
     sys.exit(2)
 

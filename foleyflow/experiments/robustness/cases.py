@@ -1,7 +1,7 @@
-"""Cases by name, and the mutant that each one is.
+"""Name test cases, and create the mutant of each case.
 
-A case is a container and a number, `mp4:17`. The first numbers of a container are its seed clips
-as they are; each further one is a mutant that follows from the seed and the case alone.
+A case is a container and a number, such as `mp4:17`. The first numbers of a container are its
+unchanged seed clips; every further case is a mutant that depends on the seed and the case alone.
 """
 
 from __future__ import annotations
@@ -21,34 +21,35 @@ from foleyflow.experiments.robustness.mutations import mutate
 
 @dataclass(frozen=True, kw_only=True, order=True)
 class Case:
-    """One file to try: the `number`-th of a container of `CONTAINERS`."""
+    """One test file: number `number` of a container of `CONTAINERS`."""
 
     container: str
     number: int
 
     @property
     def name(self) -> str:
-        """The case as `Case.named` takes it."""
+        """The name that `Case.named` accepts."""
         return f"{self.container}:{self.number}"
 
     @classmethod
     def named(cls, name: str) -> Case:
-        """The case of a name.
+        """Return the case with a name.
 
         Raises:
-            ConfigError: it is not of the form CONTAINER:NUMBER, or no such container.
+            ConfigError: the name does not have the form CONTAINER:NUMBER, or the container is
+                unknown.
         """
         parts = re.fullmatch(r"([a-z0-9]+):([0-9]{1,9})", name)
         if parts is None or parts[1] not in CONTAINERS:
             raise ConfigError(
                 f"case {name!r}: expected CONTAINER:NUMBER",
-                hint="for instance mp4:17; the containers are " + ", ".join(CONTAINERS),
+                hint="for example mp4:17; the containers are " + ", ".join(CONTAINERS),
             )
         return cls(container=parts[1], number=int(parts[2]))
 
 
 def first_cases(count: int, containers: Sequence[str]) -> list[Case]:
-    """The first `count` cases, in turn from each container.
+    """Return the first `count` cases, taken from each container in turn.
 
     Raises:
         ConfigError: an unknown container, or none.
@@ -58,7 +59,7 @@ def first_cases(count: int, containers: Sequence[str]) -> list[Case]:
         raise ConfigError(
             f"containers {', '.join(map(repr, unknown)) or 'missing'}: expected some of"
             f" {', '.join(CONTAINERS)}",
-            hint="leave --containers out to take all",
+            hint="leave --containers out to use all",
         )
     distinct = list(dict.fromkeys(containers))
     return [
@@ -69,13 +70,7 @@ def first_cases(count: int, containers: Sequence[str]) -> list[Case]:
 
 @dataclass(frozen=True, kw_only=True)
 class Mutant:
-    """A file to try.
-
-    Attributes:
-        data: its bytes.
-        suffix: of its name.
-        changes: what was done to the seed clip, in words; empty for the seed clip itself.
-    """
+    """A test file: its bytes, its suffix, and descriptions of what was changed in the seed clip."""
 
     data: bytes
     suffix: str
@@ -83,16 +78,16 @@ class Mutant:
 
 
 class Corpus:
-    """The seed clips in memory, and the mutants made of them."""
+    """The seed clips in memory, and their mutants."""
 
     def __init__(self, clips: dict[str, list[tuple[str, bytes]]], *, seed: int) -> None:
-        """Take the (suffix, bytes) of the variants of each container."""
+        """Store the (suffix, bytes) of the variants of each container."""
         self._clips = clips
         self._seed = seed
 
     @classmethod
     def of_folder(cls, folder: Path, *, seed: int) -> Corpus:
-        """The corpus of a folder that `corpus.write_seed_clips` filled."""
+        """Read the corpus from a folder that `corpus.write_seed_clips` filled."""
         clips: dict[str, list[tuple[str, bytes]]] = {}
         for name, recipes in CONTAINERS.items():
             paths = [folder / f"{name}-{n}{recipe.suffix}" for n, recipe in enumerate(recipes)]
@@ -100,13 +95,13 @@ class Corpus:
         return cls(clips, seed=seed)
 
     def mutant(self, case: Case) -> Mutant:
-        """The file of a case."""
+        """Return the file of a case."""
         variants = self._clips[case.container]
         suffix, data = variants[case.number % len(variants)]
         if case.number < len(variants):
             return Mutant(data=data, suffix=suffix, changes=())
         rng = np.random.default_rng([self._seed, zlib.crc32(case.container.encode()), case.number])
         others = [self._clips[name] for name in sorted(self._clips)]
-        donors = [other[1] for clips in [variants, *others] for other in clips]
+        donors = [data for clips in [variants, *others] for _, data in clips]
         mutated, changes = mutate(data, rng, donors=donors)
         return Mutant(data=mutated, suffix=suffix, changes=changes)

@@ -1,8 +1,8 @@
-"""Short seed clips, encoded on the spot: several containers, codecs, tracks and time lines.
+"""Encode short seed clips in several containers, with several codecs, tracks and time lines.
 
-Each container has a few variants that differ in what can go wrong: B-frames, an old sound track,
-subtitles, chapters, a rotation, an edit list, a late start, fragments. The encoders run on one
-thread, so that the same version of the libraries always gives the same bytes.
+Each container has variants that differ in what can fail: B-frames, an old audio track, subtitles,
+chapters, a rotation, an edit list, a late start, fragments. The encoders run on one thread, so that
+the same version of the libraries always gives the same bytes.
 """
 
 from __future__ import annotations
@@ -38,22 +38,16 @@ _VPX = _ONE_THREAD | {"deadline": "realtime", "cpu-used": "8"}
 
 @dataclass(frozen=True, kw_only=True)
 class ClipRecipe:
-    """How one seed clip is made.
+    """The settings of one seed clip.
 
     Attributes:
-        suffix: of the file.
-        codec: video encoder.
-        pixel_format: of the encoder.
-        codec_options: options of the video encoder.
-        b_frames: largest number of B-frames in a row.
-        rotation_deg: clockwise turn that a player applies.
-        start_s: time stamp of the first frame, seconds.
-        sound_codec: encoder of an old sound track; None for a silent file.
-        subtitle_codec: kind of a subtitle track with two texts; None for no track.
+        rotation_deg: clockwise rotation that a player applies.
+        start_s: time stamp of the first frame.
+        sound_codec: encoder of an old audio track; None for a silent file.
+        subtitle_codec: type of a subtitle track with two texts; None for no track.
         has_chapters: whether two chapters are written.
-        muxer: libavformat's name of the container; None to let the suffix decide.
-        muxer_options: options of the container.
-        trimmed: the edit list hides the first frames and the last ones (mp4, mov).
+        muxer: libavformat's name of the container; None to derive it from the suffix.
+        is_trimmed: whether an edit list hides the first and last frames (mp4, mov).
     """
 
     suffix: str
@@ -68,14 +62,14 @@ class ClipRecipe:
     has_chapters: bool = False
     muxer: str | None = None
     muxer_options: dict[str, str] | None = None
-    trimmed: bool = False
+    is_trimmed: bool = False
 
 
 def _h264(suffix: str, **settings: Any) -> ClipRecipe:
     return ClipRecipe(suffix=suffix, codec_options=_X264, **settings)
 
 
-def _other(suffix: str, codec: str, pixel_format: str = "yuv420p", **settings: Any) -> ClipRecipe:
+def _clip(suffix: str, codec: str, pixel_format: str = "yuv420p", **settings: Any) -> ClipRecipe:
     options = _VPX if codec.startswith("libvpx") else _ONE_THREAD
     return ClipRecipe(
         suffix=suffix, codec=codec, pixel_format=pixel_format, codec_options=options, **settings
@@ -94,8 +88,8 @@ CONTAINERS: dict[str, tuple[ClipRecipe, ...]] = {
             subtitle_codec="mov_text",
             has_chapters=True,
         ),
-        _h264(".mp4", b_frames=2, sound_codec="aac", trimmed=True),
-        _other(".mp4", "mpeg4"),
+        _h264(".mp4", b_frames=2, sound_codec="aac", is_trimmed=True),
+        _clip(".mp4", "mpeg4"),
     ),
     "fragmented": (
         _h264(".mp4", b_frames=2, sound_codec="aac", muxer_options=_FRAGMENTS),
@@ -103,46 +97,43 @@ CONTAINERS: dict[str, tuple[ClipRecipe, ...]] = {
     ),
     "mov": (
         _h264(".mov", b_frames=2, rotation_deg=180, sound_codec="aac"),
-        _other(".mov", "mjpeg", "yuvj420p", sound_codec="pcm_s16le"),
+        _clip(".mov", "mjpeg", "yuvj420p", sound_codec="pcm_s16le"),
     ),
     "mkv": (
         _h264(".mkv", b_frames=2, sound_codec="flac", subtitle_codec="subrip", has_chapters=True),
-        _other(".mkv", "ffv1", sound_codec="pcm_s16le"),
-        _other(".mkv", "libvpx", sound_codec="libopus", start_s=1.5),
+        _clip(".mkv", "ffv1", sound_codec="pcm_s16le"),
+        _clip(".mkv", "libvpx", sound_codec="libopus", start_s=1.5),
     ),
     "webm": (
-        _other(".webm", "libvpx", sound_codec="libopus"),
-        _other(".webm", "libvpx-vp9", subtitle_codec="webvtt"),
+        _clip(".webm", "libvpx", sound_codec="libopus"),
+        _clip(".webm", "libvpx-vp9", subtitle_codec="webvtt"),
     ),
     "avi": (
-        _other(".avi", "mpeg4", sound_codec="libmp3lame"),
-        _other(".avi", "mjpeg", "yuvj420p", sound_codec="pcm_s16le"),
+        _clip(".avi", "mpeg4", sound_codec="libmp3lame"),
+        _clip(".avi", "mjpeg", "yuvj420p", sound_codec="pcm_s16le"),
         _h264(".avi"),
     ),
     "ts": (
         _h264(".ts", b_frames=2, sound_codec="aac", start_s=10.0),
-        _other(".ts", "mpeg2video", b_frames=2, sound_codec="mp2"),
+        _clip(".ts", "mpeg2video", b_frames=2, sound_codec="mp2"),
     ),
     "flv": (
         _h264(".flv", b_frames=2, sound_codec="aac"),
-        _other(".flv", "flv", sound_codec="libmp3lame"),
+        _clip(".flv", "flv", sound_codec="libmp3lame"),
     ),
-    "mpg": (_other(".mpg", "mpeg2video", b_frames=2, sound_codec="mp2", muxer="vob"),),
-    "wmv": (_other(".wmv", "wmv2", sound_codec="wmav2"),),
+    "mpg": (_clip(".mpg", "mpeg2video", b_frames=2, sound_codec="mp2", muxer="vob"),),
+    "wmv": (_clip(".wmv", "wmv2", sound_codec="wmav2"),),
 }
 
 
 def write_seed_clips(folder: Path) -> dict[str, list[Path]]:
-    """Encode every seed clip.
-
-    Args:
-        folder: where; it exists.
+    """Encode every seed clip into an existing folder.
 
     Returns:
         The paths of the variants of each container, by its name.
 
     Raises:
-        av.FFmpegError, ValueError: an encoder or a container is missing here.
+        av.FFmpegError, ValueError: an encoder or a container is missing in this installation.
     """
     return {
         name: [
@@ -154,17 +145,10 @@ def write_seed_clips(folder: Path) -> dict[str, list[Path]]:
 
 
 def write_clip(path: Path, recipe: ClipRecipe) -> Path:
-    """Encode one seed clip of `FRAME_COUNT` frames at `FRAME_RATE_HZ`.
-
-    Args:
-        path: where; replaced if it is there.
-        recipe: how.
-
-    Returns:
-        The path.
-    """
+    """Encode one seed clip of `FRAME_COUNT` frames at `FRAME_RATE_HZ` and return its path."""
     options = {"fflags": "+bitexact"} | (recipe.muxer_options or {})
     with av.open(str(path), "w", format=recipe.muxer, options=options) as sink:
+        # Tracks and chapters
         video = _add_video(sink, recipe)
         sound = _add_sound(sink, recipe)
         text = _add_subtitles(sink, recipe)
@@ -181,11 +165,12 @@ def write_clip(path: Path, recipe: ClipRecipe) -> Path:
                     for number in range(2)
                 ]
             )
+        # Packets
         sink.start_encoding()
         if text is not None:
             _write_subtitles(sink, text, recipe)
         for index in range(FRAME_COUNT):
-            frame = av.VideoFrame.from_ndarray(_picture(index), format="rgb24")
+            frame = av.VideoFrame.from_ndarray(_draw_frame(index), format="rgb24")
             frame = frame.reformat(format=recipe.pixel_format)
             time_s = recipe.start_s + index / FRAME_RATE_HZ
             frame.time_base = video.codec_context.time_base
@@ -196,13 +181,13 @@ def write_clip(path: Path, recipe: ClipRecipe) -> Path:
         sink.mux(video.encode(None))
         if sound is not None:
             sink.mux(sound.encode(None))
-    if recipe.trimmed:
+    if recipe.is_trimmed:
         _trim(path)
     return path
 
 
-def _picture(index: int) -> NDArray[np.uint8]:
-    """A textured ground and a square that moves: no two pictures are equal."""
+def _draw_frame(index: int) -> NDArray[np.uint8]:
+    """A textured background and a moving square: no two frames are equal."""
     rows, columns = np.mgrid[:HEIGHT_PIXELS, :WIDTH_PIXELS]
     pixels = np.stack([3 * columns, 4 * rows, 2 * (rows + columns) + 9 * index], axis=-1) % 256
     left = 4 * index % (WIDTH_PIXELS - 16)
@@ -244,7 +229,7 @@ def _add_sound(sink: OutputContainer, recipe: ClipRecipe) -> AudioStream | None:
 def _write_sound(
     sink: OutputContainer, stream: AudioStream, recipe: ClipRecipe, index: int
 ) -> None:
-    """The old sound under one picture: a tone."""
+    """Encode the part of a tone that belongs to one frame."""
     rate_hz = stream.codec_context.sample_rate
     count = rate_hz // FRAME_RATE_HZ
     ramp = np.arange(count * index, count * (index + 1))
@@ -278,14 +263,16 @@ def _write_subtitles(sink: OutputContainer, stream: SubtitleStream, recipe: Clip
 
 
 def _trim(path: Path) -> None:
-    """Have the video's edit list show 0.24 s that begin inside a group of pictures."""
+    """Make the video's edit list show 0.24 s that begin inside a group of pictures."""
     data = bytearray(path.read_bytes())
-    timescale_at = data.index(b"mvhd") + 4 + 12
-    movie_timescale = int.from_bytes(data[timescale_at : timescale_at + 4], "big")
-    timescale_at = data.index(b"mdhd") + 4 + 12
-    media_timescale = int.from_bytes(data[timescale_at : timescale_at + 4], "big")
-    edit_at = data.index(b"elst") + 4 + 8
-    begin = int.from_bytes(data[edit_at + 4 : edit_at + 8], "big") + media_timescale * 2 // 25
+
+    def integer_at(offset: int) -> int:
+        return int.from_bytes(data[offset : offset + 4], "big")
+
+    movie_timescale = integer_at(data.index(b"mvhd") + 16)
+    media_timescale = integer_at(data.index(b"mdhd") + 16)
+    edit_at = data.index(b"elst") + 12
+    begin = integer_at(edit_at + 4) + media_timescale * 2 // 25
     data[edit_at : edit_at + 4] = round(0.24 * movie_timescale).to_bytes(4, "big")
     data[edit_at + 4 : edit_at + 8] = begin.to_bytes(4, "big")
     path.write_bytes(data)

@@ -1,7 +1,7 @@
-"""Seeded damage to media files: blind, and aware of the container's parts.
+"""Damage media files by a seed: blindly, or guided by the structure of the container.
 
-A mutation takes the bytes of a file and a random generator and gives other bytes. `mutate` draws a
-few of them; the result follows from its arguments alone.
+A mutation changes the bytes of a file in place with a random generator and describes the change.
+`mutate` applies a few of them; the result depends on its arguments alone.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from foleyflow.experiments.robustness.structure import Field, Part, parts_of
+from foleyflow.experiments.robustness.structure import ByteOrder, Field, Part, parts_of
 
-# What damaged or hostile writers put into integers.
+# Values that damaged or hostile files have in integer fields.
 _EXTREMES = (0, 1, 2, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
-# Jumps of a time stamp, in its own ticks.
+# Changes of a time stamp, in its own ticks.
 _JUMPS = (1, -1, 40, -40, 1000, -1000, 90_000, -90_000, 1_000_000, -1_000_000, 2**31, 2**32)
-# Most of what a demuxer believes lies in the first bytes of a file.
+# A demuxer reads most of its settings from the first bytes of a file.
 _HEAD_BYTES = 1024
 _MOST_MUTATIONS = 3
 _LONGEST_RUN_BYTES = 64
@@ -27,15 +27,15 @@ Mutation = Callable[[bytearray, np.random.Generator], str]
 def mutate(
     data: bytes, rng: np.random.Generator, *, donors: Sequence[bytes] = ()
 ) -> tuple[bytes, tuple[str, ...]]:
-    """Damage a file in one to three ways.
+    """Damage a file by one to three mutations.
 
     Args:
         data: the file, at least 32 bytes.
-        rng: draws the mutations, their places and values.
-        donors: other files, that a splice may take bytes of.
+        rng: selects the mutations, their places and values.
+        donors: other files whose bytes a splice may use.
 
     Returns:
-        The mutant, different from `data` and not empty, and what was done to it, in words.
+        The mutant, different from `data` and not empty, and descriptions of the changes.
 
     Raises:
         ValueError: fewer than 32 bytes.
@@ -44,25 +44,25 @@ def mutate(
         raise ValueError(f"data: got {len(data)} bytes, expected at least 32")
     names = [*_BLIND, *_STRUCTURED] + (["splice"] if donors else [])
     weights = np.array([1.0 if name in _BLIND else 2.0 for name in names])
-    done: list[str] = []
+    changes: list[str] = []
     mutant = bytearray(data)
     count = int(rng.integers(1, _MOST_MUTATIONS + 1))
-    while len(done) < count or bytes(mutant) == data:
+    while len(changes) < count or bytes(mutant) == data:
         name = names[rng.choice(len(names), p=weights / weights.sum())]
         before = bytes(mutant)
         if name == "splice":
-            what = _splice(mutant, rng, donors[int(rng.integers(len(donors)))])
+            change = _splice(mutant, rng, donors[int(rng.integers(len(donors)))])
         else:
-            what = ({**_BLIND, **_STRUCTURED}[name])(mutant, rng)
+            change = {**_BLIND, **_STRUCTURED}[name](mutant, rng)
         if len(mutant) < 32:
             mutant[:] = before
         elif bytes(mutant) != before:
-            done.append(f"{name}: {what}")
-    return bytes(mutant), tuple(done)
+            changes.append(f"{name}: {change}")
+    return bytes(mutant), tuple(changes)
 
 
 def _place(data: bytearray, rng: np.random.Generator, width: int = 1) -> int:
-    """An offset, often near the file's beginning."""
+    """A random offset, often near the beginning of the file."""
     reach = len(data) - width
     if rng.random() < 0.4:
         reach = min(reach, _HEAD_BYTES)
@@ -70,7 +70,7 @@ def _place(data: bytearray, rng: np.random.Generator, width: int = 1) -> int:
 
 
 def _run_bytes(data: bytearray, rng: np.random.Generator) -> int:
-    """A length, short more often than long."""
+    """A random length, short more often than long."""
     return int(min(2 ** rng.uniform(0, np.log2(_LONGEST_RUN_BYTES)), len(data)))
 
 
@@ -97,14 +97,14 @@ def _zero_run(data: bytearray, rng: np.random.Generator) -> str:
 
 def _overwrite_integer(data: bytearray, rng: np.random.Generator) -> str:
     width = int(rng.choice([1, 2, 4, 8]))
-    order = "big" if rng.random() < 0.5 else "little"
+    order: ByteOrder = "big" if rng.random() < 0.5 else "little"
     at = _place(data, rng, width)
     return _put_extreme(data, rng, (at, width), order=order)
 
 
 def _truncate(data: bytearray, rng: np.random.Generator) -> str:
-    share = rng.uniform(0, 1) if rng.random() < 0.7 else rng.uniform(0.9, 1)
-    del data[max(32, int(share * len(data))) :]
+    fraction = rng.uniform(0, 1) if rng.random() < 0.7 else rng.uniform(0.9, 1)
+    del data[max(32, int(fraction * len(data))) :]
     return f"{len(data)} bytes are left"
 
 
@@ -137,48 +137,45 @@ def _swap_blocks(data: bytearray, rng: np.random.Generator) -> str:
 
 
 def _splice(data: bytearray, rng: np.random.Generator, donor: bytes) -> str:
-    """The head of one file and the tail of another."""
+    """Join the head of one file and the tail of another."""
     keep, take = rng.uniform(0.05, 0.95, size=2)
     at, donor_at = int(keep * len(data)), int(take * len(donor))
     data[at:] = donor[donor_at:]
-    return f"from byte {at} on, the bytes of another file from {donor_at} on"
+    return f"from byte {at}, the bytes of another file from {donor_at}"
 
 
-def _some_part(
+def _random_part(
     data: bytearray, rng: np.random.Generator, wanted: Callable[[Part], object]
 ) -> Part | None:
     found = [part for part in parts_of(data) if wanted(part)]
     return found[rng.integers(len(found))] if found else None
 
 
-def _put_extreme(data: bytearray, rng: np.random.Generator, field: Field, *, order: str) -> str:
+def _put_extreme(
+    data: bytearray, rng: np.random.Generator, field: Field, *, order: ByteOrder
+) -> str:
     at, width = field
     highest = (1 << 8 * width) - 1
-    now = int.from_bytes(data[at : at + width], "big" if order == "big" else "little")
-    choices = [value for value in _EXTREMES if value <= highest] + [
-        highest,
-        highest >> 1,
-        (now + 1) & highest,
-        (now - 1) & highest,
-        now * 2 & highest,
-        now >> 1,
-    ]
+    now = int.from_bytes(data[at : at + width], order)
+    choices = [value for value in _EXTREMES if value <= highest]
+    choices += [highest, highest >> 1]
+    choices += [(now + 1) & highest, (now - 1) & highest, now * 2 & highest, now >> 1]
     value = choices[rng.integers(len(choices))]
-    data[at : at + width] = value.to_bytes(width, "big" if order == "big" else "little")
+    data[at : at + width] = value.to_bytes(width, order)
     return f"{width} bytes at {at} are {value:#x}"
 
 
 def _resize_part(data: bytearray, rng: np.random.Generator) -> str:
-    part = _some_part(data, rng, lambda part: part.size)
+    part = _random_part(data, rng, lambda part: part.size)
     return _put_extreme(data, rng, part.size, order=part.order) if part and part.size else ""
 
 
 def _rename_part(data: bytearray, rng: np.random.Generator) -> str:
-    part = _some_part(data, rng, lambda part: part.name)
+    part = _random_part(data, rng, lambda part: part.name)
     if part is None or part.name is None:
         return ""
     at, width = part.name
-    other = _some_part(data, rng, lambda other: other.name and other.name[1] == width)
+    other = _random_part(data, rng, lambda other: other.name and other.name[1] == width)
     if other is not None and other.name is not None and rng.random() < 0.5:
         data[at : at + width] = data[other.name[0] : other.name[0] + width]
     else:
@@ -187,7 +184,7 @@ def _rename_part(data: bytearray, rng: np.random.Generator) -> str:
 
 
 def _delete_part(data: bytearray, rng: np.random.Generator) -> str:
-    part = _some_part(data, rng, lambda part: part.end - part.start < len(data) // 2)
+    part = _random_part(data, rng, lambda part: part.end - part.start < len(data) // 2)
     if part is None:
         return ""
     del data[part.start : part.end]
@@ -195,7 +192,7 @@ def _delete_part(data: bytearray, rng: np.random.Generator) -> str:
 
 
 def _repeat_part(data: bytearray, rng: np.random.Generator) -> str:
-    part = _some_part(data, rng, lambda part: part.end - part.start < len(data) // 2)
+    part = _random_part(data, rng, lambda part: part.end - part.start < len(data) // 2)
     if part is None:
         return ""
     data[part.start : part.start] = data[part.start : part.end]
@@ -203,8 +200,8 @@ def _repeat_part(data: bytearray, rng: np.random.Generator) -> str:
 
 
 def _swap_parts(data: bytearray, rng: np.random.Generator) -> str:
-    a = _some_part(data, rng, lambda part: part.is_leaf)
-    b = _some_part(data, rng, lambda part: part.is_leaf)
+    a = _random_part(data, rng, lambda part: part.is_leaf)
+    b = _random_part(data, rng, lambda part: part.is_leaf)
     if a is None or b is None:
         return ""
     first, second = sorted((a, b), key=lambda part: part.start)
@@ -219,8 +216,8 @@ def _swap_parts(data: bytearray, rng: np.random.Generator) -> str:
 
 
 def _overwrite_number_of_part(data: bytearray, rng: np.random.Generator) -> str:
-    """An integer in the body of a small part: a header or a table, not a coded picture."""
-    part = _some_part(data, rng, lambda part: part.is_leaf and 0 < part.end - part.body <= 512)
+    """Overwrite an integer in the body of a small part: a header or a table, not a coded frame."""
+    part = _random_part(data, rng, lambda part: part.is_leaf and 0 < part.end - part.body <= 512)
     if part is None:
         return ""
     length = part.end - part.body
@@ -231,8 +228,8 @@ def _overwrite_number_of_part(data: bytearray, rng: np.random.Generator) -> str:
 
 
 def _damage_body(data: bytearray, rng: np.random.Generator) -> str:
-    """Noise or zeros in a part's body; its header stays."""
-    part = _some_part(data, rng, lambda part: part.is_leaf and part.end > part.body)
+    """Put noise or zeros into a part's body; its header stays."""
+    part = _random_part(data, rng, lambda part: part.is_leaf and part.end > part.body)
     if part is None:
         return ""
     length = min(part.end - part.body, 16 * _run_bytes(data, rng))
@@ -242,7 +239,7 @@ def _damage_body(data: bytearray, rng: np.random.Generator) -> str:
 
 
 def _jump_times(data: bytearray, rng: np.random.Generator) -> str:
-    """A time stamp, or all from one on, moved."""
+    """Move one time stamp, or all from one to the last."""
     timed = [part for part in parts_of(data) if part.time]
     if not timed:
         return ""

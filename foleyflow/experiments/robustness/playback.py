@@ -1,7 +1,7 @@
-"""What a player would show of a file: its pictures, its sound, its tracks.
+"""Decode a file as a player would: its frames, its sound, its tracks.
 
-Reads with PyAV directly and not through `foleyflow.media`, so that an error there can't hide
-itself. Decoders run on one thread: with several, damaged streams give other pictures each time.
+This module uses PyAV directly rather than `foleyflow.media`, so that it does not share errors with
+it. Decoders run on one thread, because with several threads the frames of damaged streams vary.
 """
 
 from __future__ import annotations
@@ -28,13 +28,8 @@ from foleyflow.experiments.robustness.structure import parts_of
 
 
 @dataclass(frozen=True, kw_only=True)
-class Picture:
-    """One shown picture.
-
-    Attributes:
-        time_s: its time stamp, seconds on the file's clock; None without one.
-        digest: of its pixels.
-    """
+class ShownFrame:
+    """A shown frame: its time stamp in seconds on the file's clock, if any, and a pixel digest."""
 
     time_s: float | None
     digest: str
@@ -42,28 +37,25 @@ class Picture:
 
 @dataclass(frozen=True, kw_only=True)
 class Playback:
-    """What a file shows and holds; times in seconds on the file's clock.
+    """What a file shows and contains; times in seconds on the file's clock.
 
     Attributes:
-        container: libavformat's name of its kind.
+        container: libavformat's names of the container format.
         codec: name of the video codec.
-        pictures: the pictures that can be decoded and are shown, in order.
-        packets: the bytes of the video packets, in order of decoding.
+        frames: the frames that can be decoded and are shown, in order.
+        packets: the bytes of the video packets, in decoding order.
         first_packet_s: smallest time stamp of a shown video packet; None without time stamps.
         end_s: largest end of a shown video packet; None without time stamps.
-        period_s: median distance of the time stamps, or what the header says; at least 1 ms.
-        sound_start_s: time stamp of the first sample of the first sound track; None without one.
-        sound_length_s: samples of that track that are played, over its rate.
-        sound_tracks: number of sound tracks.
-        subtitle_tracks: number of subtitle tracks.
-        chapters: number of chapters.
-        orientation: signs of the display matrix of the first picture; () without one.
-        pixel_aspect: width over height of a pixel; 1 where it is unknown.
+        period_s: median distance of the time stamps, or the value of the header; at least 1 ms.
+        sound_start_s: time stamp of the first sample of the first audio track; None without one.
+        sound_length_s: number of samples of that track that are played, over its rate.
+        orientation: signs of the display matrix of the first frame; () without one.
+        pixel_aspect: width over height of a pixel; 1 if it is unknown.
     """
 
     container: str
     codec: str
-    pictures: tuple[Picture, ...]
+    frames: tuple[ShownFrame, ...]
     packets: tuple[bytes, ...]
     first_packet_s: float | None
     end_s: float | None
@@ -87,25 +79,22 @@ class Playback:
 def play(path: Path, *, with_sound: bool) -> Playback:
     """Decode a file as a player would.
 
-    A packet that can't be decoded takes only itself away; a file that can't be read further ends.
+    Packets that can't be decoded are skipped, and a file that can't be read further ends there.
 
     Args:
         path: the file.
-        with_sound: whether the first sound track is decoded too.
-
-    Returns:
-        What it shows.
+        with_sound: whether the first audio track is decoded too.
 
     Raises:
-        av.FFmpegError, OSError, ValueError: it can't be opened.
-        LookupError: it has no video stream that can be decoded.
+        av.FFmpegError, OSError, ValueError: the file can't be opened.
+        LookupError: the file has no video stream that can be decoded.
     """
     with av.open(f"file:{path}", "r", metadata_errors="replace") as container:
         return _Player(container, with_sound=with_sound).run()
 
 
 def playback_of(path: Path, *, with_sound: bool) -> Playback | None:
-    """As `play`, but None for a file that can't be played at all."""
+    """Call `play`; returns None for a file that can't be played at all."""
     try:
         return play(path, with_sound=with_sound)
     except (av.FFmpegError, OSError, ValueError, LookupError):
@@ -134,15 +123,17 @@ class _Player:
 
     def run(self) -> Playback:
         """Read the file to its end."""
+        # Decode all packets
         streams = [s for s in (self._video, self._audio) if s is not None]
         try:
             for packet in self._container.demux():
                 self._take(packet)
         except (av.FFmpegError, OSError):
-            for stream in streams:  # what the decoders still hold
-                ending = Packet()
-                ending.stream = stream
-                self._take(ending)
+            for stream in streams:  # flush the decoders
+                flush = Packet()
+                flush.stream = stream
+                self._take(flush)
+        # Derive times and spacing
         times_s = self._times_s()
         spans = sorted(self._spans)
         stamps = [stamp for stamp, _ in spans]
@@ -155,8 +146,8 @@ class _Player:
         return Playback(
             container=container.format.name,
             codec=self._video.codec_context.name,
-            pictures=tuple(
-                Picture(time_s=time_s, digest=frame[2])
+            frames=tuple(
+                ShownFrame(time_s=time_s, digest=frame[2])
                 for time_s, frame in zip(times_s, self._frames, strict=True)
             ),
             packets=tuple(self._packets),
@@ -173,7 +164,7 @@ class _Player:
         )
 
     def _shown_sound_s(self) -> float:
-        """The decoder gives the last frame of a sound codec whole; an edit list may end in it."""
+        """Length of the sound; an edit list may end within the last frame of the decoder."""
         if self._audio is None or "mov" not in self._container.format.name:
             return self._sound_length_s
         edited_s = edited_sound_s(Path(self._container.name.removeprefix("file:")).read_bytes())
@@ -184,12 +175,11 @@ class _Player:
         return float(1 / next(rate for rate in rates if rate and 0 < rate <= 1000))
 
     def _times_s(self) -> list[float | None]:
-        """Times of the pictures; of a file without presentation times, by their order."""
+        """Times of the frames; without presentation times they follow from the order."""
         tick = self._video_tick
         if self._has_stamps:
             return [None if pts is None else float(pts * tick) for pts, _, _ in self._frames]
-        # AVI numbers the packets as they are decoded: the k-th picture that is shown has the k-th
-        # smallest number.
+        # AVI numbers packets in decoding order: the k-th shown frame has the k-th smallest number.
         numbers = sorted(dts for _, dts, _ in self._frames if dts is not None)
         if len(numbers) < len(self._frames):
             return [None] * len(self._frames)
@@ -198,29 +188,29 @@ class _Player:
     def _take(self, packet: Packet) -> None:
         if packet.stream.index == self._video.index:
             if packet.size:
-                self._note(packet)
-            for picture in _decoded(packet):
-                self._show(cast(VideoFrame, picture))
+                self._record_packet(packet)
+            for frame in _decode(packet):
+                self._record_frame(cast(VideoFrame, frame))
         elif self._audio is not None and packet.stream.index == self._audio.index:
             if self._first_sound_pts is None:
                 self._first_sound_pts = packet.pts
-            for piece in _decoded(packet):
-                self._play(cast(AudioFrame, piece))
+            for block in _decode(packet):
+                self._record_sound(cast(AudioFrame, block))
 
-    def _note(self, packet: Packet) -> None:
+    def _record_packet(self, packet: Packet) -> None:
         self._packets.append(bytes(packet))
         self._has_stamps |= packet.pts is not None
         stamp = packet.pts if packet.pts is not None else packet.dts
         if stamp is not None and not packet.is_discard:
             self._spans.append((stamp, packet.duration or 0))
 
-    def _show(self, frame: VideoFrame) -> None:
+    def _record_frame(self, frame: VideoFrame) -> None:
         if not self._frames:
             self._orientation = _orientation_of(frame)
         self._frames.append((frame.pts, frame.dts, _digest(frame)))
 
-    def _play(self, frame: AudioFrame) -> None:
-        # Decoders that give all at the end may have forgotten the time.
+    def _record_sound(self, frame: AudioFrame) -> None:
+        # Decoders that return all frames at the end may have lost the time.
         stamp = self._first_sound_pts if frame.pts is None else frame.pts
         if self._sound_start_s is None and stamp is not None and self._audio is not None:
             self._sound_start_s = float(stamp * (self._audio.time_base or 0))
@@ -229,10 +219,10 @@ class _Player:
 
 
 def edited_sound_s(data: bytes) -> float:
-    """How long the edit list of the first sound track of an mp4 or mov file plays.
+    """Return how long the edit list of the first audio track of an mp4 or mov file plays.
 
     Args:
-        data: the file; it has an index that can be read.
+        data: the file, with a readable index.
 
     Returns:
         Seconds; infinity for a track without an edit list.
@@ -245,7 +235,7 @@ def edited_sound_s(data: bytes) -> float:
             at = body + (20 if data[body] == 1 else 12)
             timescale = int.from_bytes(data[at : at + 4], "big")
         elif name == b"trak":
-            # The edit list comes before the kind of the track in it.
+            # The edit list of a track precedes its handler type.
             is_sound = b"hdlr" in (track := data[body : part.end]) and (
                 track[track.index(b"hdlr") + 12 : track.index(b"hdlr") + 16] == b"soun"
             )
@@ -255,7 +245,7 @@ def edited_sound_s(data: bytes) -> float:
 
 
 def _shown_ticks(table: bytes) -> int:
-    """Sum of the durations of an edit list's entries that show something."""
+    """Sum of the durations of the entries that are not empty."""
     wide = table[0] == 1
     width, entry = (8, 20) if wide else (4, 12)
     total = 0
@@ -276,7 +266,7 @@ def _shown_video(container: InputContainer) -> VideoStream:
     return (preferred or streams)[0]
 
 
-def _decoded(packet: Packet) -> list[VideoFrame] | list[AudioFrame]:
+def _decode(packet: Packet) -> list[VideoFrame] | list[AudioFrame]:
     stream = cast(VideoStream, packet.stream)
     try:
         return stream.decode(packet if packet.size else None)
@@ -287,7 +277,7 @@ def _decoded(packet: Packet) -> list[VideoFrame] | list[AudioFrame]:
 def _digest(frame: VideoFrame) -> str:
     try:
         pixels = frame.to_ndarray()
-    except (ValueError, AssertionError):  # a format or an odd size that has no array of its own
+    except (ValueError, AssertionError):  # PyAV has no array for this format or odd size
         pixels = frame.to_ndarray(format="rgb24")
     shape = f"{frame.width}x{frame.height} {frame.format.name}"
     return hashlib.sha1(shape.encode() + np.ascontiguousarray(pixels).tobytes()).hexdigest()
@@ -296,7 +286,7 @@ def _digest(frame: VideoFrame) -> str:
 def _orientation_of(frame: VideoFrame) -> tuple[int, ...]:
     try:
         matrix = frame.side_data.get("DISPLAYMATRIX")
-    except ValueError:  # side data of a kind that PyAV does not know
+    except ValueError:  # side data of a type that PyAV does not know
         return ()
     if matrix is None:
         return ()

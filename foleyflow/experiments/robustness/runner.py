@@ -1,7 +1,7 @@
-"""Shares cases among worker processes and collects what became of each.
+"""Distribute cases over worker processes and collect the results.
 
-A worker takes case after case; it is started again after a crash or a hang. Which worker takes a
-case changes nothing: results come back in the order of the cases.
+A worker runs one case after the other and is restarted after a crash or a hang. Results do not
+depend on the worker and are returned in the order of the cases.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import queue
+import select
 import signal
 import subprocess
 import sys
@@ -17,9 +18,10 @@ import tempfile
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 from foleyflow.errors import FoleyflowError
 from foleyflow.experiments.robustness.cases import Case, Corpus
@@ -29,22 +31,21 @@ from foleyflow.experiments.robustness.verdict import CRASH, FAILURES, HANG, KIND
 DEFAULT_LIMIT_S = 30.0
 FOLEYFLOW = "foleyflow.experiments.robustness.worker:WarmFoleyflow"
 _START_LIMIT_S = 180.0
-# Videos up to this long may take so much more time; see `verdict`.
+# Additional time for each second of videos up to this span; see `verdict`.
 _LONGEST_SPAN_S = 600.0
 _SECONDS_PER_SECOND = 0.25
 
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What became of one case.
+    """The result of one case.
 
     Attributes:
-        case: its name.
+        case: name of the case.
         kind: one of `verdict.KINDS`.
-        why: in words: the refusal's error line, or what is wrong.
-        changes: what was done to the seed clip.
-        stderr: the last of what the command, or a crashed process, printed; empty for right and
-            refused ones.
+        why: the error line of a refusal, or a description of the failure.
+        changes: descriptions of what was changed in the seed clip.
+        stderr: the last output of the command or of a crashed process, for failures.
     """
 
     case: str
@@ -55,7 +56,7 @@ class Result:
 
     @property
     def failed(self) -> bool:
-        """Whether this must not happen."""
+        """Whether the product has a defect."""
         return self.kind in FAILURES
 
 
@@ -70,18 +71,18 @@ def run_cases(
     product: str = FOLEYFLOW,
     on_result: Callable[[Result], None] = lambda result: None,
 ) -> list[Result]:
-    """Run every case and judge it.
+    """Run every case and judge the result.
 
     Args:
-        cases: what to run.
-        seed: of the mutations.
+        cases: the cases to run.
+        seed: seed of the mutations.
         workers: processes, at least 1.
         limit_s: a case that takes longer is a hang; its process is killed.
-        keep: existing folder that gets the files of the cases that failed, None for nowhere.
-        model: what `FoleyFlow.from_pretrained` takes.
-        product: module:function of what is run, see `worker`.
-        on_result: called with each result when it is there, in any order, from one thread at a
-            time.
+        keep: existing folder for the files of failed cases; None to keep none.
+        model: argument of `FoleyFlow.from_pretrained`.
+        product: module:function to run, see `worker`.
+        on_result: called with each result when it is available, in any order, from one thread at
+            a time.
 
     Returns:
         One result for each case, in their order.
@@ -91,54 +92,48 @@ def run_cases(
         ValueError: fewer than 1 worker, or a limit that is not positive.
     """
     if workers < 1 or not limit_s > 0:
-        raise ValueError(f"workers={workers}, limit_s={limit_s}: expected at least 1, above 0")
-    results: dict[int, Result] = {}
-    failures: list[BaseException] = []
-    waiting: queue.SimpleQueue[tuple[int, Case]] = queue.SimpleQueue()
-    for numbered in enumerate(cases):
-        waiting.put(numbered)
+        raise ValueError(f"workers={workers}, limit_s={limit_s}: expected >= 1 and > 0")
     lock = threading.Lock()
-    with tempfile.TemporaryDirectory(prefix="foleyflow-robustness-") as place:
-        folder = Path(place)
+    with tempfile.TemporaryDirectory(prefix="foleyflow-robustness-") as folder_name:
+        folder = Path(folder_name)
         (folder / "corpus").mkdir()
         write_seed_clips(folder / "corpus")
         corpus = Corpus.of_folder(folder / "corpus", seed=seed)
-
-        def work(number: int) -> None:
-            worker = _Worker(folder, number, seed=seed, product=product, model=model)
-            try:
-                while not failures:
-                    index, case = waiting.get_nowait()
-                    result = worker.run(case, limit_s=limit_s)
-                    with lock:
-                        if not result.changes:  # a dead process names none
-                            result = replace(result, changes=corpus.mutant(case).changes)
-                        results[index] = result
-                        if keep is not None and result.failed:
-                            _keep(keep, corpus, case)
-                        on_result(result)
-            except queue.Empty:
-                return
-            except BaseException as error:  # shown by the caller's thread
-                failures.append(error)
-            finally:
-                worker.stop()
-
-        threads = [
-            threading.Thread(target=work, args=(number,), daemon=True)
+        processes = [
+            _Worker(folder, number, seed=seed, product=product, model=model)
             for number in range(min(workers, len(cases)))
         ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    if failures:
-        raise failures[0]
-    return [results[index] for index in range(len(cases))]
+        free: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
+        for process in processes:
+            free.put(process)
+
+        def run(case: Case) -> Result:
+            process = free.get()
+            try:
+                result = process.run(case, limit_s=limit_s)
+            finally:
+                free.put(process)
+            with lock:
+                if result.failed:  # a dead process does not report the changes
+                    mutant = corpus.mutant(case)
+                    result = replace(result, changes=mutant.changes)
+                    if keep is not None:
+                        name = f"{case.name.replace(':', '-')}{mutant.suffix}"
+                        (keep / name).write_bytes(mutant.data)
+                on_result(result)
+            return result
+
+        with ThreadPoolExecutor(workers) as pool:
+            try:
+                return list(pool.map(run, cases))
+            finally:
+                pool.shutdown(cancel_futures=True)
+                for process in processes:
+                    process.stop()
 
 
 def counts(results: Iterable[Result]) -> dict[str, dict[str, int]]:
-    """How often each kind came up, by container and in `all`."""
+    """Count the results of each kind, by container and in `all`."""
     listed = list(results)
     table: dict[str, dict[str, int]] = {}
     for name in [*dict.fromkeys(r.case.partition(":")[0] for r in listed), "all"]:
@@ -147,14 +142,8 @@ def counts(results: Iterable[Result]) -> dict[str, dict[str, int]]:
     return table
 
 
-def _keep(folder: Path, corpus: Corpus, case: Case) -> None:
-    mutant = corpus.mutant(case)
-    name = f"{case.name.replace(':', '-')}{mutant.suffix}"
-    (folder / name).write_bytes(mutant.data)
-
-
 class _Worker:
-    """One worker process, started when it is needed."""
+    """One worker process, started for its first case."""
 
     def __init__(self, folder: Path, number: int, *, seed: int, product: str, model: str) -> None:
         self._folder = folder
@@ -163,30 +152,29 @@ class _Worker:
             *(sys.executable, "-m", "foleyflow.experiments.robustness.worker"),
             *(str(folder / "corpus"), str(seed), product, model),
         ]
-        self._process: subprocess.Popen[str] | None = None
-        self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._process: subprocess.Popen[bytes] | None = None
 
     def run(self, case: Case, *, limit_s: float) -> Result:
-        """Run one case; the process is gone afterwards if it crashed or hung."""
-        if self._process is None:
-            self._start()
-        with tempfile.TemporaryDirectory(dir=self._folder) as place:
-            self._send({"case": case.name, "folder": place})
+        """Run one case; a process that crashed or hung has ended afterwards."""
+        process = self._process or self._start()
+        with tempfile.TemporaryDirectory(dir=self._folder) as folder:
+            request = json.dumps({"case": case.name, "folder": folder}) + "\n"
+            with contextlib.suppress(OSError):  # a dead process is detected when it is read
+                cast(IO[bytes], process.stdin).write(request.encode())
             stage, allowed_s = "sent", limit_s
             while True:
-                try:
-                    line = self._lines.get(timeout=allowed_s)
-                except queue.Empty:
+                line = _read_line(process, timeout_s=allowed_s)
+                if line is None:
                     return self._ended(case, HANG, f"took longer than {allowed_s:.0f} s", stage)
                 if not line:
-                    return self._ended(case, CRASH, self._cause_of_death(), stage)
-                answer = json.loads(line)
-                stage, allowed_s = answer.pop("stage"), limit_s
-                if stage == "played" and answer["span_s"] <= _LONGEST_SPAN_S:
-                    allowed_s += _SECONDS_PER_SECOND * max(answer["span_s"], 0.0)
+                    return self._ended(case, CRASH, _cause_of_death(process), stage)
+                reply = json.loads(line)
+                stage, allowed_s = reply.pop("stage"), limit_s
+                if stage == "played" and reply["span_s"] <= _LONGEST_SPAN_S:
+                    allowed_s += _SECONDS_PER_SECOND * max(reply["span_s"], 0.0)
                 if stage == "done":
-                    answer["changes"] = tuple(answer["changes"])
-                    return Result(case=case.name, **answer)
+                    reply["changes"] = tuple(reply["changes"])
+                    return Result(case=case.name, **reply)
 
     def stop(self) -> None:
         """Kill the process, if there is one."""
@@ -200,63 +188,51 @@ class _Worker:
                     pipe.close()
         self._process = None
 
-    def _start(self) -> None:
-        with open(self._log, "w", encoding="utf-8") as log:
-            self._process = subprocess.Popen(
+    def _start(self) -> subprocess.Popen[bytes]:
+        with open(self._log, "wb") as log:
+            process = self._process = subprocess.Popen(
                 self._command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                text=True,
+                bufsize=0,
                 env={**os.environ, "OMP_NUM_THREADS": "1"},
             )
-        self._lines = queue.SimpleQueue()
-        reader = threading.Thread(
-            target=_read_lines, args=(self._process.stdout, self._lines), daemon=True
-        )
-        reader.start()
-        try:
-            first = self._lines.get(timeout=_START_LIMIT_S)
-        except queue.Empty:
-            first = ""
-        if not first:
+        if not _read_line(process, timeout_s=_START_LIMIT_S):
             self.stop()
+            lines = self._log_text().strip().splitlines()
             raise FoleyflowError(
-                f"a worker process can't be started: {self._last_words()}",
+                f"a worker process can't be started: {lines[-1] if lines else 'no message'}",
                 hint="foleyflow doctor checks the installation",
             )
-
-    def _send(self, wanted: dict[str, str]) -> None:
-        if self._process is not None and self._process.stdin is not None:
-            with contextlib.suppress(OSError):  # it died meanwhile: found when it is read from
-                self._process.stdin.write(json.dumps(wanted) + "\n")
-                self._process.stdin.flush()
+        return process
 
     def _ended(self, case: Case, kind: str, why: str, stage: str) -> Result:
-        """The result of a case whose process is gone."""
+        """The result of a case whose process crashed or hung."""
         why += {
-            "sent": ", while the input was played with PyAV alone",
-            "ran": ", while its output was compared with its input",
+            "sent": ", while the input was decoded with PyAV alone",
+            "ran": ", while the output was compared with the input",
         }.get(stage, "")
-        log = self._log.read_text(encoding="utf-8", errors="replace")
+        log = self._log_text()
         self.stop()
-        began = max(log.rfind("Fatal Python error"), 0)
-        return Result(case=case.name, kind=kind, why=why, stderr=log[began:][:4000])
+        start = max(log.rfind("Fatal Python error"), 0)
+        return Result(case=case.name, kind=kind, why=why, stderr=log[start:][:4000])
 
-    def _cause_of_death(self) -> str:
-        status = self._process.wait() if self._process is not None else 0
-        if status < 0:
-            return f"ended by {signal.Signals(-status).name}"
-        return f"the process ended with status {status}"
-
-    def _last_words(self) -> str:
-        lines = self._log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        return lines[-1] if lines else "no message"
+    def _log_text(self) -> str:
+        return self._log.read_text(encoding="utf-8", errors="replace")
 
 
-def _read_lines(pipe: IO[str] | None, lines: queue.SimpleQueue[str]) -> None:
-    """Hand on every line, and an empty one at the end."""
-    with contextlib.suppress(OSError, ValueError):
-        for line in pipe or ():
-            lines.put(line)
-    lines.put("")
+def _read_line(process: subprocess.Popen[bytes], *, timeout_s: float) -> bytes | None:
+    """The next line of a process; empty if the process ended, None if it takes too long."""
+    pipe = cast(IO[bytes], process.stdout)
+    if not select.select([pipe], [], [], timeout_s)[0]:
+        return None
+    line = pipe.readline()
+    return line if line.endswith(b"\n") else b""
+
+
+def _cause_of_death(process: subprocess.Popen[bytes]) -> str:
+    status = process.wait()
+    if status < 0:
+        return f"ended by {signal.Signals(-status).name}"
+    return f"the process ended with status {status}"

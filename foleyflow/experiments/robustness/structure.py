@@ -1,8 +1,8 @@
-"""Finds the parts of a container file: boxes, elements, chunks, tags, packets, objects.
+"""Find the parts of a container file: boxes, elements, chunks, tags, packets, objects.
 
-Each walker takes the bytes of a file, maybe damaged, and gives the parts that it can make out; it
-never fails. A part is described by where its bytes, its size field, its name and its time stamp
-lie, so that one mutation serves every container.
+Each parser accepts a possibly damaged file, returns the parts that it recognises, and never fails.
+A part has the places of its bytes, size, name and time stamp, so that the same mutations work for
+every container. The parsers are independent of `foleyflow.media`, whose output they help to verify.
 """
 
 from __future__ import annotations
@@ -13,27 +13,28 @@ from dataclasses import dataclass
 from typing import Literal
 
 Field = tuple[int, int]  # offset in the file, width in bytes
+ByteOrder = Literal["big", "little"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """A stretch of a container file with a meaning of its own; offsets in bytes.
+    """A part of a container file; offsets in bytes.
 
     Attributes:
-        start: its first byte, of the header.
-        body: its first byte after the header.
-        end: after its last byte.
-        order: byte order of its numbers.
-        size: where its size is written, if anywhere.
-        name: where its kind is written, if anywhere.
-        time: where a time stamp is written, if it has one.
-        is_leaf: whether its body holds no parts.
+        start: first byte of the header.
+        body: first byte after the header.
+        end: after the last byte.
+        order: byte order of its integers.
+        size: the field of its size, if any.
+        name: the field of its type, if any.
+        time: the field of a time stamp, if any.
+        is_leaf: whether its body contains no parts.
     """
 
     start: int
     body: int
     end: int
-    order: Literal["big", "little"] = "big"
+    order: ByteOrder = "big"
     size: Field | None = None
     name: Field | None = None
     time: Field | None = None
@@ -41,7 +42,7 @@ class Part:
 
 
 def parts_of(data: bytes | bytearray) -> list[Part]:
-    """The parts of a file, whose kind is told by its first bytes; none for an unknown kind."""
+    """Return the parts of a file whose type is recognised by its first bytes; else none."""
     head = bytes(data[:16])
     if head[4:8] in (b"ftyp", b"moov", b"wide", b"mdat", b"free", b"styp"):
         return list(_boxes(data, 0, len(data)))
@@ -63,12 +64,12 @@ def parts_of(data: bytes | bytearray) -> list[Part]:
 _BOXES_OF_BOXES = frozenset(
     b"moov trak mdia minf stbl edts udta mvex moof traf dinf mfra stsd avc1 mp4v mp4a".split()
 )
-# Bytes between the header of such a box and the first box in it.
+# Bytes between the header of a box and the first box in it.
 _BOX_PREFACE = {b"stsd": 8, b"avc1": 78, b"mp4v": 78, b"mp4a": 28}
 
 
 def _boxes(data: bytes | bytearray, start: int, end: int) -> Iterator[Part]:
-    """ISO/IEC 14496-12: a size, a name, the content."""
+    """ISO/IEC 14496-12: size, name, content."""
     while start + 8 <= end:
         size = int.from_bytes(data[start : start + 4], "big")
         name = bytes(data[start + 4 : start + 8])
@@ -87,7 +88,7 @@ def _boxes(data: bytes | bytearray, start: int, end: int) -> Iterator[Part]:
             end=stop,
             size=size_field,
             name=(start + 4, 4),
-            # Tables of times; any of their numbers will do.
+            # Tables of times; any of their numbers can be changed.
             time=(body + 8, 4) if name in (b"stts", b"ctts", b"elst", b"tfdt") else None,
             is_leaf=not has_parts,
         )
@@ -106,7 +107,7 @@ _ELEMENTS_OF_ELEMENTS = frozenset(
 
 
 def _elements(data: bytes | bytearray, start: int, end: int) -> Iterator[Part]:
-    """EBML (RFC 8794): a name and a size of variable width, the content."""
+    """EBML (RFC 8794): name and size of variable width, content."""
     while start + 2 <= end:
         name_width = _vint_width(data[start])
         if start + name_width >= end:
@@ -146,7 +147,7 @@ def _vint_width(first: int) -> int:
 
 
 def _chunks(data: bytes | bytearray, start: int, end: int) -> Iterator[Part]:
-    """RIFF: a name, a size, the content, rounded up to two bytes."""
+    """RIFF: name, size, content padded to two bytes."""
     while start + 8 <= end:
         name = bytes(data[start : start + 4])
         stop = start + 8 + int.from_bytes(data[start + 4 : start + 8], "little")
@@ -169,7 +170,7 @@ def _chunks(data: bytes | bytearray, start: int, end: int) -> Iterator[Part]:
 
 
 def _tags(data: bytes | bytearray) -> Iterator[Part]:
-    """FLV: kind, size, time stamp, stream, the content, the size again."""
+    """FLV: type, size, time stamp, stream, content, size of the tag."""
     start = 13
     while start + 15 <= len(data):
         stop = start + 11 + int.from_bytes(data[start + 1 : start + 4], "big") + 4
@@ -187,7 +188,7 @@ def _tags(data: bytes | bytearray) -> Iterator[Part]:
 
 
 def _pack_parts(data: bytes | bytearray) -> Iterator[Part]:
-    """MPEG program stream: packs and packets from start code to start code."""
+    """MPEG program stream: packs and packets, separated by start codes."""
     starts = [m.start() for m in re.finditer(rb"\x00\x00\x01[\xb9-\xff]", data)]
     for start, stop in zip(starts, [*starts[1:], len(data)], strict=True):
         is_packet = data[start + 3] >= 0xBC
@@ -202,7 +203,7 @@ def _pack_parts(data: bytes | bytearray) -> Iterator[Part]:
 
 
 def _packet_time(data: bytes | bytearray, start: int, stop: int) -> Field | None:
-    """Where a packet of an elementary stream has its presentation time stamp."""
+    """The field of the presentation time stamp in a packet of an elementary stream."""
     is_media = stop - start >= 14 and (data[start + 3] == 0xBD or 0xC0 <= data[start + 3] < 0xF0)
     if is_media and data[start + 7] & 0x80:
         return (start + 9, 5)
@@ -230,7 +231,7 @@ _HEADER_OBJECT = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 
 
 def _objects(data: bytes | bytearray, start: int, end: int) -> Iterator[Part]:
-    """ASF: a name of 16 bytes, a size, the content."""
+    """ASF: name of 16 bytes, size, content."""
     while start + 24 <= end:
         stop = start + int.from_bytes(data[start + 16 : start + 24], "little")
         if stop < start + 24 or stop > end:

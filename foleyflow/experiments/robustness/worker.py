@@ -1,15 +1,15 @@
 """A process that runs `foleyflow generate` on one mutant after the other.
 
-Reads one JSON object a line on stdin, `{"case": "mp4:17", "folder": ...}`, and answers with one a
-line on stdout: `{"stage": "ready"}` once at the beginning, then for each case `{"stage": "played",
-"span_s"}` when the input has been played, `{"stage": "ran"}` when the command has ended, and
-`{"stage": "done", "kind", "why", "changes", "stderr"}` when its result has been compared. Whoever
-reads them knows by the last line what a dead process was at.
+It reads one JSON object per line from stdin, `{"case": "mp4:17", "folder": ...}`, and writes one
+per line to stdout: `{"stage": "ready"}` at the start; then for each case `{"stage": "played",
+"span_s"}` after decoding the input, `{"stage": "ran"}` after the command, and `{"stage": "done",
+"kind", "why", "changes", "stderr"}` after comparing its result. The last line shows what a dead
+process was doing.
 
     python -m foleyflow.experiments.robustness.worker CORPUS SEED PRODUCT MODEL
 
-CORPUS is the folder of `corpus.write_seed_clips`, PRODUCT is module:function of what is run, which
-takes the arguments of `foleyflow` and exits as it does.
+CORPUS is the folder of `corpus.write_seed_clips`. PRODUCT is the module:function to run; it takes
+the arguments of `foleyflow` and exits in the same way.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ Product = Callable[[Sequence[str]], object]
 class WarmFoleyflow:
     """The command line of foleyflow with a model that is loaded once.
 
-    Loading the weights and building the parser take longer than a short clip does; all else
-    happens for each call as in a fresh process.
+    Loading the weights and building the parser take longer than processing a short clip; everything
+    else happens for each call as in a new process.
     """
 
     def __init__(self, model: str) -> None:
@@ -53,21 +53,13 @@ class WarmFoleyflow:
         self._model = model
 
     def __call__(self, arguments: Sequence[str]) -> object:
-        """Run a command; ends with SystemExit, as the console script does."""
+        """Run a command; raises SystemExit at the end, like the console script."""
         return self._command([*arguments, "--model", self._model], prog_name="foleyflow")
 
 
 def run_product(product: Product, arguments: Sequence[str]) -> Run:
-    """Call the command as the console script does, with its output captured.
-
-    Args:
-        product: what is called.
-        arguments: of the command.
-
-    Returns:
-        How it ended.
-    """
-    logging.root.handlers.clear()  # the command makes its own, as in a fresh process
+    """Call the command as the console script does, and capture its output."""
+    logging.root.handlers.clear()  # the command adds its own, as in a new process
     out, err = io.StringIO(), io.StringIO()
     status: int | None = 0
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
@@ -82,34 +74,34 @@ def run_product(product: Product, arguments: Sequence[str]) -> Run:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Take cases from stdin until it ends."""
+    """Run cases from stdin until it ends."""
     corpus_folder, seed, product_name, model = arguments
     faulthandler.enable()
-    # Libraries that print must not disturb the answers.
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
+    # Text that libraries print must not mix with the replies
+    replies = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
     os.dup2(2, 1)
     corpus = Corpus.of_folder(Path(corpus_folder), seed=int(seed))
     module, _, function = product_name.partition(":")
-    made = getattr(importlib.import_module(module), function)
-    product: Product = made(model) if isinstance(made, type) else made
+    loaded = getattr(importlib.import_module(module), function)
+    product: Product = loaded(model) if isinstance(loaded, type) else loaded
 
-    def answer(**values: Any) -> None:
-        answers.write(json.dumps(values) + "\n")
+    def reply(**values: Any) -> None:
+        replies.write(json.dumps(values) + "\n")
 
-    answer(stage="ready")
+    reply(stage="ready")
     for line in sys.stdin:
-        wanted = json.loads(line)
-        case, folder = Case.named(wanted["case"]), Path(wanted["folder"])
+        request = json.loads(line)
+        case, folder = Case.named(request["case"]), Path(request["folder"])
         mutant = corpus.mutant(case)
         source = folder / f"clip{mutant.suffix}"
         source.write_bytes(mutant.data)
         output = folder / f"clip.foley{mutant.suffix}"
         before = playback_of(source, with_sound=False)
-        answer(stage="played", span_s=0.0 if before is None else before.span_s)
+        reply(stage="played", span_s=0.0 if before is None else before.span_s)
         run = run_product(product, ["generate", str(source), "-o", str(output), "--json"])
-        answer(stage="ran")
+        reply(stage="ran")
         verdict = judge(run, source=source, original=mutant.data, before=before, output=output)
-        answer(
+        reply(
             stage="done",
             kind=verdict.kind,
             why=verdict.why.replace(f"{folder}{os.sep}", ""),
