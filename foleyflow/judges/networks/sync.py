@@ -100,7 +100,7 @@ class Sync(nn.Module):
         )
         self.gather = nn.Linear(32 * BANDS // 8, width)
         self.heard = _InTime(width)
-        self.seen_onsets, self.detected_onsets = nn.Linear(width, 1), nn.Linear(width, 1)
+        self.seen_onsets, self.heard_onsets = nn.Linear(width, 1), nn.Linear(width, 1)
         self.query, self.key = (nn.Linear(width, heads * HEAD_WIDTH) for _ in range(2))
         self.at_lags = nn.Linear((heads + 1) * (2 * config.lags + 1), 2 * width)
         self.join = nn.Linear(3 * width, width)
@@ -158,7 +158,7 @@ class Sync(nn.Module):
         products = (queries @ keys.transpose(2, 3)).float() / HEAD_WIDTH
         tracks = [
             head(features).float().sigmoid()
-            for head, features in ((self.seen_onsets, video), (self.detected_onsets, sound))
+            for head, features in ((self.seen_onsets, video), (self.heard_onsets, sound))
         ]
         first, second = (track - track.mean(1, keepdim=True) for track in tracks)
         products = torch.cat([products, (first @ second.transpose(1, 2))[:, None]], 1)
