@@ -19,7 +19,7 @@ SMALL_SYNCHFORMER = SynchformerConfig(
     width=8, depth=2, heads=2, compare_depth=2, compare_heads=2, side=32
 )
 SMALL_DIFF_FOLEY = DiffFoleyConfig(
-    coder_width=32, coder_widths=(1, 1, 2, 2), coder_blocks=1, width=32, heads=2, features=8
+    encoder_width=32, encoder_factors=(1, 1, 2, 2), encoder_blocks=1, width=32, heads=2, features=8
 )
 SMALL_TRUNK = TrunkShape(width=8, depth=2, heads=2, joint=6)
 SMALL_CLAP = {
