@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -48,44 +49,33 @@ LONGEST_PAIR_S = 60.0  # the rest of a pair is ignored
 ANY_LENGTH = ClipRule()
 
 
+@dataclass
 class AudioJudge:
-    """A published network for sounds; see `interface.Judge`."""
+    """A published network for sounds; see `interface.Judge`.
 
-    def __init__(
-        self,
-        name: str,
-        network: nn.Module,
-        weights_sha256: str,
-        *,
-        rate_hz: int,
-        embed: Callable[[Any, Tensor], Tensor],
-        logits: Callable[[Any, Tensor], Tensor] | None = None,
-        clip: ClipRule = ANY_LENGTH,
-    ) -> None:
-        """Wrap a network; `embed` and `logits` apply it to a (N,) sound, giving (E, D) and (C,)."""
-        self.name = name
-        self.rate_hz = rate_hz
-        self.clip = clip
-        self.weights_sha256 = weights_sha256
-        self._network = network
-        self._embed = embed
-        self._logits = logits
+    `embedder` and `classifier` apply the network to a (N,) sound and return (E, D) and (C,).
+    """
+
+    name: str
+    network: nn.Module
+    weights_sha256: str
+    _: KW_ONLY
+    rate_hz: int
+    embedder: Callable[[Any, Tensor], Tensor]
+    classifier: Callable[[Any, Tensor], Tensor] | None = None
+    clip: ClipRule = ANY_LENGTH
 
     @torch.no_grad()
     def embed(self, samples: NDArray[np.float32]) -> NDArray[np.float64]:
         """(E, D) embeddings of a (N,) sound."""
-        return self._embed(self._network, _tensor(samples)).double().numpy()
+        return self.embedder(self.network, _tensor(samples)).double().numpy()
 
     @torch.no_grad()
     def logits(self, samples: NDArray[np.float32]) -> NDArray[np.float64]:
-        """(C,) logits of a (N,) sound.
-
-        Raises:
-            ValueError: the network has no classes.
-        """
-        if self._logits is None:
+        """(C,) logits of a (N,) sound; a ValueError if the network has no classes."""
+        if self.classifier is None:
             raise ValueError(f"the judge {self.name!r} has no classes")
-        return self._logits(self._network, _tensor(samples)).double().numpy()
+        return self.classifier(self.network, _tensor(samples)).double().numpy()
 
 
 def _clip_embedding(network: nn.Module, sound: Tensor) -> Tensor:
@@ -362,28 +352,28 @@ PUBLISHED: dict[str, Callable[..., AnyJudge]] = {
         AudioJudge,
         "vggish",
         rate_hz=vggish.RATE_HZ,
-        embed=lambda network, sound: network(network.patches(sound)),
+        embedder=lambda network, sound: network(network.patches(sound)),
     ),
     "panns": partial(
         AudioJudge,
         "panns",
         rate_hz=panns.RATE_HZ,
-        embed=_clip_embedding,
-        logits=_clip_logits,
+        embedder=_clip_embedding,
+        classifier=_clip_logits,
     ),
     "passt": partial(
         AudioJudge,
         "passt",
         rate_hz=passt.RATE_HZ,
-        embed=_clip_embedding,
-        logits=_clip_logits,
+        embedder=_clip_embedding,
+        classifier=_clip_logits,
         clip=ClipRule(longest_s=passt.LONGEST_S, filled=True),
     ),
     "clap": partial(
         AudioJudge,
         "clap",
         rate_hz=clap.RATE_HZ,
-        embed=lambda network, sound: network(sound)[None],
+        embedder=lambda network, sound: network(sound)[None],
         clip=ClipRule(longest_s=clap.LONGEST_S),
     ),
     "synchformer": SynchformerJudge,
@@ -425,15 +415,7 @@ def load_judge(name: str, folder: Path) -> AnyJudge:
 def load_judges(
     names: Iterable[str], folder: Path
 ) -> tuple[dict[str, AnyJudge], dict[str, FoleyflowError]]:
-    """Load those judges that can be loaded.
-
-    Args:
-        names: of the judges in metrics.
-        folder: as for `load_judge`.
-
-    Returns:
-        Name -> judge, and name -> error of each judge that can't be loaded.
-    """
+    """Judges by their names, and the errors of those that can't be loaded; see `load_judge`."""
     judges: dict[str, AnyJudge] = {}
     errors: dict[str, FoleyflowError] = {}
     for name in dict.fromkeys(names):

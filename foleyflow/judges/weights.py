@@ -180,15 +180,7 @@ def verify_file(folder: Path, file: JudgeFile) -> tuple[Path, str]:
 
 
 def load_published(module: nn.Module, path: Path, file: JudgeFile) -> nn.Module:
-    """Load the tensors of a published file into a network, strictly.
-
-    Args:
-        module: of the file's architecture.
-        path: of the file, from `verify_file`.
-        file: layout of its tensors.
-
-    Returns:
-        The same module, in eval mode, without gradients.
+    """Load the tensors of a published file into a network, strictly, and freeze the network.
 
     Raises:
         CheckpointError: the file contains no tensors, or they don't fit.

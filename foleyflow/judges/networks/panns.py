@@ -24,34 +24,28 @@ CLASSES = 527
 SHORTEST_SAMPLES = 31 * HOP_SAMPLES  # 32 frames: five halvings leave one
 
 
-class _Stft(nn.Module):
-    """A windowed Fourier transform as two convolutions, as in the published file."""
+class _Spectrogram(nn.Module):
+    """Power spectra, (B, N) to (B, T, bins), with reflected ends.
+
+    The Fourier transform is two convolutions, as in the published file.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         bins = WINDOW_SAMPLES // 2 + 1
-        self.conv_real = nn.Conv1d(1, bins, WINDOW_SAMPLES, stride=HOP_SAMPLES, bias=False)
-        self.conv_imag = nn.Conv1d(1, bins, WINDOW_SAMPLES, stride=HOP_SAMPLES, bias=False)
         products = torch.outer(torch.arange(bins), torch.arange(WINDOW_SAMPLES)).double()
         angles = 2 * math.pi * products / WINDOW_SAMPLES
         window = torch.hann_window(WINDOW_SAMPLES, dtype=torch.float64)
-        with torch.no_grad():
-            self.conv_real.weight.copy_((angles.cos() * window)[:, None])
-            self.conv_imag.weight.copy_((-angles.sin() * window)[:, None])
-        self.requires_grad_(False)
-
-
-class _Spectrogram(nn.Module):
-    """Power spectra, (B, N) to (B, T, bins), with reflected ends."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stft = _Stft()
+        self.stft = nn.ModuleDict()
+        for name, wave in (("conv_real", angles.cos()), ("conv_imag", -angles.sin())):
+            conv = nn.Conv1d(1, bins, WINDOW_SAMPLES, stride=HOP_SAMPLES, bias=False)
+            conv.weight.requires_grad_(False).copy_((wave * window)[:, None])
+            self.stft[name] = conv
 
     def forward(self, sound: Tensor) -> Tensor:
         half = WINDOW_SAMPLES // 2
         padded = functional.pad(sound[:, None], (half, half), mode="reflect")
-        real, imaginary = self.stft.conv_real(padded), self.stft.conv_imag(padded)
+        real, imaginary = self.stft["conv_real"](padded), self.stft["conv_imag"](padded)
         return (real.square() + imaginary.square()).transpose(1, 2)
 
 
