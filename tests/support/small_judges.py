@@ -78,3 +78,21 @@ def noise(count, seed=0):
 def shapes(module):
     """Tensor name -> shape."""
     return {name: tuple(value.shape) for name, value in module.state_dict().items()}
+
+
+def attend_by_head(query, key, value, heads):
+    """Attention of (N, D), head by head."""
+    width = query.shape[1] // heads
+    mixed = []
+    for head in range(heads):
+        part = slice(width * head, width * head + width)
+        weights = (query[:, part] @ key[:, part].T / width**0.5).softmax(1)
+        mixed.append(weights @ value[:, part])
+    return torch.cat(mixed, 1)
+
+
+def triangle(points, edges):
+    """A triangle of unit peak with the edges (low, centre, high), at points (K,)."""
+    low, centre, high = edges
+    rising, falling = (points - low) / (centre - low), (high - points) / (high - centre)
+    return np.clip(np.minimum(rising, falling), 0, None)

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 from support.small_judges import SMALL_PASST as SMALL
-from support.small_judges import noise, randomised, shapes
+from support.small_judges import attend_by_head, noise, randomised, shapes, triangle
 from torch.nn import functional
 
-from foleyflow.judges.networks import panns, passt, vggish
+from foleyflow.judges.networks import diff_foley, panns, passt, synchformer, vggish
 from foleyflow.judges.networks.panns import Cnn14
 from foleyflow.judges.networks.passt import Passt
 from foleyflow.judges.networks.vggish import Vggish
@@ -61,10 +61,7 @@ def test_vggish_patches_match_numpy():
     for frame in (0, 50, 95):
         size = np.abs(np.fft.rfft(samples.numpy()[160 * frame :][:400] * window, 512))
         for band in (0, 20, 63):
-            low, centre, high = edges[band : band + 3]
-            up, down = (bins - low) / (centre - low), (high - bins) / (high - centre)
-            weights = np.clip(np.minimum(up, down), 0, None)
-            expected = np.log(size @ weights + 0.01)
+            expected = np.log(size @ triangle(bins, edges[band : band + 3]) + 0.01)
             assert patch[frame, band] == pytest.approx(expected, abs=1e-3)
 
 
@@ -195,13 +192,8 @@ def test_passt_matches_explicit_layers():
         hidden = torch.stack([first, second, *tokens])
         for block in network.blocks:
             normed = block.norm1(hidden)
-            query, key, value = block.attn.qkv(normed).split(8, dim=1)
-            mixed = []
-            for head in range(2):
-                part = slice(4 * head, 4 * head + 4)
-                weights = (query[:, part] @ key[:, part].T / 2).softmax(1)
-                mixed.append(weights @ value[:, part])
-            hidden = hidden + block.attn.proj(torch.cat(mixed, 1))
+            parts = block.attn.qkv(normed).split(8, dim=1)
+            hidden = hidden + block.attn.proj(attend_by_head(*parts, 2))
             inner = functional.gelu(block.mlp.fc1(block.norm2(hidden)))
             hidden = hidden + block.mlp.fc2(inner)
         expected = network.norm(hidden)[:2].mean(0)
@@ -210,4 +202,5 @@ def test_passt_matches_explicit_layers():
 
 
 def test_sample_rates_are_the_published_ones():
-    assert (vggish.RATE_HZ, panns.RATE_HZ, passt.RATE_HZ) == (16000, 16000, 32000)
+    networks = (vggish, panns, passt, synchformer, diff_foley)
+    assert [network.RATE_HZ for network in networks] == [16000, 16000, 32000, 16000, 16000]

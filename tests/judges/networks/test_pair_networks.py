@@ -13,9 +13,11 @@ from support.small_judges import (
     SMALL_DIFF_FOLEY,
     SMALL_NETWORKS,
     SMALL_SYNCHFORMER,
+    attend_by_head,
     noise,
     randomised,
     shapes,
+    triangle,
 )
 from torch.nn import functional
 
@@ -24,7 +26,7 @@ from foleyflow.encoders.frozen import FrozenSound
 from foleyflow.encoders.imagebind import ImageBindAudio, ImageBindVision
 from foleyflow.judges.adapters import ImageBindJudge
 from foleyflow.judges.interface import VideoPreprocessing
-from foleyflow.judges.networks import diff_foley, synchformer
+from foleyflow.judges.networks import diff_foley
 from foleyflow.judges.networks.cavp import Cavp
 from foleyflow.judges.networks.diff_foley import AlignmentClassifier
 from foleyflow.judges.networks.imagebind import OTHER_MODALITIES, ImageBind, three_crops
@@ -78,31 +80,14 @@ def test_synchformer_spectrogram_matches_numpy():
     for frame in (0, 30, 64):
         power = np.abs(np.fft.rfft(padded[160 * frame :][:1024] * window)) ** 2
         for band in (0, 40, 127):
-            low, centre, high = edges[band : band + 3]
-            up, down = (bins - low) / (centre - low), (high - bins) / (high - centre)
-            level = np.log(power @ np.clip(np.minimum(up, down), 0, None) + 1e-6)
+            level = np.log(power @ triangle(bins, edges[band : band + 3]) + 1e-6)
             expected = (level + 4.2677393) / (2 * 4.5689974)
             assert float(spectrogram[band, frame]) == pytest.approx(expected, abs=2e-3)
     filled = torch.full((128,), 4.2677393 / (2 * 4.5689974))
     torch.testing.assert_close(spectrogram[:, 65], filled)
-
-
-def test_synchformer_has_no_empty_mel_band():
-    edges = 700 * (10 ** (np.linspace(0, 2595 * np.log10(1 + 8000 / 700), 130) / 2595) - 1)
-    bins = np.arange(513) * 16000 / 1024
+    # No band is empty, so that `mel_filters` has the same bands as torchaudio
     inside = (bins[:, None] > edges[:-2]) & (bins[:, None] < edges[2:])
     assert inside.any(0).all()
-
-
-def attend_by_head(query, key, value, heads):
-    """Attention of (N, D), head by head."""
-    width = query.shape[1] // heads
-    mixed = []
-    for head in range(heads):
-        part = slice(width * head, width * head + width)
-        weights = (query[:, part] @ key[:, part].T / width**0.5).softmax(1)
-        mixed.append(weights @ value[:, part])
-    return torch.cat(mixed, 1)
 
 
 def divided(attention, tokens, groups):
@@ -317,6 +302,7 @@ def test_diff_foley_mel_levels_match_librosa():
     np.testing.assert_allclose(levels, np.clip(expected, 0, 1)[:, :512], atol=1e-4)
     assert not diff_foley.mel_levels(torch.zeros(131_072)).any()
     assert diff_foley.mel_levels(noise(131_072)).shape == (128, 512)
+    assert diff_foley.SHORTEST_S == pytest.approx(8.192)
 
 
 def grouped(norm, maps):
@@ -436,11 +422,6 @@ def test_clap_repeats_short_sounds_and_refuses_long_ones():
     for count in (0, 480_001):
         with pytest.raises(ValueError, match=f"{count} samples at 48000 Hz, CLAP accepts 1 to"):
             network(torch.zeros(count))
-
-
-def test_sample_rates_are_the_published_ones():
-    assert (synchformer.RATE_HZ, diff_foley.RATE_HZ) == (16000, 16000)
-    assert diff_foley.SHORTEST_S == pytest.approx(8.192)
 
 
 # ----------------------------------------------------------------------------------- ImageBind
