@@ -1,13 +1,12 @@
-"""From a folder of weights to judges that metrics can ask.
-
-Pairs each judge's name with its network, its file and its rule of lengths; what the networks are
-stands in `listeners`.
-"""
+"""Loads judges from their weights and adapts the networks to the interface of judges."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
+from dataclasses import KW_ONLY, dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,217 +29,168 @@ from foleyflow.judges.networks import (
 from foleyflow.judges.networks.cavp import Cavp
 from foleyflow.judges.networks.diff_foley import AlignmentClassifier
 from foleyflow.judges.networks.imagebind import ImageBind
-from foleyflow.judges.networks.log_mel import LogMel, relative
-from foleyflow.judges.networks.sync import Sync, in_sync
-from foleyflow.judges.networks.synchformer import Synchformer
+from foleyflow.judges.networks.log_mel import JudgeLogMel, normalise_to_peak
+from foleyflow.judges.networks.sync import Sync, sync_probability
+from foleyflow.judges.networks.synchformer import COMPARED_SEGMENTS, Synchformer
 from foleyflow.judges.networks.tagger import Tagger, joint_logits
 from foleyflow.judges.networks.trained import load_sync, load_tagger
-from foleyflow.judges.weights import FILES, SHIPPED_JUDGES, checked_file, fill_from, shipped_folder
+from foleyflow.judges.weights import (
+    FILES,
+    SHIPPED_JUDGES,
+    load_published,
+    shipped_folder,
+    verify_file,
+)
 from foleyflow.signals import Frames
 from foleyflow.weights import read_record
 
-FILMED_SIZE_PX = 112  # as the simulated clips were filmed; the judge squashes them itself
-LONGEST_SEEN_S = 60.0  # what comes later in a pair is not looked at
+SIMULATED_FRAME_PX = 112  # side of the frames of simulated clips; the judge resizes them itself
+LONGEST_PAIR_S = 60.0  # the rest of a pair is ignored
+ANY_LENGTH = ClipRule()
 
 
-class SoundJudge:
-    """A network that hears sounds, as metrics ask it; see `judges.Judge`."""
+@dataclass
+class AudioJudge:
+    """A published network for sounds; see `interface.Judge`.
 
-    def __init__(
-        self,
-        name: str,
-        *,
-        rate_hz: int,
-        weights_sha256: str,
-        embed: Callable[[Tensor], Tensor],
-        logits: Callable[[Tensor], Tensor] | None,
-        clip: ClipRule | None = None,
-    ) -> None:
-        """Takes what the network gives: (N,) sound to (E, D) and, with classes, to (C,)."""
-        self.name = name
-        self.rate_hz = rate_hz
-        self.clip = clip or ClipRule()
-        self.weights_sha256 = weights_sha256
-        self._embed = embed
-        self._logits = logits
+    `embedder` and `classifier` apply the network to a (N,) sound and return (E, D) and (C,).
+    """
+
+    name: str
+    network: nn.Module
+    weights_sha256: str
+    _: KW_ONLY
+    rate_hz: int
+    embedder: Callable[[Any, Tensor], Tensor]
+    classifier: Callable[[Any, Tensor], Tensor] | None = None
+    clip: ClipRule = ANY_LENGTH
 
     @torch.no_grad()
     def embed(self, samples: NDArray[np.float32]) -> NDArray[np.float64]:
-        """(E, D) embeddings of one (N,) sound."""
-        return self._embed(_tensor(samples)).double().numpy()
+        """(E, D) embeddings of a (N,) sound."""
+        return self.embedder(self.network, _tensor(samples)).double().numpy()
 
     @torch.no_grad()
     def logits(self, samples: NDArray[np.float32]) -> NDArray[np.float64]:
-        """(C,) logits of one (N,) sound.
-
-        Raises:
-            ValueError: the network has no classes.
-        """
-        if self._logits is None:
+        """(C,) logits of a (N,) sound; a ValueError if the network has no classes."""
+        if self.classifier is None:
             raise ValueError(f"the judge {self.name!r} has no classes")
-        return self._logits(_tensor(samples)).double().numpy()
+        return self.classifier(self.network, _tensor(samples)).double().numpy()
 
 
-class TaggerJudge(SoundJudge):
-    """The tagger, which also names materials; see `judges.MaterialJudge`."""
+def _clip_embedding(network: nn.Module, sound: Tensor) -> Tensor:
+    return network(sound[None])[1]
 
-    def __init__(
-        self,
-        weights_sha256: str,
-        *,
-        embed: Callable[[Tensor], Tensor],
-        answers: Callable[[Tensor], tuple[Tensor, Tensor]],
-        materials: Sequence[str],
-    ) -> None:
-        """Takes what the network gives: embeddings, and logits of materials and of kinds."""
-        super().__init__(
-            "tagger-sim",
-            rate_hz=log_mel.RATE_HZ,
-            weights_sha256=weights_sha256,
-            embed=embed,
-            logits=lambda sound: joint_logits(*answers(sound))[0],
-            clip=ClipRule(longest_s=LONGEST_SEEN_S),
-        )
-        self._answers = answers
-        self._materials = tuple(materials)
+
+def _clip_logits(network: nn.Module, sound: Tensor) -> Tensor:
+    return network(sound[None])[0][0]
+
+
+class TaggerJudge:
+    """The tagger; see `interface.MaterialJudge`.
+
+    Its logits are of all pairs of a material and a kind of scene; its embeddings, of one second.
+    """
+
+    name = "tagger-sim"
+    rate_hz = log_mel.RATE_HZ
+    clip = ClipRule(longest_s=LONGEST_PAIR_S)
+
+    def __init__(self, network: Tagger, weights_sha256: str) -> None:
+        """Wrap a network with its weights."""
+        self.weights_sha256 = weights_sha256
+        self._network = network
+        self._front_end = JudgeLogMel()
+
+    def embed(self, samples: NDArray[np.float32]) -> NDArray[np.float64]:
+        """(E, D) embeddings of a (N,) sound."""
+        frames = self._run(samples)[2][0]
+        count = max(1, len(frames) // round(self._network.frame_rate_hz))
+        means = [segment.mean(0) for segment in frames.tensor_split(count)]
+        return torch.stack(means).double().numpy()
+
+    def logits(self, samples: NDArray[np.float32]) -> NDArray[np.float64]:
+        """(C,) logits of a (N,) sound."""
+        return joint_logits(*self._run(samples)[:2])[0].double().numpy()
+
+    def material(self, samples: NDArray[np.float32]) -> str:
+        """The most likely material of a (N,) sound, "nothing" for a silent one."""
+        return self._network.config.materials[int(self._run(samples)[0][0].argmax())]
 
     @torch.no_grad()
-    def material(self, samples: NDArray[np.float32]) -> str:
-        """The likeliest material of one (N,) sound, "nothing" where none sounds."""
-        return self._materials[int(self._answers(_tensor(samples))[0][0].argmax())]
+    def _run(self, samples: NDArray[np.float32]) -> tuple[Tensor, Tensor, Tensor]:
+        if len(samples) < self.rate_hz // 10:
+            raise ValueError(f"{len(samples)} samples at {self.rate_hz} Hz, expected 0.1 s")
+        outputs: tuple[Tensor, Tensor, Tensor] = self._network(
+            normalise_to_peak(self._front_end(_tensor(samples)[None]))
+        )
+        return outputs
 
 
-def vggish_judge(network: nn.Module, weights_sha256: str) -> SoundJudge:
-    """VGGish as a judge: one embedding per 0.96 s.
+class _PairJudge:
+    """Keeps the features of the latest video.
 
-    Args:
-        network: a `Vggish`.
-        weights_sha256: of its file.
-
-    Source: as av-benchmark uses it.
+    A video is scored with several sounds, and encoding the video takes most of the time.
     """
-    return SoundJudge(
-        "vggish",
-        rate_hz=vggish.RATE_HZ,
-        weights_sha256=weights_sha256,
-        embed=lambda sound: network(network.patches(sound)),
-        logits=None,
-    )
+
+    name: str
+    rate_hz: int
+    shortest_s: float
+
+    def __init__(self, weights_sha256: str) -> None:
+        self.weights_sha256 = weights_sha256
+        self._latest: tuple[Frames, int, Any] | None = None
+
+    def _video_features(self, frames: Frames, count: int, encode: Callable[[], Any]) -> Any:
+        """The result of `encode` for a video and a number of units, computed if it is not kept."""
+        latest = self._latest
+        if latest is None or latest[0] is not frames or latest[1] != count:
+            self._latest = latest = (frames, count, encode())
+        return latest[2]
+
+    def _too_short(self, video_s: float, sound_s: float) -> ValueError:
+        return ValueError(
+            f"{video_s:.2f} s of video with {sound_s:.2f} s of sound, the judge {self.name!r} "
+            f"needs {self.shortest_s:g} s of both"
+        )
 
 
-def panns_judge(network: nn.Module, weights_sha256: str) -> SoundJudge:
-    """CNN14 as a judge: the whole sound at once.
-
-    Args:
-        network: a `Cnn14`.
-        weights_sha256: of its file.
-
-    Source: as av-benchmark uses it.
-    """
-    return SoundJudge(
-        "panns",
-        rate_hz=panns.RATE_HZ,
-        weights_sha256=weights_sha256,
-        embed=lambda sound: network(sound[None])[1],
-        logits=lambda sound: network(sound[None])[0][0],
-    )
-
-
-def passt_judge(network: nn.Module, weights_sha256: str) -> SoundJudge:
-    """PaSST as a judge: exactly 10 s, cut or filled with zeros.
-
-    Args:
-        network: a `Passt`.
-        weights_sha256: of its file.
-
-    Source: as av-benchmark uses it.
-    """
-    return SoundJudge(
-        "passt",
-        rate_hz=passt.RATE_HZ,
-        weights_sha256=weights_sha256,
-        embed=lambda sound: network(sound[None])[1],
-        logits=lambda sound: network(sound[None])[0][0],
-        clip=ClipRule(longest_s=passt.LONGEST_S, filled=True),
-    )
-
-
-def tagger_judge(network: Tagger, weights_sha256: str) -> TaggerJudge:
-    """The tagger as a judge: logits of material and kind at once, embeddings of whole seconds.
-
-    Args:
-        network: filled.
-        weights_sha256: of its file.
-
-    Source: ours.
-    """
-    front_end = LogMel()
-    piece = round(network.frame_rate_hz)
-
-    def heard(sound: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        if len(sound) < log_mel.RATE_HZ // 10:
-            raise ValueError(f"{len(sound)} samples at {log_mel.RATE_HZ} Hz, expected 0.1 s")
-        answers: tuple[Tensor, Tensor, Tensor] = network(relative(front_end(sound[None])))
-        return answers
-
-    def embed(sound: Tensor) -> Tensor:
-        frames = heard(sound)[2][0]
-        count = max(1, len(frames) // piece)
-        return torch.stack([part.mean(0) for part in frames.tensor_split(count)])
-
-    return TaggerJudge(
-        weights_sha256,
-        embed=embed,
-        answers=lambda sound: heard(sound)[:2],
-        materials=network.config.materials,
-    )
-
-
-class SyncJudge:
-    """The classifier of true, shifted and other clips' sounds; see `judges.PairJudge`."""
+class SyncJudge(_PairJudge):
+    """The classifier of true, shifted and other clips' sounds; see `interface.PairJudge`."""
 
     name = "sync-sim"
     rate_hz = log_mel.RATE_HZ
-    sight = VideoPreprocessing(size_px=FILMED_SIZE_PX)
+    video_preprocessing = VideoPreprocessing(size_px=SIMULATED_FRAME_PX)
 
     def __init__(self, network: Sync, weights_sha256: str) -> None:
-        """Takes a filled network."""
-        self.weights_sha256 = weights_sha256
+        """Wrap a network with its weights."""
+        super().__init__(weights_sha256)
         self.shortest_s = network.config.window_s
         self._network = network
-        self._front_end = LogMel()
-        # One video is asked about with several sounds, and seeing takes most of the time.
-        self._seen: tuple[Frames, int, Tensor] | None = None
+        self._front_end = JudgeLogMel()
 
     @torch.no_grad()
-    def verdict(self, frames: Frames, samples: NDArray[np.float32]) -> float:
-        """Mean over windows of the probability that a sound is the video's, at its time.
-
-        Args:
-            frames: times from 0.
-            samples: (N,) float32 at 48 kHz.
-
-        Returns:
-            0..1.
+    def score(self, frames: Frames, samples: NDArray[np.float32]) -> float:
+        """Mean over windows of the probability that a sound belongs to the video and is in sync.
 
         Raises:
-            ValueError: less than a window of both.
-
-        Source: ours.
+            ValueError: video or sound is shorter than a window.
         """
+        # The common duration, in grid steps
         config = self._network.config
         step_s = float(np.median(np.diff(frames.times_s))) if len(frames) > 1 else 0.0
-        seen_s, heard_s = float(frames.times_s[-1]) + step_s, len(samples) / self.rate_hz
-        steps = int(min(seen_s, heard_s, LONGEST_SEEN_S) * config.grid_rate_hz + 1e-6)
+        video_s, sound_s = float(frames.times_s[-1]) + step_s, len(samples) / self.rate_hz
+        steps = int(min(video_s, sound_s, LONGEST_PAIR_S) * config.grid_rate_hz + 1e-6)
         if steps < config.steps:
-            raise ValueError(
-                f"{seen_s:.2f} s of video with {heard_s:.2f} s of sound, the judge "
-                f"{self.name!r} needs {config.window_s:g} s of both"
-            )
+            raise self._too_short(video_s, sound_s)
+
+        # Features of both
         end_s = steps / config.grid_rate_hz
-        video = self._watch(frames, steps)
-        heard = _tensor(samples[: round(end_s * self.rate_hz)])[None]
-        sound = self._network.listen(relative(self._front_end(heard)))[0]
+        video = self._video_features(frames, steps, lambda: self._encode_video(frames, steps))
+        used = _tensor(samples[: round(end_s * self.rate_hz)])[None]
+        sound = self._network.encode_audio(normalise_to_peak(self._front_end(used)))[0]
+
+        # Windows, the last one ending with the pair
         last = steps - config.steps
         hop = max(1, round(config.hop_s * config.grid_rate_hz))
         starts = sorted({*range(0, last + 1, hop), last})
@@ -248,187 +198,144 @@ class SyncJudge:
             torch.stack([track[start : start + config.steps] for start in starts])
             for track in (video, sound)
         ]
-        return float(in_sync(self._network.compare(*pairs)).mean())
+        return float(sync_probability(self._network.compare(*pairs)).mean())
 
-    def _watch(self, frames: Frames, steps: int) -> Tensor:
+    def _encode_video(self, frames: Frames, steps: int) -> Tensor:
         """(L, W) features of a video's first grid steps."""
-        if self._seen is not None and self._seen[0] is frames and self._seen[1] == steps:
-            return self._seen[2]
-        around = self._network.encoder.config.window // 2
+        neighbours = self._network.encoder.config.window // 2
         end_s = steps / self._network.config.grid_rate_hz
-        kept = max(1, int(np.searchsorted(frames.times_s, end_s)))
-        places = np.clip(np.arange(-around, kept + around), 0, kept - 1)
-        pixels = torch.from_numpy(frames.pixels[places]).permute(0, 3, 1, 2)[None]
-        times_s = torch.from_numpy(frames.times_s[:kept].astype(np.float32))[None]
-        features: Tensor = self._network.watch(pixels, times_s, steps)[0]
-        self._seen = (frames, steps, features)
-        return features
+        count = max(1, int(np.searchsorted(frames.times_s, end_s)))
+        indices = np.clip(np.arange(-neighbours, count + neighbours), 0, count - 1)
+        pixels = torch.from_numpy(frames.pixels[indices]).permute(0, 3, 1, 2)[None]
+        times_s = torch.from_numpy(frames.times_s[:count].astype(np.float32))[None]
+        return self._network.encode_video(pixels, times_s, steps)[0]
 
 
-class SynchformerJudge:
-    """How far a sound is out of time with its video; see `judges.PairJudge`."""
+class SynchformerJudge(_PairJudge):
+    """The offset between a sound and its video; see `interface.PairJudge`."""
 
     name = "synchformer"
     rate_hz = synchformer.RATE_HZ
     shortest_s = 4.8  # fourteen segments
 
     def __init__(self, network: Synchformer, weights_sha256: str) -> None:
-        """Takes a filled network."""
-        self.weights_sha256 = weights_sha256
-        self.sight = VideoPreprocessing(
+        """Wrap a network with its weights."""
+        super().__init__(weights_sha256)
+        self.video_preprocessing = VideoPreprocessing(
             size_px=network.config.side, rate_hz=synchformer.FRAME_RATE_HZ, shape="middle"
         )
         self._network = network
-        # One video is asked about with several sounds, and seeing takes nearly all the time.
-        self._seen: tuple[Frames, int, tuple[Tensor, Tensor]] | None = None
 
     @torch.no_grad()
-    def verdict(self, frames: Frames, samples: NDArray[np.float32]) -> float:
-        """Mean size of the offsets that are heard in the first and in the last 4.8 s.
-
-        Args:
-            frames: at 25 Hz.
-            samples: (N,) float32 at 16 kHz.
-
-        Returns:
-            seconds, 0 to 2.
+    def score(self, frames: Frames, samples: NDArray[np.float32]) -> float:
+        """Mean absolute offset of the first and of the last 4.8 s, 0 to 2 seconds.
 
         Raises:
-            ValueError: less than 4.8 s of both.
+            ValueError: video or sound is shorter than 4.8 s.
 
-        Source: av-benchmark, evaluate.py.
+        Reference: av-benchmark, evaluate.py.
         """
-        shown = _segments(len(frames), synchformer.SEGMENT_FRAMES)
-        heard = _segments(len(samples), synchformer.SEGMENT_SAMPLES)
-        count = min(shown, heard)
-        if count < synchformer.COMPARED_SEGMENTS:
-            raise ValueError(
-                f"{len(frames) / synchformer.FRAME_RATE_HZ:.2f} s of video with "
-                f"{len(samples) / self.rate_hz:.2f} s of sound, the judge {self.name!r} needs "
-                f"{self.shortest_s:g} s of both"
-            )
-        video = self._watch(frames, count)
-        sound = _ends(self._network.listen, _tensor(samples), synchformer.SEGMENT_SAMPLES, count)
+        count = min(
+            _segment_count(len(frames), synchformer.SEGMENT_FRAMES),
+            _segment_count(len(samples), synchformer.SEGMENT_SAMPLES),
+        )
+        if count < COMPARED_SEGMENTS:
+            video_s = len(frames) / synchformer.FRAME_RATE_HZ
+            raise self._too_short(video_s, len(samples) / self.rate_hz)
+        network = self._network
+        video = self._video_features(
+            frames,
+            count,
+            lambda: _first_and_last(
+                network.encode_video, _channels_first(frames), synchformer.SEGMENT_FRAMES, count
+            ),
+        )
+        sound = _first_and_last(
+            network.encode_audio, _tensor(samples), synchformer.SEGMENT_SAMPLES, count
+        )
         offsets_s = [
-            self._network.offsets_s[self._network.compare(*pair).argmax()].abs()
+            network.offsets_s[network.compare(*pair).argmax()].abs()
             for pair in zip(video, sound, strict=True)
         ]
         return float(torch.stack(offsets_s).mean())
 
-    def _watch(self, frames: Frames, count: int) -> tuple[Tensor, Tensor]:
-        """Features of the first and of the last fourteen segments."""
-        if self._seen is not None and self._seen[0] is frames and self._seen[1] == count:
-            return self._seen[2]
-        pixels = _colours_first(frames)
-        features = _ends(self._network.watch, pixels, synchformer.SEGMENT_FRAMES, count)
-        self._seen = (frames, count, features)
-        return features
 
-
-class DiffFoleyJudge:
-    """Diff-Foley's classifier behind CAVP; see `judges.PairJudge`."""
+class DiffFoleyJudge(_PairJudge):
+    """Diff-Foley's classifier of CAVP features and spectrograms; see `interface.PairJudge`."""
 
     name = "diff-foley"
     rate_hz = diff_foley.RATE_HZ
     shortest_s = diff_foley.SHORTEST_S
-    sight = VideoPreprocessing(size_px=cavp.SIDE_PX, rate_hz=cavp.FRAME_RATE_HZ)
+    video_preprocessing = VideoPreprocessing(size_px=cavp.SIDE_PX, rate_hz=cavp.FRAME_RATE_HZ)
 
-    def __init__(self, classifier: AlignmentClassifier, eye: Cavp, weights_sha256: str) -> None:
-        """Takes filled networks."""
-        self.weights_sha256 = weights_sha256
+    def __init__(
+        self, classifier: AlignmentClassifier, video_encoder: Cavp, weights_sha256: str
+    ) -> None:
+        """Wrap networks with their weights."""
+        super().__init__(weights_sha256)
         self._classifier = classifier
-        self._eye = eye
-        self._seen: tuple[Frames, Tensor] | None = None
+        self._video_encoder = video_encoder
 
     @torch.no_grad()
-    def verdict(self, frames: Frames, samples: NDArray[np.float32]) -> float:
-        """The probability that a sound belongs to a video, by the first 8.192 s of both.
+    def score(self, frames: Frames, samples: NDArray[np.float32]) -> float:
+        """The probability that a sound belongs to a video, from the first 8.192 s of both.
 
-        The published script draws latents from one generator for all pairs; here each pair has
-        its own, so that no figure depends on the order of the clips.
-
-        Args:
-            frames: at 4 Hz; up to 10 s are looked at together, as the published script does.
-            samples: (N,) float32 at 16 kHz.
-
-        Returns:
-            0..1.
+        As in the published script, up to 10 s of the video are encoded together. There, one
+        generator samples the latents of all pairs; here each pair has its own generator, so that no
+        figure depends on the order of the clips.
 
         Raises:
-            ValueError: less than 8.192 s of sound, or of 32 frames of video.
+            ValueError: less than 8.192 s of sound, or fewer than 32 frames of video.
 
-        Source: Diff-Foley, evaluation/align_acc.py.
+        Reference: Diff-Foley, evaluation/align_acc.py.
         """
-        if len(frames) < diff_foley.VIDEO_FEATURES:
+        count = diff_foley.VIDEO_FEATURES
+        if len(frames) < count:
             raise ValueError(
                 f"{len(frames)} frames at {cavp.FRAME_RATE_HZ:g} Hz, the judge {self.name!r} needs "
-                f"{diff_foley.VIDEO_FEATURES}"
+                f"{count}"
             )
         levels = diff_foley.mel_levels(_tensor(samples))
-        if self._seen is None or self._seen[0] is not frames:
-            shown = _colours_first(frames)[: cavp.MOST_FRAMES]
-            self._seen = (frames, self._eye(shown)[: diff_foley.VIDEO_FEATURES])
+        features = self._video_features(
+            frames,
+            count,
+            lambda: self._video_encoder(_channels_first(frames)[: cavp.MOST_FRAMES])[:count],
+        )
         latents = self._classifier.latents(levels, _seeded_normal)
-        return float(self._classifier(latents, self._seen[1]))
+        return float(self._classifier(latents, features))
 
 
-class ImageBindJudge:
-    """How near a sound and a video lie in ImageBind's space; see `judges.PairJudge`."""
+class ImageBindJudge(_PairJudge):
+    """The similarity of sound and video in ImageBind's space; see `interface.PairJudge`."""
 
     name = "imagebind"
     rate_hz = imagebind.RATE_HZ
     shortest_s = imagebind.SHORTEST_S
 
     def __init__(self, network: ImageBind, weights_sha256: str) -> None:
-        """Takes a filled network."""
-        self.weights_sha256 = weights_sha256
-        self.sight = VideoPreprocessing(
+        """Wrap a network with its weights."""
+        super().__init__(weights_sha256)
+        self.video_preprocessing = VideoPreprocessing(
             size_px=network.side, rate_hz=imagebind.FRAME_RATE_HZ, shape="whole"
         )
         self._network = network
-        self._seen: tuple[Frames, Tensor] | None = None
 
     @torch.no_grad()
-    def verdict(self, frames: Frames, samples: NDArray[np.float32]) -> float:
-        """Cosine of both embeddings.
-
-        Args:
-            frames: at 0.5 Hz, the shorter side as wide as the network's squares.
-            samples: (N,) float32 at 16 kHz.
-
-        Returns:
-            -1..1.
+    def score(self, frames: Frames, samples: NDArray[np.float32]) -> float:
+        """Cosine similarity of the embeddings, -1..1.
 
         Raises:
-            ValueError: fewer than two pictures, or less than 2 s of sound.
+            ValueError: fewer than two frames, or less than 2 s of sound.
 
-        Source: av-benchmark, extract_video.py and evaluate.py.
+        Reference: av-benchmark, extract_video.py and evaluate.py.
         """
-        if self._seen is None or self._seen[0] is not frames:
-            self._seen = (frames, self._network.watch(_colours_first(frames)))
-        return self._network.compare(self._seen[1], self._network.listen(_tensor(samples)))
+        video = self._video_features(
+            frames, len(frames), lambda: self._network.encode_video(_channels_first(frames))
+        )
+        return self._network.compare(video, self._network.encode_audio(_tensor(samples)))
 
 
-def clap_judge(network: nn.Module, weights_sha256: str) -> SoundJudge:
-    """CLAP as a judge: the first 10 s at once.
-
-    Args:
-        network: a `Clap`.
-        weights_sha256: of its file.
-
-    Source: ours; length and repeating as LAION-CLAP.
-    """
-    return SoundJudge(
-        "clap",
-        rate_hz=clap.RATE_HZ,
-        weights_sha256=weights_sha256,
-        embed=lambda sound: network(sound)[None],
-        logits=None,
-        clip=ClipRule(longest_s=clap.LONGEST_S),
-    )
-
-
-# A key of `FILES` -> its network, unfilled.
+# Key of `FILES` -> its network with random weights
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "vggish": vggish.Vggish,
     "panns": panns.Cnn14,
@@ -439,109 +346,112 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "cavp": Cavp,
     "imagebind": ImageBind,
 }
-# Name -> (its files, their networks and the hash as a judge).
-PUBLISHED: dict[str, tuple[tuple[str, ...], Callable[..., AnyJudge]]] = {
-    "vggish": (("vggish",), vggish_judge),
-    "panns": (("panns",), panns_judge),
-    "passt": (("passt",), passt_judge),
-    "clap": (("clap",), clap_judge),
-    "synchformer": (("synchformer",), SynchformerJudge),
-    "diff-foley": (("diff-foley", "cavp"), DiffFoleyJudge),
-    "imagebind": (("imagebind",), ImageBindJudge),
+# Name -> the judge, from the networks of its files and their hash
+PUBLISHED: dict[str, Callable[..., AnyJudge]] = {
+    "vggish": partial(  # one embedding per 0.96 s
+        AudioJudge,
+        "vggish",
+        rate_hz=vggish.RATE_HZ,
+        embedder=lambda network, sound: network(network.patches(sound)),
+    ),
+    "panns": partial(
+        AudioJudge,
+        "panns",
+        rate_hz=panns.RATE_HZ,
+        embedder=_clip_embedding,
+        classifier=_clip_logits,
+    ),
+    "passt": partial(
+        AudioJudge,
+        "passt",
+        rate_hz=passt.RATE_HZ,
+        embedder=_clip_embedding,
+        classifier=_clip_logits,
+        clip=ClipRule(longest_s=passt.LONGEST_S, filled=True),
+    ),
+    "clap": partial(
+        AudioJudge,
+        "clap",
+        rate_hz=clap.RATE_HZ,
+        embedder=lambda network, sound: network(sound)[None],
+        clip=ClipRule(longest_s=clap.LONGEST_S),
+    ),
+    "synchformer": SynchformerJudge,
+    "diff-foley": DiffFoleyJudge,
+    "imagebind": ImageBindJudge,
 }
 
 
 def load_judge(name: str, folder: Path) -> AnyJudge:
-    """A judge with its weights.
+    """Load a judge with its weights.
 
     Args:
-        name: as metrics call it.
-        folder: where published weights lie; a model folder with judges of ours goes before those
-            that ship.
-
-    Returns:
-        the judge, ready to be asked.
+        name: of the judge in metrics.
+        folder: of published weights. A model folder with judges of our own takes precedence over
+            those that are part of foleyflow.
 
     Raises:
-        CheckpointError: its file is missing, damaged or another one.
-        MissingExtra: the library that carries it is not installed.
-
-    Source: ours.
+        CheckpointError: the name is unknown, or a file is missing, damaged or another one.
+        MissingExtra: the library that provides the network is not installed.
     """
     if name in PUBLISHED:
-        files, as_judge = PUBLISHED[name]
-        checked = [checked_file(folder, FILES[file]) for file in files]
+        files = {key: file for key, file in FILES.items() if file.judge == name}
+        verified = {key: verify_file(folder, file) for key, file in files.items()}
         networks = [
-            fill_from(NETWORKS[file](), path, FILES[file])
-            for file, (path, _) in zip(files, checked, strict=True)
+            load_published(NETWORKS[key](), verified[key][0], file) for key, file in files.items()
         ]
-        return as_judge(*networks, " + ".join(sha256 for _, sha256 in checked))
+        return PUBLISHED[name](*networks, " + ".join(sha256 for _, sha256 in verified.values()))
     if name in SHIPPED_JUDGES:
-        return _shipped_judge(name, folder)
+        component = SHIPPED_JUDGES[name]
+        found = shipped_folder(name, folder)
+        sha256 = read_record(found, component).sha256
+        if component == "tagger":
+            return TaggerJudge(load_tagger(found), sha256)
+        return SyncJudge(load_sync(found), sha256)
     known = ", ".join([*PUBLISHED, *SHIPPED_JUDGES])
-    raise CheckpointError(f"no judge {name!r}", hint=f"there are {known}")
+    raise CheckpointError(f"unknown judge {name!r}", hint=f"expected one of {known}")
 
 
 def load_judges(
     names: Iterable[str], folder: Path
 ) -> tuple[dict[str, AnyJudge], dict[str, FoleyflowError]]:
-    """As many of some judges as can be had.
-
-    Args:
-        names: as metrics call them.
-        folder: where published weights lie.
-
-    Returns:
-        name -> judge, and name -> why it can't be had.
-
-    Source: ours.
-    """
+    """Judges by their names, and the errors of those that can't be loaded; see `load_judge`."""
     judges: dict[str, AnyJudge] = {}
-    missing: dict[str, FoleyflowError] = {}
+    errors: dict[str, FoleyflowError] = {}
     for name in dict.fromkeys(names):
         try:
             judges[name] = load_judge(name, folder)
         except FoleyflowError as error:
-            missing[name] = error
-    return judges, missing
+            errors[name] = error
+    return judges, errors
 
 
-def _shipped_judge(name: str, folder: Path) -> AnyJudge:
-    """One of the two judges made from simulated clips."""
-    component = SHIPPED_JUDGES[name]
-    where = shipped_folder(name, folder)
-    sha256 = read_record(where, component).sha256
-    if component == "tagger":
-        return tagger_judge(load_tagger(where), sha256)
-    return SyncJudge(load_sync(where), sha256)
-
-
-def _segments(length: int, segment: int) -> int:
-    """How many segments, half overlapping, lie in a length."""
+def _segment_count(length: int, segment: int) -> int:
+    """The number of half-overlapping segments in a length."""
     return max(0, (length - segment) // (segment // 2) + 1)
 
 
-def _ends(
-    features: Callable[[Tensor], Tensor], track: Tensor, segment: int, count: int
+def _first_and_last(
+    encode: Callable[[Tensor], Tensor], track: Tensor, segment: int, count: int
 ) -> tuple[Tensor, Tensor]:
-    """Features of the first and the last fourteen of a track's first `count` segments."""
-    compared, step = synchformer.COMPARED_SEGMENTS, segment // 2
+    """Features of the first and last fourteen of a track's first `count` segments."""
+    step = segment // 2
 
-    def stretch(first: int, last: int) -> Tensor:
+    def cut(first: int, last: int) -> Tensor:
         return track[first * step : (last - 1) * step + segment]
 
-    if count <= 2 * compared:
-        rows = features(stretch(0, count))
-        return rows[:compared], rows[-compared:]
-    return features(stretch(0, compared)), features(stretch(count - compared, count))
+    if count <= 2 * COMPARED_SEGMENTS:
+        features = encode(cut(0, count))
+        return features[:COMPARED_SEGMENTS], features[-COMPARED_SEGMENTS:]
+    return encode(cut(0, COMPARED_SEGMENTS)), encode(cut(count - COMPARED_SEGMENTS, count))
 
 
 def _seeded_normal(shape: torch.Size) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(0))
 
 
-def _colours_first(frames: Frames) -> Tensor:
-    """(T, 3, S, S) of frames."""
+def _channels_first(frames: Frames) -> Tensor:
+    """The pixels as (T, 3, H, W)."""
     return torch.from_numpy(np.ascontiguousarray(frames.pixels.transpose(0, 3, 1, 2)))
 
 

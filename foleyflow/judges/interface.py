@@ -1,8 +1,6 @@
-"""What a judge is: a network that hears sounds for a metric, and never one that makes them.
+"""The interface of a judge: a network that scores sounds for a metric and generates none.
 
-Only the agreement stands here; no network and no weights. A metric names the judge that it needs
-(`Metric.judge`); where that one is not given, `judge_for` says so in one line, and nothing else
-takes its place.
+A metric names the judge that it needs (`Metric.judge`); no other judge is substituted for it.
 """
 
 from __future__ import annotations
@@ -16,18 +14,19 @@ from numpy.typing import NDArray
 from foleyflow import clock
 from foleyflow.errors import ConfigError
 from foleyflow.judges.preprocessing import AudioPreprocessing
+from foleyflow.media.waveform import fit_length
 from foleyflow.signals import Frames, Waveform
 
-DEFAULT_AUDIO_PREPROCESSING = AudioPreprocessing()  # outside of any protocol
+DEFAULT_AUDIO_PREPROCESSING = AudioPreprocessing()  # without a protocol
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClipRule:
-    """How long the sounds are that a judge hears.
+    """The length of the sounds that a judge takes.
 
     Attributes:
-        longest_s: where longer sounds are cut; None for any length.
-        filled: shorter sounds are filled with zeros up to `longest_s`.
+        longest_s: longer sounds are cut to this length; None for any length.
+        filled: shorter sounds are padded with zeros to `longest_s`.
     """
 
     longest_s: float | None = None
@@ -37,22 +36,10 @@ class ClipRule:
         if self.longest_s is not None and not self.longest_s > 0:
             raise ConfigError(f"longest_s: got {self.longest_s}, expected more than 0 or None")
         if self.filled and self.longest_s is None:
-            raise ConfigError("filled: there is no length to fill up to without longest_s")
+            raise ConfigError("filled: expected longest_s, the length to pad to, got None")
 
     def fit(self, samples: NDArray[np.float32], rate_hz: int) -> NDArray[np.float32]:
-        """Cut or fill a sound.
-
-        Args:
-            samples: (N,) float32.
-            rate_hz: its rate.
-
-        Returns:
-            (M,) float32.
-
-        Source: ours.
-        """
-        from foleyflow.media.waveform import fit_length
-
+        """Cut or pad a (N,) sound."""
         if self.longest_s is None:
             return samples
         wanted = clock.count_at(self.longest_s, rate_hz)
@@ -61,14 +48,14 @@ class ClipRule:
 
 @dataclass(frozen=True, kw_only=True)
 class VideoPreprocessing:
-    """How a video is shown to a judge of pairs.
+    """The frames of a video that a judge of pairs takes.
 
     Attributes:
-        size_px: side of the square pictures.
-        rate_hz: of a grid of moments from 0, at each of which the picture on screen is shown; None
-            for the video's own frames, up to 32 a second.
-        shape: "squashed" for the whole picture as a square; with the shorter side scaled to
-            `size_px`, "middle" for the middle square and "whole" for all of it.
+        size_px: side of the square frames.
+        rate_hz: frames on screen at this rate, from time 0; None for the video's own frames, up to
+            32 per second.
+        shape: "squashed" for complete frames resized to squares. Else the shorter side is scaled to
+            `size_px`: "middle" for the square in the middle, "whole" for complete frames.
     """
 
     size_px: int
@@ -78,148 +65,104 @@ class VideoPreprocessing:
     def __post_init__(self) -> None:
         if self.shape != "squashed" and self.rate_hz is None:
             raise ConfigError(
-                f"shape={self.shape!r}: a video's own frames are only shown squashed; give rate_hz"
+                f"shape={self.shape!r}: expected rate_hz; a video's own frames can only be squashed"
             )
 
 
-class Judge(Protocol):
-    """A network that hears sounds, and what must be known to repeat what it says."""
+class _AnyJudge(Protocol):
+    name: str
+    rate_hz: int
+    weights_sha256: str
 
-    @property
-    def name(self) -> str:
-        """As metrics call it."""
-        ...
 
-    @property
-    def rate_hz(self) -> int:
-        """Of the sounds that it takes."""
-        ...
+class Judge(_AnyJudge, Protocol):
+    """A network that scores sounds.
 
-    @property
-    def clip(self) -> ClipRule:
-        """How they are cut or filled."""
-        ...
+    Attributes:
+        name: of the judge in metrics.
+        rate_hz: sample rate of the sounds.
+        weights_sha256: hash of the weights, hexadecimal.
+        clip: length of the sounds.
+    """
 
-    @property
-    def weights_sha256(self) -> str:
-        """Hash of its weights, hexadecimal."""
-        ...
+    clip: ClipRule
 
     def embed(self, samples: NDArray[np.float32]) -> NDArray[np.float64]:
-        """(E, D) embeddings of one (N,) sound; E is 1 unless the judge hears it in pieces."""
-        ...
+        """(E, D) embeddings of a (N,) sound; E is 1 unless the judge embeds it in segments."""
 
     def logits(self, samples: NDArray[np.float32]) -> NDArray[np.float64]:
-        """(C,) logits of one (N,) sound; ValueError from a network without classes."""
-        ...
+        """(C,) logits of a (N,) sound; a ValueError from a network without classes."""
 
 
 class MaterialJudge(Judge, Protocol):
-    """A network that hears sounds and names the material that sounds."""
+    """A judge that also classifies the material of a sound."""
 
     def material(self, samples: NDArray[np.float32]) -> str:
-        """The likeliest material of one (N,) sound."""
-        ...
+        """The most likely material of a (N,) sound."""
 
 
-class PairJudge(Protocol):
-    """A network that sees a video with its sound."""
+class PairJudge(_AnyJudge, Protocol):
+    """A network that scores a video together with a sound.
 
-    @property
-    def name(self) -> str:
-        """As metrics call it."""
-        ...
+    Attributes:
+        name, rate_hz, weights_sha256: as for `Judge`.
+        video_preprocessing: how the frames of a video are prepared.
+        shortest_s: minimum duration of both.
+    """
 
-    @property
-    def rate_hz(self) -> int:
-        """Of the sounds that it takes."""
-        ...
+    video_preprocessing: VideoPreprocessing
+    shortest_s: float
 
-    @property
-    def sight(self) -> VideoPreprocessing:
-        """How it is shown a video."""
-        ...
+    def score(self, frames: Frames, samples: NDArray[np.float32]) -> float:
+        """The score of a video, with times from 0, and a (N,) float32 sound at `rate_hz`.
 
-    @property
-    def shortest_s(self) -> float:
-        """What a pair must last at least."""
-        ...
+        A judge of agreement returns the probability, 0..1, that the sound belongs to the video and
+        is in sync with it; any other judge returns the value of its metric.
 
-    @property
-    def weights_sha256(self) -> str:
-        """Hash of its weights, hexadecimal."""
-        ...
-
-    def verdict(self, frames: Frames, samples: NDArray[np.float32]) -> float:
-        """What it says of a video with an (N,) sound.
-
-        A judge of agreement gives the probability, 0..1, that the sound belongs to the video and to
-        its moments; any other one the value of its metric.
+        Raises:
+            ValueError: one of them is shorter than `shortest_s`.
         """
-        ...
 
 
 AnyJudge = Judge | PairJudge
 
 
-def preprocess_for(
-    judge: Judge, waveform: Waveform, hearing: AudioPreprocessing = DEFAULT_AUDIO_PREPROCESSING
+def preprocess_audio(
+    judge: Judge,
+    waveform: Waveform,
+    preprocessing: AudioPreprocessing = DEFAULT_AUDIO_PREPROCESSING,
 ) -> NDArray[np.float32]:
-    """A sound as a judge takes it: at its rate, cut or filled.
-
-    Args:
-        judge: whose rate and rule it is.
-        waveform: any sound.
-        hearing: what happens to it before.
-
-    Returns:
-        (N,) float32.
+    """Prepare a sound for a judge: (N,) at its sample rate, of its length.
 
     Raises:
-        ValueError: a sound that `hearing` refuses as too short.
-
-    Source: ours.
+        ValueError: `preprocessing` refuses the sound as too short.
     """
-    return judge.clip.fit(hearing.hear(waveform, judge.rate_hz), judge.rate_hz)
+    return judge.clip.fit(preprocessing.apply(waveform, judge.rate_hz), judge.rate_hz)
 
 
 def judge_json(
-    judge: Judge, hearing: AudioPreprocessing = DEFAULT_AUDIO_PREPROCESSING
+    judge: Judge, preprocessing: AudioPreprocessing = DEFAULT_AUDIO_PREPROCESSING
 ) -> dict[str, Any]:
-    """What a report says of a judge and of how it heard, as plain values.
-
-    Args:
-        judge: any that hears sounds.
-        hearing: how it was given them.
-
-    Source: ours.
-    """
+    """What a report needs so that a judge's figures can be reproduced, as plain values."""
     return {
         "name": judge.name,
         "weights_sha256": judge.weights_sha256,
         "rate_hz": judge.rate_hz,
         "longest_s": judge.clip.longest_s,
         "filled": judge.clip.filled,
-        "resampler": hearing.said,
+        "resampler": preprocessing.description,
     }
 
 
 def pair_judge_json(
-    judge: PairJudge, hearing: AudioPreprocessing = DEFAULT_AUDIO_PREPROCESSING
+    judge: PairJudge, preprocessing: AudioPreprocessing = DEFAULT_AUDIO_PREPROCESSING
 ) -> dict[str, Any]:
-    """What a report says of a judge of pairs and of how it heard, as plain values.
-
-    Args:
-        judge: any that sees and hears.
-        hearing: how it was given the sounds.
-
-    Source: ours.
-    """
+    """`judge_json` of a judge of pairs."""
     return {
         "name": judge.name,
         "weights_sha256": judge.weights_sha256,
         "rate_hz": judge.rate_hz,
-        "sight": asdict(judge.sight),
+        "sight": asdict(judge.video_preprocessing),
         "shortest_s": judge.shortest_s,
-        "resampler": hearing.said,
+        "resampler": preprocessing.description,
     }

@@ -1,8 +1,7 @@
-"""How a sound becomes what a judge hears: channels, offset, resampler, length.
+"""Audio preprocessing for judges: channels, offset, resampler and length.
 
-Published figures differ in these by more than many systems do (the resampler alone moves a Fréchet
-distance by tens), so they stand here by name, and a report repeats them. Arrays in, arrays out; no
-judge and no file is known here.
+Published figures depend on these settings more than many systems differ (the resampler alone
+changes a Fréchet distance by tens), so reports contain them.
 """
 
 from __future__ import annotations
@@ -19,21 +18,21 @@ from numpy.typing import NDArray
 from foleyflow.errors import ConfigError
 from foleyflow.signals import Waveform
 
-# The windowed sinc of torchaudio's default: zero crossings on each side, share of the band kept.
-SINC_WIDTH = 6
-SINC_ROLLOFF = 0.99
+# Defaults of torchaudio's windowed sinc
+SINC_WIDTH = 6  # zero crossings on each side
+SINC_ROLLOFF = 0.99  # cutoff as a fraction of the Nyquist frequency
 
 
 @dataclass(frozen=True, kw_only=True)
 class AudioPreprocessing:
-    """How sounds are made ready.
+    """Settings of the preprocessing.
 
     Attributes:
-        channels: "mean" of all, or the "first" alone.
-        centred: the clip's mean (its offset) is taken away.
-        resampler: "soxr" (VHQ), or "sinc", the windowed sinc that torchaudio takes by default.
-        duration_s: where longer sounds are cut, rounded down to samples; None for any length.
-        short: sounds below `duration_s` are heard as they are ("kept") or "refused".
+        channels: "mean" of all channels, or the "first" one.
+        centred: subtract the mean of the sound.
+        resampler: "soxr" (VHQ), or "sinc", torchaudio's default.
+        duration_s: longer sounds are cut to it, rounded down to samples; None for any length.
+        short: sounds shorter than `duration_s` are "kept" or "refused".
     """
 
     channels: Literal["mean", "first"] = "mean"
@@ -46,11 +45,11 @@ class AudioPreprocessing:
         if self.duration_s is not None and not self.duration_s > 0:
             raise ConfigError(f"duration_s: got {self.duration_s}, expected more than 0 or None")
         if self.short == "refused" and self.duration_s is None:
-            raise ConfigError("short: nothing is too short without duration_s")
+            raise ConfigError("short='refused': expected duration_s, got None")
 
     @property
-    def said(self) -> str:
-        """All of it in a line, for reports."""
+    def description(self) -> str:
+        """The settings in one line, for reports."""
         channels = "mean of the channels" if self.channels == "mean" else "first channel"
         offset = ", offset removed" if self.centred else ""
         resampler = {"soxr": "soxr VHQ", "sinc": f"windowed sinc of width {SINC_WIDTH}"}
@@ -58,20 +57,14 @@ class AudioPreprocessing:
         short = ", shorter ones refused" if self.short == "refused" else ""
         return f"{resampler[self.resampler]}, {channels}{offset}{cut}{short}"
 
-    def hear(self, waveform: Waveform, rate_hz: int) -> NDArray[np.float32]:
-        """A sound as it is to be heard.
-
-        Args:
-            waveform: any sound.
-            rate_hz: the rate wanted.
+    def apply(self, waveform: Waveform, rate_hz: int) -> NDArray[np.float32]:
+        """Mix, centre, resample and cut a sound, in the order of av-benchmark.
 
         Returns:
-            (N,) float32.
+            (N,) float32 at `rate_hz`.
 
         Raises:
-            ValueError: a sound that is refused as too short.
-
-        Source: as the attributes say; av-benchmark's order is channels, offset, rate, length.
+            ValueError: the sound is shorter than `duration_s`, and short sounds are refused.
         """
         samples = waveform.mono() if self.channels == "mean" else waveform.samples[0]
         if self.centred and len(samples):
@@ -84,7 +77,7 @@ class AudioPreprocessing:
             )
         if self.duration_s is None:
             return samples
-        # Rounded down, as the scripts do; 1e-6 absorbs the binary error of the product.
+        # Rounded down as in the published scripts; 1e-6 absorbs the binary error of the product
         wanted = int(self.duration_s * rate_hz + 1e-6)
         if len(samples) < wanted and self.short == "refused":
             raise ValueError(
@@ -96,19 +89,14 @@ class AudioPreprocessing:
 def sinc_resample(
     samples: NDArray[np.float32], source_rate_hz: int, target_rate_hz: int
 ) -> NDArray[np.float32]:
-    """Resample by a Hann-windowed sinc, six zero crossings on each side.
+    """Resample a (N,) sound with torchaudio's default, a sinc with a Hann window of six crossings.
 
-    Short filters leave aliases some 40 dB down, which the judges of published figures have heard.
-
-    Args:
-        samples: (N,) float32.
-        source_rate_hz: their rate.
-        target_rate_hz: the rate wanted.
+    Its aliases are only some 40 dB down, which is part of the protocol of published figures.
 
     Returns:
         (ceil(N target / source),) float32.
 
-    Source: Smith, Digital Audio Resampling; settings of torchaudio.functional.resample.
+    Reference: Smith, Digital Audio Resampling; torchaudio.functional.resample.
     """
     divisor = math.gcd(source_rate_hz, target_rate_hz)
     source, target = source_rate_hz // divisor, target_rate_hz // divisor
@@ -123,7 +111,7 @@ def sinc_resample(
 
 @functools.lru_cache(maxsize=16)
 def _sinc_kernels(source: int, target: int) -> tuple[NDArray[np.float32], int]:
-    """A filter per phase, (target, K), and how many samples before its own it reaches back."""
+    """One filter per phase, (target, K), and the number of earlier samples that they reach."""
     cutoff = min(source, target) * SINC_ROLLOFF
     reach = math.ceil(SINC_WIDTH * source / cutoff)
     taps = np.arange(-reach, reach + source) / source

@@ -1,4 +1,4 @@
-"""Judges from files: hashes, missing and foreign files, the published form with small weights."""
+"""Loading judges: hashes, missing and foreign files, and small weights in the published layout."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from foleyflow.errors import CheckpointError, MissingExtra
 from foleyflow.evaluation.metrics import METRICS
 from foleyflow.judges import adapters
 from foleyflow.judges.adapters import PUBLISHED, load_judge, load_judges
-from foleyflow.judges.interface import preprocess_for
+from foleyflow.judges.interface import preprocess_audio
 from foleyflow.judges.networks import diff_foley
-from foleyflow.judges.weights import FILES, SHIPPED_JUDGES, checked_file, fill_from
+from foleyflow.judges.weights import FILES, SHIPPED_JUDGES, load_published, verify_file
 from foleyflow.signals import Frames, Waveform
 from foleyflow.weights import file_sha256
 
 
-def besides(name, file, tensors):
-    """What a published file holds beside the tensors that are listened with."""
+def with_unused_content(name, file, tensors):
+    """The content of a published file: tensors, and content that evaluation does not need."""
     if name == "vggish":
         tensors["pproc.pca_means"] = torch.zeros(128, 1)
     if name == "synchformer":
@@ -38,19 +38,20 @@ def besides(name, file, tensors):
     if name == "diff-foley":
         tensors["first_stage_model.decoder.conv_in.bias"] = torch.zeros(1)
         tensors["scale_factor"] = tensors["sqrt_alphas_cumprod"] = torch.zeros(1)
-    if file.inner is None:
+    if file.key is None:
         return tensors
-    return {file.inner: tensors, "iteration": 1, "sampler": {"i": np.arange(3)}}
+    return {file.key: tensors, "iteration": 1, "sampler": {"i": np.arange(3)}}
 
 
 @pytest.fixture
 def published(tmp_path, monkeypatch):
-    """The files in their published form, with small random weights; their hashes known."""
+    """Files in the published layout with small random weights, and their hashes in `FILES`."""
     for name, build in NETWORKS.items():
         if name == "clap" and find_spec("transformers") is None:
             continue
         file = FILES[name]
-        torch.save(besides(name, file, randomised(build()).state_dict()), tmp_path / file.name)
+        content = with_unused_content(name, file, randomised(build()).state_dict())
+        torch.save(content, tmp_path / file.name)
         sha256 = file_sha256(tmp_path / file.name)
         monkeypatch.setitem(FILES, name, replace(file, sha256=sha256))
         monkeypatch.setitem(adapters.NETWORKS, name, build)
@@ -67,48 +68,48 @@ def sound(seconds, rate_hz=22050):
 
 
 @pytest.mark.parametrize(
-    ("name", "embedded", "classes"),
+    ("name", "shape", "classes"),
     [("vggish", (4, 128), None), ("panns", (1, 7), 11), ("passt", (1, 8), 5)],
 )
-def test_a_file_in_its_published_form_becomes_a_judge(published, name, embedded, classes):
+def test_published_file_becomes_a_judge(published, name, shape, classes):
     judge = load_judge(name, published)
     assert judge.name == name
     assert judge.weights_sha256 == file_sha256(published / FILES[name].name)
-    heard = preprocess_for(judge, sound(4.0))
-    assert len(heard) == (320_000 if name == "passt" else 4 * judge.rate_hz)
-    assert judge.embed(heard).shape == embedded
-    assert judge.embed(heard).dtype == np.float64
+    samples = preprocess_audio(judge, sound(4.0))
+    assert len(samples) == (320_000 if name == "passt" else 4 * judge.rate_hz)
+    assert judge.embed(samples).shape == shape
+    assert judge.embed(samples).dtype == np.float64
     again = randomised(NETWORKS[name]())
     if classes is None:
-        wanted = again(again.patches(torch.from_numpy(heard))).detach()
-        np.testing.assert_allclose(judge.embed(heard), wanted, rtol=1e-5, atol=1e-6)
+        expected = again(again.patches(torch.from_numpy(samples))).detach()
+        np.testing.assert_allclose(judge.embed(samples), expected, rtol=1e-5, atol=1e-6)
         with pytest.raises(ValueError, match="the judge 'vggish' has no classes"):
-            judge.logits(heard)
+            judge.logits(samples)
     else:
         with torch.no_grad():
-            logits, hidden = again(torch.from_numpy(heard)[None])
-        np.testing.assert_allclose(judge.logits(heard), logits[0], rtol=1e-5, atol=1e-6)
-        np.testing.assert_allclose(judge.embed(heard), hidden, rtol=1e-5, atol=1e-6)
-        assert judge.logits(heard).shape == (classes,)
+            logits, hidden = again(torch.from_numpy(samples)[None])
+        np.testing.assert_allclose(judge.logits(samples), logits[0], rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(judge.embed(samples), hidden, rtol=1e-5, atol=1e-6)
+        assert judge.logits(samples).shape == (classes,)
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_a_missing_file_is_one_line_that_says_which_belongs_where(tmp_path, name):
-    first = FILES[PUBLISHED[name][0][0]]
-    with pytest.raises(CheckpointError, match=f"the judge '{name}' is not here") as caught:
+def test_missing_file_is_named_in_a_one_line_error_with_a_download_hint(tmp_path, name):
+    first = next(file for file in FILES.values() if file.judge == name)
+    with pytest.raises(CheckpointError, match=f"judge '{name}': weights not found") as caught:
         load_judge(name, tmp_path / "judges")
     assert str(tmp_path / "judges" / first.name) in str(caught.value)
     assert "\n" not in str(caught.value)
     assert first.url in caught.value.hint and "curl -L" in caught.value.hint
 
 
-def test_a_judge_of_two_files_needs_both(published):
+def test_judge_of_two_files_needs_both(published):
     (published / FILES["cavp"].name).unlink()
-    with pytest.raises(CheckpointError, match=r"'diff-foley' is not here: .*cavp_epoch66.ckpt"):
+    with pytest.raises(CheckpointError, match=r"judge 'diff-foley': .*cavp_epoch66.ckpt"):
         load_judge("diff-foley", published)
 
 
-def test_where_nobody_publishes_a_hash_the_report_alone_says_which_file_it_was(published):
+def test_files_without_a_published_hash_are_identified_by_their_own_hash(published):
     assert [name for name, file in ORIGINALS.items() if not file.sha256] == [
         "diff-foley",
         "imagebind",
@@ -118,81 +119,80 @@ def test_where_nobody_publishes_a_hash_the_report_alone_says_which_file_it_was(p
     assert judge.weights_sha256 == " + ".join(hashes)
 
 
-def test_another_file_of_that_name_is_refused(tmp_path):
+def test_file_with_another_hash_is_refused(tmp_path):
     torch.save({}, tmp_path / FILES["panns"].name)
     with pytest.raises(CheckpointError, match=r"its hash is [0-9a-f]{64}, expected e2ee543a"):
         load_judge("panns", tmp_path)
 
 
-def test_the_first_digits_of_a_hash_do(tmp_path):
+def test_first_digits_of_a_hash_are_accepted(tmp_path):
     (tmp_path / "a").write_bytes(b"weights")
-    whole = file_sha256(tmp_path / "a")
-    file = replace(FILES["vggish"], name="a", sha256=whole[:8])
-    assert checked_file(tmp_path, file) == (tmp_path / "a", whole)
+    sha256 = file_sha256(tmp_path / "a")
+    file = replace(FILES["vggish"], name="a", sha256=sha256[:8])
+    assert verify_file(tmp_path, file) == (tmp_path / "a", sha256)
 
 
-def test_files_that_hold_no_such_tensors_are_refused(tmp_path):
+def test_files_without_the_expected_tensors_are_refused(tmp_path):
     path, file = tmp_path / "a.pth", replace(FILES["vggish"], name="a.pth")
     path.write_bytes(b"no tensors")
     with pytest.raises(CheckpointError, match="can't be read as tensors alone"):
-        fill_from(NETWORKS["vggish"](), path, file)
+        load_published(NETWORKS["vggish"](), path, file)
     torch.save({"other": torch.zeros(1)}, path)
     with pytest.raises(CheckpointError, match=r"does not fit vggish: .*Missing key"):
-        fill_from(NETWORKS["vggish"](), path, file)
-    with pytest.raises(CheckpointError, match="holds no tensors under 'model'"):
-        fill_from(NETWORKS["panns"](), path, replace(FILES["panns"], name="a.pth"))
+        load_published(NETWORKS["vggish"](), path, file)
+    with pytest.raises(CheckpointError, match="expected tensors under the key 'model'"):
+        load_published(NETWORKS["panns"](), path, replace(FILES["panns"], name="a.pth"))
 
 
 class Harmful:
-    """Would run code if it were unpickled."""
+    """Runs code if it is unpickled."""
 
     def __reduce__(self):
         return (print, ("unpickled",))
 
 
-def test_a_class_that_a_lightning_file_names_is_not_imported(published, monkeypatch):
+def test_class_named_in_a_lightning_file_is_not_imported(published, monkeypatch):
     path = published / FILES["diff-foley"].name
     content = torch.load(path, weights_only=False)
-    with monkeypatch.context() as there:
+    with monkeypatch.context() as patch:
         name = "pytorch_lightning"
         for part in ("", ".callbacks", ".model_checkpoint"):
             name += part
-            there.setitem(sys.modules, name, ModuleType(name))
+            patch.setitem(sys.modules, name, ModuleType(name))
         writer = sys.modules[name].ModelCheckpoint = type("ModelCheckpoint", (), {})
         writer.__module__ = name
         torch.save({**content, "callbacks": {writer: {"best": torch.zeros(())}}}, path)
-    fill_from(NETWORKS["diff-foley"](), path, FILES["diff-foley"])
+    load_published(NETWORKS["diff-foley"](), path, FILES["diff-foley"])
 
 
-def test_nothing_in_a_file_is_run(tmp_path, capsys):
+def test_code_in_a_file_is_not_run(tmp_path, capsys):
     path = tmp_path / "a.pth"
     torch.save({"model": Harmful()}, path)
     with pytest.raises(CheckpointError, match="can't be read as tensors alone"):
-        fill_from(NETWORKS["panns"](), path, FILES["panns"])
+        load_published(NETWORKS["panns"](), path, FILES["panns"])
     assert "unpickled" not in capsys.readouterr().out
 
 
-def test_a_judge_that_nobody_knows_is_refused(tmp_path):
-    with pytest.raises(CheckpointError, match="no judge 'yamnet'") as caught:
+def test_unknown_judge_is_refused(tmp_path):
+    with pytest.raises(CheckpointError, match="unknown judge 'yamnet'") as caught:
         load_judge("yamnet", tmp_path)
     assert "vggish" in caught.value.hint and "sync-sim" in caught.value.hint
 
 
-def test_every_judge_that_a_metric_names_is_known():
+def test_all_judges_of_metrics_can_be_loaded():
     named = {metric.judge for metric in METRICS.values() if metric.judge}
     assert named == {*PUBLISHED, *SHIPPED_JUDGES}
     assert adapters.NETWORKS.keys() == FILES.keys() == NETWORKS.keys()
-    used = {file: judge for judge, (files, _) in PUBLISHED.items() for file in files}
-    assert {name: file.judge for name, file in FILES.items()} == used
+    assert {file.judge for file in FILES.values()} == PUBLISHED.keys()
 
 
-def test_as_many_judges_as_can_be_had(published):
+def test_load_judges_returns_those_that_can_be_loaded(published):
     judges, missing = load_judges(["panns", "yamnet", "panns"], published)
     assert list(judges) == ["panns"]
     assert list(missing) == ["yamnet"]
 
 
-# ---------------------------------------------------------------------------------- of pairs
+# ------------------------------------------------------------------------ judges of pairs
 
 
 def film(seconds, rate_hz, side, seed=0):
@@ -202,70 +202,69 @@ def film(seconds, rate_hz, side, seed=0):
     return Frames(pixels=pixels, times_s=np.arange(count) / rate_hz)
 
 
-def test_desync_is_the_mean_size_of_both_offsets(published):
+def test_synchformer_score_is_the_mean_of_both_absolute_offsets(published):
     judge = load_judge("synchformer", published)
     frames, samples = film(8.0, 25, 32), sound(8.0, 16000).mono()
     network = randomised(NETWORKS["synchformer"]())
     grid = np.arange(-10, 11) / 5
     with torch.no_grad():
-        video = network.watch(torch.from_numpy(frames.pixels).permute(0, 3, 1, 2))
-        heard = network.listen(torch.from_numpy(samples))
-        assert len(video) == len(heard) == 24
+        video = network.encode_video(torch.from_numpy(frames.pixels).permute(0, 3, 1, 2))
+        audio = network.encode_audio(torch.from_numpy(samples))
+        assert len(video) == len(audio) == 24
         tops = [
-            int(network.compare(video[at], heard[at]).argmax())
+            int(network.compare(video[at], audio[at]).argmax())
             for at in (slice(0, 14), slice(10, 24))
         ]
-    assert judge.verdict(frames, samples) == pytest.approx(np.abs(grid[tops]).mean(), abs=1e-6)
+    assert judge.score(frames, samples) == pytest.approx(np.abs(grid[tops]).mean(), abs=1e-6)
     np.testing.assert_allclose(network.offsets_s, grid, atol=1e-6)
 
 
-def test_desync_is_what_the_head_says_wherever_it_is_certain(published):
+def test_synchformer_score_is_the_offset_of_the_most_likely_class(published):
     judge = load_judge("synchformer", published)
     head = judge._network.transformer.off_head
     head.weight.data.zero_()
     for place, offset_s in ((0, 2.0), (10, 0.0), (13, 0.6), (20, 2.0)):
         head.bias.data.copy_(torch.nn.functional.one_hot(torch.tensor(place), 21))
         frames = film(4.8, 25, 32, seed=place)
-        assert judge.verdict(frames, sound(5.0, 16000).mono()) == pytest.approx(offset_s, abs=1e-6)
+        assert judge.score(frames, sound(5.0, 16000).mono()) == pytest.approx(offset_s, abs=1e-6)
 
 
-def test_a_long_pair_is_looked_at_at_both_ends_alone_and_a_video_once(published):
+def test_synchformer_encodes_only_both_ends_of_a_long_video_and_only_once(published):
     judge = load_judge("synchformer", published)
-    seen, watch = [], judge._network.watch
-    judge._network.watch = lambda pixels: seen.append(len(pixels)) or watch(pixels)
+    lengths, encode = [], judge._network.encode_video
+    judge._network.encode_video = lambda pixels: lengths.append(len(pixels)) or encode(pixels)
     frames = film(12.0, 25, 32)
     for seed in (0, 1):
         samples = np.random.default_rng(seed).uniform(-0.5, 0.5, 12 * 16000).astype(np.float32)
-        assert 0 <= judge.verdict(frames, samples) <= 2
-    assert seen == [120, 120]
+        assert 0 <= judge.score(frames, samples) <= 2
+    assert lengths == [120, 120]
     with pytest.raises(ValueError, match=r"4.76 s of video with 12.00 s .*'synchformer' needs 4.8"):
-        judge.verdict(film(4.76, 25, 32), samples)
+        judge.score(film(4.76, 25, 32), samples)
     with pytest.raises(ValueError, match=r"8.00 s of video with 4.00 s of sound"):
-        judge.verdict(film(8.0, 25, 32), samples[: 4 * 16000])
+        judge.score(film(8.0, 25, 32), samples[: 4 * 16000])
 
 
-def test_the_alignment_classifier_draws_the_same_latents_for_the_same_pair(published):
+def test_diff_foley_score_is_reproducible_and_matches_its_networks(published):
     judge = load_judge("diff-foley", published)
     frames, samples = film(10.0, 4, 32), sound(10.0, 16000).mono()
-    probability = judge.verdict(frames, samples)
+    probability = judge.score(frames, samples)
     assert 0 < probability < 1
-    assert judge.verdict(frames, samples) == probability
-    assert judge.verdict(frames, np.roll(samples, 20000)) != probability
-    # By hand, from the networks.
-    eye, classifier = (randomised(NETWORKS[name]()) for name in ("cavp", "diff-foley"))
+    assert judge.score(frames, samples) == probability
+    assert judge.score(frames, np.roll(samples, 20000)) != probability
+    cavp, classifier = (randomised(NETWORKS[name]()) for name in ("cavp", "diff-foley"))
     with torch.no_grad():
-        features = eye(torch.from_numpy(frames.pixels).permute(0, 3, 1, 2))[:32]
+        features = cavp(torch.from_numpy(frames.pixels).permute(0, 3, 1, 2))[:32]
         levels = diff_foley.mel_levels(torch.from_numpy(samples))
         torch.manual_seed(0)
         latents = classifier.latents(levels, torch.randn)
         assert probability == pytest.approx(float(classifier(latents, features)), abs=1e-6)
     with pytest.raises(ValueError, match="31 frames at 4 Hz, the judge 'diff-foley' needs 32"):
-        judge.verdict(film(7.8, 4, 32), samples)
+        judge.score(film(7.8, 4, 32), samples)
     with pytest.raises(ValueError, match=r"128000 samples at 16000 Hz, .* needs at least 131072"):
-        judge.verdict(frames, samples[:128000])
+        judge.score(frames, samples[:128000])
 
 
-def test_what_comes_after_the_stretch_does_not_matter_to_the_classifier(published):
+def test_diff_foley_score_depends_only_on_the_start_of_a_pair(published):
     judge = load_judge("diff-foley", published)
     frames, samples = film(10.0, 4, 32), sound(10.0, 16000).mono()
     longer = film(14.0, 4, 32)
@@ -274,22 +273,22 @@ def test_what_comes_after_the_stretch_does_not_matter_to_the_classifier(publishe
     )
     changed = samples.copy()
     changed[512 * 256 + 1024 :] = 0.0
-    assert judge.verdict(longer, changed) == judge.verdict(frames, samples)
+    assert judge.score(longer, changed) == judge.score(frames, samples)
 
 
-def test_clap_as_a_judge_hears_ten_seconds_at_most(published):
+def test_clap_judge_embeds_ten_seconds_at_most(published):
     pytest.importorskip("transformers")
     judge = load_judge("clap", published)
-    heard = preprocess_for(judge, sound(12.0))
-    assert len(heard) == 480_000
-    embedded = judge.embed(heard)
-    assert embedded.shape == (1, 6)
-    assert np.linalg.norm(embedded) == pytest.approx(1.0, abs=1e-6)
+    samples = preprocess_audio(judge, sound(12.0))
+    assert len(samples) == 480_000
+    embedding = judge.embed(samples)
+    assert embedding.shape == (1, 6)
+    assert np.linalg.norm(embedding) == pytest.approx(1.0, abs=1e-6)
     with pytest.raises(ValueError, match="the judge 'clap' has no classes"):
-        judge.logits(heard)
+        judge.logits(samples)
 
 
-def test_clap_without_its_library_is_one_line(published, monkeypatch):
+def test_clap_without_its_library_is_an_error_with_an_install_hint(published, monkeypatch):
     (published / FILES["clap"].name).write_bytes(b"")
     file = replace(FILES["clap"], sha256=file_sha256(published / FILES["clap"].name))
     monkeypatch.setitem(FILES, "clap", file)

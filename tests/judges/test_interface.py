@@ -1,4 +1,4 @@
-"""What a judge hears: rate, length and channels; and what is said where it is missing."""
+"""Sounds as judges take them, records of judges, and errors for missing judges."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from support.random_judge import RandomJudge
 from foleyflow.errors import CheckpointError, ConfigError
 from foleyflow.evaluation.metrics import METRICS
 from foleyflow.evaluation.scoring import judge_for
-from foleyflow.judges.interface import ClipRule, judge_json, preprocess_for
+from foleyflow.judges.interface import ClipRule, judge_json, preprocess_audio
 from foleyflow.signals import Waveform
 
 
@@ -29,25 +29,30 @@ def waveform(seconds, *, rate_hz=16000, channels=1):
         (ClipRule(), 2.0, 16000),
     ],
 )
-def test_sounds_are_cut_and_filled_by_the_rule(rule, seconds, expected):
+def test_sounds_are_cut_and_padded_by_the_clip_rule(rule, seconds, expected):
     judge = RandomJudge(clip=rule)
     for rate_hz in (8000, 22050, 96000):
-        heard = preprocess_for(judge, waveform(seconds, rate_hz=rate_hz))
-        assert len(heard) == pytest.approx(expected, abs=1)
-        assert heard.dtype == np.float32
+        samples = preprocess_audio(judge, waveform(seconds, rate_hz=rate_hz))
+        assert len(samples) == pytest.approx(expected, abs=1)
+        assert samples.dtype == np.float32
 
 
-def test_filled_is_with_zeros_and_channels_are_their_mean():
+def test_padding_is_zeros_and_channels_are_averaged():
     judge = RandomJudge(clip=ClipRule(longest_s=1.0, filled=True))
     sound = waveform(0.5, rate_hz=8000, channels=2)
-    heard = preprocess_for(judge, sound)
-    assert np.array_equal(heard[:4000], sound.mono())
-    assert not heard[4000:].any()
-    assert not preprocess_for(judge, waveform(0.0)).any()
+    samples = preprocess_audio(judge, sound)
+    assert np.array_equal(samples[:4000], sound.mono())
+    assert not samples[4000:].any()
+    assert not preprocess_audio(judge, waveform(0.0)).any()
 
 
+<<<<<<< HEAD
 def test_a_missing_judge_is_one_line_that_says_which():
     with pytest.raises(CheckpointError, match=r"kl_passt needs the judge 'passt'.*available: none"):
+=======
+def test_missing_judge_is_named_in_the_error():
+    with pytest.raises(CheckpointError, match=r"kl_passt needs the judge 'passt'.*there: none"):
+>>>>>>> wt-judges
         judge_for(METRICS["kl_passt"], {})
     judges = {"panns": RandomJudge("panns")}
     with pytest.raises(CheckpointError, match=r"frechet_vggish needs .*'vggish'.*available: panns"):
@@ -55,22 +60,22 @@ def test_a_missing_judge_is_one_line_that_says_which():
     assert judge_for(METRICS["kl_panns"], judges) is judges["panns"]
 
 
-def test_a_judge_under_another_name_is_refused():
+def test_judge_under_another_name_is_refused():
     with pytest.raises(CheckpointError, match="'passt', got one named 'panns'"):
         judge_for(METRICS["kl_passt"], {"passt": RandomJudge("panns")})
 
 
-def test_a_report_says_all_that_is_needed_to_repeat_a_judge():
+def test_judge_json_contains_weights_and_preprocessing():
     judge = RandomJudge(rate_hz=8000, clip=ClipRule(longest_s=2.0))
-    said = judge_json(judge)
-    assert said["name"] == "passt"
-    assert said["weights_sha256"] == judge.weights_sha256
-    assert (said["rate_hz"], said["longest_s"], said["filled"]) == (8000, 2.0, False)
+    record = judge_json(judge)
+    assert record["name"] == "passt"
+    assert record["weights_sha256"] == judge.weights_sha256
+    assert (record["rate_hz"], record["longest_s"], record["filled"]) == (8000, 2.0, False)
     assert judge_json(RandomJudge(seed=1))["weights_sha256"] != judge.weights_sha256
 
 
-def test_rules_without_sense_are_refused():
+def test_invalid_clip_rules_are_refused():
     with pytest.raises(ConfigError, match="longest_s: got 0, expected more than 0"):
         ClipRule(longest_s=0)
-    with pytest.raises(ConfigError, match="no length to fill up to"):
+    with pytest.raises(ConfigError, match="filled: expected longest_s"):
         ClipRule(filled=True)

@@ -1,7 +1,8 @@
-"""Random weights for the networks of the published judges, in small."""
+"""Small versions of the published judges' networks with random weights, and random input."""
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -19,7 +20,7 @@ SMALL_SYNCHFORMER = SynchformerConfig(
     width=8, depth=2, heads=2, compare_depth=2, compare_heads=2, side=32
 )
 SMALL_DIFF_FOLEY = DiffFoleyConfig(
-    coder_width=32, coder_widths=(1, 1, 2, 2), coder_blocks=1, width=32, heads=2, features=8
+    encoder_width=32, encoder_factors=(1, 1, 2, 2), encoder_blocks=1, width=32, heads=2, features=8
 )
 SMALL_TRUNK = TrunkShape(width=8, depth=2, heads=2, joint=6)
 SMALL_CLAP = {
@@ -32,13 +33,13 @@ SMALL_CLAP = {
 
 
 def small_clap() -> nn.Module:
-    """Needs transformers."""
+    """A small CLAP; needs transformers."""
     from foleyflow.judges.networks.clap import Clap
 
     return Clap(SMALL_CLAP)
 
 
-# A key of the published files -> its network in small.
+# Key of `FILES` -> its small network
 SMALL_NETWORKS = {
     "vggish": lambda: Vggish((2, 3, 4, 5), 6),
     "panns": lambda: Cnn14((2, 3, 4, 5, 6, 7), 11),
@@ -54,7 +55,7 @@ SMALL_NETWORKS = {
 
 
 def randomised(module: nn.Module, seed: int = 0) -> nn.Module:
-    """Random weights everywhere, statistics of batch norms too."""
+    """Random weights and batch norm statistics, except for filters and Fourier weights."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, value in [*module.named_parameters(), *module.named_buffers()]:
@@ -66,3 +67,32 @@ def randomised(module: nn.Module, seed: int = 0) -> nn.Module:
             if "running_var" in name:
                 value.abs_().add_(0.5)
     return module.eval()
+
+
+def noise(count, seed=0):
+    """(count,) uniform float32 noise."""
+    rng = np.random.default_rng(seed)
+    return torch.from_numpy(rng.uniform(-0.5, 0.5, count).astype(np.float32))
+
+
+def shapes(module):
+    """Tensor name -> shape."""
+    return {name: tuple(value.shape) for name, value in module.state_dict().items()}
+
+
+def attend_by_head(query, key, value, heads):
+    """Attention of (N, D), head by head."""
+    width = query.shape[1] // heads
+    mixed = []
+    for head in range(heads):
+        part = slice(width * head, width * head + width)
+        weights = (query[:, part] @ key[:, part].T / width**0.5).softmax(1)
+        mixed.append(weights @ value[:, part])
+    return torch.cat(mixed, 1)
+
+
+def triangle(points, edges):
+    """A triangle of unit peak with the edges (low, centre, high), at points (K,)."""
+    low, centre, high = edges
+    rising, falling = (points - low) / (centre - low), (high - points) / (high - centre)
+    return np.clip(np.minimum(rising, falling), 0, None)

@@ -1,9 +1,8 @@
-"""LAION-CLAP's ear: 512 numbers of length one for 10 s of sound, by the library that carries it.
+"""LAION-CLAP's audio encoder: 512-dimensional embeddings of up to 10 s of sound.
 
-The network and its front end are those of `transformers` (no torchaudio is needed); the file is
-laion/larger_clap_general's, converted from music_speech_audioset_epoch_15_esc_89.98. Its text half
-is not looked at. The library draws a random stretch of sounds beyond 10 s, so nothing longer may
-come here.
+Network and front end come from `transformers`, without torchaudio. The weights are those of
+laion/larger_clap_general, converted from music_speech_audioset_epoch_15_esc_89.98; the text half is
+left out. The library takes a random excerpt of sounds longer than 10 s, so they are refused here.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from foleyflow.errors import why_not_imported
 
 RATE_HZ = 48_000
 LONGEST_S = 10.0
-# HTSAT-base and CLAP's projection, as in the config.json of the published folder.
+# HTSAT-base and CLAP's projection, as in the published config.json
 PUBLISHED_SHAPE: dict[str, Any] = {
     "patch_embeds_hidden_size": 128,
     "depths": [2, 2, 12, 2],
@@ -31,17 +30,17 @@ PUBLISHED_SHAPE: dict[str, Any] = {
 
 
 class Clap(nn.Module):
-    """The sound half of CLAP, under the names of the published file.
+    """The audio half of CLAP, with the published tensor names.
 
-    Source: Wu et al., ICASSP 2023; transformers' ClapModel.
+    Reference: Wu et al., ICASSP 2023; ClapModel of transformers.
     """
 
     def __init__(self, shape: dict[str, Any] | None = None) -> None:
-        """Builds the layers; the default is the published shape, others are for tests.
+        """Build the layers; the default is the published shape, others are for tests.
 
         Raises:
             MissingExtra: transformers is not installed.
-            ConfigError: it is there and can't be imported.
+            ConfigError: transformers is installed but can't be imported.
         """
         super().__init__()
         try:
@@ -66,24 +65,22 @@ class Clap(nn.Module):
         )
 
     def forward(self, sound: Tensor) -> Tensor:
-        """What is heard in one sound; a shorter one is repeated up to 10 s, then filled.
+        """Embedding of one sound, (N,) float32 at 48 kHz to (512,) of unit length.
 
-        Args:
-            sound: (N,) float32 at 48 kHz, N from 1 to 480,000.
-
-        Returns:
-            (512,) of length one.
+        A sound below 10 s is repeated as often as it fits into them, then padded.
 
         Raises:
-            ValueError: an empty sound, or one beyond 10 s.
+            ValueError: the sound is empty or longer than 10 s.
         """
         longest = round(LONGEST_S * RATE_HZ)
         if not 0 < len(sound) <= longest:
-            raise ValueError(f"{len(sound)} samples at {RATE_HZ} Hz, CLAP hears 1 to {longest}")
-        heard = self._front_end(
+            raise ValueError(
+                f"{len(sound)} samples at {RATE_HZ} Hz, CLAP accepts 1 to {longest} samples"
+            )
+        inputs = self._front_end(
             sound.numpy().astype(np.float64), sampling_rate=RATE_HZ, return_tensors="pt"
         )
         features = self._network(
-            input_features=heard["input_features"].float(), is_longer=torch.zeros(1, 1).bool()
+            input_features=inputs["input_features"].float(), is_longer=torch.zeros(1, 1).bool()
         ).audio_embeds
         return functional.normalize(features[0], dim=-1)

@@ -1,7 +1,7 @@
-"""ImageBind's eye and ear side by side: where a clip and a sound lie in their common space.
+"""ImageBind's vision and audio halves: embeddings of videos and sounds in one joint space.
 
-The trunks are those of `encoders.imagebind`; here they stand under the names of the one published
-file, and see and hear clips as av-benchmark shows them.
+The trunks are those of `encoders.imagebind`, here with the tensor names of the published file.
+Videos and sounds are sampled as in av-benchmark.
 """
 
 from __future__ import annotations
@@ -18,64 +18,60 @@ PUBLISHED_FILE = IMAGEBIND_FILE
 RATE_HZ = 16_000
 FRAME_RATE_HZ = 0.5
 SOUND_CLIP_S, SOUND_CLIPS = 2.0, 3
-SHORTEST_S = 4.0  # two pictures
+SHORTEST_S = 4.0  # two frames
 OTHER_MODALITIES = ("text", "depth", "thermal", "imu")
 
 
 class ImageBind(nn.Module):
-    """The two halves of imagebind_huge that pictures and sound need.
+    """The vision and audio halves of imagebind_huge; arguments of other shapes are for tests.
 
-    Source: Girdhar et al., CVPR 2023.
+    Reference: Girdhar et al., CVPR 2023.
     """
 
     def __init__(
         self, vision: ImageBindVision | None = None, audio: ImageBindAudio | None = None
     ) -> None:
-        """Builds the published shapes; other ones are for tests."""
         super().__init__()
-        self.side = (eye := vision or ImageBindVision()).side  # of the squares, pixels
-        ear = audio or ImageBindAudio()
-        # Kept in tuples, so that each tensor has its published name alone.
-        self._halves, self._hearing = (eye, ear), (FrozenSound(ear, IMAGEBIND_SOUND),)
+        vision, audio = vision or ImageBindVision(), audio or ImageBindAudio()
+        self.side = vision.side  # of the square crops, pixels
+        # In tuples, so that no tensor has a second name
+        self._halves, self._front_end = (vision, audio), (FrozenSound(audio, IMAGEBIND_SOUND),)
         for kind in ("preprocessors", "trunks", "heads"):
             name = f"modality_{kind}"
-            halves = {half.name: getattr(half, name)[half.name] for half in (eye, ear)}
+            halves = {half.name: getattr(half, name)[half.name] for half in (vision, audio)}
             setattr(self, name, nn.ModuleDict(halves))
 
-    def watch(self, pixels: Tensor) -> Tensor:
-        """Where a film lies.
+    def encode_video(self, pixels: Tensor) -> Tensor:
+        """Mean embedding over pairs of consecutive frames and three square crops of each.
 
         Args:
             pixels: (T, 3, H, W) uint8 RGB at 0.5 Hz, T at least 2, the shorter side `side`.
 
         Returns:
-            (E,): the mean over pairs of neighbouring pictures, each seen in three squares, of
-            embeddings of length one.
+            (E,), the mean of embeddings of unit length.
 
         Raises:
-            ValueError: fewer than two pictures.
+            ValueError: fewer than two frames.
         """
         if len(pixels) < 2:
-            raise ValueError(f"{len(pixels)} pictures at {FRAME_RATE_HZ} Hz, ImageBind needs 2")
+            raise ValueError(f"{len(pixels)} frames at {FRAME_RATE_HZ} Hz, ImageBind needs 2")
         mean, deviation = (
             torch.tensor(values)[:, None, None]
             for values in (CLIP_PICTURES.mean, CLIP_PICTURES.deviation)
         )
-        pictures = (pixels / 255 - mean) / deviation
-        eye = self._halves[0]
-        views = [
-            eye.embed(square[:-1], square[1:]) for square in three_squares(pictures, self.side)
-        ]
+        frames = (pixels / 255 - mean) / deviation
+        vision = self._halves[0]
+        views = [vision.embed(crop[:-1], crop[1:]) for crop in three_crops(frames, self.side)]
         return torch.stack(views).mean((0, 1))
 
-    def listen(self, sound: Tensor) -> Tensor:
-        """Where a sound lies.
+    def encode_audio(self, sound: Tensor) -> Tensor:
+        """Mean embedding of three evenly spaced excerpts of 2 s.
 
         Args:
             sound: (N,) float32 at 16 kHz, N at least 32,000.
 
         Returns:
-            (E,): the mean over three stretches of 2 s, evenly spread, of embeddings of length one.
+            (E,), the mean of embeddings of unit length.
 
         Raises:
             ValueError: less than 2 s.
@@ -84,30 +80,30 @@ class ImageBind(nn.Module):
         if len(sound) < count:
             raise ValueError(f"{len(sound)} samples at {RATE_HZ} Hz, ImageBind needs {count}")
         starts = torch.linspace(0, len(sound) - count, SOUND_CLIPS).long().tolist()
-        stretches = torch.stack([sound[start : start + count] for start in starts])
-        levels = self._hearing[0].levels(stretches, frames=IMAGEBIND_SOUND.frames).transpose(1, 2)
-        return self._halves[1].embed(levels).mean(0)
+        excerpts = torch.stack([sound[start : start + count] for start in starts])
+        levels = self._front_end[0].levels(excerpts, frames=IMAGEBIND_SOUND.frames)
+        return self._halves[1].embed(levels.transpose(1, 2)).mean(0)
 
-    def compare(self, seen: Tensor, heard: Tensor) -> float:
-        """Cosine of what `watch` and what `listen` gave, -1..1."""
-        return float(functional.cosine_similarity(seen, heard, dim=0))
+    def compare(self, video: Tensor, sound: Tensor) -> float:
+        """Cosine similarity of the results of `encode_video` and `encode_audio`, -1..1."""
+        return float(functional.cosine_similarity(video, sound, dim=0))
 
 
-def three_squares(pictures: Tensor, side: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Both ends and the middle of pictures along their longer side.
+def three_crops(frames: Tensor, side: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Square crops of frames at the start, middle and end of their longer side.
 
     Args:
-        pictures: (..., H, W), the shorter side being `side`.
+        frames: (..., H, W), the shorter side being `side`.
         side: of the squares.
 
     Returns:
         three (..., side, side): left (or upper), middle, right (or lower).
 
-    Source: PyTorchVideo's uniform_crop, as ImageBind's SpatialCrop uses it.
+    Reference: PyTorchVideo's uniform_crop, as ImageBind's SpatialCrop uses it.
     """
-    height, width = pictures.shape[-2:]
-    along = -1 if width >= height else -2
+    height, width = frames.shape[-2:]
+    axis = -1 if width >= height else -2
     longest = max(height, width)
     starts = (0, -(-(longest - side) // 2), longest - side)
-    first, middle, last = (pictures.narrow(along, start, side) for start in starts)
+    first, middle, last = (frames.narrow(axis, start, side) for start in starts)
     return first, middle, last

@@ -1,6 +1,6 @@
-"""What the two judges made from simulated clips hear: log-mel bands, relative to the clip's peak.
+"""The input of the judges that are trained on simulated clips: log-mel levels relative to the peak.
 
-A sound that is only louder or softer is the same to them, down to -70 dBFS; silence is not.
+The gain of a sound does not matter, as long as its peak exceeds -70 dBFS.
 """
 
 from __future__ import annotations
@@ -14,15 +14,14 @@ HOP_SAMPLES, WINDOW_SAMPLES = 480, 1200
 FRAME_RATE_HZ = RATE_HZ / HOP_SAMPLES
 BANDS = 64
 LOWEST_HZ, HIGHEST_HZ = 50.0, 14_000.0
-RANGE = 8.0  # nepers below the peak that are heard, 70 dB
-FAINTEST_PEAK = -2.3  # of the log magnitudes, -70 dBFS for a tone: a peak below it counts as this
+RANGE = 8.0  # below the peak, in nepers: 70 dB
+LOWEST_PEAK = -2.3  # of the log magnitudes, -70 dBFS for a tone
 
 
-class LogMel(nn.Module):
-    """Sound to log-mel levels.
+class JudgeLogMel(nn.Module):
+    """Sound to log-mel levels."""
 
-    Source: ours, on `spectrogram`.
-    """
+    filters: Tensor
 
     def __init__(self) -> None:
         super().__init__()
@@ -36,29 +35,16 @@ class LogMel(nn.Module):
         self.register_buffer("filters", filters, persistent=False)
 
     def forward(self, sound: Tensor) -> Tensor:
-        """Levels of bands.
-
-        Args:
-            sound: (B, N) float32 at 48 kHz; what exceeds whole hops of 10 ms is dropped.
-
-        Returns:
-            (B, N // 480, 64) natural logarithms of magnitudes.
-        """
-        whole = sound[:, : sound.shape[1] // HOP_SAMPLES * HOP_SAMPLES]
-        spectrum = stft(whole, window_samples=WINDOW_SAMPLES, hop_samples=HOP_SAMPLES)
+        """Natural logarithms of magnitudes, (B, N) float32 at 48 kHz to (B, N // 480, 64)."""
+        complete = sound[:, : sound.shape[1] // HOP_SAMPLES * HOP_SAMPLES]
+        spectrum = stft(complete, window_samples=WINDOW_SAMPLES, hop_samples=HOP_SAMPLES)
         return log_magnitude(spectrum, self.filters)
 
 
-def relative(levels: Tensor) -> Tensor:
-    """Levels against the peak of their clip.
+def normalise_to_peak(levels: Tensor) -> Tensor:
+    """Levels (B, T, M) relative to the peak of their clip.
 
-    Args:
-        levels: (B, T, M) natural logarithms of magnitudes.
-
-    Returns:
-        (B, T, M) from -1 (8 nepers below the peak or more) to 1 (the peak).
-
-    Source: ours.
+    They range from -1 (8 nepers below the peak or more) to 1 (the peak).
     """
-    peak = levels.amax((1, 2), keepdim=True).clamp_min(FAINTEST_PEAK)
+    peak = levels.amax((1, 2), keepdim=True).clamp_min(LOWEST_PEAK)
     return (levels - peak).clamp_min(-RANGE) / (RANGE / 2) + 1

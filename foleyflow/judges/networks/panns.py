@@ -1,7 +1,7 @@
-"""PANNs' CNN14 at 16 kHz: 527 AudioSet logits and 2048 numbers per clip.
+"""PANNs' CNN14 at 16 kHz: 527 AudioSet logits and a 2048-dimensional embedding per clip.
 
-Tensor names are those of the published file, which also holds the window and the mel filters; so
-they come from there and are never computed again in another way.
+Tensor names are the published ones. The published file also contains the window and the mel
+filters, which replace those that are computed here.
 
 Dimension letters: B batch, N samples, T frames, M mel bands.
 """
@@ -24,34 +24,28 @@ CLASSES = 527
 SHORTEST_SAMPLES = 31 * HOP_SAMPLES  # 32 frames: five halvings leave one
 
 
-class _Stft(nn.Module):
-    """A windowed Fourier transform as two convolutions, the form in which it is published."""
+class _Spectrogram(nn.Module):
+    """Power spectra, (B, N) to (B, T, bins), with reflected ends.
+
+    The Fourier transform is two convolutions, as in the published file.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         bins = WINDOW_SAMPLES // 2 + 1
-        self.conv_real = nn.Conv1d(1, bins, WINDOW_SAMPLES, stride=HOP_SAMPLES, bias=False)
-        self.conv_imag = nn.Conv1d(1, bins, WINDOW_SAMPLES, stride=HOP_SAMPLES, bias=False)
-        turns = torch.outer(torch.arange(bins), torch.arange(WINDOW_SAMPLES)).double()
-        angles = 2 * math.pi * turns / WINDOW_SAMPLES
+        products = torch.outer(torch.arange(bins), torch.arange(WINDOW_SAMPLES)).double()
+        angles = 2 * math.pi * products / WINDOW_SAMPLES
         window = torch.hann_window(WINDOW_SAMPLES, dtype=torch.float64)
-        with torch.no_grad():
-            self.conv_real.weight.copy_((angles.cos() * window)[:, None])
-            self.conv_imag.weight.copy_((-angles.sin() * window)[:, None])
-        self.requires_grad_(False)
-
-
-class _Spectrogram(nn.Module):
-    """Power spectra, (B, N) to (B, T, bins); both ends are mirrored."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stft = _Stft()
+        self.stft = nn.ModuleDict()
+        for name, wave in (("conv_real", angles.cos()), ("conv_imag", -angles.sin())):
+            conv = nn.Conv1d(1, bins, WINDOW_SAMPLES, stride=HOP_SAMPLES, bias=False)
+            conv.weight.requires_grad_(False).copy_((wave * window)[:, None])
+            self.stft[name] = conv
 
     def forward(self, sound: Tensor) -> Tensor:
         half = WINDOW_SAMPLES // 2
         padded = functional.pad(sound[:, None], (half, half), mode="reflect")
-        real, imaginary = self.stft.conv_real(padded), self.stft.conv_imag(padded)
+        real, imaginary = self.stft["conv_real"](padded), self.stft["conv_imag"](padded)
         return (real.square() + imaginary.square()).transpose(1, 2)
 
 
@@ -60,7 +54,7 @@ class _LogMel(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        # A stand-in of the right shape: the published file holds librosa's filters.
+        # A placeholder of the same shape; the published file contains librosa's filters
         filters = mel_triangles(
             bands=BANDS, window_samples=WINDOW_SAMPLES, rate_hz=RATE_HZ, low_hz=50, high_hz=8000
         )
@@ -71,7 +65,7 @@ class _LogMel(nn.Module):
 
 
 class _ConvBlock(nn.Module):
-    """Two convolutions with batch norms, then the mean of each `pool` by `pool` places."""
+    """Two convolutions with batch norms and average pooling."""
 
     def __init__(self, narrow: int, wide: int, pool: int) -> None:
         super().__init__()
@@ -87,9 +81,11 @@ class _ConvBlock(nn.Module):
 
 
 class Cnn14(nn.Module):
-    """Six blocks of convolutions over a log-mel spectrogram.
+    """Six convolution blocks over a log-mel spectrogram.
 
-    Source: Kong et al. 2020, PANNs, table 1; layout of audioset_tagging_cnn's Cnn14_16k.
+    The default arguments are the published shape; others are for tests.
+
+    Reference: Kong et al. 2020, PANNs, table 1; layout of Cnn14_16k in audioset_tagging_cnn.
     """
 
     def __init__(
@@ -97,7 +93,6 @@ class Cnn14(nn.Module):
         widths: tuple[int, int, int, int, int, int] = (64, 128, 256, 512, 1024, 2048),
         classes: int = CLASSES,
     ) -> None:
-        """Builds the layers; the defaults are the published ones, others are for tests."""
         super().__init__()
         self.spectrogram_extractor = _Spectrogram()
         self.logmel_extractor = _LogMel()
@@ -112,7 +107,7 @@ class Cnn14(nn.Module):
         self.fc_audioset = nn.Linear(narrow, classes)
 
     def forward(self, sound: Tensor) -> tuple[Tensor, Tensor]:
-        """What is heard in sounds of one length.
+        """Logits and embeddings of sounds of one length.
 
         Args:
             sound: (B, N) float32 at 16 kHz, N at least 4,960.
@@ -121,7 +116,7 @@ class Cnn14(nn.Module):
             (B, 527) logits before the sigmoid, (B, 2048) embeddings after the ReLU of fc1.
 
         Raises:
-            ValueError: sounds that are too short.
+            ValueError: the sounds are too short.
         """
         if sound.shape[-1] < SHORTEST_SAMPLES:
             raise ValueError(

@@ -1,7 +1,7 @@
-"""PaSST (patchout spectrogram transformer): 527 AudioSet logits and 768 numbers per 10 s.
+"""PaSST (patchout spectrogram transformer): 527 AudioSet logits and 768-dimensional embeddings.
 
-The base model of hear21passt, as it listens (no patchout): patches of 16 x 16 at steps of 10 over
-128 mel bands. Tensor names are those of the published file.
+The base model of hear21passt in evaluation, without patchout. Patches of 16 x 16 with a stride of
+10 cover 128 mel bands. Tensor names are the published ones.
 
 Dimension letters: B batch, N samples, T frames, D width, F and U patches in frequency and time.
 """
@@ -12,8 +12,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
+from foleyflow.attention import Mlp
+from foleyflow.judges.networks.spectra import centred_power
+from foleyflow.judges.networks.transformer import QkvAttention
 from foleyflow.spectrogram import mel_triangles
 
 RATE_HZ = 32_000
@@ -21,7 +23,7 @@ LONGEST_S = 10.0
 WINDOW_SAMPLES, HOP_SAMPLES, FFT_SAMPLES = 800, 320, 1024
 BANDS = 128
 PREEMPHASIS = 0.97
-HIGHEST_HZ = 15_000.0  # half the rate less half the range of the training's augmentation
+HIGHEST_HZ = 15_000.0  # Nyquist frequency less half the range of the training augmentation
 POWER_OFFSET = 1e-5
 LEVEL_MEAN, LEVEL_SCALE = -4.5, 5.0
 PATCH, STRIDE = 16, 10
@@ -30,75 +32,40 @@ CLASSES = 527
 
 @dataclass(frozen=True, kw_only=True)
 class PasstConfig:
-    """Shape of the transformer; the defaults are the published one's, others are for tests.
-
-    Attributes:
-        width: of each token.
-        depth: blocks.
-        heads: of attention.
-        classes: logits given out.
-        longest_frames: spectrogram frames that there are positions for.
-    """
+    """Shape of the transformer; the defaults are the published shape, others are for tests."""
 
     width: int = 768
     depth: int = 12
     heads: int = 12
     classes: int = CLASSES
-    longest_frames: int = 998
+    longest_frames: int = 998  # that have learned positions
 
     @property
     def grid(self) -> tuple[int, int]:
-        """Patches in frequency and, at most, in time."""
+        """Number of patches in frequency and the largest number in time."""
         return (BANDS - PATCH) // STRIDE + 1, (self.longest_frames - PATCH) // STRIDE + 1
-
-
-class _Attention(nn.Module):
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.qkv = nn.Linear(width, 3 * width)
-        self.proj = nn.Linear(width, width)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        parts = self.qkv(tokens).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        mixed = functional.scaled_dot_product_attention(parts[0], parts[1], parts[2])
-        return self.proj(mixed.transpose(1, 2).flatten(2))
-
-
-class _Mlp(nn.Module):
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.fc1 = nn.Linear(width, 4 * width)
-        self.fc2 = nn.Linear(4 * width, width)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        return self.fc2(functional.gelu(self.fc1(tokens)))
 
 
 class _Block(nn.Module):
     def __init__(self, config: PasstConfig) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(config.width, eps=1e-6)
-        self.attn = _Attention(config.width, config.heads)
+        self.attn = QkvAttention(config.width, config.heads)
         self.norm2 = nn.LayerNorm(config.width, eps=1e-6)
-        self.mlp = _Mlp(config.width)
+        self.mlp = Mlp(config.width)
 
     def forward(self, tokens: Tensor) -> Tensor:
         tokens = tokens + self.attn(self.norm1(tokens))
         return tokens + self.mlp(self.norm2(tokens))
 
 
-class _PatchEmbed(nn.Module):
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.proj = nn.Conv2d(1, width, PATCH, stride=STRIDE)
-
-
 class Passt(nn.Module):
     """A vision transformer over overlapping patches of a mel spectrogram.
 
-    Source: Koutini et al., Interspeech 2022; layout of kkoutini/passt_hear21.
+    Reference: Koutini et al., Interspeech 2022; layout of kkoutini/passt_hear21.
     """
+
+    filters: Tensor
 
     def __init__(self, config: PasstConfig | None = None) -> None:
         super().__init__()
@@ -109,11 +76,11 @@ class Passt(nn.Module):
         self.new_pos_embed = nn.Parameter(torch.zeros(1, 2, width))
         self.freq_new_pos_embed = nn.Parameter(torch.zeros(1, width, rows, 1))
         self.time_new_pos_embed = nn.Parameter(torch.zeros(1, width, 1, columns))
-        self.patch_embed = _PatchEmbed(width)
+        self.patch_embed = nn.ModuleDict({"proj": nn.Conv2d(1, width, PATCH, stride=STRIDE)})
         self.blocks = nn.Sequential(*(_Block(config) for _ in range(config.depth)))
         self.norm = nn.LayerNorm(width, eps=1e-6)
         self.head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, config.classes))
-        # In the published file, though what is listened to is `head` alone.
+        # Part of the published file, but not used in evaluation
         self.head_dist = nn.Linear(width, config.classes)
         filters = mel_triangles(
             bands=BANDS, window_samples=FFT_SAMPLES, rate_hz=RATE_HZ, low_hz=0, high_hz=HIGHEST_HZ
@@ -121,40 +88,26 @@ class Passt(nn.Module):
         self.register_buffer("filters", filters, persistent=False)
 
     def spectrogram(self, sound: Tensor) -> Tensor:
-        """Normalised log-mel power.
+        """Normalised log-mel power, (B, N) to (B, 128, T), T = 1 + (N - 1) // 320.
 
-        Args:
-            sound: (B, N) float32 at 32 kHz.
-
-        Returns:
-            (B, 128, T), T = 1 + (N - 1) // 320.
-
-        Source: hear21passt's AugmentMelSTFT in evaluation.
+        Reference: hear21passt, AugmentMelSTFT in evaluation.
         """
         emphasised = sound[:, 1:] - PREEMPHASIS * sound[:, :-1]
-        spectrum = torch.stft(
-            emphasised,
-            FFT_SAMPLES,
-            hop_length=HOP_SAMPLES,
-            win_length=WINDOW_SAMPLES,
-            window=torch.hann_window(WINDOW_SAMPLES, periodic=False, device=sound.device),
-            center=True,
-            return_complex=True,
-        )
-        power = torch.view_as_real(spectrum).square().sum(-1)
+        window = torch.hann_window(WINDOW_SAMPLES, periodic=False, device=sound.device)
+        power = centred_power(emphasised, window, fft_samples=FFT_SAMPLES, hop_samples=HOP_SAMPLES)
         mel = torch.log(self.filters.T @ power + POWER_OFFSET)
         return (mel - LEVEL_MEAN) / LEVEL_SCALE
 
     def forward(self, sound: Tensor) -> tuple[Tensor, Tensor]:
-        """What is heard in sounds of one length.
+        """Logits and embeddings of sounds of one length.
 
         Args:
-            sound: (B, N) float32 at 32 kHz, up to 10 s (the published rule: exactly 10 s).
+            sound: (B, N) float32 at 32 kHz, up to 10 s (the published protocol: exactly 10 s).
 
         Returns:
             (B, 527) logits, (B, 768) embeddings.
         """
-        patches = self.patch_embed.proj(self.spectrogram(sound)[:, None])
+        patches = self.patch_embed["proj"](self.spectrogram(sound)[:, None])
         columns = patches.shape[-1]
         patches = patches + self.time_new_pos_embed[..., :columns] + self.freq_new_pos_embed
         batch = len(patches)

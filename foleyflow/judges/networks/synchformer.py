@@ -1,11 +1,11 @@
-"""Synchformer: how far a sound is out of time with its video, in steps of 0.2 s from -2 to 2 s.
+"""Synchformer: the offset between a sound and its video, from -2 to 2 s in steps of 0.2 s.
 
-A vision transformer with divided attention looks at segments of 0.64 s, one like AST listens to
-them, and a third one compares fourteen segments of both. Tensor names are those of the published
-file, less the two-dimensional patch embedding, which is in the file and never used.
+Two transformers encode segments of 0.64 s: one with divided attention the video, one like AST the
+sound. A third compares fourteen segments of both. Tensor names are the published ones; the
+two-dimensional patch embedding of the published file is never used and is left out.
 
-Dimension letters: B batch, S segments, D width, F and T places in frequency and time, G grid
-places of a picture.
+Dimension letters: B batch, S segments, D width, F and T patches in frequency and time, G patches of
+a frame.
 """
 
 from __future__ import annotations
@@ -17,113 +17,106 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from foleyflow.attention import FeedForward, Mlp
+from foleyflow.judges.networks.spectra import centred_power
+from foleyflow.judges.networks.transformer import QkvAttention, attend
 from foleyflow.spectrogram import mel_filters
 
 RATE_HZ = 16_000
 FRAME_RATE_HZ = 25.0
-SEGMENT_SAMPLES, SEGMENT_FRAMES = 10_240, 16  # half of each is the step to the next
+SEGMENT_SAMPLES, SEGMENT_FRAMES = 10_240, 16  # the step between segments is half of each
 WINDOW_SAMPLES, HOP_SAMPLES, FFT_SAMPLES = 400, 160, 1024
 BANDS, SPECTROGRAM_FRAMES = 128, 66
 POWER_OFFSET = 1e-6
 LEVEL_MEAN, LEVEL_SCALE = -4.2677393, 2 * 4.5689974
 COMPARED_SEGMENTS = 14
 LARGEST_OFFSET_S = 2.0
-PATCH, STRIDE, PATCH_FRAMES = 16, 10, 2  # of pictures and spectrograms; of spectrograms; of videos
+PATCH = 16  # side of the patches of frames and spectrograms
+STRIDE = 10  # of the patches of spectrograms
+PATCH_FRAMES = 2  # of the patches of videos
+
+_cached_mel_filters = functools.cache(mel_filters)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SynchformerConfig:
-    """Shape of the three transformers; the defaults are the published one's, others for tests.
-
-    Attributes:
-        width: of each token.
-        depth: blocks of each of the two that look and listen.
-        heads: of their attention.
-        compare_depth, compare_heads: of the one that compares.
-        side: of the pictures, pixels.
-        classes: offsets on the grid.
-    """
+    """Shape of the transformers; the defaults are the published shape, others are for tests."""
 
     width: int = 768
     depth: int = 12
     heads: int = 12
     compare_depth: int = 3
     compare_heads: int = 8
-    side: int = 224
+    side: int = 224  # of the frames, pixels
     classes: int = 21
 
     @property
     def grid(self) -> int:
-        """Places of a picture."""
+        """Number of patches of a frame."""
         return (self.side // PATCH) ** 2
 
     @property
     def bands(self) -> int:
-        """Places of a segment's spectrogram in frequency."""
+        """Number of patches of a segment's spectrogram in frequency."""
         return (BANDS - PATCH) // STRIDE + 1
 
     @property
     def steps(self) -> int:
-        """Places of a segment's spectrogram in time."""
+        """Number of patches of a segment's spectrogram in time."""
         return (SPECTROGRAM_FRAMES - PATCH) // STRIDE + 1
 
 
-class _Mlp(nn.Module):
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.fc1 = nn.Linear(width, 4 * width)
-        self.fc2 = nn.Linear(4 * width, width)
+class _DividedAttention(QkvAttention):
+    """Attention over time or over a frame; the class token attends to all tokens."""
+
+    def __init__(self, config: SynchformerConfig, *, over_time: bool) -> None:
+        super().__init__(config.width, config.heads)
+        self.patches = config.grid
+        self.over_time = over_time
 
     def forward(self, tokens: Tensor) -> Tensor:
-        return self.fc2(functional.gelu(self.fc1(tokens)))
-
-
-class _DividedAttention(nn.Module):
-    """Each place attends to some others and to the class token; that one attends to all."""
-
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.qkv = nn.Linear(width, 3 * width)
-        self.proj = nn.Linear(width, width)
-
-    def forward(self, tokens: Tensor, places: int, *, over_time: bool) -> Tensor:
-        """(B, 1 + T places, D), with places in the inner order, to the same."""
-        parts = self.qkv(tokens).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        """(B, 1 + T G, D) with the G patches of a frame next to each other, to the same shape."""
+        parts = self.split(tokens)
         query, key, value = parts
-        first = functional.scaled_dot_product_attention(query[:, :, :1], key, value)
-        axis = 2 if over_time else 3  # of (B, heads, T, places, D / heads)
-        grids = [part[:, :, 1:].unflatten(2, (-1, places)) for part in parts]
-        rows = [grid.movedim(axis, -2) for grid in grids]  # what attends to itself comes last
-        lone = [part[:, :, None, :1].expand(-1, -1, rows[0].shape[2], -1, -1) for part in parts]
-        others = (
-            torch.cat([alone, row], -2) for alone, row in zip(lone[1:], rows[1:], strict=True)
+        class_output = functional.scaled_dot_product_attention(query[:, :, :1], key, value)
+
+        # Move the attended axis of (B, heads, T, G, D / heads) to the last place but one
+        axis = 2 if self.over_time else 3
+        grids = [part[:, :, 1:].unflatten(2, (-1, self.patches)) for part in parts]
+        grids = [grid.movedim(axis, -2) for grid in grids]
+
+        # Keys and values include those of the class token
+        class_key, class_value = (
+            part[:, :, None, :1].expand(-1, -1, grids[0].shape[2], -1, -1) for part in parts[1:]
         )
-        mixed = functional.scaled_dot_product_attention(rows[0], *others)
-        rest = mixed.movedim(-2, axis).flatten(2, 3)
-        return self.proj(torch.cat([first, rest], 2).transpose(1, 2).flatten(2))
+        mixed = functional.scaled_dot_product_attention(
+            grids[0],
+            torch.cat([class_key, grids[1]], -2),
+            torch.cat([class_value, grids[2]], -2),
+        )
+        patch_outputs = mixed.movedim(-2, axis).flatten(2, 3)
+        return self.merge(torch.cat([class_output, patch_outputs], 2))
 
 
 class _DividedBlock(nn.Module):
-    """Over time, over places, then a perceptron."""
+    """Attention over time, then over each frame, then an MLP."""
 
     def __init__(self, config: SynchformerConfig) -> None:
         super().__init__()
         width = config.width
         self.norm1, self.norm2, self.norm3 = (nn.LayerNorm(width, eps=1e-6) for _ in range(3))
-        self.attn = _DividedAttention(width, config.heads)
-        self.timeattn = _DividedAttention(width, config.heads)
-        self.mlp = _Mlp(width)
-        self.places = config.grid
+        self.attn = _DividedAttention(config, over_time=False)
+        self.timeattn = _DividedAttention(config, over_time=True)
+        self.mlp = Mlp(width)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        tokens = tokens + self.timeattn(self.norm3(tokens), self.places, over_time=True)
-        tokens = tokens + self.attn(self.norm1(tokens), self.places, over_time=False)
+        tokens = tokens + self.timeattn(self.norm3(tokens))
+        tokens = tokens + self.attn(self.norm1(tokens))
         return tokens + self.mlp(self.norm2(tokens))
 
 
-class _Gather(nn.TransformerEncoderLayer):
-    """What a class token gathers from a row of tokens, (B, N, D) to (B, D)."""
+class _Pool(nn.TransformerEncoderLayer):
+    """Pools tokens into a class token by one transformer layer."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__(
@@ -138,21 +131,15 @@ class _Gather(nn.TransformerEncoderLayer):
         )
         self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
 
-    def gather(self, tokens: Tensor) -> Tensor:
-        with_token = torch.cat([self.cls_token.expand(len(tokens), -1, -1), tokens], 1)
-        return self(with_token)[:, 0]
+    def pool(self, tokens: Tensor) -> Tensor:
+        """(B, S, N, D) to (B, S, D)."""
+        flat = tokens.flatten(0, 1)
+        with_token = torch.cat([self.cls_token.expand(len(flat), -1, -1), flat], 1)
+        return self(with_token)[:, 0].unflatten(0, tokens.shape[:2])
 
 
-class _Projection(nn.Module):
-    """A convolution under the name that its file has for it."""
-
-    def __init__(self, layer: nn.Module) -> None:
-        super().__init__()
-        self.proj = layer
-
-
-class _Vision(nn.Module):
-    """Motionformer with divided attention, then one token per two frames."""
+class _VideoEncoder(nn.Module):
+    """Motionformer with divided attention, pooled to one token per two frames."""
 
     def __init__(self, config: SynchformerConfig) -> None:
         super().__init__()
@@ -160,72 +147,55 @@ class _Vision(nn.Module):
         self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
         self.pos_embed = nn.Parameter(torch.zeros(1, config.grid + 1, width))
         self.temp_embed = nn.Parameter(torch.zeros(1, SEGMENT_FRAMES // PATCH_FRAMES, width))
-        self.patch_embed_3d = _Projection(nn.Conv3d(3, width, kernel, stride=kernel))
+        self.patch_embed_3d = nn.ModuleDict({"proj": nn.Conv3d(3, width, kernel, stride=kernel)})
         self.blocks = nn.ModuleList(_DividedBlock(config) for _ in range(config.depth))
         self.norm = nn.LayerNorm(width, eps=1e-6)
-        self.spatial_attn_agg = _Gather(width, config.heads)
+        self.spatial_attn_agg = _Pool(width, config.heads)
 
     def forward(self, segments: Tensor) -> Tensor:
         """(B, 3, 16, side, side) from -1 to 1, to (B, 8, D)."""
-        patches = self.patch_embed_3d.proj(segments).flatten(3).permute(0, 2, 3, 1)  # (B, T, G, D)
-        placed = patches + self.pos_embed[:, None, 1:] + self.temp_embed[:, :, None]
-        first = (self.cls_token + self.pos_embed[:, :1]).expand(len(segments), -1, -1)
-        tokens = torch.cat([first, placed.flatten(1, 2)], 1)
+        patches = self.patch_embed_3d["proj"](segments).flatten(3).permute(0, 2, 3, 1)
+        placed = patches + self.pos_embed[:, None, 1:] + self.temp_embed[:, :, None]  # (B, T, G, D)
+        class_token = (self.cls_token + self.pos_embed[:, :1]).expand(len(segments), -1, -1)
+        tokens = torch.cat([class_token, placed.flatten(1, 2)], 1)
         for block in self.blocks:
             tokens = block(tokens)
-        steps = self.norm(tokens[:, 1:]).unflatten(1, placed.shape[1:3])
-        return self.spatial_attn_agg.gather(steps.flatten(0, 1)).unflatten(0, steps.shape[:2])
+        return self.spatial_attn_agg.pool(self.norm(tokens[:, 1:]).unflatten(1, placed.shape[1:3]))
 
 
-class _SelfAttention(nn.Module):
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.query, self.key, self.value = (nn.Linear(width, width) for _ in range(3))
-
-
-class _Dense(nn.Module):
-    def __init__(self, narrow: int, wide: int) -> None:
-        super().__init__()
-        self.dense = nn.Linear(narrow, wide)
-
-
-class _Attention(nn.Module):
+class _AstAttention(nn.Module):
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
-        self.attention = _SelfAttention(width)
-        self.output = _Dense(width, width)
+        self.attention = nn.ModuleDict(
+            {name: nn.Linear(width, width) for name in ("query", "key", "value")}
+        )
+        self.output = nn.ModuleDict({"dense": nn.Linear(width, width)})
 
     def forward(self, tokens: Tensor) -> Tensor:
-        inner = self.attention
-        return self.output.dense(
-            attended(inner.query(tokens), inner.key(tokens), inner.value(tokens), self.heads)
-        )
+        query, key, value = (layer(tokens) for layer in self.attention.values())
+        return self.output["dense"](attend(query, key, value, self.heads))
 
 
-class _Layer(nn.Module):
+class _AstLayer(nn.Module):
     def __init__(self, config: SynchformerConfig) -> None:
         super().__init__()
         width = config.width
-        self.attention = _Attention(width, config.heads)
-        self.intermediate = _Dense(width, 4 * width)
-        self.output = _Dense(4 * width, width)
+        self.attention = _AstAttention(width, config.heads)
+        self.intermediate = nn.ModuleDict({"dense": nn.Linear(width, 4 * width)})
+        self.output = nn.ModuleDict({"dense": nn.Linear(4 * width, width)})
         self.layernorm_before = nn.LayerNorm(width, eps=1e-12)
         self.layernorm_after = nn.LayerNorm(width, eps=1e-12)
 
     def forward(self, tokens: Tensor) -> Tensor:
         tokens = tokens + self.attention(self.layernorm_before(tokens))
-        inner = functional.gelu(self.intermediate.dense(self.layernorm_after(tokens)))
-        return tokens + self.output.dense(inner)
+        inner = functional.gelu(self.intermediate["dense"](self.layernorm_after(tokens)))
+        return tokens + self.output["dense"](inner)
 
 
-class _PatchEmbeddings(nn.Module):
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.projection = nn.Conv2d(1, width, PATCH, stride=STRIDE)
+class _AstEmbeddings(nn.Module):
+    """(B, 128, 66) to (B, 2 + F T, D)."""
 
-
-class _Embeddings(nn.Module):
     def __init__(self, config: SynchformerConfig) -> None:
         super().__init__()
         width = config.width
@@ -234,13 +204,16 @@ class _Embeddings(nn.Module):
         self.position_embeddings = nn.Parameter(
             torch.zeros(1, config.bands * config.steps + 2, width)
         )
-        self.patch_embeddings = _PatchEmbeddings(width)
+        projection = nn.Conv2d(1, width, PATCH, stride=STRIDE)
+        self.patch_embeddings = nn.ModuleDict({"projection": projection})
 
-
-class _Encoder(nn.Module):
-    def __init__(self, config: SynchformerConfig) -> None:
-        super().__init__()
-        self.layer = nn.ModuleList(_Layer(config) for _ in range(config.depth))
+    def forward(self, spectrograms: Tensor) -> Tensor:
+        patches = self.patch_embeddings["projection"](spectrograms[:, None]).flatten(2)
+        heads = [
+            token.expand(len(patches), -1, -1)
+            for token in (self.cls_token, self.distillation_token)
+        ]
+        return torch.cat([*heads, patches.transpose(1, 2)], 1) + self.position_embeddings
 
 
 class _Ast(nn.Module):
@@ -248,34 +221,28 @@ class _Ast(nn.Module):
 
     def __init__(self, config: SynchformerConfig) -> None:
         super().__init__()
-        self.embeddings = _Embeddings(config)
-        self.encoder = _Encoder(config)
+        self.embeddings = _AstEmbeddings(config)
+        layers = nn.Sequential(*(_AstLayer(config) for _ in range(config.depth)))
+        self.encoder = nn.ModuleDict({"layer": layers})
         self.layernorm = nn.LayerNorm(config.width, eps=1e-12)
 
     def forward(self, spectrograms: Tensor) -> Tensor:
-        inputs = self.embeddings
-        patches = inputs.patch_embeddings.projection(spectrograms[:, None]).flatten(2)
-        heads = [
-            token.expand(len(patches), -1, -1)
-            for token in (inputs.cls_token, inputs.distillation_token)
-        ]
-        tokens = torch.cat([*heads, patches.transpose(1, 2)], 1) + inputs.position_embeddings
-        for layer in self.encoder.layer:
-            tokens = layer(tokens)
+        tokens = self.encoder["layer"](self.embeddings(spectrograms))
         return self.layernorm(tokens)[:, 2:]
 
 
-class _Audio(nn.Module):
+class _AudioEncoder(nn.Module):
     def __init__(self, config: SynchformerConfig) -> None:
         super().__init__()
         self.ast = _Ast(config)
-        self.freq_attn_agg = _Gather(config.width, config.heads)
-        self.places = (config.bands, config.steps)
+        self.freq_attn_agg = _Pool(config.width, config.heads)
+        self.grid = (config.bands, config.steps)
 
     def forward(self, spectrograms: Tensor) -> Tensor:
         """(B, 128, 66) to (B, 6, D)."""
-        steps = self.ast(spectrograms).unflatten(1, self.places).transpose(1, 2)  # (B, T, F, D)
-        return self.freq_attn_agg.gather(steps.flatten(0, 1)).unflatten(0, steps.shape[:2])
+        return self.freq_attn_agg.pool(
+            self.ast(spectrograms).unflatten(1, self.grid).transpose(1, 2)
+        )
 
 
 class _CompareAttention(nn.Module):
@@ -286,7 +253,7 @@ class _CompareAttention(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         return self.proj(
-            attended(self.query(tokens), self.key(tokens), self.value(tokens), self.heads)
+            attend(self.query(tokens), self.key(tokens), self.value(tokens), self.heads)
         )
 
 
@@ -295,32 +262,28 @@ class _CompareBlock(nn.Module):
         super().__init__()
         self.ln1, self.ln2 = nn.LayerNorm(width), nn.LayerNorm(width)
         self.attn = _CompareAttention(width, heads)
-        self.mlp = nn.Sequential(
-            nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)
-        )
+        self.mlp = FeedForward(width)
 
     def forward(self, tokens: Tensor) -> Tensor:
         tokens = tokens + self.attn(self.ln1(tokens))
         return tokens + self.mlp(self.ln2(tokens))
 
 
-class _Positions(nn.Module):
-    def __init__(self, count: int, width: int) -> None:
-        super().__init__()
-        self.pos_emb = nn.Parameter(torch.zeros(1, count, width))
+class _Comparison(nn.Module):
+    """A transformer over an offset token, video tokens, a separator token and audio tokens.
 
-
-class _Compare(nn.Module):
-    """Both rows of tokens between two of its own; the first one is asked for the offset."""
+    The offset is classified from the first token.
+    """
 
     def __init__(self, config: SynchformerConfig) -> None:
         super().__init__()
         width = config.width
         per_segment = SEGMENT_FRAMES // PATCH_FRAMES + config.steps
+        positions = torch.zeros(1, 2 + COMPARED_SEGMENTS * per_segment, width)
         self.vis_in_lnorm, self.aud_in_lnorm = nn.LayerNorm(width), nn.LayerNorm(width)
         self.OFF_tok = nn.Parameter(torch.zeros(1, 1, width))
         self.MOD_tok = nn.Parameter(torch.zeros(1, 1, width))
-        self.pos_emb_cfg = _Positions(2 + COMPARED_SEGMENTS * per_segment, width)
+        self.pos_emb_cfg = nn.ParameterDict({"pos_emb": nn.Parameter(positions)})
         self.blocks = nn.Sequential(
             *(_CompareBlock(width, config.compare_heads) for _ in range(config.compare_depth))
         )
@@ -328,115 +291,73 @@ class _Compare(nn.Module):
         self.off_head = nn.Linear(width, config.classes)
 
     def forward(self, video: Tensor, sound: Tensor) -> Tensor:
-        own = [token.expand(len(video), -1, -1) for token in (self.OFF_tok, self.MOD_tok)]
-        rows = [own[0], self.vis_in_lnorm(video), own[1], self.aud_in_lnorm(sound)]
-        tokens = torch.cat(rows, 1) + self.pos_emb_cfg.pos_emb
+        offset, separator = (
+            token.expand(len(video), -1, -1) for token in (self.OFF_tok, self.MOD_tok)
+        )
+        parts = [offset, self.vis_in_lnorm(video), separator, self.aud_in_lnorm(sound)]
+        tokens = torch.cat(parts, 1) + self.pos_emb_cfg["pos_emb"]
         return self.off_head(self.ln_f(self.blocks(tokens))[:, 0])
 
 
 class Synchformer(nn.Module):
-    """The three of them.
+    """Encoders of video and sound, and the transformer that compares them.
 
-    Source: Iashin et al., ICASSP 2024; layout of v-iashin/Synchformer, model 24-01-04T16-39-21.
+    Reference: Iashin et al., ICASSP 2024; layout of v-iashin/Synchformer, model
+    24-01-04T16-39-21.
     """
 
     def __init__(self, config: SynchformerConfig | None = None) -> None:
         super().__init__()
         self.config = config = config or SynchformerConfig()
-        self.vfeat_extractor = _Vision(config)
-        self.afeat_extractor = _Audio(config)
+        self.vfeat_extractor = _VideoEncoder(config)
+        self.afeat_extractor = _AudioEncoder(config)
         self.vproj = nn.Linear(config.width, config.width)
         self.aproj = nn.Linear(config.width, config.width)
-        self.transformer = _Compare(config)
+        self.transformer = _Comparison(config)
 
     @property
     def offsets_s(self) -> Tensor:
-        """(classes,) seconds that the logits stand for."""
+        """(classes,) offsets of the logits, seconds."""
         return torch.linspace(-LARGEST_OFFSET_S, LARGEST_OFFSET_S, self.config.classes)
 
     def spectrogram(self, segments: Tensor) -> Tensor:
-        """Normalised log-mel power of segments of sound.
+        """Normalised log-mel power of segments, (B, 10240) to (B, 128, 66).
 
-        Args:
-            segments: (B, 10240) float32 at 16 kHz.
+        The last frame is zero before the normalisation.
 
-        Returns:
-            (B, 128, 66); the last frame is of zeros before it is normalised.
-
-        Source: as av-benchmark, by torchaudio's MelSpectrogram: power, HTK mel, mirrored ends.
+        Reference: av-benchmark with torchaudio's MelSpectrogram (power, HTK mel, reflected ends).
         """
-        spectrum = torch.stft(
-            segments,
-            FFT_SAMPLES,
-            hop_length=HOP_SAMPLES,
-            win_length=WINDOW_SAMPLES,
-            window=torch.hann_window(WINDOW_SAMPLES, device=segments.device),
-            center=True,
-            return_complex=True,
+        window = torch.hann_window(WINDOW_SAMPLES, device=segments.device)
+        power = centred_power(segments, window, fft_samples=FFT_SAMPLES, hop_samples=HOP_SAMPLES)
+        filters = _cached_mel_filters(
+            bands=BANDS, window_samples=FFT_SAMPLES, rate_hz=RATE_HZ, low_hz=0.0, high_hz=8000.0
         )
-        power = torch.view_as_real(spectrum).square().sum(-1)
-        levels = torch.log(_filters().to(power.device).T @ power + POWER_OFFSET)
-        filled = functional.pad(levels, (0, SPECTROGRAM_FRAMES - levels.shape[-1]))
-        return (filled - LEVEL_MEAN) / LEVEL_SCALE
+        levels = torch.log(filters.to(power.device).T @ power + POWER_OFFSET)
+        padded = functional.pad(levels, (0, SPECTROGRAM_FRAMES - levels.shape[-1]))
+        return (padded - LEVEL_MEAN) / LEVEL_SCALE
 
-    def watch(self, pixels: Tensor) -> Tensor:
-        """Features of the segments of a video, one after the other: each is much to look at.
+    def encode_video(self, pixels: Tensor) -> Tensor:
+        """Features of the segments of a video, (N, 3, side, side) uint8 at 25 Hz to (S, 8, D).
 
-        Args:
-            pixels: (N, 3, side, side) uint8 at 25 Hz.
-
-        Returns:
-            (S, 8, D), S = (N - 16) // 8 + 1.
+        S is (N - 16) // 8 + 1. Segments are encoded one by one, to limit memory.
         """
-        runs = pixels.unfold(0, SEGMENT_FRAMES, SEGMENT_FRAMES // 2)  # (S, 3, side, side, 16)
+        segments = pixels.unfold(0, SEGMENT_FRAMES, SEGMENT_FRAMES // 2)  # (S, 3, side, side, 16)
         return torch.cat(
-            [self.vfeat_extractor(run.movedim(-1, 1)[None].float() / 127.5 - 1.0) for run in runs]
+            [
+                self.vfeat_extractor(segment.movedim(-1, 1)[None].float() / 127.5 - 1.0)
+                for segment in segments
+            ]
         )
 
-    def listen(self, sound: Tensor) -> Tensor:
-        """Features of the segments of a sound.
+    def encode_audio(self, sound: Tensor) -> Tensor:
+        """Features of the segments of a sound, (N,) float32 at 16 kHz to (S, 6, D).
 
-        Args:
-            sound: (N,) float32 at 16 kHz.
-
-        Returns:
-            (S, 6, D), S = (N - 10240) // 5120 + 1.
+        S is (N - 10240) // 5120 + 1.
         """
         segments = sound.unfold(0, SEGMENT_SAMPLES, SEGMENT_SAMPLES // 2)
         return self.afeat_extractor(self.spectrogram(segments))
 
     def compare(self, video: Tensor, sound: Tensor) -> Tensor:
-        """Logits of `offsets_s` for fourteen segments of both.
-
-        Args:
-            video: (14, 8, D) of `watch`.
-            sound: (14, 6, D) of `listen`.
-
-        Returns:
-            (classes,).
-        """
-        rows = self.vproj(video).flatten(0, 1), self.aproj(sound).flatten(0, 1)
-        return self.transformer(rows[0][None], rows[1][None])[0]
-
-
-@functools.cache
-def _filters() -> Tensor:
-    return mel_filters(
-        bands=BANDS, window_samples=FFT_SAMPLES, rate_hz=RATE_HZ, low_hz=0.0, high_hz=8000.0
-    )
-
-
-def attended(query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
-    """Attention of many heads without a mask.
-
-    Args:
-        query, key, value: (B, N, D).
-        heads: a divisor of D.
-
-    Returns:
-        (B, N, D).
-
-    Source: Vaswani et al. 2017, equation 1.
-    """
-    parts = [part.unflatten(-1, (heads, -1)).transpose(1, 2) for part in (query, key, value)]
-    return functional.scaled_dot_product_attention(*parts).transpose(1, 2).flatten(2)
+        """(classes,) logits of `offsets_s` from features of fourteen segments of both."""
+        tokens = self.vproj(video).flatten(0, 1), self.aproj(sound).flatten(0, 1)
+        return self.transformer(tokens[0][None], tokens[1][None])[0]

@@ -1,8 +1,7 @@
-"""A small judge of sound: which material sounds, in what kind of scene; and 64 numbers a second.
+"""The tagger: a small classifier of the material and the kind of scene of a sound.
 
-Trained on simulated clips alone (`foleyflow train judge --recipe tagger`), so that figures exist
-on machines without the published judges. Their names end in -sim: they compare with nothing
-published.
+It is trained on simulated clips only (`foleyflow train judge --recipe tagger`) and needs no
+published weights. Its metrics have names in -sim, because they do not compare with published ones.
 
 Dimension letters: B batch, T frames, M mel bands, E embedding, U coarse frames.
 """
@@ -18,19 +17,19 @@ from torch.nn import functional
 from foleyflow.errors import ConfigError
 from foleyflow.judges.networks.log_mel import BANDS, FRAME_RATE_HZ
 
-NOTHING = "nothing"  # the class of clips in which nothing sounds
-HALVINGS = 4  # of time, from mel frames to coarse ones
+NOTHING = "nothing"  # the class of silent clips
+HALVINGS = 4  # of the frame rate
 
 
 @dataclass(frozen=True, kw_only=True)
 class TaggerConfig:
-    """Shape of the network, and what its classes are called.
+    """Shape of the network, and its classes.
 
     Attributes:
-        materials: names of the material classes, "nothing" among them.
-        kinds: names of the kinds of scenes.
+        materials: the material classes, including "nothing".
+        kinds: the kinds of scenes.
         widths: channels after each halving of time and bands.
-        embedding: numbers given out per stretch of sound.
+        embedding: width of the embeddings.
     """
 
     materials: tuple[str, ...]
@@ -59,10 +58,7 @@ class _Residual(nn.Module):
 
 
 class Tagger(nn.Module):
-    """Convolutions over log-mel levels.
-
-    Source: ours.
-    """
+    """Convolutions over log-mel levels."""
 
     def __init__(self, config: TaggerConfig) -> None:
         super().__init__()
@@ -82,14 +78,14 @@ class Tagger(nn.Module):
 
     @property
     def frame_rate_hz(self) -> float:
-        """Of the embeddings."""
+        """Frame rate of the embeddings."""
         return FRAME_RATE_HZ / 2**HALVINGS
 
     def forward(self, levels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """What is heard.
+        """Classify sounds.
 
         Args:
-            levels: (B, T, 64) of `relative`.
+            levels: (B, T, 64) from `normalise_to_peak`.
 
         Returns:
             (B, materials) and (B, kinds) logits, (B, U, E) embeddings.
@@ -101,18 +97,10 @@ class Tagger(nn.Module):
 
 
 def joint_logits(materials: Tensor, kinds: Tensor) -> Tensor:
-    """Both answers as one: logits of every pair of a material and a kind.
+    """Log probabilities (B, K J) of pairs of a material and a kind from logits (B, K) and (B, J).
 
-    The divergence of two of them is the sum of the divergences of materials and of kinds.
-
-    Args:
-        materials: (B, K) logits.
-        kinds: (B, J) logits.
-
-    Returns:
-        (B, K J) log probabilities.
-
-    Source: ours; the two answers are independent.
+    Both are taken to be independent: the divergence of two such distributions is the sum of the
+    divergences of materials and kinds.
     """
-    both = materials.log_softmax(1)[:, :, None] + kinds.log_softmax(1)[:, None, :]
-    return both.flatten(1)
+    joint = materials.log_softmax(1)[:, :, None] + kinds.log_softmax(1)[:, None, :]
+    return joint.flatten(1)

@@ -1,4 +1,4 @@
-"""From a folder that `foleyflow train judge` wrote to its networks."""
+"""Loads the networks that `foleyflow train judge` trained."""
 
 from __future__ import annotations
 
@@ -13,13 +13,10 @@ from foleyflow.weights import CONFIG_NAME, load_into, read_record
 
 
 def load_tagger(folder: Path) -> Tagger:
-    """The tagger of a folder.
-
-    Args:
-        folder: with config.json and tagger.safetensors.
+    """Load the tagger from a folder with config.json and tagger.safetensors.
 
     Raises:
-        CheckpointError: missing, damaged, or of another version.
+        CheckpointError: a file is missing, damaged or of another version.
     """
     tagger = Tagger(_config(TaggerConfig, folder, "tagger", read_record(folder, "tagger").config))
     load_into(tagger, folder, "tagger")
@@ -27,13 +24,10 @@ def load_tagger(folder: Path) -> Tagger:
 
 
 def load_sync(folder: Path) -> Sync:
-    """The judge of synchrony of a folder, with its frame encoder.
-
-    Args:
-        folder: with config.json and sync.safetensors.
+    """Load the judge of synchrony, including its frame encoder, from a folder with config.json.
 
     Raises:
-        CheckpointError: missing, damaged, or of another version.
+        CheckpointError: a file is missing, damaged or of another version.
     """
     stored = read_record(folder, "sync").config
     encoder = MotionEncoder(_config(MotionEncoderConfig, folder, "sync", stored.get("encoder")))
@@ -43,7 +37,7 @@ def load_sync(folder: Path) -> Sync:
 
 
 def _config(kind: type, folder: Path, name: str, stored: Any) -> Any:
-    """A config dataclass from JSON, where lists stand for tuples."""
+    """A config dataclass from its JSON, in which tuples are lists."""
     try:
         return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in stored.items()})
     except (TypeError, AttributeError) as error:

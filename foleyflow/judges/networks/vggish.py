@@ -1,7 +1,7 @@
-"""VGGish: 128 numbers for each 0.96 s of sound, on which the field's FAD is computed.
+"""VGGish: a 128-dimensional embedding of each 0.96 s of sound, the usual features of the FAD.
 
-As av-benchmark and audioldm_eval use it: without the last ReLU, PCA and 8-bit quantising. Tensor
-names are torchvggish's, so its file fits.
+As in av-benchmark and audioldm_eval, without the last ReLU, PCA and 8-bit quantisation. Tensor
+names are those of torchvggish.
 
 Dimension letters: B batch, P patches, T frames, M mel bands.
 """
@@ -25,31 +25,27 @@ EMBEDDING = 128
 class Vggish(nn.Module):
     """Convolutions over patches of log-mel magnitudes.
 
-    Source: Hershey et al., ICASSP 2017; layout of harritaylor/torchvggish.
+    The default arguments are the published shape; others are for tests.
+
+    Reference: Hershey et al., ICASSP 2017; layout of harritaylor/torchvggish.
     """
+
+    filters: Tensor
 
     def __init__(
         self, widths: tuple[int, int, int, int] = (64, 128, 256, 512), hidden: int = 4096
     ) -> None:
-        """Builds the layers; the defaults are the published ones, others are for tests."""
         super().__init__()
-        first, second, third, fourth = widths
         layers: list[nn.Module] = []
         width = 1
-        for wide, pooled in (
-            (first, True),
-            (second, True),
-            (third, False),
-            (third, True),
-            (fourth, False),
-            (fourth, True),
-        ):
-            layers += [nn.Conv2d(width, wide, 3, padding=1), nn.ReLU()]
-            layers += [nn.MaxPool2d(2)] if pooled else []
-            width = wide
+        for wide, convolutions in zip(widths, (1, 1, 2, 2), strict=True):
+            for _ in range(convolutions):
+                layers += [nn.Conv2d(width, wide, 3, padding=1), nn.ReLU()]
+                width = wide
+            layers.append(nn.MaxPool2d(2))
         self.features = nn.Sequential(*layers)
         self.embeddings = nn.Sequential(
-            nn.Linear(fourth * (PATCH_FRAMES // 16) * (BANDS // 16), hidden),
+            nn.Linear(width * (PATCH_FRAMES // 16) * (BANDS // 16), hidden),
             nn.ReLU(),
             nn.Linear(hidden, hidden),
             nn.ReLU(),
@@ -61,18 +57,14 @@ class Vggish(nn.Module):
         self.register_buffer("filters", filters, persistent=False)
 
     def patches(self, sound: Tensor) -> Tensor:
-        """Log-mel patches of one sound.
+        """Log-mel patches of one sound, (N,) float32 at 16 kHz to (P, 96, 64).
 
-        Args:
-            sound: (N,) float32 at 16 kHz.
-
-        Returns:
-            (P, 96, 64); what is left over at the end is dropped.
+        An incomplete last patch is dropped.
 
         Raises:
-            ValueError: not one patch long.
+            ValueError: the sound is shorter than one patch.
 
-        Source: VGGish's mel_features: frames without padding, periodic Hann, magnitudes.
+        Reference: VGGish's mel_features (frames without padding, periodic Hann, magnitudes).
         """
         if len(sound) < SHORTEST_SAMPLES:
             raise ValueError(

@@ -1,4 +1,4 @@
-"""The published judges' networks, small and with random weights: arithmetic by a second way."""
+"""VGGish, PANNs and PaSST, small and with random weights, against second implementations."""
 
 from __future__ import annotations
 
@@ -6,29 +6,19 @@ import numpy as np
 import pytest
 import torch
 from support.small_judges import SMALL_PASST as SMALL
-from support.small_judges import randomised
+from support.small_judges import attend_by_head, noise, randomised, shapes, triangle
 from torch.nn import functional
 
-from foleyflow.judges.networks import panns, passt, vggish
+from foleyflow.judges.networks import diff_foley, panns, passt, synchformer, vggish
 from foleyflow.judges.networks.panns import Cnn14
 from foleyflow.judges.networks.passt import Passt
 from foleyflow.judges.networks.vggish import Vggish
 from foleyflow.spectrogram import mel_triangles
 
-
-def sound(seconds, rate_hz, seed=0):
-    rng = np.random.default_rng(seed)
-    return torch.from_numpy(rng.uniform(-0.5, 0.5, round(seconds * rate_hz)).astype(np.float32))
-
-
-def shapes(module):
-    return {name: tuple(value.shape) for name, value in module.state_dict().items()}
-
-
 # ---------------------------------------------------------------------------------- mel bands
 
 
-def test_triangles_add_up_to_one_between_the_outer_centres():
+def test_mel_triangles_add_up_to_one_between_the_outer_centres():
     filters = mel_triangles(bands=20, window_samples=4096, rate_hz=16000, low_hz=100, high_hz=7000)
     hertz = torch.linspace(0, 8000, 2049)
     centres = 700 * (
@@ -38,7 +28,7 @@ def test_triangles_add_up_to_one_between_the_outer_centres():
     torch.testing.assert_close(filters.sum(1)[inside], torch.ones(int(inside.sum())))
     assert not filters[(hertz < 100) | (hertz > 7000)].any()
     assert not filters[0].any()
-    # Straight on the mel axis: half way up at the mel half way between two centres.
+    # Linear on the mel axis: half of the peak at the mel half way between two centres
     middle_hz = 700 * (torch.sqrt((1 + centres[5] / 700) * (1 + centres[6] / 700)) - 1)
     nearest = int((hertz - middle_hz).abs().argmin())
     assert float(filters[nearest, 5]) == pytest.approx(0.5, abs=0.02)
@@ -58,12 +48,12 @@ def test_vggish_has_the_published_tensors():
 
 
 @pytest.mark.parametrize(("seconds", "patches"), [(0.975, 1), (1.9, 1), (8.0, 8), (10.0, 10)])
-def test_vggish_cuts_patches_and_drops_the_rest(seconds, patches):
-    assert Vggish((2, 2, 2, 2), 4).patches(sound(seconds, 16000)).shape == (patches, 96, 64)
+def test_vggish_drops_an_incomplete_patch(seconds, patches):
+    assert Vggish((2, 2, 2, 2), 4).patches(noise(round(seconds * 16000))).shape == (patches, 96, 64)
 
 
-def test_vggish_hears_log_mel_magnitudes():
-    samples = sound(1.2, 16000)
+def test_vggish_patches_match_numpy():
+    samples = noise(19_200)
     patch = Vggish((2, 2, 2, 2), 4).patches(samples)[0].numpy()
     window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(400) / 400)  # periodic
     edges = np.linspace(*(1127 * np.log1p(np.array([125.0, 7500.0]) / 700)), 66)
@@ -71,25 +61,22 @@ def test_vggish_hears_log_mel_magnitudes():
     for frame in (0, 50, 95):
         size = np.abs(np.fft.rfft(samples.numpy()[160 * frame :][:400] * window, 512))
         for band in (0, 20, 63):
-            low, centre, high = edges[band : band + 3]
-            up, down = (bins - low) / (centre - low), (high - bins) / (high - centre)
-            weights = np.clip(np.minimum(up, down), 0, None)
-            wanted = np.log(size @ weights + 0.01)
-            assert patch[frame, band] == pytest.approx(wanted, abs=1e-3)
+            expected = np.log(size @ triangle(bins, edges[band : band + 3]) + 0.01)
+            assert patch[frame, band] == pytest.approx(expected, abs=1e-3)
 
 
 def test_vggish_flattens_time_before_bands_before_channels():
     network = randomised(Vggish((2, 3, 4, 5), 6))
-    patches = network.patches(sound(2.0, 16000))
+    patches = network.patches(noise(32_000))
     maps = network.features(patches[:, None])
     assert maps.shape == (2, 5, 6, 4)
-    rows = maps.transpose(1, 3).transpose(1, 2).reshape(2, -1)
-    torch.testing.assert_close(network(patches), network.embeddings(rows))
-    # No ReLU at the end: what av-benchmark measures can be negative.
+    flat = maps.transpose(1, 3).transpose(1, 2).reshape(2, -1)
+    torch.testing.assert_close(network(patches), network.embeddings(flat))
+    # There is no ReLU at the end, as in av-benchmark
     assert bool((network(patches) < 0).any())
 
 
-def test_a_sound_shorter_than_a_patch_is_refused():
+def test_vggish_refuses_a_sound_shorter_than_a_patch():
     with pytest.raises(ValueError, match="15599 samples at 16000 Hz, VGGish needs at least 15600"):
         Vggish((2, 2, 2, 2), 4).patches(torch.zeros(15599))
 
@@ -108,9 +95,9 @@ def test_panns_has_the_published_tensors():
     assert named["bn0.running_var"] == (64,)
 
 
-def test_panns_spectra_are_those_of_librosa():
+def test_panns_spectrogram_matches_librosa():
     librosa = pytest.importorskip("librosa")
-    samples = sound(1.0, 16000)
+    samples = noise(16_000)
     network = Cnn14((2, 2, 2, 2, 2, 2), 3)
     power = network.spectrogram_extractor(samples[None])[0].numpy()
     spectrum = librosa.stft(
@@ -123,9 +110,9 @@ def test_panns_spectra_are_those_of_librosa():
     np.testing.assert_allclose(mel, librosa.power_to_db(power @ filters, top_db=None), atol=1e-3)
 
 
-def test_panns_forward_by_hand():
+def test_panns_matches_explicit_layers():
     network = randomised(Cnn14((2, 3, 4, 5, 6, 7), 11))
-    samples = torch.stack([sound(1.0, 16000), sound(1.0, 16000, seed=1)])
+    samples = torch.stack([noise(16_000), noise(16_000, seed=1)])
     with torch.no_grad():
         logits, hidden = network(samples)
         mel = network.logmel_extractor(network.spectrogram_extractor(samples))
@@ -140,13 +127,13 @@ def test_panns_forward_by_hand():
                 maps = functional.avg_pool2d(maps, 2)
         assert maps.shape == (2, 7, 3, 2)
         frames = maps.mean(3)
-        wanted = functional.relu(network.fc1(frames.max(2).values + frames.mean(2)))
-    torch.testing.assert_close(hidden, wanted)
-    torch.testing.assert_close(logits, network.fc_audioset(wanted).detach())
+        expected = functional.relu(network.fc1(frames.max(2).values + frames.mean(2)))
+    torch.testing.assert_close(hidden, expected)
+    torch.testing.assert_close(logits, network.fc_audioset(expected).detach())
     assert logits.shape == (2, 11)
 
 
-def test_panns_refuses_what_its_poolings_leave_nothing_of():
+def test_panns_refuses_sounds_that_its_pooling_reduces_to_nothing():
     network = randomised(Cnn14((2, 2, 2, 2, 2, 2), 3))
     assert network(torch.zeros(1, panns.SHORTEST_SAMPLES))[0].shape == (1, 3)
     with pytest.raises(ValueError, match="4959 samples at 16000 Hz, PANNs needs at least 4960"):
@@ -170,24 +157,24 @@ def test_passt_has_the_published_tensors():
     assert len(named) == 5 + 2 + 12 * 12 + 2 + 4 + 2
 
 
-def test_passt_hears_ten_seconds_as_a_thousand_frames():
+def test_passt_spectrogram_matches_numpy():
     network = Passt(SMALL)
-    spectrogram = network.spectrogram(sound(10.0, 32000)[None])
+    spectrogram = network.spectrogram(noise(320_000)[None])
     assert spectrogram.shape == (1, 128, 1000)
-    samples = sound(10.0, 32000).numpy().astype(np.float64)
+    samples = noise(320_000).numpy().astype(np.float64)
     emphasised = samples[1:] - 0.97 * samples[:-1]
     padded = np.pad(emphasised, 512, mode="reflect")
     window = np.zeros(1024)
     window[112:912] = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(800) / 799)  # symmetric
     for frame in (0, 500, 999):
         power = np.abs(np.fft.rfft(padded[320 * frame :][:1024] * window)) ** 2
-        wanted = (np.log(power @ network.filters.numpy() + 1e-5) + 4.5) / 5
-        np.testing.assert_allclose(spectrogram[0, :, frame].numpy(), wanted, atol=2e-3)
+        expected = (np.log(power @ network.filters.numpy() + 1e-5) + 4.5) / 5
+        np.testing.assert_allclose(spectrogram[0, :, frame].numpy(), expected, atol=2e-3)
 
 
-def test_passt_is_a_plain_transformer_over_its_patches():
+def test_passt_matches_explicit_layers():
     network = randomised(Passt(SMALL))
-    samples = sound(1.5, 32000)[None]
+    samples = noise(48_000)[None]
     with torch.no_grad():
         logits, features = network(samples)
         patches = network.patch_embed.proj(network.spectrogram(samples)[:, None])
@@ -205,19 +192,15 @@ def test_passt_is_a_plain_transformer_over_its_patches():
         hidden = torch.stack([first, second, *tokens])
         for block in network.blocks:
             normed = block.norm1(hidden)
-            query, key, value = block.attn.qkv(normed).split(8, dim=1)
-            mixed = []
-            for head in range(2):
-                part = slice(4 * head, 4 * head + 4)
-                weights = (query[:, part] @ key[:, part].T / 2).softmax(1)
-                mixed.append(weights @ value[:, part])
-            hidden = hidden + block.attn.proj(torch.cat(mixed, 1))
+            parts = block.attn.qkv(normed).split(8, dim=1)
+            hidden = hidden + block.attn.proj(attend_by_head(*parts, 2))
             inner = functional.gelu(block.mlp.fc1(block.norm2(hidden)))
             hidden = hidden + block.mlp.fc2(inner)
-        wanted = network.norm(hidden)[:2].mean(0)
-    torch.testing.assert_close(features[0], wanted, atol=1e-5, rtol=1e-4)
-    torch.testing.assert_close(logits[0], network.head(wanted).detach(), atol=1e-5, rtol=1e-4)
+        expected = network.norm(hidden)[:2].mean(0)
+    torch.testing.assert_close(features[0], expected, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(logits[0], network.head(expected).detach(), atol=1e-5, rtol=1e-4)
 
 
-def test_rates_are_the_published_ones():
-    assert (vggish.RATE_HZ, panns.RATE_HZ, passt.RATE_HZ) == (16000, 16000, 32000)
+def test_sample_rates_are_the_published_ones():
+    networks = (vggish, panns, passt, synchformer, diff_foley)
+    assert [network.RATE_HZ for network in networks] == [16000, 16000, 32000, 16000, 16000]

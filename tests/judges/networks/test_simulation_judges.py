@@ -1,4 +1,4 @@
-"""The networks of the judges made from simulated clips: closed forms, and what must not matter."""
+"""The networks of the judges that are trained on simulated clips: closed forms and invariances."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from support.small_judges import randomised
 from foleyflow.encoders.motion_encoder import MotionEncoder, MotionEncoderConfig
 from foleyflow.errors import ConfigError
 from foleyflow.evaluation.metrics.semantics import kl_divergence
-from foleyflow.judges.networks.log_mel import LogMel, relative
-from foleyflow.judges.networks.sync import Sync, SyncConfig, diagonal_means, in_sync
+from foleyflow.judges.networks.log_mel import JudgeLogMel, normalise_to_peak
+from foleyflow.judges.networks.sync import Sync, SyncConfig, diagonal_means, sync_probability
 from foleyflow.judges.networks.tagger import Tagger, TaggerConfig, joint_logits
 
 CLASSES = {"materials": ("wood", "metal", "nothing"), "kinds": ("drop", "roll")}
@@ -33,20 +33,20 @@ def small_sync():
 # ---------------------------------------------------------------------------------- levels
 
 
-def test_levels_are_a_hundred_a_second_and_peak_at_one():
-    levels = LogMel()(sounds(1.005))
+def test_levels_have_a_hundred_frames_per_second_and_a_peak_of_one():
+    levels = JudgeLogMel()(sounds(1.005))
     assert levels.shape == (2, 100, 64)
-    assert relative(levels).amax((1, 2)).tolist() == [1.0, 1.0]
-    assert float(relative(levels).min()) >= -1.0
+    assert normalise_to_peak(levels).amax((1, 2)).tolist() == [1.0, 1.0]
+    assert float(normalise_to_peak(levels).min()) >= -1.0
 
 
-def test_loudness_does_not_matter_but_silence_does():
-    front_end = LogMel()
-    loud, soft = (relative(front_end(gain * sounds())) for gain in (1.0, 0.05))
+def test_levels_depend_on_gain_only_near_silence():
+    front_end = JudgeLogMel()
+    loud, soft = (normalise_to_peak(front_end(gain * sounds())) for gain in (1.0, 0.05))
     torch.testing.assert_close(loud, soft, atol=2e-3, rtol=0)
-    silence = relative(front_end(torch.zeros(1, 48000)))
+    silence = normalise_to_peak(front_end(torch.zeros(1, 48000)))
     assert float(silence.max()) < -0.9
-    # A tone of -70 dBFS is the softest that counts as a peak.
+    # The lowest peak is that of a tone of -70 dBFS
     time_s = torch.arange(48000) / 48000
     tone = (10 ** (-70 / 20) * torch.sin(2 * torch.pi * 1000 * time_s))[None]
     assert float(front_end(tone).max()) == pytest.approx(-2.3, abs=0.7)
@@ -55,7 +55,7 @@ def test_loudness_does_not_matter_but_silence_does():
 # ---------------------------------------------------------------------------------- tagger
 
 
-def test_the_tagger_hears_any_length_and_names_its_classes():
+def test_tagger_accepts_any_length():
     tagger = randomised(Tagger(TaggerConfig(**CLASSES, widths=(4, 4, 8, 8), embedding=6)))
     for frames in (10, 100, 320):
         materials, kinds, embeddings = tagger(torch.randn(2, frames, 64))
@@ -64,22 +64,22 @@ def test_the_tagger_hears_any_length_and_names_its_classes():
     assert tagger.frame_rate_hz == 6.25
 
 
-def test_the_shipped_size_is_small():
+def test_tagger_is_small():
     tagger = Tagger(TaggerConfig(**CLASSES))
     assert sum(p.numel() for p in tagger.parameters()) < 600_000  # 1.2 MB in half precision
 
 
-def test_the_divergence_of_both_answers_is_the_sum_of_both_divergences():
+def test_divergence_of_joint_logits_is_the_sum_of_both_divergences():
     rng = np.random.default_rng(0)
-    true, made = (
+    true, generated = (
         [torch.from_numpy(rng.normal(size=(4, count))) for count in (5, 3)] for _ in range(2)
     )
-    together = kl_divergence(joint_logits(*true), joint_logits(*made))
-    apart = [kl_divergence(p, q) for p, q in zip(true, made, strict=True)]
-    np.testing.assert_allclose(together, apart[0] + apart[1], rtol=1e-9)
+    joint = kl_divergence(joint_logits(*true), joint_logits(*generated))
+    separate = [kl_divergence(p, q) for p, q in zip(true, generated, strict=True)]
+    np.testing.assert_allclose(joint, separate[0] + separate[1], rtol=1e-9)
 
 
-def test_a_tagger_without_a_class_for_silence_is_refused():
+def test_tagger_without_a_class_for_silence_is_refused():
     with pytest.raises(ConfigError, match="expected 'nothing' among the materials"):
         TaggerConfig(materials=("wood",), kinds=("drop",))
 
@@ -88,7 +88,7 @@ def test_a_tagger_without_a_class_for_silence_is_refused():
 
 
 @pytest.mark.parametrize("lags", [0, 3, 7])
-def test_diagonals_are_products_at_each_lag(lags):
+def test_diagonal_means_are_mean_products_at_each_lag(lags):
     rng = np.random.default_rng(0)
     first, second = rng.normal(size=(2, 8)), rng.normal(size=(2, 8))
     products = torch.from_numpy(first[:, None, :, None] * second[:, None, None, :])
@@ -99,7 +99,7 @@ def test_diagonals_are_products_at_each_lag(lags):
         np.testing.assert_allclose(means[:, 0, lags + lag], np.mean(pairs, 0), rtol=1e-9)
 
 
-def test_a_late_sound_shows_at_its_lag():
+def test_diagonal_means_peak_at_the_lag_of_a_late_sound():
     track = torch.zeros(32)
     track[10] = 1.0
     late = torch.zeros(32)
@@ -108,51 +108,52 @@ def test_a_late_sound_shows_at_its_lag():
     assert int(means[0, 0].argmax()) == 8 + 4
 
 
-def test_features_of_frames_lie_where_the_frames_are():
+def test_video_features_are_interpolated_at_the_times_of_the_frames():
     sync = small_sync()
     sync.seen = torch.nn.Identity()
     pixels = torch.randint(0, 255, (1, 5 + 4, 3, 16, 16), dtype=torch.uint8)
-    times_s = torch.tensor([[0.01, 0.05, 0.11, 0.29, 0.55]])  # the first lies on a grid centre
+    times_s = torch.tensor([[0.01, 0.05, 0.11, 0.29, 0.55]])  # the first is at a grid centre
     with torch.no_grad():
         features = sync.see(sync.encoder(pixels))[0]
-        on_grid = sync.watch(pixels, times_s, 32)[0]
+        on_grid = sync.encode_video(pixels, times_s, 32)[0]
     torch.testing.assert_close(on_grid[0], features[0])
     torch.testing.assert_close(on_grid[2], features[1])
     torch.testing.assert_close(on_grid[14], features[3])
-    torch.testing.assert_close(on_grid[31], features[4])  # after the last frame: its features
+    torch.testing.assert_close(on_grid[31], features[4])  # after the last frame
     # 0.03 s is half way between the first two frames, 0.07 s a third between the next two.
     torch.testing.assert_close(on_grid[1], (features[0] + features[1]) / 2)
     torch.testing.assert_close(on_grid[3], features[1] * 2 / 3 + features[2] / 3)
 
 
-def test_pictures_of_another_size_are_squashed():
+def test_frames_of_another_size_are_resized():
     sync = small_sync()
     flat = torch.full((1, 9, 3, 40, 40), 77, dtype=torch.uint8)
     times_s = torch.arange(5)[None] * 0.04
     with torch.no_grad():
         torch.testing.assert_close(
-            sync.watch(flat, times_s, 10), sync.watch(flat[..., :16, :16], times_s, 10)
+            sync.encode_video(flat, times_s, 10),
+            sync.encode_video(flat[..., :16, :16], times_s, 10),
         )
 
 
-def test_sound_and_video_share_one_grid():
+def test_features_of_sound_and_video_have_one_grid():
     sync = small_sync()
     with torch.no_grad():
-        sound = sync.listen(torch.randn(2, 64, 64))
+        sound = sync.encode_audio(torch.randn(2, 64, 64))
         assert sound.shape == (2, 32, 8)
         assert sync.compare(sound, sound).shape == (2, 3)
 
 
-def test_sync_settings_without_sense_are_refused():
+def test_invalid_sync_settings_are_refused():
     with pytest.raises(ConfigError, match=r"longest_lag_s=3.0 \(below window_s=2.56"):
         SyncConfig(longest_lag_s=3.0)
     with pytest.raises(ConfigError, match=r"grid_rate_hz=30 \(a divisor of 100"):
         SyncConfig(grid_rate_hz=30)
 
 
-def test_a_pair_that_tells_nothing_is_in_sync_with_even_chances():
-    assert in_sync(torch.zeros(1, 3)).item() == pytest.approx(0.5)
-    # Bayes: likelihoods of the three answers, one pair in sync for each one that is not.
+def test_sync_probability_assumes_as_many_pairs_in_sync_as_not():
+    assert sync_probability(torch.zeros(1, 3)).item() == pytest.approx(0.5)
+    # Bayes' rule: likelihoods of the three classes, one pair in sync for each one that is not
     likelihoods = torch.tensor([[0.3, 0.1, 0.5]])
     expected = 0.3 * 0.5 / (0.3 * 0.5 + (0.1 + 0.5) * 0.25)
-    assert in_sync(likelihoods.log() + 2.0).item() == pytest.approx(expected)
+    assert sync_probability(likelihoods.log() + 2.0).item() == pytest.approx(expected)
