@@ -59,6 +59,16 @@ RENAMES: dict[int, dict[str, Renames]] = {
             },
             fields={"guide_width": "condition_width"},
         ),
+        "sync": Renames(
+            tensors={
+                "see.": "video_input.",
+                "seen.": "video_temporal.",
+                "hear.": "audio_encoder.",
+                "heard.": "audio_temporal.",
+                "seen_onsets.": "video_onsets.",
+                "heard_onsets.": "audio_onsets.",
+            }
+        ),
     }
 }
 READABLE_FORMATS = (*RENAMES, FORMAT)

@@ -46,13 +46,8 @@ def test_padding_is_zeros_and_channels_are_averaged():
     assert not preprocess_audio(judge, waveform(0.0)).any()
 
 
-<<<<<<< HEAD
-def test_a_missing_judge_is_one_line_that_says_which():
-    with pytest.raises(CheckpointError, match=r"kl_passt needs the judge 'passt'.*available: none"):
-=======
 def test_missing_judge_is_named_in_the_error():
-    with pytest.raises(CheckpointError, match=r"kl_passt needs the judge 'passt'.*there: none"):
->>>>>>> wt-judges
+    with pytest.raises(CheckpointError, match=r"kl_passt needs the judge 'passt'.*available: none"):
         judge_for(METRICS["kl_passt"], {})
     judges = {"panns": RandomJudge("panns")}
     with pytest.raises(CheckpointError, match=r"frechet_vggish needs .*'vggish'.*available: panns"):

@@ -86,12 +86,12 @@ class Sync(nn.Module):
         width, heads = config.width, config.heads
 
         # Video encoder
-        self.see = nn.Linear(encoder.config.dim, width)
-        self.seen = _TemporalBlock(width)
+        self.video_input = nn.Linear(encoder.config.dim, width)
+        self.video_temporal = _TemporalBlock(width)
 
         # Audio encoder
         stride = int(FRAME_RATE_HZ / config.grid_rate_hz)
-        self.hear = nn.Sequential(
+        self.audio_encoder = nn.Sequential(
             nn.Conv2d(1, 16, 3, stride=(stride, 2), padding=1),
             nn.GELU(),
             nn.Conv2d(16, 24, 3, stride=(1, 2), padding=1),
@@ -100,10 +100,10 @@ class Sync(nn.Module):
             nn.GELU(),
         )
         self.gather = nn.Linear(32 * BANDS // 8, width)
-        self.heard = _TemporalBlock(width)
+        self.audio_temporal = _TemporalBlock(width)
 
         # Comparison at all lags and at equal times
-        self.seen_onsets, self.heard_onsets = nn.Linear(width, 1), nn.Linear(width, 1)
+        self.video_onsets, self.audio_onsets = nn.Linear(width, 1), nn.Linear(width, 1)
         self.query, self.key = (nn.Linear(width, heads * HEAD_WIDTH) for _ in range(2))
         self.at_lags = nn.Linear((heads + 1) * (2 * config.lags + 1), 2 * width)
         self.join = nn.Linear(3 * width, width)
@@ -127,7 +127,7 @@ class Sync(nn.Module):
         side = self.encoder.config.size
         if pixels.shape[-1] != side:
             pixels = resize_frames(pixels.flatten(0, 1), side).unflatten(0, pixels.shape[:2])
-        features = self.see(self.encoder(pixels))
+        features = self.video_input(self.encoder(pixels))
 
         # Frames before and after each grid step
         centres = (torch.arange(steps, device=times_s.device) + 0.5) / self.config.grid_rate_hz
@@ -142,13 +142,13 @@ class Sync(nn.Module):
         fraction = fraction.clamp(0, 1)[..., None].to(features.dtype)
         items = torch.arange(len(times_s), device=times_s.device)[:, None]
         on_grid = (1 - fraction) * features[items, before] + fraction * features[items, after]
-        return self.seen(on_grid.transpose(1, 2)).transpose(1, 2)
+        return self.video_temporal(on_grid.transpose(1, 2)).transpose(1, 2)
 
     def encode_audio(self, levels: Tensor) -> Tensor:
         """Features of sounds on the grid, (B, F, 64) from `normalise_to_peak` to (B, L, W)."""
-        maps = self.hear(levels[:, None])
+        maps = self.audio_encoder(levels[:, None])
         features = self.gather(maps.transpose(1, 2).flatten(2))
-        return self.heard(features.transpose(1, 2)).transpose(1, 2)
+        return self.audio_temporal(features.transpose(1, 2)).transpose(1, 2)
 
     def compare(self, video: Tensor, sound: Tensor) -> Tensor:
         """Logits of `CLASSES` for pairs of windows.
@@ -166,7 +166,7 @@ class Sync(nn.Module):
         products = (queries @ keys.transpose(2, 3)).float() / HEAD_WIDTH
         tracks = [
             head(features).float().sigmoid()
-            for head, features in ((self.seen_onsets, video), (self.heard_onsets, sound))
+            for head, features in ((self.video_onsets, video), (self.audio_onsets, sound))
         ]
         first, second = (track - track.mean(1, keepdim=True) for track in tracks)
         products = torch.cat([products, (first @ second.transpose(1, 2))[:, None]], 1)
