@@ -16,7 +16,8 @@ from typer.testing import CliRunner
 
 from foleyflow.alignment.model import Alignment
 from foleyflow.cli.app import app
-from foleyflow.data.clips import ClipEvent, ClipLabels, cache_frames
+from foleyflow.data.clip_types import ClipEvent, ClipLabels
+from foleyflow.data.clips import cache_frames
 from foleyflow.encoders.motion_encoder import MotionEncoder
 from foleyflow.errors import CheckpointError, ConfigError
 from foleyflow.features.codec_latents import audible_events, clip_arrays, encode_all, window_source

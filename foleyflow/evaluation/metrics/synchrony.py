@@ -587,3 +587,15 @@ def _times(times_s: ArrayLike, name: str) -> NDArray[np.float64]:
 def _check_pairs(reference: Sequence[ClipOnsets], generated: Sequence[ClipOnsets]) -> None:
     if len(reference) != len(generated):
         raise ValueError(f"{len(reference)} reference clips for {len(generated)} generated ones")
+
+
+def matched_references(
+    reference_s: ArrayLike, estimated_s: ArrayLike, window_s: float
+) -> NDArray[np.bool_]:
+    """Which reference onsets are matched by an estimated one, (R,); see `matched_lags_s`."""
+    reference, estimated = _times(reference_s, "reference_s"), _times(estimated_s, "estimated_s")
+    matched = np.zeros(len(reference), bool)
+    if len(reference) and len(estimated):
+        pairs = extra_package("mir_eval").util.match_events(reference, estimated, window_s)
+        matched[[index for index, _ in pairs]] = True
+    return matched
