@@ -22,7 +22,8 @@ from foleyflow.encoders import catalogue
 from foleyflow.encoders.frame_adapter import FrameAdapter, FrameAdapterConfig
 from foleyflow.encoders.frozen import TOKENS
 from foleyflow.errors import CheckpointError, ConfigError, DataError
-from foleyflow.experiments.alignment_tables import TABLES, recipe_of
+from foleyflow.experiments.tables.definitions import TABLES
+from foleyflow.experiments.tables.recipes import aligner_recipe
 from foleyflow.features.encoder_features import Split, Weights, at_segments, video_features
 from foleyflow.features.store import stored_rows
 from foleyflow.flow.sampling import sample
@@ -243,7 +244,8 @@ def test_literal_is_to_the_paper_s_words():
 
 
 def test_table_3_has_the_paper_s_six_pairs():
-    recipes = [recipe_of(row, seed=1, settings=()) for row in TABLES["3"].rows]
+    cells = TABLES["table3"]["alignment"].cells
+    recipes = [aligner_recipe(cell, seed=1, settings=()) for cell in cells]
     assert len({(recipe.video, recipe.sound) for recipe in recipes}) == 6
     assert {recipe.train.seed for recipe in recipes} == {1}
 
