@@ -8,19 +8,19 @@ import importlib.util
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from foleyflow.cli.console import handle_errors, print_result, progress_on_stderr
 from foleyflow.cli.options import Debug, Json, Ray
+from foleyflow.cli.shared_options import REQUIRED, with_options
 from foleyflow.errors import ConfigError, MissingExtra
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from foleyflow.data.build.listing import ListedClip
     from foleyflow.judges.adapters import SoundJudge
 
 app = typer.Typer(help="Create, check and select data sets.", no_args_is_help=True)
@@ -188,79 +188,93 @@ def prepare(
         )
 
 
-@app.command()
+Rows = Sequence[Any]  # of `ListedClip`; heavy modules are imported only when a command runs
+RowReader = Callable[..., Rows]
+BUILD_OPTIONS = {
+    "out": (DataOut, REQUIRED),
+    "duration": (ClipSeconds, 8.0),
+    "cuts": (Cuts, "avoid"),
+    "validation": (Validation, 0.01),
+    "tagger": (Tagger, ""),
+    "judges": (Judges, None),
+    "workers": (Workers, 0),
+    "ray": (Ray, None),
+}
+
+
+def _build_command(*, validation: float = 0.01) -> Callable[[RowReader], RowReader]:
+    """Register a command that builds a data set of shards from the rows that a function reads.
+
+    The function has its own options, and `duration` and `validation` as keyword-only parameters.
+    """
+
+    def register(read_rows: RowReader) -> RowReader:
+        def command(*, as_json: bool, debug: bool, **options: Any) -> None:
+            with handle_errors(debug=debug, as_json=as_json):
+                shared = {name: options.pop(name) for name in BUILD_OPTIONS}
+                _build(
+                    functools.partial(read_rows, **options),
+                    options["clips"],
+                    as_json=as_json,
+                    **shared,
+                )
+
+        shared = {
+            **BUILD_OPTIONS,
+            "validation": (Validation, validation),
+            "as_json": (Json, False),
+            "debug": (Debug, False),
+        }
+        app.command()(with_options(command, read_rows, shared))
+        return read_rows
+
+    return register
+
+
+@_build_command()
 def vggsound(
     listing: Listing,
     clips: Downloads,
-    out: DataOut,
-    duration: ClipSeconds = 8.0,
     segment: Annotated[float, typer.Option(help="Seconds of the list's segments.")] = 10.0,
-    cuts: Cuts = "avoid",
-    validation: Validation = 0.01,
-    tagger: Tagger = "",
-    judges: Judges = None,
-    workers: Workers = 0,
-    ray: Ray = None,
-    as_json: Json = False,
-    debug: Debug = False,
-) -> None:
+    *,
+    duration: float,
+    validation: float,
+) -> Rows:
     """Check VGGSound's clips and pack them into shards. Rerun to resume."""
-    with handle_errors(debug=debug, as_json=as_json):
-        from foleyflow.data.build.listing import read_vggsound
+    from foleyflow.data.build.listing import read_vggsound
 
-        rows = functools.partial(read_vggsound, listing, segment_s=segment)
-        _build(rows, clips, out, duration, cuts, validation, tagger, judges, workers, ray, as_json)
+    return read_vggsound(listing, validation=validation, segment_s=segment)
 
 
-@app.command()
+@_build_command()
 def audioset(
     listing: Listing,
     clips: Downloads,
-    out: DataOut,
     test: Annotated[
         Path | None, typer.Option(metavar="CSV", help="The csv of the evaluation segments.")
     ] = None,
-    duration: ClipSeconds = 8.0,
-    cuts: Cuts = "avoid",
-    validation: Validation = 0.01,
-    tagger: Tagger = "",
-    judges: Judges = None,
-    workers: Workers = 0,
-    ray: Ray = None,
-    as_json: Json = False,
-    debug: Debug = False,
-) -> None:
+    *,
+    duration: float,
+    validation: float,
+) -> Rows:
     """Check AudioSet's clips and pack them into shards. Rerun to resume."""
-    with handle_errors(debug=debug, as_json=as_json):
-        from foleyflow.data.build.listing import read_audioset
+    from foleyflow.data.build.listing import read_audioset
 
-        def rows(*, validation: float) -> list[ListedClip]:
-            evaluation = [] if test is None else read_audioset(test, split="test")
-            return read_audioset(listing, validation=validation) + evaluation
-
-        _build(rows, clips, out, duration, cuts, validation, tagger, judges, workers, ray, as_json)
+    rows = read_audioset(listing, validation=validation)
+    return rows if test is None else rows + read_audioset(test, split="test")
 
 
-@app.command()
+@_build_command(validation=0.05)
 def folder(
     clips: Annotated[Path, typer.Argument(help="Folder of videos; subfolders are labels.")],
-    out: DataOut,
-    duration: ClipSeconds = 8.0,
-    cuts: Cuts = "avoid",
-    validation: Validation = 0.05,
-    tagger: Tagger = "",
-    judges: Judges = None,
-    workers: Workers = 0,
-    ray: Ray = None,
-    as_json: Json = False,
-    debug: Debug = False,
-) -> None:
+    *,
+    duration: float,
+    validation: float,
+) -> Rows:
     """Check a folder of videos and pack them into shards. Rerun to resume."""
-    with handle_errors(debug=debug, as_json=as_json):
-        from foleyflow.data.build.listing import read_folder
+    from foleyflow.data.build.listing import read_folder
 
-        rows = functools.partial(read_folder, clips, duration_s=duration)
-        _build(rows, clips, out, duration, cuts, validation, tagger, judges, workers, ray, as_json)
+    return read_folder(clips, duration_s=duration, validation=validation)
 
 
 @app.command()
@@ -296,10 +310,11 @@ def _require_mujoco() -> None:
 
 
 def _build(
-    read_rows: Callable[..., Sequence[ListedClip]],
+    read_rows: RowReader,
     clips: Path,
+    *,
     out: Path,
-    duration_s: float,
+    duration: float,
     cuts: str,
     validation: float,
     tagger: str,
@@ -308,12 +323,12 @@ def _build(
     ray: str | None,
     as_json: bool,
 ) -> None:
-    """Build a data set of shards and print a summary; `read_rows` takes `validation`."""
+    """Build a data set of shards and print a summary."""
     if cuts not in ("avoid", "keep"):
         raise ConfigError(f"--cuts {cuts}: expected avoid or keep")
-    if not (duration_s > 0 and 0 <= validation < 1):
+    if not (duration > 0 and 0 <= validation < 1):
         raise ConfigError(
-            f"--duration {duration_s}, --validation {validation}: expected more than 0 s and a "
+            f"--duration {duration}, --validation {validation}: expected more than 0 s and a "
             "fraction of 0..1"
         )
     if tagger not in ("", "panns"):
@@ -322,7 +337,7 @@ def _build(
     from foleyflow.data.build.examination import ExamineSettings
     from foleyflow.parallel.ray_cluster import RayCluster
 
-    rows = read_rows(validation=validation)
+    rows = read_rows(duration=duration, validation=validation)
     music = None
     if tagger:
         from foleyflow.judges.weights import default_folder
@@ -331,7 +346,7 @@ def _build(
         music = functools.partial(_music_probability, judges)
         _panns(judges)  # reports a problem with its file before the work
     settings = BuildSettings(
-        examine=ExamineSettings(duration_s=duration_s, avoid_cuts=cuts == "avoid"), tagger=tagger
+        examine=ExamineSettings(duration_s=duration, avoid_cuts=cuts == "avoid"), tagger=tagger
     )
     with (
         RayCluster(ray) if ray is not None else nullcontext() as cluster,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -12,6 +12,7 @@ import typer
 
 from foleyflow.cli.console import check_writable, handle_errors, print_result, print_status
 from foleyflow.cli.options import Debug, Json
+from foleyflow.cli.shared_options import with_options
 
 if TYPE_CHECKING:
     from foleyflow.judges.interface import MaterialJudge
@@ -30,9 +31,34 @@ Out = Annotated[Path | None, typer.Option(help="Also write the report as JSON he
 # 0 keeps torch's default, unlike in the commands that train.
 Threads = Annotated[int, typer.Option(min=0, help="Processor threads; 0 for torch's default.")]
 Guidance = Annotated[float, typer.Option(min=1.0, max=20.0, help="Guidance scale.")]
+Report = Mapping[str, Any]
 
 
-@app.command()
+def _measurement(
+    name: str | None = None,
+) -> Callable[[Callable[..., Report]], Callable[..., Report]]:
+    """Register a command that prints the report that a function returns."""
+
+    def register(function: Callable[..., Report]) -> Callable[..., Report]:
+        def command(*, as_json: bool, debug: bool, **options: Any) -> None:
+            with handle_errors(debug=debug, as_json=as_json):
+                out = options.get("out")
+                check_writable(out)
+                report = function(**options)
+                if out is not None:
+                    from foleyflow.weights import write_atomically
+
+                    write_atomically(out, json.dumps(report, indent=1) + "\n")
+                print_result(report, as_json=as_json, text="\n".join(_lines(report)))
+
+        shared = {"as_json": (Json, False), "debug": (Debug, False)}
+        app.command(name)(with_options(command, function, shared))
+        return function
+
+    return register
+
+
+@_measurement()
 def aligner(
     model: Annotated[Path, typer.Argument(help="Model folder with an aligner.")],
     data: Data,
@@ -46,121 +72,100 @@ def aligner(
         int | None,
         typer.Option(min=2, help="Maximum number of training clips of the probes. Default: 768."),
     ] = None,
-    as_json: Json = False,
-    debug: Debug = False,
-) -> None:
+) -> Report:
     """Measure an aligner: recovery of hidden segments, and probes of events and materials."""
-    with handle_errors(debug=debug, as_json=as_json):
-        from foleyflow.experiments.measure_aligner import PROBE_CLIPS, measure_model
+    from foleyflow.experiments.measure_aligner import PROBE_CLIPS, measure_model
 
-        report = measure_model(
-            model,
-            data,
-            recipe_name=recipe,
-            assignments=set_ or [],
-            real=real,
-            probe_clips=probe_clips or PROBE_CLIPS,
-        )
-        _print(report, as_json)
+    return measure_model(
+        model,
+        data,
+        recipe_name=recipe,
+        assignments=set_ or [],
+        real=real,
+        probe_clips=probe_clips or PROBE_CLIPS,
+    )
 
 
-@app.command()
+@_measurement()
 def codec(
     data: Data,
     model: Model = EMBEDDED,
     clips: ClipCount = 320,
     judge: JudgeFolder = None,
-    as_json: Json = False,
-    debug: Debug = False,
-) -> None:
+) -> Report:
     """Measure a codec on test sounds: onsets, spectral distance, tones, and a baseline."""
-    with handle_errors(debug=debug, as_json=as_json):
-        from foleyflow.experiments.measure_codec import measure_codec
-        from foleyflow.pretrained import model_folder
+    from foleyflow.experiments.measure_codec import measure_codec
+    from foleyflow.pretrained import model_folder
 
-        report = measure_codec(model_folder(model), data, clips=clips, judge=_tagger(judge))
-        _print(report, as_json)
+    return measure_codec(model_folder(model), data, clips=clips, judge=_tagger(judge))
 
 
-@app.command()
+@_measurement()
 def encoders(
     names: Annotated[
         list[str] | None, typer.Argument(help="Published encoders. Default: all.")
     ] = None,
     frames: Annotated[int, typer.Option(min=1, help="Frames for video encoders.")] = 8,
     out: Out = None,
-    as_json: Json = False,
-    debug: Debug = False,
-) -> None:
+) -> Report:
     """Measure seconds and memory of published encoders at full size, with random weights."""
-    with handle_errors(debug=debug, as_json=as_json):
-        from foleyflow.experiments.measure_encoders import measure_encoders
+    from foleyflow.experiments.measure_encoders import measure_encoders
 
-        check_writable(out)
-        results = measure_encoders(
-            names or [],
-            frames=frames,
-            on_result=lambda result: print_status(
-                f"{result['encoder']}: {result['forward_s']} s, {result['peak_gb']} GB"
-            ),
-        )
-        _print({"encoders": results}, as_json, out)
+    results = measure_encoders(
+        names or [],
+        frames=frames,
+        on_result=lambda result: print_status(
+            f"{result['encoder']}: {result['forward_s']} s, {result['peak_gb']} GB"
+        ),
+    )
+    return {"encoders": results}
 
 
-@app.command()
+@_measurement()
 def evaluation(
     pairs: Annotated[int, typer.Option(min=1, help="Pairs of sounds of ten seconds.")] = 1000,
     folder: Annotated[
         Path | None,
         typer.Option(help="Folder of the pairs. Default: a folder in the temporary directory."),
     ] = None,
-    as_json: Json = False,
-    debug: Debug = False,
-) -> None:
+) -> Report:
     """Measure how long `foleyflow evaluate` takes for each group of metrics."""
-    with handle_errors(debug=debug, as_json=as_json):
-        from foleyflow.experiments.measure_evaluation import measure_evaluation
+    from foleyflow.experiments.measure_evaluation import measure_evaluation
 
-        folder = folder or Path(tempfile.gettempdir()) / "foleyflow-pairs"
-        _print(measure_evaluation(folder, pairs=pairs), as_json)
+    folder = folder or Path(tempfile.gettempdir()) / "foleyflow-pairs"
+    return measure_evaluation(folder, pairs=pairs)
 
 
-@app.command()
+@_measurement()
 def events(
     data: Data,
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "validation",
     model: Model = EMBEDDED,
     clips: ClipCount = 10_000,
-    as_json: Json = False,
-    debug: Debug = False,
-) -> None:
+) -> Report:
     """Measure the events that an aligner finds in simulated clips, by threshold and kind."""
-    with handle_errors(debug=debug, as_json=as_json):
-        from foleyflow.experiments.measure_events import measure_events
-        from foleyflow.pretrained import model_folder
+    from foleyflow.experiments.measure_events import measure_events
+    from foleyflow.pretrained import model_folder
 
-        _print(measure_events(model_folder(model), data, split=split, clips=clips), as_json)
+    return measure_events(model_folder(model), data, split=split, clips=clips)
 
 
-@app.command("real-events")
+@_measurement("real-events")
 def real_events(
     clips: Clips,
     model: Model = EMBEDDED,
     threshold: Annotated[
         float | None, typer.Option(help="Of the event probability. Default: that of generate.")
     ] = None,
-    as_json: Json = False,
-    debug: Debug = False,
-) -> None:
+) -> Report:
     """Compare the events that an aligner finds in recordings with the onsets of their sound."""
-    with handle_errors(debug=debug, as_json=as_json):
-        from foleyflow.experiments.measure_events import measure_real_events
-        from foleyflow.pretrained import model_folder
+    from foleyflow.experiments.measure_events import measure_real_events
+    from foleyflow.pretrained import model_folder
 
-        _print(measure_real_events(model_folder(model), clips, threshold=threshold), as_json)
+    return measure_real_events(model_folder(model), clips, threshold=threshold)
 
 
-@app.command()
+@_measurement()
 def flow(
     model: Annotated[
         str, typer.Argument(help="Model folder, folder of a flow alone, or embedded.")
@@ -185,37 +190,33 @@ def flow(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of all noise.")] = 0,
     threads: Threads = 0,
-    as_json: Json = False,
-    debug: Debug = False,
-) -> None:
+) -> Report:
     """Measure a flow at 1, 2, 4, 8 and 25 evaluations on simulated test clips."""
-    with handle_errors(debug=debug, as_json=as_json):
-        import torch
+    import torch
 
-        from foleyflow.experiments.flow_plots import plot_curves
-        from foleyflow.experiments.measure_flow import measure_model
-        from foleyflow.parallel.threads import torch_threads
+    from foleyflow.experiments.flow_plots import plot_curves
+    from foleyflow.experiments.measure_flow import measure_model
+    from foleyflow.parallel.threads import torch_threads
 
-        check_writable(out)
-        check_writable(picture)
-        with torch_threads(threads or torch.get_num_threads()):
-            report = measure_model(
-                model,
-                data,
-                judge=_tagger(judge),
-                clips=clips,
-                density_clips=density_clips,
-                latent_noise=latent_noise,
-                guidance=guidance,
-                segments=segments,
-                seed=seed,
-            )
-        if picture is not None:
-            plot_curves(picture, report)
-        _print(report, as_json, out)
+    check_writable(picture)
+    with torch_threads(threads or torch.get_num_threads()):
+        report = measure_model(
+            model,
+            data,
+            judge=_tagger(judge),
+            clips=clips,
+            density_clips=density_clips,
+            latent_noise=latent_noise,
+            guidance=guidance,
+            segments=segments,
+            seed=seed,
+        )
+    if picture is not None:
+        plot_curves(picture, report)
+    return report
 
 
-@app.command()
+@_measurement()
 def judges(
     folder: Annotated[Path, typer.Argument(help="Model folder of `foleyflow train judge`.")],
     data: Data,
@@ -224,35 +225,27 @@ def judges(
     ] = "tagger,sync",
     split: Annotated[str, typer.Option(help="validation or test.")] = "test",
     batches: Annotated[int, typer.Option(min=1, help="Of 16 windows, for sync.")] = 40,
-    as_json: Json = False,
-    debug: Debug = False,
-) -> None:
+) -> Report:
     """Measure the accuracy of the judges that foleyflow trains, on simulated clips."""
-    with handle_errors(debug=debug, as_json=as_json):
-        from foleyflow.experiments.measure_judges import measure_judges
+    from foleyflow.experiments.measure_judges import measure_judges
 
-        report = measure_judges(folder, data, names=names.split(","), split=split, batches=batches)
-        _print(report, as_json)
+    return measure_judges(folder, data, names=names.split(","), split=split, batches=batches)
 
 
-@app.command()
+@_measurement()
 def materials(
     clips: Clips,
     model: Model = EMBEDDED,
     guidance: Guidance = 1.0,
     judge: JudgeFolder = None,
-    as_json: Json = False,
-    debug: Debug = False,
-) -> None:
+) -> Report:
     """Measure decay time and brightness of generated sound for each material label."""
-    with handle_errors(debug=debug, as_json=as_json):
-        from foleyflow.experiments.measure_materials import measure_materials
+    from foleyflow.experiments.measure_materials import measure_materials
 
-        report = measure_materials(model, clips, guidance=guidance, judge=_tagger(judge))
-        _print(report, as_json)
+    return measure_materials(model, clips, guidance=guidance, judge=_tagger(judge))
 
 
-@app.command()
+@_measurement()
 def scales(
     task: Annotated[
         list[str] | None, typer.Option(help="align or flow; repeatable. Default: both.")
@@ -263,40 +256,33 @@ def scales(
     ] = None,
     clips: Annotated[int, typer.Option(min=1, help="Clips of a training step.")] = 1,
     threads: Threads = 0,
-    as_json: Json = False,
-    debug: Debug = False,
-) -> None:
+) -> Report:
     """Measure operations, seconds and memory of a training step at each size."""
-    with handle_errors(debug=debug, as_json=as_json):
-        from foleyflow.experiments.measure_training import RECIPES, TASKS, measure_scales
+    from foleyflow.experiments.measure_training import RECIPES, TASKS, measure_scales
 
-        results = measure_scales(
-            task or TASKS,
-            recipe or RECIPES,
-            clips=clips,
-            threads=threads,
-            on_result=lambda result: print_status(
-                f"{result['recipe']} {result['stage']}: {result['step_s']} s"
-            ),
-        )
-        _print({"scales": results}, as_json)
+    results = measure_scales(
+        task or TASKS,
+        recipe or RECIPES,
+        clips=clips,
+        threads=threads,
+        on_result=lambda result: print_status(
+            f"{result['recipe']} {result['stage']}: {result['step_s']} s"
+        ),
+    )
+    return {"scales": results}
 
 
-@app.command()
+@_measurement()
 def training(
     data: Data,
     task: Annotated[str, typer.Option(help="codec, align, flow or judge.")] = "align",
     recipe: Annotated[str, typer.Option(help="Name of a recipe of this task.")] = "tiny",
     threads: Threads = 0,
-    as_json: Json = False,
-    debug: Debug = False,
-) -> None:
+) -> Report:
     """Profile training steps: time of each operation, and fraction of the matrix rate."""
-    with handle_errors(debug=debug, as_json=as_json):
-        from foleyflow.experiments.measure_training import measure_training
+    from foleyflow.experiments.measure_training import measure_training
 
-        report = measure_training(data, task_name=task, recipe_name=recipe, threads=threads)
-        _print(report, as_json)
+    return measure_training(data, task_name=task, recipe_name=recipe, threads=threads)
 
 
 @app.command()
@@ -348,15 +334,7 @@ def _tagger(folder: Path | None) -> MaterialJudge | None:
     return None if folder is None else cast("MaterialJudge", load_judge("tagger-sim", folder))
 
 
-def _print(report: Mapping[str, Any], as_json: bool, out: Path | None = None) -> None:
-    if out is not None:
-        from foleyflow.weights import write_atomically
-
-        write_atomically(out, json.dumps(report, indent=1) + "\n")
-    print_result(report, as_json=as_json, text="\n".join(_lines(report)))
-
-
-def _lines(report: Mapping[str, Any], indent: str = "") -> Iterator[str]:
+def _lines(report: Report, indent: str = "") -> Iterator[str]:
     """Nested figures as indented lines; intervals and short lists in one line."""
     for name, value in report.items():
         if isinstance(value, Mapping) and {"mean", "low", "high"} <= value.keys():

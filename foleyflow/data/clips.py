@@ -161,10 +161,6 @@ class FrameCache:
         """The frames of a clip, (T, size, size, 3), without a copy."""
         return self.frames[self.offsets[index] : self.offsets[index + 1]]
 
-    def clip_times_s(self, index: int) -> NDArray[np.float64]:
-        """The time stamps of a clip's frames, (T,)."""
-        return self.times_s[self.offsets[index] : self.offsets[index + 1]]
-
 
 def cache_frames(
     root: str | Path,
@@ -179,8 +175,6 @@ def cache_frames(
     takes 4 MB. The cache is rebuilt when the clips have changed, and can be deleted at any time.
 
     Args:
-        root: folder of the data set.
-        split: "train", "validation" or "test".
         workers: decoding threads; None for one per core.
         parallel_map: decodes clips instead of these threads.
 

@@ -65,7 +65,7 @@ class Row:
     name: str
     value: float | None
     unit: str
-    target: str
+    target: str = ""
     how: str
 
 
@@ -276,7 +276,6 @@ def warm_generation(bench: Workbench) -> Iterator[Row]:
         name="generate, warm process, one core busy",
         value=warm.with_busy_core_s,
         unit="s",
-        target="",
         how="the same while another process runs a Python loop at normal priority; median of "
         f"{runs}, alternating with the first; {warm.load}",
     )
@@ -294,7 +293,6 @@ def warm_generation(bench: Workbench) -> Iterator[Row]:
         name="generate, two commands at once",
         value=statistics.median(inside_s),
         unit="s",
-        target="",
         how=f"{bench.clip_text}; time inside each of two new processes, without their start; "
         f"median of {len(inside_s)}; {load}",
     )
@@ -313,7 +311,6 @@ def cold_generation(bench: Workbench) -> Iterator[Row]:
         name="import torch, cold",
         value=import_s,
         unit="s",
-        target="",
         how=f'`python -c "import torch"`, alternating with the command; median of '
         f"{effort.cold_runs}; {load}",
     )
@@ -418,7 +415,7 @@ def _training_rows(bench: Workbench) -> Iterator[Row]:
         if fast or name in (used, "fp32"):
             rates[name] = matrix_flops_per_s(dtype, side)
             value, how = rates[name] / 1e12, f"product of two {side}x{side} matrices, best of 5"
-        yield Row(name=f"matrix rate, {name}", value=value, unit="TFLOP/s", target="", how=how)
+        yield Row(name=f"matrix rate, {name}", value=value, unit="TFLOP/s", how=how)
     align = recipe_named("align", bench.effort.recipe)
     flow = recipe_named("flow", bench.effort.recipe)
     flow_task = cast(Task, flow_task_on_noise(flow))

@@ -97,14 +97,8 @@ def measure_model(
 ) -> dict[str, Any]:
     """Measure the aligner of a model folder; see `measure_aligner`.
 
-    Args:
-        model: folder with an aligner.
-        data: simulated clips.
-        recipe_name: of the aligner's training.
-        assignments: changes to that recipe, as for `--set`. Windows have the length of the
-            training unless they set `windows.segments`.
-        real: folder of real clips, or None.
-        probe_clips: maximum number of training clips of the probes.
+    Windows have the length of the aligner's training unless `assignments`, changes to the recipe as
+    for `--set`, set `windows.segments`.
     """
     aligner = load_aligner(model)
     recipe = override(recipe_named("align", recipe_name), assignments)
@@ -233,11 +227,7 @@ def encode_clip(aligner: Alignment, clip: RealClip, plan: WindowPlan) -> NDArray
 
 
 def read_real_clips(folder: Path, *, size: int) -> list[RealClip]:
-    """Decode the clips of a folder and detect the onsets of their sound.
-
-    Args:
-        folder: of video files with sound.
-        size: side of the frames, pixels.
+    """Decode the clips of a folder (frames of `size` pixels) and detect the onsets of their sound.
 
     Raises:
         DataError: the folder has no video.

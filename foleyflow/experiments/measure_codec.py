@@ -28,13 +28,8 @@ def measure_codec(
 ) -> dict[str, Any]:
     """Measure the reconstruction of sounds and the energy kept of tones.
 
-    The baseline is Griffin-Lim from the paper's 128 x 128 spectrogram (8 kHz).
-
-    Args:
-        model: folder with a codec.
-        data: simulated clips with a test split.
-        clips: maximum number.
-        judge: classifies the material of original and decoded sounds; None leaves it out.
+    The baseline is Griffin-Lim from the paper's 128 x 128 spectrogram (8 kHz). With a judge, the
+    material of original and decoded sounds is classified. At most `clips` test clips are used.
     """
     codec = load_codec(model)
     source = SimulatedClips(data, "test")

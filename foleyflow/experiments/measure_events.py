@@ -55,12 +55,6 @@ def measure_events(model: Path, data: Path, *, split: str, clips: int) -> dict[s
     the true sound, which a generator that follows the exact events would reach. The default
     threshold of `generate` was chosen on validation clips by these figures.
 
-    Args:
-        model: folder with an aligner.
-        data: simulated clips.
-        split: "train", "validation" or "test".
-        clips: maximum number.
-
     Returns:
         "exact_events" and "onsets_of_true_sound": threshold -> F1, mean over clips; "by_kind":
         the latter for each kind; "clips": number of clips of each kind.
@@ -108,7 +102,7 @@ def measure_real_events(
     Args:
         model: folder with an aligner.
         clips: video files with sound.
-        threshold: of the aligner's probability; None for that of `generate`.
+        threshold: of the event probability; None for that of `generate`.
 
     Returns:
         the scores of `foleyflow evaluate` at each tolerance and at the best lags; "median_lag_s";

@@ -58,6 +58,7 @@ from foleyflow.simulation.contacts import MATERIALS
 
 BATCH_WINDOWS = 16
 SOLVER_STEPS = 25  # of Heun's method, for the likelihood and the round trip
+PROBES = 1  # of the trace estimate
 TIMED_S = 10.0  # of sound, for the seconds of the flow
 REPEATS = 3
 
@@ -115,13 +116,7 @@ class HeldOutWindows:
 
 @torch.no_grad()
 def held_out_windows(aligner: Alignment, source: WindowSource, *, clips: int) -> HeldOutWindows:
-    """The first windows of at most `clips` clips of a held-out split.
-
-    Args:
-        aligner: in eval mode, on the CPU.
-        source: of the split.
-        clips: maximum number.
-    """
+    """The first windows of at most `clips` clips, for an aligner in eval mode on the CPU."""
     segments, rate_hz = source.config.segments, aligner.config.latent_rate_hz
     # Aligner
     batches = list(first_windows(source, clips))
@@ -182,13 +177,11 @@ def measure_model(
     Args:
         model: "embedded", a folder with codec, align and flow, or that of a flow, whose codec and
             aligner are then those of its training.
-        data: simulated clips with a test split.
         judge: classifies materials and embeds sounds; None leaves both out.
         clips, density_clips: maximum numbers of clips for the samples and for the likelihood.
         latent_noise: see `measure_flow`; None for that of the training.
         guidance: guidance scale, at least 1.
         segments: length of a window; None for that of the training.
-        seed: of all noise.
 
     Returns:
         "curves": solver -> number of evaluations -> figures; and the other figures of
@@ -257,16 +250,12 @@ def measure_flow(
 
     Args:
         flow: in eval mode, on the CPU.
-        codec: of the flow's latents.
-        windows: of the test split.
-        samplings: solvers and step counts.
         path: of the flow's training.
         guidance: guidance scale, at least 1.
         judge: classifies materials and embeds sounds; None leaves both out.
         latent_noise: deviation of the noise on standardised latents in the flow's training; the
             same noise is added to the true latents for the comparison and the likelihood.
         density_clips: number of windows for the likelihood, of a flow that has a velocity.
-        seed: of all noise.
 
     Returns:
         "samples": number of evaluations -> "solver", "steps", "onset_f1", "shuffled_f1", "gain"
@@ -399,7 +388,6 @@ def measure_density(
     *,
     guidance: float = 1.0,
     steps: int = SOLVER_STEPS,
-    probes: int = 1,
     seed: int = 0,
 ) -> dict[str, Any]:
     """Likelihood of true sounds given their own video and another clip's, and the round trip.
@@ -411,10 +399,7 @@ def measure_density(
         flow: that predicts a velocity.
         audio: (B, L, C) standardised latents, B at least 2.
         condition: of the same items, without known latents.
-        guidance: guidance scale of the velocity.
         steps: of Heun's method.
-        probes: of the trace estimate.
-        seed: of the probes.
 
     Returns:
         "bits_per_dimension" and "bits_per_dimension_other" (intervals over clips, lower is
@@ -436,7 +421,7 @@ def measure_density(
         # Likelihood given both videos, with the same probes
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed + int(items[0]))
-            divergence = hutchinson(block, probes=probes)
+            divergence = hutchinson(block, probes=PROBES)
         for given, bits in ((condition, own_bits), (other, other_bits)):
             velocity = velocity_field(flow, given.rows(items), guidance=guidance)
             likelihood = log_likelihood(velocity, block, steps=steps, divergence=divergence)
@@ -448,7 +433,7 @@ def measure_density(
         error += float(errors[0].double().square().sum())
         inverse_error += float(errors[1].double().square().sum())
         size += float(block.double().square().sum())
-    settings = {"solver_steps": steps, "probes": probes, "clips": count}
+    settings = {"solver_steps": steps, "probes": PROBES, "clips": count}
     finite = np.isfinite([*own_bits, *other_bits, error, inverse_error])
     if not finite.all():
         remark = f"{(~finite).sum()} of {len(finite)} figures are not finite: the solver diverged"
@@ -474,15 +459,9 @@ def flow_seconds(
     duration_s: float = TIMED_S,
     clock: Callable[[], float] = time.perf_counter,
 ) -> float:
-    """Seconds that the flow takes for a clip: the sum over windows of the median of three.
+    """Seconds that the flow takes for a clip of `duration_s`, cut into windows of `segments`.
 
-    Args:
-        flow: in eval mode.
-        sampling: solver and step count.
-        segments: of a window.
-        path, guidance: see `flow.sampling.sample`.
-        duration_s: of the clip, which is cut into windows as for generation.
-        clock: returns the current time in seconds.
+    The seconds are the sum over windows of the median of three runs, in units of `clock`.
     """
     segment_s = flow.config.latents_per_segment / flow.config.latent_rate_hz
     plan = WindowPlan(length=segments)

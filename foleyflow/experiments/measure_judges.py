@@ -25,12 +25,8 @@ def measure_judges(
     Args:
         folder: of `foleyflow train judge`, or `assets/judges`.
         data: simulated clips.
-        names: of the judges, "tagger" or "sync".
-        split: "validation" or "test".
+        names: "tagger" or "sync".
         batches: of 16 windows, for the judge of synchrony.
-
-    Returns:
-        name -> figures.
     """
     found: dict[str, Any] = {}
     for name in names:

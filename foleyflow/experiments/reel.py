@@ -97,11 +97,9 @@ def write_reel(
 
     Args:
         out: folder of the reel.
-        data: simulated clips with a test split.
         model: "embedded" or a folder; all of its step counts are systems.
         baselines: other systems, each NAME=FOLDER:SOLVER:STEPS.
         clips: their number, evenly spread over the split.
-        seed: of the noise.
         guidance: guidance scale, at least 1.
         progress: called with the number of finished and of all sounds.
 

@@ -26,11 +26,6 @@ def aligner_recipe(
 ) -> AlignRecipe | PublishedRecipe:
     """The complete recipe of an aligner; recipes over published encoders keep their size.
 
-    Args:
-        cell: of a table.
-        seed: of the weights, the masks and the order of clips.
-        settings: for all cells, as for `--set`.
-
     Raises:
         ConfigError: an unknown setting, or a value of the wrong type.
     """
@@ -52,8 +47,6 @@ def flow_recipe(
     """The complete recipe of a flow.
 
     Args:
-        cell: of a table.
-        seed: of the weights, the noise and the order of windows.
         settings: for all cells, as for `--set`; each applies to the recipes that have it.
         align: model folder of the aligner.
         begin: model folder of the flow that it begins with, or None.
