@@ -27,10 +27,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-data_app = typer.Typer(help="Create or check data sets.", no_args_is_help=True)
-app.add_typer(data_app, name="data")
-measure_app = typer.Typer(help="Measure properties of foleyflow.", no_args_is_help=True)
-app.add_typer(measure_app, name="measure")
+app.add_typer(data.app, name="data")
+app.add_typer(measure.app, name="measure")
 
 
 def main() -> None:
@@ -74,10 +72,3 @@ app.command()(evaluate)
 app.command()(reel)
 app.command()(bench)
 app.command(short_help="Check the installation, and how to fix what is missing.")(doctor)
-data_app.command()(data.simulate)
-data_app.command()(data.prepare)
-data_app.command()(data.vggsound)
-data_app.command()(data.audioset)
-data_app.command("folder")(data.data_folder)
-data_app.command("doctor")(data.data_doctor)
-measure_app.command()(measure.robustness)

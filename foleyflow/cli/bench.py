@@ -1,4 +1,4 @@
-"""`foleyflow bench`: the command line's options."""
+"""`foleyflow bench`: measure speed and memory."""
 
 from __future__ import annotations
 
@@ -9,12 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from foleyflow.cli.console import (
-    check_writable,
-    handle_errors,
-    print_result,
-    print_status,
-)
+from foleyflow.cli.console import check_writable, handle_errors, print_result, print_status
 from foleyflow.cli.options import Debug, Json
 
 if TYPE_CHECKING:
@@ -28,25 +23,22 @@ def bench(
 ) -> None:
     """Measure speed and memory on this machine."""
     with handle_errors(debug=debug, as_json=as_json):
-        _run(out=out, as_json=as_json)
+        from foleyflow.experiments.benchmark import measure
+        from foleyflow.experiments.machine import machine
+        from foleyflow.weights import write_atomically
 
-
-def _run(*, out: Path | None, as_json: bool) -> None:
-    """Takes all figures; a line per row goes to stderr meanwhile."""
-    from foleyflow.experiments.benchmark import machine, measure
-    from foleyflow.weights import write_atomically
-
-    check_writable(out)
-    rows = measure(on_row=lambda row: print_status(_line(row)))
-    report = {"machine": machine(), "rows": [dataclasses.asdict(row) for row in rows]}
-    if out is not None:
-        write_atomically(out, json.dumps(report, indent=1) + "\n")
-    about = ", ".join(f"{key} {value}" for key, value in machine().items())
-    lines = [about, *(f"{_line(row)}\n    {row.how}" for row in rows)]
-    print_result(report, as_json=as_json, text="\n".join(lines))
+        check_writable(out)
+        about = machine()
+        rows = measure(on_row=lambda row: print_status(_line(row)))
+        report = {"machine": about, "rows": [dataclasses.asdict(row) for row in rows]}
+        if out is not None:
+            write_atomically(out, json.dumps(report, indent=1) + "\n")
+        lines = [", ".join(f"{key} {value}" for key, value in about.items())]
+        lines += [f"{_line(row)}\n    {row.how}" for row in rows]
+        print_result(report, as_json=as_json, text="\n".join(lines))
 
 
 def _line(row: Row) -> str:
     value = "-" if row.value is None else f"{row.value:.4g}"
-    wanted = f"(target {row.target})" if row.target else ""
-    return f"{row.name:52} {value:>8} {row.unit:14}{wanted}".rstrip()
+    target = f"(target {row.target})" if row.target else ""
+    return f"{row.name:52} {value:>8} {row.unit:14}{target}".rstrip()

@@ -1,67 +1,167 @@
-"""`foleyflow data`: the command line's options."""
+"""`foleyflow data`: commands that create, check and select data sets."""
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+import importlib.util
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from foleyflow.cli.console import handle_errors, print_result
+from foleyflow.cli.console import handle_errors, print_result, progress_on_stderr
 from foleyflow.cli.options import Debug, Json, Ray
+from foleyflow.cli.shared_options import REQUIRED, with_options
+from foleyflow.errors import ConfigError, MissingExtra
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from foleyflow.judges.adapters import SoundJudge
+
+app = typer.Typer(help="Create, check and select data sets.", no_args_is_help=True)
+
+EXAMPLES = {"chopping": ("strikes", 3), "drums": ("drums", 5), "falling": ("drops", 11)}
+
+DataSet = Annotated[Path, typer.Argument(metavar="DATA", help="Folder of a data set.")]
 DataOut = Annotated[Path, typer.Option(help="Folder of the data set.")]
+Listing = Annotated[Path, typer.Argument(metavar="CSV", help="The csv of the training segments.")]
+Downloads = Annotated[Path, typer.Argument(help="Folder of the downloaded videos.")]
 ClipSeconds = Annotated[float, typer.Option(help="Seconds of each clip.")]
 Cuts = Annotated[
-    str, typer.Option(help="avoid (a clip lies within one scene) or keep (cuts don't matter).")
+    str, typer.Option(help="avoid: a clip must lie within one scene. keep: cuts are allowed.")
 ]
 Validation = Annotated[
-    float, typer.Option(help="Share of the training videos that become the validation split.")
+    float, typer.Option(help="Fraction of the training videos that become the validation split.")
 ]
-Tagger = Annotated[str, typer.Option(help="panns: leave out clips with music alone.")]
+Tagger = Annotated[str, typer.Option(help="panns: reject clips that contain only music.")]
 Judges = Annotated[
     Path | None,
     typer.Option(help="Folder of the tagger's weights. Default: ~/.cache/foleyflow/judges."),
 ]
-Workers = Annotated[int, typer.Option(min=0, help="Threads; 0 takes one per core.")]
+Workers = Annotated[int, typer.Option(min=0, help="Threads; 0 uses one per core.")]
 
 
+@app.command()
 def simulate(
-    clips: Annotated[int, typer.Option(min=1, help="Clips wanted in the split, in all.")],
-    out: Annotated[Path, typer.Option(help="Folder of the data set.")],
+    clips: Annotated[int, typer.Option(min=1, help="Total number of clips of the split.")],
+    out: DataOut,
     seed: Annotated[int, typer.Option(min=0, help="Another seed gives other clips.")] = 0,
     split: Annotated[
-        str, typer.Option(help="train, validation or test: no clip in common.")
+        str, typer.Option(help="train, validation or test; splits have no clip in common.")
     ] = "train",
-    duration: Annotated[float, typer.Option(help="Seconds of each clip.")] = 4.0,
+    duration: ClipSeconds = 4.0,
     rate: Annotated[
         float | None,
         typer.Option(
-            help="Frames per second of all clips; varied if not given. 1: for judges of sound."
+            help="Frames per second of all clips; random for each clip if not given. "
+            "1 is enough for judges of sound."
         ),
     ] = None,
-    workers: Annotated[int, typer.Option(min=0, help="Processes; 0 takes one per core.")] = 0,
+    workers: Annotated[int, typer.Option(min=0, help="Processes; 0 uses one per core.")] = 0,
     ray: Ray = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Make clips of impacts by physics simulation; what is there already is kept."""
+    """Create clips of impacts by physics simulation. Existing clips are kept."""
     with handle_errors(debug=debug, as_json=as_json):
-        from foleyflow.simulation.dataset.run import run
+        _require_mujoco()
+        from foleyflow.simulation.dataset.simulate import simulate as run
 
-        run(
-            out,
-            clips=clips,
-            seed=seed,
-            split=split,
-            duration_s=duration,
-            rate_hz=rate,
-            workers=workers,
-            ray=ray,
+        with progress_on_stderr(f"simulating {split}") as show:
+            summary = run(
+                out,
+                clips=clips,
+                seed=seed,
+                split=split,
+                duration_s=duration,
+                rate_hz=rate,
+                workers=workers or None,
+                ray=ray,
+                progress=show,
+            )
+        print_result(
+            {**dataclasses.asdict(summary), "frames_per_core_s": summary.frames_per_core_s},
             as_json=as_json,
+            text=f"{summary.clips} clips created, {summary.skipped} existed; "
+            f"{summary.frames_per_core_s:.0f} frames per second and core, "
+            f"{summary.crashes} crashes",
         )
 
 
+@app.command()
+def examples(
+    out: Annotated[Path, typer.Option(help="Folder of the examples.")] = Path(
+        "foleyflow/assets/examples"
+    ),
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Render the example clips that ship with foleyflow, which takes a few minutes."""
+    with handle_errors(debug=debug, as_json=as_json):
+        _require_mujoco()
+        from foleyflow.simulation.dataset.simulate import write_example
+
+        out.mkdir(parents=True, exist_ok=True)
+        paths = []
+        for name, (family, seed) in EXAMPLES.items():
+            paths.append(str(out / f"{name}.mp4"))
+            write_example(Path(paths[-1]), seed=seed, family=family, duration_s=6.0)
+        print_result({"examples": paths}, as_json=as_json, text="\n".join(paths))
+
+
+@app.command()
+def select(
+    data: DataSet,
+    out: Annotated[Path, typer.Argument(help="New folder of the selected clips.")],
+    material: Annotated[str | None, typer.Option(help="Select clips with this material.")] = None,
+    without: Annotated[str | None, typer.Option(help="Select clips without this material.")] = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Create a data set from the simulated clips that have, or lack, a material."""
+    with handle_errors(debug=debug, as_json=as_json):
+        given = [name for name in (material, without) if name is not None]
+        if len(given) != 1:
+            raise ConfigError("expected either --material NAME or --without NAME")
+        from foleyflow.simulation.dataset.selection import select_clips
+
+        counts = select_clips(data, out, material=given[0], without=material is None)
+        print_result(
+            {"splits": counts},
+            as_json=as_json,
+            text=", ".join(f"{count} clips of {split}" for split, count in counts.items())
+            or f"{data}: no such clip",
+        )
+
+
+@app.command("list")
+def list_clips(
+    clips: Annotated[Path, typer.Argument(help="Folder of clips with manifest.csv.")],
+    category: Annotated[
+        list[str] | None,
+        typer.Option(help="List clips of this category; repeatable. Default: impacts."),
+    ] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="Also list clips whose onsets are not clear.")
+    ] = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """List the clips of some categories, one path per line."""
+    with handle_errors(debug=debug, as_json=as_json):
+        from foleyflow.data.build.listing import IMPACTS, clips_of_categories
+
+        found = clips_of_categories(clips, category or IMPACTS, clear_onsets_only=not every)
+        paths = [str(path) for path in found]
+        print_result({"clips": paths}, as_json=as_json, text="\n".join(paths))
+
+
+@app.command()
 def prepare(
     task: Annotated[str, typer.Argument(help="align or flow.")],
     recipe: Annotated[str, typer.Option(help="Name of a recipe of this task.")] = "tiny",
@@ -74,7 +174,7 @@ def prepare(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Decode clips, and compute the latents and features that a training needs, beforehand."""
+    """Decode clips and compute latents and features before a training."""
     with handle_errors(debug=debug, as_json=as_json):
         import contextlib
         import functools
@@ -95,116 +195,200 @@ def prepare(
         print_result({"windows": windows}, as_json=as_json, text=f"{data}: {listed} are ready")
 
 
+Rows = Sequence[Any]  # of `ListedClip`; heavy modules are imported only when a command runs
+RowReader = Callable[..., Rows]
+BUILD_OPTIONS = {
+    "out": (DataOut, REQUIRED),
+    "duration": (ClipSeconds, 8.0),
+    "cuts": (Cuts, "avoid"),
+    "validation": (Validation, 0.01),
+    "tagger": (Tagger, ""),
+    "judges": (Judges, None),
+    "workers": (Workers, 0),
+    "ray": (Ray, None),
+}
+
+
+def _build_command(*, validation: float = 0.01) -> Callable[[RowReader], RowReader]:
+    """Register a command that builds a data set of shards from the rows that a function reads.
+
+    The function has its own options, and `duration` and `validation` as keyword-only parameters.
+    """
+
+    def register(read_rows: RowReader) -> RowReader:
+        def command(*, as_json: bool, debug: bool, **options: Any) -> None:
+            with handle_errors(debug=debug, as_json=as_json):
+                shared = {name: options.pop(name) for name in BUILD_OPTIONS}
+                _build(
+                    functools.partial(read_rows, **options),
+                    options["clips"],
+                    as_json=as_json,
+                    **shared,
+                )
+
+        shared = {
+            **BUILD_OPTIONS,
+            "validation": (Validation, validation),
+            "as_json": (Json, False),
+            "debug": (Debug, False),
+        }
+        app.command()(with_options(command, read_rows, shared))
+        return read_rows
+
+    return register
+
+
+@_build_command()
 def vggsound(
-    listing: Annotated[Path, typer.Argument(metavar="CSV", help="vggsound.csv.")],
-    clips: Annotated[Path, typer.Argument(help="Folder of the downloaded videos.")],
-    out: DataOut,
-    duration: ClipSeconds = 8.0,
+    listing: Listing,
+    clips: Downloads,
     segment: Annotated[float, typer.Option(help="Seconds of the list's segments.")] = 10.0,
-    cuts: Cuts = "avoid",
-    validation: Validation = 0.01,
-    tagger: Tagger = "",
-    judges: Judges = None,
-    workers: Workers = 0,
-    ray: Ray = None,
-    as_json: Json = False,
-    debug: Debug = False,
-) -> None:
-    """Check VGGSound's clips and pack them into shards; again goes on where it stopped."""
-    with handle_errors(debug=debug, as_json=as_json):
-        from foleyflow.data.build import run as dataset
+    *,
+    duration: float,
+    validation: float,
+) -> Rows:
+    """Check VGGSound's clips and pack them into shards. Rerun to resume."""
+    from foleyflow.data.build.listing import read_vggsound
 
-        request = dataset.DataRequest(
-            out=out,
-            duration_s=duration,
-            cuts=cuts,
-            validation=validation,
-            tagger=tagger,
-            judges=judges,
-            workers=workers,
-            ray=ray,
-            as_json=as_json,
-        )
-        dataset.vggsound(listing, clips, request, segment_s=segment)
+    return read_vggsound(listing, validation=validation, segment_s=segment)
 
 
+@_build_command()
 def audioset(
-    listing: Annotated[
-        Path, typer.Argument(metavar="CSV", help="AudioSet's csv of training segments.")
-    ],
-    clips: Annotated[Path, typer.Argument(help="Folder of the downloaded videos.")],
-    out: DataOut,
+    listing: Listing,
+    clips: Downloads,
     test: Annotated[
-        Path | None, typer.Option(metavar="CSV", help="AudioSet's csv of evaluation segments.")
+        Path | None, typer.Option(metavar="CSV", help="The csv of the evaluation segments.")
     ] = None,
-    duration: ClipSeconds = 8.0,
-    cuts: Cuts = "avoid",
-    validation: Validation = 0.01,
-    tagger: Tagger = "",
-    judges: Judges = None,
-    workers: Workers = 0,
-    ray: Ray = None,
-    as_json: Json = False,
-    debug: Debug = False,
-) -> None:
-    """Check AudioSet's clips and pack them into shards; again goes on where it stopped."""
-    with handle_errors(debug=debug, as_json=as_json):
-        from foleyflow.data.build import run as dataset
+    *,
+    duration: float,
+    validation: float,
+) -> Rows:
+    """Check AudioSet's clips and pack them into shards. Rerun to resume."""
+    from foleyflow.data.build.listing import read_audioset
 
-        request = dataset.DataRequest(
-            out=out,
-            duration_s=duration,
-            cuts=cuts,
-            validation=validation,
-            tagger=tagger,
-            judges=judges,
-            workers=workers,
-            ray=ray,
-            as_json=as_json,
-        )
-        dataset.audioset(listing, clips, request, test=test)
+    rows = read_audioset(listing, validation=validation)
+    return rows if test is None else rows + read_audioset(test, split="test")
 
 
-def data_folder(
+@_build_command(validation=0.05)
+def folder(
     clips: Annotated[Path, typer.Argument(help="Folder of videos; subfolders are labels.")],
-    out: DataOut,
-    duration: ClipSeconds = 8.0,
-    cuts: Cuts = "avoid",
-    validation: Validation = 0.05,
-    tagger: Tagger = "",
-    judges: Judges = None,
-    workers: Workers = 0,
-    ray: Ray = None,
-    as_json: Json = False,
-    debug: Debug = False,
-) -> None:
-    """Check one's own videos and pack them into shards; again goes on where it stopped."""
-    with handle_errors(debug=debug, as_json=as_json):
-        from foleyflow.data.build import run as dataset
+    *,
+    duration: float,
+    validation: float,
+) -> Rows:
+    """Check a folder of videos and pack them into shards. Rerun to resume."""
+    from foleyflow.data.build.listing import read_folder
 
-        request = dataset.DataRequest(
-            out=out,
-            duration_s=duration,
-            cuts=cuts,
-            validation=validation,
-            tagger=tagger,
-            judges=judges,
-            workers=workers,
-            ray=ray,
-            as_json=as_json,
-        )
-        dataset.folder(clips, request)
+    return read_folder(clips, duration_s=duration, validation=validation)
 
 
-def data_doctor(
-    root: Annotated[Path, typer.Argument(metavar="DATA", help="Folder of a data set.")],
+@app.command()
+def doctor(
+    root: DataSet,
     decode: Annotated[int, typer.Option(min=1, help="Clips of each split to decode.")] = 32,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Say whether a data set is whole and decodes, and whether its splits share videos."""
+    """Check that a data set is complete and decodes, and that its splits share no videos."""
     with handle_errors(debug=debug, as_json=as_json):
-        from foleyflow.data.build import run as dataset
+        from foleyflow.data.build.check import check_data
 
-        status = dataset.doctor(root, decode=decode, as_json=as_json)
-    raise typer.Exit(status)
+        checks = check_data(root, decode=decode)
+        lines = []
+        for check in checks:
+            lines.append(
+                f"{'broken' if check.problems else 'ok':8s} {check.split}: {check.clips} clips, "
+                f"{check.labels} labels, {check.decoded} decoded"
+            )
+            lines += [f"         {problem}" for problem in check.problems]
+        print_result(
+            {"splits": [dataclasses.asdict(check) for check in checks]},
+            as_json=as_json,
+            text="\n".join(lines) or f"{root}: no clip",
+        )
+    raise typer.Exit(int(not checks or any(check.problems for check in checks)))
+
+
+def _require_mujoco() -> None:
+    if importlib.util.find_spec("mujoco") is None:
+        raise MissingExtra("mujoco", "physics")
+
+
+def _build(
+    read_rows: RowReader,
+    clips: Path,
+    *,
+    out: Path,
+    duration: float,
+    cuts: str,
+    validation: float,
+    tagger: str,
+    judges: Path | None,
+    workers: int,
+    ray: str | None,
+    as_json: bool,
+) -> None:
+    """Build a data set of shards and print a summary."""
+    if cuts not in ("avoid", "keep"):
+        raise ConfigError(f"--cuts {cuts}: expected avoid or keep")
+    if not (duration > 0 and 0 <= validation < 1):
+        raise ConfigError(
+            f"--duration {duration}, --validation {validation}: expected more than 0 s and a "
+            "fraction of 0..1"
+        )
+    if tagger not in ("", "panns"):
+        raise ConfigError(f"--tagger {tagger}: expected panns")
+    from foleyflow.data.build.builder import BuildSettings, build
+    from foleyflow.data.build.examination import ExamineSettings
+    from foleyflow.parallel.ray_cluster import RayCluster
+
+    rows = read_rows(duration=duration, validation=validation)
+    music = None
+    if tagger:
+        from foleyflow.judges.weights import default_folder
+
+        judges = judges or default_folder()
+        music = functools.partial(_music_probability, judges)
+        _panns(judges)  # reports a problem with its file before the work
+    settings = BuildSettings(
+        examine=ExamineSettings(duration_s=duration, avoid_cuts=cuts == "avoid"), tagger=tagger
+    )
+    with (
+        RayCluster(ray) if ray is not None else nullcontext() as cluster,
+        progress_on_stderr("examining") as examining,
+        progress_on_stderr("packing") as packing,
+    ):
+        summary = build(
+            rows,
+            clips,
+            out,
+            settings,
+            music=music,
+            workers=workers or None,
+            parallel_map=cluster.parallel_map if cluster else None,
+            examining=examining,
+            packing=packing,
+        )
+    kept = ", ".join(f"{count} {split}" for split, count in summary.splits.items())
+    lines = [f"{out}: {kept} in {summary.shards} shards; reasons in manifest.csv"]
+    lines += [f"{count:8d} rejected: {reason}" for reason, count in summary.rejected.items()]
+    print_result(dataclasses.asdict(summary), as_json=as_json, text="\n".join(lines))
+
+
+@functools.lru_cache(maxsize=1)
+def _panns(folder: Path) -> SoundJudge:
+    """The tagger, loaded once in each process."""
+    from foleyflow.judges.adapters import load_judge
+
+    return cast("SoundJudge", load_judge("panns", folder))
+
+
+def _music_probability(folder: Path, sound: NDArray[np.float32]) -> float:
+    """A `MusicTagger` that can be imported in any process."""
+    import numpy as np
+
+    from foleyflow.data.build.examination import music_alone
+
+    return music_alone(1 / (1 + np.exp(-_panns(folder).logits(sound))))

@@ -1,8 +1,7 @@
-"""Training windows: stretches of a few seconds cut from cached clips, pictures and sound together.
+"""Training windows: stretches of a few seconds cut from cached clips, frames and sound together.
 
-A window starts on a segment's border, anywhere in its clip; pictures keep their presentation time
-stamps, counted from the window's start. Clips of one batch have similar frame rates, so that
-little padding is needed. Augmentation changes how a clip looks, never when things happen.
+A window starts at any segment boundary of its clip. Time stamps of frames count from the window's
+start. Clips of one batch have similar frame rates, so that little padding is needed.
 """
 
 from __future__ import annotations
@@ -16,25 +15,24 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from foleyflow.clock import count_at
+from foleyflow.data.augmentation import apply_shots, draw_shots
 from foleyflow.errors import DataError
 from foleyflow.event_peaks import event_track
 from foleyflow.signals import INT16_FULL_SCALE
 
-CUTS = 0.15  # share of training windows with a cut
-
 
 @dataclass(frozen=True, kw_only=True)
 class ClipArrays:
-    """A split of clips as arrays (memory maps, mostly).
+    """A split of clips as arrays, usually memory maps.
 
     Attributes:
-        frames: (sum of T, S, S, 3) uint8; or (sum of T, K, W), a frozen encoder's features of
-            frames in their place.
-        times_s: (sum of T,) float64 on each clip's clock.
+        frames: (sum of T, S, S, 3) uint8; or (sum of T, K, W), a frozen encoder's features of the
+            frames.
+        times_s: (sum of T,) float64 from the start of each clip.
         offsets: (N + 1,) int; clip i has frames offsets[i]..offsets[i + 1].
         sounds: (N, samples) int16, mono.
-        rate_hz: of the sounds.
-        event_times_s: per clip, (E,) float64: events that should be heard.
+        rate_hz: sample rate of the sounds.
+        event_times_s: per clip, (E,) float64: times of audible events.
         materials: (N,) int, class of the struck material or -1.
     """
 
@@ -52,13 +50,13 @@ class ClipArrays:
 
 @dataclass(frozen=True, kw_only=True)
 class WindowConfig:
-    """How windows are cut and augmented.
+    """Length and augmentation of windows.
 
     Attributes:
         segments: length in audio segments.
         segment_s: seconds of a segment.
         latents_per_segment: latent frames in a segment.
-        neighbours: frames on each side that the frame encoder looks at.
+        neighbours: frames on each side that the frame encoder takes as context.
         augment: change colours, framing and side.
     """
 
@@ -70,10 +68,13 @@ class WindowConfig:
 
 
 class WindowSource:
-    """Draws batches of windows from a split.
+    """Samples batches of windows from a split.
 
-    `segments`, `rate_hz` and `latents` are public: tasks need them for their own shapes and
-    statistics.
+    Attributes:
+        clips, latents, config: as given.
+        segments: length of a window.
+        rate_hz: sample rate of the sounds.
+        spare: the largest start segment of a window.
     """
 
     def __init__(
@@ -91,7 +92,7 @@ class WindowSource:
         self.rate_hz = clips.rate_hz
         if config.augment and clips.frames.ndim != 4:
             raise DataError(
-                "stored features can't be augmented as pictures can",
+                "stored features can't be augmented, only frames can",
                 hint="set windows.augment=false",
             )
         self._samples = count_at(config.segments * config.segment_s, clips.rate_hz)
@@ -103,8 +104,7 @@ class WindowSource:
                 hint="simulate more or longer clips, or set windows.segments lower",
             )
         self.spare = latents.shape[1] // config.latents_per_segment - config.segments
-        counts = np.diff(clips.offsets)
-        self._by_rate = np.argsort(counts, kind="stable")
+        self._by_rate = np.argsort(np.diff(clips.offsets), kind="stable")
 
     def draw(
         self,
@@ -114,32 +114,34 @@ class WindowSource:
         plain: bool = False,
         rows: NDArray[np.int64] | None = None,
     ) -> dict[str, Tensor]:
-        """A batch of windows.
+        """Sample a batch of windows.
 
         Args:
-            rng: all choices come from it.
+            rng: source of all random choices.
             clips: B.
-            plain: neither augmentation nor random starts (for validation).
-            rows: only these of the batch, as they are in the whole one (but for padding).
+            plain: no augmentation and no random starts (for validation).
+            rows: return only these items of the batch, equal to those of the full batch except
+                for padding.
 
         Returns:
-            "pixels" (B, T + 2 neighbours, 3, S, S) uint8, or stored features (B, T, K, W) in their
-            place; "times_s" (B, T) float32 from the window's start; "present" (B, T) bool;
-            "sound" (B, N) float32; "latents" (B, L, C); "onsets" (B, L) 0..1, 1 where an event
-            starts; "material" (B,) int64 or -1; "clip" (B,) index in the split.
+            "pixels" (B, T + 2 neighbours, 3, S, S) uint8, or stored features (B, T, K, W);
+            "times_s" (B, T) float32 from the window's start; "present" (B, T) bool; "sound" (B, N)
+            float32; "latents" (B, L, C); "onsets" (B, L) 0..1, 1 where an event starts;
+            "material" (B,) int64 or -1; "clip" (B,) index in the split.
         """
-        chosen = self._similar(rng, clips)
+        chosen = self._sample_similar(rng, clips)
         starts = rng.integers(self.spare + 1, size=len(chosen))
         if plain:
             starts[:] = 0
-        looks = rng if self.config.augment and not plain else None
-        return self.cut(chosen, starts, looks, rows=rows)
+        return self.cut(
+            chosen, starts, rng if self.config.augment and not plain else None, rows=rows
+        )
 
-    def _similar(self, rng: np.random.Generator, clips: int) -> NDArray[np.int64]:
-        """Clips of similar frame rates, each clip of the split as likely as any other.
+    def _sample_similar(self, rng: np.random.Generator, clips: int) -> NDArray[np.int64]:
+        """Clips of similar frame rates; every clip of the split has the same probability.
 
-        The order of frame rates is cut into blocks from a random place on, and a block is drawn
-        by its size.
+        The order of frame rates is cut into blocks from a random position, and a block is sampled
+        in proportion to its size.
         """
         count, span = len(self._by_rate), 4 * clips
         shift = int(rng.integers(span)) if count > span else 0
@@ -155,220 +157,74 @@ class WindowSource:
         *,
         rows: NDArray[np.int64] | None = None,
     ) -> dict[str, Tensor]:
-        """The windows of given clips at given start segments; augmented where `rng` is given.
+        """The windows of given clips at given start segments; augmented if `rng` is given.
 
-        `rows` are those of them that are wanted; a window looks the same whichever others are.
+        With `rows`, only these windows; a window does not depend on which others are returned.
         """
+        config = self.config
+        # Augmentations are sampled for the full batch, so that `rows` does not change them.
         shots = [None if rng is None else draw_shots(rng) for _ in chosen]
         if rows is not None:
             chosen, starts, shots = chosen[rows], starts[rows], [shots[row] for row in rows]
-        pieces = [
-            self._pictures(c, s * self.config.segment_s)
-            for c, s in zip(chosen, starts, strict=True)
-        ]
+        starts_s = starts * config.segment_s
+        # Frames, padded to the longest window of the batch
+        pieces = [self._frames(c, s) for c, s in zip(chosen, starts_s, strict=True)]
         longest = max(len(times) for _, times in pieces)
-        around = 2 * self.config.neighbours
         frames = self.clips.frames
-        pixels = np.zeros((len(chosen), longest + around, *frames.shape[1:]), frames.dtype)
+        shape = (len(chosen), longest + 2 * config.neighbours, *frames.shape[1:])
+        pixels = np.zeros(shape, frames.dtype)
         times = np.zeros((len(chosen), longest), np.float32)
         present = np.zeros((len(chosen), longest), bool)
-        for row, (pictures, seconds) in enumerate(pieces):
-            if (seen := shots[row]) is not None:  # never so for stored features
-                pictures = in_shots(pictures, seen)
-            pixels[row, : len(pictures)] = pictures
-            pixels[row, len(pictures) :] = pictures[-1]
-            times[row, : len(seconds)] = seconds
-            times[row, len(seconds) :] = seconds[-1] + 0.04 * np.arange(
-                1, 1 + longest - len(seconds)
-            )
-            present[row, : len(seconds)] = True
-        per_segment = self.config.latents_per_segment
-        sample_starts = np.round(starts * self.config.segment_s * self.rate_hz).astype(int)
-        sounds = np.stack(
-            [
-                self.clips.sounds[c, s : s + self._samples]
-                for c, s in zip(chosen, sample_starts, strict=True)
-            ]
-        )
-        latents = np.stack(
-            [
-                self.latents[c, s * per_segment : s * per_segment + self._latent_frames]
-                for c, s in zip(chosen, starts, strict=True)
-            ]
-        )
-        onsets = np.stack(
-            [
-                event_track(
-                    self.clips.event_times_s[c] - s * self.config.segment_s,
-                    self._latent_frames,
-                    per_segment / self.config.segment_s,
-                )
-                for c, s in zip(chosen, starts, strict=True)
-            ]
-        )
-        shown = torch.from_numpy(pixels)
+        for item, ((block, block_times), plan) in enumerate(zip(pieces, shots, strict=True)):
+            if plan is not None:  # never with stored features
+                block = apply_shots(block, plan)
+            count = len(block_times)
+            pixels[item, : len(block)] = block
+            pixels[item, len(block) :] = block[-1]
+            times[item, :count] = block_times
+            times[item, count:] = block_times[-1] + 0.04 * np.arange(1, 1 + longest - count)
+            present[item, :count] = True
+        # Sound, latents and onsets of the same stretch
+        per_segment = config.latents_per_segment
+        sample_starts = np.round(starts_s * self.rate_hz).astype(int)
+        sounds = _slices(self.clips.sounds, chosen, sample_starts, self._samples)
+        latents = _slices(self.latents, chosen, starts * per_segment, self._latent_frames)
+        rate_hz = per_segment / config.segment_s
+        onsets = [
+            event_track(self.clips.event_times_s[c] - s, self._latent_frames, rate_hz)
+            for c, s in zip(chosen, starts_s, strict=True)
+        ]
+        batch = torch.from_numpy(pixels)
         return {
-            "pixels": shown.permute(0, 1, 4, 2, 3) if shown.ndim == 5 else shown,
+            "pixels": batch.permute(0, 1, 4, 2, 3) if batch.ndim == 5 else batch,
             "times_s": torch.from_numpy(times),
             "present": torch.from_numpy(present),
             "sound": torch.from_numpy(sounds.astype(np.float32) / INT16_FULL_SCALE),
             "latents": torch.from_numpy(latents.astype(np.float32)),
-            "onsets": torch.from_numpy(onsets),
+            "onsets": torch.from_numpy(np.stack(onsets)),
             "material": torch.from_numpy(self.clips.materials[chosen]),
             "clip": torch.from_numpy(np.asarray(chosen, np.int64)),
         }
 
-    def _pictures(self, clip: int, start_s: float) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        """Frames inside the window with their neighbours, and the inner frames' times."""
+    def _frames(self, clip: int, start_s: float) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        """The frames of a window with their neighbours, and the times of the inner frames."""
         begin, end = self.clips.offsets[clip], self.clips.offsets[clip + 1]
         times = self.clips.times_s[begin:end] - start_s
         window_s = self.config.segments * self.config.segment_s
         inside = np.flatnonzero((times >= -1e-6) & (times < window_s - 1e-6))
         around = self.config.neighbours
-        wanted = np.arange(inside[0] - around, inside[-1] + around + 1)
-        wanted = begin + np.clip(wanted, 0, end - begin - 1)
-        low, high = wanted[0], wanted[-1] + 1
-        block = np.asarray(self.clips.frames[low:high])
-        return block[wanted - low], times[inside].astype(np.float32)
+        indices = np.arange(inside[0] - around, inside[-1] + around + 1)
+        indices = begin + np.clip(indices, 0, end - begin - 1)
+        first = indices[0]
+        block = np.asarray(self.clips.frames[first : indices[-1] + 1])
+        return block[indices - first], times[inside].astype(np.float32)
 
 
-def augment(pictures: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """One shot's pictures in another framing, side and colour; the same for all its frames.
-
-    Args:
-        pictures: (T, S, S, 3) uint8.
-        rng: all choices come from it.
-
-    Returns:
-        (T, S, S, 3) uint8.
-
-    Source: ours.
-    """
-    return dressed(pictures, sample_augmentation(rng))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Augmentation:
-    """How a clip's pictures are changed.
-
-    Attributes:
-        spans, place: (2,) height and width of the frame as shares of the side, and where in the
-            rest it lies; above 1 the picture stands in a border. None for the whole picture.
-        mirrored: left and right change places.
-        grey: without colours.
-        curve: gamma, gain and lift of the levels; None as they are.
-        tints: (3,) gains of the colours beside it.
-        border: level of what lies beyond the picture, 0..255.
-    """
-
-    spans: NDArray[np.float64] | None = None
-    place: NDArray[np.float64] | None = None
-    mirrored: bool
-    grey: bool
-    curve: tuple[float, float, float] | None = None
-    tints: NDArray[np.float64] | None = None
-    border: int = 0
-
-
-def sample_augmentation(rng: np.random.Generator) -> Augmentation:
-    """A look by chance; what is drawn does not depend on any picture.
-
-    Source: ours.
-    """
-    spans = place = curve = tints = None
-    border = 0
-    framing = rng.random()
-    if framing < 0.6:
-        spans, place = rng.uniform(0.72, 1.0, size=2), rng.random(2)
-    elif framing < 0.75:  # bars above and below or aside; both: something small, far away
-        spans, place = rng.uniform(1.0, 1.6, size=2), rng.uniform(0.3, 0.7, size=2)
-        if rng.random() < 0.6:
-            spans[rng.integers(2)] = 1.0
-        border = 0 if rng.random() < 0.7 else int(rng.integers(256))
-    mirrored, grey = bool(rng.random() < 0.5), bool(rng.random() < 0.08)
-    if rng.random() < 0.7:
-        curve = rng.uniform(0.7, 1.4), rng.uniform(0.6, 1.3), rng.uniform(-0.12, 0.12)
-        tints = rng.uniform(0.85, 1.15, size=3)
-    return Augmentation(
-        spans=spans,
-        place=place,
-        mirrored=mirrored,
-        grey=grey,
-        curve=curve,
-        tints=tints,
-        border=border,
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Shots:
-    """How a window is shown: in one look, or with a cut to another in its middle.
-
-    Attributes:
-        first: the look it begins with.
-        second: the look after the cut; None for no cut.
-        share: of the pictures that lie before the cut.
-    """
-
-    first: Augmentation
-    second: Augmentation | None = None
-    share: float = 1.0
-
-
-def draw_shots(rng: np.random.Generator) -> Shots:
-    """Looks by chance. Films have cuts, and a cut is no event: what sounds goes on.
-
-    Source: ours.
-    """
-    first = sample_augmentation(rng)
-    if rng.random() >= CUTS:
-        return Shots(first=first)
-    return Shots(first=first, second=sample_augmentation(rng), share=rng.uniform(0.1, 0.9))
-
-
-def in_shots(pictures: NDArray[np.uint8], shots: Shots) -> NDArray[np.uint8]:
-    """(T, S, S, 3) uint8 pictures as their shots show them; the same shape.
-
-    Source: ours.
-    """
-    if shots.second is None:
-        return dressed(pictures, shots.first)
-    before = round(shots.share * len(pictures))
-    parts = dressed(pictures[:before], shots.first), dressed(pictures[before:], shots.second)
-    return np.concatenate(parts)
-
-
-def dressed(pictures: NDArray[np.uint8], look: Augmentation) -> NDArray[np.uint8]:
-    """(T, S, S, 3) uint8 pictures in a look; the same shape.
-
-    Source: ours.
-    """
-    side = pictures.shape[1]
-    if look.spans is not None and look.place is not None:
-        spans = side * look.spans
-        top, left = (side - spans) * look.place
-        rows = np.round(top + np.linspace(0, spans[0] - 1, side)).astype(int)
-        columns = np.round(left + np.linspace(0, spans[1] - 1, side)).astype(int)
-        seen = _inside(rows, side)[:, None] & _inside(columns, side)[None, :]
-        rows, columns = rows.clip(0, side - 1), columns.clip(0, side - 1)
-        pictures = pictures[:, rows[:, None], columns[None, :]]
-        pictures[:, ~seen] = look.border
-    if look.mirrored:
-        pictures = pictures[:, :, ::-1]
-    if look.grey:
-        pictures = np.broadcast_to(
-            pictures.mean(-1, keepdims=True).astype(np.uint8), pictures.shape
-        )
-    if look.curve is not None and look.tints is not None:
-        levels = np.arange(256) / 255.0
-        gamma, gain, lift = look.curve
-        tables = []
-        for tint in look.tints:
-            curve = np.clip(gain * tint * levels**gamma + lift, 0, 1)
-            tables.append(np.round(255 * curve).astype(np.uint8))
-        pictures = np.stack([tables[c][pictures[..., c]] for c in range(3)], axis=-1)
-    return pictures
-
-
-def _inside(places: NDArray[np.int64], side: int) -> NDArray[np.bool_]:
-    return (places >= 0) & (places < side)
+def _slices(
+    arrays: NDArray[np.generic],
+    chosen: NDArray[np.int64],
+    starts: NDArray[np.int64],
+    length: int,
+) -> NDArray[np.generic]:
+    """`length` entries of each chosen array from its start on."""
+    return np.stack([arrays[c, s : s + length] for c, s in zip(chosen, starts, strict=True)])

@@ -1,14 +1,13 @@
-"""Measures speed and memory on this machine: the rows of the targets that a clock can decide.
+"""Measure the speed and memory of foleyflow on this machine.
 
-Each row says what was measured and how. Ratios are taken in one run. Nothing here judges sound;
-that is `evaluation`'s matter. Clips are made on the spot.
+Each row describes what was measured and how. Both sides of a ratio are measured in one run. The
+quality of sound is not measured here but by `foleyflow.evaluation`. Clips are synthetic.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -23,37 +22,31 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch.utils.flop_counter import FlopCounterMode
 
-from foleyflow.alignment.model import Alignment
 from foleyflow.clock import count_at
 from foleyflow.codec.streaming import decode_stream
-from foleyflow.data.windows import ClipArrays, WindowSource
 from foleyflow.encoders.motion_encoder import MotionEncoder
 from foleyflow.errors import DataError, FoleyflowError
-from foleyflow.features.flow_conditions import GuidedWindows
-from foleyflow.flow.transformer import FlowTransformer
+from foleyflow.experiments.training_cost import (
+    MATRIX_SIDE,
+    align_task_on_noise,
+    flow_task_on_noise,
+    matrix_flops_per_s,
+    step_cost,
+)
 from foleyflow.inference.latent_generation import Stopwatch, generate_latents
 from foleyflow.inference.pipeline import FoleyFlow
 from foleyflow.media import read_frames
 from foleyflow.media.test_clips import decode_plainly, repeat_clip, write_test_clip
-from foleyflow.parallel.precision import bfloat16_is_fast, fast_autocast, precision_on
+from foleyflow.parallel.precision import bfloat16_is_fast, precision_on
 from foleyflow.parallel.threads import torch_threads
 from foleyflow.recipes import recipe_named
-from foleyflow.recipes.align import AlignRecipe
-from foleyflow.recipes.flow import FlowRecipe
 from foleyflow.system.allocator import keep_freed_memory
-from foleyflow.system.processor import feature_text, processor_features, processor_name
-from foleyflow.training.optimiser import make_optimiser
-from foleyflow.training.task import Task, TrainConfig
-from foleyflow.training.tasks.alignment import AlignTask
-from foleyflow.training.tasks.flow import FlowTask
+from foleyflow.training.task import Task
 
-FRAME_RATE_HZ = 25.0  # of the synthetic training clips
-# Another program at work. It ends by itself, should nobody be left to end it.
+# A program that keeps a core busy, and ends by itself if its parent was killed.
 BUSY_LOOP = "import time\nend_s = time.monotonic() + 600\nwhile time.monotonic() < end_s: pass"
-LARGEST_START = 1.8  # of importing torch, for the command's start
+LARGEST_START = 1.8  # limit of the command's start, in units of the time to import torch
 PARTS_OF_GENERATION = ("decode", "encode", "align", "flow", "codec", "mux")
 
 
@@ -62,32 +55,32 @@ class Row:
     """One measured figure.
 
     Attributes:
-        name: what it is.
-        value: the figure; None where it could not be measured, `how` says why.
+        name: of the figure.
+        value: None where it could not be measured; `how` gives the reason.
         unit: of the value.
-        target: what the product promises, in words; empty where it is for comparison.
-        how: how it was measured.
+        target: that the product promises, in words; empty for a figure that is a comparison.
+        how: it was measured.
     """
 
     name: str
     value: float | None
     unit: str
-    target: str
+    target: str = ""
     how: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Effort:
-    """How much work is put into the figures; the defaults are what the targets speak of.
+    """The amount of work for the figures; the targets refer to the defaults.
 
     Attributes:
         width, height, rate_hz, duration_s: of the clip.
-        repeats: the long clip is the clip so many times.
+        repeats: the long clip consists of this many copies of the clip.
         warm_runs, cold_runs: figures are medians over them.
-        many_steps: what one step is compared with.
+        many_steps: number of steps that one step is compared with.
         matrix_side: of the square matrices.
-        recipe: whose training steps are measured.
-        training_steps: timed ones; one more goes before.
+        recipe: of the measured training steps.
+        training_steps: timed steps, after one that is not timed.
         simulated_clips: for the rate of the simulation.
     """
 
@@ -99,14 +92,14 @@ class Effort:
     warm_runs: int = 3
     cold_runs: int = 2
     many_steps: int = 25
-    matrix_side: int = 2048
+    matrix_side: int = MATRIX_SIDE
     recipe: str = "tiny"
     training_steps: int = 2
     simulated_clips: int = 12
 
 
 class Workbench:
-    """What the measurements share: a model, a clip and a folder for what they write."""
+    """The model, the clip and the output folder that the measurements share."""
 
     def __init__(self, folder: Path, effort: Effort, *, model: str = "embedded") -> None:
         self.folder = folder
@@ -120,7 +113,7 @@ class Workbench:
 
     @cached_property
     def clip(self) -> Path:
-        """The clip, made once."""
+        """The clip, written once."""
         effort = self.effort
         return write_test_clip(
             self.folder / "clip.mp4",
@@ -135,24 +128,24 @@ class Workbench:
         """Generations in this process, measured once: alone, and with one core kept busy."""
         self.generation()  # the first one of a process takes longer
         load = load_average()
-        alone, beside = [], []
+        alone, busy = [], []
         for _ in range(self.effort.warm_runs):
             alone.append(self.generation())
             with busy_core():
-                beside.append(self.generation())
-        middle = {
+                busy.append(self.generation())
+        parts_s = {
             name: statistics.median(parts.get(name, 0.0) for _, parts in alone)
             for name in PARTS_OF_GENERATION
         }
         return WarmRuns(
             alone_s=statistics.median(wall_s for wall_s, _ in alone),
-            beside_busy_s=statistics.median(wall_s for wall_s, _ in beside),
-            parts_s=middle,
+            with_busy_core_s=statistics.median(wall_s for wall_s, _ in busy),
+            parts_s=parts_s,
             load=load,
         )
 
     def generation(self) -> tuple[float, dict[str, float]]:
-        """One generation, file to file: (wall seconds, seconds of each part)."""
+        """One generation from file to file: (wall seconds, seconds of each part)."""
         began_s = time.perf_counter()
         result = self.model.generate(self.clip)
         result.save(self.folder / "warm.mp4", overwrite=True)
@@ -160,7 +153,7 @@ class Workbench:
 
     @property
     def frame_size(self) -> int:
-        """Side of the pictures that the model looks at."""
+        """Side of the frames that the model's encoder takes."""
         return cast(MotionEncoder, self.model.aligner.encoder).config.size
 
     @property
@@ -170,12 +163,11 @@ class Workbench:
         return f"{effort.duration_s:g} s of {effort.width}x{effort.height} at {effort.rate_hz} fps"
 
     def command(self, video: Path) -> tuple[float, dict[str, Any]]:
-        """Runs `foleyflow generate` in a fresh process: (wall seconds, what it says by --json)."""
-        ((wall_s, told),) = self.commands(video, count=1)
-        return wall_s, told
+        """Run `foleyflow generate` in a new process: (wall seconds, its JSON output)."""
+        return self.commands(video, count=1)[0]
 
     def commands(self, video: Path, *, count: int) -> list[tuple[float, dict[str, Any]]]:
-        """Runs `command` so many times at once."""
+        """Run `command` in several processes at the same time."""
         began_s = time.perf_counter()
         running = []
         for number in range(count):
@@ -200,7 +192,7 @@ class Workbench:
         return [(wall_s, json.loads(out)) for wall_s, _, out, _ in done]
 
     def import_torch_s(self) -> float:
-        """Wall seconds of a fresh Python that imports torch and ends."""
+        """Wall seconds of a new Python process that only imports torch."""
         began_s = time.perf_counter()
         subprocess.run([sys.executable, "-c", "import torch"], check=True)
         return time.perf_counter() - began_s
@@ -211,21 +203,21 @@ class WarmRuns:
     """Medians of generations in one process.
 
     Attributes:
-        alone_s: wall seconds of one while this process starts nothing else.
-        beside_busy_s: the same while another process kept one core busy.
-        parts_s: seconds of its parts, alone; they overlap.
-        load: of the machine before, in words.
+        alone_s: wall seconds of one without other work of this benchmark.
+        with_busy_core_s: the same while another process kept one core busy.
+        parts_s: seconds of its parts, without the busy core; they overlap.
+        load: description of the machine's load before.
     """
 
     alone_s: float
-    beside_busy_s: float
+    with_busy_core_s: float
     parts_s: dict[str, float]
     load: str
 
 
 @contextmanager
 def busy_core() -> Iterator[None]:
-    """Another process at normal priority that computes without end, while this is entered."""
+    """Run another process at normal priority that keeps one core busy inside the context."""
     process = subprocess.Popen([sys.executable, "-c", BUSY_LOOP])
     try:
         yield
@@ -235,7 +227,7 @@ def busy_core() -> Iterator[None]:
 
 
 def load_average() -> str:
-    """How busy the machine is already, in words: other work makes the figures unreliable."""
+    """A description of the machine's load: other work makes the figures unreliable."""
     if not hasattr(os, "getloadavg"):
         return "load average unknown"
     return f"load average {os.getloadavg()[0]:.1f} before"
@@ -247,25 +239,20 @@ def measure(
     effort: Effort | None = None,
     on_row: Callable[[Row], None] = lambda row: None,
 ) -> list[Row]:
-    """Takes all figures, one after the other.
+    """Measure all figures, one after the other.
 
     Args:
-        model: what `FoleyFlow.from_pretrained` takes.
-        effort: how much work; None for the full one.
-        on_row: told each row when it is there.
-
-    Returns:
-        The rows.
+        model: as for `FoleyFlow.from_pretrained`.
+        effort: amount of work; None for the full one.
+        on_row: called with each row once it is measured.
 
     Raises:
         FoleyflowError: the model can't be loaded, or a measurement fails.
-
-    Source: ours.
     """
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="foleyflow-bench-") as folder:
         bench = Workbench(Path(folder), effort or Effort(), model=model)
-        _ = bench.model  # a missing one is said at once
+        _ = bench.model  # reports a missing one before any measurement
         for part in PARTS:
             for row in part(bench):
                 rows.append(row)
@@ -273,22 +260,8 @@ def measure(
     return rows
 
 
-def machine() -> dict[str, str | int]:
-    """What was measured on."""
-    return {
-        "cpu": processor_name(),
-        "cpu_features": feature_text(processor_features()),
-        "precision": precision_on(torch.device("cpu")),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else _cores(),
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "os": platform.platform(),
-    }
-
-
 def warm_generation(bench: Workbench) -> Iterator[Row]:
-    """A generation, file to file, in a process that has done one before."""
+    """A generation from file to file, in a process that has done one before."""
     warm, runs = bench.warm, bench.effort.warm_runs
     parts = ", ".join(f"{name} {value:.3f}" for name, value in warm.parts_s.items())
     yield Row(
@@ -301,34 +274,32 @@ def warm_generation(bench: Workbench) -> Iterator[Row]:
     )
     yield Row(
         name="generate, warm process, one core busy",
-        value=warm.beside_busy_s,
+        value=warm.with_busy_core_s,
         unit="s",
-        target="",
         how="the same while another process runs a Python loop at normal priority; median of "
-        f"{runs}, in turns with those alone; {warm.load}",
+        f"{runs}, alternating with the first; {warm.load}",
     )
     yield Row(
         name="generate, one core busy over idle",
-        value=warm.beside_busy_s / warm.alone_s,
+        value=warm.with_busy_core_s / warm.alone_s,
         unit="ratio",
         target="<= 2.0",
         how=f"of the two rows above, in one run; {warm.load}",
     )
     load = load_average()
     pairs = [bench.commands(bench.clip, count=2) for _ in range(bench.effort.cold_runs)]
-    inside_s = [told["timings_s"]["total"] for pair in pairs for _, told in pair]
+    inside_s = [report["timings_s"]["total"] for pair in pairs for _, report in pair]
     yield Row(
         name="generate, two commands at once",
         value=statistics.median(inside_s),
         unit="s",
-        target="",
-        how=f"{bench.clip_text}; time inside each of two fresh commands, without their start; "
+        how=f"{bench.clip_text}; time inside each of two new processes, without their start; "
         f"median of {len(inside_s)}; {load}",
     )
 
 
 def cold_generation(bench: Workbench) -> Iterator[Row]:
-    """The command from nothing, and how much memory it takes for a short and a long video."""
+    """The command in a new process, and its memory for a short and a long video."""
     effort, load = bench.effort, load_average()
     imports_s, runs = [], []
     for _ in range(effort.cold_runs):
@@ -340,8 +311,7 @@ def cold_generation(bench: Workbench) -> Iterator[Row]:
         name="import torch, cold",
         value=import_s,
         unit="s",
-        target="",
-        how=f'`python -c "import torch"`, in turns with the command; median of '
+        how=f'`python -c "import torch"`, alternating with the command; median of '
         f"{effort.cold_runs}; {load}",
     )
     yield Row(
@@ -352,7 +322,7 @@ def cold_generation(bench: Workbench) -> Iterator[Row]:
         how=f"{bench.clip_text}; python and torch start included; median of {effort.cold_runs}; "
         f"the target is {LARGEST_START} x import torch + the warm generation; {load}",
     )
-    short_mb = statistics.median(told["peak_rss_mb"] for _, told in runs)
+    short_mb = statistics.median(report["peak_rss_mb"] for _, report in runs)
     yield Row(
         name="peak memory, short video",
         value=short_mb,
@@ -362,8 +332,8 @@ def cold_generation(bench: Workbench) -> Iterator[Row]:
     )
     long_s = effort.repeats * effort.duration_s
     long_clip = repeat_clip(bench.clip, bench.folder / "long.mp4", times=effort.repeats)
-    wall_s, told = bench.command(long_clip)
-    long_mb = told["peak_rss_mb"]
+    wall_s, report = bench.command(long_clip)
+    long_mb = report["peak_rss_mb"]
     long_clip.unlink()
     yield Row(
         name="peak memory, long video",
@@ -378,12 +348,12 @@ def cold_generation(bench: Workbench) -> Iterator[Row]:
         value=long_mb / short_mb,
         unit="ratio",
         target="<= 1.1",
-        how="what does not grow here does not grow in an hour either",
+        how="memory that does not grow here does not grow in an hour either",
     )
 
 
 def flow_and_codec(bench: Workbench) -> Iterator[Row]:
-    """The generator alone: features are given, no file is read or written."""
+    """Flow and codec alone: no video file is read or written."""
     one = [_generator_s(bench, steps=1) for _ in range(bench.effort.warm_runs + 1)][1:]
     flow_s = statistics.median(flow for flow, _ in one)
     yield Row(
@@ -405,7 +375,7 @@ def flow_and_codec(bench: Workbench) -> Iterator[Row]:
 
 
 def decoding(bench: Workbench) -> Iterator[Row]:
-    """Our reading of frames against PyAV alone on the same file."""
+    """The product's frame reader compared with plain PyAV on the same file."""
     size = bench.frame_size
     plain_s, own_s, counts = [], [], set()
     for _ in range(bench.effort.warm_runs):
@@ -429,8 +399,8 @@ def decoding(bench: Workbench) -> Iterator[Row]:
 
 
 def training(bench: Workbench) -> Iterator[Row]:
-    """What share of the machine's matrix rate the training steps reach, on one thread."""
-    with torch_threads(1):  # as `train` has it by default
+    """The fraction of the machine's matrix rate that training steps reach on one thread."""
+    with torch_threads(1):  # the default of `train`
         yield from _training_rows(bench)
 
 
@@ -443,9 +413,9 @@ def _training_rows(bench: Workbench) -> Iterator[Row]:
         value: float | None = None
         how = f"this processor has no bfloat16: training runs in {used}"
         if fast or name in (used, "fp32"):
-            rates[name] = matrix_flops_per_s(side, dtype)
+            rates[name] = matrix_flops_per_s(dtype, side)
             value, how = rates[name] / 1e12, f"product of two {side}x{side} matrices, best of 5"
-        yield Row(name=f"matrix rate, {name}", value=value, unit="TFLOP/s", target="", how=how)
+        yield Row(name=f"matrix rate, {name}", value=value, unit="TFLOP/s", how=how)
     align = recipe_named("align", bench.effort.recipe)
     flow = recipe_named("flow", bench.effort.recipe)
     flow_task = cast(Task, flow_task_on_noise(flow))
@@ -479,100 +449,8 @@ def simulation(bench: Workbench) -> Iterator[Row]:
     yield Row(name="simulation", value=value, unit="frames/s/core", target=">= 250", how=how)
 
 
-PARTS: tuple[Callable[[Workbench], Iterator[Row]], ...] = (
-    warm_generation,
-    cold_generation,
-    flow_and_codec,
-    decoding,
-    simulation,
-    training,  # last: it changes how this process keeps memory
-)
-
-
-def matrix_flops_per_s(side: int, dtype: torch.dtype) -> float:
-    """Floating-point operations per second of one product of square matrices.
-
-    Args:
-        side: of the matrices.
-        dtype: of their numbers.
-
-    Source: ours; 2 side^3 operations, best of 5 after one.
-    """
-    left, right = (torch.randn(side, side).to(dtype) for _ in range(2))
-    walls_s = []
-    for _ in range(6):
-        began_s = time.perf_counter()
-        torch.mm(left, right)
-        walls_s.append(time.perf_counter() - began_s)
-    return 2 * side**3 / min(walls_s[1:])
-
-
-def step_cost(
-    task: Task,
-    config: TrainConfig,
-    *,
-    step: int,
-    repeats: int,
-    clock: Callable[[], float] = time.perf_counter,
-) -> tuple[int, float]:
-    """What an optimiser step of a task costs.
-
-    Args:
-        task: its first turn is measured, on the CPU.
-        config: of the training.
-        step: where in the run the step is.
-        repeats: timed steps.
-        clock: what they are timed by, in seconds.
-
-    Returns:
-        Operations of matrix products, convolutions and attention, forward and backward; and the
-        median of the steps' seconds.
-
-    Source: ours; counts by torch's `FlopCounterMode`.
-    """
-    turn = task.phases[0]
-    module = task.modules[turn].train()
-    optimiser = make_optimiser(module, config)
-    batch = task.sample_batch(np.random.default_rng(0), config.batch_clips)
-
-    def one() -> float:
-        began_s = clock()
-        optimiser.zero_grad(set_to_none=True)
-        with fast_autocast(torch.device("cpu"), enabled=config.bf16):
-            loss, _ = task.loss(turn, batch, step)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(module.parameters(), config.clip_norm)
-        optimiser.step()
-        return clock() - began_s
-
-    torch.manual_seed(0)
-    with FlopCounterMode(display=False, custom_mapping=_CPU_ATTENTION) as counter:
-        one()
-    return counter.get_total_flops(), statistics.median(one() for _ in range(repeats))
-
-
-def _attention_flops(query: tuple[int, ...], key: tuple[int, ...], *_: Any, **__: Any) -> int:
-    """Two products per head: queries with keys, weights with values."""
-    rows, heads, queries, width = query
-    return 2 * 2 * rows * heads * queries * key[2] * width
-
-
-def _attention_backward_flops(
-    gradient: tuple[int, ...], query: tuple[int, ...], key: tuple[int, ...], *_: Any, **__: Any
-) -> int:
-    """Five products per head, one of them the weights again."""
-    return 5 * _attention_flops(query, key) // 2
-
-
-# torch counts the attention kernels of CUDA only.
-_CPU_ATTENTION = {
-    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops,
-    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward_flops,
-}
-
-
 def _generator_s(bench: Workbench, *, steps: int) -> tuple[float, float]:
-    """(flow, codec) seconds for a clip whose few pictures are at hand."""
+    """(flow, codec) seconds for a clip with four random frames per second."""
     model, watch = bench.model, Stopwatch({})
     size = bench.frame_size
     rng = np.random.default_rng(0)
@@ -605,58 +483,11 @@ def _generator_s(bench: Workbench, *, steps: int) -> tuple[float, float]:
     return watch.seconds["flow"], codec_s
 
 
-def align_task_on_noise(recipe: AlignRecipe) -> AlignTask:
-    """The aligner's task on noise in the shape of simulated clips."""
-    rng = np.random.default_rng(0)
-    model = Alignment(recipe.model, encoder=MotionEncoder(recipe.encoder))
-    count, size = recipe.train.batch_clips, recipe.encoder.size
-    windows = recipe.windows
-    duration_s = (windows.segments + 2) * windows.segment_s
-    frames = count_at(duration_s, FRAME_RATE_HZ)
-    rate_hz = 48_000
-    sounds = rng.integers(-9000, 9000, size=(count, count_at(duration_s, rate_hz)), dtype=np.int16)
-    clips = ClipArrays(
-        frames=rng.integers(256, size=(count * frames, size, size, 3), dtype=np.uint8),
-        times_s=np.tile(np.arange(frames) / FRAME_RATE_HZ, count),
-        offsets=np.arange(count + 1) * frames,
-        sounds=sounds,
-        rate_hz=rate_hz,
-        event_times_s=[np.array([0.5, 1.5])] * count,
-        materials=rng.integers(recipe.model.materials, size=count),
-    )
-    length = (windows.segments + 2) * windows.latents_per_segment
-    latents = _noise(rng, count, length, recipe.model.latent_channels)
-    source = WindowSource(clips, latents, windows)
-    return AlignTask(model, recipe.losses, windows=source, held_out_windows=source)
-
-
-def flow_task_on_noise(recipe: FlowRecipe) -> FlowTask:
-    """The flow's task on noise in the shape of aligned windows."""
-    rng = np.random.default_rng(0)
-    config, windows = recipe.model, recipe.windows
-    count = recipe.train.batch_clips
-    length = windows.segments * config.latents_per_segment
-    guided = GuidedWindows(
-        video=_noise(rng, count, length, config.guide_width),
-        states=_noise(rng, count, windows.segments, config.guide_width),
-        events=rng.random((count, length)).astype(np.float16),
-        latents=_noise(rng, count, length, config.channels),
-        material=rng.integers(len(config.material_names), size=count),
-        clip=np.arange(count),
-    )
-    return FlowTask(
-        FlowTransformer(config),
-        recipe.objective,
-        recipe.stages,
-        steps=recipe.train.steps,
-        windows=guided,
-        validation_windows=guided,
-    )
-
-
-def _noise(rng: np.random.Generator, *shape: int) -> NDArray[np.float16]:
-    return rng.normal(size=shape).astype(np.float16)
-
-
-def _cores() -> int:
-    return os.cpu_count() or 1
+PARTS: tuple[Callable[[Workbench], Iterator[Row]], ...] = (
+    warm_generation,
+    cold_generation,
+    flow_and_codec,
+    decoding,
+    simulation,
+    training,  # last: it changes the memory allocator of this process
+)

@@ -1,12 +1,11 @@
-"""A picture of a flow's quality and time over the number of evaluations.
+"""Plot the quality and time of a flow over the number of evaluations.
 
-It draws what it is given: the figures of `recipes.flow_measuring`, a line per way of sampling, and
-what the true latents have where that is known. No global state of matplotlib is touched.
+The figures are those of `measure_flow.measure_model`: a line per sampler, and the decoded true
+latents where they have the figure. matplotlib's global state is not changed.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,8 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+
+from foleyflow.system.atomic_files import draft_of
 
 LINES = {
     "map": "flow map (GDCF)",
@@ -24,15 +25,12 @@ COLOURS = {"map": "#e4572e", "euler": "#2f6f8f", "dpm": "#5c6475"}
 TRUE_COLOUR = "#8b93a5"
 
 
-def draw_curves(path: Path, result: Mapping[str, Any]) -> None:
-    """Draws onset F1, material accuracy, Fréchet distance, time, variance and noise level.
+def plot_curves(path: Path, result: Mapping[str, Any]) -> None:
+    """Plot onset F1, material accuracy, Fréchet distance, time, variance and noise level.
 
     Args:
-        path: of the PNG file, which appears whole.
-        result: "curves": solver -> evaluations -> figures of `measure_samples`; "true": those of
-            the true latents; "model", "clips".
-
-    Source: ours; method section G (curves over NFE).
+        path: of the PNG file, which appears complete or not at all.
+        result: of `measure_flow.measure_model`.
     """
     judge = next(
         (
@@ -46,15 +44,15 @@ def draw_curves(path: Path, result: Mapping[str, Any]) -> None:
     )
     figure = Figure(figsize=(14, 8), layout="constrained")
     panels = list(figure.subplots(2, 3).flat)
-    _draw(panels[0], result, "onset_f1", "onset F1 at ±50 ms (thin: shuffled)", also="shuffled_f1")
+    _plot(panels[0], result, "onset_f1", "onset F1 at ±50 ms (thin: shuffled)", also="shuffled_f1")
     if judge is None:
         panels[1].text(0.5, 0.5, "material: no judge was given", ha="center", color=TRUE_COLOUR)
         panels[1].set_axis_off()
     else:
-        _draw(panels[1], result, "material_accuracy", "material accuracy (tagger)")
+        _plot(panels[1], result, "material_accuracy", "material accuracy (tagger)")
     space = "codec latents, frames" if judge is None else judge.removeprefix("frechet_")
-    _draw(panels[2], result, judge or "frechet_latent", f"Fréchet distance ({space})")
-    _draw(panels[3], result, "flow_s_per_10s", "flow, seconds per 10 s of sound")
+    _plot(panels[2], result, judge or "frechet_latent", f"Fréchet distance ({space})")
+    _plot(panels[3], result, "flow_s_per_10s", "flow, seconds per 10 s of sound")
     panels[3].set_yscale("log")
     panels[3].yaxis.set_major_formatter("{x:g}")
     panels[3].yaxis.set_minor_formatter("{x:g}")
@@ -62,21 +60,20 @@ def draw_curves(path: Path, result: Mapping[str, Any]) -> None:
         (panels[4], "variance", "variance of latents / true"),
         (panels[5], "noise_level", "noise level between events / true"),
     ):
-        _draw(axes, result, key, title)
+        _plot(axes, result, key, title)
         axes.axhspan(0.9, 1.1, color=TRUE_COLOUR, alpha=0.2)
         axes.set_ylim(bottom=0)
     panels[0].legend(frameon=False)
     figure.suptitle(f"{result['model']}, {result['clips']} test clips")
     FigureCanvasAgg(figure)
-    temporary = path.with_suffix(".part.png")
-    figure.savefig(temporary, dpi=100)
-    os.replace(temporary, path)
+    with draft_of(path) as draft:
+        figure.savefig(draft, dpi=100, format="png")
 
 
-def _draw(
+def _plot(
     axes: Axes, result: Mapping[str, Any], key: str, title: str, *, also: str | None = None
 ) -> None:
-    """One figure over evaluations for every way of sampling, with its interval where it has one."""
+    """Plot one figure over evaluations for every sampler, with its interval where it has one."""
     for solver, points in result["curves"].items():
         counts = [int(count) for count in points]
         intervals = [_interval(figures.get(key)) for figures in points.values()]
@@ -96,13 +93,13 @@ def _draw(
     if true is not None:
         axes.axhline(_interval(true)[0], color=TRUE_COLOUR, linewidth=0.8, label="true, decoded")
     axes.set_xscale("log", base=2)
-    shown = sorted({int(count) for points in result["curves"].values() for count in points})
-    axes.set_xticks(shown, [str(count) for count in shown])
+    ticks = sorted({int(count) for points in result["curves"].values() for count in points})
+    axes.set_xticks(ticks, [str(count) for count in ticks])
     axes.set(title=title, xlabel="evaluations")
 
 
 def _interval(value: Any) -> tuple[float, float, float]:
-    """(mean, low, high) of an interval's fields or of a number; NaN for nothing."""
+    """(mean, low, high) of an interval's fields or of a number; NaN for None."""
     if isinstance(value, Mapping):
         return float(value["mean"]), float(value["low"]), float(value["high"])
     number = float("nan") if value is None else float(value)

@@ -1,16 +1,18 @@
-"""How good a flow is on held-out clips: its samples at several step counts, and its density.
+"""Measure a flow on held-out clips: its samples at several step counts, and its likelihood.
 
-Each clip is asked for the sound of its first window, with the noise of its number, so that step
-counts and systems are compared on the same noise. Timing alone would reward a generator of means,
-so every score of onsets stands beside how the same latents vary.
+Sound is generated for the first window of each clip. Step counts and systems are compared on the
+same noise. A generator of mean latents can have correct onsets, so the variation of the latents is
+measured in addition to the scores of onsets.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +23,7 @@ from torch import Tensor
 from foleyflow.alignment.model import Alignment
 from foleyflow.clock import count_covering
 from foleyflow.codec.autoencoder import Codec
-from foleyflow.data.windows import WindowSource
+from foleyflow.data.windows import WindowConfig, WindowSource
 from foleyflow.errors import CheckpointError
 from foleyflow.evaluation.latent_statistics import compare_latents, quiet_frames, spread
 from foleyflow.evaluation.metric import bootstrap_mean
@@ -33,8 +35,9 @@ from foleyflow.evaluation.metrics.distribution import (
 )
 from foleyflow.evaluation.metrics.synchrony import ClipOnsets, compare, detect_onsets
 from foleyflow.event_peaks import event_track, find_event_peaks
-from foleyflow.experiments.measure_aligner import first_windows
-from foleyflow.features.flow_conditions import guide_rows
+from foleyflow.experiments.machine import machine
+from foleyflow.experiments.measure_aligner import WINDOW_S, first_windows, score_intervals
+from foleyflow.features.flow_conditions import FlowConditions, guide_rows
 from foleyflow.flow.guided_model import velocity_field
 from foleyflow.flow.likelihood import decode, encode, hutchinson, invert, log_likelihood
 from foleyflow.flow.sampling import sample
@@ -42,56 +45,60 @@ from foleyflow.flow.transformer import Condition, FlowTransformer
 from foleyflow.inference.event_extraction import EVENT_THRESHOLD
 from foleyflow.inference.windows import WindowPlan
 from foleyflow.judges.interface import MaterialJudge, judge_json, preprocess_for
+from foleyflow.pretrained import (
+    load_aligner,
+    load_codec,
+    load_flow,
+    model_folder,
+    part_folder,
+    trained_path,
+    trained_with,
+)
 from foleyflow.signals import Waveform
 from foleyflow.simulation.contacts import MATERIALS
 
-WINDOW_S = 0.05  # of onsets that match
-AT_ONCE = 16
-SOLVER_STEPS = 25  # of Heun's method, for the density and the round trip
-TIMED_S = 10.0  # of sound, for the flow's seconds
+BATCH_WINDOWS = 16
+SOLVER_STEPS = 25  # of Heun's method, for the likelihood and the round trip
+PROBES = 1  # of the trace estimate
+TIMED_S = 10.0  # of sound, for the seconds of the flow
 REPEATS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
-    """One way to get a sound from a flow.
-
-    Attributes:
-        solver: one of `flow.sampling.SOLVERS` of what the network predicts.
-        steps: of it.
-    """
+    """A solver of `flow.sampling.SOLVERS` and its number of steps."""
 
     solver: str
     steps: int
 
     @property
     def evaluations(self) -> int:
-        """Of the network, per window."""
+        """Evaluations of the network per window (NFE)."""
         return self.steps * (2 if self.solver in ("midpoint", "heun") else 1)
 
 
-# A flow map's jumps, and Euler's steps along the velocity of the same network (its diagonal).
+# Steps of a flow map, and Euler steps along the velocity of the same network (its diagonal).
 EVALUATIONS = (1, 2, 4, 8, 25)
 MAP = tuple(Sampling(solver="map", steps=n) for n in EVALUATIONS)
 VELOCITY = tuple(Sampling(solver="euler", steps=n) for n in EVALUATIONS)
-# A diffusion network's first step from noise alone divides by e^-5: four steps are the fewest.
+# At least four steps: the first step of a diffusion network, from pure noise, divides by e^-5.
 DIFFUSION = tuple(Sampling(solver="dpm", steps=n) for n in EVALUATIONS[2:])
 
 
 @dataclass(frozen=True, kw_only=True)
-class ShownWindows:
-    """First windows of a split's clips, as a flow is asked for their sound.
+class HeldOutWindows:
+    """The first windows of a split's clips, with the conditions of a flow.
 
     Attributes:
-        condition: R rows, nothing known; the events are those that the aligner finds.
-        latents: (R, L, C) codec latents of the true sounds.
-        sounds: (R, N) float32, the true sounds.
-        rate_hz: of them.
+        condition: B items without known latents; the events are those that the aligner finds.
+        latents: (B, L, C) codec latents of the true sounds.
+        sounds: (B, N) float32, the true sounds.
+        rate_hz: of the sounds.
         latent_rate_hz: of the latents.
         segments: of each window.
-        onsets: heard in the true sounds.
-        events_s: R arrays, the true events, seconds from the window's start.
-        materials: R names of the struck material, None where nothing is struck.
+        onsets: detected in the true sounds.
+        events_s: B arrays, the true events, seconds from the window's start.
+        materials: B names of the struck material, None where nothing is struck.
     """
 
     condition: Condition
@@ -109,58 +116,128 @@ class ShownWindows:
 
 
 @torch.no_grad()
-def show_windows(aligner: Alignment, source: WindowSource, *, clips: int) -> ShownWindows:
-    """The first windows of the first `clips` clips, through the aligner.
-
-    Args:
-        aligner: in eval mode, on the CPU.
-        source: of a held-out split.
-        clips: how many, at most.
-
-    Source: ours.
-    """
+def held_out_windows(aligner: Alignment, source: WindowSource, *, clips: int) -> HeldOutWindows:
+    """The first windows of at most `clips` clips, for an aligner in eval mode on the CPU."""
     segments, rate_hz = source.config.segments, aligner.config.latent_rate_hz
-    cuts = list(first_windows(source, clips))
-    guides = [guide for cut in cuts for guide in guide_rows(aligner, cut, segments)]
-    latents, sounds = (torch.cat([cut[name] for cut in cuts]) for name in ("latents", "sound"))
-    order = torch.cat([cut["clip"] for cut in cuts]).tolist()
-    rows, count = latents.shape[:2]
+    # Aligner
+    batches = list(first_windows(source, clips))
+    guides = [guide for batch in batches for guide in guide_rows(aligner, batch, segments)]
+    latents, sounds, order = (
+        torch.cat([batch[name] for batch in batches]) for name in ("latents", "sound", "clip")
+    )
+    items, count = latents.shape[:2]
     tracks = []
     for guide in guides:
-        curve = guide.onsets[0].float().numpy()
-        found = find_event_peaks(curve, rate_hz=rate_hz, threshold=EVENT_THRESHOLD)
-        tracks.append(torch.from_numpy(event_track(found, count, rate_hz)))
+        probability = guide.onsets[0].float().numpy()
+        peaks_s = find_event_peaks(probability, rate_hz=rate_hz, threshold=EVENT_THRESHOLD)
+        tracks.append(torch.from_numpy(event_track(peaks_s, count, rate_hz)))
     condition = Condition(
         video=torch.cat([guide.video for guide in guides]).float(),
         states=torch.cat([guide.states for guide in guides]).float(),
         events=torch.stack(tracks),
-        material=torch.zeros(rows, dtype=torch.int64),
+        material=torch.zeros(items, dtype=torch.int64),
         context=torch.zeros_like(latents),
-        known=torch.zeros(rows, count, dtype=torch.bool),
+        known=torch.zeros(items, count, dtype=torch.bool),
     )
-    true = sounds.numpy()
+    # Ground truth
     end_s = count / rate_hz
-    events = [source.clips.event_times_s[clip] for clip in order]
-    return ShownWindows(
+    clip_events_s = [source.clips.event_times_s[clip] for clip in order.tolist()]
+    return HeldOutWindows(
         condition=condition,
         latents=latents,
-        sounds=true,
+        sounds=sounds.numpy(),
         rate_hz=source.rate_hz,
         latent_rate_hz=rate_hz,
         segments=segments,
-        onsets=[detected_onsets(sound, source.rate_hz) for sound in true],
-        events_s=[times_s[(times_s >= 0) & (times_s < end_s)] for times_s in events],
+        onsets=[_clip_onsets(sound, source.rate_hz) for sound in sounds.numpy()],
+        events_s=[times_s[(times_s >= 0) & (times_s < end_s)] for times_s in clip_events_s],
         materials=[
             MATERIALS[label] if label >= 0 else None
-            for label in source.clips.materials[order].tolist()
+            for label in source.clips.materials[order.numpy()].tolist()
         ],
     )
+
+
+def measure_model(
+    model: str,
+    data: Path,
+    *,
+    judge: MaterialJudge | None,
+    clips: int,
+    density_clips: int,
+    latent_noise: float | None,
+    guidance: float,
+    segments: int | None,
+    seed: int,
+) -> dict[str, Any]:
+    """Measure the flow of a model at all step counts on simulated test clips.
+
+    A network with a velocity is sampled by its flow map and by Euler's method along its velocity;
+    a diffusion network by DPM-Solver++.
+
+    Args:
+        model: "embedded", a folder with codec, align and flow, or that of a flow, whose codec and
+            aligner are then those of its training.
+        judge: classifies materials and embeds sounds; None leaves both out.
+        clips, density_clips: maximum numbers of clips for the samples and for the likelihood.
+        latent_noise: see `measure_flow`; None for that of the training.
+        guidance: guidance scale, at least 1.
+        segments: length of a window; None for that of the training.
+
+    Returns:
+        "curves": solver -> number of evaluations -> figures; and the other figures of
+        `measure_flow`.
+
+    Raises:
+        CheckpointError, DataError: the model or the clips can't be used.
+    """
+    folder = model_folder(model)
+    settings = trained_with(folder)
+    codec_folder, align_folder = part_folder(folder, "codec"), part_folder(folder, "align")
+    config = settings.get("windows", {})
+    if segments is not None:
+        config = {**config, "segments": segments}
+    conditions = FlowConditions(
+        data=data,
+        windows=WindowConfig(**config),
+        codec=str(codec_folder),
+        align=str(align_folder),
+        weights_dir=settings.get("weights_dir", ""),
+    )
+    windows = held_out_windows(load_aligner(align_folder), conditions.source("test"), clips=clips)
+    if latent_noise is None:
+        latent_noise = settings.get("stages", {}).get("latent_noise", 0.0)
+    flow, codec = load_flow(folder), load_codec(codec_folder)
+    result: dict[str, Any] = {
+        "model": model,
+        "clips": len(windows),
+        "window_s": conditions.windows.segments * conditions.windows.segment_s,
+        "guidance": guidance,
+        "machine": machine(),
+        "curves": {},
+    }
+    for samplings in (MAP, VELOCITY) if flow.config.predicts == "velocity" else (DIFFUSION,):
+        figures = measure_flow(
+            flow,
+            codec,
+            windows,
+            samplings,
+            path=trained_path(folder),
+            guidance=guidance,
+            judge=judge,
+            latent_noise=latent_noise,
+            density_clips=min(density_clips, len(windows)) if samplings is VELOCITY else 0,
+            seed=seed,
+        )
+        result["curves"][samplings[0].solver] = figures.pop("samples")
+        result |= figures
+    return result
 
 
 def measure_flow(
     flow: FlowTransformer,
     codec: Codec,
-    windows: ShownWindows,
+    windows: HeldOutWindows,
     samplings: Sequence[Sampling],
     *,
     path: str = "linear",
@@ -170,51 +247,62 @@ def measure_flow(
     density_clips: int = 0,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Everything that is said of a flow on held-out windows.
+    """Measure a flow on held-out windows.
 
     Args:
         flow: in eval mode, on the CPU.
-        codec: that its latents are of.
-        windows: of the test split.
-        samplings: ways to get a sound.
-        path: that of the flow's training.
-        guidance: w, at least 1.
-        judge: that names materials and embeds sounds; None leaves both out.
-        latent_noise: deviation of the noise on standardised latents that the flow was trained
-            with; the true latents get as much before they are compared, and for the density.
-        density_clips: how many windows the density is taken of, for a flow that has a velocity.
-        seed: of all noise.
+        path: of the flow's training.
+        guidance: guidance scale, at least 1.
+        judge: classifies materials and embeds sounds; None leaves both out.
+        latent_noise: deviation of the noise on standardised latents in the flow's training; the
+            same noise is added to the true latents for the comparison and the likelihood.
+        density_clips: number of windows for the likelihood, of a flow that has a velocity.
 
     Returns:
-        "samples": number of evaluations -> figures (see `measure_samples`). "true": the same
-        figures of the true latents, decoded: what the codec and the detector leave. "density":
-        see `measure_density`. "judge": what must be known of it.
+        "samples": number of evaluations -> "solver", "steps", "onset_f1", "shuffled_f1", "gain"
+        (intervals over clips), "variance", "noise_level" (relative to the true ones, see
+        `evaluation.latent_statistics`), "spread" (of two samples of a clip, first clips only),
+        "frechet_latent" (distance of single latent frames), "flow_s_per_10s" and, with a judge,
+        "material_accuracy" and "frechet_NAME". "true": the same figures of the decoded true
+        latents, an upper bound of codec and detector. "density": see `measure_density`. "judge":
+        a description of the judge.
 
-    Source: method sections C.5 and F.6.
+    Raises:
+        CheckpointError: the flow generates values that are not finite.
     """
     flow.requires_grad_(False)
     with torch.no_grad():
         noise = latent_noise * flow.latent_scale * _normal(windows.latents.shape, seed + 1)
         noisy = flow.standardise(windows.latents) + noise
         true = flow.restore(noisy)
-        known = None if judge is None else _embedded(windows.sounds, windows.rate_hz, judge)
-        result: dict[str, Any] = {
-            "samples": {
-                str(way.evaluations): measure_samples(
-                    flow,
-                    codec,
-                    windows,
-                    way,
-                    true=true,
-                    path=path,
-                    guidance=guidance,
-                    judge=judge,
-                    known=known,
-                    seed=seed,
+        reference = None if judge is None else _embed(windows.sounds, windows.rate_hz, judge)
+        first = windows.condition.rows(torch.arange(len(true))[:BATCH_WINDOWS])
+        sample_from_flow = functools.partial(sample_latents, flow, path=path, guidance=guidance)
+        samples: dict[str, Any] = {}
+        for sampling in samplings:
+            latents = sample_from_flow(windows.condition, sampling, seed=seed)
+            if not latents.isfinite().all():
+                raise CheckpointError(
+                    f"solver {sampling.solver!r}, {sampling.steps} steps: the flow generates "
+                    "values that are not finite",
+                    hint="train it again with a lower train.learning_rate",
                 )
-                for way in samplings
-            },
-            "true": _sound_figures(decoded(codec, windows.latents), windows, judge, known)[0],
+            again = sample_from_flow(first, sampling, seed=seed + 1)
+            sounds = decode_latents(codec, latents)
+            figures, onsets = _sound_figures(sounds, windows, judge, reference)
+            samples[str(sampling.evaluations)] = {
+                "solver": sampling.solver,
+                "steps": sampling.steps,
+                **figures,
+                **_latent_figures(windows, true, latents, again, onsets),
+                "flow_s_per_10s": flow_seconds(
+                    flow, sampling, segments=windows.segments, path=path, guidance=guidance
+                ),
+            }
+        decoded = decode_latents(codec, windows.latents)
+        result = {
+            "samples": samples,
+            "true": _sound_figures(decoded, windows, judge, reference)[0],
         }
         if density_clips:
             result["density"] = measure_density(
@@ -229,108 +317,68 @@ def measure_flow(
     return result
 
 
-@torch.no_grad()
-def measure_samples(
-    flow: FlowTransformer,
-    codec: Codec,
-    windows: ShownWindows,
-    way: Sampling,
-    *,
+def _latent_figures(
+    windows: HeldOutWindows,
     true: Tensor,
-    path: str,
-    guidance: float,
-    judge: MaterialJudge | None,
-    known: Gaussian | None,
-    seed: int,
+    generated: Tensor,
+    again: Tensor,
+    onsets: Sequence[ClipOnsets],
 ) -> dict[str, Any]:
-    """What one way of sampling gives; `known` are the true sounds in the judge's space.
-
-    Returns:
-        "solver", "steps", "onset_f1", "shuffled_f1", "gain" (intervals over clips), "variance",
-        "noise_level" (over the true ones, see `evaluation.latents`), "spread" (of two samples of a
-        clip, first clips only), "frechet_latent" (distance of single latent frames),
-        "flow_s_per_10s" and, with a judge, "material_accuracy" and
-        "frechet_NAME".
-
-    Raises:
-        CheckpointError: the flow makes numbers that are not finite.
-    """
-    made = make_latents(flow, windows.condition, way, path=path, guidance=guidance, seed=seed)
-    if not made.isfinite().all():
-        raise CheckpointError(
-            f"solver {way.solver!r}, {way.steps} steps: the flow makes numbers that are not finite",
-            hint="train it again with a lower train.learning_rate",
-        )
-    some = windows.condition.rows(torch.arange(len(made))[:AT_ONCE])
-    again = make_latents(flow, some, way, path=path, guidance=guidance, seed=seed + 1)
-    heard, onsets = _sound_figures(decoded(codec, made), windows, judge, known)
-    count = made.shape[1]
-    # Frames near a true event, or near an onset that is heard in the sound itself, are not quiet.
+    """Variation of generated latents; `again` are a second sample of the first clips."""
+    # Frames near a true event, or near an onset detected in the same sound, are not quiet.
     quiet = [
         quiet_frames(
             [
-                np.concatenate([events_s, own.times_s])
-                for events_s, own in zip(windows.events_s, side, strict=True)
+                np.concatenate([events_s, detected.times_s])
+                for events_s, detected in zip(windows.events_s, side, strict=True)
             ],
-            count,
+            generated.shape[1],
             windows.latent_rate_hz,
         )
         for side in (windows.onsets, onsets)
     ]
-    figures = compare_latents(true.numpy(), made.numpy(), true_quiet=quiet[0], made_quiet=quiet[1])
+    figures = compare_latents(
+        true.numpy(), generated.numpy(), true_quiet=quiet[0], made_quiet=quiet[1]
+    )
     return {
-        "solver": way.solver,
-        "steps": way.steps,
-        **heard,
         "variance": figures.variance,
         "noise_level": figures.noise_level,
-        "spread": spread(made[:AT_ONCE], again, deviation=true.std((0, 1))),
+        "spread": spread(generated[: len(again)], again, deviation=true.std((0, 1))),
         "frechet_latent": figures.frechet,
-        "flow_s_per_10s": flow_seconds(
-            flow, way, segments=windows.segments, path=path, guidance=guidance
-        ),
     }
 
 
-def make_latents(
+def sample_latents(
     flow: FlowTransformer,
     condition: Condition,
-    way: Sampling,
+    sampling: Sampling,
     *,
     path: str = "linear",
     guidance: float = 1.0,
     seed: int = 0,
 ) -> Tensor:
-    """Codec latents for all rows of a condition, (R, L, C); the noise is the seed's alone."""
+    """Codec latents for all items of a condition, (B, L, C); only the seed determines the noise."""
     noise = _normal(condition.context.shape, seed)
-    made = []
-    for start in range(0, len(noise), AT_ONCE):
-        rows = torch.arange(start, min(start + AT_ONCE, len(noise)))
-        made.append(
-            sample(
-                flow,
-                condition.rows(rows),
-                noise[rows],
-                steps=way.steps,
-                guidance=guidance,
-                solver=way.solver,
-                path=path,
-            )
+    latents = [
+        sample(
+            flow,
+            condition.rows(items),
+            noise[items],
+            steps=sampling.steps,
+            guidance=guidance,
+            solver=sampling.solver,
+            path=path,
         )
-    return flow.restore(torch.cat(made))
+        for items in _batches(len(noise))
+    ]
+    return flow.restore(torch.cat(latents))
 
 
 @torch.no_grad()
-def decoded(codec: Codec, latents: Tensor) -> NDArray[np.float32]:
-    """The sounds of latents, (R, N) float32."""
-    blocks = [codec.decode(latents[i : i + AT_ONCE]) for i in range(0, len(latents), AT_ONCE)]
-    return np.asarray(torch.cat(blocks).numpy(), np.float32)
-
-
-def detected_onsets(sound: NDArray[np.float32], rate_hz: int) -> ClipOnsets:
-    """Onsets of one (N,) sound."""
-    times_s = detect_onsets(sound, rate_hz).times_s
-    return ClipOnsets(times_s=times_s, duration_s=len(sound) / rate_hz)
+def decode_latents(codec: Codec, latents: Tensor) -> NDArray[np.float32]:
+    """The sounds of latents, (B, N) float32."""
+    sounds = [codec.decode(latents[items]) for items in _batches(len(latents))]
+    return np.asarray(torch.cat(sounds).numpy(), np.float32)
 
 
 @torch.no_grad()
@@ -341,61 +389,58 @@ def measure_density(
     *,
     guidance: float = 1.0,
     steps: int = SOLVER_STEPS,
-    probes: int = 1,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Likelihood of true sounds under their own video and another clip's, and the way back.
+    """Likelihood of true sounds given their own video and another clip's, and the round trip.
 
     The other clip is the next one. Both likelihoods are estimated with the same random signs, so
-    that what the estimate adds to one it mostly adds to the other.
+    that most of the estimation error cancels in their difference.
 
     Args:
         flow: that predicts a velocity.
-        audio: (R, L, C) standardised latents, R at least 2.
-        condition: of the same rows, nothing known.
-        guidance: w of the velocity.
+        audio: (B, L, C) standardised latents, B at least 2.
+        condition: of the same items, without known latents.
         steps: of Heun's method.
-        probes: of the trace.
-        seed: of the probes.
 
     Returns:
         "bits_per_dimension" and "bits_per_dimension_other" (intervals over clips, lower is
-        likelier), "matched_likelier" (interval of the share of clips whose own video makes them
-        likelier), "round_trip_error" (relative, audio to noise and back), "inverse_error" (the
-        same with the way to noise that undoes the way back, see `likelihood.invert`),
-        "solver_steps", "probes", "clips"; "remark" instead of the first five where a figure is
-        not finite.
+        likelier), "matched_likelier" (interval of the fraction of clips whose sound is likelier
+        given their own video), "round_trip_error" (relative, audio to noise and back),
+        "inverse_error" (the same with the exact inverse of the way back, see
+        `likelihood.invert`), "solver_steps", "probes", "clips"; "remark" instead of the first five
+        where a figure is not finite.
 
-    Source: paper eqs. 2, 3 and 6; method sections C.5 and G (likelihood, invertible).
+    Reference: paper eqs. 2, 3 and 6.
     """
     count = len(audio)
     other = condition.rows((torch.arange(count) + 1) % count)
     own_bits: list[float] = []
     other_bits: list[float] = []
     error, inverse_error, size = 0.0, 0.0, 0.0
-    for start in range(0, count, AT_ONCE):
-        rows = torch.arange(start, min(start + AT_ONCE, count))
-        block = audio[rows]
+    for items in _batches(count):
+        block = audio[items]
+        # Likelihood given both videos, with the same probes
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed + start)
-            divergence = hutchinson(block, probes=probes)
-        for shown, bits in ((condition, own_bits), (other, other_bits)):
-            velocity = velocity_field(flow, shown.rows(rows), guidance=guidance)
-            found = log_likelihood(velocity, block, steps=steps, divergence=divergence)
-            bits += found.bits_per_dimension.tolist()
-        velocity = velocity_field(flow, condition.rows(rows), guidance=guidance)
+            torch.manual_seed(seed + int(items[0]))
+            divergence = hutchinson(block, probes=PROBES)
+        for given, bits in ((condition, own_bits), (other, other_bits)):
+            velocity = velocity_field(flow, given.rows(items), guidance=guidance)
+            likelihood = log_likelihood(velocity, block, steps=steps, divergence=divergence)
+            bits += likelihood.bits_per_dimension.tolist()
+        # To noise and back
+        velocity = velocity_field(flow, condition.rows(items), guidance=guidance)
         noises = encode(velocity, block, steps=steps), invert(velocity, block, steps=steps)
-        there, inverse = (decode(velocity, noise, steps=steps) - block for noise in noises)
-        error += float(there.double().square().sum())
-        inverse_error += float(inverse.double().square().sum())
+        errors = [decode(velocity, noise, steps=steps) - block for noise in noises]
+        error += float(errors[0].double().square().sum())
+        inverse_error += float(errors[1].double().square().sum())
         size += float(block.double().square().sum())
-    about = {"solver_steps": steps, "probes": probes, "clips": count}
+    settings = {"solver_steps": steps, "probes": PROBES, "clips": count}
     finite = np.isfinite([*own_bits, *other_bits, error, inverse_error])
     if not finite.all():
-        lost = f"{(~finite).sum()} of {len(finite)} figures are not finite: the solver lost its way"
-        return about | {"remark": lost}
+        remark = f"{(~finite).sum()} of {len(finite)} figures are not finite: the solver diverged"
+        return settings | {"remark": remark}
     likelier = np.array(own_bits) < np.array(other_bits)
-    return about | {
+    return settings | {
         "bits_per_dimension": asdict(bootstrap_mean(own_bits)),
         "bits_per_dimension_other": asdict(bootstrap_mean(other_bits)),
         "matched_likelier": asdict(bootstrap_mean(likelier.astype(float))),
@@ -407,7 +452,7 @@ def measure_density(
 @torch.no_grad()
 def flow_seconds(
     flow: FlowTransformer,
-    way: Sampling,
+    sampling: Sampling,
     *,
     segments: int,
     path: str = "linear",
@@ -415,49 +460,36 @@ def flow_seconds(
     duration_s: float = TIMED_S,
     clock: Callable[[], float] = time.perf_counter,
 ) -> float:
-    """Seconds that the flow takes for a clip, by wall time, one window after the other.
+    """Seconds that the flow takes for a clip of `duration_s`, cut into windows of `segments`.
 
-    Args:
-        flow: in eval mode.
-        way: how it is sampled.
-        segments: of a window.
-        path: see `sample`.
-        guidance: see `sample`.
-        duration_s: of the clip; it is cut as `generation` cuts it.
-        clock: that is read.
-
-    Returns:
-        the sum over windows of the median of three.
-
-    Source: ours.
+    The seconds are the sum over windows of the median of three runs, in units of `clock`.
     """
-    config = flow.config
-    segment_s = config.latents_per_segment / config.latent_rate_hz
-    whole = count_covering(duration_s, 1 / segment_s)
-    lengths = [length for _, length, _ in WindowPlan(length=segments).cut(whole)]
-    took_s = {}
+    segment_s = flow.config.latents_per_segment / flow.config.latent_rate_hz
+    plan = WindowPlan(length=segments)
+    lengths = [length for _, length, _ in plan.cut(count_covering(duration_s, 1 / segment_s))]
+    seconds = {}
     for length in sorted(set(lengths)):
-        condition = _any_condition(flow, length)
+        condition = _random_condition(flow, length)
         noise = _normal(condition.context.shape, 0)
         times_s = []
-        for _ in range(1 + REPEATS):  # the first one warms up
+        for _ in range(1 + REPEATS):  # the first one is a warm-up
             began_s = clock()
             sample(
                 flow,
                 condition,
                 noise,
-                steps=way.steps,
+                steps=sampling.steps,
                 guidance=guidance,
-                solver=way.solver,
+                solver=sampling.solver,
                 path=path,
             )
             times_s.append(clock() - began_s)
-        took_s[length] = float(np.median(times_s[1:]))
-    return sum(took_s[length] for length in lengths)
+        seconds[length] = float(np.median(times_s[1:]))
+    return sum(seconds[length] for length in lengths)
 
 
-def _any_condition(flow: FlowTransformer, segments: int) -> Condition:
-    """One window of random features, to be timed."""
+def _random_condition(flow: FlowTransformer, segments: int) -> Condition:
+    """One window of random features."""
     config = flow.config
     count = segments * config.latents_per_segment
     return Condition(
@@ -472,45 +504,52 @@ def _any_condition(flow: FlowTransformer, segments: int) -> Condition:
 
 def _sound_figures(
     sounds: NDArray[np.float32],
-    windows: ShownWindows,
+    windows: HeldOutWindows,
     judge: MaterialJudge | None,
-    known: Gaussian | None,
+    reference: Gaussian | None,
 ) -> tuple[dict[str, Any], list[ClipOnsets]]:
-    """What is heard in sounds made for windows, and their onsets."""
-    onsets = [detected_onsets(sound, windows.rate_hz) for sound in sounds]
+    """Figures of sounds generated for windows, and the onsets of the sounds."""
+    onsets = [_clip_onsets(sound, windows.rate_hz) for sound in sounds]
     score = compare(windows.onsets, onsets, windows_s=(WINDOW_S,)).windows[0]
-    figures: dict[str, Any] = {
-        "onset_f1": asdict(score.f1),
-        "shuffled_f1": None if score.shuffled_f1 is None else asdict(score.shuffled_f1),
-        "gain": None if score.gain is None else asdict(score.gain),
-        "clips": len(sounds),
-    }
-    if judge is not None and known is not None:
-        made = _embedded(sounds, windows.rate_hz, judge)
-        right = [
-            judge.material(_as_heard(sound, windows.rate_hz, judge)) == material
+    intervals = score_intervals(score)
+    figures: dict[str, Any] = {"onset_f1": intervals.pop("f1"), **intervals, "clips": len(sounds)}
+    if judge is not None and reference is not None:
+        generated = _embed(sounds, windows.rate_hz, judge)
+        correct = [
+            judge.material(_preprocess(sound, windows.rate_hz, judge)) == material
             for sound, material in zip(sounds, windows.materials, strict=True)
             if material is not None
         ]
+        accuracy = asdict(bootstrap_mean(np.array(correct, float))) if correct else None
         figures |= {
-            "material_accuracy": asdict(bootstrap_mean(np.array(right, float))) if right else None,
-            f"frechet_{judge.name}": frechet_distance(known, made),
-            "frechet_remark": frechet_remark(known, made),
+            "material_accuracy": accuracy,
+            f"frechet_{judge.name}": frechet_distance(reference, generated),
+            "frechet_remark": frechet_remark(reference, generated),
         }
     return figures, onsets
 
 
-def _embedded(sounds: NDArray[np.float32], rate_hz: int, judge: MaterialJudge) -> Gaussian:
-    """Sounds as a distribution in a judge's space."""
+def _clip_onsets(sound: NDArray[np.float32], rate_hz: int) -> ClipOnsets:
+    times_s = detect_onsets(sound, rate_hz).times_s
+    return ClipOnsets(times_s=times_s, duration_s=len(sound) / rate_hz)
+
+
+def _embed(sounds: NDArray[np.float32], rate_hz: int, judge: MaterialJudge) -> Gaussian:
+    """The distribution of sounds in a judge's space."""
     return fit_gaussian(
-        np.concatenate([judge.embed(_as_heard(sound, rate_hz, judge)) for sound in sounds])
+        np.concatenate([judge.embed(_preprocess(sound, rate_hz, judge)) for sound in sounds])
     )
 
 
-def _as_heard(
+def _preprocess(
     sound: NDArray[np.float32], rate_hz: int, judge: MaterialJudge
 ) -> NDArray[np.float32]:
     return preprocess_for(judge, Waveform(samples=sound[None], rate_hz=rate_hz))
+
+
+def _batches(count: int) -> Iterator[Tensor]:
+    """Indices of consecutive batches of windows."""
+    yield from torch.arange(count).split(BATCH_WINDOWS)
 
 
 def _normal(shape: Sequence[int], seed: int) -> Tensor:

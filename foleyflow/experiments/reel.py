@@ -1,14 +1,15 @@
-"""`foleyflow reel`: the same clips with the sound of each step count and of baselines.
+"""Write a page that plays the same clips with the sound of several systems.
 
-Writes `OUT/CLIP/SYSTEM.mp4` for each clip and system, and `OUT/index.html`, which plays them side
-by side with their spectrograms and asks no other host. Every system has the same noise.
+The folder gets `CLIP/SYSTEM.mp4` for each clip and system, and `index.html`, which plays them next
+to each other with their spectrograms and loads nothing from other hosts. All systems use the same
+noise.
 """
 
 from __future__ import annotations
 
 import functools
 import html
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,6 @@ import torch
 from numpy.typing import NDArray
 
 from foleyflow.alignment.model import Alignment
-from foleyflow.cli.console import print_result, progress_on_stderr
 from foleyflow.clock import count_at
 from foleyflow.codec.autoencoder import Codec
 from foleyflow.codec.streaming import decode_stream
@@ -54,18 +54,18 @@ figcaption { font-size: 13px; }
 
 @dataclass(frozen=True, kw_only=True)
 class System:
-    """What a clip is sounded by.
+    """A flow with its codec and aligner, and how it is sampled.
 
     Attributes:
-        name: in the page and of its files.
-        way: how its flow is sampled.
+        name: on the page and of its files.
+        sampling: solver and step count.
         codec, aligner, flow: in eval mode.
-        path: that of the flow's training.
-        plan: how clips are cut for it.
+        path: of the flow's training.
+        plan: how clips are cut into windows.
     """
 
     name: str
-    way: Sampling
+    sampling: Sampling
     codec: Codec
     aligner: Alignment
     flow: FlowTransformer
@@ -73,7 +73,16 @@ class System:
     plan: WindowPlan
 
 
-def run(
+@dataclass(frozen=True, kw_only=True)
+class Reel:
+    """A written reel: its page, the number of clips, and the names of the systems."""
+
+    page: str
+    clips: int
+    systems: list[str]
+
+
+def write_reel(
     out: Path,
     *,
     data: Path,
@@ -82,85 +91,90 @@ def run(
     clips: int,
     seed: int,
     guidance: float,
-    as_json: bool,
-) -> None:
-    """Makes the reel.
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Reel:
+    """Generate sound for test clips by each system, and write the page.
+
+    Args:
+        out: folder of the reel.
+        model: "embedded" or a folder; all of its step counts are systems.
+        baselines: other systems, each NAME=FOLDER:SOLVER:STEPS.
+        clips: their number, evenly spread over the split.
+        guidance: guidance scale, at least 1.
+        progress: called with the number of finished and of all sounds.
 
     Raises:
         MediaError: `out` holds a reel already.
-        ConfigError: a baseline that is not NAME=FOLDER:SOLVER:STEPS.
+        ConfigError: a baseline has another form, or systems have the same name.
         CheckpointError, DataError: a model or the clips can't be used.
     """
     if (out / PAGE_NAME).exists():
         raise MediaError(f"{out}: holds a reel already", hint="give another folder")
     systems = [*own_systems(model_folder(model)), *map(_baseline, baselines)]
-    names = [system.name for system in systems]
-    if len({TRUE_NAME, *names}) <= len(names):
-        raise ConfigError(f"systems {', '.join(names)}: expected different names, none 'true'")
+    names = [TRUE_NAME, *(system.name for system in systems)]
+    if len(set(names)) < len(names):
+        raise ConfigError(f"systems {', '.join(names[1:])}: expected different names, none 'true'")
     source = SimulatedClips(data, "test")
-    chosen = evenly(source, clips)
+    chosen = evenly_spread(source, clips)
     parts = [
-        "<h1>The same clips, by step counts and baselines</h1>",
-        f'<p class="said">{len(chosen)} clips of the test split; seed {seed}, guidance '
-        f"{guidance:g}. Levels are as generated; only a peak above -1 dBFS is turned down.</p>",
+        "<h1>The same clips by step counts and baselines</h1>",
+        f'<p class="said">{len(chosen)} clips of the test split; seed {seed}, guidance scale '
+        f"{guidance:g}. Levels are as generated, except that peaks above -1 dBFS are reduced.</p>",
     ]
-    with progress_on_stderr("sounding") as show:
-        total = len(chosen) * (1 + len(systems))
-        for number, index in enumerate(chosen):
-            clip = source.load(index)
-            video = source.paths[index].with_suffix(".mp4")
-            folder = out / clip.labels.name.replace("/", "-")
-            folder.mkdir(parents=True, exist_ok=True)
-            played = [_written(folder, TRUE_NAME, video, clip.waveform)]
-            for place, system in enumerate(systems, start=1):
-                sound = sounded(system, video, seed=seed, guidance=guidance)
-                played.append(_written(folder, system.name, video, sound))
-                show(number * (1 + len(systems)) + place + 1, total)
-            struck = clip.labels.material or "nothing is struck"
-            heading = f"{folder.name}: {clip.labels.kind}, {struck}"
-            parts += [f"<h2>{html.escape(heading)}</h2>", '<div class="reel">', *played, "</div>"]
+    done, total = 0, len(chosen) * len(names)
+    for index in chosen:
+        clip = source.load(index)
+        video = source.paths[index].with_suffix(".mp4")
+        folder = out / clip.labels.name.replace("/", "-")
+        folder.mkdir(parents=True, exist_ok=True)
+        figures = [_write_clip(folder, TRUE_NAME, video, clip.waveform)]
+        for system in systems:
+            sound = generate_sound(system, video, seed=seed, guidance=guidance)
+            figures.append(_write_clip(folder, system.name, video, sound))
+            progress(done + len(figures), total)
+        done += len(figures)
+        material = clip.labels.material or "nothing is struck"
+        heading = html.escape(f"{folder.name}: {clip.labels.kind}, {material}")
+        parts += [f"<h2>{heading}</h2>", '<div class="reel">', *figures, "</div>"]
     page = out / PAGE_NAME
     write_atomically(page, document_text(parts, title="foleyflow reel", style=STYLE))
-    summary = {"page": str(page), "clips": len(chosen), "systems": [TRUE_NAME, *names]}
-    print_result(
-        summary, as_json=as_json, text=f"{page}: {len(chosen)} clips by {', '.join(names)}"
-    )
+    return Reel(page=str(page), clips=len(chosen), systems=names)
 
 
 def own_systems(folder: Path) -> list[System]:
-    """Every step count of a model; where it has a velocity also its DCF in 1 and 25 steps."""
+    """A model at every step count; with a velocity also its DCF in 1 and 25 steps."""
     flow = _networks(folder)[2]
-    ways = MAP if flow.config.predicts == "velocity" else DIFFUSION
-    named = [(f"{way.solver} {way.steps}", way) for way in ways]
-    if ways is MAP:
-        named = [(f"gdcf {way.steps}", way) for way in MAP]
-        named += [(f"dcf {way.steps}", way) for way in (VELOCITY[0], VELOCITY[-1])]
-    return [_system(name, folder, way) for name, way in named]
+    if flow.config.predicts == "velocity":
+        samplings = [(f"gdcf {each.steps}", each) for each in MAP]
+        samplings += [(f"dcf {each.steps}", each) for each in (VELOCITY[0], VELOCITY[-1])]
+    else:
+        samplings = [(f"{each.solver} {each.steps}", each) for each in DIFFUSION]
+    return [_system(name, folder, sampling) for name, sampling in samplings]
 
 
-def _baseline(given: str) -> System:
-    """From NAME=FOLDER:SOLVER:STEPS."""
-    name, equals, rest = given.partition("=")
+def _baseline(text: str) -> System:
+    """A system from NAME=FOLDER:SOLVER:STEPS."""
+    name, equals, rest = text.partition("=")
     folder, solver, steps = [*rest.rsplit(":", 2), "", ""][:3]
     if not (name and equals and folder and steps.isdigit() and int(steps) > 0):
         raise ConfigError(
-            f"--baseline {given!r}: expected NAME=FOLDER:SOLVER:STEPS",
+            f"--baseline {text!r}: expected NAME=FOLDER:SOLVER:STEPS",
             hint="--baseline diffusion=runs/diffusion/model:dpm:25",
         )
     flow = _networks(Path(folder))[2]
     known = SOLVERS[flow.config.predicts]
     if solver not in known:
         raise ConfigError(
-            f"--baseline {given!r}: solver {solver!r}, expected one of {', '.join(known)}"
+            f"--baseline {text!r}: solver {solver!r}, expected one of {', '.join(known)}"
         )
     return _system(name, Path(folder), Sampling(solver=solver, steps=int(steps)))
 
 
-def _system(name: str, folder: Path, way: Sampling) -> System:
+def _system(name: str, folder: Path, sampling: Sampling) -> System:
     codec, aligner, flow = _networks(folder)
     return System(
         name=name,
-        way=way,
+        sampling=sampling,
         codec=codec,
         aligner=aligner,
         flow=flow,
@@ -171,7 +185,7 @@ def _system(name: str, folder: Path, way: Sampling) -> System:
 
 @functools.cache
 def _networks(folder: Path) -> tuple[Codec, Alignment, FlowTransformer]:
-    """Of a flow's folder; loaded once for all the ways in which it is sampled."""
+    """The networks of a flow's folder, loaded once."""
     return (
         load_codec(part_folder(folder, "codec")),
         load_seeing_aligner(part_folder(folder, "align")),
@@ -179,20 +193,18 @@ def _networks(folder: Path) -> tuple[Codec, Alignment, FlowTransformer]:
     )
 
 
-def evenly(source: SimulatedClips, clips: int) -> list[int]:
-    """Clips spread over a split, of those in which something is struck (of all, if none is).
-
-    Source: ours.
-    """
-    struck = [index for index in range(len(source)) if source.labels(index).events]
-    among = struck or list(range(len(source)))
-    places = np.linspace(0, len(among) - 1, min(clips, len(among))).round().astype(int)
-    return [among[place] for place in places]
+def evenly_spread(source: SimulatedClips, clips: int) -> list[int]:
+    """Indices spread over the clips of a split that have impacts (over all, if none has)."""
+    with_impacts = [index for index in range(len(source)) if source.labels(index).events]
+    candidates = with_impacts or list(range(len(source)))
+    count = min(clips, len(candidates))
+    places = np.linspace(0, len(candidates) - 1, count).round().astype(int)
+    return [candidates[place] for place in places]
 
 
 @torch.inference_mode()
-def sounded(system: System, video: Path, *, seed: int, guidance: float) -> Waveform:
-    """The sound that a system makes for a video, as long as the video."""
+def generate_sound(system: System, video: Path, *, seed: int, guidance: float) -> Waveform:
+    """The sound of a system for a video, as long as the video."""
     info = probe(video)
     pieces = generate_latents(
         system.aligner,
@@ -200,32 +212,32 @@ def sounded(system: System, video: Path, *, seed: int, guidance: float) -> Wavef
         shown_frames(info, system.aligner),
         duration_s=info.duration_s,
         seed=seed,
-        steps=system.way.steps,
+        steps=system.sampling.steps,
         guidance=guidance,
         material=0,
         plan=system.plan,
         stopwatch=Stopwatch(),
         on_window=lambda done_s: None,
-        solver=system.way.solver,
+        solver=system.sampling.solver,
         path=system.path,
     )
-    stream = decode_stream(system.codec, (piece.latents for piece in pieces))
-    samples = torch.cat([block[0] for block in stream]).float().numpy()
+    blocks = decode_stream(system.codec, (piece.latents for piece in pieces))
+    samples = torch.cat([block[0] for block in blocks]).float().numpy()
     rate_hz = system.codec.config.rate_hz
     count = max(1, count_at(info.duration_s, rate_hz))
     return Waveform(samples=fit_length(samples, count)[None], rate_hz=rate_hz)
 
 
-def _written(folder: Path, name: str, video: Path, sound: Waveform) -> str:
-    """Writes a clip with one sound; the HTML that plays it."""
+def _write_clip(folder: Path, name: str, video: Path, sound: Waveform) -> str:
+    """Write a clip with a sound; returns the HTML that plays it."""
     samples: NDArray[np.float32] = sound.samples
     samples = samples * np.float32(peak_gain(float(np.abs(samples).max(initial=0.0))))
     path = folder / f"{name.replace(' ', '-')}.mp4"
     mux(video, path, [samples], rate_hz=sound.rate_hz, n_samples=samples.shape[1], overwrite=True)
-    drawn = spectrogram_drawing(Waveform(samples=samples, rate_hz=sound.rate_hz), width=4, height=2)
+    plot = spectrogram_drawing(Waveform(samples=samples, rate_hz=sound.rate_hz), width=4, height=2)
     address = html.escape(f"{folder.name}/{path.name}")
     return (
         f'<figure><video controls preload="metadata" src="{address}"></video>\n'
         f"<figcaption>{html.escape(name)}</figcaption>\n"
-        f"{image_tag(drawn, f'spectrogram of {folder.name}, {name}')}</figure>"
+        f"{image_tag(plot, f'spectrogram of {folder.name}, {name}')}</figure>"
     )

@@ -18,8 +18,9 @@ import torch
 from numpy.typing import NDArray
 
 from foleyflow.alignment.model import Alignment, FlowCondition
+from foleyflow.data.augmentation import draw_shots
 from foleyflow.data.clips import open_split
-from foleyflow.data.windows import WindowConfig, WindowSource, draw_shots
+from foleyflow.data.windows import WindowConfig, WindowSource
 from foleyflow.encoders import catalogue
 from foleyflow.features.codec_latents import codec_latents, window_source
 from foleyflow.features.encoder_features import Weights, feature_arrays

@@ -1,19 +1,21 @@
-"""A small VGGSound from its csv to shards: reasons, resumption, and reading back."""
+"""A small VGGSound from its csv to shards: rejections, resumption, and reading."""
 
 from __future__ import annotations
 
 import csv
 import hashlib
 import json
+import os
 import signal
 import subprocess
 import sys
 import tarfile
 from pathlib import Path
 
-from support import killable_building
 import numpy as np
 import pytest
+from support import killable_building
+from support.cli_model import ROOT, process_environment
 from support.killable_building import SETTINGS, build_small, rows_of
 from support.media_files import Sound, grey_painter, make_video
 from support.small_vggsound import (
@@ -29,13 +31,17 @@ from support.small_vggsound import (
 from typer.testing import CliRunner
 
 from foleyflow.cli.app import app
-from foleyflow.data.build.run import music_alone
 from foleyflow.data.build import builder
-from foleyflow.data.clips import open_split
 from foleyflow.features.frames import cache_frames
 from foleyflow.data.build.builder import BuildSettings, build
-from foleyflow.data.build.examination import ExamineSettings, clear_lag_s, scene_safe_start
+from foleyflow.data.build.examination import (
+    ExamineSettings,
+    clear_lag_s,
+    music_alone,
+    scene_safe_start,
+)
 from foleyflow.data.build.listing import find_files, read_audioset, read_folder, read_vggsound
+from foleyflow.data.clips import open_split
 from foleyflow.errors import DataError
 from foleyflow.media.probe import probe
 from foleyflow.pretrained import EMBEDDED
@@ -53,7 +59,7 @@ def built(listing, tmp_path_factory):
 
 
 def contents(out: Path) -> dict[str, str]:
-    """Hash of every file that a finished data set consists of."""
+    """Hashes of all files of a finished data set."""
     return {
         path.relative_to(out).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(out.rglob("*"))
@@ -61,45 +67,43 @@ def contents(out: Path) -> dict[str, str]:
     }
 
 
-def test_every_broken_clip_is_rejected_with_its_reason_and_no_other(built):
+def test_exactly_the_broken_clips_are_rejected_with_their_reasons(built):
     out, summary = built
     with (out / "manifest.csv").open(encoding="utf-8") as stream:
-        told = list(csv.DictReader(stream))
-    assert len(told) == 60
-    for number, row in enumerate(told):
+        rows = list(csv.DictReader(stream))
+    assert len(rows) == 60
+    for number, row in enumerate(rows):
         assert row["video_id"] == video_id(number)
-        wanted = BROKEN.get(number, "")
-        assert row["reason"].startswith(wanted) and bool(row["reason"]) == bool(wanted), row
-        assert row["status"] == ("rejected" if wanted else "kept")
-    assert told[59]["reason"] == f"duplicate of {told[3]['key']}"
+        expected = BROKEN.get(number, "")
+        assert row["reason"].startswith(expected) and bool(row["reason"]) == bool(expected), row
+        assert row["status"] == ("rejected" if expected else "kept")
+    assert rows[59]["reason"] == f"duplicate of {rows[3]['key']}"
     assert sum(summary.splits.values()) == GOOD
     assert sum(summary.rejected.values()) == len(BROKEN)
     assert all(summary.splits[split] > 0 for split in ("train", "validation", "test"))
 
 
 class Stopped(Exception):
-    """What a test stops a job with."""
+    """Raised by a test to stop a build."""
 
 
 def stop_after(count: int):
-    def progress(done: int, wanted: int) -> None:
+    def progress(done: int, total: int) -> None:
         if done >= count:
             raise Stopped
 
     return progress
 
 
-def test_a_job_that_is_stopped_anywhere_and_run_again_gives_the_same_shards(
-    built, listing, tmp_path, monkeypatch
-):
+def test_a_stopped_and_rerun_build_gives_the_same_shards(built, listing, tmp_path, monkeypatch):
     """Stopped after some clips, after some shards, with half-written files left behind."""
     monkeypatch.setattr(builder, "BLOCK_CLIPS", 16)
-    looked_at = []
+    examined = []
     examine = builder.examine_clip
     monkeypatch.setattr(
         builder,
         "examine_clip",
-        lambda row, *args, **kwargs: looked_at.append(row.key) or examine(row, *args, **kwargs),
+        lambda row, *args, **kwargs: examined.append(row.key) or examine(row, *args, **kwargs),
     )
 
     with pytest.raises(Stopped):
@@ -114,23 +118,26 @@ def test_a_job_that_is_stopped_anywhere_and_run_again_gives_the_same_shards(
     build_small(*listing[:2], tmp_path)
     assert next(iter(sorted(tmp_path.glob("train/shard-*.tar")))).stat().st_mtime_ns == before
     assert contents(tmp_path) == contents(built[0])
-    # What was looked at before it was stopped was not looked at again.
-    assert len(looked_at) == 60
+    # Clips that were examined before the stop were not examined again.
+    assert len(examined) == 60
 
 
-def test_a_job_that_is_killed_and_run_again_gives_the_same_shards(built, listing, tmp_path):
+def test_a_killed_and_rerun_build_gives_the_same_shards(built, listing, tmp_path):
     for stage, count in (("examining", 1), ("packing", 3)):
         command = [sys.executable, killable_building.__file__, *map(str, listing[:2])]
-        killed = subprocess.run([*command, str(tmp_path), stage, str(count)], timeout=300)
+        command += [str(tmp_path), stage, str(count)]
+        paths = f"{ROOT}{os.pathsep}{ROOT / 'tests'}"
+        environment = process_environment({"PYTHONPATH": paths})
+        killed = subprocess.run(command, env=environment, timeout=300)
         assert killed.returncode == -signal.SIGKILL
         assert not (tmp_path / "manifest.json").exists()
     build_small(*listing[:2], tmp_path)
     assert contents(tmp_path) == contents(built[0])
 
 
-def test_shards_are_webdataset_tars_of_whole_clips(built):
+def test_shards_are_webdataset_tars_of_complete_clips(built):
     out, summary = built
-    seen = 0
+    count = 0
     for path in sorted(out.glob("*/shard-*.tar")):
         with tarfile.open(path) as tar:
             names = tar.getnames()
@@ -144,12 +151,12 @@ def test_shards_are_webdataset_tars_of_whole_clips(built):
             info = probe(video)
             video.unlink()
             assert info.has_audio and info.duration_s == pytest.approx(CLIP_S, abs=0.1)
-            seen += 1
-    assert seen == GOOD and summary.shards == len(list(out.glob("*/shard-*.tar")))
+            count += 1
+    assert count == GOOD and summary.shards == len(list(out.glob("*/shard-*.tar")))
 
 
-def test_trainings_read_shards_as_they_read_simulated_clips(built, listing):
-    """The decoded clip is the one in its source: same sound, at its time, and same pictures."""
+def test_shards_are_read_like_simulated_clips(built, listing):
+    """A decoded clip has the frames and the sound of its source, at the same time."""
     clips = open_split(built[0], "train")
     cache = cache_frames(built[0], "train")
     assert len(cache) == len(clips) and cache.rate_hz == 48_000
@@ -167,10 +174,10 @@ def test_trainings_read_shards_as_they_read_simulated_clips(built, listing):
 
 
 def test_the_motion_encoder_trains_on_shards_without_labels(listing, tmp_path):
-    """`train align` on real clips: refused where labels are asked for, else it steps."""
-    whole = rows_of(listing[0])[:GOOD]
-    few = [row for row in whole if row.split == "train"][:3]
-    few += [row for row in whole if row.split == "validation"][:2]
+    """`train align` on real clips is refused if it needs labels, and works otherwise."""
+    good = rows_of(listing[0])[:GOOD]
+    few = [row for row in good if row.split == "train"][:3]
+    few += [row for row in good if row.split == "validation"][:2]
     data = tmp_path / "data"
     build(few, listing[1], data, SETTINGS, workers=1)
     command = ["train", "align", "--recipe", "smoke", "--data", str(data), "--device", "cpu"]
@@ -183,8 +190,8 @@ def test_the_motion_encoder_trains_on_shards_without_labels(listing, tmp_path):
     assert (tmp_path / "run" / "model" / "align.safetensors").exists()
 
 
-def test_a_file_that_is_what_is_wanted_is_taken_byte_by_byte(tmp_path):
-    """A clip of the right length in h264; one of them in mkv is encoded anew."""
+def test_a_file_that_meets_the_requirements_is_copied(tmp_path):
+    """Of two h264 clips of the right length, the mp4 is copied and the mkv is re-encoded."""
     (tmp_path / "clips").mkdir()
     sound = Sound(samples=np.repeat(hum(1, CLIP_S), 3, axis=1), rate_hz=48_000)
     times_s = np.arange(38) / 12
@@ -205,7 +212,7 @@ def test_a_file_that_is_what_is_wanted_is_taken_byte_by_byte(tmp_path):
 
 
 def test_the_command_line_builds_checks_and_refuses(listing, tmp_path):
-    """A few rows by `data vggsound`, `data doctor` on the result, and on a damaged one."""
+    """`data vggsound` on a few rows; `data doctor` on the result before and after damage."""
     few = tmp_path / "few.csv"
     lines = listing[0].read_text(encoding="utf-8").splitlines()
     few.write_text("\n".join(lines[k] for k in (0, 3, 4, 48, 59)) + "\n", encoding="utf-8")
@@ -230,7 +237,7 @@ def test_the_command_line_builds_checks_and_refuses(listing, tmp_path):
     assert refused.exit_code == 2
 
 
-def test_audioset_lists_have_remarks_and_several_labels(tmp_path):
+def test_audioset_lists_have_comments_and_several_labels(tmp_path):
     path = tmp_path / "eval.csv"
     path.write_text(
         "# Segments csv created\n# YTID, start_seconds, end_seconds, positive_labels\n"
@@ -243,7 +250,7 @@ def test_audioset_lists_have_remarks_and_several_labels(tmp_path):
     assert row.key == "--4gqARaEJE_0_10000"
 
 
-def test_files_are_found_cut_out_or_whole(tmp_path):
+def test_cut_out_files_and_full_videos_are_found(tmp_path):
     listing = tmp_path / "vggsound.csv"
     listing.write_text('a,30,"dog barking, loud",train\nb,5,rain,train\nc,1,wind,test\n')
     rows = read_vggsound(listing)
@@ -261,31 +268,31 @@ def test_files_are_found_cut_out_or_whole(tmp_path):
     ("text", "match"),
     [("a,30,dog\n", "line 1"), ("a,x,dog,train\n", "'x' is no number"), ("", "lists no clip")],
 )
-def test_a_list_of_another_form_is_refused_with_its_line(tmp_path, text, match):
+def test_a_list_of_another_form_is_refused_with_the_line_number(tmp_path, text, match):
     path = tmp_path / "vggsound.csv"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(DataError, match=match):
         read_vggsound(path)
 
 
-def test_a_stretch_lies_between_cuts():
+def test_a_scene_safe_stretch_lies_between_cuts():
     assert scene_safe_start((), 30.0, 40.0, 8.0, slack_s=0.1) == 30.0
     assert scene_safe_start((31.0,), 30.0, 40.0, 8.0, slack_s=0.1) == 31.0
     assert scene_safe_start((33.0,), 30.0, 40.0, 8.0, slack_s=0.1) is None
     assert scene_safe_start((38.5,), 30.0, 40.0, 8.0, slack_s=0.1) == 30.0
 
 
-def test_lag_is_found_by_its_sign_and_only_where_it_is_clear():
+def test_a_lag_is_found_with_its_sign_only_where_it_is_clear():
     times_s = np.arange(1, 200) / 25
     rng = np.random.default_rng(2)
-    moments_s = np.sort(rng.uniform(0.5, 7.0, 9))
+    events_s = np.sort(rng.uniform(0.5, 7.0, 9))
     change = np.full(199, 0.2)
-    change[np.round(moments_s * 25).astype(int)] = 9.0
+    change[np.round(events_s * 25).astype(int)] = 9.0
 
     def sound(lag_s: float) -> np.ndarray:
         samples = 0.001 * rng.standard_normal(8 * 16_000)
-        for moment_s in moments_s + lag_s:
-            start = round(moment_s * 16_000)
+        for event_s in events_s + lag_s:
+            start = round(event_s * 16_000)
             samples[start : start + 600] += 0.5 * rng.standard_normal(600)
         return samples.astype(np.float32)
 
@@ -295,7 +302,7 @@ def test_lag_is_found_by_its_sign_and_only_where_it_is_clear():
     assert clear_lag_s(times_s, change, hum(4, 8.0)[0]) is None
 
 
-def test_music_with_something_else_is_not_music_alone():
+def test_music_with_another_class_is_not_music_alone():
     probabilities = np.zeros(527)
     probabilities[137] = 0.9
     assert music_alone(probabilities) == pytest.approx(0.9)
@@ -305,8 +312,8 @@ def test_music_with_something_else_is_not_music_alone():
     assert music_alone(probabilities) == pytest.approx(0.09)
 
 
-def test_frames_without_any_detail_are_no_duplicates_of_each_other(tmp_path):
-    """Two plain flickering clips share no detail that could be compared."""
+def test_frames_without_detail_are_not_duplicates(tmp_path):
+    """Two plain flickering clips have no detail to compare."""
     (tmp_path / "clips").mkdir()
     for name, number in (("a.mp4", 1), ("b.mp4", 2)):
         make_video(
@@ -320,3 +327,22 @@ def test_frames_without_any_detail_are_no_duplicates_of_each_other(tmp_path):
     settings = BuildSettings(examine=ExamineSettings(duration_s=2.0, avoid_cuts=False))
     summary = build(rows, tmp_path / "clips", tmp_path / "out", settings, workers=1)
     assert summary.splits["train"] == 2
+
+
+def test_data_list_prints_the_clips_of_a_category(tmp_path):
+    (tmp_path / "manifest.csv").write_text(
+        "name,category,clear_onsets\n"
+        "a.mp4,drums_percussion,yes\nb.mp4,drums_percussion,no\nc.mp4,rain,yes\n"
+    )
+
+    def listed(*options: str) -> list[str]:
+        result = CliRunner().invoke(app, ["data", "list", str(tmp_path), *options])
+        assert result.exit_code == 0, result.output
+        return [Path(line).name for line in result.stdout.splitlines()]
+
+    assert listed() == ["a.mp4"]
+    assert listed("--all") == ["a.mp4", "b.mp4"]
+    assert listed("--category", "rain") == ["c.mp4"]
+    (tmp_path / "manifest.csv").write_text("name,category\na.mp4,drums_percussion\n")
+    result = CliRunner().invoke(app, ["data", "list", str(tmp_path)])
+    assert result.exit_code == 2 and "no column 'clear_onsets'" in result.output

@@ -1,4 +1,4 @@
-"""The measuring itself: what is counted and reported, never how long it took."""
+"""The benchmark: which figures are counted and reported, but not how long anything took."""
 
 import io
 import itertools
@@ -13,7 +13,7 @@ import torch
 from support.cli_model import make_model, run_cli
 from torch import nn
 
-from foleyflow.experiments import benchmark
+from foleyflow.experiments import benchmark, training_cost
 from foleyflow.experiments.benchmark import Effort, Row, Workbench
 from foleyflow.media import probe, read_frames
 from foleyflow.media.test_clips import decode_plainly, repeat_clip, write_test_clip
@@ -42,7 +42,7 @@ def workbench(tmp_path_factory):
     return Workbench(folder, EFFORT, model=str(make_model(folder / "model")))
 
 
-def test_the_test_clip_is_what_was_asked_for_and_moves(tmp_path):
+def test_the_test_clip_has_the_requested_size_and_moves(tmp_path):
     clip = write_test_clip(tmp_path / "clip.mp4", duration_s=2.0, width=128, height=96, rate_hz=10)
     info = probe(clip)
     assert (info.width, info.height, info.rate_hz, info.duration_s) == (128, 96, 10.0, 2.0)
@@ -52,7 +52,7 @@ def test_the_test_clip_is_what_was_asked_for_and_moves(tmp_path):
     assert len(frames) == 20 and min(changes) > 1.0
 
 
-def test_a_repeated_clip_shows_the_same_again_on_one_clock(tmp_path):
+def test_a_repeated_clip_shows_the_same_frames_on_one_time_line(tmp_path):
     clip = write_test_clip(tmp_path / "clip.mp4", duration_s=1.0, width=64, height=48, rate_hz=10)
     three = repeat_clip(clip, tmp_path / "three.mp4", times=3)
     assert probe(three).duration_s == pytest.approx(3.0, abs=1e-6)
@@ -61,7 +61,7 @@ def test_a_repeated_clip_shows_the_same_again_on_one_clock(tmp_path):
     assert all((pictures[i] == pictures[i + 20]).all() for i in range(10))
 
 
-def test_plain_decoding_sees_every_frame(tmp_path):
+def test_plain_decoding_counts_every_frame(tmp_path):
     clip = write_test_clip(tmp_path / "clip.mp4", duration_s=1.5, width=64, height=48, rate_hz=20)
     assert decode_plainly(clip, size=32) == 30
 
@@ -75,7 +75,7 @@ def test_plain_decoding_sees_every_frame(tmp_path):
         (benchmark.training, ["TFLOP/s", "TFLOP/s", "ratio", "ratio", "ratio"]),
     ],
 )
-def test_rows_have_units_and_say_how(workbench, part, units):
+def test_rows_have_units_and_descriptions(workbench, part, units):
     rows = list(part(workbench))
     assert [row.unit for row in rows] == units
     for row in rows:
@@ -88,14 +88,14 @@ def test_rows_have_units_and_say_how(workbench, part, units):
         assert row.how and row.name
 
 
-def test_what_cannot_be_simulated_is_said(workbench, monkeypatch):
+def test_a_simulation_that_is_not_installed_is_reported(workbench, monkeypatch):
     monkeypatch.setitem(sys.modules, "foleyflow.simulation.dataset.simulate", None)
     (row,) = benchmark.simulation(workbench)
     assert row.value is None and row.how.startswith("not measured: ")
     assert row.unit == "frames/s/core"
 
 
-def test_cold_commands_are_run_and_their_memory_is_read(workbench):
+def test_cold_commands_report_time_and_memory(workbench):
     rows = {row.name: row for row in benchmark.cold_generation(workbench)}
     short = rows["peak memory, short video"].value
     long = rows["peak memory, long video"].value
@@ -110,36 +110,36 @@ def test_cold_commands_are_run_and_their_memory_is_read(workbench):
     assert rows["generate, cold command"].target == f"<= {limit:.2f}"
 
 
-def test_a_busy_core_is_busy_as_long_as_it_is_wanted(monkeypatch):
+def test_the_busy_process_ends_with_its_context(monkeypatch):
     started = []
     plain = subprocess.Popen
 
-    def noting(*arguments, **settings):
+    def recording_popen(*arguments, **settings):
         started.append(plain(*arguments, **settings))
         return started[-1]
 
-    monkeypatch.setattr(benchmark.subprocess, "Popen", noting)
+    monkeypatch.setattr(benchmark.subprocess, "Popen", recording_popen)
     with pytest.raises(KeyError), benchmark.busy_core():
         assert started[0].poll() is None
         raise KeyError
     assert len(started) == 1 and started[0].returncode is not None
 
 
-def test_the_ratio_is_that_of_the_rows_before_it(workbench):
+def test_the_ratio_is_that_of_the_previous_rows(workbench):
     alone, busy, ratio, both = benchmark.warm_generation(workbench)
     assert ratio.value == pytest.approx(busy.value / alone.value)
     assert ratio.target == "<= 2.0"
     assert all("load average" in row.how for row in (alone, busy, ratio, both))
 
 
-def test_a_command_that_fails_is_said_with_its_own_words(workbench, tmp_path):
+def test_the_message_of_a_failed_command_is_reported(workbench, tmp_path):
     (tmp_path / "empty.mp4").touch()
     with pytest.raises(benchmark.FoleyflowError, match="the file is empty"):
         workbench.command(tmp_path / "empty.mp4")
 
 
 class MatrixTask:
-    """One linear layer without bias: forward and backward are known in closed form."""
+    """One linear layer without bias, whose operations are known in closed form."""
 
     phases = ("only",)
 
@@ -153,9 +153,9 @@ class MatrixTask:
         return self.modules["only"](batch["x"]).square().mean(), {}
 
 
-def test_operations_are_counted_as_by_hand():
+def test_operations_of_a_linear_layer_are_exact():
     config = TrainConfig(steps=1, batch_clips=8, bf16=False)
-    flops, step_s = benchmark.step_cost(MatrixTask(), config, step=0, repeats=1)
+    flops, step_s = training_cost.step_cost(MatrixTask(), config, step=0, repeats=1)
     assert flops == 2 * (2 * 8 * 32 * 16)  # forward, and the weight's gradient
     assert step_s > 0
 
@@ -163,8 +163,8 @@ def test_operations_are_counted_as_by_hand():
 def test_attention_is_counted_on_the_cpu():
     shape = (2, 3, 10, 8)
     query, key, value = (torch.randn(shape, requires_grad=True) for _ in range(3))
-    with benchmark.FlopCounterMode(
-        display=False, custom_mapping=benchmark._CPU_ATTENTION
+    with training_cost.FlopCounterMode(
+        display=False, custom_mapping=training_cost.CPU_ATTENTION
     ) as counter:
         mixed = nn.functional.scaled_dot_product_attention(query, key, value)
         forward = counter.get_total_flops()
@@ -181,8 +181,12 @@ def test_the_command_prints_a_line_per_row_and_one_object(monkeypatch, tmp_path)
     ]
     monkeypatch.setattr(benchmark, "PARTS", (lambda workbench: iter(rows),))
     model = make_model(tmp_path / "model")
-    told: list[Row] = []
-    assert benchmark.measure(model=str(model), effort=EFFORT, on_row=told.append) == rows == told
+    reported: list[Row] = []
+    assert (
+        benchmark.measure(model=str(model), effort=EFFORT, on_row=reported.append)
+        == rows
+        == reported
+    )
 
     monkeypatch.setattr("foleyflow.pretrained.EMBEDDED", model)
     out, err = io.StringIO(), io.StringIO()
@@ -206,7 +210,7 @@ def test_the_command_prints_a_line_per_row_and_one_object(monkeypatch, tmp_path)
     assert len(lines) == 2 and "1.25" in lines[0] and lines[1].split()[1] == "-"
 
 
-def test_the_place_of_the_report_is_checked_before_the_work(tmp_path):
+def test_the_path_of_the_report_is_checked_before_the_work(tmp_path):
     outcome = run_cli("bench", "--out", tmp_path / "nowhere" / "bench.json", "--json")
     assert outcome.status == 2
     assert "no such folder" in outcome.error_lines[0]

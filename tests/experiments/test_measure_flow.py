@@ -1,4 +1,4 @@
-"""What is measured of a flow: closed forms of density and time, and what noise belongs to whom."""
+"""Measurements of a flow: closed forms of likelihood and time, and the noise of samples."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from foleyflow.experiments.measure_flow import (
     VELOCITY,
     Sampling,
     flow_seconds,
-    make_latents,
     measure_density,
+    sample_latents,
 )
 from foleyflow.flow.guided_model import velocity_field
 from foleyflow.flow.likelihood import encode
@@ -25,7 +25,7 @@ from foleyflow.judges.adapters import tagger_judge
 from foleyflow.judges.networks.tagger import NOTHING, Tagger, TaggerConfig
 from foleyflow.simulation.contacts import MATERIALS
 
-ROWS, SEGMENTS, CHANNELS = 6, 3, 4
+ITEMS, SEGMENTS, CHANNELS = 6, 3, 4
 FRAMES = 4 * SEGMENTS
 
 
@@ -46,12 +46,12 @@ def small_flow(**settings: object) -> FlowTransformer:
 def condition(materials=None) -> Condition:
     rng = torch.Generator().manual_seed(1)
     return Condition(
-        video=torch.randn(ROWS, FRAMES, 8, generator=rng),
-        states=torch.randn(ROWS, SEGMENTS, 8, generator=rng),
-        events=torch.zeros(ROWS, FRAMES),
-        material=torch.zeros(ROWS, dtype=torch.int64) if materials is None else materials,
-        context=torch.zeros(ROWS, FRAMES, CHANNELS),
-        known=torch.zeros(ROWS, FRAMES, dtype=torch.bool),
+        video=torch.randn(ITEMS, FRAMES, 8, generator=rng),
+        states=torch.randn(ITEMS, SEGMENTS, 8, generator=rng),
+        events=torch.zeros(ITEMS, FRAMES),
+        material=torch.zeros(ITEMS, dtype=torch.int64) if materials is None else materials,
+        context=torch.zeros(ITEMS, FRAMES, CHANNELS),
+        known=torch.zeros(ITEMS, FRAMES, dtype=torch.bool),
     )
 
 
@@ -61,8 +61,8 @@ def normal_bits(noise: torch.Tensor) -> float:
     return float(nats.mean()) / math.log(2)
 
 
-def test_of_a_flow_that_stands_still_the_density_is_the_noises():
-    audio = torch.randn(ROWS, FRAMES, CHANNELS)
+def test_density_of_a_flow_with_zero_velocity_is_that_of_the_noise():
+    audio = torch.randn(ITEMS, FRAMES, CHANNELS)
     found = measure_density(small_flow(), audio, condition(), steps=5)
     for name in ("bits_per_dimension", "bits_per_dimension_other"):
         assert found[name]["mean"] == pytest.approx(normal_bits(audio), rel=1e-5)
@@ -71,39 +71,39 @@ def test_of_a_flow_that_stands_still_the_density_is_the_noises():
         assert found[name] == pytest.approx(0.0, abs=1e-6)
 
 
-def test_a_flow_that_moves_by_its_condition_alone_has_a_closed_form():
+def test_density_of_a_flow_that_depends_only_on_its_condition_has_a_closed_form():
     flow = small_flow()
-    with torch.no_grad():  # (1 + scale) = 0: what it makes depends on the condition, not on x
+    with torch.no_grad():  # (1 + scale) = 0: the output depends on the condition, not on x
         torch.nn.init.normal_(flow.final_modulation.weight, std=2.0)
         flow.final_modulation.weight[:16] = 0
         flow.final_modulation.bias[:16] = -1
         torch.nn.init.normal_(flow.leave.weight, std=0.5)
-    shown = condition(torch.tensor([0, 1, 2, 0, 1, 2]))
-    still = torch.zeros(ROWS, FRAMES, CHANNELS)
-    moved = encode(velocity_field(flow, shown), still, steps=25)  # by the whole way
-    noise = 0.5 * torch.randn(ROWS, FRAMES, CHANNELS)
-    found = measure_density(flow, noise - moved, shown, steps=25)
+    given = condition(torch.tensor([0, 1, 2, 0, 1, 2]))
+    zeros = torch.zeros(ITEMS, FRAMES, CHANNELS)
+    displacement = encode(velocity_field(flow, given), zeros, steps=25)
+    noise = 0.5 * torch.randn(ITEMS, FRAMES, CHANNELS)
+    found = measure_density(flow, noise - displacement, given, steps=25)
     assert found["bits_per_dimension"]["mean"] == pytest.approx(normal_bits(noise), rel=1e-4)
-    others = noise - moved + moved.roll(-1, 0)
+    others = noise - displacement + displacement.roll(-1, 0)
     expected = normal_bits(others)
     assert found["bits_per_dimension_other"]["mean"] == pytest.approx(expected, rel=1e-4)
     assert found["matched_likelier"]["mean"] == 1.0
     assert found["round_trip_error"] < 1e-5
     assert found["inverse_error"] < 1e-5
-    # The other way round nothing is likelier by its own video.
-    wrong = measure_density(flow, noise - moved.roll(-1, 0), shown, steps=25)
+    # With swapped videos no sound is likelier given its own video.
+    wrong = measure_density(flow, noise - displacement.roll(-1, 0), given, steps=25)
     assert wrong["matched_likelier"]["mean"] == 0.0
 
 
-def test_a_likelihood_that_is_not_finite_is_said_so():
-    audio = torch.full((ROWS, FRAMES, CHANNELS), math.inf)
+def test_a_likelihood_that_is_not_finite_gives_a_remark():
+    audio = torch.full((ITEMS, FRAMES, CHANNELS), math.inf)
     found = measure_density(small_flow(), audio, condition(), steps=2)
     assert "not finite" in found["remark"]
     assert "bits_per_dimension" not in found
 
 
 @pytest.mark.parametrize("segments", [10, 40])
-def test_seconds_are_those_of_all_windows(segments):
+def test_flow_seconds_are_summed_over_all_windows(segments):
     ticks = iter(range(10_000))
     took_s = flow_seconds(
         small_flow(), MAP[0], segments=segments, duration_s=10.0, clock=lambda: next(ticks)
@@ -112,20 +112,20 @@ def test_seconds_are_those_of_all_windows(segments):
     assert took_s == len(list(WindowPlan(length=segments).cut(125)))
 
 
-def test_the_noise_is_the_seeds_and_the_rows_alone():
-    flow = small_flow()  # it stands still: what comes out is the noise
+def test_noise_depends_only_on_seed_and_item():
+    flow = small_flow()  # zero velocity: the sample is the noise
     with torch.no_grad():
         flow.latent_mean += 3.0
         flow.latent_deviation *= 2.0
-    made = make_latents(flow, condition(), MAP[0], seed=5)
-    for way in (MAP[-1], VELOCITY[2], Sampling(solver="heun", steps=2)):
-        torch.testing.assert_close(make_latents(flow, condition(), way, seed=5), made)
-    assert not torch.allclose(make_latents(flow, condition(), MAP[0], seed=6), made)
-    plain = torch.randn(ROWS, FRAMES, CHANNELS, generator=torch.Generator().manual_seed(5))
-    torch.testing.assert_close(made, 2 * plain + 3)
+    samples = sample_latents(flow, condition(), MAP[0], seed=5)
+    for sampling in (MAP[-1], VELOCITY[2], Sampling(solver="heun", steps=2)):
+        torch.testing.assert_close(sample_latents(flow, condition(), sampling, seed=5), samples)
+    assert not torch.allclose(sample_latents(flow, condition(), MAP[0], seed=6), samples)
+    plain = torch.randn(ITEMS, FRAMES, CHANNELS, generator=torch.Generator().manual_seed(5))
+    torch.testing.assert_close(samples, 2 * plain + 3)
 
 
-def test_evaluations_are_counted_where_they_are_made():
+def test_evaluations_equal_the_calls_of_the_network():
     calls = 0
 
     class Counted(FlowTransformer):
@@ -134,21 +134,21 @@ def test_evaluations_are_counted_where_they_are_made():
             calls += 1
             return super().forward(*arguments, **named)
 
-    for predicts, ways in (("velocity", (*MAP, *VELOCITY)), ("noise", DIFFUSION)):
+    for predicts, samplings in (("velocity", (*MAP, *VELOCITY)), ("noise", DIFFUSION)):
         flow = Counted(
             FlowConfig(
                 channels=CHANNELS, width=16, layers=1, heads=2, guide_width=8, predicts=predicts
             )
         )
-        heuns = (Sampling(solver="heun", steps=3),) if predicts == "velocity" else ()
-        for way in (*ways, *heuns):
+        heun = (Sampling(solver="heun", steps=3),) if predicts == "velocity" else ()
+        for sampling in (*samplings, *heun):
             calls = 0
             with torch.no_grad():
-                make_latents(flow, condition(), way)
-            assert calls == way.evaluations
+                sample_latents(flow, condition(), sampling)
+            assert calls == sampling.evaluations
 
 
-def test_a_tagger_names_the_material_that_its_logits_favour():
+def test_a_tagger_classifies_the_material_with_the_largest_probability():
     torch.manual_seed(2)
     config = TaggerConfig(
         materials=(*MATERIALS, NOTHING), kinds=("x", "y"), widths=(4, 4, 8, 8), embedding=8

@@ -1,4 +1,4 @@
-"""The reel by the command line: every system's clip can be watched, and the page plays them all."""
+"""The reel on the command line: a playable clip for every system, and a page that plays all."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SYSTEMS = ["true", *(f"gdcf {n}" for n in (1, 2, 4, 8, 25)), "dcf 1", "dcf 25", 
 
 @pytest.fixture(scope="module")
 def reel(simulated_data, smoke_runs, smoke_model, tmp_path_factory):
-    """One clip by a model, and by a flow alone whose parts lie where its training had them."""
+    """One clip by a model, and by a flow whose codec and aligner are those of its training."""
     out = tmp_path_factory.mktemp("reel") / "out"
     baseline = f"heun={smoke_runs / 'flow/model'}:heun:2"
     arguments = ("reel", out, "--data", simulated_data, "--model", smoke_model, "--clips", "1")
@@ -46,7 +46,7 @@ def test_every_system_has_a_video_with_its_sound(reel, simulated_data):
     )
 
 
-def test_the_page_plays_each_file_and_asks_nobody(reel):
+def test_the_page_plays_each_file_and_loads_nothing_else(reel):
     out, _, _ = reel
     page = (out / "index.html").read_text(encoding="utf-8")
     played = re.findall(r'<video [^>]*src="([^"]+)"', page)
@@ -59,7 +59,7 @@ def test_the_page_plays_each_file_and_asks_nobody(reel):
         assert f"<figcaption>{name}</figcaption>" in page
 
 
-def test_a_reel_is_not_written_over(reel):
+def test_a_reel_is_not_overwritten(reel):
     _, arguments, _ = reel
     outcome = run_cli(*arguments)
     assert outcome.status == 2
@@ -67,7 +67,7 @@ def test_a_reel_is_not_written_over(reel):
 
 
 @pytest.mark.parametrize(
-    ("baseline", "said"),
+    ("baseline", "message"),
     [
         ("x", "expected NAME=FOLDER:SOLVER:STEPS"),
         ("x={flow}:euler", "expected NAME=FOLDER:SOLVER:STEPS"),
@@ -78,18 +78,18 @@ def test_a_reel_is_not_written_over(reel):
         ("x=nowhere:euler:4", "nowhere"),
     ],
 )
-def test_a_baseline_that_cannot_be_had_is_refused(
-    baseline, said, simulated_data, smoke_runs, smoke_model, tmp_path
+def test_a_wrong_baseline_is_refused(
+    baseline, message, simulated_data, smoke_runs, smoke_model, tmp_path
 ):
     given = baseline.format(flow=smoke_runs / "flow/model")
     arguments = ("--data", simulated_data, "--model", smoke_model, "--baseline", given)
     outcome = run_cli("reel", tmp_path / "out", *arguments)
     assert outcome.status == 2
-    assert said in outcome.stderr
+    assert message in outcome.stderr
     assert not (tmp_path / "out").exists()
 
 
-def test_a_flow_without_its_aligner_says_where_it_was(smoke_runs, simulated_data, tmp_path):
+def test_a_missing_aligner_is_reported_with_its_former_path(smoke_runs, simulated_data, tmp_path):
     flow = tmp_path / "model"
     flow.mkdir()
     for path in (smoke_runs / "flow/model").iterdir():

@@ -19,7 +19,8 @@ from foleyflow.encoders import catalogue
 from foleyflow.encoders.frame_adapter import FrameAdapter, FrameAdapterConfig
 from foleyflow.encoders.frozen import TOKENS
 from foleyflow.errors import CheckpointError, ConfigError, DataError
-from foleyflow.experiments.alignment_tables import TABLES, recipe_of
+from foleyflow.experiments.tables.definitions import TABLES
+from foleyflow.experiments.tables.recipes import aligner_recipe
 from foleyflow.features.encoder_features import Weights, at_segments, video_features
 from foleyflow.features.frames import Split
 from foleyflow.flow.sampling import sample
@@ -218,8 +219,9 @@ def test_literal_recipe_has_the_papers_settings():
     assert (train.learning_rate, train.batch_clips, train.weight_decay) == (1e-4, 128, 0.0)
 
 
-def test_table_3_has_the_papers_six_pairs():
-    recipes = [recipe_of(row, seed=1, settings=()) for row in TABLES["3"].rows]
+def test_table_3_has_the_paper_s_six_pairs():
+    cells = TABLES["table3"]["alignment"].cells
+    recipes = [aligner_recipe(cell, seed=1, settings=()) for cell in cells]
     assert len({(recipe.video, recipe.sound) for recipe in recipes}) == 6
     assert {recipe.train.seed for recipe in recipes} == {1}
 

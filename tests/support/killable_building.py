@@ -1,4 +1,4 @@
-"""A data set being built that can be killed: used by tests in this process and, killed, in another.
+"""Build a small data set; in a process of its own the build can be killed.
 
 python killable_building.py CSV CLIPS OUT STAGE COUNT    SIGKILLs itself in examining or packing
 """
@@ -24,20 +24,20 @@ SETTINGS = BuildSettings(
 
 
 def rows_of(csv: Path) -> list[ListedClip]:
-    """The small list's rows."""
+    """The rows of the small list."""
     return read_vggsound(csv, validation=0.2, segment_s=SEGMENT_S)
 
 
 def build_small(csv: Path, clips: Path, out: Path, **stops: Callable[[int, int], None]) -> Any:
-    """The small VGGSound as shards, on one thread."""
+    """Build the small VGGSound on one thread."""
     return build(rows_of(csv), clips, out, SETTINGS, music=sounds_like_a_chord, workers=1, **stops)
 
 
 if __name__ == "__main__":
     csv, clips, out = (Path(argument) for argument in sys.argv[1:4])
 
-    def kill(done: int, wanted: int) -> None:
-        """Dies once so many are done."""
+    def kill(done: int, total: int) -> None:
+        """Kill this process once COUNT items are done."""
         if done >= int(sys.argv[5]):
             os.kill(os.getpid(), signal.SIGKILL)
 

@@ -1,6 +1,6 @@
-"""A table of the flow with one cell of each kind: used by tests in this process and in another.
+"""A flow table with one cell of each kind, for tests in this process and in another.
 
-python miniature_table.py ablate miniature ...    the command line with this table in it
+python miniature_table.py ablate miniature ...    the command line with this table
 """
 
 from __future__ import annotations
@@ -8,30 +8,34 @@ from __future__ import annotations
 import sys
 
 from foleyflow.cli.app import app
-from foleyflow.experiments.flow_tables import FLOW_TABLES, Comparison, FlowCell, FlowRow, FlowTable
+from foleyflow.experiments.tables.definitions import TABLES, Comparison, FlowCell, Row, Table
 
 MINIATURE = "miniature"
 
 
-def _line(kind: str, evaluations: int) -> FlowRow:
-    return FlowRow(cell=FlowCell(aligner="vama", kind=kind), evaluations=evaluations)
+def _row(kind: str, evaluations: int) -> Row:
+    return Row(cell=FlowCell(aligner="vama", kind=kind), evaluations=evaluations)
 
 
-FLOW_TABLES[MINIATURE] = FlowTable(
-    title="One cell of each kind",
-    rows=(
-        _line("dcf", 1),
-        _line("dcf", 25),
-        _line("unmerged", 1),
-        _line("gdcf", 1),
-        _line("polished", 1),
-        _line("distilled", 1),
-        _line("diffusion", 25),
-    ),
-    comparisons=(
-        Comparison(asks="GDCF in 1 - DCF in 25", first=_line("gdcf", 1), second=_line("dcf", 25)),
-    ),
-)
+TABLES[MINIATURE] = {
+    "flow": Table(
+        title="One cell of each kind",
+        rows=(
+            _row("dcf", 1),
+            _row("dcf", 25),
+            _row("unmerged", 1),
+            _row("gdcf", 1),
+            _row("polished", 1),
+            _row("distilled", 1),
+            _row("diffusion", 25),
+        ),
+        comparisons=(
+            Comparison(
+                question="GDCF in 1 - DCF in 25", first=_row("gdcf", 1), second=_row("dcf", 25)
+            ),
+        ),
+    )
+}
 
 if __name__ == "__main__":
     app(sys.argv[1:])

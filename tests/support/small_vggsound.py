@@ -1,4 +1,4 @@
-"""A VGGSound in small: 60 rows, their clips made on the spot, 15 of them broken in known ways."""
+"""A small VGGSound of 60 synthetic clips, of which 15 are broken in known ways."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from support.media_files import Sound, cut_bytes, make_video
 SEGMENT_S, CLIP_S = 4.0, 3.2
 RATE_HZ, FRAME_RATE = 16_000, 12
 GOOD = 45
-# Row -> what the reason must say. Rows 45..59 are the broken ones.
+# Broken row -> the start of its reason.
 BROKEN = {
     45: "no file",
     46: "unreadable",
@@ -31,17 +31,19 @@ BROKEN = {
 
 
 def video_id(number: int) -> str:
-    """As YouTube has them: eleven characters, a dash or an underscore among them."""
+    """Eleven characters with a dash and an underscore, as YouTube's identifiers can have."""
     return f"vid-_{number:06d}"
 
 
 def painter(seed: int, times_s: np.ndarray, *, hits_s=(), still=False):
-    """A textured ground, its own for each seed, with a bar that jumps at each hit."""
+    """Frames with a backbackground that depends on the seed, and a bar that jumps at each hit."""
     rng = np.random.default_rng(seed)
-    ground = np.repeat(np.repeat(rng.integers(30, 220, (8, 12, 3)), 8, 0), 8, 1).astype(np.uint8)
+    background = np.repeat(np.repeat(rng.integers(30, 220, (8, 12, 3)), 8, 0), 8, 1).astype(
+        np.uint8
+    )
 
     def paint(index: int) -> np.ndarray:
-        picture = ground.copy()
+        picture = background.copy()
         if not still:
             place = int(np.searchsorted(hits_s, times_s[index], side="right")) if len(hits_s) else 0
             left = (24 * place + (0 if len(hits_s) else 3 * index)) % 80
@@ -52,7 +54,7 @@ def painter(seed: int, times_s: np.ndarray, *, hits_s=(), still=False):
 
 
 def hits(times_s: np.ndarray, seconds: float) -> np.ndarray:
-    """Short bursts at given times over a faint hiss."""
+    """Short bursts at given times over faint noise."""
     rng = np.random.default_rng(5)
     sound = 0.002 * rng.standard_normal(round(seconds * RATE_HZ))
     for time_s in times_s:
@@ -63,7 +65,7 @@ def hits(times_s: np.ndarray, seconds: float) -> np.ndarray:
 
 
 def hum(number: int, seconds: float) -> np.ndarray:
-    """A wavering tone with noise, its own for each clip."""
+    """A modulated tone with noise that depends on the clip's number."""
     rng = np.random.default_rng(number)
     times_s = np.arange(round(seconds * RATE_HZ)) / RATE_HZ
     tone = np.sin(2 * np.pi * (500 + 20 * number) * times_s)
@@ -72,14 +74,14 @@ def hum(number: int, seconds: float) -> np.ndarray:
 
 
 def chord(seconds: float) -> np.ndarray:
-    """Steady tones: what the tests' tagger calls music."""
+    """Steady tones, which the tests' tagger classifies as music."""
     times_s = np.arange(round(seconds * RATE_HZ)) / RATE_HZ
     tones = [np.sin(2 * np.pi * hertz * times_s) for hertz in (261.6, 329.6, 392.0)]
     return (0.15 * sum(tones)).astype(np.float32)[None]
 
 
 def sounds_like_a_chord(sound: np.ndarray) -> float:
-    """A tagger of music: the share of power in the chord's three tones."""
+    """A music tagger: the fraction of power in the three tones of the chord."""
     power = np.abs(np.fft.rfft(sound)) ** 2
     hertz = np.fft.rfftfreq(len(sound), 1 / RATE_HZ)
     near = np.min(np.abs(hertz[:, None] - np.array([261.6, 329.6, 392.0])), axis=1) < 3
@@ -87,7 +89,7 @@ def sounds_like_a_chord(sound: np.ndarray) -> float:
 
 
 def make_small_vggsound(folder: Path) -> tuple[Path, Path]:
-    """The csv and the folder of clips."""
+    """Write the csv and the folder of clips."""
     clips = folder / "clips"
     clips.mkdir(parents=True)
     rows = []
@@ -103,7 +105,7 @@ def make_small_vggsound(folder: Path) -> tuple[Path, Path]:
 
 
 def make_clip(number: int, path: Path) -> None:
-    """One clip, whole or broken."""
+    """Write one clip, intact or broken."""
     reason = BROKEN.get(number, "")
     seconds = SEGMENT_S
     if reason.startswith("too short"):
@@ -136,7 +138,7 @@ def make_clip(number: int, path: Path) -> None:
     elif reason == "duplicate of":
         sound, paint = hum(3, seconds), painter(3, times_s)
     elif not reason and number % 9 == 1:
-        # In sync: the same hits are seen and heard.
+        # In sync: hits in video and sound coincide.
         hits_s = np.array([0.3, 0.8, 1.1, 1.6, 2.1, 2.7, 2.9]) + 0.02 * number / 9
         paint, sound = painter(number, times_s, hits_s=hits_s), hits(hits_s, seconds)
     if number == 46:

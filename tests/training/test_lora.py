@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import subprocess
 import sys
 from pathlib import Path
 
@@ -16,8 +15,6 @@ from foleyflow.errors import ConfigError, MissingExtra
 from foleyflow.flow.transformer import FlowConfig, FlowTransformer
 from foleyflow.pretrained import load_flow
 from foleyflow.training.lora import add_adapters_, merge_adapters_
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def network() -> FlowTransformer:
@@ -146,13 +143,8 @@ def test_clips_are_selected_by_material(simulated_data, tmp_path):
     material = sorted(set.union(*there))[0]
     for flag, out in (("--material", tmp_path / "of"), ("--without", tmp_path / "without")):
         wanted = [found for found in there if (material in found) == (flag == "--material")]
-        done = subprocess.run(
-            [sys.executable, ROOT / "scripts/select_clips.py", simulated_data, out, flag, material],
-            capture_output=True,
-            text=True,
-            env={"PYTHONPATH": str(ROOT)},
-        )
-        assert done.returncode == 0, done.stderr
+        done = run_cli("data", "select", simulated_data, out, flag, material)
+        assert done.status == 0, done.stderr
         if wanted:
             assert f"{len(wanted)} clips of train" in done.stdout
             assert materials(out) == wanted

@@ -1,9 +1,9 @@
-"""From a list of clips and a folder of files to checked shards, in three steps.
+"""Build a data set of shards from a list of clips and a folder of files.
 
-Examine every clip (in parallel; what was found is written block by block), decide which ones are
-kept (a function of the list and of what was found), pack these into shards (in parallel; each
-appears at once). A job that is killed at any point and started again goes on where it stood and
-ends with the same shards, byte by byte.
+`build` examines every clip (in parallel; reports are written block by block), decides which clips
+are kept (a function of the list and the reports), and packs these into shards (in parallel; each
+shard appears atomically). A build that is killed at any point and rerun resumes, and ends with the
+same shards, byte by byte.
 """
 
 from __future__ import annotations
@@ -24,32 +24,33 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from foleyflow.parallel.ray_cluster import ParallelMap
-from foleyflow.data.clips import SHARDS_FORMAT, read_manifest
 from foleyflow.data.build.duplicates import duplicates
 from foleyflow.data.build.examination import ClipReport, ExamineSettings, MusicTagger, examine_clip
 from foleyflow.data.build.listing import ClipFile, ListedClip, find_files
+from foleyflow.data.clip_types import SHARDS_FORMAT, read_manifest
 from foleyflow.data.shards import is_finished, write_shard
 from foleyflow.errors import DataError
 from foleyflow.media.clip_encoder import can_be_copied, encode_clip
 from foleyflow.media.probe import probe
+from foleyflow.parallel.ray_cluster import ParallelMap
+from foleyflow.weights import write_atomically
 
 BUILDER_VERSION = 1  # raised whenever the same files would give other shards
 BLOCK_CLIPS = 64  # examined between two writes
 
-# (done, wanted) of the step at hand.
+# Called with the number of finished and of all items of a step.
 Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class BuildSettings:
-    """What decides the shards, beside the list and the files.
+    """Settings that determine the shards, in addition to the list and the files.
 
     Attributes:
-        examine: what clips must be.
-        short_side: of pictures that are encoded anew, pixels.
+        examine: requirements of clips.
+        short_side: of frames that are re-encoded, pixels.
         shard_clips: clips of a shard.
-        tagger: name of what tells music, "" for none.
+        tagger: name of the music tagger, "" for none.
     """
 
     examine: ExamineSettings = dataclasses.field(default_factory=ExamineSettings)
@@ -60,12 +61,12 @@ class BuildSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class BuildSummary:
-    """What a finished data set has.
+    """The content of a finished data set.
 
     Attributes:
-        splits: clips of each.
-        rejected: how often each kind of reason was given (what stands before its colon).
-        shards: in all.
+        splits: number of clips of each split.
+        rejected: number of clips for each kind of reason (the part before its colon).
+        shards: their number.
     """
 
     splits: dict[str, int]
@@ -85,23 +86,21 @@ def build(
     examining: Progress | None = None,
     packing: Progress | None = None,
 ) -> BuildSummary:
-    """Examine, decide and pack.
+    """Examine the clips of a list and pack those that are kept into shards.
 
     Args:
         rows: the list.
         folder: with the files.
-        out: of the data set; made if missing.
-        settings: see there.
-        music: tells music; its name is in `settings.tagger`.
-        workers: threads; None for one per core (decoding leaves Python's lock).
-        spread: who examines clips and packs shards instead of these threads; `music` must then be
-            importable in another process.
-        examining, packing: told of each step's progress.
+        out: of the data set; created if missing.
+        settings: of the data set.
+        music: detects music; its name is in `settings.tagger`.
+        workers: threads; None for one per core (decoding releases Python's lock).
+        parallel_map: examines clips and packs shards instead of these threads; `music` must then
+            be importable in another process.
+        examining, packing: called with the progress of each step.
 
     Raises:
         DataError: `out` holds another data set, or no clip was kept.
-
-    Source: ours.
     """
     _refuse_other_data(out, rows, settings)
     files = find_files(folder, rows)
@@ -122,10 +121,10 @@ def build(
         "settings": dataclasses.asdict(settings),
         "splits": splits,
     }
-    _write_whole(out / "manifest.json", json.dumps(manifest, indent=1) + "\n")
+    write_atomically(out / "manifest.json", json.dumps(manifest, indent=1) + "\n")
     if not sum(splits.values()):
-        said = "; ".join(f"{count} {reason}" for reason, count in _kinds(reasons).items())
-        raise DataError(f"no clip was kept: {said}", hint=f"see {out / 'manifest.csv'}")
+        text = "; ".join(f"{count} {reason}" for reason, count in _kinds(reasons).items())
+        raise DataError(f"no clip was kept: {text}", hint=f"see {out / 'manifest.csv'}")
     shards = len(list(out.glob("*/shard-*.tar")))
     return BuildSummary(splits=splits, rejected=_kinds(reasons), shards=shards)
 
@@ -139,40 +138,40 @@ def _examine_all(
     music: MusicTagger | None,
     progress: Progress | None,
 ) -> list[ClipReport]:
-    """Reports of all rows; a file that has come since is looked at, the rest is kept."""
+    """Reports of all rows; stored ones are reused unless the file has changed."""
     reports: list[ClipReport] = []
-    look = functools.partial(_look, settings, music)
+    examine = functools.partial(_examine, settings, music)
     for start in range(0, len(rows), BLOCK_CLIPS):
         block = range(start, min(start + BLOCK_CLIPS, len(rows)))
         path = work / f"{start // BLOCK_CLIPS:06d}.json"
-        seen = [_identity(files[index]) for index in block]
-        kept = _read_block(path, seen)
-        missing = [index for index, report in zip(block, kept, strict=True) if report is None]
-        fresh = iter(parallel_map(look, [(rows[index], files[index]) for index in missing]))
-        found = [next(fresh) if report is None else report for report in kept]
+        identities = [_identity(files[index]) for index in block]
+        stored = _read_block(path, identities)
+        missing = [index for index, report in zip(block, stored, strict=True) if report is None]
+        new = iter(parallel_map(examine, [(rows[index], files[index]) for index in missing]))
+        found = [next(new) if report is None else report for report in stored]
         if missing:
             entries = [
                 {"file": name, "report": dataclasses.asdict(report)}
-                for name, report in zip(seen, found, strict=True)
+                for name, report in zip(identities, found, strict=True)
             ]
-            _write_whole(path, json.dumps(entries) + "\n")
+            write_atomically(path, json.dumps(entries) + "\n")
         reports += found
         if progress is not None:
             progress(len(reports), len(rows))
     return reports
 
 
-def _look(
+def _examine(
     settings: ExamineSettings, music: MusicTagger | None, clip: tuple[ListedClip, ClipFile | None]
 ) -> ClipReport:
-    """One clip's report, wherever the work is done."""
+    """The report of one clip, in any process."""
     row, file = clip
     return examine_clip(row, file, settings, music=music)
 
 
 @contextmanager
 def _threads(workers: int) -> Iterator[ThreadPoolExecutor]:
-    """Threads that take no new work once the caller has stopped."""
+    """Threads that start no new work once the caller has stopped."""
     pool = ThreadPoolExecutor(workers)
     try:
         yield pool
@@ -180,18 +179,18 @@ def _threads(workers: int) -> Iterator[ThreadPoolExecutor]:
         pool.shutdown(cancel_futures=True)
 
 
-def _read_block(path: Path, seen: Sequence[str]) -> list[ClipReport | None]:
+def _read_block(path: Path, identities: Sequence[str]) -> list[ClipReport | None]:
     if not path.is_file():
-        return [None] * len(seen)
+        return [None] * len(identities)
     entries = json.loads(path.read_text(encoding="utf-8"))
     return [
         _report_from(entry["report"]) if entry["file"] == name else None
-        for entry, name in zip(entries, seen, strict=True)
+        for entry, name in zip(entries, identities, strict=True)
     ]
 
 
 def _report_from(stored: dict[str, Any]) -> ClipReport:
-    """A report from JSON, where lists stand for tuples."""
+    """A report from JSON, whose lists become tuples."""
     fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in stored.items()}
     return ClipReport(**fields)
 
@@ -206,7 +205,7 @@ def _pack_all(
     parallel_map: ParallelMap,
     progress: Progress | None,
 ) -> dict[str, int]:
-    """Writes the shards that are not there yet, takes away others; clips of each split."""
+    """Write missing shards and remove unplanned ones; returns the number of clips per split."""
     splits: dict[str, list[int]] = {"train": [], "validation": [], "test": []}
     for index, reason in enumerate(reasons):
         if not reason:
@@ -218,12 +217,11 @@ def _pack_all(
             path = out / split / f"shard-{number:06d}.tar"
             chosen = members[start : start + settings.shard_clips]
             jobs.append(_Packing(path, tuple((rows[k], files[k], reports[k]) for k in chosen)))
-    wanted = {job.path.with_suffix(suffix) for job in jobs for suffix in (".tar", ".json")}
+    planned = {job.path.with_suffix(suffix) for job in jobs for suffix in (".tar", ".json")}
     for split in splits:
         for path in (out / split).glob("shard-*"):
-            if path not in wanted:
+            if path not in planned:
                 path.unlink()
-
     for done, _ in enumerate(parallel_map(functools.partial(_pack, settings), jobs), start=1):
         if progress is not None:
             progress(done, len(jobs))
@@ -232,14 +230,14 @@ def _pack_all(
 
 @dataclass(frozen=True)
 class _Packing:
-    """A shard to be written: where, and its clips with their files and reports."""
+    """A shard to be written: its path, and its clips with their files and reports."""
 
     path: Path
     clips: tuple[tuple[ListedClip, ClipFile | None, ClipReport], ...]
 
 
 def _pack(settings: BuildSettings, job: _Packing) -> None:
-    """Writes a shard, unless it is there as planned; wherever the work is done."""
+    """Write a shard unless it exists as planned, in any process."""
     plan = hashlib.sha256(
         json.dumps(
             [
@@ -261,7 +259,7 @@ def _pack(settings: BuildSettings, job: _Packing) -> None:
 def _packed(
     row: ListedClip, file: ClipFile | None, report: ClipReport, settings: BuildSettings
 ) -> tuple[str, bytes, dict[str, Any]]:
-    """Key, mp4 file and labels of a clip that is kept."""
+    """Key, mp4 file and labels of a kept clip."""
     if file is None:
         raise DataError(f"{row.key}: kept without a file", hint="build into a new folder")
     duration_s = settings.examine.duration_s
@@ -310,11 +308,11 @@ def _write_list(
         writer.writerow(
             [row.key, row.video_id, f"{start_s:g}", row.split, row.label, status, reason]
         )
-    _write_whole(path, text.getvalue())
+    write_atomically(path, text.getvalue())
 
 
 def _kinds(reasons: Sequence[str]) -> dict[str, int]:
-    """How often each kind of reason was given, the commonest first."""
+    """The number of clips for each kind of reason, in descending order."""
     kinds = Counter(_kind(reason) for reason in reasons if reason)
     return dict(kinds.most_common())
 
@@ -327,24 +325,21 @@ def _kind(reason: str) -> str:
 
 
 def _key(rows: Sequence[ListedClip], settings: BuildSettings) -> str:
-    """Names what was found: another list or other demands have another."""
+    """Identifies the reports of a list with the settings that they depend on."""
     parts = [[dataclasses.astuple(row) for row in rows], dataclasses.asdict(settings.examine)]
     text = json.dumps([BUILDER_VERSION, settings.tagger, *parts])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _identity(file: ClipFile | None) -> str:
-    """A file as it was looked at, wherever its folder lies."""
+    """Identifies an examined file, in any folder."""
     if file is None:
         return ""
     return f"{file.path.name} {file.path.stat().st_size}"
 
 
 def _refuse_other_data(out: Path, rows: Sequence[ListedClip], settings: BuildSettings) -> None:
-    """Raises DataError where `out` was begun with another list or other settings.
-
-    Its shards would be taken away.
-    """
+    """Raise DataError if `out` was begun with another list or settings: shards would be lost."""
     path = out / "manifest.json"
     if path.is_file() and read_manifest(out).get("format") != SHARDS_FORMAT:
         raise DataError(f"{out} holds simulated clips", hint="choose another --out")
@@ -353,13 +348,7 @@ def _refuse_other_data(out: Path, rows: Sequence[ListedClip], settings: BuildSet
     if note.is_file() and note.read_text(encoding="utf-8") != built_from:
         raise DataError(
             f"{out} was begun with another list, or other settings",
-            hint="give the same command again to go on, or another --out",
+            hint="rerun the same command to resume, or give another --out",
         )
     out.mkdir(parents=True, exist_ok=True)
-    _write_whole(note, built_from)
-
-
-def _write_whole(path: Path, text: str) -> None:
-    draft = path.with_name(path.name + ".part")
-    draft.write_text(text, encoding="utf-8")
-    os.replace(draft, path)
+    write_atomically(note, built_from)

@@ -1,7 +1,8 @@
-"""Which clips show and sound the same as one before them in the list.
+"""Find clips that show and sound the same as another clip of the list.
 
-Uploads are uploaded again: such a clip in the test split would have been learnt. Pictures are
-compared by hashes of 64 bits, a few for each clip; clips that share one are looked at closely.
+Videos are uploaded repeatedly: such a clip in the test split would also be in the training split.
+Frames are compared by hashes of 64 bits, a few for each clip; clips that share a hash are compared
+in detail.
 """
 
 from __future__ import annotations
@@ -14,25 +15,23 @@ import numpy as np
 from foleyflow.data.build.examination import ClipReport
 from foleyflow.data.build.listing import ListedClip
 
-LARGEST_DIFFERENCE = 0.08  # share of the pictures' bits
+LARGEST_DIFFERENCE = 0.08  # fraction of the hashes' bits
 LOUDNESS_DB = 1.5  # mean difference of loudness over the clip
-LARGEST_GROUP = 256  # clips that share a hash: a picture that common says nothing
+LARGEST_GROUP = 256  # clips that share a hash: a more common picture is no evidence
 
 
 def duplicates(rows: Sequence[ListedClip], reports: Sequence[ClipReport]) -> dict[int, str]:
-    """Clips that are another one again.
+    """Find clips that repeat another one.
 
-    Test and validation clips come first, whatever their place in the list: it is the training clip
-    that goes.
+    Test and validation clips take precedence over training clips, whatever their place in the
+    list, so that the training clip is rejected.
 
     Args:
         rows: of the list.
-        reports: what was found of each; only those without a reason count.
+        reports: of the rows; rows with a reason are ignored.
 
     Returns:
         index -> reason, "duplicate of KEY".
-
-    Source: ours.
     """
     order = sorted(
         (index for index, report in enumerate(reports) if not report.reason),
@@ -44,10 +43,10 @@ def duplicates(rows: Sequence[ListedClip], reports: Sequence[ClipReport]) -> dic
     for index in order:
         report = reports[index]
         words = [(place, word) for place, word in enumerate(report.fingerprint) if word]
-        near = {other for word in words for other in by_hash[word]}
+        candidates = {other for word in words for other in by_hash[word]}
         same = by_key.get(rows[index].key)
         if same is None:
-            same = next((k for k in sorted(near) if _alike(report, reports[k])), None)
+            same = next((k for k in sorted(candidates) if _is_alike(report, reports[k])), None)
         if same is not None:
             found[index] = f"duplicate of {rows[same].key}"
             continue
@@ -58,7 +57,7 @@ def duplicates(rows: Sequence[ListedClip], reports: Sequence[ClipReport]) -> dic
     return found
 
 
-def _alike(one: ClipReport, other: ClipReport) -> bool:
+def _is_alike(one: ClipReport, other: ClipReport) -> bool:
     different = total = 0
     for first, second in zip(one.fingerprint, other.fingerprint, strict=True):
         if bool(first) != bool(second):
@@ -66,5 +65,5 @@ def _alike(one: ClipReport, other: ClipReport) -> bool:
         if first:
             different += (int(first, 16) ^ int(second, 16)).bit_count()
             total += 64
-    apart = np.abs(np.subtract(one.loudness, other.loudness)).mean()
-    return different <= LARGEST_DIFFERENCE * total and bool(apart <= LOUDNESS_DB)
+    difference_db = np.abs(np.subtract(one.loudness, other.loudness)).mean()
+    return different <= LARGEST_DIFFERENCE * total and bool(difference_db <= LOUDNESS_DB)

@@ -1,7 +1,7 @@
-"""Looks at one clip and says whether it is fit to learn from, and if not, why.
+"""Examine one clip and decide whether it is fit for training, with a reason if it is not.
 
-One pass over small grey pictures and one over the sound; nothing is written. What is found is a
-record of plain numbers, so that decisions that need all clips (duplicates) come afterwards.
+One pass over small grey frames and one over the sound; nothing is written. The report contains
+plain numbers, so that decisions that need all clips (duplicates) can be made afterwards.
 """
 
 from __future__ import annotations
@@ -18,35 +18,37 @@ from foleyflow.media.probe import MediaInfo, probe
 from foleyflow.media.reader import read_frames
 from foleyflow.media.waveform import read_waveform
 
-SIDE_PX = 36  # of the pictures that are looked at
-RATE_HZ = 16_000  # of the sound that is listened to
-GRID_HZ = 25.0  # of movement and loudness, where they are compared
+SIDE_PX = 36  # of the examined frames
+RATE_HZ = 16_000  # of the examined sound
+GRID_HZ = 25.0  # on which movement and loudness are compared
 MISSING_S = 0.1  # that a clip may be too short by
 WRONG_LENGTH_S = 0.5  # that a cut-out file may differ from its segment by
-LATEST_SOUND_S = 0.25  # that sound may start or end away from the picture
+LATEST_SOUND_S = 0.25  # largest distance of the starts of sound and video
 STILL = 0.35  # mean change of grey levels (of 255) that all but a tenth of frames stay below
 CUT = 9.0  # of FFmpeg's scene score, 0..100
 SILENT_DBFS = -60.0
-SHORTEST_SOUND = 0.02  # share of the clip that must be louder
+SHORTEST_SOUND = 0.02  # fraction of the clip that must be louder
 LAG_LIMIT_S, LARGEST_LAG_S = 0.3, 1.0
-CLEAR_LAG, NO_LAG = 0.6, 0.2  # correlation of movement and loudness there, and at no lag
+CLEAR_LAG, NO_LAG = 0.6, 0.2  # correlation of movement and loudness at the lag, and at no lag
 CLEAR_RISE = 1.5  # of log power in 40 ms, 6.5 dB
-EVENTS = 4  # that must be seen and heard for a lag to be told
-HASHED_PICTURES = 4
+EVENTS = 4  # minimum number in both tracks for a lag to be estimated
+HASHED_FRAMES = 4
 MUSIC_LABELS = ("playing ", "singing", "orchestra", "beat boxing", "tapping guitar", "yodelling")
+# AudioSet's classes: music with its instruments and kinds, and the instruments among them.
+MUSIC, MUSIC_KINDS, INSTRUMENTS = 137, slice(137, 283), slice(138, 216)
 
-# (N,) float32 sound at 16 kHz to the probability that there is music and nothing else.
+# (N,) float32 sound at 16 kHz to the probability that it contains music and nothing else.
 MusicTagger = Callable[[NDArray[np.float32]], float]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExamineSettings:
-    """What clips must be.
+    """Requirements of clips.
 
     Attributes:
         duration_s: length of each clip.
-        avoid_cuts: a clip lies within one scene.
-        music_limit: probability of music alone from which on a clip is left out.
+        avoid_cuts: a clip must lie within one scene.
+        music_limit: a clip is rejected from this probability of music alone on.
     """
 
     duration_s: float = 8.0
@@ -56,16 +58,15 @@ class ExamineSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class ClipReport:
-    """What was found.
+    """The result of examining a clip.
 
     Attributes:
-        reason: why the clip is left out, in words; empty for one that is kept.
-        start_s: of the clip that was chosen, in its file.
+        reason: why the clip is rejected; empty for one that is kept.
+        start_s: start of the chosen clip in its file.
         cuts_s: scene cuts in the segment, seconds in the file.
-        lag_s: by how much sound seems late, where movement and loudness clearly agree.
-        fingerprint: of its pictures, hexadecimal words of 64 bits; "" for a picture without any
-            detail.
-        loudness: of its sound in eighths, dBFS.
+        lag_s: delay of the sound, where movement and loudness clearly agree.
+        fingerprint: hashes of frames, 64 bits each in hexadecimal; "" for a frame without detail.
+        loudness: of the sound in eighths, dBFS.
     """
 
     reason: str
@@ -83,38 +84,38 @@ def examine_clip(
     *,
     music: MusicTagger | None = None,
 ) -> ClipReport:
-    """Look at one clip of a list.
+    """Examine one clip of a list.
 
     Args:
         row: of the list.
-        file: where it lies; None if it was not downloaded.
-        settings: what it must be.
-        music: tells music; None leaves it untold.
-
-    Source: ours.
+        file: that contains the clip; None if it was not downloaded.
+        settings: requirements.
+        music: detects music; None skips that check.
     """
     if file is None:
         return ClipReport(reason="no file: not downloaded")
     try:
         info = probe(file.path)
-        return _examined(row, file, info, settings, music)
+        return _examine_file(row, file, info, settings, music)
     except MediaError as error:
         return ClipReport(reason=f"unreadable: {_without_path(str(error), file)}")
 
 
-def _examined(
+def _examine_file(
     row: ListedClip,
     file: ClipFile,
     info: MediaInfo,
     settings: ExamineSettings,
     music: MusicTagger | None,
 ) -> ClipReport:
+    # Without decoding
     length_s = row.end_s - row.start_s
-    reason = _of_the_container(file, info, length_s, settings.duration_s)
+    reason = _container_problem(file, info, length_s, settings.duration_s)
     if reason:
         return ClipReport(reason=reason)
+    # Scene cuts
     end_s = min(file.start_s + length_s, info.duration_s)
-    times_s, greys = _small_pictures(file, info, end_s)
+    times_s, greys = _small_frames(file, info, end_s)
     if len(greys) < 2:
         return ClipReport(reason=f"{len(greys)} pictures in the segment")
     change = np.abs(np.diff(greys, axis=0)).mean((1, 2))
@@ -130,10 +131,12 @@ def _examined(
                 reason=f"scene cuts at {at} s leave no {settings.duration_s:g} s", cuts_s=cuts_s
             )
         start_s = chosen
+    # Movement
     stop_s = start_s + settings.duration_s
     inside = (times_s[1:] > start_s) & (times_s[1:] < stop_s)
     if not inside.any() or np.quantile(change[inside], 0.9) < STILL:
         return ClipReport(reason="still frames: nothing moves", cuts_s=cuts_s)
+    # Sound: level, lag against the movement, music
     sound = read_waveform(info.path, rate_hz=RATE_HZ, start_s=start_s, end_s=stop_s).mono()
     levels = _levels_dbfs(sound)
     if (levels > SILENT_DBFS).mean() < SHORTEST_SOUND:
@@ -144,23 +147,24 @@ def _examined(
         reason = f"sync offset: sound {abs(lag_s):.2f} s {direction} against movement"
         return ClipReport(reason=reason, cuts_s=cuts_s, lag_s=lag_s)
     if music is not None and not row.label.lower().startswith(MUSIC_LABELS):
-        share = music(sound)
-        if share >= settings.music_limit:
-            return ClipReport(reason=f"music only: {share:.2f}", cuts_s=cuts_s)
-    shown = np.flatnonzero((times_s >= start_s) & (times_s < stop_s))
-    picked = shown[np.linspace(0, len(shown) - 1, HASHED_PICTURES).round().astype(int)]
+        probability = music(sound)
+        if probability >= settings.music_limit:
+            return ClipReport(reason=f"music only: {probability:.2f}", cuts_s=cuts_s)
+    # Fingerprint for the search for duplicates
+    within = np.flatnonzero((times_s >= start_s) & (times_s < stop_s))
+    picked = within[np.linspace(0, len(within) - 1, HASHED_FRAMES).round().astype(int)]
     return ClipReport(
         reason="",
         start_s=round(start_s, 6),
         cuts_s=cuts_s,
         lag_s=lag_s,
-        fingerprint=tuple(picture_hash(greys[index]) for index in picked),
+        fingerprint=tuple(frame_hash(greys[index]) for index in picked),
         loudness=tuple(round(float(x.mean()), 2) for x in np.array_split(levels, 8)),
     )
 
 
-def _of_the_container(file: ClipFile, info: MediaInfo, length_s: float, duration_s: float) -> str:
-    """What is wrong that can be told without decoding; empty if nothing is."""
+def _container_problem(file: ClipFile, info: MediaInfo, length_s: float, duration_s: float) -> str:
+    """A reason to reject a file that needs no decoding; empty if there is none."""
     if not info.has_audio:
         return "no sound"
     if file.cut_out and info.duration_s > length_s + WRONG_LENGTH_S:
@@ -179,18 +183,13 @@ def _of_the_container(file: ClipFile, info: MediaInfo, length_s: float, duration
 def scene_safe_start(
     cuts_s: tuple[float, ...], begin_s: float, end_s: float, duration_s: float, *, slack_s: float
 ) -> float | None:
-    """The earliest start of a stretch without a cut.
+    """The earliest start of a stretch without a cut, in seconds; None if there is none.
 
     Args:
-        cuts_s: times of the first pictures after cuts.
-        begin_s, end_s: what may be used.
+        cuts_s: times of the first frames after cuts.
+        begin_s, end_s: limits of the stretch.
         duration_s: of the stretch.
         slack_s: how far the stretch may reach beyond the end.
-
-    Returns:
-        seconds, or None where there is no such stretch.
-
-    Source: ours.
     """
     for start_s in (begin_s, *(cut for cut in cuts_s if cut > begin_s)):
         stop_s = start_s + duration_s
@@ -202,54 +201,52 @@ def scene_safe_start(
 def clear_lag_s(
     times_s: NDArray[np.float64], change: NDArray[np.float64], sound: NDArray[np.float32]
 ) -> float | None:
-    """By how much sound comes after the movement that it goes with, where that is beyond doubt.
+    """The delay of the sound against the movement that causes it, where it is unambiguous.
 
     Args:
-        times_s: of the pictures' changes, from the sound's start.
+        times_s: of the changes between frames, from the start of the sound.
         change: mean change of grey levels at these times.
         sound: (N,) at 16 kHz.
 
     Returns:
-        seconds, positive for late sound; None where movement and loudness go together at no lag
-        clearly better than at none, which is so for most clips.
-
-    Source: ours.
+        seconds, positive for late sound; None where no lag correlates movement and loudness
+        clearly better than no lag, as in most clips.
     """
     count = int(len(sound) / RATE_HZ * GRID_HZ)
     reach = min(round(LARGEST_LAG_S * GRID_HZ), count // 4)
     if reach < LAG_LIMIT_S * GRID_HZ:
         return None
+    # Movement and rises of loudness on one grid
     grid_s = (np.arange(count) + 0.5) / GRID_HZ
-    moved = np.interp(grid_s, times_s, change)
+    movement = np.interp(grid_s, times_s, change)
     energy = np.square(sound[: count * int(RATE_HZ / GRID_HZ)].reshape(count, -1)).mean(1)
     level = np.log(energy + 1e-7)
     rise = np.maximum(np.diff(level, prepend=level[:1]), 0.0)
-    # Steady movement or sound agrees with anything at some lag.
-    if np.sum(rise > CLEAR_RISE) < EVENTS or np.sum(moved > 4 * np.median(moved) + 1) < EVENTS:
+    # Steady movement or sound correlates with anything at some lag.
+    clear_movements = np.sum(movement > 4 * np.median(movement) + 1)
+    if np.sum(rise > CLEAR_RISE) < EVENTS or clear_movements < EVENTS:
         return None
-    # A peak of movement is as narrow as a rise of sound only by chance: both are smoothed.
+    # Both are smoothed: a peak of movement is rarely as narrow as a rise of loudness.
     bell = np.exp(-0.5 * (np.arange(-3, 4) / 1.2) ** 2)
-    moved, rise = (np.convolve(track, bell, "same") for track in (moved, rise))
+    movement, rise = (np.convolve(track, bell, "same") for track in (movement, rise))
+    # The lag with the best correlation
     inner = slice(reach, count - reach)
-    found = np.array(
+    correlations = np.array(
         [
-            _correlation(moved[inner], rise[reach + lag : count - reach + lag])
+            _correlation(movement[inner], rise[reach + lag : count - reach + lag])
             for lag in range(-reach, reach + 1)
         ]
     )
-    best = int(found.argmax())
-    if found[best] < CLEAR_LAG or (found[reach] > NO_LAG and best != reach):
+    best = int(correlations.argmax())
+    if correlations[best] < CLEAR_LAG or (correlations[reach] > NO_LAG and best != reach):
         return None
     return round((best - reach) / GRID_HZ, 3)
 
 
-def picture_hash(grey: NDArray[np.float64]) -> str:
-    """A picture's differences between neighbouring places as 64 bits; "" without any detail.
+def frame_hash(grey: NDArray[np.float64]) -> str:
+    """The difference hash of an (S, S) grey frame, 0..255: 64 bits, or "" for one without detail.
 
-    Args:
-        grey: (S, S) levels 0..255.
-
-    Source: Krawetz' difference hash.
+    Reference: Krawetz, difference hash (dHash).
     """
     rows = np.array_split(np.arange(grey.shape[0]), 8)
     columns = np.array_split(np.arange(grey.shape[1]), 9)
@@ -260,7 +257,22 @@ def picture_hash(grey: NDArray[np.float64]) -> str:
     return f"{int(''.join('1' if bit else '0' for bit in bits), 2):016x}"
 
 
-def _small_pictures(
+def music_alone(probabilities: NDArray[np.float64]) -> float:
+    """The probability that a clip contains music and no sound with a visible source.
+
+    Args:
+        probabilities: (527,) of AudioSet's classes, 0..1.
+
+    Returns:
+        0..1: the probability of music, reduced by that of the likeliest instrument or other class.
+    """
+    others = probabilities.copy()
+    others[MUSIC_KINDS] = 0.0
+    strongest = max(others.max(), probabilities[INSTRUMENTS].max())
+    return float(probabilities[MUSIC] * max(0.0, 1.0 - strongest))
+
+
+def _small_frames(
     file: ClipFile, info: MediaInfo, end_s: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     frames = read_frames(info.path, start_s=file.start_s, end_s=end_s, size=SIDE_PX, info=info)
@@ -271,19 +283,19 @@ def _small_pictures(
 
 
 def _scene_scores(change: NDArray[np.float64]) -> NDArray[np.float64]:
-    """0..100 for each change: high where it is large and unlike the one before.
+    """0..100 for each change: high where it is large and unlike the previous one.
 
-    Source: FFmpeg's scene score (vf_scdet): min(MAFD, |MAFD - the MAFD before|).
+    Reference: FFmpeg's scene score (vf_scdet): min(MAFD, |MAFD - previous MAFD|).
     """
-    share = 100.0 * change / 255.0
-    return np.minimum(share, np.abs(np.diff(share, prepend=share[:1])))
+    percent = 100.0 * change / 255.0
+    return np.minimum(percent, np.abs(np.diff(percent, prepend=percent[:1])))
 
 
 def _levels_dbfs(sound: NDArray[np.float32]) -> NDArray[np.float64]:
     """Levels of stretches of 50 ms."""
     block = RATE_HZ // 20
-    whole = sound[: max(1, len(sound) // block) * block].astype(np.float64)
-    power = np.square(whole.reshape(-1, min(block, len(whole)))).mean(1)
+    blocks = sound[: max(1, len(sound) // block) * block].astype(np.float64)
+    power = np.square(blocks.reshape(-1, min(block, len(blocks)))).mean(1)
     return 10.0 * np.log10(power + 1e-12)
 
 
@@ -294,5 +306,5 @@ def _correlation(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
 
 
 def _without_path(text: str, file: ClipFile) -> str:
-    """A message that is the same wherever the files lie."""
+    """A message that does not depend on the folder of the files."""
     return text.replace(f"{file.path}: ", "").replace(str(file.path), file.path.name)

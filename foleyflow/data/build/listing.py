@@ -1,15 +1,16 @@
-"""Which clips a data set has, from its published csv or from a folder, and where their files are.
+"""The clips of a data set, from its published csv or from a folder, and their files.
 
-Downloading is the user's. A file is found by its name: `ID_000030.mp4` (the segment that starts at
-30 s, cut out, as VGGSound's downloaders name it), `ID_30000_40000.mp4` (milliseconds, as
-AudioSet's do), or `ID.mp4` (the whole video); .mkv, .mov and .webm serve too.
+Users download the videos themselves. A file is found by its name: `ID_000030.mp4` (the cut-out
+segment that starts at 30 s, as VGGSound's downloaders name it), `ID_30000_40000.mp4`
+(milliseconds, as AudioSet's downloaders do), or `ID.mp4` (the full video); .mkv, .mov and .webm
+are accepted too.
 """
 
 from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,17 +19,19 @@ from foleyflow.media.probe import probe
 
 SUFFIXES = (".mp4", ".mkv", ".mov", ".webm")
 SEGMENT_S = 10.0  # of VGGSound and AudioSet
+IMPACTS = ("gh_stick_hits", "hammering_chopping", "drums_percussion")
+_AS_PUBLISHED = "give the csv as its authors publish it"
 
 
 @dataclass(frozen=True, kw_only=True)
 class ListedClip:
-    """A row of a data set.
+    """A row of a list of clips.
 
     Attributes:
-        key: names the clip; no other row has it, unless the list names a segment twice.
-        video_id: names the video.
+        key: identifies the clip; unique, unless the list has a segment twice.
+        video_id: identifies the video.
         start_s, end_s: the segment of the video.
-        label: what is heard, as the data set says it.
+        label: of the sound, as in the data set.
         split: "train", "validation" or "test".
     """
 
@@ -42,12 +45,12 @@ class ListedClip:
 
 @dataclass(frozen=True, kw_only=True)
 class ClipFile:
-    """Where a clip lies.
+    """The file that contains a clip.
 
     Attributes:
         path: of the file.
-        start_s: of the segment in the file.
-        cut_out: the file is the segment alone.
+        start_s: start of the segment in the file.
+        cut_out: the file contains only the segment.
     """
 
     path: Path
@@ -58,27 +61,27 @@ class ClipFile:
 def read_vggsound(
     path: Path, *, validation: float = 0.01, segment_s: float = SEGMENT_S
 ) -> list[ListedClip]:
-    """The rows of vggsound.csv: youtube id, start second, label, split; no heading.
+    """Read vggsound.csv: youtube id, start second, label, split; without a header.
 
     Args:
         path: the csv.
-        validation: share of the training videos that become the validation split.
+        validation: fraction of the training videos that become the validation split.
         segment_s: length of a segment.
 
     Raises:
-        DataError: missing, or a row is not of that form (its line is named).
+        DataError: the file is missing, or a row has another form (its line is named).
 
-    Source: Chen et al. 2020, VGGSound.
+    Reference: Chen et al. 2020, VGGSound.
     """
-    rows = []
+    clips = []
     for line, cells in _cells(path):
         if len(cells) != 4 or cells[3] not in ("train", "test"):
             raise DataError(
                 f"{path}, line {line}: {','.join(cells)!r}, expected: id,start second,label,split",
-                hint="give vggsound.csv as its authors publish it",
+                hint=_AS_PUBLISHED,
             )
         start_s = _seconds(cells[1], path, line)
-        rows.append(
+        clips.append(
             ListedClip(
                 key=f"{cells[0]}_{round(start_s):06d}",
                 video_id=cells[0],
@@ -88,37 +91,37 @@ def read_vggsound(
                 split=_split(cells[0], cells[3], validation),
             )
         )
-    return _some(rows, path)
+    return _not_empty(clips, path)
 
 
 def read_audioset(
     path: Path, *, split: str = "train", validation: float = 0.01
 ) -> list[ListedClip]:
-    """The rows of an AudioSet csv: `# YTID, start_seconds, end_seconds, positive_labels`.
+    """Read an AudioSet csv: `# YTID, start_seconds, end_seconds, positive_labels`.
 
     Args:
-        path: the csv; lines that begin with # are remarks.
+        path: the csv; lines that begin with # are comments.
         split: "train" or "test": which of AudioSet's files it is.
-        validation: share of the training videos that become the validation split.
+        validation: fraction of the training videos that become the validation split.
 
     Raises:
-        DataError: missing, or a row is not of that form (its line is named).
+        DataError: the file is missing, or a row has another form (its line is named).
 
-    Source: Gemmeke et al. 2017, AudioSet.
+    Reference: Gemmeke et al. 2017, AudioSet.
     """
-    rows = []
+    clips = []
     for line, cells in _cells(path):
         if cells[0].startswith("#"):
             continue
         if len(cells) < 4:
             raise DataError(
                 f"{path}, line {line}: {','.join(cells)!r}, expected: id, start, end, labels",
-                hint="give a csv of AudioSet's segments as it is published",
+                hint=_AS_PUBLISHED,
             )
         start_s, end_s = (_seconds(cell, path, line) for cell in cells[1:3])
-        rows.append(
+        clips.append(
             ListedClip(
-                key=f"{cells[0]}_{round(1000 * start_s)}_{round(1000 * end_s)}",
+                key=f"{cells[0]}_{_milliseconds(start_s, end_s)}",
                 video_id=cells[0],
                 start_s=start_s,
                 end_s=end_s,
@@ -126,34 +129,32 @@ def read_audioset(
                 split=_split(cells[0], split, validation),
             )
         )
-    return _some(rows, path)
+    return _not_empty(clips, path)
 
 
 def read_folder(folder: Path, *, duration_s: float, validation: float = 0.05) -> list[ListedClip]:
-    """A folder's videos, each cut into stretches of one length; a rest is left over.
+    """List the videos of a folder, cut into stretches of equal length; the remainder is dropped.
 
-    A file that can't be opened is listed too, so that its reason is said later.
+    A file that can't be opened is listed too, so that it is rejected with its reason later.
 
     Args:
         folder: with videos, and folders of them; a folder's name is their label.
         duration_s: of each stretch.
-        validation: share of the videos that become the validation split.
+        validation: fraction of the videos that become the validation split.
 
     Raises:
-        DataError: no video there.
-
-    Source: ours.
+        DataError: the folder has no video.
     """
-    rows = []
+    clips = []
     for path in _videos(folder):
-        name = path.relative_to(folder).with_suffix("").as_posix().replace("/", "-")
+        name = _dashed_name(path, folder)
         try:
             count = max(1, int(probe(path).duration_s / duration_s + 1e-6))
         except MediaError:
             count = 1
-        rows += [
+        clips += [
             ListedClip(
-                # A dot in it would end the name of a WebDataset sample.
+                # A dot would end the name of a WebDataset sample.
                 key=f"{name.replace('.', '_')}_{round(1000 * k * duration_s)}",
                 video_id=name,
                 start_s=k * duration_s,
@@ -163,53 +164,85 @@ def read_folder(folder: Path, *, duration_s: float, validation: float = 0.05) ->
             )
             for k in range(count)
         ]
-    if not rows:
+    if not clips:
         raise DataError(
             f"{folder} holds no video", hint=f"put files of {', '.join(SUFFIXES)} there"
         )
-    return rows
+    return clips
 
 
-def find_files(folder: Path, rows: Sequence[ListedClip]) -> list[ClipFile | None]:
-    """Where the files of clips are; None for those that were not downloaded.
-
-    Args:
-        folder: with the files, in any depth.
-        rows: of a list.
-
-    Source: ours.
-    """
+def find_files(folder: Path, clips: Sequence[ListedClip]) -> list[ClipFile | None]:
+    """Find the files of clips in a folder, at any depth; None for clips without a file."""
     by_name: dict[str, Path] = {}
     for path in _videos(folder):
         by_name.setdefault(path.stem, path)
-        whole = path.relative_to(folder).with_suffix("").as_posix().replace("/", "-")
-        by_name.setdefault(whole, path)
+        by_name.setdefault(_dashed_name(path, folder), path)
     found: list[ClipFile | None] = []
-    for row in rows:
-        milliseconds = f"{row.video_id}_{round(1000 * row.start_s)}_{round(1000 * row.end_s)}"
-        names = (f"{row.video_id}_{round(row.start_s):06d}", milliseconds)
+    for clip in clips:
+        names = (
+            f"{clip.video_id}_{round(clip.start_s):06d}",
+            f"{clip.video_id}_{_milliseconds(clip.start_s, clip.end_s)}",
+        )
         cut = next((by_name[name] for name in names if name in by_name), None)
         if cut is not None:
             found.append(ClipFile(path=cut, start_s=0.0, cut_out=True))
-        elif row.video_id in by_name:
-            found.append(ClipFile(path=by_name[row.video_id], start_s=row.start_s, cut_out=False))
+        elif clip.video_id in by_name:
+            found.append(ClipFile(path=by_name[clip.video_id], start_s=clip.start_s, cut_out=False))
         else:
             found.append(None)
     return found
 
 
+def clips_of_categories(
+    folder: Path, categories: Collection[str] = IMPACTS, *, clear_onsets_only: bool = True
+) -> list[Path]:
+    """The clips of a folder that its manifest.csv assigns to some categories.
+
+    Args:
+        folder: with manifest.csv, which has the columns name, category and clear_onsets.
+        categories: of the clips; by default those of real recordings of impacts.
+        clear_onsets_only: leave out clips whose onsets are not clear.
+
+    Raises:
+        DataError: the manifest is missing or lacks one of the columns.
+    """
+    path = folder / "manifest.csv"
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            return [
+                folder / row["name"]
+                for row in csv.DictReader(stream)
+                if row["category"] in categories
+                and (row["clear_onsets"] == "yes" or not clear_onsets_only)
+            ]
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file", hint="give the folder of the clips") from error
+    except KeyError as error:
+        raise DataError(
+            f"{path}: no column {error}", hint="expected the columns name, category, clear_onsets"
+        ) from error
+
+
 def _videos(folder: Path) -> list[Path]:
     if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder", hint="name the folder of the videos")
+        raise DataError(f"{folder}: no such folder", hint="give the folder of the videos")
     return sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
 
 
+def _dashed_name(path: Path, folder: Path) -> str:
+    return path.relative_to(folder).with_suffix("").as_posix().replace("/", "-")
+
+
+def _milliseconds(start_s: float, end_s: float) -> str:
+    return f"{round(1000 * start_s)}_{round(1000 * end_s)}"
+
+
 def _split(video_id: str, split: str, validation: float) -> str:
-    """All clips of a video come into one split, whatever else is in the list."""
+    """All clips of a video are in one split, which does not depend on the rest of the list."""
     if split != "train":
         return split
-    draw = int(hashlib.sha256(video_id.encode()).hexdigest()[:8], 16) / 2**32
-    return "validation" if draw < validation else "train"
+    number = int(hashlib.sha256(video_id.encode()).hexdigest()[:8], 16) / 2**32
+    return "validation" if number < validation else "train"
 
 
 def _cells(path: Path) -> Iterable[tuple[int, list[str]]]:
@@ -229,12 +262,11 @@ def _seconds(text: str, path: Path, line: int) -> float:
         return float(text)
     except ValueError as error:
         raise DataError(
-            f"{path}, line {line}: {text!r} is no number of seconds",
-            hint="give the csv as its authors publish it",
+            f"{path}, line {line}: {text!r} is no number of seconds", hint=_AS_PUBLISHED
         ) from error
 
 
-def _some(rows: list[ListedClip], path: Path) -> list[ListedClip]:
-    if not rows:
-        raise DataError(f"{path} lists no clip", hint="give the csv as its authors publish it")
-    return rows
+def _not_empty(clips: list[ListedClip], path: Path) -> list[ListedClip]:
+    if not clips:
+        raise DataError(f"{path} lists no clip", hint=_AS_PUBLISHED)
+    return clips

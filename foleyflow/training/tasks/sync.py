@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from foleyflow.data.windows import ClipArrays, WindowSource, augment
+from foleyflow.data.augmentation import augment
+from foleyflow.data.windows import ClipArrays, WindowSource
 from foleyflow.errors import ConfigError
 from foleyflow.event_peaks import event_track
 from foleyflow.features.mel_levels import augment_levels

@@ -85,6 +85,18 @@ def matched_lags_s(
     return np.array([estimated[e] - reference[r] for r, e in pairs], dtype=np.float64)
 
 
+def matched_references(
+    reference_s: ArrayLike, estimated_s: ArrayLike, window_s: float
+) -> NDArray[np.bool_]:
+    """Which reference onsets `mir_eval.util.match_events` matches with an estimated one, (R,)."""
+    reference, estimated = _times(reference_s, "reference_s"), _times(estimated_s, "estimated_s")
+    matched = np.zeros(len(reference), bool)
+    if len(reference) and len(estimated):
+        pairs = extra_package("mir_eval").util.match_events(reference, estimated, window_s)
+        matched[[index for index, _ in pairs]] = True
+    return matched
+
+
 def median_lag(lags_s: ArrayLike) -> float | None:
     """The median of matched lags in seconds; None if there are none."""
     lags = np.asarray(lags_s, dtype=np.float64)

@@ -1,4 +1,4 @@
-"""Tables of stage one by the command line: every row trained, measured and written, and resumed."""
+"""Alignment tables on the command line: all cells are trained, measured, written and resumed."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ import pytest
 from typer.testing import CliRunner
 
 from foleyflow.cli.app import app
-from foleyflow.experiments.alignment_tables import TABLES, recipe_of
+from foleyflow.experiments.tables.definitions import TABLES
+from foleyflow.experiments.tables.recipes import aligner_recipe
 from foleyflow.recipes import RECIPES
 from foleyflow.recipes.align import AlignRecipe, small
 
+PARTS = {name: parts["alignment"] for name, parts in TABLES.items() if "alignment" in parts}
+CELLS = PARTS["table2"].cells
 SIZE = (
     "train.steps=2",
     "train.batch_clips=2",
@@ -38,48 +41,48 @@ def settings(smoke_runs) -> list[str]:
 
 @pytest.fixture(scope="module")
 def table(simulated_data, smoke_runs, clip_file, tmp_path_factory):
-    """Table 2 with two seeds, and two real clips."""
+    """The alignment part of table 2 with two seeds and two real clips."""
     out = tmp_path_factory.mktemp("table")
     real = tmp_path_factory.mktemp("real")
     for name in ("one.mp4", "two.mp4"):
         shutil.copy(clip_file, real / name)
-    command = ("2", "--data", simulated_data, "--out", out, "--real", real, "--seeds", 2)
+    command = ("table2", "--data", simulated_data, "--out", out, "--real", real, "--seeds", 2)
     result = ablate(*command, *settings(smoke_runs))
     assert result.exit_code == 0, result.output
     return out, command, result
 
 
-def test_every_row_and_seed_is_measured(table):
+def test_every_cell_and_seed_is_measured(table):
     out, _, _ = table
-    written = json.loads((out / "table.json").read_text())
-    assert list(written["rows"]) == [row.name for row in TABLES["2"].rows]
-    for row in TABLES["2"].rows:
-        runs = written["rows"][row.name]["runs"]
+    written = json.loads((out / "table2-alignment.json").read_text())
+    assert list(written["rows"]) == [cell.name for cell in CELLS]
+    for cell in CELLS:
+        runs = written["runs"][cell.name]
         assert len(runs) == 2 and runs[0] != runs[1]
-        columns = written["rows"][row.name]["columns"]
+        columns = written["rows"][cell.name]["columns"]
         assert {"event F1", "real F1", "real gain"} <= columns.keys()
-        # Only what recovers has anything to say of recovery.
-        assert ("video gain" in columns) == row.name.startswith("vama")
+        # Only aligners that recover features have figures of the recovery.
+        assert ("video gain" in columns) == cell.name.startswith("vama")
         for name, interval in columns.items():
             values = interval["mean"], interval["low"], interval["high"]
-            assert all(map(math.isfinite, values)), (row.name, name)
+            assert all(map(math.isfinite, values)), (cell.name, name)
             assert interval["low"] <= interval["mean"] <= interval["high"]
             assert interval["count"] == 2
     assert not (out / "none" / "seed-0" / "journal.jsonl").exists()
 
 
-def test_markdown_has_a_line_for_each_row_and_a_dash_for_what_is_not_said(table):
+def test_markdown_has_a_line_for_each_row_and_a_dash_for_missing_figures(table):
     out, _, result = table
-    text = (out / "table.md").read_text()
+    text = (out / "table2-alignment.md").read_text()
     assert text.strip() in result.stdout
     lines = [line for line in text.splitlines() if line.startswith("|")]
-    assert len(lines) == 2 + len(TABLES["2"].rows)
+    assert len(lines) == 2 + len(CELLS)
     assert len({line.count("|") for line in lines}) == 1
     assert "–" in lines[2] and "–" not in lines[4]
     assert re.search(r"\d\.\d{3} ± \d\.\d{3}", lines[4])
 
 
-def test_what_is_finished_is_kept_and_what_is_not_is_made(table, smoke_runs):
+def test_finished_cells_are_kept_and_missing_ones_are_measured(table, smoke_runs):
     out, command, first = table
     kept = {p: p.stat().st_mtime_ns for p in out.rglob("figures.json")}
     lost = out / "vama" / "seed-1" / "figures.json"
@@ -93,7 +96,7 @@ def test_what_is_finished_is_kept_and_what_is_not_is_made(table, smoke_runs):
     assert [p for p in kept if kept[p] != after[p]] == [lost]
 
 
-def test_other_settings_are_not_mixed_in(table, smoke_runs):
+def test_a_run_with_other_settings_is_not_resumed(table, smoke_runs):
     _, command, _ = table
     result = ablate(*command, *settings(smoke_runs), "--set", "losses.ratio=0.5")
     assert result.exit_code == 2
@@ -103,27 +106,49 @@ def test_other_settings_are_not_mixed_in(table, smoke_runs):
 def test_an_unknown_table_is_refused_with_the_known_ones():
     result = ablate("9")
     assert result.exit_code == 2
-    assert "table '9': expected one of 2, 3, 5, targets" in result.output
+    assert "table '9': expected one of table2, table3, table4, table5, targets" in result.output
 
 
-def test_a_dry_run_says_what_each_row_means(tmp_path):
-    result = ablate("5", "--dry-run", "--out", tmp_path / "out")
+def test_a_stage_that_a_table_lacks_is_refused():
+    result = ablate("table3", "--stage", "flow")
+    assert result.exit_code == 2
+    assert "table 'table3', stage 'flow': expected alignment" in result.output
+
+
+@pytest.mark.parametrize(
+    ("old", "name", "stage"),
+    [("2", "table2", "alignment"), ("4", "table4", "flow"), ("5-flow", "table5", "flow")],
+)
+def test_an_old_table_name_works_with_a_warning(old, name, stage):
+    results = [
+        CliRunner().invoke(app, ["ablate", *arguments, "--dry-run"])
+        for arguments in ((old,), (name, "--stage", stage))
+    ]
+    assert [result.exit_code for result in results] == [0, 0]
+    assert results[0].stdout == results[1].stdout
+    assert f"use: ablate {name} --stage {stage}" in results[0].stderr
+    assert results[0].stderr.count("\n") == 1 and not results[1].stderr
+
+
+def test_a_dry_run_prints_the_recipe_of_each_cell(tmp_path):
+    result = ablate("table5", "--dry-run", "--out", tmp_path / "out")
     assert result.exit_code == 0
-    rows = json.loads(result.stdout)["rows"]
-    assert [row["losses"]["ratio"] for row in rows.values()] == [0.3, 0.5, 0.7, 0.8, 0.9]
-    assert {row["losses"]["fully_masked_fraction"] for row in rows.values()} == {0.0}
+    cells = json.loads(result.stdout)["cells"]
+    assert [cell["losses"]["ratio"] for cell in cells.values()] == [0.3, 0.5, 0.7, 0.8, 0.9]
+    assert {cell["losses"]["fully_masked_fraction"] for cell in cells.values()} == {0.0}
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("name", list(TABLES))
-def test_rows_of_a_table_have_the_same_size_data_and_steps(name):
-    recipes = [recipe_of(row, seed=3, settings=()) for row in TABLES[name].rows]
-    # A row over published encoders has adapters in the place of an encoder.
+@pytest.mark.parametrize("name", list(PARTS))
+def test_cells_of_a_table_have_the_same_size_data_and_steps(name):
+    cells = PARTS[name].cells
+    recipes = [aligner_recipe(cell, seed=3, settings=()) for cell in cells]
+    # A cell over published encoders has adapters instead of an encoder.
     sizes = [r.encoder if isinstance(r, AlignRecipe) else r.bottleneck for r in recipes]
     assert len(set(sizes)) == 1
     assert len({(r.windows, r.train.steps, r.train.batch_clips) for r in recipes}) == 1
     assert {r.train.seed for r in recipes} == {3}
-    assert len({row.name for row in TABLES[name].rows}) == len(recipes)
+    assert len({cell.name for cell in cells}) == len(recipes) == len(PARTS[name].rows)
 
 
 def test_every_aligner_can_be_made_small():

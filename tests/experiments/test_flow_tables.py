@@ -1,4 +1,4 @@
-"""A table of the flow by the command line, in miniature: trained, measured, written, resumed."""
+"""A small flow table on the command line: trained, measured, written and resumed."""
 
 from __future__ import annotations
 
@@ -12,13 +12,17 @@ import time
 from pathlib import Path
 
 import pytest
+from support import miniature_table
 from support.miniature_table import MINIATURE
 from typer.testing import CliRunner
 
 from foleyflow.cli.app import app
-from foleyflow.experiments.ablate_flow import COLUMNS, DENSITY_COLUMNS
-from foleyflow.experiments.flow_tables import FLOW_TABLES, FlowCell, cell_recipe
+from foleyflow.experiments.tables.definitions import TABLES, WITH_DENSITY, FlowCell
+from foleyflow.experiments.tables.recipes import flow_recipe
+from foleyflow.experiments.tables.runner import DENSITY_COLUMNS, FLOW_COLUMNS
 
+PARTS = {name: parts["flow"] for name, parts in TABLES.items() if "flow" in parts}
+SPEC = PARTS[MINIATURE]
 ROOT = Path(__file__).resolve().parents[2]
 SIZE = (
     "train.steps=3",
@@ -49,8 +53,18 @@ SETTINGS = [part for flag in SIZE for part in ("--set", flag)]
 
 
 def command(*arguments: object) -> list[str]:
-    """A command in the miniature's size."""
-    return ["ablate", *map(str, arguments), "--device", "cpu", "--clips", "4", *SETTINGS]
+    """A command at the size of the miniature."""
+    return [
+        "ablate",
+        *map(str, arguments),
+        "--stage",
+        "flow",
+        "--device",
+        "cpu",
+        "--clips",
+        "4",
+        *SETTINGS,
+    ]
 
 
 def ablate(*arguments: object):
@@ -59,7 +73,7 @@ def ablate(*arguments: object):
 
 @pytest.fixture(scope="module")
 def judge(simulated_data, tmp_path_factory) -> Path:
-    """A tagger that has learned nothing."""
+    """A tagger after a minimal training."""
     out = tmp_path_factory.mktemp("judge")
     arguments = ["train", "judge", "--recipe", "smoke", "--data", simulated_data, "--out", out]
     result = CliRunner().invoke(app, [str(a) for a in (*arguments, "--device", "cpu")])
@@ -69,18 +83,18 @@ def judge(simulated_data, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def table(simulated_data, judge, tmp_path_factory):
-    """The miniature, one seed; its first run was killed on the way."""
+    """The miniature with one seed; its first run was killed."""
     folder = tmp_path_factory.mktemp("tables")
     places = ("--out", folder / "flow", "--aligners", folder / "runs", "--seeds", 1)
     arguments = (MINIATURE, "--data", simulated_data, *places, "--judge", judge)
     killed = subprocess.Popen(
-        [sys.executable, str(ROOT / "tests" / "miniature_table.py"), *command(*arguments)],
+        [sys.executable, miniature_table.__file__, *command(*arguments)],
         cwd=ROOT,
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    # Once the second cell has begun, the first is whole; what it was at is not.
+    # Once the second cell has begun, the first is complete and the second is not.
     journal = folder / "flow" / "vama-dynamic-gdcf" / "seed-0" / "journal.jsonl"
     for _ in range(1200):
         if journal.exists() and journal.read_text().count("\n") > 1:
@@ -91,19 +105,19 @@ def table(simulated_data, judge, tmp_path_factory):
     killed.wait()
     first = folder / "flow" / "vama-dynamic-dcf" / "seed-0" / "figures.json"
     kept = first.read_bytes(), first.stat().st_mtime_ns
-    assert not (folder / "flow" / f"table-{MINIATURE}.json").exists()
+    assert not (folder / "flow" / f"{MINIATURE}-flow.json").exists()
     result = ablate(*arguments)
     assert result.exit_code == 0, result.output
     assert (first.read_bytes(), first.stat().st_mtime_ns) == kept
     return folder, arguments, result
 
 
-def test_every_line_has_all_its_figures(table):
+def test_every_row_has_all_its_figures(table):
     folder, _, _ = table
-    written = json.loads((folder / "flow" / f"table-{MINIATURE}.json").read_text())
-    assert list(written["rows"]) == [row.name for row in FLOW_TABLES[MINIATURE].rows]
+    written = json.loads((folder / "flow" / f"{MINIATURE}-flow.json").read_text())
+    assert list(written["rows"]) == [row.name for row in SPEC.rows]
     for name, row in written["rows"].items():
-        assert set(row["columns"]) == set(COLUMNS), name
+        assert set(row["columns"]) == set(FLOW_COLUMNS), name
         assert all(math.isfinite(column["mean"]) for column in row["columns"].values())
         assert row["columns"]["variance"]["mean"] > 0 and row["columns"]["s per 10 s"]["mean"] > 0
     with_density = {name for name in written["runs"] if "density" in written["runs"][name][0]}
@@ -111,53 +125,45 @@ def test_every_line_has_all_its_figures(table):
     assert "vama-dynamic-dcf" in with_density and "vama-dynamic-distilled" not in with_density
     for cell in written["density"].values():
         assert set(cell["columns"]) == set(DENSITY_COLUMNS)
-    assert list(written["comparisons"]) == [
-        each.asks for each in FLOW_TABLES[MINIATURE].comparisons
-    ]
+    assert list(written["comparisons"]) == [each.question for each in SPEC.comparisons]
     one, many = (written["rows"][f"vama-dynamic-{n}"]["columns"] for n in ("gdcf@1", "dcf@25"))
-    said = written["comparisons"]["GDCF in 1 - DCF in 25"]
-    assert said["gain"]["mean"] == pytest.approx(one["gain"]["mean"] - many["gain"]["mean"])
+    difference = written["comparisons"]["GDCF in 1 - DCF in 25"]
+    assert difference["gain"]["mean"] == pytest.approx(one["gain"]["mean"] - many["gain"]["mean"])
     ratio = many["s per 10 s"]["mean"] / one["s per 10 s"]["mean"]
-    assert said["times faster"]["mean"] == pytest.approx(ratio)
+    assert difference["times faster"]["mean"] == pytest.approx(ratio)
 
 
-def test_the_true_sound_has_the_onsets_of_the_true_sound(table):
+def test_decoded_true_latents_keep_the_onsets(table):
     folder, _, _ = table
-    true = json.loads((folder / "flow" / f"table-{MINIATURE}.json").read_text())["true"]
-    assert true["onset F1"]["mean"] > 0.8  # what the shipped codec leaves of it
+    true = json.loads((folder / "flow" / f"{MINIATURE}-flow.json").read_text())["true"]
+    assert true["onset F1"]["mean"] > 0.8  # limited by the shipped codec
 
 
 def test_markdown_has_a_line_for_each_row_cell_and_comparison(table):
     folder, _, result = table
-    text = (folder / "flow" / f"table-{MINIATURE}.md").read_text()
+    text = (folder / "flow" / f"{MINIATURE}-flow.md").read_text()
     assert text.strip() in result.stdout
-    spec = FLOW_TABLES[MINIATURE]
     blocks = [block for block in text.split("\n\n") if block.startswith("|")]
     lengths = [len(block.strip().split("\n")) - 2 for block in blocks]
-    dense = sum(cell.kind in ("dcf", "unmerged", "gdcf", "polished") for cell in spec.cells)
-    assert lengths == [1 + len(spec.rows), dense, len(spec.comparisons)]
+    dense = sum(cell.kind in WITH_DENSITY for cell in SPEC.cells)
+    assert lengths == [1 + len(SPEC.rows), dense, len(SPEC.comparisons)]
     for block in blocks:
         assert len({line.count("|") for line in block.strip().split("\n")}) == 1
 
 
 def times_ns(folder: Path) -> dict[Path, int]:
-    """When each file was written, but for the table's own."""
-    files = (path for path in folder.rglob("*.*") if f"table-{MINIATURE}." not in path.name)
+    """Modification times of all files but those of the table."""
+    files = (path for path in folder.rglob("*.*") if f"{MINIATURE}-flow." not in path.name)
     return {path: path.stat().st_mtime_ns for path in files}
 
 
 def test_a_second_run_trains_and_measures_nothing(table):
     folder, arguments, first = table
-    before = {
-        p: p.stat().st_mtime_ns for p in folder.rglob("*.*") if f"table-{MINIATURE}." not in p.name
-    }
+    before = times_ns(folder)
     result = ablate(*arguments)
     assert result.exit_code == 0, result.output
     assert result.stdout == first.stdout
-    after = {
-        p: p.stat().st_mtime_ns for p in folder.rglob("*.*") if f"table-{MINIATURE}." not in p.name
-    }
-    assert after == before
+    assert times_ns(folder) == before
 
 
 def test_one_step_maps_begin_with_the_velocity_flow_of_their_seed(table):
@@ -177,21 +183,22 @@ def test_one_step_maps_begin_with_the_velocity_flow_of_their_seed(table):
     assert Path(teacher) == folder / "flow" / "vama-dynamic-dcf" / "seed-0" / "model"
 
 
-def test_aligners_are_trained_as_the_stage_one_table_trains_them(table):
+def test_aligners_are_trained_as_in_the_alignment_table(table):
     folder, _, _ = table
-    run = folder / "runs" / "table-2" / "vama" / "seed-0"
+    run = folder / "runs" / "vama" / "seed-0"
     cell = json.loads((folder / "flow/vama-dynamic-dcf/seed-0/config.json").read_text())
     assert cell["settings"]["align"] == str(run / "model")
     size = [flag.removeprefix("aligner.") for flag in SIZE if flag.startswith("aligner.")]
     flags = [f"codec={cell['settings']['codec']}", *size]
-    told = ["ablate", "2", "--dry-run", *(part for flag in flags for part in ("--set", flag))]
-    expected = json.loads(CliRunner().invoke(app, told).stdout)["rows"]["vama"]
+    dry_run = ["ablate", "table2", "--dry-run"]
+    dry_run += [part for flag in flags for part in ("--set", flag)]
+    expected = json.loads(CliRunner().invoke(app, dry_run).stdout)["cells"]["vama"]
     expected.pop("meaning")
-    # So that `foleyflow ablate 2` goes on from it.
+    # `foleyflow ablate table2 --stage alignment` can resume it.
     assert json.loads((run / "config.json").read_text())["settings"] == expected
 
 
-def test_a_broken_cell_says_which(table):
+def test_an_error_names_its_cell(table):
     folder, arguments, _ = table
     path = folder / "flow" / "vama-dynamic-polished" / "seed-0" / "figures.json"
     kept = path.read_bytes()
@@ -202,7 +209,7 @@ def test_a_broken_cell_says_which(table):
     assert "cell vama-dynamic-polished, seed 0:" in result.output and "damaged" in result.output
 
 
-def test_other_settings_are_not_mixed_in(table):
+def test_a_run_with_other_settings_is_not_resumed(table):
     _, arguments, _ = table
     result = ablate(*arguments, "--set", "objective.tau_mean=0.3")
     assert result.exit_code == 2
@@ -211,58 +218,63 @@ def test_other_settings_are_not_mixed_in(table):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
-        (("4", "--set", "train.stepps=3"), "did you mean train.steps?"),
-        (("4", "--set", "aligner.train.stepps=3"), "did you mean train.steps?"),
-        (("4", "--set", "align=x"), "the table sets this itself"),
-        (("4", "--real", "x"), "--real is for the other stage's tables"),
-        (("2", "--judge", "x"), "--judge is for the other stage's tables"),
-        (("2", "--without", "cavp"), "--without is for the other stage's tables"),
-        (("2-flow", "--without", "cvap"), "--without cvap: expected some of cavp, none, vama"),
-        (("4", "--without", "vama"), "--without vama: expected some of vama, and not all"),
-        (("4", "--judge", "nowhere"), "nowhere"),
-        (("9",), "expected one of 2, 3, 5, targets, 2-flow, 4, 5-flow"),
+        (("table4", "--set", "train.stepps=3"), "did you mean train.steps?"),
+        (("table4", "--set", "aligner.train.stepps=3"), "did you mean train.steps?"),
+        (("table4", "--set", "align=x"), "the table sets this itself"),
+        (("table4", "--real", "x"), "--real is for the other stage's tables"),
+        (("table2", "--judge", "x"), "--judge is for the other stage's tables"),
+        (("table2", "--without", "cavp"), "--without is for the other stage's tables"),
+        (
+            ("table2", "--stage", "flow", "--without", "cvap"),
+            "--without cvap: expected some of cavp, none, vama",
+        ),
+        (("table4", "--without", "vama"), "--without vama: expected some of vama, and not all"),
+        (("table4", "--judge", "nowhere"), "nowhere"),
+        (("9",), "expected one of table2, table3, table4, table5, targets"),
     ],
 )
-def test_wrong_wishes_are_refused(arguments, said, tmp_path):
+def test_wrong_options_are_refused(arguments, message, tmp_path):
     result = CliRunner().invoke(app, ["ablate", *arguments, "--out", str(tmp_path / "out")])
     assert result.exit_code == 2
-    assert said in result.output
+    assert message in result.output
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("name", list(FLOW_TABLES))
-def test_a_dry_run_says_what_each_cell_is(name, tmp_path):
-    result = CliRunner().invoke(app, ["ablate", name, "--dry-run", "--out", str(tmp_path / "out")])
+@pytest.mark.parametrize("name", list(PARTS))
+def test_a_dry_run_lists_all_cells(name, tmp_path):
+    command = ["ablate", name, "--stage", "flow", "--dry-run", "--out", str(tmp_path / "out")]
+    result = CliRunner().invoke(app, command)
     assert result.exit_code == 0, result.output
-    assert list(json.loads(result.stdout)["cells"]) == [c.name for c in FLOW_TABLES[name].cells]
+    assert list(json.loads(result.stdout)["cells"]) == [c.name for c in PARTS[name].cells]
     assert not (tmp_path / "out").exists()
 
 
 def test_an_aligner_may_be_left_out():
-    result = CliRunner().invoke(app, ["ablate", "2-flow", "--dry-run", "--without", "cavp"])
+    command = ["ablate", "table2", "--stage", "flow", "--dry-run", "--without", "cavp"]
+    result = CliRunner().invoke(app, command)
     assert result.exit_code == 0, result.output
-    whole = [cell.name for cell in FLOW_TABLES["2-flow"].cells]
-    left = [name for name in whole if not name.startswith("cavp")]
-    assert list(json.loads(result.stdout)["cells"]) == left and len(left) < len(whole)
-    table = FLOW_TABLES["2-flow"].without(["cavp"])
-    lines = {row.name for row in table.rows}
-    asked = [each.asks for each in table.comparisons]
-    assert "VAMA - no alignment, dynamic, GDCF in 1" in asked
-    assert not [each for each in asked if "CAVP" in each or "neither" in each]
-    assert {row.name for c in table.comparisons for row in (c.first, c.second)} <= lines
+    every = [cell.name for cell in PARTS["table2"].cells]
+    left = [name for name in every if not name.startswith("cavp")]
+    assert list(json.loads(result.stdout)["cells"]) == left and len(left) < len(every)
+    table = PARTS["table2"].without(["cavp"])
+    rows = {row.name for row in table.rows}
+    questions = [each.question for each in table.comparisons]
+    assert "VAMA - no alignment, dynamic, GDCF in 1" in questions
+    assert not [each for each in questions if "CAVP" in each or "neither" in each]
+    assert {row.name for c in table.comparisons for row in (c.first, c.second)} <= rows
 
 
-@pytest.mark.parametrize("name", list(FLOW_TABLES))
-def test_cells_of_a_table_differ_in_what_they_say_alone(name):
-    cells = FLOW_TABLES[name].cells
+@pytest.mark.parametrize("name", list(PARTS))
+def test_cells_of_a_table_differ_only_in_their_settings(name):
+    cells = PARTS[name].cells
     assert len({cell.name for cell in cells}) == len(cells)
     known = [cell.name for cell in cells]
     for number, cell in enumerate(cells):
         before = cell.begins_with
         assert before is None or before.name in known[:number]
-    recipes = [cell_recipe(c, seed=3, settings=(), align=Path("a"), begin=Path("b")) for c in cells]
+    recipes = [flow_recipe(c, seed=3, settings=(), align=Path("a"), begin=Path("b")) for c in cells]
     assert len({(r.windows, r.train.batch_clips, r.train.seed, r.views) for r in recipes}) == 1
     sizes = {
         (r.model.width, r.model.layers, r.model.events) for r in recipes if hasattr(r, "model")
@@ -275,8 +287,8 @@ def test_cells_of_a_table_differ_in_what_they_say_alone(name):
 
 
 def test_tables_share_their_cells():
-    cells = {name: {cell.name for cell in table.cells} for name, table in FLOW_TABLES.items()}
-    assert {"vama-dynamic-dcf", "vama-dynamic-gdcf"} <= cells["2-flow"] & cells["4"]
+    cells = {name: {cell.name for cell in table.cells} for name, table in PARTS.items()}
+    assert {"vama-dynamic-dcf", "vama-dynamic-gdcf"} <= cells["table2"] & cells["table4"]
 
 
 def test_a_cells_stages_follow_its_steps():
@@ -289,7 +301,7 @@ def test_a_cells_stages_follow_its_steps():
         ("diffusion", (9, 0, 0)),
     ):
         cell = FlowCell(aligner="vama", kind=kind)
-        recipe = cell_recipe(cell, seed=0, settings=settings, align=Path("a"), begin=Path("b"))
+        recipe = flow_recipe(cell, seed=0, settings=settings, align=Path("a"), begin=Path("b"))
         stages = recipe.stages
         assert (stages.dcf_steps, stages.merge_steps, stages.polish_steps) == expected
         assert recipe.train.steps == 9

@@ -1,0 +1,193 @@
+"""Measure the events that an aligner finds, in simulated clips and in real recordings."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from foleyflow.alignment.model import Alignment
+from foleyflow.clock import count_covering
+from foleyflow.data.clip_types import Clip
+from foleyflow.data.clips import SimulatedClips
+from foleyflow.encoders.motion_encoder import MotionEncoder
+from foleyflow.evaluation.metrics.synchrony import (
+    ClipOnsets,
+    compare,
+    detect_onsets,
+    matched_references,
+    onset_f1,
+    onset_score,
+)
+from foleyflow.event_peaks import find_event_peaks
+from foleyflow.experiments.measure_aligner import (
+    WINDOW_S,
+    read_onsets,
+    score_intervals,
+    trained_segments,
+)
+from foleyflow.features.codec_latents import audible_events
+from foleyflow.inference.latent_generation import (
+    EVENT_THRESHOLD,
+    FeatureStream,
+    Stopwatch,
+    WindowPlan,
+    guided_windows,
+)
+from foleyflow.inference.pipeline import shown_frames
+from foleyflow.media.probe import probe
+from foleyflow.pretrained import load_aligner
+
+THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7)
+GAPS_S = (0.0, 0.1, 0.15, 0.25, 0.5, np.inf)
+
+
+def measure_events(model: Path, data: Path, *, split: str, clips: int) -> dict[str, Any]:
+    """F1 of events in the first window of simulated clips, by threshold and kind of scene.
+
+    The events found are compared with the exact audible events, and with the onsets detected in
+    the true sound, which a generator that follows the exact events would reach. The default
+    threshold of `generate` was chosen on validation clips by these figures.
+
+    Returns:
+        "exact_events" and "onsets_of_true_sound": threshold -> F1, mean over clips; "by_kind":
+        the latter for each kind; "clips": number of clips of each kind.
+    """
+    aligner = load_aligner(model)
+    source = SimulatedClips(data, split)
+    segments = trained_segments(model) or WindowPlan.length
+    end_s = segments * aligner.config.segment_s
+    exact: dict[float, list[float]] = defaultdict(list)
+    detected: dict[float, list[float]] = defaultdict(list)
+    by_kind: dict[str, dict[float, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for index in range(min(clips, len(source))):
+        clip = source.load(index)
+        probability = _probability_of_window(aligner, clip, segments)
+        events = audible_events(clip.labels)
+        onsets = detect_onsets(clip.waveform.mono(), clip.waveform.rate_hz).times_s
+        events, onsets = (times_s[times_s < end_s] for times_s in (events, onsets))
+        for threshold in THRESHOLDS:
+            found = find_event_peaks(
+                probability, rate_hz=aligner.config.latent_rate_hz, threshold=threshold
+            )
+            if len(events):
+                exact[threshold].append(onset_f1(events, found, WINDOW_S))
+            if len(onsets):
+                score = onset_f1(onsets, found, WINDOW_S)
+                detected[threshold].append(score)
+                by_kind[clip.labels.kind][threshold].append(score)
+    return {
+        "exact_events": _means(exact),
+        "onsets_of_true_sound": _means(detected),
+        "by_kind": {kind: _means(scores) for kind, scores in sorted(by_kind.items())},
+        "clips": {kind: len(scores[THRESHOLDS[0]]) for kind, scores in sorted(by_kind.items())},
+    }
+
+
+def measure_real_events(
+    model: Path, clips: Sequence[Path], *, threshold: float | None = None
+) -> dict[str, Any]:
+    """Compare the events that an aligner finds in recordings with the onsets of their sound.
+
+    This is an upper bound for a generator that follows the events exactly and adds nothing. The
+    constant lag between sound and video of a recording is no fault of the aligner, so precision
+    and recall are those at the best lag of each clip.
+
+    Args:
+        model: folder with an aligner.
+        clips: video files with sound.
+        threshold: of the event probability; None for that of `generate`.
+
+    Returns:
+        the scores of `foleyflow evaluate` at each tolerance and at the best lags; "median_lag_s";
+        "precision" (fraction of events that are onsets), "recall" (fraction of onsets that are
+        found) and "recall_by_gap_s" (by the time to the nearest other onset); "clips".
+    """
+    aligner = load_aligner(model).eval()
+    plan = WindowPlan.of_length(trained_segments(model) or WindowPlan.length)
+    true = [read_onsets(path) for path in clips]
+    if threshold is None:
+        threshold = EVENT_THRESHOLD
+    found = [_events_of_file(aligner, path, plan, threshold) for path in clips]
+    scores = compare(true, found)
+    # Precision and recall at the best lag of each clip
+    by_clip, gaps, matched = {}, [], []
+    for path, reference, events, lag_s in zip(
+        clips, true, found, scores.lag_free.lags_s, strict=True
+    ):
+        shifted_s = events.times_s - lag_s
+        shifted_s = shifted_s[shifted_s >= 0]
+        score = onset_score(reference.times_s, shifted_s, WINDOW_S)
+        by_clip[path.stem] = {
+            "onsets": len(reference.times_s),
+            "events": len(events.times_s),
+            "lag_ms": round(1000 * float(lag_s)),
+            "precision": round(score.precision, 2),
+            "recall": round(score.recall, 2),
+        }
+        gaps.append(_gaps_s(reference.times_s))
+        matched.append(matched_references(reference.times_s, shifted_s, WINDOW_S))
+    gap_s, hit = np.concatenate(gaps), np.concatenate(matched)
+    return {
+        **{
+            f"within {round(1000 * score.window_s)} ms": score_intervals(score)
+            for score in scores.windows
+        },
+        "at the best lags": score_intervals(scores.lag_free),
+        "median_lag_s": scores.median_lag_s,
+        "precision": round(float(hit.sum() / max(1, scores.generated_onsets)), 3),
+        "recall": round(float(hit.mean()), 3) if len(hit) else None,
+        "recall_by_gap_s": {
+            f"{low} to {high}": [int(inside.sum()), round(float(hit[inside].mean()), 2)]
+            for low, high in pairwise(GAPS_S)
+            if (inside := (gap_s >= low) & (gap_s < high)).any()
+        },
+        "clips": by_clip,
+    }
+
+
+@torch.inference_mode()
+def _probability_of_window(aligner: Alignment, clip: Clip, segments: int) -> NDArray[np.float32]:
+    """The onset probability of each latent frame of a clip's first window, (L,)."""
+    half = cast(MotionEncoder, aligner.encoder).config.window // 2
+    inside = int(np.searchsorted(clip.frames.times_s, segments * aligner.config.segment_s))
+    indices = np.clip(np.arange(-half, inside + half), 0, len(clip.frames) - 1)
+    pixels = torch.from_numpy(clip.frames.pixels[indices]).permute(0, 3, 1, 2)[None]
+    times_s = torch.from_numpy(clip.frames.times_s[:inside].astype(np.float32))[None]
+    condition = aligner.guide(aligner.watch(pixels, times_s), times_s, segments=segments)
+    return condition.onsets[0].numpy()
+
+
+@torch.inference_mode()
+def _events_of_file(
+    aligner: Alignment, path: Path, plan: WindowPlan, threshold: float
+) -> ClipOnsets:
+    """The events that an aligner finds in a video file."""
+    info, config, stopwatch = probe(path), aligner.config, Stopwatch({})
+    stream = FeatureStream(aligner, shown_frames(info, aligner), stopwatch)
+    cuts = plan.cut(max(1, count_covering(info.duration_s, 1 / config.segment_s)))
+    parts: list[NDArray[np.float32]] = []
+    for _, _, kept, condition in guided_windows(aligner, stream, cuts, stopwatch, lambda end: None):
+        known = plan.context if parts else 0
+        inside = slice(known * config.latents_per_segment, kept * config.latents_per_segment)
+        parts.append(condition.onsets[0].float().numpy()[inside])
+    events_s = find_event_peaks(
+        np.concatenate(parts), rate_hz=config.latent_rate_hz, threshold=threshold
+    )
+    return ClipOnsets(times_s=events_s, duration_s=info.duration_s)
+
+
+def _gaps_s(times_s: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Time from each onset to the nearest other one, (K,) seconds."""
+    gaps = np.concatenate([[np.inf], np.diff(times_s), [np.inf]])
+    return np.minimum(gaps[:-1], gaps[1:])
+
+
+def _means(scores: Mapping[float, list[float]]) -> dict[str, float]:
+    return {str(threshold): round(float(np.mean(each)), 3) for threshold, each in scores.items()}

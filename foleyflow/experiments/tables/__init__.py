@@ -1,0 +1,1 @@
+"""The ablation tables of the paper: definitions, recipes of their cells, and one runner."""
