@@ -288,7 +288,7 @@ def _encoder_weights(folder: Path | None) -> Iterator[Finding]:
             yield Finding(
                 name=name,
                 state="broken" if damaged else "missing",
-                detail=_one_line(error) if damaged else f"{encoder.says}; {file.licence}",
+                detail=_one_line(error) if damaged else f"{encoder.description}; {file.licence}",
                 fix=error.hint or "",
             )
             continue

@@ -57,7 +57,7 @@ class MissingExtra(UsageError):
         )
 
 
-def why_not_imported(error: ImportError, package: str, extra: str) -> UsageError:
+def import_failure(error: ImportError, package: str, extra: str) -> UsageError:
     """The error to raise if importing an optional package failed.
 
     Args:

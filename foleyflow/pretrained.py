@@ -13,7 +13,7 @@ from foleyflow.codec.autoencoder import Codec, CodecConfig
 from foleyflow.encoders import catalogue
 from foleyflow.encoders.frame_adapter import AdaptedVideo, FrameAdapter, FrameAdapterConfig
 from foleyflow.encoders.motion_encoder import MotionEncoder, MotionEncoderConfig
-from foleyflow.encoders.visible_audio_mae import VisibleSound, VisibleSoundConfig
+from foleyflow.encoders.visible_audio_mae import VisibleAudioMae, VisibleAudioMaeConfig
 from foleyflow.errors import CheckpointError, ConfigError
 from foleyflow.flow.transformer import FlowConfig, FlowTransformer
 from foleyflow.weights import CONFIG_NAME, load_into, read_record
@@ -67,15 +67,15 @@ def load_aligner(folder: Path) -> Alignment:
         encoder = MotionEncoder(_config(MotionEncoderConfig, folder, "align", stored["encoder"]))
     student = None
     if "student" in stored:
-        shape = _config(VisibleSoundConfig, folder, "align", stored["student"])
-        student = VisibleSound(catalogue.sound_encoder(shape.published).trunk(), shape)
+        shape = _config(VisibleAudioMaeConfig, folder, "align", stored["student"])
+        student = VisibleAudioMae(catalogue.sound_encoder(shape.published).trunk(), shape)
     config = _config(AlignmentConfig, folder, "align", stored["model"])
     aligner = Alignment(config, encoder=encoder, student=student)
     load_into(aligner, folder, "align")
     return aligner
 
 
-def load_seeing_aligner(folder: Path, weights_dir: Path | None = None) -> Alignment:
+def load_aligner_with_encoder(folder: Path, weights_dir: Path | None = None) -> Alignment:
     """The aligner of a model folder with a complete video encoder, in eval mode.
 
     Args:
@@ -125,7 +125,7 @@ def check_compatible(codec: Codec, aligner: Alignment, flow: FlowTransformer, na
         )
 
 
-def part_folder(flow_folder: Path, name: str) -> Path:
+def component_folder(flow_folder: Path, name: str) -> Path:
     """The folder of the codec ("codec") or aligner ("align") that a flow was trained with.
 
     This is the flow's own folder if that holds all parts, else the folder in its training settings.
@@ -134,7 +134,7 @@ def part_folder(flow_folder: Path, name: str) -> Path:
         CheckpointError: the part is in neither.
     """
     own = json.loads((flow_folder / CONFIG_NAME).read_text(encoding="utf-8"))["components"]
-    trained_on = trained_with(flow_folder).get(name)
+    trained_on = training_settings(flow_folder).get(name)
     for folder in (flow_folder if name in own else None, trained_on):
         if folder is not None and (Path(folder) / f"{name}.safetensors").is_file():
             return Path(folder)
@@ -144,19 +144,19 @@ def part_folder(flow_folder: Path, name: str) -> Path:
     )
 
 
-def trained_with(flow_folder: Path) -> dict[str, Any]:
+def training_settings(flow_folder: Path) -> dict[str, Any]:
     """The settings that a flow was trained with; empty if its record has none."""
     return dict(read_record(flow_folder, "flow").provenance.get("settings", {}))
 
 
 def trained_path(flow_folder: Path) -> str:
     """The probability path that a flow was trained with, as `flow.sampling.sample` takes it."""
-    return str(trained_with(flow_folder).get("objective", {}).get("path", "linear"))
+    return str(training_settings(flow_folder).get("objective", {}).get("path", "linear"))
 
 
 def trained_segments(flow_folder: Path) -> int | None:
     """Segments per window that a flow was trained on; None if its record has none."""
-    segments: int | None = trained_with(flow_folder).get("windows", {}).get("segments")
+    segments: int | None = training_settings(flow_folder).get("windows", {}).get("segments")
     return segments
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from foleyflow.judges.adapters import SoundJudge
+    from foleyflow.judges.adapters import AudioJudge
 
 app = typer.Typer(help="Create, check and select data sets.", no_args_is_help=True)
 
@@ -378,11 +378,11 @@ def _build(
 
 
 @functools.lru_cache(maxsize=1)
-def _panns(folder: Path) -> SoundJudge:
+def _panns(folder: Path) -> AudioJudge:
     """The tagger, loaded once in each process."""
     from foleyflow.judges.adapters import load_judge
 
-    return cast("SoundJudge", load_judge("panns", folder))
+    return cast("AudioJudge", load_judge("panns", folder))
 
 
 def _music_probability(folder: Path, sound: NDArray[np.float32]) -> float:

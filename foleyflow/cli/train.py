@@ -44,9 +44,9 @@ def train(
 ) -> None:
     """Train one part of the model or a judge. Rerun to resume."""
     with handle_errors(debug=debug, as_json=as_json):
-        from foleyflow.inference.pipeline import pick_device
         from foleyflow.recipes import recipe_named
         from foleyflow.recipes.overrides import override
+        from foleyflow.system.device import pick_device
         from foleyflow.training import run
 
         settings = override(recipe_named(task, recipe), set_ or [])

@@ -76,7 +76,7 @@ def sample_augmentation(rng: np.random.Generator) -> Augmentation:
     )
 
 
-def draw_shots(rng: np.random.Generator) -> ShotPlan:
+def sample_shots(rng: np.random.Generator) -> ShotPlan:
     """Sample the augmentation of a window; a cut is no event, and the sound continues across it."""
     first = sample_augmentation(rng)
     if rng.random() >= CUT_PROBABILITY:

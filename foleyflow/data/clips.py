@@ -6,35 +6,22 @@ describes the files of simulated clips.
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
-import os
-import shutil
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from foleyflow.clock import count_at
 from foleyflow.data.clip_types import (
     SHARDS_FORMAT,
-    Clip,
     ClipLabels,
     Clips,
-    labels_from,
     read_manifest,
 )
 from foleyflow.data.shards import ShardClips
 from foleyflow.errors import DataError
-from foleyflow.parallel.ray_cluster import ParallelMap
-from foleyflow.signals import INT16_FULL_SCALE
 
 
 class SimulatedClips(Clips):

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from foleyflow.clock import count_at
-from foleyflow.data.augmentation import apply_shots, draw_shots
+from foleyflow.data.augmentation import apply_shots, sample_shots
 from foleyflow.errors import DataError
 from foleyflow.event_peaks import event_track
 from foleyflow.signals import INT16_FULL_SCALE
@@ -163,7 +163,7 @@ class WindowSource:
         """
         config = self.config
         # Augmentations are sampled for the full batch, so that `rows` does not change them.
-        shots = [None if rng is None else draw_shots(rng) for _ in chosen]
+        shots = [None if rng is None else sample_shots(rng) for _ in chosen]
         if rows is not None:
             chosen, starts, shots = chosen[rows], starts[rows], [shots[row] for row in rows]
         starts_s = starts * config.segment_s

@@ -196,7 +196,7 @@ def _sound_part(label: str, path: Path, name: str) -> str:
     return (
         f'<p>{html.escape(label)} <audio controls preload="none" '
         f'src="data:audio/wav;base64,{data}"></audio></p>\n'
-        + image_tag(spectrogram_drawing(cut), f"spectrogram of {name}, {label}")
+        + image_tag(plot_spectrogram(cut), f"spectrogram of {name}, {label}")
     )
 
 
@@ -269,7 +269,7 @@ def _plot_bars(scores: Mapping[str, MetricScore]) -> Plot:
     return plot
 
 
-def spectrogram_drawing(sound: Waveform, *, width: float = 9, height: float = 2.2) -> Plot:
+def plot_spectrogram(sound: Waveform, *, width: float = 9, height: float = 2.2) -> Plot:
     """The levels of a sound's first channel over time and frequency; the plot's size in inches."""
     plot = _empty_plot(width, height)
     axes = plot.add_subplot()

@@ -38,7 +38,7 @@ from foleyflow.judges.interface import (
     VideoPreprocessing,
     judge_json,
     pair_judge_json,
-    preprocess_for,
+    preprocess_audio,
 )
 from foleyflow.judges.networks import time_shifts
 from foleyflow.judges.preprocessing import AudioPreprocessing
@@ -134,7 +134,7 @@ class AudioJudgeScores:
         judge, method = self._judge, self._computation.output
 
         def run(waveform: Waveform) -> NDArray[np.float64]:
-            samples = preprocess_for(judge, waveform, self._audio_preprocessing)
+            samples = preprocess_audio(judge, waveform, self._audio_preprocessing)
             return judge.embed(samples) if method == "embed" else judge.logits(samples)
 
         def compute() -> dict[str, Any]:
@@ -171,7 +171,7 @@ class VideoJudgeScores:
         if case.video is None:
             self._left_out[case.name] = NO_VIDEO
             return
-        video = _JudgeVideo(case.video, self._judge.sight)
+        video = _JudgeVideo(case.video, self._judge.video_preprocessing)
         pairs = {
             condition: (sound, False)
             for condition, sound in sounds.items()
@@ -206,14 +206,14 @@ class VideoJudgeScores:
 
         def compute() -> dict[str, Any]:
             frames, rate_hz = video.frames, judge.rate_hz
-            samples = self._audio_preprocessing.hear(sound.waveform, rate_hz)
+            samples = self._audio_preprocessing.apply(sound.waveform, rate_hz)
             if shifted:
                 longest_s = len(samples) / rate_hz - judge.shortest_s
                 shift_s = control_shift_s(int(sound.identity[:8], 16), longest_s)
                 frames, samples = shifted_pair(frames, samples, rate_hz, shift_s)
             if not np.isfinite(samples).all():
                 raise ValueError("some samples are not finite")
-            output = judge.verdict(frames, samples)
+            output = judge.score(frames, samples)
             if not np.isfinite(output):
                 raise ValueError(f"the judge {judge.name!r} gave a number that is not finite")
             return {"output": output}
@@ -254,7 +254,7 @@ class _JudgeVideo:
 
     def _frames_on_grid(self, rate_hz: float) -> Frames:
         from foleyflow.media.probe import probe
-        from foleyflow.media.reader import read_pictures
+        from foleyflow.media.reader import read_frames_at
 
         side, info = self._preprocessing.size_px, probe(self._path)
         count = max(1, int(min(info.duration_s, LONGEST_VIDEO_S) * rate_hz + 1e-6))
@@ -263,7 +263,7 @@ class _JudgeVideo:
         if self._preprocessing.shape != "squashed":
             aspect = info.width / info.height
             width, height = round(side * max(aspect, 1)), round(side * max(1 / aspect, 1))
-        frames = read_pictures(self._path, times_s.tolist(), height=height, width=width, info=info)
+        frames = read_frames_at(self._path, times_s.tolist(), height=height, width=width, info=info)
         pixels = np.stack(list(frames))
         if self._preprocessing.shape == "middle":
             top, left = (height - side) // 2, (width - side) // 2

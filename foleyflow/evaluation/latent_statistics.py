@@ -47,7 +47,7 @@ def compare_latents(
     generated: ArrayLike,
     *,
     true_quiet: ArrayLike,
-    made_quiet: ArrayLike,
+    generated_quiet: ArrayLike,
 ) -> LatentFigures:
     """All statistics of a set of clips, with each channel in its true standard deviations.
 
@@ -55,7 +55,7 @@ def compare_latents(
         true: (N, L, C) latents of the true sounds.
         generated: (N, L, C) generated latents.
         true_quiet: (N, L) bool, frames of the true sounds away from events (`quiet_frames`).
-        made_quiet: (N, L) bool, of the generated ones.
+        generated_quiet: (N, L) bool, of the generated ones.
 
     Raises:
         ValueError: shapes that do not fit, or numbers that are not finite.
@@ -66,7 +66,7 @@ def compare_latents(
     deviation = np.maximum(first.std(axis=(0, 1)), SMALLEST_DEVIATION)
     centre = first.mean(axis=(0, 1))
     first, second = (first - centre) / deviation, (second - centre) / deviation
-    levels = noise_level(first, true_quiet), noise_level(second, made_quiet)
+    levels = noise_level(first, true_quiet), noise_level(second, generated_quiet)
     frames = [fit_gaussian(side.reshape(-1, side.shape[2])) for side in (first, second)]
     return LatentFigures(
         variance=variance(second) / max(variance(first), SMALLEST_DEVIATION),
@@ -110,7 +110,7 @@ def noise_level(latents: ArrayLike, quiet: ArrayLike) -> float | None:
     return float(np.sqrt(np.square(chosen).mean() / WHITE_RESIDUAL))
 
 
-def spread(first: ArrayLike, second: ArrayLike, *, deviation: ArrayLike) -> float:
+def sample_diversity(first: ArrayLike, second: ArrayLike, *, deviation: ArrayLike) -> float:
     """The diversity of two samples for the same clips; 0 for a generator of means.
 
     Args:

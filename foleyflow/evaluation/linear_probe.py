@@ -118,7 +118,7 @@ def with_neighbours(features: NDArray[np.floating]) -> NDArray[np.float32]:
     return np.concatenate([padded[k : k + count] for k in (0, REACH_STEPS, 2 * REACH_STEPS)], 1)
 
 
-def pooled(features: NDArray[np.floating]) -> NDArray[np.float32]:
+def pool_windows(features: NDArray[np.floating]) -> NDArray[np.float32]:
     """(R, L, D) to (R, 2 D): mean and maximum over each window."""
     values = features.astype(np.float32)
     return np.concatenate([values.mean(1), values.max(1)], 1)
@@ -150,12 +150,12 @@ def fit_class_probe(
     fits = [_fit(inputs, classes, penalty, None) for penalty in CLASS_PENALTIES]
 
     def accuracy(linear: LinearMap) -> float:
-        return float((predicted(linear, known, held_inputs) == held_classes).mean())
+        return float((predict_classes(linear, known, held_inputs) == held_classes).mean())
 
     return max(fits, key=accuracy), known
 
 
-def predicted(
+def predict_classes(
     linear: LinearMap, known: NDArray[np.int64], inputs: NDArray[np.floating]
 ) -> NDArray[np.int64]:
     """(N, D) inputs to the most likely class of each, (N,)."""

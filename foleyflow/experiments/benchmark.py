@@ -34,14 +34,15 @@ from foleyflow.experiments.training_cost import (
     matrix_flops_per_s,
     step_cost,
 )
-from foleyflow.inference.latent_generation import Stopwatch, generate_latents
+from foleyflow.inference.latent_generation import generate_latents
 from foleyflow.inference.pipeline import FoleyFlow
 from foleyflow.media import read_frames
-from foleyflow.media.test_clips import decode_plainly, repeat_clip, write_test_clip
+from foleyflow.media.test_clips import decode_with_pyav, repeat_clip, write_test_clip
 from foleyflow.parallel.precision import bfloat16_is_fast, precision_on
 from foleyflow.parallel.threads import torch_threads
 from foleyflow.recipes import recipe_named
 from foleyflow.system.allocator import keep_freed_memory
+from foleyflow.system.stopwatch import Stopwatch
 from foleyflow.training.task import Task
 
 # A program that keeps a core busy, and ends by itself if its parent was killed.
@@ -380,7 +381,7 @@ def decoding(bench: Workbench) -> Iterator[Row]:
     plain_s, own_s, counts = [], [], set()
     for _ in range(bench.effort.warm_runs):
         began_s = time.perf_counter()
-        counts.add(decode_plainly(bench.clip, size=size))
+        counts.add(decode_with_pyav(bench.clip, size=size))
         middle_s = time.perf_counter()
         counts.add(len([time_s for time_s, _ in read_frames(bench.clip, size=size)]))
         own_s.append(time.perf_counter() - middle_s)
@@ -451,7 +452,7 @@ def simulation(bench: Workbench) -> Iterator[Row]:
 
 def _generator_s(bench: Workbench, *, steps: int) -> tuple[float, float]:
     """(flow, codec) seconds for a clip with four random frames per second."""
-    model, watch = bench.model, Stopwatch({})
+    model, watch = bench.model, Stopwatch()
     size = bench.frame_size
     rng = np.random.default_rng(0)
     shape = (size, size, 3)

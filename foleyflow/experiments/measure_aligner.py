@@ -25,8 +25,8 @@ from foleyflow.evaluation.linear_probe import (
     EventProbe,
     fit_class_probe,
     fit_event_probe,
-    pooled,
-    predicted,
+    pool_windows,
+    predict_classes,
 )
 from foleyflow.evaluation.metric import bootstrap_mean
 from foleyflow.evaluation.metrics.synchrony import (
@@ -38,7 +38,8 @@ from foleyflow.evaluation.metrics.synchrony import (
     detect_onsets,
     onset_f1,
 )
-from foleyflow.inference.latent_generation import FeatureStream, Stopwatch, WindowPlan
+from foleyflow.inference.latent_generation import FeatureStream
+from foleyflow.inference.windows import WindowPlan
 from foleyflow.media.reader import read_frames
 from foleyflow.media.waveform import read_waveform
 from foleyflow.parallel.precision import fast_autocast
@@ -47,6 +48,7 @@ from foleyflow.recipes import recipe_named
 from foleyflow.recipes.align import AlignRecipe
 from foleyflow.recipes.overrides import override
 from foleyflow.recipes.published import PublishedRecipe
+from foleyflow.system.stopwatch import Stopwatch
 from foleyflow.training.tasks.alignment import AlignTask
 from foleyflow.weights import read_record
 
@@ -188,8 +190,8 @@ def encode_windows(aligner: Alignment, source: WindowSource, count: int) -> Wind
     for batch in first_windows(source, count):
         times_s, present = batch["times_s"], batch["present"]
         with fast_autocast(batch["pixels"].device):  # as in training
-            features = aligner.watch(batch["pixels"], times_s, present)
-        features = aligner.contextualise(features.float(), times_s, present)
+            features = aligner.encode_video(batch["pixels"], present=present)
+        features = aligner.add_temporal_context(features.float(), times_s, present)
         latent_times_s = aligner.latent_times_s(segments, features)
         video += list(
             interpolate_in_time(features, times_s, latent_times_s, present=present)
@@ -211,14 +213,14 @@ def encode_clip(aligner: Alignment, clip: RealClip, plan: WindowPlan) -> NDArray
     """F^v of a clip of any length at its latent frames, (L, D); windows are cut by `plan`."""
     config = aligner.config
     stream = FeatureStream(
-        aligner, zip(clip.times_s.tolist(), clip.pixels, strict=True), Stopwatch({})
+        aligner, zip(clip.times_s.tolist(), clip.pixels, strict=True), Stopwatch()
     )
     parts: list[NDArray[np.float32]] = []
     segments = max(1, count_covering(clip.onsets.duration_s, 1 / config.segment_s))
     for start, length, kept in plan.cut(segments):
         begin_s = start * config.segment_s
         features, times_s = stream.between(begin_s, begin_s + length * config.segment_s)
-        video = aligner.contextualise(features, times_s)
+        video = aligner.add_temporal_context(features, times_s)
         values = interpolate_in_time(video, times_s, aligner.latent_times_s(length, video))
         known = plan.context if parts else 0
         per_segment = config.latents_per_segment
@@ -318,7 +320,7 @@ def _material_accuracy(
         return {}
     linear, known = fit_class_probe(inputs, classes, *_with_material(validation))
     test_inputs, test_classes = _with_material(test)
-    correct = predicted(linear, known, test_inputs) == test_classes
+    correct = predict_classes(linear, known, test_inputs) == test_classes
     return {
         "material_accuracy": asdict(bootstrap_mean(correct.astype(float))),
         "material_commonest": float(np.bincount(test_classes).max() / len(test_classes)),
@@ -328,7 +330,7 @@ def _material_accuracy(
 def _with_material(windows: WindowFeatures) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Pooled features and classes of the windows whose material is known."""
     known = windows.materials >= 0
-    return pooled(windows.video[known]), windows.materials[known]
+    return pool_windows(windows.video[known]), windows.materials[known]
 
 
 def _real_figures(

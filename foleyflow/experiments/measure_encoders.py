@@ -25,7 +25,7 @@ from foleyflow.encoders.catalogue import SOUND_ENCODERS, VIDEO_ENCODERS, load_en
 from foleyflow.encoders.frozen import TOKENS
 from foleyflow.errors import ConfigError, FoleyflowError
 from foleyflow.experiments.machine import in_new_process, machine, peak_rss_mb
-from foleyflow.features.encoder_features import at_segments
+from foleyflow.features.encoder_features import resample_to_segments
 from foleyflow.flow.sampling import sample
 from foleyflow.flow.transformer import Condition, FlowConfig, FlowTransformer
 from foleyflow.recipes import recipe_named
@@ -81,13 +81,15 @@ def measure_encoder(name: str, frames: int) -> dict[str, Any]:
     began_s = time.perf_counter()
     if encoder.kind == "video":
         pixels = torch.randint(0, 256, (frames, 3, 360, 640), dtype=torch.uint8)
-        features = frozen(frozen.squares(pixels))
+        features = frozen(frozen.resize_and_crop(pixels))
         took_s = time.perf_counter() - began_s
         result = _latents(name, features)
     else:
         grid = frozen(0.1 * torch.randn(round(SEGMENTS * SEGMENT_S * SOUND_RATE_HZ)))
         took_s = time.perf_counter() - began_s
-        features = at_segments(grid, frozen, segments=SEGMENTS, segment_s=SEGMENT_S, bands=BANDS)
+        features = resample_to_segments(
+            grid, frozen, segments=SEGMENTS, segment_s=SEGMENT_S, bands=BANDS
+        )
         result = _training_loss(name, features)
     if not result.isfinite().all():
         raise FoleyflowError(f"encoder {name}: the result has values that are not finite")
@@ -108,9 +110,9 @@ def _latents(name: str, features: Tensor) -> Tensor:
     recipe = replace(recipe_named("align", "published"), video=name, student="own")
     aligner = recipe.random_aligner().eval()
     times_s = torch.arange(len(features))[None] / FRAME_RATE_HZ
-    encoded = aligner.watch(features[None], times_s)
-    guide = aligner.guide(encoded, times_s, segments=SEGMENTS)
-    config = FlowConfig(guide_width=recipe.model.width, latents_per_segment=LATENTS_PER_SEGMENT)
+    encoded = aligner.encode_video(features[None])
+    guide = aligner.flow_condition(encoded, times_s, segments=SEGMENTS)
+    config = FlowConfig(condition_width=recipe.model.width, latents_per_segment=LATENTS_PER_SEGMENT)
     flow = FlowTransformer(config).eval()
     count = LATENTS_PER_SEGMENT * SEGMENTS
     noise = torch.randn(1, count, config.channels)

@@ -22,10 +22,11 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from foleyflow.evaluation import cases, controls, folder, pairwise_metrics, scoring
-from foleyflow.evaluation.folder import Report, evaluate_folder
+from foleyflow.evaluation import controls, files
+from foleyflow.evaluation.computations import Pairwise
+from foleyflow.evaluation.folder import evaluate_folder
 from foleyflow.evaluation.metrics import METRICS, synchrony
-from foleyflow.evaluation.pairwise_metrics import FAMILIES
+from foleyflow.evaluation.report import Report
 from foleyflow.evaluation.scoring import ALWAYS_REPORTED
 from foleyflow.experiments.machine import machine
 from foleyflow.media import waveform
@@ -87,7 +88,9 @@ def measure_evaluation(pairs_folder: Path, *, pairs: int) -> dict[str, Any]:
         part: {
             "seconds": round(seconds, 3),
             "seconds_per_pair": round(seconds / pairs, 5),
-            "metrics": list(FAMILIES[part].metrics) if part in FAMILIES else [],
+            "metrics": [
+                name for name, pairwise in _pairwise().items() if pairwise.group.name == part
+            ],
         }
         for part, seconds in sorted(stopwatch.seconds.items(), key=lambda item: -item[1])
     }
@@ -132,38 +135,50 @@ def _decaying_tones(rng: np.random.Generator, times_s: NDArray[np.float64]) -> N
     return sound
 
 
+def _pairwise() -> dict[str, Pairwise]:
+    """Metric -> its computation, for the metrics of pairwise groups."""
+    return {
+        name: metric.computation
+        for name, metric in METRICS.items()
+        if isinstance(metric.computation, Pairwise)
+    }
+
+
 @contextmanager
 def _timed_parts(stopwatch: ExclusiveStopwatch) -> Iterator[None]:
     """Time the functions of evaluation inside the context."""
     timed = stopwatch.timed
+    groups = {pairwise.group.name: pairwise.group for pairwise in _pairwise().values()}
     bases = {
-        group.basis: timed("onsets of the script's detector", group.basis)
-        for group in FAMILIES.values()
+        group.basis: timed(group.basis.__name__, group.basis)
+        for group in groups.values()
         if group.basis is not None
     }
-    groups = {
+    timed_groups = {
         name: replace(
             group,
             analyse=timed(name, group.analyse),
             compare=timed(name, group.compare),
             basis=None if group.basis is None else bases[group.basis],
         )
-        for name, group in FAMILIES.items()
+        for name, group in groups.items()
+    }
+    metrics = {
+        name: replace(
+            METRICS[name],
+            computation=replace(pairwise, group=timed_groups[pairwise.group.name]),
+        )
+        for name, pairwise in _pairwise().items()
     }
     functions: list[tuple[Any, str, str]] = [
-        (pairwise_metrics, "clip_onsets", "strict_onsets"),
+        (files, "clip_onsets", "strict_onsets"),
         (waveform, "read_waveform", "reading"),
         (controls, "noise_like", "noise as loud"),
         (controls, "silence_like", "silence"),
         (synchrony, "compare", "shuffled pairs"),
-        *(
-            (module, "file_sha256", "hashes")
-            for module in (cases, folder, scoring)
-            if hasattr(module, "file_sha256")
-        ),
     ]
     with ExitStack() as stack:
-        stack.enter_context(patch.dict(FAMILIES, groups))
+        stack.enter_context(patch.dict(METRICS, metrics))
         for module, name, part in functions:
             function = timed(part, getattr(module, name))
             stack.enter_context(patch.object(module, name, function))

@@ -33,16 +33,13 @@ from foleyflow.experiments.measure_aligner import (
     trained_segments,
 )
 from foleyflow.features.codec_latents import audible_events
-from foleyflow.inference.latent_generation import (
-    EVENT_THRESHOLD,
-    FeatureStream,
-    Stopwatch,
-    WindowPlan,
-    guided_windows,
-)
-from foleyflow.inference.pipeline import shown_frames
+from foleyflow.inference.event_extraction import EVENT_THRESHOLD
+from foleyflow.inference.latent_generation import FeatureStream, window_conditions
+from foleyflow.inference.video_frames import frames_for_encoder
+from foleyflow.inference.windows import WindowPlan
 from foleyflow.media.probe import probe
 from foleyflow.pretrained import load_aligner
+from foleyflow.system.stopwatch import Stopwatch
 
 THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7)
 GAPS_S = (0.0, 0.1, 0.15, 0.25, 0.5, np.inf)
@@ -160,7 +157,7 @@ def _probability_of_window(aligner: Alignment, clip: Clip, segments: int) -> NDA
     indices = np.clip(np.arange(-half, inside + half), 0, len(clip.frames) - 1)
     pixels = torch.from_numpy(clip.frames.pixels[indices]).permute(0, 3, 1, 2)[None]
     times_s = torch.from_numpy(clip.frames.times_s[:inside].astype(np.float32))[None]
-    condition = aligner.guide(aligner.watch(pixels, times_s), times_s, segments=segments)
+    condition = aligner.flow_condition(aligner.encode_video(pixels), times_s, segments=segments)
     return condition.onsets[0].numpy()
 
 
@@ -169,11 +166,13 @@ def _events_of_file(
     aligner: Alignment, path: Path, plan: WindowPlan, threshold: float
 ) -> ClipOnsets:
     """The events that an aligner finds in a video file."""
-    info, config, stopwatch = probe(path), aligner.config, Stopwatch({})
-    stream = FeatureStream(aligner, shown_frames(info, aligner), stopwatch)
+    info, config, stopwatch = probe(path), aligner.config, Stopwatch()
+    stream = FeatureStream(aligner, frames_for_encoder(info, aligner), stopwatch)
     cuts = plan.cut(max(1, count_covering(info.duration_s, 1 / config.segment_s)))
     parts: list[NDArray[np.float32]] = []
-    for _, _, kept, condition in guided_windows(aligner, stream, cuts, stopwatch, lambda end: None):
+    for _, _, kept, condition in window_conditions(
+        aligner, stream, cuts, stopwatch, lambda end: None
+    ):
         known = plan.context if parts else 0
         inside = slice(known * config.latents_per_segment, kept * config.latents_per_segment)
         parts.append(condition.onsets[0].float().numpy()[inside])

@@ -25,7 +25,7 @@ from foleyflow.clock import count_covering
 from foleyflow.codec.autoencoder import Codec
 from foleyflow.data.windows import WindowConfig, WindowSource
 from foleyflow.errors import CheckpointError
-from foleyflow.evaluation.latent_statistics import compare_latents, quiet_frames, spread
+from foleyflow.evaluation.latent_statistics import compare_latents, quiet_frames, sample_diversity
 from foleyflow.evaluation.metric import bootstrap_mean
 from foleyflow.evaluation.metrics.distribution import (
     Gaussian,
@@ -37,25 +37,25 @@ from foleyflow.evaluation.metrics.synchrony import ClipOnsets, compare, detect_o
 from foleyflow.event_peaks import event_track, find_event_peaks
 from foleyflow.experiments.machine import machine
 from foleyflow.experiments.measure_aligner import WINDOW_S, first_windows, score_intervals
-from foleyflow.features.flow_conditions import FlowConditions, guide_rows
+from foleyflow.features.flow_conditions import FlowConditions, window_conditions
 from foleyflow.flow.guided_model import velocity_field
 from foleyflow.flow.likelihood import decode, encode, hutchinson, invert, log_likelihood
 from foleyflow.flow.sampling import sample
 from foleyflow.flow.transformer import Condition, FlowTransformer
 from foleyflow.inference.event_extraction import EVENT_THRESHOLD
 from foleyflow.inference.windows import WindowPlan
-from foleyflow.judges.interface import MaterialJudge, judge_json, preprocess_for
+from foleyflow.judges.interface import MaterialJudge, judge_json, preprocess_audio
 from foleyflow.pretrained import (
+    component_folder,
     load_aligner,
     load_codec,
     load_flow,
     model_folder,
-    part_folder,
     trained_path,
-    trained_with,
+    training_settings,
 )
 from foleyflow.signals import Waveform
-from foleyflow.simulation.contacts import MATERIALS
+from foleyflow.simulation.materials import MATERIAL_NAMES
 
 BATCH_WINDOWS = 16
 SOLVER_STEPS = 25  # of Heun's method, for the likelihood and the round trip
@@ -121,7 +121,7 @@ def held_out_windows(aligner: Alignment, source: WindowSource, *, clips: int) ->
     segments, rate_hz = source.config.segments, aligner.config.latent_rate_hz
     # Aligner
     batches = list(first_windows(source, clips))
-    guides = [guide for batch in batches for guide in guide_rows(aligner, batch, segments)]
+    guides = [guide for batch in batches for guide in window_conditions(aligner, batch, segments)]
     latents, sounds, order = (
         torch.cat([batch[name] for batch in batches]) for name in ("latents", "sound", "clip")
     )
@@ -152,7 +152,7 @@ def held_out_windows(aligner: Alignment, source: WindowSource, *, clips: int) ->
         onsets=[_clip_onsets(sound, source.rate_hz) for sound in sounds.numpy()],
         events_s=[times_s[(times_s >= 0) & (times_s < end_s)] for times_s in clip_events_s],
         materials=[
-            MATERIALS[label] if label >= 0 else None
+            MATERIAL_NAMES[label] if label >= 0 else None
             for label in source.clips.materials[order.numpy()].tolist()
         ],
     )
@@ -192,8 +192,11 @@ def measure_model(
         CheckpointError, DataError: the model or the clips can't be used.
     """
     folder = model_folder(model)
-    settings = trained_with(folder)
-    codec_folder, align_folder = part_folder(folder, "codec"), part_folder(folder, "align")
+    settings = training_settings(folder)
+    codec_folder, align_folder = (
+        component_folder(folder, "codec"),
+        component_folder(folder, "align"),
+    )
     config = settings.get("windows", {})
     if segments is not None:
         config = {**config, "segments": segments}
@@ -338,12 +341,12 @@ def _latent_figures(
         for side in (windows.onsets, onsets)
     ]
     figures = compare_latents(
-        true.numpy(), generated.numpy(), true_quiet=quiet[0], made_quiet=quiet[1]
+        true.numpy(), generated.numpy(), true_quiet=quiet[0], generated_quiet=quiet[1]
     )
     return {
         "variance": figures.variance,
         "noise_level": figures.noise_level,
-        "spread": spread(generated[: len(again)], again, deviation=true.std((0, 1))),
+        "spread": sample_diversity(generated[: len(again)], again, deviation=true.std((0, 1))),
         "frechet_latent": figures.frechet,
     }
 
@@ -493,8 +496,8 @@ def _random_condition(flow: FlowTransformer, segments: int) -> Condition:
     config = flow.config
     count = segments * config.latents_per_segment
     return Condition(
-        video=_normal((1, count, config.guide_width), 1),
-        states=_normal((1, segments, config.guide_width), 2),
+        video=_normal((1, count, config.condition_width), 1),
+        states=_normal((1, segments, config.condition_width), 2),
         events=torch.zeros(1, count),
         material=torch.zeros(1, dtype=torch.int64),
         context=torch.zeros(1, count, config.channels),
@@ -544,7 +547,7 @@ def _embed(sounds: NDArray[np.float32], rate_hz: int, judge: MaterialJudge) -> G
 def _preprocess(
     sound: NDArray[np.float32], rate_hz: int, judge: MaterialJudge
 ) -> NDArray[np.float32]:
-    return preprocess_for(judge, Waveform(samples=sound[None], rate_hz=rate_hz))
+    return preprocess_audio(judge, Waveform(samples=sound[None], rate_hz=rate_hz))
 
 
 def _batches(count: int) -> Iterator[Tensor]:

@@ -25,7 +25,7 @@ from foleyflow.experiments.training_cost import (
     step_cost,
 )
 from foleyflow.flow.transformer import FlowTransformer
-from foleyflow.inference.latent_generation import WindowPlan
+from foleyflow.inference.windows import WindowPlan
 from foleyflow.parallel.precision import fast_autocast, precision_on
 from foleyflow.parallel.threads import torch_threads
 from foleyflow.recipes import recipe_named
@@ -113,7 +113,7 @@ def _scale(task_name: str, recipe_name: str, clips: int, threads: int) -> list[d
         task = cast(Task, flow_task_on_noise(recipe))
         steps = {"flow matching": 0, "one-step map": recipe.train.steps - 1}
         tokens = recipe.windows.segments * recipe.model.latents_per_segment
-    module = task.modules[task.turns[0]]
+    module = task.modules[task.phases[0]]
     window_s = recipe.windows.segments * recipe.windows.segment_s
     results = []
     for stage, step in steps.items():
@@ -147,7 +147,7 @@ def _scale(task_name: str, recipe_name: str, clips: int, threads: int) -> list[d
 
 def _kept_bytes(task: Task, config: TrainConfig, step: int) -> int:
     """Bytes that autograd keeps of a forward pass: each storage once, without the weights."""
-    turn = task.turns[0]
+    turn = task.phases[0]
     module = task.modules[turn].train()
     weights = {p.untyped_storage().data_ptr() for p in module.parameters()}
     kept: dict[int, int] = {}
@@ -158,7 +158,7 @@ def _kept_bytes(task: Task, config: TrainConfig, step: int) -> int:
             kept[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    batch = task.draw(np.random.default_rng(0), config.batch_clips)
+    batch = task.sample_batch(np.random.default_rng(0), config.batch_clips)
     with (
         torch.autograd.graph.saved_tensors_hooks(record, lambda tensor: tensor),
         torch.autocast("cpu", torch.bfloat16, enabled=config.bf16),
@@ -170,9 +170,9 @@ def _kept_bytes(task: Task, config: TrainConfig, step: int) -> int:
 
 def _time_fractions(task: Task, config: TrainConfig) -> dict[str, float]:
     """Each operation's fraction of the processor time of a few steps, largest first."""
-    turn = task.turns[0]
+    turn = task.phases[0]
     module = task.modules[turn].train()
-    batch = task.draw(np.random.default_rng(0), config.batch_clips)
+    batch = task.sample_batch(np.random.default_rng(0), config.batch_clips)
     with profile(activities=[ProfilerActivity.CPU]) as profiler:
         for _ in range(PROFILED_STEPS):
             with fast_autocast(torch.device("cpu"), enabled=config.bf16):

@@ -23,23 +23,25 @@ from foleyflow.codec.autoencoder import Codec
 from foleyflow.codec.streaming import decode_stream
 from foleyflow.data.clips import SimulatedClips
 from foleyflow.errors import ConfigError, MediaError
-from foleyflow.evaluation.html_report import document_text, image_tag, spectrogram_drawing
+from foleyflow.evaluation.html_report import document_text, image_tag, plot_spectrogram
 from foleyflow.experiments.measure_flow import DIFFUSION, MAP, VELOCITY, Sampling
 from foleyflow.flow.sampling import SOLVERS
 from foleyflow.flow.transformer import FlowTransformer
-from foleyflow.inference.latent_generation import Stopwatch, WindowPlan, generate_latents
-from foleyflow.inference.pipeline import shown_frames, trained_plan
+from foleyflow.inference.latent_generation import generate_latents
+from foleyflow.inference.video_frames import frames_for_encoder
+from foleyflow.inference.windows import WindowPlan, trained_plan
 from foleyflow.media import mux, peak_gain, probe
 from foleyflow.media.waveform import fit_length
 from foleyflow.pretrained import (
+    component_folder,
+    load_aligner_with_encoder,
     load_codec,
     load_flow,
-    load_seeing_aligner,
     model_folder,
-    part_folder,
     trained_path,
 )
 from foleyflow.signals import Waveform
+from foleyflow.system.stopwatch import Stopwatch
 from foleyflow.weights import write_atomically
 
 PAGE_NAME = "index.html"
@@ -118,7 +120,7 @@ def write_reel(
     chosen = evenly_spread(source, clips)
     parts = [
         "<h1>The same clips by step counts and baselines</h1>",
-        f'<p class="said">{len(chosen)} clips of the test split; seed {seed}, guidance scale '
+        f'<p class="note">{len(chosen)} clips of the test split; seed {seed}, guidance scale '
         f"{guidance:g}. Levels are as generated, except that peaks above -1 dBFS are reduced.</p>",
     ]
     done, total = 0, len(chosen) * len(names)
@@ -187,8 +189,8 @@ def _system(name: str, folder: Path, sampling: Sampling) -> System:
 def _networks(folder: Path) -> tuple[Codec, Alignment, FlowTransformer]:
     """The networks of a flow's folder, loaded once."""
     return (
-        load_codec(part_folder(folder, "codec")),
-        load_seeing_aligner(part_folder(folder, "align")),
+        load_codec(component_folder(folder, "codec")),
+        load_aligner_with_encoder(component_folder(folder, "align")),
         load_flow(folder),
     )
 
@@ -209,7 +211,7 @@ def generate_sound(system: System, video: Path, *, seed: int, guidance: float) -
     pieces = generate_latents(
         system.aligner,
         system.flow,
-        shown_frames(info, system.aligner),
+        frames_for_encoder(info, system.aligner),
         duration_s=info.duration_s,
         seed=seed,
         steps=system.sampling.steps,
@@ -234,7 +236,7 @@ def _write_clip(folder: Path, name: str, video: Path, sound: Waveform) -> str:
     samples = samples * np.float32(peak_gain(float(np.abs(samples).max(initial=0.0))))
     path = folder / f"{name.replace(' ', '-')}.mp4"
     mux(video, path, [samples], rate_hz=sound.rate_hz, n_samples=samples.shape[1], overwrite=True)
-    plot = spectrogram_drawing(Waveform(samples=samples, rate_hz=sound.rate_hz), width=4, height=2)
+    plot = plot_spectrogram(Waveform(samples=samples, rate_hz=sound.rate_hz), width=4, height=2)
     address = html.escape(f"{folder.name}/{path.name}")
     return (
         f'<figure><video controls preload="metadata" src="{address}"></video>\n'

@@ -16,7 +16,7 @@ from foleyflow.alignment.model import Alignment
 from foleyflow.clock import count_at
 from foleyflow.data.windows import ClipArrays, WindowSource
 from foleyflow.encoders.motion_encoder import MotionEncoder
-from foleyflow.features.flow_condition_windows import GuidedWindows
+from foleyflow.features.flow_condition_windows import ConditionWindows
 from foleyflow.flow.transformer import FlowTransformer
 from foleyflow.parallel.precision import fast_autocast
 from foleyflow.recipes.align import AlignRecipe
@@ -65,10 +65,10 @@ def step_cost(
         Operations of matrix products, convolutions and attention, forward and backward (counted
         by torch's `FlopCounterMode`); and the median seconds of a step.
     """
-    turn = task.turns[0]
+    turn = task.phases[0]
     module = task.modules[turn].train()
     optimiser = make_optimiser(module, config)
-    batch = task.draw(np.random.default_rng(0), config.batch_clips)
+    batch = task.sample_batch(np.random.default_rng(0), config.batch_clips)
 
     def timed_step() -> float:
         began_s = clock()
@@ -137,9 +137,9 @@ def flow_task_on_noise(recipe: FlowRecipe) -> FlowTask:
     rng = np.random.default_rng(0)
     config, windows, count = recipe.model, recipe.windows, recipe.train.batch_clips
     length = windows.segments * config.latents_per_segment
-    guided = GuidedWindows(
-        video=_noise(rng, count, length, config.guide_width),
-        states=_noise(rng, count, windows.segments, config.guide_width),
+    guided = ConditionWindows(
+        video=_noise(rng, count, length, config.condition_width),
+        states=_noise(rng, count, windows.segments, config.condition_width),
         events=rng.random((count, length)).astype(np.float16),
         latents=_noise(rng, count, length, config.channels),
         material=rng.integers(len(config.material_names), size=count),

@@ -19,7 +19,7 @@ from foleyflow.features.store import Arrays, open_store, store_folder
 from foleyflow.parallel.ray_cluster import ParallelMap
 from foleyflow.pretrained import load_codec, load_codec_config
 from foleyflow.signals import INT16_FULL_SCALE
-from foleyflow.simulation.contacts import MATERIALS
+from foleyflow.simulation.materials import MATERIAL_NAMES
 from foleyflow.weights import read_record
 
 # Strengths are logarithms of force (0.1 is 7 dB). An impact this far below the strongest one of its
@@ -122,7 +122,7 @@ def clip_arrays(cache: FrameCache) -> ClipArrays:
 
 def material_classes(labels: Sequence[ClipLabels]) -> NDArray[np.int64]:
     """The class of each clip's struck material, or -1, (N,)."""
-    classes = [-1 if x.material is None else MATERIALS.index(x.material) for x in labels]
+    classes = [-1 if x.material is None else MATERIAL_NAMES.index(x.material) for x in labels]
     return np.array(classes, np.int64)
 
 

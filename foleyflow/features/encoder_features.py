@@ -25,7 +25,7 @@ from foleyflow.encoders.kaldi_fbank import RATE_HZ
 from foleyflow.features.codec_latents import audible_events, material_classes
 from foleyflow.features.frames import Split, mono_sounds, read_mono
 from foleyflow.features.store import Arrays, offsets_of, open_store, store_folder
-from foleyflow.media.reader import read_shaped_frames
+from foleyflow.media.reader import read_frames_with_aspect
 from foleyflow.parallel.ray_cluster import ParallelMap
 from foleyflow.weights import file_sha256
 
@@ -146,9 +146,9 @@ def _video_block(split: Split, video: Weights, clip: int) -> Arrays:
         batch.clear()
 
     with split.clips.files(clip) as (path, _):
-        for time_s, picture in read_shaped_frames(path, max_rate_hz=rate_hz):
+        for time_s, picture in read_frames_with_aspect(path, max_rate_hz=rate_hz):
             times_s.append(time_s)
-            batch.append(frozen.squares(torch.from_numpy(picture).permute(2, 0, 1)[None]))
+            batch.append(frozen.resize_and_crop(torch.from_numpy(picture).permute(2, 0, 1)[None]))
             if len(batch) == FRAMES_PER_BATCH:
                 encode_batch()
     if batch:
@@ -197,11 +197,11 @@ def _segment_block(split: Split, sound: Weights, segment_s: float, bands: int, c
     segments = int(clips.duration_s / segment_s + 1e-6)
     samples = read_mono(clips, clip, RATE_HZ)
     grid = frozen(torch.from_numpy(samples).to(_device())).cpu()
-    values = at_segments(grid, frozen, segments=segments, segment_s=segment_s, bands=bands)
+    values = resample_to_segments(grid, frozen, segments=segments, segment_s=segment_s, bands=bands)
     return {"values": values.numpy().astype(np.float16)[None]}
 
 
-def at_segments(
+def resample_to_segments(
     grid: Tensor, encoder: FrozenSound, *, segments: int, segment_s: float, bands: int
 ) -> Tensor:
     """Resamples an encoder's grid of features in time and pools it in frequency.

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from foleyflow.alignment.model import Alignment, FlowCondition
-from foleyflow.data.augmentation import draw_shots
+from foleyflow.data.augmentation import sample_shots
 from foleyflow.data.clips import open_split
 from foleyflow.data.windows import WindowConfig, WindowSource
 from foleyflow.encoders import catalogue
@@ -35,7 +35,7 @@ CLIPS_PER_BLOCK = 8
 
 
 @dataclass(frozen=True, kw_only=True)
-class GuidedWindows:
+class ConditionWindows:
     """Windows of stage two, memory-mapped.
 
     Attributes:
@@ -91,7 +91,7 @@ class FlowConditions:
 
     def open_windows(
         self, split: str, views: int, *, parallel_map: ParallelMap | None = None
-    ) -> GuidedWindows:
+    ) -> ConditionWindows:
         """Opens the windows of a split, and computes them first if they are missing.
 
         Args:
@@ -108,7 +108,7 @@ class FlowConditions:
             yield from window_blocks(self.source(split, parallel_map=parallel_map), views)
 
         try:
-            return GuidedWindows(
+            return ConditionWindows(
                 **open_store(
                     self.data / f".flow_conditions-{split}-{key}",
                     functools.partial(_compute_block, self, split, key),
@@ -169,7 +169,7 @@ def window_blocks(source: WindowSource, views: int) -> Iterator[WindowBlock]:
             yield WindowBlock(clips=clips, starts=starts, rng=copy.deepcopy(rng) if view else None)
             if view:
                 for _ in clips:  # advances the generator past this block's augmentation
-                    draw_shots(rng)
+                    sample_shots(rng)
 
 
 @torch.no_grad()
@@ -177,7 +177,7 @@ def _compute_block(conditions: FlowConditions, split: str, key: str, block: Wind
     aligner, source = _opened(conditions, split, key)
     rng = block.rng if source.config.augment else None
     cut = source.cut(block.clips, block.starts, rng)
-    found = guide_rows(aligner, cut, source.segments)
+    found = window_conditions(aligner, cut, source.segments)
     return {
         "video": torch.cat([each.video for each in found]).numpy().astype(np.float16),
         "states": torch.cat([each.states for each in found]).numpy().astype(np.float16),
@@ -194,7 +194,7 @@ def _opened(conditions: FlowConditions, split: str, key: str) -> tuple[Alignment
     return load_aligner(Path(conditions.align)), conditions.source(split)
 
 
-def guide_rows(
+def window_conditions(
     aligner: Alignment, cut: dict[str, torch.Tensor], segments: int
 ) -> list[FlowCondition]:
     """The aligner's condition for each window of a batch.
@@ -204,11 +204,11 @@ def guide_rows(
     """
     device = cut["pixels"].device
     with fast_autocast(device):
-        features = aligner.watch(cut["pixels"], cut["times_s"], cut["present"]).float()
+        features = aligner.encode_video(cut["pixels"], present=cut["present"]).float()
     conditions = []
     for index, frames in enumerate(cut["present"].sum(1).tolist()):
         conditions.append(
-            aligner.guide(
+            aligner.flow_condition(
                 features[index : index + 1, :frames],
                 cut["times_s"][index : index + 1, :frames],
                 segments=segments,

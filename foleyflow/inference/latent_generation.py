@@ -131,7 +131,7 @@ def generate_latents(
             on_window(done_s)
 
     with closing(FeatureStream(aligner, frames, stopwatch, in_threads=True)) as features:
-        windows = guided_windows(aligner, features, plan.cut(segments), stopwatch, report)
+        windows = window_conditions(aligner, features, plan.cut(segments), stopwatch, report)
         # One material for the complete clip, from its first windows
         if guess_material:
             first = list(itertools.islice(windows, GUESS_WINDOWS))
@@ -174,7 +174,7 @@ def generate_latents(
             previous = latents[:, plan.hop * per_segment : kept * per_segment]
 
 
-def guided_windows(
+def window_conditions(
     aligner: Alignment,
     features: FeatureStream,
     cuts: Iterable[tuple[int, int, int]],
@@ -197,7 +197,7 @@ def guided_windows(
     for start, length, kept in cuts:
         values, times_s = features.between(start * segment_s, (start + length) * segment_s)
         with stopwatch.measure("align"):
-            aligned = aligner.guide(values, times_s, segments=length)
+            aligned = aligner.flow_condition(values, times_s, segments=length)
         on_window(start + length)
         yield start, length, kept, aligned
 
@@ -292,8 +292,7 @@ def _encode_frames(
             if ready <= 0:
                 continue
             stack = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)[None]
-            times = torch.tensor(times_s[:ready])[None]
             with fast_autocast(device):  # as in training
-                features = aligner.watch(stack.to(device), times)[0].float()
+                features = aligner.encode_video(stack.to(device))[0].float()
         encoded_s, times_s, pictures = times_s[:ready], times_s[ready:], pictures[ready:]
         yield encoded_s, list(features)

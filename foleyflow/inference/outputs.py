@@ -13,7 +13,7 @@ from foleyflow.errors import MediaError, UsageError
 from foleyflow.inference.event_files import write_events
 from foleyflow.inference.request import REPORT_SUFFIX, SIDECAR_SUFFIX, Job, Request
 from foleyflow.inference.result import Generated
-from foleyflow.media import check_output, default_suffix, read_pictures, read_waveform
+from foleyflow.media import check_output, default_suffix, read_frames_at, read_waveform
 from foleyflow.media.formats import format_of
 from foleyflow.pretrained import model_folder
 from foleyflow.system.printable import json_text
@@ -139,7 +139,7 @@ def _write_report(path: Path, result: Generated, job: Job) -> list[str]:
 
     duration_s = result.info.duration_s
     times_s = [duration_s * (k + 0.5) / REPORT_PICTURES for k in range(REPORT_PICTURES)]
-    pictures = read_pictures(job.video, times_s, height=160, info=result.info)
+    pictures = read_frames_at(job.video, times_s, height=160, info=result.info)
     reference, warnings = None, []
     if result.info.has_audio:
         try:

@@ -27,7 +27,7 @@ from foleyflow.inference.latent_generation import generate_latents
 from foleyflow.inference.material_choice import guess_material, material_label
 from foleyflow.inference.result import Generated
 from foleyflow.inference.sound_spool import decode_chunks
-from foleyflow.inference.video_frames import shown_frames
+from foleyflow.inference.video_frames import frames_for_encoder
 from foleyflow.inference.windows import WindowPlan, trained_plan
 from foleyflow.media import MediaInfo, probe
 from foleyflow.parallel.precision import precision_on
@@ -95,7 +95,7 @@ class FoleyFlow:
         folder = pretrained.model_folder(source)
         torch_device = pick_device(device)
         encoders = None if weights_dir is None else Path(weights_dir)
-        aligner = pretrained.load_seeing_aligner(folder, encoders)
+        aligner = pretrained.load_aligner_with_encoder(folder, encoders)
         if isinstance(aligner.encoder, MotionEncoder):
             aligner.encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return cls(
@@ -149,7 +149,7 @@ class FoleyFlow:
         start_s, stopwatch = time.perf_counter(), Stopwatch()
         info = video if isinstance(video, MediaInfo) else probe(video)
         # Frames to features to latents, window by window
-        frames = shown_frames(info, self.aligner)
+        frames = frames_for_encoder(info, self.aligner)
         chunks = generate_latents(
             self.aligner,
             self.flow,

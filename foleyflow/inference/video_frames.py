@@ -10,10 +10,10 @@ from foleyflow.alignment.model import Alignment
 from foleyflow.encoders.frame_adapter import AdaptedVideo
 from foleyflow.encoders.motion_encoder import MotionEncoder
 from foleyflow.errors import ConfigError
-from foleyflow.media import FrameStream, MediaInfo, read_frames, read_shaped_frames
+from foleyflow.media import FrameStream, MediaInfo, read_frames, read_frames_with_aspect
 
 
-def shown_frames(info: MediaInfo, aligner: Alignment) -> FrameStream:
+def frames_for_encoder(info: MediaInfo, aligner: Alignment) -> FrameStream:
     """The frames of a video as the encoder of `aligner` expects them.
 
     Returns:
@@ -28,7 +28,7 @@ def shown_frames(info: MediaInfo, aligner: Alignment) -> FrameStream:
     if not isinstance(encoder, AdaptedVideo):
         raise ConfigError(
             "this aligner takes stored features and has no video encoder",
-            hint="load it with load_seeing_aligner, which adds the published encoder",
+            hint="load it with load_aligner_with_encoder, which adds the published encoder",
         )
     frozen = encoder.frozen
 
@@ -37,5 +37,5 @@ def shown_frames(info: MediaInfo, aligner: Alignment) -> FrameStream:
         square: NDArray[np.uint8] = squares[0].permute(1, 2, 0).numpy()
         return square
 
-    frames = read_shaped_frames(info.path, max_rate_hz=encoder.rate_hz, info=info)
+    frames = read_frames_with_aspect(info.path, max_rate_hz=encoder.rate_hz, info=info)
     return FrameStream(((time_s, to_square(picture)) for time_s, picture in frames), frames.counts)

@@ -18,7 +18,7 @@ from torch import nn
 
 from foleyflow.errors import CheckpointError
 from foleyflow.judges.networks.imagebind import OTHER_MODALITIES, PUBLISHED_FILE
-from foleyflow.weights import CONFIG_NAME, file_sha256, read_without_running
+from foleyflow.weights import CONFIG_NAME, file_sha256, read_untrusted
 
 SHIPPED = Path(__file__).parent.parent / "assets" / "judges"
 SHIPPED_JUDGES = {"tagger-sim": "tagger", "sync-sim": "sync"}  # judge -> component in SHIPPED
@@ -186,7 +186,7 @@ def load_published(module: nn.Module, path: Path, file: JudgeFile) -> nn.Module:
         CheckpointError: the file contains no tensors, or they don't fit.
     """
     with torch.serialization.safe_globals(_allowed_globals()):
-        content = read_without_running(path, hint=f"download it again from {file.url}")
+        content = read_untrusted(path, hint=f"download it again from {file.url}")
     tensors = content if file.key is None else content.get(file.key)
     if not isinstance(tensors, Mapping):
         raise CheckpointError(f"{path}: expected tensors under the key {file.key!r}, found none")

@@ -9,8 +9,8 @@ from foleyflow.media.reader import (
     FrameStream,
     keep_at_rate,
     read_frames,
-    read_pictures,
-    read_shaped_frames,
+    read_frames_at,
+    read_frames_with_aspect,
 )
 from foleyflow.media.waveform import (
     fit_blocks,
@@ -37,8 +37,8 @@ __all__ = [
     "peak_gain",
     "probe",
     "read_frames",
-    "read_pictures",
-    "read_shaped_frames",
+    "read_frames_at",
+    "read_frames_with_aspect",
     "read_sound_blocks",
     "read_waveform",
     "resample_blocks",

@@ -17,7 +17,7 @@ from foleyflow.clock import count_at
 from foleyflow.errors import MediaError
 from foleyflow.media.formats import format_of
 from foleyflow.media.probe import MediaInfo
-from foleyflow.media.reader import read_shaped_frames
+from foleyflow.media.reader import read_frames_with_aspect
 from foleyflow.media.reproducible import reproducible_x264
 from foleyflow.media.sound_track import SoundTrack
 from foleyflow.media.waveform import read_waveform
@@ -69,7 +69,7 @@ def encode_clip(
         MediaError: the part contains no frame, or the file can't be decoded.
     """
     # Start of the clip: its first frame, up to a frame period after `start_s`
-    frames = read_shaped_frames(
+    frames = read_frames_with_aspect(
         info.path,
         start_s=start_s,
         end_s=start_s + duration_s + 2 / info.rate_hz,

@@ -124,7 +124,7 @@ def read_frames(
     )
 
 
-def read_shaped_frames(
+def read_frames_with_aspect(
     path: str | Path,
     *,
     start_s: float = 0.0,
@@ -204,7 +204,7 @@ def _stream(
     return FrameStream(pairs(), counts)
 
 
-def read_pictures(
+def read_frames_at(
     path: str | Path,
     times_s: Sequence[float],
     *,

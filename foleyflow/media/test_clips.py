@@ -83,7 +83,7 @@ def repeat_clip(source: Path, path: Path, *, times: int) -> Path:
     return path
 
 
-def decode_plainly(path: Path, *, size: int) -> int:
+def decode_with_pyav(path: Path, *, size: int) -> int:
     """Decode and scale all frames with PyAV alone, as a baseline for `read_frames`.
 
     Args:

@@ -100,7 +100,7 @@ class RayCluster:
         /,
         *,
         gpus: float = 0.0,
-        at_once: int | None = None,
+        max_pending: int | None = None,
         calls_per_worker: int = 0,
         environment: Mapping[str, str] | None = None,
     ) -> Iterator[Result]:
@@ -126,7 +126,7 @@ class RayCluster:
             max_calls=calls_per_worker,
             runtime_env={"env_vars": {**_precision_variable(), **(environment or {})}},
         )(_do)
-        limit = at_once or AHEAD * max(1, int(ray.cluster_resources().get("CPU", 1)))
+        limit = max_pending or AHEAD * max(1, int(ray.cluster_resources().get("CPU", 1)))
         # Results are yielded in order, while up to `limit` tasks are submitted ahead
         waiting: deque[Any] = deque()
         remaining, folder = iter(items), os.getcwd()

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from foleyflow.alignment.model import LATENT_TENSORS, Alignment, AlignmentConfig
 from foleyflow.alignment.targets import (
     FeatureTarget,
-    LogMel,
     MelPatches,
+    SegmentLogMel,
     SlowStudent,
     TeacherFeatures,
 )
@@ -108,7 +108,7 @@ class AlignRecipe(Recipe):
             return SlowStudent(model)
         clips = np.arange(min(TEACHER_CLIPS, len(windows.clips)))
         sound = windows.cut(clips, np.zeros_like(clips), None)["sound"]
-        mel = MelPatches(model.config, LogMel(model.config, rate_hz=windows.rate_hz))(sound)
+        mel = MelPatches(model.config, SegmentLogMel(model.config, rate_hz=windows.rate_hz))(sound)
         return TeacherFeatures(AudioTower(load_aligner(Path(self.teacher))), model.config, mel)
 
 
@@ -122,7 +122,7 @@ class AudioTower(nn.Module):
 
     def forward(self, mel: Tensor) -> Tensor:
         """(B, S * frames, bands) log-mel to (B, S, D)."""
-        return self.aligner.listen(mel)
+        return self.aligner.encode_audio(mel)
 
 
 def vama() -> AlignRecipe:

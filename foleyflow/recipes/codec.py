@@ -113,7 +113,7 @@ def smoke() -> CodecRecipe:
             decoder_width=32,
             decoder_blocks=1,
             fine_blocks=1,
-            skeleton_bands=0,
+            mel_pca_bands=0,
         ),
         losses=CodecLossConfig(crop_s=0.2),
         bank=SoundBankConfig(items=8, duration_s=0.5),

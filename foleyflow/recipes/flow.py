@@ -17,7 +17,7 @@ from foleyflow.flow.transformer import LATENT_TENSORS, FlowConfig, FlowTransform
 from foleyflow.parallel.ray_cluster import ParallelMap
 from foleyflow.pretrained import load_codec, load_flow
 from foleyflow.recipes.sizes import SMALL_WIDTH, SMOKE_TRAIN
-from foleyflow.simulation.contacts import MATERIALS
+from foleyflow.simulation.materials import MATERIAL_NAMES
 from foleyflow.training.task import Recipe, TrainConfig
 from foleyflow.training.tasks.flow import VALIDATION_WINDOWS, FlowStageConfig, FlowTask
 from foleyflow.training.tasks.pair_distillation import DistilTask, PairConfig, Pairs, open_pairs
@@ -43,7 +43,7 @@ class FlowRecipe(Recipe):
     task: ClassVar[str] = "flow"
     component: ClassVar[str] = "flow"
     model: FlowConfig = field(
-        default_factory=lambda: FlowConfig(material_names=MATERIALS, prior_path="linear")
+        default_factory=lambda: FlowConfig(material_names=MATERIAL_NAMES, prior_path="linear")
     )
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     stages: FlowStageConfig = field(default_factory=FlowStageConfig)
@@ -268,7 +268,7 @@ def small(recipe: FlowRecipe) -> FlowRecipe:
     return replace(
         recipe,
         model=replace(
-            recipe.model, width=96, layers=3, heads=4, guide_width=SMALL_WIDTH, events=False
+            recipe.model, width=96, layers=3, heads=4, condition_width=SMALL_WIDTH, events=False
         ),
         windows=replace(recipe.windows, segments=30),
         train=replace(recipe.train, batch_clips=12, ema=0.995, validate_every=400, save_every=100),
@@ -282,8 +282,8 @@ def smoke() -> FlowRecipe:
             width=16,
             layers=1,
             heads=2,
-            guide_width=16,
-            material_names=MATERIALS,
+            condition_width=16,
+            material_names=MATERIAL_NAMES,
             prior_path="linear",
         ),
         stages=FlowStageConfig(dcf_steps=2, longest_context=10, shortest_context=4),

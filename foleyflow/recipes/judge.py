@@ -15,11 +15,11 @@ from foleyflow.errors import DataError
 from foleyflow.features.codec_latents import clip_arrays
 from foleyflow.features.frames import FrameCache, cache_frames
 from foleyflow.features.mel_levels import compute_levels
-from foleyflow.judges.networks.log_mel import RATE_HZ, LogMel
+from foleyflow.judges.networks.log_mel import RATE_HZ, JudgeLogMel
 from foleyflow.judges.networks.sync import Sync, SyncConfig
 from foleyflow.judges.networks.tagger import NOTHING, Tagger, TaggerConfig
 from foleyflow.recipes.sizes import SMOKE_TRAIN
-from foleyflow.simulation.contacts import MATERIALS
+from foleyflow.simulation.materials import MATERIAL_NAMES
 from foleyflow.training.task import Recipe, TrainConfig
 from foleyflow.training.tasks.sync import SyncLossConfig, SyncTask
 from foleyflow.training.tasks.tagger import TaggedLevels, TaggerLossConfig, TaggerTask
@@ -35,7 +35,7 @@ class TaggerRecipe(Recipe):
     task: ClassVar[str] = "judge"
     component: ClassVar[str] = "tagger"
     model: TaggerConfig = field(
-        default_factory=lambda: TaggerConfig(materials=(*MATERIALS, NOTHING), kinds=KINDS)
+        default_factory=lambda: TaggerConfig(materials=(*MATERIAL_NAMES, NOTHING), kinds=KINDS)
     )
     losses: TaggerLossConfig = field(default_factory=TaggerLossConfig)
     train: TrainConfig
@@ -63,7 +63,7 @@ class TaggerRecipe(Recipe):
                     hint="simulate the data set again with this version of foleyflow",
                 )
         return TaggedLevels(
-            levels=compute_levels(cache.sounds, LogMel()),
+            levels=compute_levels(cache.sounds, JudgeLogMel()),
             materials=np.array([self.model.materials.index(m) for m in classes["materials"]]),
             kinds=np.array([self.model.kinds.index(k) for k in classes["kinds"]]),
         )
@@ -91,9 +91,9 @@ class SyncRecipe(Recipe):
             Sync(self.model, encoder=MotionEncoder(self.encoder)),
             self.losses,
             windows=self._windows(train),
-            levels=compute_levels(train.sounds, LogMel()),
+            levels=compute_levels(train.sounds, JudgeLogMel()),
             validation_windows=self._windows(validation),
-            validation_levels=compute_levels(validation.sounds, LogMel()),
+            validation_levels=compute_levels(validation.sounds, JudgeLogMel()),
         )
 
     def _windows(self, cache: FrameCache) -> WindowSource:
@@ -163,7 +163,7 @@ def smoke() -> TaggerRecipe:
     """A test of the tagger in seconds on a CPU."""
     return TaggerRecipe(
         model=TaggerConfig(
-            materials=(*MATERIALS, NOTHING), kinds=KINDS, widths=(4, 4, 8, 8), embedding=8
+            materials=(*MATERIAL_NAMES, NOTHING), kinds=KINDS, widths=(4, 4, 8, 8), embedding=8
         ),
         train=SMOKE_TRAIN,
     )

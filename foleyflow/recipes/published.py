@@ -23,7 +23,7 @@ from foleyflow.encoders import catalogue
 from foleyflow.encoders.frame_adapter import FrameAdapter, FrameAdapterConfig
 from foleyflow.encoders.frozen import TOKENS
 from foleyflow.encoders.kaldi_fbank import RATE_HZ, FbankLevels
-from foleyflow.encoders.visible_audio_mae import FRAMES, VisibleSound, VisibleSoundConfig
+from foleyflow.encoders.visible_audio_mae import FRAMES, VisibleAudioMae, VisibleAudioMaeConfig
 from foleyflow.errors import ConfigError
 from foleyflow.features.encoder_features import (
     Weights,
@@ -82,7 +82,7 @@ class PublishedRecipe(Recipe):
             aligner: a trained one, to be measured; None for random weights.
         """
         model = aligner or self.random_aligner()
-        if aligner is None and isinstance(model.student, VisibleSound):
+        if aligner is None and isinstance(model.student, VisibleAudioMae):
             encoder = catalogue.sound_encoder(self.student)
             path = catalogue.weights_path(encoder, weights_folder(self.weights_dir))
             catalogue.fill_trunk(encoder, model.student.trunk, path)
@@ -135,7 +135,7 @@ class PublishedRecipe(Recipe):
         arrays = feature_arrays(clips, video, rate_hz=self.sound_rate_hz, parallel_map=parallel_map)
         return WindowSource(arrays, features, self.windows)
 
-    def _random_student(self) -> VisibleSound | None:
+    def _random_student(self) -> VisibleAudioMae | None:
         if self.student == "own":
             return None
         shape = (self.model.segment_s, self.model.mel_frames_per_segment, self.model.mel_bands)
@@ -146,10 +146,10 @@ class PublishedRecipe(Recipe):
                 f"{RATE_HZ} Hz, as in its training",
                 hint="set student=own, or change model.* and sound_rate_hz accordingly",
             )
-        config = VisibleSoundConfig(
+        config = VisibleAudioMaeConfig(
             published=self.student, dim=self.model.width, bottleneck=self.bottleneck
         )
-        return VisibleSound(catalogue.sound_encoder(self.student).trunk(), config)
+        return VisibleAudioMae(catalogue.sound_encoder(self.student).trunk(), config)
 
     def _patches(self) -> MelPatches | None:
         """Spectra of AudioMAE's front end, as the student's input and as the target."""
@@ -253,7 +253,7 @@ def published_flow() -> FlowRecipe:
         recipe,
         model=replace(
             recipe.model,
-            guide_width=aligner.model.width,
+            condition_width=aligner.model.width,
             latents_per_segment=aligner.model.latents_per_segment,
             material_names=(),
             events=False,

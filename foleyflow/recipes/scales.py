@@ -86,7 +86,7 @@ def flow_base() -> FlowRecipe:
     return replace(
         recipe,
         model=replace(
-            recipe.model, width=BASE_WIDTH, layers=14, heads=BASE_HEADS, guide_width=BASE_WIDTH
+            recipe.model, width=BASE_WIDTH, layers=14, heads=BASE_HEADS, condition_width=BASE_WIDTH
         ),
         stages=replace(recipe.stages, dcf_steps=200_000),
         align="runs/align-base/model",
@@ -112,7 +112,11 @@ def flow_large() -> FlowRecipe:
     return replace(
         recipe,
         model=replace(
-            recipe.model, width=LARGE_WIDTH, layers=24, heads=LARGE_HEADS, guide_width=LARGE_WIDTH
+            recipe.model,
+            width=LARGE_WIDTH,
+            layers=24,
+            heads=LARGE_HEADS,
+            condition_width=LARGE_WIDTH,
         ),
         align="runs/align-large/model",
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from foleyflow.errors import ConfigError, why_not_imported
+from foleyflow.errors import ConfigError, import_failure
 
 
 def add_adapters_(module: nn.Module, rank: int) -> list[str]:
@@ -42,7 +42,7 @@ def add_adapters_(module: nn.Module, rank: int) -> list[str]:
     try:
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError as error:
-        raise why_not_imported(error, "peft", "finetune") from error
+        raise import_failure(error, "peft", "finetune") from error
     inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=layers), module)
     return layers
 

@@ -11,7 +11,7 @@ import pytest
 from support.cli_model import Outcome, run_cli, run_process
 from support.media_files import damage, make_bad_files, make_video
 
-from foleyflow.simulation.contacts import MATERIALS
+from foleyflow.simulation.materials import MATERIAL_NAMES
 from foleyflow.weights import file_sha256
 
 BAD_NAMES = (
@@ -187,7 +187,10 @@ def test_the_output_is_kept_if_the_report_does_not_fit_on_the_disk(model, clip, 
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (("--material", "cheese"), "material 'cheese': expected auto or one of " + MATERIALS[0]),
+        (
+            ("--material", "cheese"),
+            "material 'cheese': expected auto or one of " + MATERIAL_NAMES[0],
+        ),
         (("--loudness", "loud"), "--loudness 'loud': expected LUFS, or off"),
         (("--loudness", "3"), "--loudness 3: expected -70 to 0 LUFS"),
         (("--loudness", "nan"), "--loudness nan: expected -70 to 0 LUFS"),

@@ -203,15 +203,15 @@ def test_evaluate_refuses_a_file_as_a_cache(tmp_path):
         ((".", ".", "--metrics", "onset_f"), "no metric 'onset_f'; did you mean 'onset_f1'?"),
         (
             (".", ".", "--metrics", "kl_passt", "--judges", "there"),
-            "the judge 'passt' is not here: expected its weights in there/passt-s-f128-p16-s10-ap",
+            "judge 'passt': weights not found, expected there/passt-s-f128-p16-s10-ap",
         ),
         (
             (".", ".", "--metrics", "ib_score", "--judges", "there"),
-            "the judge 'imagebind' is not here: expected its weights in there/imagebind_huge.pth",
+            "judge 'imagebind': weights not found, expected there/imagebind_huge.pth",
         ),
         (
             (".", ".", "--protocol", "paper", "--judges", "there"),
-            "the judge 'passt' is not here: expected its weights in there/passt-s-f128-p16-s10-ap",
+            "judge 'passt': weights not found, expected there/passt-s-f128-p16-s10-ap",
         ),
         ((".", ".", "--protocol", "avbench"), "no protocol 'avbench': expected one of paper, av-"),
         (
@@ -258,7 +258,7 @@ def test_evaluate_a_protocol_with_the_available_judges(tmp_path, monkeypatch):
     assert list(answer["scores"]) == ["frechet_vggish", "generation_time"]
     assert answer["scores"]["frechet_vggish"]["judge"]["weights_sha256"] == file_sha256(file)
     assert set(answer["not_measured"]) == {"kl_passt", "align_acc"}
-    assert "the judge 'passt' is not here: expected its weights in" in outcome.stderr
+    assert "judge 'passt': weights not found, expected" in outcome.stderr
     assert "hint: mkdir -p" in outcome.stderr
 
 
@@ -319,7 +319,7 @@ def train(sounds: Path, out: Path, *settings: str, flags: tuple[str, ...] = ()):
 # Settings that make the recipe "polish" as small as "smoke".
 POLISH_THE_SMOKE = (
     "model.encoder_width=32", "model.encoder_blocks=1", "model.decoder_width=32",
-    "model.decoder_blocks=1", "model.fine_blocks=1", "model.skeleton_bands=0",
+    "model.decoder_blocks=1", "model.fine_blocks=1", "model.mel_pca_bands=0",
     "losses.crop_s=0.2", "bank.items=8",
     "bank.duration_s=0.5", "train.steps=2", "train.batch_clips=2", "train.warmup_steps=1",
     "train.ema=0.0",

@@ -11,7 +11,7 @@ from foleyflow.data.augmentation import (
     apply_augmentation,
     apply_shots,
     augment,
-    draw_shots,
+    sample_shots,
     sample_augmentation,
 )
 from foleyflow.data.windows import ClipArrays, WindowConfig, WindowSource
@@ -212,7 +212,7 @@ def test_some_augmentations_have_a_border():
 
 def test_a_cut_changes_the_augmentation_once():
     pictures = np.random.default_rng(0).integers(0, 256, (1, 16, 16, 3)).astype(np.uint8)
-    plans = [draw_shots(np.random.default_rng(seed)) for seed in range(400)]
+    plans = [sample_shots(np.random.default_rng(seed)) for seed in range(400)]
     cut = [shots for shots in plans if shots.second is not None]
     assert 0.1 < len(cut) / len(plans) < 0.2
     for shots in cut:

@@ -11,7 +11,7 @@ from foleyflow.evaluation.latent_statistics import (
     compare_latents,
     noise_level,
     quiet_frames,
-    spread,
+    sample_diversity,
     variance,
 )
 
@@ -77,7 +77,7 @@ def test_variance_is_the_mean_over_channels():
 def test_equal_latents_have_ideal_statistics():
     latents = RNG.standard_normal((20, 60, 5)) * np.array([1, 2, 3, 0.1, 10])
     quiet = np.ones((20, 60), bool)
-    figures = compare_latents(latents, latents, true_quiet=quiet, made_quiet=quiet)
+    figures = compare_latents(latents, latents, true_quiet=quiet, generated_quiet=quiet)
     assert (figures.variance, figures.noise_level) == (pytest.approx(1), pytest.approx(1))
     assert figures.frechet == pytest.approx(0, abs=1e-9)
 
@@ -86,9 +86,12 @@ def test_statistics_do_not_depend_on_the_units_of_channels():
     true, generated = RNG.standard_normal((2, 20, 60, 5))
     quiet = np.ones((20, 60), bool)
     scale, shift = np.array([1, 2, 30, 0.1, 10]), np.array([0, 5, -3, 1, 100])
-    plain = compare_latents(true, 0.7 * generated, true_quiet=quiet, made_quiet=quiet)
+    plain = compare_latents(true, 0.7 * generated, true_quiet=quiet, generated_quiet=quiet)
     other = compare_latents(
-        scale * true + shift, scale * 0.7 * generated + shift, true_quiet=quiet, made_quiet=quiet
+        scale * true + shift,
+        scale * 0.7 * generated + shift,
+        true_quiet=quiet,
+        generated_quiet=quiet,
     )
     for name in ("variance", "noise_level", "frechet"):
         assert getattr(other, name) == pytest.approx(getattr(plain, name), rel=1e-6)
@@ -99,11 +102,11 @@ def test_a_generator_of_means_has_less_variance_and_noise():
     curve = np.sin(np.arange(300) / 25)[None, :, None] * np.ones((30, 1, 4))
     true = curve + 0.5 * RNG.standard_normal((30, 300, 4))
     quiet = np.ones((30, 300), bool)
-    mean = compare_latents(true, curve, true_quiet=quiet, made_quiet=quiet)
+    mean = compare_latents(true, curve, true_quiet=quiet, generated_quiet=quiet)
     assert mean.noise_level < 0.01
     assert mean.variance == pytest.approx(0.5 / 0.75, rel=0.05)
     again = curve + 0.5 * RNG.standard_normal((30, 300, 4))
-    right = compare_latents(true, again, true_quiet=quiet, made_quiet=quiet)
+    right = compare_latents(true, again, true_quiet=quiet, generated_quiet=quiet)
     assert right.noise_level == pytest.approx(1, rel=0.03)
     assert right.variance == pytest.approx(1, rel=0.03)
     assert right.frechet < 0.01 < mean.frechet
@@ -112,15 +115,15 @@ def test_a_generator_of_means_has_less_variance_and_noise():
 def test_the_spread_of_two_samples_is_their_deviation():
     means = 10 * RNG.standard_normal((30, 300, 4))
     first, second = (means + 0.4 * RNG.standard_normal(means.shape) for _ in range(2))
-    assert spread(first, second, deviation=np.ones(4)) == pytest.approx(0.4, rel=0.02)
-    assert spread(first, second, deviation=2 * np.ones(4)) == pytest.approx(0.2, rel=0.02)
-    assert spread(means, means, deviation=np.ones(4)) == 0.0
+    assert sample_diversity(first, second, deviation=np.ones(4)) == pytest.approx(0.4, rel=0.02)
+    assert sample_diversity(first, second, deviation=2 * np.ones(4)) == pytest.approx(0.2, rel=0.02)
+    assert sample_diversity(means, means, deviation=np.ones(4)) == 0.0
 
 
 def test_the_frechet_distance_of_shifted_frames_is_the_shift():
     true = RNG.standard_normal((50, 200, 3))
     quiet = np.ones((50, 200), bool)
-    moved = compare_latents(true, true + true.std((0, 1)), true_quiet=quiet, made_quiet=quiet)
+    moved = compare_latents(true, true + true.std((0, 1)), true_quiet=quiet, generated_quiet=quiet)
     assert moved.frechet == pytest.approx(3.0, rel=1e-6)
 
 
@@ -128,7 +131,7 @@ def test_latents_that_do_not_fit_are_refused():
     latents = np.zeros((2, 10, 3))
     quiet = np.ones((2, 10), bool)
     with pytest.raises(ValueError, match="expected equal shapes"):
-        compare_latents(latents, latents[:, :9], true_quiet=quiet, made_quiet=quiet[:, :9])
+        compare_latents(latents, latents[:, :9], true_quiet=quiet, generated_quiet=quiet[:, :9])
     with pytest.raises(ValueError, match="quiet: got"):
         noise_level(latents, quiet[:, :5])
     with pytest.raises(ValueError, match="not finite"):

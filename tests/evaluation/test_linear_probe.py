@@ -10,8 +10,8 @@ from foleyflow.evaluation.linear_probe import (
     WINDOW_S,
     fit_class_probe,
     fit_event_probe,
-    pooled,
-    predicted,
+    pool_windows,
+    predict_classes,
     with_neighbours,
 )
 from foleyflow.evaluation.metrics.synchrony import onset_f1
@@ -63,7 +63,7 @@ def test_neighbours_are_concatenated_and_ends_are_repeated():
 
 def test_pooling_gives_mean_and_maximum():
     features = np.random.default_rng(0).normal(size=(3, 7, 2))
-    got = pooled(features)
+    got = pool_windows(features)
     np.testing.assert_allclose(got[:, :2], features.mean(1), rtol=1e-5)
     np.testing.assert_allclose(got[:, 2:], features.max(1), rtol=1e-5)
 
@@ -80,12 +80,12 @@ def test_planted_classes_are_found_for_any_class_numbers(kinds):
 
     linear, known = fit_class_probe(*drawn(200), *drawn(50))
     inputs, classes = drawn(200)
-    assert (predicted(linear, known, inputs) == classes).mean() > 0.95
+    assert (predict_classes(linear, known, inputs) == classes).mean() > 0.95
     assert set(known) == set(numbers)
     shuffled = rng.permutation(classes)
     linear, known = fit_class_probe(inputs, shuffled, *drawn(50))
     inputs, classes = drawn(200)
-    assert (predicted(linear, known, inputs) == classes).mean() < 0.5 + 0.5 / kinds
+    assert (predict_classes(linear, known, inputs) == classes).mean() < 0.5 + 0.5 / kinds
 
 
 def test_a_single_class_is_refused():

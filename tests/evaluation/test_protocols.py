@@ -108,7 +108,7 @@ def test_the_paper_protocol_has_full_band_and_band_limited_references(folders):
         from foleyflow.signals import Waveform
 
         sound = Waveform(samples=samples.T.astype(np.float32), rate_hz=rate_hz)
-        return judge.logits(PAPER.audio_preprocessing.hear(sound, judge.rate_hz))
+        return judge.logits(PAPER.audio_preprocessing.apply(sound, judge.rate_hz))
 
     by_condition = {"generated": [], "generated_narrow": [], "true_narrow": []}
     for case in "abc":

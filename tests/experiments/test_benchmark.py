@@ -16,7 +16,7 @@ from torch import nn
 from foleyflow.experiments import benchmark, training_cost
 from foleyflow.experiments.benchmark import Effort, Row, Workbench
 from foleyflow.media import probe, read_frames
-from foleyflow.media.test_clips import decode_plainly, repeat_clip, write_test_clip
+from foleyflow.media.test_clips import decode_with_pyav, repeat_clip, write_test_clip
 from foleyflow.parallel.precision import bfloat16_is_fast, precision_on
 from foleyflow.training.task import TrainConfig
 
@@ -63,7 +63,7 @@ def test_a_repeated_clip_shows_the_same_frames_on_one_time_line(tmp_path):
 
 def test_plain_decoding_counts_every_frame(tmp_path):
     clip = write_test_clip(tmp_path / "clip.mp4", duration_s=1.5, width=64, height=48, rate_hz=20)
-    assert decode_plainly(clip, size=32) == 30
+    assert decode_with_pyav(clip, size=32) == 30
 
 
 @pytest.mark.parametrize(

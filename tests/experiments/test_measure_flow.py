@@ -20,10 +20,10 @@ from foleyflow.experiments.measure_flow import (
 from foleyflow.flow.guided_model import velocity_field
 from foleyflow.flow.likelihood import encode
 from foleyflow.flow.transformer import Condition, FlowConfig, FlowTransformer
-from foleyflow.inference.latent_generation import WindowPlan
-from foleyflow.judges.adapters import tagger_judge
+from foleyflow.inference.windows import WindowPlan
+from foleyflow.judges.adapters import TaggerJudge
 from foleyflow.judges.networks.tagger import NOTHING, Tagger, TaggerConfig
-from foleyflow.simulation.contacts import MATERIALS
+from foleyflow.simulation.materials import MATERIAL_NAMES
 
 ITEMS, SEGMENTS, CHANNELS = 6, 3, 4
 FRAMES = 4 * SEGMENTS
@@ -36,7 +36,7 @@ def small_flow(**settings: object) -> FlowTransformer:
         width=16,
         layers=1,
         heads=2,
-        guide_width=8,
+        condition_width=8,
         material_names=("a", "b"),
         **settings,
     )
@@ -77,7 +77,7 @@ def test_density_of_a_flow_that_depends_only_on_its_condition_has_a_closed_form(
         torch.nn.init.normal_(flow.final_modulation.weight, std=2.0)
         flow.final_modulation.weight[:16] = 0
         flow.final_modulation.bias[:16] = -1
-        torch.nn.init.normal_(flow.leave.weight, std=0.5)
+        torch.nn.init.normal_(flow.output_conv.weight, std=0.5)
     given = condition(torch.tensor([0, 1, 2, 0, 1, 2]))
     zeros = torch.zeros(ITEMS, FRAMES, CHANNELS)
     displacement = encode(velocity_field(flow, given), zeros, steps=25)
@@ -137,7 +137,7 @@ def test_evaluations_equal_the_calls_of_the_network():
     for predicts, samplings in (("velocity", (*MAP, *VELOCITY)), ("noise", DIFFUSION)):
         flow = Counted(
             FlowConfig(
-                channels=CHANNELS, width=16, layers=1, heads=2, guide_width=8, predicts=predicts
+                channels=CHANNELS, width=16, layers=1, heads=2, condition_width=8, predicts=predicts
             )
         )
         heun = (Sampling(solver="heun", steps=3),) if predicts == "velocity" else ()
@@ -151,9 +151,9 @@ def test_evaluations_equal_the_calls_of_the_network():
 def test_a_tagger_classifies_the_material_with_the_largest_probability():
     torch.manual_seed(2)
     config = TaggerConfig(
-        materials=(*MATERIALS, NOTHING), kinds=("x", "y"), widths=(4, 4, 8, 8), embedding=8
+        materials=(*MATERIAL_NAMES, NOTHING), kinds=("x", "y"), widths=(4, 4, 8, 8), embedding=8
     )
-    judge = tagger_judge(Tagger(config).eval().requires_grad_(False), "0" * 64)
+    judge = TaggerJudge(Tagger(config).eval().requires_grad_(False), "0" * 64)
     named = set()
     for seed in range(8):
         sound = np.random.default_rng(seed).standard_normal(24_000).astype(np.float32)

@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from foleyflow.features.flow_conditions import FlowConditions, GuidedWindows, window_blocks
+from foleyflow.features.flow_conditions import ConditionWindows, FlowConditions, window_blocks
 from foleyflow.recipes import recipe_named
 
 VIEWS = 3
@@ -47,7 +47,7 @@ def test_interrupted_windows_resume_with_the_same_augmentation(conditions_in):
     assert len(list(window_blocks(source, VIEWS))) == VIEWS  # one block per view
     resumed = stopped.open_windows("train", VIEWS)
     wanted = undisturbed.open_windows("train", VIEWS)
-    for name in GuidedWindows.__dataclass_fields__:
+    for name in ConditionWindows.__dataclass_fields__:
         values = getattr(wanted, name)
         np.testing.assert_array_equal(getattr(resumed, name), values, err_msg=name)
         assert len(values) == VIEWS * len(source.clips)

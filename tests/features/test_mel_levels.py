@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from foleyflow.features.mel_levels import augment_levels, compute_levels
-from foleyflow.judges.networks.log_mel import LogMel
+from foleyflow.judges.networks.log_mel import JudgeLogMel
 
 
 def rng(seed=0):
@@ -15,9 +15,9 @@ def rng(seed=0):
 
 def test_batches_have_the_levels_of_single_sounds():
     sounds = rng().integers(-9000, 9000, (5, 9600)).astype(np.int16)
-    levels = compute_levels(sounds, LogMel(), batch=2)
+    levels = compute_levels(sounds, JudgeLogMel(), batch=2)
     assert levels.shape == (5, 20, 64) and levels.dtype == np.float16
-    alone = LogMel()(torch.from_numpy(sounds[3:4].astype(np.float32) / 32767))[0]
+    alone = JudgeLogMel()(torch.from_numpy(sounds[3:4].astype(np.float32) / 32767))[0]
     np.testing.assert_allclose(levels[3], alone, atol=0.01)
 
 

@@ -12,7 +12,7 @@ from support.flow_networks import random_flow, zero_condition
 from support.gaussian_mixture import Exact, Mixture, TwoModes
 
 from foleyflow.errors import ConfigError
-from foleyflow.features.flow_conditions import GuidedWindows
+from foleyflow.features.flow_conditions import ConditionWindows
 from foleyflow.flow.objective import ObjectiveConfig
 from foleyflow.flow.pair_distillation import pair_distillation_loss
 from foleyflow.flow.samplers import heun, uniform_grid
@@ -84,7 +84,7 @@ def windows():
     def random(seed, *shape):
         return np.random.default_rng(seed).normal(size=shape).astype(np.float16)
 
-    return GuidedWindows(
+    return ConditionWindows(
         video=random(0, 10, 40, 16),
         states=random(1, 10, 10, 16),
         events=np.abs(random(2, 10, 40)),

@@ -26,7 +26,7 @@ def aligner():
 def flow():
     torch.manual_seed(1)
     config = FlowConfig(
-        width=16, layers=1, heads=2, guide_width=16, material_names=("wood", "metal")
+        width=16, layers=1, heads=2, condition_width=16, material_names=("wood", "metal")
     )
     network = FlowTransformer(config).eval().requires_grad_(False)
     for value in network.parameters():

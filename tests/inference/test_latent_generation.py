@@ -49,7 +49,7 @@ def test_streamed_features_equal_those_of_the_full_clip(aligner, monkeypatch, pr
     half = aligner.encoder.config.window // 2
     padded = [frames[0][1]] * half + [p for _, p in frames] + [frames[-1][1]] * half
     pixels = torch.from_numpy(np.stack(padded)).permute(0, 3, 1, 2)[None]
-    full = aligner.watch(pixels, torch.tensor([[t for t, _ in frames]]))[0]
+    full = aligner.encode_video(pixels)[0]
     stream = FeatureStream(aligner, iter(frames), Stopwatch())
     for start_s, end_s in ((0.0, 0.96), (0.8, 1.76), (1.6, 2.56), (2.4, 3.0)):
         values, times_s = stream.between(start_s, end_s)
@@ -195,8 +195,8 @@ def test_the_guessed_material_is_the_same_in_all_windows(
     settings = {"duration_s": 3.0, "material": 0}
     plain = joined(generate(aligner, flow, frames, **settings))
     given = [joined(generate(aligner, flow, frames, **settings | {"material": m})) for m in (1, 2)]
-    original = aligner.guide
-    monkeypatch.setattr(aligner, "guide", guide)
+    original = aligner.flow_condition
+    monkeypatch.setattr(aligner, "flow_condition", guide)
     for module in (latent_generation, material_choice):
         monkeypatch.setattr(module, "GUESS_WINDOWS", windows)
     chunks = generate(aligner, flow, frames, **settings, guess_material=True)

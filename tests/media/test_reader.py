@@ -10,7 +10,7 @@ import pytest
 from support.media_files import corner_painter, damage, grey_level, make_video
 
 from foleyflow.errors import MediaError
-from foleyflow.media import keep_at_rate, probe, read_frames, read_pictures
+from foleyflow.media import keep_at_rate, probe, read_frames, read_frames_at
 
 
 def levels(pairs):
@@ -116,7 +116,7 @@ def test_frames_have_the_displayed_orientation(tmp_path, rotation_deg, mirrored)
     for row, column in corners:
         expected = shown[row * height // 32, column * width // 32].astype(int)
         assert np.abs(picture[row, column].astype(int) - expected).max() < 40, (row, column)
-    (large,) = read_pictures(path, [0.0], height=90)
+    (large,) = read_frames_at(path, [0.0], height=90)
     assert large.shape == (90, round(90 * width / height), 3)
     expected = shown[4, 4].astype(int)
     assert np.abs(large[4, 4].astype(int) - expected).max() < 40
@@ -230,7 +230,7 @@ def test_backward_time_stamps_are_dropped_and_counted(tmp_path, caplog):
 def test_frames_at_given_times(tmp_path, duration_s):
     path = make_video(tmp_path / "a.mp4", n_frames=25 * duration_s, b_frames=2)
     wanted_s = [0.0, duration_s / 2, 0.05, -3.0, duration_s - 0.01, duration_s + 9.0]
-    pictures = read_pictures(path, wanted_s, height=32)
+    pictures = read_frames_at(path, wanted_s, height=32)
     last = 25 * duration_s - 1
     indices = [0, 25 * duration_s // 2, 1, 0, last, last]
     assert [picture.shape for picture in pictures] == [(32, 48, 3)] * 6
@@ -239,7 +239,7 @@ def test_frames_at_given_times(tmp_path, duration_s):
 
 
 def test_no_times_give_no_frames(tmp_path):
-    assert read_pictures(make_video(tmp_path / "a.mp4", n_frames=2), []) == []
+    assert read_frames_at(make_video(tmp_path / "a.mp4", n_frames=2), []) == []
 
 
 def test_known_info_does_not_change_the_frames(tmp_path):

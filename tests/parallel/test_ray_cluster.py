@@ -115,7 +115,7 @@ def test_items_are_taken_when_they_are_needed(local_ray):
             taken.append(number)
             yield number
 
-    results = local_ray.parallel_map(square_or_fail, items(), at_once=3)
+    results = local_ray.parallel_map(square_or_fail, items(), max_pending=3)
     assert [next(results) for _ in range(4)] == [100, 121, 144, 169]
     results.close()
     assert len(taken) == 6

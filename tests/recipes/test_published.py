@@ -21,15 +21,16 @@ from foleyflow.encoders.frozen import TOKENS
 from foleyflow.errors import CheckpointError, ConfigError, DataError
 from foleyflow.experiments.tables.definitions import TABLES
 from foleyflow.experiments.tables.recipes import aligner_recipe
-from foleyflow.features.encoder_features import Weights, at_segments, video_features
+from foleyflow.features.encoder_features import Weights, resample_to_segments, video_features
 from foleyflow.features.frames import Split
 from foleyflow.flow.sampling import sample
 from foleyflow.flow.transformer import Condition, FlowConfig, FlowTransformer
-from foleyflow.inference.latent_generation import FeatureStream, Stopwatch
-from foleyflow.inference.pipeline import shown_frames
+from foleyflow.inference.latent_generation import FeatureStream
+from foleyflow.inference.video_frames import frames_for_encoder
 from foleyflow.media import probe, read_waveform
-from foleyflow.pretrained import load_aligner, load_seeing_aligner
+from foleyflow.pretrained import load_aligner, load_aligner_with_encoder
 from foleyflow.recipes import recipe_named
+from foleyflow.system.stopwatch import Stopwatch
 from foleyflow.weights import save_component
 
 CLIP_S = 2.5
@@ -133,10 +134,10 @@ def test_full_size_frames_pass_through_both_stages(small_encoders):
     pixels = torch.randint(0, 256, (8, 3, 224, 224), dtype=torch.uint8)
     times_s = torch.arange(8)[None] / 8.0
     with torch.no_grad():
-        features = aligner.watch(seen(pixels)[None], times_s)
-        guidance = aligner.guide(features, times_s, segments=6)
+        features = aligner.encode_video(seen(pixels)[None])
+        guidance = aligner.flow_condition(features, times_s, segments=6)
         flow = FlowTransformer(
-            FlowConfig(width=16, layers=1, heads=2, guide_width=16, latents_per_segment=8)
+            FlowConfig(width=16, layers=1, heads=2, condition_width=16, latents_per_segment=8)
         ).eval()
         noise = torch.randn(1, 48, flow.config.channels)
         condition = Condition(
@@ -180,10 +181,10 @@ def test_features_are_cached_for_each_file_of_weights(small_encoders, vggsound_f
 def test_features_are_resampled_to_the_nearest_segment():
     """The segment whose centre is nearest to the only nonzero column is the strongest."""
     for name in ("imagebind-sound", "audiomae"):
-        encoder = catalogue.SOUND_ENCODERS[name].around(torch.nn.Identity())
+        encoder = catalogue.SOUND_ENCODERS[name].wrap(torch.nn.Identity())
         grid = torch.zeros(40, encoder.rule.rows, 3)
         grid[10] = 1.0
-        rows = at_segments(grid, encoder, segments=20, segment_s=0.16, bands=8)
+        rows = resample_to_segments(grid, encoder, segments=20, segment_s=0.16, bands=8)
         assert rows.shape == (160, 3)
         strongest = int(rows.unflatten(0, (20, 8)).mean((1, 2)).argmax())
         column_s = encoder.rule.first_s + 10 * encoder.rule.column_s
@@ -263,7 +264,7 @@ def test_complete_pipeline_on_the_command_line(small_encoders, vggsound_folder, 
         "align": [*TINY, *encoders],
         "flow": [
             *short,
-            *("model.heads=2", "model.width=16", "model.layers=1", "model.guide_width=16"),
+            *("model.heads=2", "model.width=16", "model.layers=1", "model.condition_width=16"),
             *("stages.dcf_steps=1", f"codec={runs['codec'] / 'model'}"),
             *(f"align={runs['align'] / 'model'}", f"weights_dir={weights}"),
         ],
@@ -319,10 +320,10 @@ def test_streamed_frames_have_the_stored_features(small_encoders, vggsound_folde
     with torch.no_grad():
         times = torch.from_numpy(rows.times_s[:last])[None]
         values = torch.from_numpy(rows.values[:last].copy())[None]
-        known = load_aligner(tmp_path).watch(values, times)
-        seeing = load_seeing_aligner(tmp_path, weights)
+        known = load_aligner(tmp_path).encode_video(values)
+        seeing = load_aligner_with_encoder(tmp_path, weights)
         with split.clips.files(0) as (path, _):
-            stream = FeatureStream(seeing, shown_frames(probe(path), seeing), Stopwatch({}))
+            stream = FeatureStream(seeing, frames_for_encoder(probe(path), seeing), Stopwatch())
             found_values, times_s = stream.between(0.0, 10.0)
     assert torch.allclose(times_s[0].double(), times[0], atol=1e-6)
     assert torch.allclose(found_values, known, atol=2e-3)

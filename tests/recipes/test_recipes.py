@@ -94,7 +94,7 @@ def test_parts_of_the_embedded_model_fit_together():
     rates = {r.model.latent_rate_hz for r in (codec, align, flow)}
     assert rates == {50.0}
     assert codec.model.channels == align.model.latent_channels == flow.model.channels
-    assert align.model.width == flow.model.guide_width
+    assert align.model.width == flow.model.condition_width
     assert align.windows == flow.windows
     assert align.windows.neighbours == align.encoder.window // 2
     assert len(flow.model.material_names) == align.model.materials
@@ -300,14 +300,18 @@ def test_models_are_initialised_from_models_of_another_codec(smoke_runs, simulat
     )
     for name, folder, new in (
         ("align", align, {"latent_head.weight", "latent_head.bias", "target_mean"}),
-        ("flow", flow, {"enter.weight", "leave.weight", "latent_mean", "latent_deviation"}),
+        (
+            "flow",
+            flow,
+            {"input_conv.weight", "output_conv.weight", "latent_mean", "latent_deviation"},
+        ),
     ):
         found = load_file(folder / f"{name}.safetensors")
         begun = load_file(smoke_runs / name / "model" / f"{name}.safetensors")
         same = {key for key in begun if torch.equal(found[key], begun[key])}
         assert new <= begun.keys() - same
         assert all(
-            key.startswith(("latent_", "target_", "enter.", "leave."))
+            key.startswith(("latent_", "target_", "input_conv.", "output_conv."))
             for key in begun.keys() - same
         )
 
@@ -455,7 +459,7 @@ def test_large_recipes_have_their_documented_sizes(name, aligner_m, flow_m):
     for module, wanted_m in ((aligner, aligner_m), (network, flow_m)):
         count = sum(parameter.numel() for parameter in module.parameters())
         assert count / 1e6 == pytest.approx(wanted_m, abs=0.5)
-    assert align.model.width == align.encoder.dim == flow.model.guide_width
+    assert align.model.width == align.encoder.dim == flow.model.condition_width
     assert align.model.latent_rate_hz == flow.model.latent_rate_hz == 50.0
     assert align.model.latent_channels == flow.model.channels
     assert align.windows == flow.windows == recipe_named("flow", "tiny").windows
@@ -474,7 +478,7 @@ def test_large_recipes_train_on_the_command_line(simulated_data, smoke_runs, tmp
     settings += [f"codec={smoke_runs / 'codec/model'}"]
     for task, own in (
         ("align", ["encoder.widths=4,4,8", "encoder.dim=16"]),
-        ("flow", ["model.guide_width=16", f"align={tmp_path / 'align/model'}"]),
+        ("flow", ["model.condition_width=16", f"align={tmp_path / 'align/model'}"]),
     ):
         command = [task, *common, "--out", str(tmp_path / task)]
         for setting in [*settings, *own]:

@@ -20,7 +20,7 @@ from foleyflow.alignment.model import Alignment, AlignmentConfig
 from foleyflow.data.windows import ClipArrays, WindowConfig, WindowSource
 from foleyflow.encoders.motion_encoder import MotionEncoder, MotionEncoderConfig
 from foleyflow.errors import ConfigError, TrainingError
-from foleyflow.features.flow_conditions import GuidedWindows
+from foleyflow.features.flow_conditions import ConditionWindows
 from foleyflow.flow.objective import ObjectiveConfig
 from foleyflow.flow.transformer import FlowConfig, FlowTransformer
 from foleyflow.training.loop import train
@@ -83,7 +83,7 @@ def flow_task(*, broken: bool = False, **stages: int) -> FlowTask:
     video = rng.normal(size=(rows, frames, 16)).astype(np.float16)
     if broken:
         video[-1, 3, 3] = np.nan  # windows are sampled in order: it is always in the last process
-    windows = GuidedWindows(
+    windows = ConditionWindows(
         video=video,
         states=rng.normal(size=(rows, frames // 4, 16)).astype(np.float16),
         events=rng.random((rows, frames)).astype(np.float16),
@@ -94,7 +94,12 @@ def flow_task(*, broken: bool = False, **stages: int) -> FlowTask:
     torch.manual_seed(0)
     network = FlowTransformer(
         FlowConfig(
-            channels=6, width=16, layers=2, heads=2, guide_width=16, material_names=("a", "b", "c")
+            channels=6,
+            width=16,
+            layers=2,
+            heads=2,
+            condition_width=16,
+            material_names=("a", "b", "c"),
         )
     )
     return FlowTask(

@@ -17,8 +17,8 @@ from foleyflow.errors import CheckpointError, ConfigError, DataError
 from foleyflow.evaluation.folder import evaluate_folder
 from foleyflow.features.frames import cache_frames
 from foleyflow.features.mel_levels import compute_levels
-from foleyflow.judges.adapters import SyncJudge, load_judge, tagger_judge
-from foleyflow.judges.networks.log_mel import LogMel
+from foleyflow.judges.adapters import SyncJudge, TaggerJudge, load_judge
+from foleyflow.judges.networks.log_mel import JudgeLogMel
 from foleyflow.judges.networks.sync import Sync, SyncConfig
 from foleyflow.judges.networks.tagger import Tagger, TaggerConfig
 from foleyflow.judges.weights import SHIPPED
@@ -112,7 +112,7 @@ def make_sync_task(losses=None, **settings):
         np.zeros((len(clips), 30 * 4, 0), np.float16),
         WindowConfig(segments=16, neighbours=2, augment=False),
     )
-    levels = compute_levels(clips.sounds, LogMel())
+    levels = compute_levels(clips.sounds, JudgeLogMel())
     encoder = MotionEncoder(
         MotionEncoderConfig(size=16, widths=(4, 4, 8), dim=8, changes=2, reach=1)
     )
@@ -196,7 +196,7 @@ def test_shifts_out_of_order_are_rejected():
 
 
 def test_tagger_judge_accepts_sounds_of_any_length(tagger_task):
-    judge = tagger_judge(tagger_task.modules["tagger"].eval(), "00")
+    judge = TaggerJudge(tagger_task.modules["tagger"].eval(), "00")
     for seconds, pieces in ((0.3, 1), (1.0, 1), (4.0, 4)):
         sound = rng().uniform(-0.5, 0.5, round(seconds * RATE_HZ)).astype(np.float32)
         assert judge.embed(sound).shape == (pieces, 64)
@@ -212,21 +212,21 @@ def test_pairs_are_judged_in_windows():
     pixels = rng().integers(0, 255, (60, 112, 112, 3)).astype(np.uint8)
     frames = Frames(pixels=pixels, times_s=np.arange(60) / 25)
     sound = rng().uniform(-0.5, 0.5, round(2.4 * RATE_HZ)).astype(np.float32)
-    probability = judge.verdict(frames, sound)
+    probability = judge.score(frames, sound)
     assert 0 < probability < 1
-    assert judge.verdict(frames, 0.5 * sound) == pytest.approx(probability, abs=0.02)
-    assert judge.verdict(frames, sound[: round(1.5 * RATE_HZ)]) != probability
+    assert judge.score(frames, 0.5 * sound) == pytest.approx(probability, abs=0.02)
+    assert judge.score(frames, sound[: round(1.5 * RATE_HZ)]) != probability
     # A video is encoded once for all of its sounds.
-    seen, watch = [], judge._network.watch
-    judge._network.watch = lambda *how: seen.append(1) or watch(*how)
+    seen, encode_video = [], judge._network.encode_video
+    judge._network.encode_video = lambda *how: seen.append(1) or encode_video(*how)
     again = Frames(pixels=pixels, times_s=frames.times_s)
-    assert [judge.verdict(again, sound) for _ in range(2)] == pytest.approx([probability] * 2)
+    assert [judge.score(again, sound) for _ in range(2)] == pytest.approx([probability] * 2)
     assert len(seen) == 1
     # Only the common duration is compared.
     longer = np.concatenate([sound, np.zeros(RATE_HZ, np.float32)])
-    assert judge.verdict(frames, longer) == pytest.approx(probability, abs=1e-4)
+    assert judge.score(frames, longer) == pytest.approx(probability, abs=1e-4)
     with pytest.raises(ValueError, match=r"2.40 s of video with 1.00 s of sound.*needs 1.28 s"):
-        judge.verdict(frames, sound[:RATE_HZ])
+        judge.score(frames, sound[:RATE_HZ])
 
 
 @pytest.fixture(scope="module")
@@ -308,7 +308,7 @@ def test_pairs_without_a_video_are_reported(judge_models, tmp_path):
     metrics = ["AlignAcc-sim"]
     report = evaluate_folder(tmp_path / "made", tmp_path / "true", metrics=metrics, judges=judges)
     score = report.scores["AlignAcc-sim"]
-    assert score.rows == {}
+    assert score.figures == {}
     assert score.left_out == {
         "a": "no video of it, neither among the references nor among the results"
     }

@@ -19,7 +19,7 @@ from foleyflow.training.lora import add_adapters_, merge_adapters_
 
 def network() -> FlowTransformer:
     torch.manual_seed(0)
-    made = FlowTransformer(FlowConfig(channels=4, width=16, layers=2, heads=2, guide_width=8))
+    made = FlowTransformer(FlowConfig(channels=4, width=16, layers=2, heads=2, condition_width=8))
     with torch.no_grad():
         for parameter in made.parameters():  # the output of a new network is zero
             parameter.add_(0.1 * torch.randn_like(parameter))
@@ -78,7 +78,7 @@ def test_only_adapters_are_trained_and_merging_preserves_the_output():
     model = copy.deepcopy(plain)
     names = add_adapters_(model, 3)
     assert {"blocks.0.attention.query", "blocks.1.feed.2", "blocks.1.modulation"} <= set(names)
-    assert not any("unfold" in name or "overall" in name for name in names)
+    assert not any("unfold" in name or "global_condition" in name for name in names)
     torch.testing.assert_close(output(model), output(plain), rtol=0, atol=0)
     learning = {name for name, p in model.named_parameters() if p.requires_grad}
     assert len(learning) == 2 * len(names) and all("lora_" in name for name in learning)

@@ -16,7 +16,7 @@ from foleyflow.codec.autoencoder import Codec, CodecConfig
 from foleyflow.data.windows import ClipArrays, WindowConfig, WindowSource
 from foleyflow.encoders.motion_encoder import MotionEncoder, MotionEncoderConfig
 from foleyflow.errors import ConfigError, DataError, TrainingError
-from foleyflow.features.flow_conditions import GuidedWindows
+from foleyflow.features.flow_conditions import ConditionWindows
 from foleyflow.flow.objective import ObjectiveConfig
 from foleyflow.flow.transformer import FlowConfig, FlowTransformer
 from foleyflow.training.checkpoint import STATE_NAME
@@ -254,10 +254,10 @@ def test_resumed_run_keeps_its_slow_student(align_task, tmp_path):
     )
     assert uninterrupted.keys() == resumed.keys()
     assert all(torch.equal(uninterrupted[name], resumed[name]) for name in uninterrupted)
-    slow = "slow_student/module/audio_enter.weight"
-    quick = "align/module/audio_enter.weight"
+    slow = "slow_student/module/audio_input.weight"
+    quick = "align/module/audio_input.weight"
     assert not torch.equal(uninterrupted[slow], uninterrupted[quick])
-    assert not torch.equal(uninterrupted[slow], fresh_aligner(latent_channels=4).audio_enter.weight)
+    assert not torch.equal(uninterrupted[slow], fresh_aligner(latent_channels=4).audio_input.weight)
 
 
 def test_longest_block_follows_the_sampling(align_task):
@@ -316,7 +316,7 @@ def test_onset_f1_uses_the_best_threshold():
 @pytest.fixture(scope="module")
 def windows():
     rows, frames = 8, 40
-    return GuidedWindows(
+    return ConditionWindows(
         video=rng(0).normal(size=(rows, frames, 16)).astype(np.float16),
         states=rng(1).normal(size=(rows, frames // 4, 16)).astype(np.float16),
         events=rng(2).random((rows, frames)).astype(np.float16),
@@ -330,7 +330,7 @@ def windows():
 def flow_task(windows):
     torch.manual_seed(0)
     config = FlowConfig(
-        channels=6, width=16, layers=1, heads=2, guide_width=16, material_names=("a", "b", "c")
+        channels=6, width=16, layers=1, heads=2, condition_width=16, material_names=("a", "b", "c")
     )
     return FlowTask(
         FlowTransformer(config),
@@ -475,7 +475,7 @@ def test_merging_out_of_range_is_rejected(settings):
 def polished_task(windows, steps: int = 6) -> FlowTask:
     torch.manual_seed(0)
     config = FlowConfig(
-        channels=6, width=16, layers=1, heads=2, guide_width=16, material_names=("a", "b", "c")
+        channels=6, width=16, layers=1, heads=2, condition_width=16, material_names=("a", "b", "c")
     )
     return FlowTask(
         FlowTransformer(config),

@@ -8,7 +8,11 @@ from numpy.typing import NDArray
 from foleyflow import clock
 from foleyflow.evaluation.computations import VideoJudged
 from foleyflow.evaluation.metric import Metric
-from foleyflow.judges.networks.time_shifts import LARGE_SHIFTS_S, SMALL_SHARE, SMALL_SHIFTS_S
+from foleyflow.judges.networks.time_shifts import (
+    LARGE_SHIFTS_S,
+    SMALL_SHIFT_FRACTION,
+    SMALL_SHIFTS_S,
+)
 from foleyflow.signals import Frames
 
 IN_SYNC = 0.5  # higher probabilities count as in sync
@@ -55,7 +59,7 @@ def control_shift_s(seed: int, longest_s: float) -> float:
     if longest_s < SMALL_SHIFTS_S[0]:
         raise ValueError(f"a shift of {SMALL_SHIFTS_S[0]} s does not fit in {longest_s:.2f} s")
     rng = np.random.default_rng(seed)
-    small = rng.random() < SMALL_SHARE
+    small = rng.random() < SMALL_SHIFT_FRACTION
     low_s, high_s = SMALL_SHIFTS_S if small else LARGE_SHIFTS_S
     size_s = rng.uniform(min(low_s, longest_s), min(high_s, longest_s))
     return float(size_s if rng.random() < 0.5 else -size_s)

@@ -18,7 +18,7 @@ from foleyflow.recipes.flow import DistilRecipe, FlowRecipe, diffusion, distil, 
 from foleyflow.recipes.overrides import flat_keys, override
 from foleyflow.recipes.published import PublishedRecipe
 
-SET_BY_THE_TABLE = ("align", "teacher", "train.seed", "model.guide_width")
+SET_BY_THE_TABLE = ("align", "teacher", "train.seed", "model.condition_width")
 
 
 def aligner_recipe(
@@ -42,7 +42,7 @@ def flow_recipe(
     settings: Sequence[str],
     align: Path,
     begin: Path | None,
-    guide_width: int | None = None,
+    condition_width: int | None = None,
 ) -> FlowRecipe | DistilRecipe:
     """The complete recipe of a flow.
 
@@ -50,7 +50,7 @@ def flow_recipe(
         settings: for all cells, as for `--set`; each applies to the recipes that have it.
         align: model folder of the aligner.
         begin: model folder of the flow that it begins with, or None.
-        guide_width: width of the aligner's features; None for that of a small one.
+        condition_width: width of the aligner's features; None for that of a small one.
 
     Raises:
         ConfigError: a value of the wrong type.
@@ -70,7 +70,9 @@ def flow_recipe(
     }
     flow: FlowRecipe = replace(
         recipe,
-        model=replace(recipe.model, guide_width=guide_width or recipe.model.guide_width),
+        model=replace(
+            recipe.model, condition_width=condition_width or recipe.model.condition_width
+        ),
         stages=replace(recipe.stages, **stages[cell.kind]),
     )
     return flow
@@ -105,7 +107,7 @@ def _base_recipe(cell: FlowCell) -> Any:
             objective=ObjectiveConfig(path=cell.path),
             windows=plain.windows,
             train=replace(
-                plain.train, steps=300, learning_rate=5e-4, warmup_steps=30, decay_share=0.5
+                plain.train, steps=300, learning_rate=5e-4, warmup_steps=30, decay_fraction=0.5
             ),
         )
     recipe = small({"polished": polish, "diffusion": diffusion}.get(cell.kind, tiny)())

@@ -39,7 +39,7 @@ from foleyflow.experiments.tables.definitions import (
 )
 from foleyflow.experiments.tables.recipes import aligner_recipe, check_settings, flow_recipe
 from foleyflow.features.codec_latents import window_source
-from foleyflow.judges.adapters import tagger_judge
+from foleyflow.judges.adapters import TaggerJudge
 from foleyflow.judges.interface import MaterialJudge
 from foleyflow.judges.networks.trained import load_tagger
 from foleyflow.pretrained import load_aligner, load_codec, load_flow
@@ -200,7 +200,7 @@ class _Runner:
         self.judge: MaterialJudge | None = None
         if run.judge_folder is not None:
             sha256 = read_record(run.judge_folder, "tagger").sha256
-            self.judge = tagger_judge(load_tagger(run.judge_folder), sha256)
+            self.judge = TaggerJudge(load_tagger(run.judge_folder), sha256)
         self.real: list[RealClip] = []
         self._windows = functools.lru_cache(maxsize=1)(self._load_windows)
 
@@ -234,7 +234,7 @@ class _Runner:
             "judge": None if self.judge is None else self.judge.weights_sha256,
         }
 
-    def recipe(self, cell: Cell, seed: int, *, guide_width: int | None = None) -> Any:
+    def recipe(self, cell: Cell, seed: int, *, condition_width: int | None = None) -> Any:
         """The complete recipe of a cell."""
         if isinstance(cell, AlignerCell):
             settings = self.aligner_settings
@@ -249,7 +249,7 @@ class _Runner:
             settings=self.flow_settings,
             align=self._folder(aligner_cell(cell.aligner), seed) / "model",
             begin=None if before is None else self._folder(before, seed) / "model",
-            guide_width=guide_width,
+            condition_width=condition_width,
         )
 
     def figures(self, cell: Cell, seed: int, progress: Callable[[str], None]) -> dict[str, Any]:
@@ -302,7 +302,7 @@ class _Runner:
         # The flow that this one begins with
         before = cell.begins_with
         begin = None if before is None else self._folder(before, seed) / "model"
-        recipe = self.recipe(cell, seed, guide_width=int(record.config["model"]["width"]))
+        recipe = self.recipe(cell, seed, condition_width=int(record.config["model"]["width"]))
         inputs = {
             "clips": self.run.clips,
             "judge": None if self.judge is None else self.judge.weights_sha256,

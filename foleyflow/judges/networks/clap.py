@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from foleyflow.errors import why_not_imported
+from foleyflow.errors import import_failure
 
 RATE_HZ = 48_000
 LONGEST_S = 10.0
@@ -50,7 +50,7 @@ class Clap(nn.Module):
                 ClapFeatureExtractor,
             )
         except ImportError as error:
-            raise why_not_imported(error, "transformers", "judges") from error
+            raise import_failure(error, "transformers", "judges") from error
         network = ClapAudioModelWithProjection(ClapAudioConfig(**(shape or PUBLISHED_SHAPE)))
         self.audio_model = network.audio_model
         self.audio_projection = network.audio_projection

@@ -346,7 +346,7 @@ class _Crew:
             done = cluster.parallel_map(
                 functools.partial(_make_missing, self.job),
                 list(self.waiting),
-                at_once=count,
+                max_pending=count,
                 calls_per_worker=SHARDS_PER_WORKER,
                 environment=WORKER_ENVIRONMENT,
             )

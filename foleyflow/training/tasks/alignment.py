@@ -19,11 +19,17 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from foleyflow.alignment.contrastive import contrast_losses
-from foleyflow.alignment.losses import onset_loss, recovery_losses
+from foleyflow.alignment.contrastive import contrastive_losses
+from foleyflow.alignment.losses import onset_loss, reconstruction_losses
 from foleyflow.alignment.masking import sample_visible_mask, visible_frames
 from foleyflow.alignment.model import Alignment
-from foleyflow.alignment.targets import CodecLatents, FeatureTarget, LogMel, MelPatches, SlowStudent
+from foleyflow.alignment.targets import (
+    CodecLatents,
+    FeatureTarget,
+    MelPatches,
+    SegmentLogMel,
+    SlowStudent,
+)
 from foleyflow.data.windows import WindowSource
 from foleyflow.errors import ConfigError
 from foleyflow.parallel.batch_sharding import rescale_to_global_mean, sample_for_full_batch
@@ -47,8 +53,8 @@ class AlignLossConfig:
         fully_masked_fraction: fraction of the masks, the last ones, that hide all audio.
         latent, mel, energy: weights of the recovery terms.
         onset: weight of the onset term.
-        onset_from: onsets are detected in the "sound" (`MelPatches.rises`), or are the "labels" of
-            the simulation.
+        onset_from: onsets are detected in the "sound" (`MelPatches.onset_strength`), or are the
+            "labels" of the simulation.
         material: weight of the labelled material term; 0 in the paper.
         contrast, stretches: weights of the contrast between clips and within a clip; 0 in the
             paper.
@@ -130,7 +136,7 @@ class AlignTask(Task):
         self.windows = windows
         self.held_out_windows = held_out_windows
         self._mel = patches or MelPatches(
-            model.config, LogMel(model.config, rate_hz=windows.rate_hz)
+            model.config, SegmentLogMel(model.config, rate_hz=windows.rate_hz)
         )
         if target is None:
             if not bool(model.target_mean.any()):  # a trained model keeps its statistics
@@ -152,7 +158,7 @@ class AlignTask(Task):
 
     def begin_step(self, step: int, averages: Modules) -> tuple[str, ...]:
         """Updates the target if it follows the student."""
-        self._target.follow(aligner_of(self.modules))
+        self._target.update(aligner_of(self.modules))
         return self.phases
 
     def loss(self, phase: str, batch: Batch, step: int) -> tuple[Tensor, Figures]:
@@ -161,8 +167,8 @@ class AlignTask(Task):
         self._mel.to(batch["sound"].device)
 
         # Video features and spectra
-        features = model.watch(batch["pixels"], batch["times_s"], batch["present"])
-        video = model.contextualise(features, batch["times_s"], batch["present"])
+        features = model.encode_video(batch["pixels"], present=batch["present"])
+        video = model.add_temporal_context(features, batch["times_s"], batch["present"])
         with torch.autocast(video.device.type, enabled=False):
             mel = self._mel(batch["sound"])
 
@@ -171,9 +177,11 @@ class AlignTask(Task):
         if self.losses.recovers:
             terms |= self._recovery(model, batch, video, mel)
         if self.losses.contrasts:
-            terms |= contrast_losses(model, video, batch["times_s"], mel, present=batch["present"])
+            terms |= contrastive_losses(
+                model, video, batch["times_s"], mel, present=batch["present"]
+            )
         if self.losses.material:
-            materials = model.classify(video, batch["present"])
+            materials = model.classify_material(video, batch["present"])
             with torch.autocast(video.device.type, enabled=False):
                 mean = functional.cross_entropy(materials, batch["material"], ignore_index=-1)
             terms["material"] = rescale_to_global_mean(
@@ -222,7 +230,7 @@ class AlignTask(Task):
 
         # Recovery of one mask, and onsets with all audio hidden
         times_s = batch["times_s"]
-        video = model.contextualise(model.watch(batch["pixels"], times_s), times_s)
+        video = model.add_temporal_context(model.encode_video(batch["pixels"]), times_s)
         mel = self._mel.to(video.device)(batch["sound"])
         visible = sample_visible_mask(
             1,
@@ -231,8 +239,8 @@ class AlignTask(Task):
             longest_block=self.longest_block,
             generator=torch.Generator().manual_seed(0),
         ).to(video.device)
-        masked = model.recover(video, times_s, mel=mel, kept=visible, segments=segments)
-        alone = model.recover(video, times_s, mel=None, kept=None, segments=segments)
+        masked = model.reconstruct(video, times_s, mel=mel, visible=visible, segments=segments)
+        alone = model.reconstruct(video, times_s, mel=None, visible=None, segments=segments)
 
         # Recovered patches as a spectrogram
         patches = mel.unflatten(1, (segments, -1)).flatten(2)
@@ -246,7 +254,7 @@ class AlignTask(Task):
             "recovered": torch.where(frames, mel, recovered)[0],
             "true": mel[0],
             "onsets": alone.onsets[0].sigmoid(),
-            "rises": self._mel.rises(mel)[0],
+            "rises": self._mel.onset_strength(mel)[0],
             "duration_s": torch.tensor(segments * config.segment_s),
         }
         return {name: value.float().cpu().numpy() for name, value in arrays.items()}
@@ -300,23 +308,23 @@ class AlignTask(Task):
 
         visible = sample_for_full_batch(sample_masks, len(video))
         visible = visible.transpose(0, 1).flatten(0, 1).to(video.device)
-        recovered = model.recover(
+        recovered = model.reconstruct(
             repeat(video),
             repeat(batch["times_s"]),
             mel=repeat(mel),
-            kept=visible,
+            visible=visible,
             segments=segments,
             present=repeat(batch["present"]),
         )
         with torch.autocast(video.device.type, enabled=False):
-            terms = recovery_losses(
+            terms = reconstruction_losses(
                 recovered,
                 latents=repeat(self._target(batch, mel)),
                 mel=repeat(self._mel.targets(mel)),
-                hidden=~visible,
+                masked=~visible,
             )
             from_sound = losses.onset_from == "sound"
-            onsets = self._mel.rises(mel) if from_sound else batch["onsets"]
+            onsets = self._mel.onset_strength(mel) if from_sound else batch["onsets"]
             terms["onset"] = onset_loss(recovered.onsets, repeat(onsets), ~visible)
         return terms
 

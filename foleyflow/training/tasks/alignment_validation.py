@@ -15,11 +15,11 @@ from foleyflow.alignment.masking import sample_visible_mask
 from foleyflow.alignment.model import Alignment
 from foleyflow.alignment.monitors import (
     COLLAPSED,
-    deviation,
     errors_by_distance,
+    feature_deviation,
     r2,
     shifted_errors,
-    squares,
+    squared_errors,
 )
 from foleyflow.alignment.targets import FeatureTarget, MelPatches
 from foleyflow.training.task import Batch, Figures
@@ -62,8 +62,8 @@ def validation_figures(
         # Video features, targets and masks
         times_s, present = batch["times_s"], batch["present"]
         has_events |= bool((batch["onsets"] > 0).any())
-        features = model.watch(batch["pixels"], times_s, present)
-        video = model.contextualise(features, times_s, present)
+        features = model.encode_video(batch["pixels"], present=present)
+        video = model.add_temporal_context(features, times_s, present)
         mel = mel_of(batch["sound"])
         targets = {"latents": target(batch, mel), "mel": mel_of.targets(mel)}
         segments = targets["mel"].shape[1]
@@ -76,21 +76,21 @@ def validation_figures(
         # Recovery from the clip's own video and from another clip's
         own = torch.arange(len(video))
         for name, order in (("true", own), ("other", own.roll(1))):
-            recover = functools.partial(
-                model.recover,
+            reconstruct = functools.partial(
+                model.reconstruct,
                 video[order],
                 times_s[order],
                 segments=segments,
                 present=present[order],
             )
-            recovered = recover(mel=None, kept=None)
-            for part, pair in squares(recovered, **targets).items():
+            recovered = reconstruct(mel=None, visible=None)
+            for part, pair in squared_errors(recovered, **targets).items():
                 sums[f"{name}/{part}"] = sums[f"{name}/{part}"] + _sum(pair)
-            masked_pair = squares(recover(mel=mel, kept=visible), **targets)["latent"]
+            masked_pair = squared_errors(reconstruct(mel=mel, visible=visible), **targets)["latent"]
             sums[f"{name}/masked"] = sums[f"{name}/masked"] + _sum(masked_pair, ~visible)
             if name == "true":
                 sums["distance"] = sums["distance"] + errors_by_distance(masked_pair, visible).cpu()
-                means["state_deviation"].append(deviation(recovered.states))
+                means["state_deviation"].append(feature_deviation(recovered.states))
                 hidden = torch.ones_like(visible)
                 means["onset"].append(float(onset_loss(recovered.onsets, batch["onsets"], hidden)))
                 means["onset_f1"].append(best_onset_f1(recovered.onsets, batch["onsets"]))
@@ -99,11 +99,13 @@ def validation_figures(
         shifts = torch.tensor(shifts_s)
         shifted = shifted_errors(model, video, times_s, **targets, shifts_s=shifts, present=present)
         sums["shift"] = sums["shift"] + shifted.cpu()
-        means["video_deviation"].append(deviation(video, present))
+        means["video_deviation"].append(feature_deviation(video, present))
         labelled = batch["material"] >= 0
         if bool(labelled.any()):
-            correct = model.classify(video, present).argmax(-1) == batch["material"]
+            correct = model.classify_material(video, present).argmax(-1) == batch["material"]
             means["material_accuracy"].append(float(correct[labelled].float().mean()))
+    if not has_events:  # real clips have no labels
+        means.pop("onset_f1", None)
     return _figures(sums, means, shifts_s)
 
 
@@ -122,8 +124,6 @@ def _figures(
             figures[f"r2_distance_{distance}"] = value
     for shift_s, value in zip(shifts_s, r2(sums["shift"]).tolist(), strict=True):
         figures[f"r2_shift_{round(1000 * shift_s):+d}ms"] = value
-    if not has_events:  # real clips have no labels
-        means.pop("onset_f1", None)
     figures |= {name: float(np.mean(values)) for name, values in means.items()}
     smallest = min(figures["video_deviation"], figures["state_deviation"])
     figures["collapsed"] = float(smallest < COLLAPSED)

@@ -67,9 +67,9 @@ class CodecTask(Task):
         crops = validation_sounds[:96, middle : middle + self._crop]
         self._validation = torch.from_numpy(crops.astype(np.float32) / INT16_FULL_SCALE)
         self._spectra = SpectralLosses(codec.config.rate_hz, audible_nepers=losses.audible_nepers)
-        if codec.config.skeleton_bands and not decoder_only:
+        if codec.config.mel_pca_bands and not decoder_only:
             rng = np.random.default_rng(0)
-            codec.fit_skeleton_(self.sample_batch(rng, PCA_CLIPS)["sound"])
+            codec.fit_mel_pca_(self.sample_batch(rng, PCA_CLIPS)["sound"])
 
     def sample_batch(self, rng: np.random.Generator, clips: int) -> Batch:
         """Random crops of random sounds at random levels.

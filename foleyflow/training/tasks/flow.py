@@ -11,14 +11,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from foleyflow.errors import ConfigError, DataError
-from foleyflow.features.flow_conditions import GuidedWindows
+from foleyflow.features.flow_conditions import ConditionWindows
 from foleyflow.flow.diffusion import PATH as DIFFUSION_PATH
 from foleyflow.flow.diffusion import diffusion_loss
 from foleyflow.flow.distribution_matching import Critic, critic_loss, distribution_matching_loss
-from foleyflow.flow.objective import (
-    ObjectiveConfig,
-    flow_matching_loss,
-    masked_error,
+from foleyflow.flow.flow_matching import flow_matching_loss
+from foleyflow.flow.objective import ObjectiveConfig, masked_error
+from foleyflow.flow.one_step import (
     one_step_loss,
 )
 from foleyflow.flow.path import interpolate
@@ -102,8 +101,8 @@ class FlowTask(Task):
         stages: FlowStageConfig,
         *,
         steps: int,
-        windows: GuidedWindows,
-        validation_windows: GuidedWindows,
+        windows: ConditionWindows,
+        validation_windows: ConditionWindows,
         scale: Tensor | None = None,
     ) -> None:
         """Fits the statistics of the latents and sets up the stages.
@@ -211,9 +210,9 @@ class FlowTask(Task):
             progress = (step - stages.dcf_steps) / (self._merge_from - stages.dcf_steps)
             return one_step_loss(network, audio, condition, objective, progress=progress)
         if step < self._polish_from:
-            teacher, jumps = self._teacher.flow, stages.merged_jumps
+            teacher, teacher_steps = self._teacher.flow, stages.merged_jumps
             return progressive_distillation_loss(
-                network, teacher, audio, condition, objective, jumps=jumps
+                network, teacher, audio, condition, objective, teacher_steps=teacher_steps
             )
         matching, figures = distribution_matching_loss(
             network, self._critic.real, self._critic.fake, audio, condition, objective
@@ -311,7 +310,7 @@ def prepare(
     )
 
 
-def read_windows(windows: GuidedWindows, indices: NDArray[np.int64]) -> Batch:
+def read_windows(windows: ConditionWindows, indices: NDArray[np.int64]) -> Batch:
     """Some windows as tensors; floating-point arrays become float32."""
     batch: Batch = {}
     for name in ("video", "states", "events", "latents"):

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from foleyflow.errors import ConfigError
-from foleyflow.features.flow_conditions import GuidedWindows
+from foleyflow.features.flow_conditions import ConditionWindows
 from foleyflow.features.store import Arrays, open_store
 from foleyflow.flow.objective import ObjectiveConfig, masked_error
 from foleyflow.flow.pair_distillation import pair_distillation_loss
@@ -72,7 +72,7 @@ class Pairs:
             computed.
     """
 
-    windows: GuidedWindows
+    windows: ConditionWindows
     config: PairConfig
     solutions: NDArray[np.float16] | None = None
 
@@ -102,7 +102,7 @@ class Pairs:
 def open_pairs(
     folder: Path,
     teacher: FlowTransformer,
-    windows: GuidedWindows,
+    windows: ConditionWindows,
     config: PairConfig,
     *,
     flow_path: str = "linear",

@@ -22,9 +22,13 @@ from foleyflow.data.windows import ClipArrays, WindowSource
 from foleyflow.errors import ConfigError
 from foleyflow.event_peaks import event_track
 from foleyflow.features.mel_levels import augment_levels
-from foleyflow.judges.networks.log_mel import FRAME_RATE_HZ, relative
-from foleyflow.judges.networks.sync import Sync, in_sync, shrunk
-from foleyflow.judges.networks.time_shifts import LARGE_SHIFTS_S, SMALL_SHARE, SMALL_SHIFTS_S
+from foleyflow.judges.networks.log_mel import FRAME_RATE_HZ, normalise_to_peak
+from foleyflow.judges.networks.sync import Sync, resize_frames, sync_probability
+from foleyflow.judges.networks.time_shifts import (
+    LARGE_SHIFTS_S,
+    SMALL_SHIFT_FRACTION,
+    SMALL_SHIFTS_S,
+)
 from foleyflow.training.task import Batch, Exported, Figures, Modules, Task
 
 VALIDATION_BATCHES, VALIDATION_CLIPS = 8, 16
@@ -48,7 +52,7 @@ class SyncLossConfig:
     smallest_shift_s: float = SMALL_SHIFTS_S[0]
     small_shift_s: float = SMALL_SHIFTS_S[1]
     largest_shift_s: float = LARGE_SHIFTS_S[1]
-    small_shift_fraction: float = SMALL_SHARE
+    small_shift_fraction: float = SMALL_SHIFT_FRACTION
     onset: float = 1.0
     disturbance: float = 1.0
     augment: bool = True
@@ -95,8 +99,8 @@ class SyncTask(Task):
             )
             terms = {"pair": torch.nan_to_num(pair_loss)}
             for name, head, features in (
-                ("video_onsets", model.seen_onsets, video),
-                ("sound_onsets", model.detected_onsets, sound),
+                ("video_onsets", model.video_onsets, video),
+                ("sound_onsets", model.audio_onsets, sound),
             ):
                 predicted = head(features.float())[..., 0]
                 terms[name] = functional.binary_cross_entropy_with_logits(
@@ -129,7 +133,7 @@ class SyncTask(Task):
             used = classes != IGNORED
             found.append((logits[used].float().cpu(), classes[used].cpu()))
         logits, classes = (torch.cat(each) for each in zip(*found, strict=True))
-        positive = (in_sync(logits) > 0.5).float()
+        positive = (sync_probability(logits) > 0.5).float()
         rates = {
             "true_positive": float(positive[classes == MATCHING].mean()),
             "shifted_false_positive": float(positive[classes == SHIFTED].mean()),
@@ -166,7 +170,7 @@ class SyncTask(Task):
         first_segments = rng.integers(source.spare + 1, size=clips)
         windows = source.cut(chosen, first_segments, None)
         frames = windows["pixels"]
-        pixels = shrunk(frames.flatten(0, 1), model.encoder.config.size)
+        pixels = resize_frames(frames.flatten(0, 1), model.encoder.config.size)
         pixels = pixels.unflatten(0, frames.shape[:2])
         if self.losses.augment and not plain:
             pixels = torch.stack([_augment(pictures, rng) for pictures in pixels])
@@ -237,8 +241,8 @@ def _judge_of(modules: Modules) -> Sync:
 def _compare_pairs(model: Sync, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Features of the videos and of the complete sounds, logits and classes of all pairs."""
     steps = model.config.steps
-    video = model.watch(batch["pixels"], batch["times_s"], steps)
-    sound = model.listen(relative(batch["levels"]))
+    video = model.encode_video(batch["pixels"], batch["times_s"], steps)
+    sound = model.encode_audio(normalise_to_peak(batch["levels"]))
     clips = torch.arange(len(video), device=video.device)
     sources = torch.cat([clips, clips, clips.roll(-1)])
     starts = torch.cat(batch["starts"].unbind(1))

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from foleyflow.features.mel_levels import augment_levels
-from foleyflow.judges.networks.log_mel import FRAME_RATE_HZ, relative
+from foleyflow.judges.networks.log_mel import FRAME_RATE_HZ, normalise_to_peak
 from foleyflow.judges.networks.tagger import Tagger
 from foleyflow.training.task import Batch, Exported, Figures, Modules, Task
 
@@ -88,7 +88,7 @@ class TaggerTask(Task):
 
     def loss(self, phase: str, batch: Batch, step: int) -> tuple[Tensor, Figures]:
         """Cross-entropy of both classifications."""
-        materials, kinds, _ = self.modules["tagger"](relative(batch["levels"]))
+        materials, kinds, _ = self.modules["tagger"](normalise_to_peak(batch["levels"]))
         with torch.autocast(materials.device.type, enabled=False):
             terms = {
                 name: functional.cross_entropy(
@@ -108,7 +108,7 @@ class TaggerTask(Task):
         for start in range(0, len(self._validation.levels), VALIDATION_BATCH):
             block = slice(start, start + VALIDATION_BATCH)
             levels = torch.from_numpy(self._validation.levels[block].astype(np.float32))
-            materials, kinds, _ = model(relative(levels.to(device)))
+            materials, kinds, _ = model(normalise_to_peak(levels.to(device)))
             for name, logits in (("material", materials), ("kind", kinds)):
                 hits = logits.argmax(1).cpu() == torch.from_numpy(labels[name][block])
                 correct[name].append(hits)

@@ -70,13 +70,18 @@ def test_a_shift_beyond_the_end_is_refused():
 class LevelJudge:
     """Accepts a pair as in sync if the sound is loud exactly while the frames are bright."""
 
-    name, rate_hz, sight, shortest_s = "sync-sim", RATE_HZ, VideoPreprocessing(size_px=16), 0.5
+    name, rate_hz, video_preprocessing, shortest_s = (
+        "sync-sim",
+        RATE_HZ,
+        VideoPreprocessing(size_px=16),
+        0.5,
+    )
     weights_sha256 = "0" * 64
 
     def __init__(self):
         self.calls = 0
 
-    def verdict(self, frames, samples):
+    def score(self, frames, samples):
         self.calls += 1
         bright = frames.pixels.mean((1, 2, 3)) > grey_level(7)
         at = np.clip((frames.times_s * RATE_HZ).astype(int) + 160, 0, len(samples) - 1)
@@ -131,12 +136,12 @@ class RecordingJudge(LevelJudge):
 
     name = "synchformer"
 
-    def __init__(self, sight):
+    def __init__(self, video_preprocessing):
         super().__init__()
-        self.sight = sight
+        self.video_preprocessing = video_preprocessing
         self.frames = []
 
-    def verdict(self, frames, samples):
+    def score(self, frames, samples):
         self.frames.append(frames)
         return len(samples) / RATE_HZ
 
@@ -158,12 +163,12 @@ def test_judges_get_frames_on_a_grid_cropped_as_requested(tmp_path, size):
         soundfile.write(tmp_path / folder / "a.wav", sound, RATE_HZ)
     path = tmp_path / "true" / "a.mp4"
     make_video(path, n_frames=50, width=width, height=height, painter=painter)
-    for sight, count, inside in (
+    for video_preprocessing, count, inside in (
         (VideoPreprocessing(size_px=24, rate_hz=5.0, shape="middle"), 10, 1.0),
         (VideoPreprocessing(size_px=24, rate_hz=5.0), 10, side * side / (width * height)),
         (VideoPreprocessing(size_px=24), 50, side * side / (width * height)),
     ):
-        judge = RecordingJudge(sight)
+        judge = RecordingJudge(video_preprocessing)
         report = evaluate_folder(
             tmp_path / "generated",
             tmp_path / "true",
@@ -185,13 +190,13 @@ def test_judges_get_frames_on_a_grid_cropped_as_requested(tmp_path, size):
         rows = report.scores["desync"].figures
         assert rows["generated"].value == pytest.approx(1.0)
         assert rows["true"].value == pytest.approx(2.0)
-        assert report.scores["desync"].judge["sight"]["shape"] == sight.shape
+        assert report.scores["desync"].judge["sight"]["shape"] == video_preprocessing.shape
         assert report.scores["desync"].remarks == ()
 
 
 def test_a_judge_output_that_is_not_finite_leaves_its_pair_out(folders):
     judge = RecordingJudge(VideoPreprocessing(size_px=8))
-    judge.verdict = lambda frames, samples: float("nan")
+    judge.score = lambda frames, samples: float("nan")
     report = evaluate_folder(*folders, metrics=["desync"], judges={"synchformer": judge})
     score = report.scores["desync"]
     assert not score.figures
@@ -199,7 +204,7 @@ def test_a_judge_output_that_is_not_finite_leaves_its_pair_out(folders):
 
 
 def test_cropping_needs_a_frame_grid():
-    with pytest.raises(ConfigError, match="own frames are only shown squashed"):
+    with pytest.raises(ConfigError, match="own frames can only be squashed"):
         VideoPreprocessing(size_px=8, shape="middle")
 
 

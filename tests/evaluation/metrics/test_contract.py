@@ -36,13 +36,17 @@ SCORED = [name for name in METRICS if name not in ALWAYS_REPORTED]
 class AgreementJudge:
     """Correlation of the level of a sound and the brightness of a video, scaled for each metric."""
 
-    rate_hz, sight, shortest_s = RATE_HZ, VideoPreprocessing(size_px=8, rate_hz=25.0), 0.5
+    rate_hz, video_preprocessing, shortest_s = (
+        RATE_HZ,
+        VideoPreprocessing(size_px=8, rate_hz=25.0),
+        0.5,
+    )
     weights_sha256 = "0" * 64
 
     def __init__(self, name):
         self.name = name
 
-    def verdict(self, frames, samples):
+    def score(self, frames, samples):
         hop = self.rate_hz // 25
         count = min(len(frames), len(samples) // hop)
         level = np.abs(samples[: count * hop]).reshape(count, hop).mean(1)
