@@ -113,7 +113,7 @@ def check_compatible(codec: Codec, aligner: Alignment, flow: FlowTransformer, na
         "flow": flow.config.latent_rate_hz,
     }
     channels = {codec.config.channels, flow.config.channels}
-    widths = {aligner.config.width, flow.config.guide_width}
+    widths = {aligner.config.width, flow.config.condition_width}
     segments = {aligner.config.latents_per_segment, flow.config.latents_per_segment}
     groups: list[set[Any]] = [set(rates.values()), channels, widths, segments]
     if any(len(group) > 1 for group in groups):

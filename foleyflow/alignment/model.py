@@ -166,6 +166,9 @@ class Alignment(nn.Module):
     Reference: paper section 3.2, eq. 4 with frozen targets; docs/method.md, section 2.2.
     """
 
+    target_mean: Tensor
+    target_deviation: Tensor
+
     def __init__(
         self, config: AlignmentConfig, *, encoder: nn.Module, student: nn.Module | None = None
     ) -> None:

@@ -44,7 +44,7 @@ class Protocol:
             "name": self.name,
             "source": self.source,
             "metrics": self.metrics,
-            "hearing": self.audio_preprocessing.said,
+            "hearing": self.audio_preprocessing.description,
             "narrow_hz": self.narrow_hz,
             "notes": self.notes,
         }
@@ -52,7 +52,7 @@ class Protocol:
     def to_text(self) -> str:
         """What a reader of its values must know, in a few lines."""
         lines = [f"protocol {self.name}: {self.source}"]
-        lines += [f"  sounds: {self.audio_preprocessing.said}"]
+        lines += [f"  sounds: {self.audio_preprocessing.description}"]
         return "\n".join([*lines, *(f"  {note}" for note in self.notes)])
 
 

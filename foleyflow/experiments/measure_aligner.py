@@ -32,12 +32,11 @@ from foleyflow.evaluation.metric import bootstrap_mean
 from foleyflow.evaluation.metrics.synchrony import (
     WINDOWS_S,
     ClipOnsets,
-    LagFreeScore,
-    WindowScore,
     compare,
     detect_onsets,
     onset_f1,
 )
+from foleyflow.evaluation.metrics.synchrony.comparison import LagFreeScore, WindowScore
 from foleyflow.inference.latent_generation import FeatureStream
 from foleyflow.inference.windows import WindowPlan
 from foleyflow.media.reader import read_frames

@@ -21,10 +21,10 @@ from foleyflow.evaluation.metrics.synchrony import (
     ClipOnsets,
     compare,
     detect_onsets,
-    matched_references,
     onset_f1,
     onset_score,
 )
+from foleyflow.evaluation.metrics.synchrony.matching import matched_references
 from foleyflow.event_peaks import find_event_peaks
 from foleyflow.experiments.measure_aligner import (
     WINDOW_S,

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foleyflow.clock import count_at
-from foleyflow.data.clips import ClipLabels, Clips, labels_from, open_split
+from foleyflow.data.clip_types import ClipLabels, Clips, labels_from
+from foleyflow.data.clips import open_split
 from foleyflow.features.store import Arrays, offsets_of, open_store, store_folder
 from foleyflow.media.waveform import fit_length, read_waveform
 from foleyflow.parallel.ray_cluster import Item, ParallelMap, Result

@@ -33,8 +33,8 @@ def frames_for_encoder(info: MediaInfo, aligner: Alignment) -> FrameStream:
     frozen = encoder.frozen
 
     def to_square(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        squares = frozen.squares(torch.from_numpy(picture).permute(2, 0, 1)[None])
-        square: NDArray[np.uint8] = squares[0].permute(1, 2, 0).numpy()
+        frames = frozen.resize_and_crop(torch.from_numpy(picture).permute(2, 0, 1)[None])
+        square: NDArray[np.uint8] = frames[0].permute(1, 2, 0).numpy()
         return square
 
     frames = read_frames_with_aspect(info.path, max_rate_hz=encoder.rate_hz, info=info)

@@ -45,7 +45,8 @@ from foleyflow.judges.networks.trained import load_tagger
 from foleyflow.pretrained import load_aligner, load_codec, load_flow
 from foleyflow.recipes.flow import FlowRecipe
 from foleyflow.recipes.published import PublishedRecipe
-from foleyflow.training.run import run_config, train_into
+from foleyflow.system.device import pick_device
+from foleyflow.training.run import run_config, train
 from foleyflow.weights import CONFIG_NAME, read_record, save_component, write_atomically
 
 DENSITY_CLIPS = 24  # maximum: a likelihood takes as long as thousands of samples
@@ -261,17 +262,17 @@ class _Runner:
                 "probe_clips": self.run.probe_clips,
                 "real_clips": len(self.real),
             }
-            init = None
-            config = run_config("align", cell.recipe, recipe, data=self.run.data, init=None)
+            init, name = None, cell.recipe
         else:
             recipe, init, inputs = self._flow_inputs(cell, seed, progress)
-            config = run_config("flow", cell.name, recipe, data=self.run.data, init=init)
+            name = cell.name
+        config = run_config(recipe, recipe_name=name, data=self.run.data, init=init)
         path = self._folder(cell, seed) / "figures.json"
         if path.exists():
             stored = _read_figures(path)
             if stored["asked"] == inputs and stored["config"] == config:
                 return dict(stored["figures"])
-        self._train(cell, seed, recipe, config, init)
+        self._train(cell, seed, recipe, name, init)
         if isinstance(cell, AlignerCell):
             figures = measure_aligner(
                 load_aligner(self._folder(cell, seed) / "model"),
@@ -296,8 +297,7 @@ class _Runner:
         if not (folder / "model" / CONFIG_NAME).is_file():
             progress(f"aligner {aligner.name}, seed {seed}, into {folder}")
             recipe = self.recipe(aligner, seed)
-            config = run_config("align", aligner.recipe, recipe, data=self.run.data, init=None)
-            self._train(aligner, seed, recipe, config, None)
+            self._train(aligner, seed, recipe, aligner.recipe, None)
         record = read_record(folder / "model", "align")
         # The flow that this one begins with
         before = cell.begins_with
@@ -313,27 +313,26 @@ class _Runner:
         # A distilled student is initialised from its teacher by its own task.
         return recipe, begin if isinstance(recipe, FlowRecipe) else None, inputs
 
-    def _train(
-        self, cell: Cell, seed: int, recipe: Any, config: dict[str, Any], init: Path | None
-    ) -> None:
+    def _train(self, cell: Cell, seed: int, recipe: Any, name: str, init: Path | None) -> None:
         """Train a cell to its last step, from where its folder stands."""
         run, folder = self.run, self._folder(cell, seed)
         if not isinstance(cell, AlignerCell) or cell.trained:
-            train_into(
-                folder,
+            train(
                 recipe,
-                config,
                 data=run.data,
+                out=folder,
+                recipe_name=name,
                 init=init,
                 threads=run.threads,
-                device=run.device,
+                device=pick_device(run.device),
             )
             return
         torch.manual_seed(recipe.train.seed)
         task = recipe.build(run.data)
-        for name, (module, settings) in task.export(task.modules).items():
+        config = run_config(recipe, recipe_name=name, data=run.data, init=init)
+        for part, (module, settings) in task.export(task.modules).items():
             save_component(
-                folder / "model", name, module=module, config=settings, provenance=config
+                folder / "model", part, module=module, config=settings, provenance=config
             )
 
     def _measure_flow(self, cell: FlowCell, seed: int, recipe: Any) -> dict[str, Any]:
