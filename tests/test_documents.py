@@ -62,7 +62,9 @@ def test_links_between_documents_lead_to_files(name):
 
 def test_avoided_words_are_not_used():
     wrong = []
-    for name in {*DOCUMENTS, *SOURCES} - {"tests/test_documents.py"}:  # it has to name the words
+    # This file has to name the words, and the migration has to name old tensors.
+    exceptions = {"tests/test_documents.py", "foleyflow/weights_migration.py"}
+    for name in {*DOCUMENTS, *SOURCES} - exceptions:
         lines = (ROOT / name).read_text("utf-8").splitlines()
         wrong += [
             f"{name}:{number}: {line.strip()}"

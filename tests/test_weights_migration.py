@@ -14,6 +14,7 @@ from foleyflow.codec.autoencoder import Codec, CodecConfig
 from foleyflow.errors import CheckpointError
 from foleyflow.flow.sampling import sample
 from foleyflow.flow.transformer import FlowConfig, FlowTransformer
+from foleyflow.judges.weights import SHIPPED
 from foleyflow.pretrained import EMBEDDED, load_aligner, load_codec, load_flow
 from foleyflow.weights import (
     CONFIG_NAME,
@@ -73,9 +74,10 @@ def test_a_folder_of_format_1_loads_under_the_current_names(tmp_path, kind):
         assert torch.equal(loaded.state_dict()[name], value.half().float()), name
 
 
-def test_every_rename_is_used_by_the_embedded_model():
+def test_every_rename_is_used_by_the_shipped_weights():
     for kind, renames in RENAMES[1].items():
-        stored = load_file(EMBEDDED / f"{kind}.safetensors")
+        folder = SHIPPED if kind == "sync" else EMBEDDED
+        stored = load_file(folder / f"{kind}.safetensors")
         migrated = migrate_tensors(kind, stored, 1)
         assert len(migrated) == len(stored)
         for old, new in renames.tensors.items():

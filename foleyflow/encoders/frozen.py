@@ -20,6 +20,8 @@ from torch.nn import functional
 from foleyflow.encoders.image_preprocessing import ImagePreprocessing, normalise, resize_and_crop
 from foleyflow.encoders.kaldi_fbank import HOP_SAMPLES, RATE_HZ, WINDOW_SAMPLES, FbankLevels
 
+# Frames that are encoded together. Another number changes rounding: kernels depend on the size.
+FRAMES_PER_BATCH = 32
 TOKENS = 5  # per frame: the class token, and the means of the four quarters
 
 

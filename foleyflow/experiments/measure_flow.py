@@ -36,7 +36,12 @@ from foleyflow.evaluation.metrics.distribution import (
 from foleyflow.evaluation.metrics.synchrony import ClipOnsets, compare, detect_onsets
 from foleyflow.event_peaks import event_track, find_event_peaks
 from foleyflow.experiments.machine import machine
-from foleyflow.experiments.measure_aligner import WINDOW_S, first_windows, score_intervals
+from foleyflow.experiments.measure_aligner import (
+    BATCH_WINDOWS,
+    WINDOW_S,
+    first_windows,
+    score_intervals,
+)
 from foleyflow.features.flow_conditions import FlowConditions, window_conditions
 from foleyflow.flow.guided_model import velocity_field
 from foleyflow.flow.likelihood import decode, encode, hutchinson, invert, log_likelihood
@@ -57,7 +62,6 @@ from foleyflow.pretrained import (
 from foleyflow.signals import Waveform
 from foleyflow.simulation.materials import MATERIAL_NAMES
 
-BATCH_WINDOWS = 16
 SOLVER_STEPS = 25  # of Heun's method, for the likelihood and the round trip
 PROBES = 1  # of the trace estimate
 TIMED_S = 10.0  # of sound, for the seconds of the flow

@@ -16,7 +16,7 @@ from foleyflow.alignment.model import Alignment
 from foleyflow.clock import count_at
 from foleyflow.data.windows import ClipArrays, WindowSource
 from foleyflow.encoders.motion_encoder import MotionEncoder
-from foleyflow.features.flow_condition_windows import ConditionWindows
+from foleyflow.features.flow_conditions import ConditionWindows
 from foleyflow.flow.transformer import FlowTransformer
 from foleyflow.parallel.precision import fast_autocast
 from foleyflow.recipes.align import AlignRecipe

@@ -20,7 +20,7 @@ from torch.nn import functional
 from foleyflow.alignment.model import interpolate_in_time
 from foleyflow.data.windows import ClipArrays
 from foleyflow.encoders import catalogue
-from foleyflow.encoders.frozen import FrozenSound, FrozenVideo
+from foleyflow.encoders.frozen import FRAMES_PER_BATCH, FrozenSound, FrozenVideo
 from foleyflow.encoders.kaldi_fbank import RATE_HZ
 from foleyflow.features.codec_latents import audible_events, material_classes
 from foleyflow.features.frames import Split, mono_sounds, read_mono
@@ -28,8 +28,6 @@ from foleyflow.features.store import Arrays, offsets_of, open_store, store_folde
 from foleyflow.media.reader import read_frames_with_aspect
 from foleyflow.parallel.ray_cluster import ParallelMap
 from foleyflow.weights import file_sha256
-
-FRAMES_PER_BATCH = 32
 
 
 @dataclass(frozen=True, kw_only=True)

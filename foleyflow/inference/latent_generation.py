@@ -19,6 +19,7 @@ from torch import Tensor
 
 from foleyflow.alignment.model import Alignment, FlowCondition
 from foleyflow.clock import count_covering
+from foleyflow.encoders.frozen import FRAMES_PER_BATCH
 from foleyflow.flow.sampling import sample
 from foleyflow.flow.transformer import Condition, FlowTransformer
 from foleyflow.inference.event_extraction import EventTracker
@@ -31,7 +32,6 @@ from foleyflow.system.stopwatch import Stopwatch
 
 TimedFrame = tuple[float, NDArray[np.uint8]]  # time in seconds, (S, S, 3) RGB
 
-FRAMES_PER_BATCH = 32  # another number changes rounding, because kernels depend on the size
 FRAMES_AHEAD = 2 * FRAMES_PER_BATCH  # decoded frames that wait for the encoder
 BATCHES_AHEAD = 2  # batches of encoded frames that wait for the alignment
 # Longer videos return freed memory to the system window by window, so that memory does not grow

@@ -11,10 +11,10 @@ from typing import Any
 from foleyflow import __version__
 from foleyflow.errors import MediaError, UsageError
 from foleyflow.inference.event_files import write_events
-from foleyflow.inference.request import REPORT_SUFFIX, SIDECAR_SUFFIX, Job, Request
+from foleyflow.inference.request import REPORT_SUFFIX, Job, Request
 from foleyflow.inference.result import Generated
 from foleyflow.media import check_output, default_suffix, read_frames_at, read_waveform
-from foleyflow.media.formats import format_of
+from foleyflow.media.formats import SIDECAR_SUFFIX, format_of
 from foleyflow.pretrained import model_folder
 from foleyflow.system.printable import json_text
 from foleyflow.weights import read_record, write_atomically

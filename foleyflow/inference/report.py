@@ -33,7 +33,7 @@ COLUMN_COUNT = 1446  # pixel columns of the time axis
 BAND_COUNT = 220
 LOWEST_HZ, HIGHEST_HZ = 50.0, 20000.0
 RANGE_DB = 75.0
-WINDOW_SAMPLES = 1024
+SPECTROGRAM_WINDOW_SAMPLES = 1024
 FFT_SAMPLES = 2048
 LONGEST_HOP_SAMPLES = 1024
 
@@ -269,12 +269,17 @@ def _log_spectrogram_db(sound: Waveform) -> NDArray[np.float32]:
     frames_per_column = -(-frame_count // COLUMN_COUNT)
     column_count = -(-frame_count // frames_per_column)
     padded = np.zeros(
-        column_count * frames_per_column * hop_samples + WINDOW_SAMPLES, dtype=np.float32
+        column_count * frames_per_column * hop_samples + SPECTROGRAM_WINDOW_SAMPLES,
+        dtype=np.float32,
     )
-    padded[WINDOW_SAMPLES // 2 : WINDOW_SAMPLES // 2 + len(samples)] = samples
+    padded[SPECTROGRAM_WINDOW_SAMPLES // 2 : SPECTROGRAM_WINDOW_SAMPLES // 2 + len(samples)] = (
+        samples
+    )
     # Power in logarithmic bands, block by block
-    windows = np.lib.stride_tricks.sliding_window_view(padded, WINDOW_SAMPLES)[::hop_samples]
-    taper = np.hanning(WINDOW_SAMPLES).astype(np.float32)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, SPECTROGRAM_WINDOW_SAMPLES)[
+        ::hop_samples
+    ]
+    taper = np.hanning(SPECTROGRAM_WINDOW_SAMPLES).astype(np.float32)
     bands = _band_weights(sound.rate_hz)
     power = np.zeros((BAND_COUNT, column_count), dtype=np.float32)
     block = max(1, 4096 // frames_per_column)  # columns per block, which bounds memory

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from foleyflow.inference.event_files import EVENT_SUFFIXES
+from foleyflow.media.formats import SIDECAR_SUFFIX
 
 STANDARD_INPUT = "-"  # as the name of a video
 REPORT_SUFFIX = ".report.png"
-SIDECAR_SUFFIX = ".json"
 
 
 @dataclass(frozen=True, kw_only=True)

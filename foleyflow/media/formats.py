@@ -7,6 +7,8 @@ from pathlib import Path
 
 from foleyflow.errors import MediaError
 
+SIDECAR_SUFFIX = ".json"  # added to the name of an output, for the record of its generation
+
 
 @dataclass(frozen=True, kw_only=True)
 class OutputFormat:

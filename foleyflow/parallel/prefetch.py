@@ -11,9 +11,8 @@ import queue
 import threading
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
-from typing import TypeVar
 
-Item = TypeVar("Item")
+from foleyflow.system.generic_types import Item
 
 
 @dataclass(frozen=True)

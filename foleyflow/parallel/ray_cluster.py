@@ -21,12 +21,12 @@ from typing import Any, Protocol, TextIO, TypeVar, cast
 
 from foleyflow.errors import ConfigError, FoleyflowError, MissingExtra
 from foleyflow.parallel.precision import PRECISION_VARIABLE, precision_setting
+from foleyflow.system.generic_types import Item
 
 ATTEMPTS = 3  # per task, if its worker dies
 AHEAD = 4  # submitted tasks per processor
 LOCAL = "local"
 
-Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 

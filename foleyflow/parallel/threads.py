@@ -11,15 +11,13 @@ import functools
 import os
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
 
 import torch
 from torch import nn
 
 from foleyflow.errors import ConfigError
 from foleyflow.parallel.prefetch import prefetch
-
-Item = TypeVar("Item")
+from foleyflow.system.generic_types import Item
 
 PARAMETERS_PER_THREAD = 50_000_000  # the embedded model has 17 million parameters
 

@@ -6,9 +6,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TypeVar
 
-Item = TypeVar("Item")
+from foleyflow.system.generic_types import Item
 
 
 @dataclass

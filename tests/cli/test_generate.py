@@ -200,7 +200,7 @@ def test_an_output_is_replaced_only_with_overwrite(generate, model, clip, tmp_pa
     assert outcome.status == 2
     assert outcome.error_lines == [
         f"foleyflow: {output}: already exists",
-        "  hint: --overwrite replaces it",
+        "  hint: use --overwrite to replace it",
     ]
     assert output.read_bytes() == before
     generate(clip, "-o", output, "--seed", "9", "--overwrite")

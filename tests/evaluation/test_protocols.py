@@ -57,7 +57,7 @@ def test_protocols_name_existing_metrics_and_print_all_notes(protocol):
     assert PROTOCOLS[protocol.name] is protocol
     assert set(protocol.metrics) <= METRICS.keys()
     content = json.loads(json.dumps(protocol.to_json(), allow_nan=False))
-    assert content["hearing"] == protocol.audio_preprocessing.said
+    assert content["hearing"] == protocol.audio_preprocessing.description
     assert all(note in protocol.to_text() for note in protocol.notes)
 
 

@@ -449,7 +449,7 @@ def test_a_metric_needs_only_its_record(tmp_path, monkeypatch):
 def test_evaluate_prints_nothing_and_reports_missing_judges(tmp_path, capsys):
     generated, true = folders(tmp_path)
     missing, calls = [], []
-    with pytest.raises(CheckpointError, match="'passt' is not here"):
+    with pytest.raises(CheckpointError, match="'passt': weights not found"):
         evaluate(generated, true, metrics=["kl_passt"], judge_folder=tmp_path)
     reports = evaluate(
         generated,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from foleyflow.data.clips import ClipEvent, ClipLabels
+from foleyflow.data.clip_types import ClipEvent, ClipLabels
 from foleyflow.errors import CheckpointError, DataError
 from foleyflow.features.codec_latents import (
     audible_events,

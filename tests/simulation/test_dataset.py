@@ -151,7 +151,7 @@ def test_other_settings_in_the_same_folder_are_refused(made, other):
 
 def test_a_folder_with_other_things_is_refused(tmp_path):
     (tmp_path / "letter.txt").write_text("dear")
-    with pytest.raises(DataError, match=r"holds no manifest\.json"):
+    with pytest.raises(DataError, match=r"has no manifest\.json"):
         _make(tmp_path)
     assert (tmp_path / "letter.txt").read_text() == "dear"
 
@@ -221,7 +221,7 @@ def test_cache_is_reused_until_the_clips_change(made, tmp_path):
 
 
 def test_reading_what_is_not_there_is_refused(made, tmp_path):
-    with pytest.raises(DataError, match=r"holds no manifest\.json"):
+    with pytest.raises(DataError, match=r"has no manifest\.json"):
         SimulatedClips(tmp_path, "train")
     with pytest.raises(DataError, match="has no split 'test'"):
         SimulatedClips(made[0], "test")

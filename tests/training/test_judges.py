@@ -318,7 +318,7 @@ def test_pairs_without_a_video_are_reported(judge_models, tmp_path):
 def test_missing_weights_are_reported(tmp_path, monkeypatch, name):
     monkeypatch.setattr("foleyflow.judges.weights.SHIPPED", tmp_path / "assets")
     with pytest.raises(
-        CheckpointError, match=f"'{name}-sim' is not here: .*{name}.safetensors"
+        CheckpointError, match=f"'{name}-sim': weights not found, expected .*{name}.safetensors"
     ) as caught:
         load_judge(f"{name}-sim", tmp_path)
     assert f"foleyflow train judge --recipe {name}" in caught.value.hint

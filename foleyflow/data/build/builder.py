@@ -7,6 +7,7 @@ same shards, byte by byte.
 """
 
 from __future__ import annotations
+from foleyflow.system.generic_types import Progress
 
 import csv
 import dataclasses
@@ -38,8 +39,6 @@ from foleyflow.weights import write_atomically
 BUILDER_VERSION = 1  # raised whenever the same files would give other shards
 BLOCK_CLIPS = 64  # examined between two writes
 
-# Called with the number of finished and of all items of a step.
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,8 +12,7 @@ from pathlib import Path
 
 from foleyflow.evaluation.computations import FileBased
 from foleyflow.evaluation.metric import Metric
-
-SIDECAR_SUFFIX = ".json"
+from foleyflow.media.formats import SIDECAR_SUFFIX
 
 
 def generation_time(sound: Path) -> float:

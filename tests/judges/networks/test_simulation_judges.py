@@ -110,11 +110,11 @@ def test_diagonal_means_peak_at_the_lag_of_a_late_sound():
 
 def test_video_features_are_interpolated_at_the_times_of_the_frames():
     sync = small_sync()
-    sync.seen = torch.nn.Identity()
+    sync.video_temporal = torch.nn.Identity()
     pixels = torch.randint(0, 255, (1, 5 + 4, 3, 16, 16), dtype=torch.uint8)
     times_s = torch.tensor([[0.01, 0.05, 0.11, 0.29, 0.55]])  # the first is at a grid centre
     with torch.no_grad():
-        features = sync.see(sync.encoder(pixels))[0]
+        features = sync.video_input(sync.encoder(pixels))[0]
         on_grid = sync.encode_video(pixels, times_s, 32)[0]
     torch.testing.assert_close(on_grid[0], features[0])
     torch.testing.assert_close(on_grid[2], features[1])
