@@ -1,11 +1,11 @@
-"""`foleyflow bundle`."""
+"""`foleyflow bundle`: collect the parts of a model in one folder."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
 from foleyflow.cli.console import handle_errors, print_result
 from foleyflow.cli.options import Debug, Json
@@ -14,13 +14,15 @@ from foleyflow.cli.options import Debug, Json
 def bundle(
     parts: Annotated[
         list[Path],
-        typer.Argument(metavar="PART...", help="Model folders, as `foleyflow train` exports them."),
+        Argument(metavar="PART", help="Model folders that `foleyflow train` exported."),
     ],
-    out: Annotated[Path, typer.Option(help="Model folder; its other components are kept.")],
+    out: Annotated[
+        Path, Option(help="Model folder to write; components that no PART has are kept.")
+    ],
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Collect codec, aligner and flow in one model folder."""
+    """Collect a codec, an aligner and a flow in one model folder."""
     with handle_errors(debug=debug, as_json=as_json):
         from foleyflow.weights import merge_models
 

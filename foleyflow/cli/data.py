@@ -1,4 +1,4 @@
-"""`foleyflow data`: commands that create, check and select data sets."""
+"""`foleyflow data`: create, check and select data sets."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
+from typer import Argument, Option
 
 from foleyflow.cli.console import handle_errors, print_result, progress_on_stderr
-from foleyflow.cli.options import Debug, Json, Ray
+from foleyflow.cli.options import SIMULATED, Debug, Json, Ray, Recipe, Settings
 from foleyflow.cli.shared_options import REQUIRED, with_options
 from foleyflow.errors import ConfigError, MissingExtra
 
@@ -27,47 +28,54 @@ app = typer.Typer(help="Create, check and select data sets.", no_args_is_help=Tr
 
 EXAMPLES = {"chopping": ("strikes", 3), "drums": ("drums", 5), "falling": ("drops", 11)}
 
-DataSet = Annotated[Path, typer.Argument(metavar="DATA", help="Folder of a data set.")]
-DataOut = Annotated[Path, typer.Option(help="Folder of the data set.")]
-Listing = Annotated[Path, typer.Argument(metavar="CSV", help="The csv of the training segments.")]
-Downloads = Annotated[Path, typer.Argument(help="Folder of the downloaded videos.")]
-ClipSeconds = Annotated[float, typer.Option(help="Seconds of each clip.")]
+DataSet = Annotated[Path, Argument(metavar="DATA", help="Folder of the data set.")]
+DataOut = Annotated[Path, Option(help="Folder of the data set to write.")]
+Listing = Annotated[Path, Argument(metavar="CSV", help="List of the training segments.")]
+Downloads = Annotated[Path, Argument(metavar="VIDEOS", help="Folder of the downloaded videos.")]
+ClipSeconds = Annotated[float, Option(metavar="SECONDS", help="Length of each clip.")]
 Cuts = Annotated[
-    str, typer.Option(help="avoid: a clip must lie within one scene. keep: cuts are allowed.")
+    str,
+    Option(metavar="avoid|keep", help="Whether clips with a cut are rejected or allowed."),
 ]
 Validation = Annotated[
-    float, typer.Option(help="Fraction of the training videos that become the validation split.")
+    float,
+    Option(metavar="FRACTION", help="Fraction of the training videos for the validation split."),
 ]
-Tagger = Annotated[str, typer.Option(help="panns: reject clips that contain only music.")]
+Tagger = Annotated[
+    str, Option(metavar="panns", help="Reject clips in which this tagger finds only music.")
+]
 Judges = Annotated[
     Path | None,
-    typer.Option(help="Folder of the tagger's weights. Default: ~/.cache/foleyflow/judges."),
+    Option(help="Folder of the tagger's weights. Default: ~/.cache/foleyflow/judges."),
 ]
-Workers = Annotated[int, typer.Option(min=0, help="Threads; 0 uses one per core.")]
+Workers = Annotated[int, Option(min=0, help="Number of threads; 0 uses one per core.")]
 
 
 @app.command()
 def simulate(
-    clips: Annotated[int, typer.Option(min=1, help="Total number of clips of the split.")],
+    clips: Annotated[
+        int, Option(min=1, help="Number of clips in the split, including existing ones.")
+    ],
     out: DataOut,
-    seed: Annotated[int, typer.Option(min=0, help="Another seed gives other clips.")] = 0,
+    seed: Annotated[int, Option(min=0, help="Random seed of the clips.")] = 0,
     split: Annotated[
-        str, typer.Option(help="train, validation or test; splits have no clip in common.")
+        str,
+        Option(metavar="train|validation|test", help="Split; splits have no clip in common."),
     ] = "train",
     duration: ClipSeconds = 4.0,
     rate: Annotated[
         float | None,
-        typer.Option(
-            help="Frames per second of all clips; random for each clip if not given. "
-            "1 is enough for judges of sound."
+        Option(
+            metavar="HZ",
+            help="Frames per second; 1 is enough for judges of sound. Default: random per clip.",
         ),
     ] = None,
-    workers: Annotated[int, typer.Option(min=0, help="Processes; 0 uses one per core.")] = 0,
+    workers: Annotated[int, Option(min=0, help="Number of processes; 0 uses one per core.")] = 0,
     ray: Ray = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Create clips of impacts by physics simulation. Existing clips are kept."""
+    """Create clips of impacts by physics simulation. Rerun to resume."""
     with handle_errors(debug=debug, as_json=as_json):
         _require_mujoco()
         from foleyflow.simulation.dataset.simulate import simulate as run
@@ -95,13 +103,13 @@ def simulate(
 
 @app.command()
 def examples(
-    out: Annotated[Path, typer.Option(help="Folder of the examples.")] = Path(
+    out: Annotated[Path, Option(help="Folder of the examples.")] = Path(
         "foleyflow/assets/examples"
     ),
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Render the example clips that ship with foleyflow, which takes a few minutes."""
+    """Render the example clips that ship with foleyflow, in a few minutes."""
     with handle_errors(debug=debug, as_json=as_json):
         _require_mujoco()
         from foleyflow.simulation.dataset.simulate import write_example
@@ -117,13 +125,17 @@ def examples(
 @app.command()
 def select(
     data: DataSet,
-    out: Annotated[Path, typer.Argument(help="New folder of the selected clips.")],
-    material: Annotated[str | None, typer.Option(help="Select clips with this material.")] = None,
-    without: Annotated[str | None, typer.Option(help="Select clips without this material.")] = None,
+    out: Annotated[Path, Argument(metavar="OUT", help="New folder of the selected clips.")],
+    material: Annotated[
+        str | None, Option(metavar="NAME", help="Select clips with this material.")
+    ] = None,
+    without: Annotated[
+        str | None, Option(metavar="NAME", help="Select clips without this material.")
+    ] = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Create a data set from the simulated clips that have, or lack, a material."""
+    """Create a data set of the simulated clips with, or without, a material."""
     with handle_errors(debug=debug, as_json=as_json):
         given = [name for name in (material, without) if name is not None]
         if len(given) != 1:
@@ -135,20 +147,18 @@ def select(
             {"splits": counts},
             as_json=as_json,
             text=", ".join(f"{count} clips of {split}" for split, count in counts.items())
-            or f"{data}: no such clip",
+            or f"{data}: no clip was selected",
         )
 
 
 @app.command("list")
 def list_clips(
-    clips: Annotated[Path, typer.Argument(help="Folder of clips with manifest.csv.")],
+    clips: Annotated[Path, Argument(metavar="CLIPS", help="Folder of clips with a manifest.csv.")],
     category: Annotated[
         list[str] | None,
-        typer.Option(help="List clips of this category; repeatable. Default: impacts."),
+        Option(metavar="NAME", help="List clips of this category; repeatable. Default: impacts."),
     ] = None,
-    every: Annotated[
-        bool, typer.Option("--all", help="Also list clips whose onsets are not clear.")
-    ] = False,
+    every: Annotated[bool, Option("--all", help="Also list clips without clear onsets.")] = False,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -163,29 +173,23 @@ def list_clips(
 
 @app.command()
 def prepare(
-    task: Annotated[str, typer.Argument(help="align or flow.")],
-    recipe: Annotated[str, typer.Option(help="Name of a recipe of this task.")] = "tiny",
-    data: Annotated[Path, typer.Option(help="Data set.")] = Path("data/sim"),
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change one setting, as for train."),
-    ] = None,
+    task: Annotated[str, Argument(metavar="TASK", help="align or flow.")],
+    recipe: Recipe = "tiny",
+    data: Annotated[Path, Option(help="Folder of the data set.")] = SIMULATED,
+    set_: Settings = None,
     ray: Ray = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Decode clips and compute latents and features before a training."""
+    """Compute the features that a training caches: decoded clips, latents and encoder outputs."""
     with handle_errors(debug=debug, as_json=as_json):
-        import contextlib
-        import functools
-
         from foleyflow.parallel.ray_cluster import ParallelMap, RayCluster
         from foleyflow.recipes import recipe_named
         from foleyflow.recipes.overrides import override
-        from foleyflow.training.prepare import prepare as prepare_features
+        from foleyflow.training.run import prepare as prepare_features
 
         settings = override(recipe_named(task, recipe), set_ or [])
-        with RayCluster(ray) if ray is not None else contextlib.nullcontext() as cluster:
+        with RayCluster(ray) if ray is not None else nullcontext() as cluster:
             parallel_map: ParallelMap | None = None
             if cluster is not None:
                 on_gpus = settings.prepares_on_gpu and cluster.has_gpus
@@ -242,12 +246,14 @@ def _build_command(*, validation: float = 0.01) -> Callable[[RowReader], RowRead
 def vggsound(
     listing: Listing,
     clips: Downloads,
-    segment: Annotated[float, typer.Option(help="Seconds of the list's segments.")] = 10.0,
+    segment: Annotated[
+        float, Option(metavar="SECONDS", help="Length of the listed segments.")
+    ] = 10.0,
     *,
     duration: float,
     validation: float,
 ) -> Rows:
-    """Check VGGSound's clips and pack them into shards. Rerun to resume."""
+    """Check the videos of VGGSound and pack clips into shards. Rerun to resume."""
     from foleyflow.data.build.listing import read_vggsound
 
     return read_vggsound(listing, validation=validation, segment_s=segment)
@@ -258,13 +264,13 @@ def audioset(
     listing: Listing,
     clips: Downloads,
     test: Annotated[
-        Path | None, typer.Option(metavar="CSV", help="The csv of the evaluation segments.")
+        Path | None, Option(metavar="CSV", help="List of the evaluation segments.")
     ] = None,
     *,
     duration: float,
     validation: float,
 ) -> Rows:
-    """Check AudioSet's clips and pack them into shards. Rerun to resume."""
+    """Check the videos of AudioSet and pack clips into shards. Rerun to resume."""
     from foleyflow.data.build.listing import read_audioset
 
     rows = read_audioset(listing, validation=validation)
@@ -273,12 +279,15 @@ def audioset(
 
 @_build_command(validation=0.05)
 def folder(
-    clips: Annotated[Path, typer.Argument(help="Folder of videos; subfolders are labels.")],
+    clips: Annotated[
+        Path,
+        Argument(metavar="VIDEOS", help="Folder of videos; names of subfolders are labels."),
+    ],
     *,
     duration: float,
     validation: float,
 ) -> Rows:
-    """Check a folder of videos and pack them into shards. Rerun to resume."""
+    """Check a folder of videos and pack clips into shards. Rerun to resume."""
     from foleyflow.data.build.listing import read_folder
 
     return read_folder(clips, duration_s=duration, validation=validation)
@@ -287,11 +296,14 @@ def folder(
 @app.command()
 def doctor(
     root: DataSet,
-    decode: Annotated[int, typer.Option(min=1, help="Clips of each split to decode.")] = 32,
+    decode: Annotated[int, Option(min=1, help="Number of clips of each split to decode.")] = 32,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Check that a data set is complete and decodes, and that its splits share no videos."""
+    """Check that a data set is complete, can be decoded, and has no video in two splits.
+
+    The exit status is 1 if there is a problem.
+    """
     with handle_errors(debug=debug, as_json=as_json):
         from foleyflow.data.build.check import check_data
 

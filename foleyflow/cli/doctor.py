@@ -1,4 +1,4 @@
-"""`foleyflow doctor`: options and output to the terminal."""
+"""`foleyflow doctor`: check the installation."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer import Option
 
 from foleyflow.cli.console import handle_errors, print_result
 from foleyflow.cli.options import Debug, Json
@@ -15,9 +16,9 @@ from foleyflow.cli.options import Debug, Json
 def doctor(
     weights_dir: Annotated[
         Path | None,
-        typer.Option(
-            help="Folder with weights of published encoders, whose hashes are verified. "
-            "Default: ~/.cache/foleyflow/encoders, without hashes."
+        Option(
+            help="Folder of published encoders' weights, whose hashes are verified. Default: "
+            "~/.cache/foleyflow/encoders, without verification."
         ),
     ] = None,
     as_json: Json = False,

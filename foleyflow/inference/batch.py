@@ -28,11 +28,11 @@ PROGRESS_FROM_S = 20.0  # shorter videos show no progress
 
 @dataclass(frozen=True, kw_only=True)
 class Hooks:
-    """Context managers that surround the work on each video; importable, for workers of Ray.
+    """Context managers that surround the work on each video; importable by workers of Ray.
 
     Attributes:
-        progress: takes a label; its value is called with (seconds done, seconds in total).
-        logged_warnings: its value is the list of the warnings logged so far.
+        progress: takes a label and yields a function of (seconds done, seconds in total).
+        logged_warnings: yields the list of the warnings logged so far.
     """
 
     progress: Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
@@ -53,10 +53,7 @@ Outcome = dict[str, Any] | Failure
 def run_jobs(jobs: list[Job], hooks: Hooks, *, ray: str | None) -> Generator[Outcome, None, None]:
     """Yields the outcome of each job, in order: its description for --json, or a failure.
 
-    Args:
-        jobs: one per video.
-        hooks: called around each job.
-        ray: address of a Ray cluster; None works in this process.
+    `ray` is the address of a Ray cluster; None works in this process.
     """
     _load_model.cache_clear()  # the files of the model may have changed
     work = functools.partial(_run_job, hooks=hooks)

@@ -74,13 +74,7 @@ class PublishedRecipe(Recipe):
     def build(
         self, data: Path, *, held_out: str = "validation", aligner: Alignment | None = None
     ) -> AlignTask:
-        """The task on a data set; features are computed first if missing.
-
-        Args:
-            data: folder of the data set.
-            held_out: the split that is validated on.
-            aligner: a trained one, to be measured; None for random weights.
-        """
+        """The task on a data set, see `AlignRecipe.build`; computes features that are missing."""
         model = aligner or self.random_aligner()
         if aligner is None and isinstance(model.student, VisibleAudioMae):
             encoder = catalogue.sound_encoder(self.student)

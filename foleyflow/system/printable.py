@@ -23,9 +23,7 @@ def printable(text: object, *, keep: str = "") -> str:
     A byte of a file name that is not UTF-8 becomes `\xNN`, and a control character `\n`, `\x1b` or
     the like. The escape is for reading and can't be reversed, as a name may hold a backslash.
 
-    Args:
-        text: a name or a message.
-        keep: characters that are never escaped, such as line breaks.
+    Characters in `keep`, such as line breaks, are not escaped.
     """
     text = str(text)
     if text.isprintable():

@@ -56,11 +56,10 @@ def train(
     Args:
         task: its modules are moved to `device`.
         config: settings of the loop.
-        folder: gets `state.safetensors` and `journal.jsonl`; created if missing.
+        folder: receives `state.safetensors` and `journal.jsonl`; created if missing.
         device: CPU or one CUDA device.
         processes: that train together; each computes its items of every batch.
-        progress: called after each logged step with the step and its figures, in the first
-            process.
+        progress: called in the first process with each logged step and its figures.
 
     Returns:
         Phase -> module with the averaged weights.

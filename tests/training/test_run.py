@@ -11,8 +11,7 @@ from foleyflow.errors import ConfigError
 from foleyflow.pretrained import load_codec
 from foleyflow.recipes import recipe_named
 from foleyflow.recipes.overrides import override
-from foleyflow.training.prepare import prepare
-from foleyflow.training.run import run_config, train
+from foleyflow.training.run import prepare, run_config, train
 
 CPU = torch.device("cpu")
 

@@ -65,11 +65,7 @@ class PairConfig:
 class Pairs:
     """Windows with noise and the teacher's solutions.
 
-    Attributes:
-        windows: source of the conditions.
-        config: settings of the pairs.
-        solutions: (P, L, C) float16 standardised latents of the teacher; None while they are being
-            computed.
+    `solutions` are its (P, L, C) standardised latents; None while they are being computed.
     """
 
     windows: ConditionWindows
@@ -112,8 +108,8 @@ def open_pairs(
     Args:
         folder: one per (teacher, windows, config).
         teacher: a flow in eval mode.
-        windows: see `Pairs`.
-        config: see `Pairs`.
+        windows: source of the conditions.
+        config: settings of the pairs.
         flow_path: of the teacher's training, a key of `flow.path.PATHS`.
     """
     planned = Pairs(windows=windows, config=config)

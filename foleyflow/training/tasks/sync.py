@@ -111,15 +111,13 @@ class SyncTask(Task):
         return total, {name: float(value.detach()) for name, value in terms.items()}
 
     def validate(self, modules: Modules) -> Figures:
-        """See `figures`, on some pairs."""
+        """The `figures` on some pairs."""
         return self.figures(modules, batches=VALIDATION_BATCHES)
 
     def figures(self, modules: Modules, *, batches: int) -> Figures:
         """Accuracy of the three classes, and of "in sync" against the others per class.
 
-        Args:
-            modules: with the judge.
-            batches: number of batches of held-out windows, each paired with three sounds.
+        Each window of the `batches` batches is paired with three sounds.
         """
         model = _judge_of(modules)
         device = next(model.parameters()).device
