@@ -57,19 +57,15 @@ def timm():
 @pytest.fixture(scope="session")
 def smoke_runs(simulated_data, tmp_path_factory) -> Path:
     """Runs of codec, align and flow with their smoke recipes, trained on the command line."""
-    from typer.testing import CliRunner
-
-    from foleyflow.cli.app import app
+    from support.cli_model import run_cli, settings_flags
 
     runs = tmp_path_factory.mktemp("runs")
     codec, align = f"codec={runs / 'codec/model'}", f"align={runs / 'align/model'}"
     for task, settings in (("codec", ()), ("align", (codec,)), ("flow", (codec, align))):
         command = ["train", task, "--recipe", "smoke", "--device", "cpu"]
-        command += ["--data", str(simulated_data), "--out", str(runs / task)]
-        for setting in settings:
-            command += ["--set", setting]
-        result = CliRunner().invoke(app, command, catch_exceptions=False)
-        assert result.exit_code == 0, result.output
+        command += ["--data", simulated_data, "--out", runs / task, *settings_flags(*settings)]
+        outcome = run_cli(*command)
+        assert outcome.status == 0, outcome.stderr
     return runs
 
 

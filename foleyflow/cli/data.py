@@ -109,7 +109,7 @@ def examples(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Render the example clips that ship with foleyflow, in a few minutes."""
+    """Render the example clips that ship with foleyflow."""
     with handle_errors(debug=debug, as_json=as_json):
         _require_mujoco()
         from foleyflow.simulation.dataset.simulate import write_example
@@ -135,7 +135,10 @@ def select(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Create a data set of the simulated clips with, or without, a material."""
+    """Create a data set of the clips with, or without, a material.
+
+    Either --material or --without is required.
+    """
     with handle_errors(debug=debug, as_json=as_json):
         given = [name for name in (material, without) if name is not None]
         if len(given) != 1:
@@ -181,7 +184,7 @@ def prepare(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Compute the features that a training caches: decoded clips, latents and encoder outputs."""
+    """Compute the cached features that a training needs."""
     with handle_errors(debug=debug, as_json=as_json):
         from foleyflow.parallel.ray_cluster import ParallelMap, RayCluster
         from foleyflow.recipes import recipe_named
@@ -300,9 +303,9 @@ def doctor(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Check that a data set is complete, can be decoded, and has no video in two splits.
+    """Check that a data set is complete and can be decoded.
 
-    The exit status is 1 if there is a problem.
+    Splits must not share videos. The exit status is 1 if there is a problem.
     """
     with handle_errors(debug=debug, as_json=as_json):
         from foleyflow.data.build.check import check_data

@@ -81,7 +81,7 @@ def aligner(
     real: RealClips = None,
     probe_clips: ProbeClips = None,
 ) -> Report:
-    """Measure an aligner: recovery of hidden segments, and probes of events and materials."""
+    """Measure an aligner: hidden audio, events and materials."""
     from foleyflow.experiments.measure_aligner import PROBE_CLIPS, measure_model
 
     return measure_model(
@@ -101,7 +101,7 @@ def codec(
     clips: ClipCount = 320,
     judge: JudgeFolder = None,
 ) -> Report:
-    """Measure a codec on test sounds: onsets, spectral distance and tones, with a baseline."""
+    """Measure a codec on test sounds: onsets, spectra and tones."""
     from foleyflow.experiments.measure_codec import measure_codec
     from foleyflow.pretrained import model_folder
 
@@ -117,7 +117,7 @@ def encoders(
     frames: Annotated[int, Option(min=1, help="Number of frames that video encoders encode.")] = 8,
     out: Out = None,
 ) -> Report:
-    """Measure time and memory of published encoders at full size, with random weights."""
+    """Measure time and memory of published encoders. The weights are random."""
     from foleyflow.experiments.measure_encoders import measure_encoders
 
     results = measure_encoders(
@@ -140,7 +140,7 @@ def evaluation(
         Option(help="Folder of the pairs. Default: foleyflow-pairs in the temporary folder."),
     ] = None,
 ) -> Report:
-    """Measure the time that `foleyflow evaluate` takes for each group of metrics."""
+    """Measure the time that each group of metrics takes."""
     from foleyflow.experiments.measure_evaluation import measure_evaluation
 
     folder = folder or Path(tempfile.gettempdir()) / "foleyflow-pairs"
@@ -156,7 +156,7 @@ def events(
     model: Model = EMBEDDED,
     clips: ClipCount = 10_000,
 ) -> Report:
-    """Score the events that an aligner finds in simulated clips, by threshold and kind."""
+    """Score the events that an aligner finds in simulated clips."""
     from foleyflow.experiments.measure_events import measure_events
     from foleyflow.pretrained import model_folder
 
@@ -172,7 +172,7 @@ def real_events(
         Option(help="Threshold of the onset probability. Default: the one of generate."),
     ] = None,
 ) -> Report:
-    """Compare the events that an aligner finds in recordings with onsets in their sound."""
+    """Compare an aligner's events with the onsets of recordings."""
     from foleyflow.experiments.measure_events import measure_real_events
     from foleyflow.pretrained import model_folder
 
@@ -210,7 +210,7 @@ def flow(
     seed: Seed = 0,
     threads: Threads = 0,
 ) -> Report:
-    """Measure a flow with 1, 2, 4, 8 and 25 function evaluations on test clips."""
+    """Measure a flow with 1, 2, 4, 8 and 25 function evaluations."""
     import torch
 
     from foleyflow.experiments.flow_plots import plot_curves
@@ -249,7 +249,7 @@ def judges(
     ] = "test",
     batches: Annotated[int, Option(min=1, help="Number of batches of 16 windows for sync.")] = 40,
 ) -> Report:
-    """Measure the accuracy of the judges that foleyflow trains, on simulated clips."""
+    """Measure the accuracy of the judges that foleyflow trains."""
     from foleyflow.experiments.measure_judges import measure_judges
 
     return measure_judges(folder, data, names=names.split(","), split=split, batches=batches)
@@ -262,7 +262,7 @@ def materials(
     guidance: Guidance = 1.0,
     judge: JudgeFolder = None,
 ) -> Report:
-    """Measure decay time and brightness of the generated sound of each material."""
+    """Measure decay time and brightness of each generated material."""
     from foleyflow.experiments.measure_materials import measure_materials
 
     return measure_materials(model, clips, guidance=guidance, judge=_tagger(judge))
@@ -281,7 +281,7 @@ def scales(
     clips: Annotated[int, Option(min=1, help="Number of clips per training step.")] = 1,
     threads: Threads = 0,
 ) -> Report:
-    """Measure operations, time and memory of a training step at each network size."""
+    """Measure operations, time and memory of a training step."""
     from foleyflow.experiments.measure_training import RECIPES, TASKS, measure_scales
 
     results = measure_scales(
@@ -303,7 +303,7 @@ def training(
     recipe: Recipe = "tiny",
     threads: Threads = 0,
 ) -> Report:
-    """Profile training steps: time per operation, and fraction of the peak matrix rate."""
+    """Profile training steps: time per operation, and matrix rate."""
     from foleyflow.experiments.measure_training import measure_training
 
     return measure_training(data, task_name=task, recipe_name=recipe, threads=threads)
@@ -334,7 +334,7 @@ def robustness(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Run generate on damaged and unusual files and count the outcomes.
+    """Run generate on damaged and unusual files.
 
     The exit status is 1 if any case failed.
     """

@@ -218,7 +218,6 @@ def published() -> PublishedRecipe:
         sound="audiomae",
         student="audiomae",
         sound_rate_hz=16_000,
-        losses=AlignLossConfig(masks_per_clip=2, fully_masked_fraction=0.5),
         windows=WindowConfig(
             segments=40, segment_s=0.16, latents_per_segment=8, neighbours=0, augment=False
         ),

@@ -1,8 +1,8 @@
 """The training loop: sample, update, log, validate and save. It works with any `Task`.
 
 A run is resumed by starting it again. All randomness is a function of (seed, step) and the position
-in the batch, so that a run that was killed and resumed has the same losses as an uninterrupted run,
-and so has a run with a different number of processes (up to rounding).
+in the batch. The losses therefore do not depend on interruptions, nor, up to rounding, on the
+number of processes.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Training in several processes: the only module that uses torch's DDP and FSDP.
 
 `torchrun` and `accelerate launch` start the same command in every process and describe the group
-in environment variables. A single process skips all of this, including the import of FSDP, which
-takes seconds. Only the first process writes the journal and checkpoints. A checkpoint contains
-unsharded tensors, so that a run can be resumed with a different number of processes.
+in environment variables. A single process does not import FSDP, which takes seconds. Only the first
+process writes the journal and checkpoints. A checkpoint contains unsharded tensors, so that a run
+can be resumed with a different number of processes.
 """
 
 from __future__ import annotations

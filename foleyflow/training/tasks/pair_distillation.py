@@ -1,7 +1,7 @@
 """Trains a one-step flow on stored pairs of noise and the latents that a teacher generates from it.
 
 The pairs are computed before the first step by solving the teacher's ODE. The window, the context
-and the material of a pair depend on its number alone, so that only the solutions are stored.
+and the material of a pair depend only on its number, so that only the solutions are stored.
 """
 
 from __future__ import annotations
