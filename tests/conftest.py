@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +45,17 @@ def simulated_data(tmp_path_factory) -> Path:
             draw_scene=bouncing_ball.draw_scene,
         )
     return folder
+
+
+@pytest.fixture
+def fresh_data(simulated_data, tmp_path):
+    """Copies the simulated data set, without its caches, to a folder with a given name."""
+
+    def copy(name: str) -> Path:
+        ignore = shutil.ignore_patterns(".*")
+        return shutil.copytree(simulated_data, tmp_path / name, ignore=ignore)
+
+    return copy
 
 
 @pytest.fixture(scope="session")

@@ -7,10 +7,10 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from foleyflow.cli.console import handle_errors, print_result
-from foleyflow.cli.options import Debug, Json
+from foleyflow.cli.shared_options import Result, printing
 
 
+@printing
 def bundle(
     parts: Annotated[
         list[Path],
@@ -19,13 +19,9 @@ def bundle(
     out: Annotated[
         Path, Option(help="Model folder to write; components that no PART has are kept.")
     ],
-    as_json: Json = False,
-    debug: Debug = False,
-) -> None:
+) -> Result:
     """Collect a codec, an aligner and a flow in one model folder."""
-    with handle_errors(debug=debug, as_json=as_json):
-        from foleyflow.weights import merge_models
+    from foleyflow.weights import merge_models
 
-        components = merge_models(parts, out)
-        answer = {"model": str(out), "components": components}
-        print_result(answer, as_json=as_json, text=f"{out}: {', '.join(components)}")
+    components = merge_models(parts, out)
+    return {"model": str(out), "components": components}, f"{out}: {', '.join(components)}"

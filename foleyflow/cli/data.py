@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 from typer import Argument, Option
 
-from foleyflow.cli.console import handle_errors, print_result, progress_on_stderr
-from foleyflow.cli.options import SIMULATED, Debug, Json, Ray, Recipe, Settings
-from foleyflow.cli.shared_options import REQUIRED, with_options
+from foleyflow.cli.console import progress_on_stderr
+from foleyflow.cli.options import SIMULATED, Ray, Recipe, Settings
+from foleyflow.cli.shared_options import REQUIRED, Result, printing
 from foleyflow.errors import ConfigError, MissingExtra
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ Workers = Annotated[int, Option(min=0, help="Number of threads; 0 uses one per c
 
 
 @app.command()
+@printing
 def simulate(
     clips: Annotated[
         int, Option(min=1, help="Number of clips in the split, including existing ones.")
@@ -72,57 +73,52 @@ def simulate(
     ] = None,
     workers: Annotated[int, Option(min=0, help="Number of processes; 0 uses one per core.")] = 0,
     ray: Ray = None,
-    as_json: Json = False,
-    debug: Debug = False,
-) -> None:
+) -> Result:
     """Create clips of impacts by physics simulation. Rerun to resume."""
-    with handle_errors(debug=debug, as_json=as_json):
-        _require_mujoco()
-        from foleyflow.simulation.dataset.simulate import simulate as run
+    _require_mujoco()
+    from foleyflow.simulation.dataset.simulate import simulate as run
 
-        with progress_on_stderr(f"simulating {split}") as show:
-            summary = run(
-                out,
-                clips=clips,
-                seed=seed,
-                split=split,
-                duration_s=duration,
-                rate_hz=rate,
-                workers=workers or None,
-                ray=ray,
-                progress=show,
-            )
-        print_result(
-            {**dataclasses.asdict(summary), "frames_per_core_s": summary.frames_per_core_s},
-            as_json=as_json,
-            text=f"{summary.clips} clips created, {summary.skipped} existed; "
-            f"{summary.frames_per_core_s:.0f} frames per second and core, "
-            f"{summary.crashes} crashes",
+    with progress_on_stderr(f"simulating {split}") as show:
+        summary = run(
+            out,
+            clips=clips,
+            seed=seed,
+            split=split,
+            duration_s=duration,
+            rate_hz=rate,
+            workers=workers or None,
+            ray=ray,
+            progress=show,
         )
+    text = (
+        f"{summary.clips} clips created, {summary.skipped} existed; "
+        f"{summary.frames_per_core_s:.0f} frames per second and core, {summary.crashes} crashes"
+    )
+    value = dataclasses.asdict(summary) | {"frames_per_core_s": summary.frames_per_core_s}
+    return value, text
 
 
 @app.command()
+@printing
 def examples(
     out: Annotated[Path, Option(help="Folder of the examples.")] = Path(
         "foleyflow/assets/examples"
     ),
-    as_json: Json = False,
-    debug: Debug = False,
-) -> None:
+) -> Result:
     """Render the example clips that ship with foleyflow."""
-    with handle_errors(debug=debug, as_json=as_json):
-        _require_mujoco()
-        from foleyflow.simulation.dataset.simulate import write_example
+    _require_mujoco()
+    from foleyflow.simulation.dataset.simulate import write_example
 
-        out.mkdir(parents=True, exist_ok=True)
-        paths = []
-        for name, (family, seed) in EXAMPLES.items():
-            paths.append(str(out / f"{name}.mp4"))
-            write_example(Path(paths[-1]), seed=seed, family=family, duration_s=6.0)
-        print_result({"examples": paths}, as_json=as_json, text="\n".join(paths))
+    out.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for name, (family, seed) in EXAMPLES.items():
+        paths.append(str(out / f"{name}.mp4"))
+        write_example(Path(paths[-1]), seed=seed, family=family, duration_s=6.0)
+    return {"examples": paths}, "\n".join(paths)
 
 
 @app.command()
+@printing
 def select(
     data: DataSet,
     out: Annotated[Path, Argument(metavar="OUT", help="New folder of the selected clips.")],
@@ -132,29 +128,23 @@ def select(
     without: Annotated[
         str | None, Option(metavar="NAME", help="Select clips without this material.")
     ] = None,
-    as_json: Json = False,
-    debug: Debug = False,
-) -> None:
+) -> Result:
     """Create a data set of the clips with, or without, a material.
 
     Either --material or --without is required.
     """
-    with handle_errors(debug=debug, as_json=as_json):
-        given = [name for name in (material, without) if name is not None]
-        if len(given) != 1:
-            raise ConfigError("expected either --material NAME or --without NAME")
-        from foleyflow.simulation.dataset.selection import select_clips
+    given = [name for name in (material, without) if name is not None]
+    if len(given) != 1:
+        raise ConfigError("expected either --material NAME or --without NAME")
+    from foleyflow.simulation.dataset.selection import select_clips
 
-        counts = select_clips(data, out, material=given[0], without=material is None)
-        print_result(
-            {"splits": counts},
-            as_json=as_json,
-            text=", ".join(f"{count} clips of {split}" for split, count in counts.items())
-            or f"{data}: no clip was selected",
-        )
+    counts = select_clips(data, out, material=given[0], without=material is None)
+    listed = ", ".join(f"{count} clips of {split}" for split, count in counts.items())
+    return {"splits": counts}, listed or f"{data}: no clip was selected"
 
 
 @app.command("list")
+@printing
 def list_clips(
     clips: Annotated[Path, Argument(metavar="CLIPS", help="Folder of clips with a manifest.csv.")],
     category: Annotated[
@@ -162,44 +152,39 @@ def list_clips(
         Option(metavar="NAME", help="List clips of this category; repeatable. Default: impacts."),
     ] = None,
     every: Annotated[bool, Option("--all", help="Also list clips without clear onsets.")] = False,
-    as_json: Json = False,
-    debug: Debug = False,
-) -> None:
+) -> Result:
     """List the clips of some categories, one path per line."""
-    with handle_errors(debug=debug, as_json=as_json):
-        from foleyflow.data.build.listing import IMPACTS, clips_of_categories
+    from foleyflow.data.build.listing import IMPACTS, clips_of_categories
 
-        found = clips_of_categories(clips, category or IMPACTS, clear_onsets_only=not every)
-        paths = [str(path) for path in found]
-        print_result({"clips": paths}, as_json=as_json, text="\n".join(paths))
+    found = clips_of_categories(clips, category or IMPACTS, clear_onsets_only=not every)
+    paths = [str(path) for path in found]
+    return {"clips": paths}, "\n".join(paths)
 
 
 @app.command()
+@printing
 def prepare(
     task: Annotated[str, Argument(metavar="TASK", help="align or flow.")],
     recipe: Recipe = "tiny",
     data: Annotated[Path, Option(help="Folder of the data set.")] = SIMULATED,
     set_: Settings = None,
     ray: Ray = None,
-    as_json: Json = False,
-    debug: Debug = False,
-) -> None:
+) -> Result:
     """Compute the cached features that a training needs."""
-    with handle_errors(debug=debug, as_json=as_json):
-        from foleyflow.parallel.ray_cluster import ParallelMap, RayCluster
-        from foleyflow.recipes import recipe_named
-        from foleyflow.recipes.overrides import override
-        from foleyflow.training.run import prepare as prepare_features
+    from foleyflow.parallel.ray_cluster import ParallelMap, RayCluster
+    from foleyflow.recipes import recipe_named
+    from foleyflow.recipes.overrides import override
+    from foleyflow.training.run import prepare as prepare_features
 
-        settings = override(recipe_named(task, recipe), set_ or [])
-        with RayCluster(ray) if ray is not None else nullcontext() as cluster:
-            parallel_map: ParallelMap | None = None
-            if cluster is not None:
-                on_gpus = settings.prepares_on_gpu and cluster.has_gpus
-                parallel_map = functools.partial(cluster.parallel_map, gpus=float(on_gpus))
-            windows = prepare_features(settings, data, parallel_map)
-        listed = ", ".join(f"{count} windows of {split}" for split, count in windows.items())
-        print_result({"windows": windows}, as_json=as_json, text=f"{data}: {listed} are ready")
+    settings = override(recipe_named(task, recipe), set_ or [])
+    with RayCluster(ray) if ray is not None else nullcontext() as cluster:
+        parallel_map: ParallelMap | None = None
+        if cluster is not None:
+            on_gpus = settings.prepares_on_gpu and cluster.has_gpus
+            parallel_map = functools.partial(cluster.parallel_map, gpus=float(on_gpus))
+        windows = prepare_features(settings, data, parallel_map)
+    listed = ", ".join(f"{count} windows of {split}" for split, count in windows.items())
+    return {"windows": windows}, f"{data}: {listed} are ready"
 
 
 Rows = Sequence[Any]  # of `ListedClip`; heavy modules are imported only when a command runs
@@ -217,29 +202,18 @@ BUILD_OPTIONS = {
 
 
 def _build_command(*, validation: float = 0.01) -> Callable[[RowReader], RowReader]:
-    """Register a command that builds a data set of shards from the rows that a function reads.
+    """Registers a command that builds a data set of shards from the rows that a function reads.
 
     The function has its own options, and `duration` and `validation` as keyword-only parameters.
     """
 
     def register(read_rows: RowReader) -> RowReader:
-        def command(*, as_json: bool, debug: bool, **options: Any) -> None:
-            with handle_errors(debug=debug, as_json=as_json):
-                shared = {name: options.pop(name) for name in BUILD_OPTIONS}
-                _build(
-                    functools.partial(read_rows, **options),
-                    options["clips"],
-                    as_json=as_json,
-                    **shared,
-                )
+        @functools.wraps(read_rows)
+        def build(**options: Any) -> Result:
+            shared = {name: options.pop(name) for name in BUILD_OPTIONS}
+            return _build(functools.partial(read_rows, **options), options["clips"], **shared)
 
-        shared = {
-            **BUILD_OPTIONS,
-            "validation": (Validation, validation),
-            "as_json": (Json, False),
-            "debug": (Debug, False),
-        }
-        app.command()(with_options(command, read_rows, shared))
+        app.command()(printing(build, BUILD_OPTIONS | {"validation": (Validation, validation)}))
         return read_rows
 
     return register
@@ -297,33 +271,28 @@ def folder(
 
 
 @app.command()
+@printing
 def doctor(
     root: DataSet,
     decode: Annotated[int, Option(min=1, help="Number of clips of each split to decode.")] = 32,
-    as_json: Json = False,
-    debug: Debug = False,
-) -> None:
+) -> Result:
     """Check that a data set is complete and can be decoded.
 
     Splits must not share videos. The exit status is 1 if there is a problem.
     """
-    with handle_errors(debug=debug, as_json=as_json):
-        from foleyflow.data.build.check import check_data
+    from foleyflow.data.build.check import check_data
 
-        checks = check_data(root, decode=decode)
-        lines = []
-        for check in checks:
-            lines.append(
-                f"{'broken' if check.problems else 'ok':8s} {check.split}: {check.clips} clips, "
-                f"{check.labels} labels, {check.decoded} decoded"
-            )
-            lines += [f"         {problem}" for problem in check.problems]
-        print_result(
-            {"splits": [dataclasses.asdict(check) for check in checks]},
-            as_json=as_json,
-            text="\n".join(lines) or f"{root}: no clip",
+    checks = check_data(root, decode=decode)
+    lines = []
+    for check in checks:
+        lines.append(
+            f"{'broken' if check.problems else 'ok':8s} {check.split}: {check.clips} clips, "
+            f"{check.labels} labels, {check.decoded} decoded"
         )
-    raise typer.Exit(int(not checks or any(check.problems for check in checks)))
+        lines += [f"         {problem}" for problem in check.problems]
+    value = {"splits": [dataclasses.asdict(check) for check in checks]}
+    has_problem = not checks or any(check.problems for check in checks)
+    return value, "\n".join(lines) or f"{root}: no clip", int(has_problem)
 
 
 def _require_mujoco() -> None:
@@ -343,9 +312,8 @@ def _build(
     judges: Path | None,
     workers: int,
     ray: str | None,
-    as_json: bool,
-) -> None:
-    """Build a data set of shards and print a summary."""
+) -> Result:
+    """Builds a data set of shards; returns a summary."""
     if cuts not in ("avoid", "keep"):
         raise ConfigError(f"--cuts {cuts}: expected avoid or keep")
     if not (duration > 0 and 0 <= validation < 1):
@@ -389,7 +357,7 @@ def _build(
     kept = ", ".join(f"{count} {split}" for split, count in summary.splits.items())
     lines = [f"{out}: {kept} in {summary.shards} shards; reasons in manifest.csv"]
     lines += [f"{count:8d} rejected: {reason}" for reason, count in summary.rejected.items()]
-    print_result(dataclasses.asdict(summary), as_json=as_json, text="\n".join(lines))
+    return dataclasses.asdict(summary), "\n".join(lines)
 
 
 @functools.lru_cache(maxsize=1)

@@ -9,16 +9,16 @@ from typer import Argument, Option
 
 from foleyflow.cli.console import (
     check_writable,
-    handle_errors,
-    print_result,
     print_status,
     progress_on_stderr,
     write_report,
 )
-from foleyflow.cli.options import Debug, Json, Out
+from foleyflow.cli.options import Out
+from foleyflow.cli.shared_options import Result, printing
 from foleyflow.errors import FoleyflowError, UsageError
 
 
+@printing
 def evaluate(
     generated: Annotated[
         Path, Argument(metavar="GENERATED", help="Folder of generated sounds or videos.")
@@ -72,54 +72,51 @@ def evaluate(
         Path | None,
         Option(help="Also write a page with plots and sounds to this file."),
     ] = None,
-    as_json: Json = False,
-    debug: Debug = False,
-) -> None:
+) -> Result:
     """Score the sounds of any system against references: onset F1, lags and further metrics."""
-    with handle_errors(debug=debug, as_json=as_json):
-        from foleyflow.evaluation.report import systems_text
-        from foleyflow.evaluation.run import evaluate as run
-        from foleyflow.weights import write_atomically
+    from foleyflow.evaluation.report import systems_text
+    from foleyflow.evaluation.run import evaluate as run
+    from foleyflow.weights import write_atomically
 
-        # Check the options that the library does not see.
-        check_writable(out)
-        check_writable(html)
-        if out is not None and html is not None and out.absolute() == html.absolute():
-            raise UsageError(f"{out}: --out and --html are one file", hint="name two files")
-        names = [name.strip() for name in metrics.split(",") if name.strip()]
-        if names and protocol is not None:
-            raise UsageError(
-                "--metrics and --protocol: a protocol names its own metrics",
-                hint="compute other metrics in a separate run",
-            )
-        # Score.
-        with progress_on_stderr("clips") as progress:
-            reports = run(
-                generated,
-                reference,
-                generated_pattern=generated_pattern,
-                reference_pattern=reference_pattern,
-                skip_without_onsets=skip_without_onsets,
-                metrics=names,
-                protocol=protocol,
-                judge_folder=judges,
-                cache_folder=cache,
-                progress=progress,
-                on_missing_judge=_print_missing_judge,
-            )
-        # Write and print.
-        if reference is None:
-            content = {name: report.to_json() for name, report in reports.items()}
-            text = systems_text(reports)
-        else:
-            content, text = reports["generated"].to_json(), reports["generated"].to_text()
-        write_report(out, content)
-        if html is not None:
-            from foleyflow.evaluation.html_report import page_text
+    # Check the options that the library does not see.
+    check_writable(out)
+    check_writable(html)
+    if out is not None and html is not None and out.absolute() == html.absolute():
+        raise UsageError(f"{out}: --out and --html are one file", hint="name two files")
+    names = [name.strip() for name in metrics.split(",") if name.strip()]
+    if names and protocol is not None:
+        raise UsageError(
+            "--metrics and --protocol: a protocol names its own metrics",
+            hint="compute other metrics in a separate run",
+        )
+    # Score.
+    with progress_on_stderr("clips") as progress:
+        reports = run(
+            generated,
+            reference,
+            generated_pattern=generated_pattern,
+            reference_pattern=reference_pattern,
+            skip_without_onsets=skip_without_onsets,
+            metrics=names,
+            protocol=protocol,
+            judge_folder=judges,
+            cache_folder=cache,
+            progress=progress,
+            on_missing_judge=_print_missing_judge,
+        )
+    # Write and print.
+    if reference is None:
+        content = {name: report.to_json() for name, report in reports.items()}
+        text = systems_text(reports)
+    else:
+        content, text = reports["generated"].to_json(), reports["generated"].to_text()
+    write_report(out, content)
+    if html is not None:
+        from foleyflow.evaluation.html_report import page_text
 
-            title = f"{generated} against {reference or 'gt'}"
-            write_atomically(html, page_text(reports, title=title))
-        print_result(content, as_json=as_json, text=text)
+        title = f"{generated} against {reference or 'gt'}"
+        write_atomically(html, page_text(reports, title=title))
+    return content, text
 
 
 def _print_missing_judge(error: FoleyflowError) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -12,8 +13,6 @@ from typer import Argument, Option
 
 from foleyflow.cli.console import (
     check_writable,
-    handle_errors,
-    print_result,
     print_status,
     progress_on_stderr,
     write_report,
@@ -21,9 +20,7 @@ from foleyflow.cli.console import (
 from foleyflow.cli.options import (
     EMBEDDED,
     SIMULATED,
-    Debug,
     Guidance,
-    Json,
     JudgeFolder,
     Model,
     Out,
@@ -36,7 +33,7 @@ from foleyflow.cli.options import (
     Threads,
     Videos,
 )
-from foleyflow.cli.shared_options import with_options
+from foleyflow.cli.shared_options import Result, printing
 
 if TYPE_CHECKING:
     from foleyflow.judges.interface import MaterialJudge
@@ -49,28 +46,22 @@ ClipCount = Annotated[int, Option(min=1, help="Maximum number of clips.")]
 Report = Mapping[str, Any]
 
 
-def _measurement(
-    name: str | None = None,
-) -> Callable[[Callable[..., Report]], Callable[..., Report]]:
-    """Register a command that prints the report that a function returns."""
+def _measurement(function: Callable[..., Report]) -> Callable[..., Report]:
+    """Registers a command that prints the report that a function returns."""
 
-    def register(function: Callable[..., Report]) -> Callable[..., Report]:
-        def command(*, as_json: bool, debug: bool, **options: Any) -> None:
-            with handle_errors(debug=debug, as_json=as_json):
-                out = options.get("out")
-                check_writable(out)
-                report = function(**options)
-                write_report(out, report)
-                print_result(report, as_json=as_json, text="\n".join(_lines(report)))
+    @functools.wraps(function)
+    def measure(**options: Any) -> Result:
+        out = options.get("out")
+        check_writable(out)
+        report = function(**options)
+        write_report(out, report)
+        return report, "\n".join(_lines(report))
 
-        shared = {"as_json": (Json, False), "debug": (Debug, False)}
-        app.command(name)(with_options(command, function, shared))
-        return function
-
-    return register
+    app.command()(printing(measure))
+    return function
 
 
-@_measurement()
+@_measurement
 def aligner(
     model: Annotated[Path, Argument(metavar="MODEL", help="Model folder with an aligner.")],
     data: SimulatedData,
@@ -94,7 +85,7 @@ def aligner(
     )
 
 
-@_measurement()
+@_measurement
 def codec(
     data: SimulatedData,
     model: Model = EMBEDDED,
@@ -108,7 +99,7 @@ def codec(
     return measure_codec(model_folder(model), data, clips=clips, judge=_tagger(judge))
 
 
-@_measurement()
+@_measurement
 def encoders(
     names: Annotated[
         list[str] | None,
@@ -130,7 +121,7 @@ def encoders(
     return {"encoders": results}
 
 
-@_measurement()
+@_measurement
 def evaluation(
     pairs: Annotated[
         int, Option(min=1, help="Number of pairs of sounds, each of ten seconds.")
@@ -147,7 +138,7 @@ def evaluation(
     return measure_evaluation(folder, pairs=pairs)
 
 
-@_measurement()
+@_measurement
 def events(
     data: SimulatedData,
     split: Annotated[
@@ -163,7 +154,7 @@ def events(
     return measure_events(model_folder(model), data, split=split, clips=clips)
 
 
-@_measurement("real-events")
+@_measurement
 def real_events(
     clips: Videos,
     model: Model = EMBEDDED,
@@ -179,7 +170,7 @@ def real_events(
     return measure_real_events(model_folder(model), clips, threshold=threshold)
 
 
-@_measurement()
+@_measurement
 def flow(
     model: Annotated[
         str,
@@ -235,7 +226,7 @@ def flow(
     return report
 
 
-@_measurement()
+@_measurement
 def judges(
     folder: Annotated[
         Path, Argument(metavar="JUDGES", help="Model folder of `foleyflow train judge`.")
@@ -255,7 +246,7 @@ def judges(
     return measure_judges(folder, data, names=names.split(","), split=split, batches=batches)
 
 
-@_measurement()
+@_measurement
 def materials(
     clips: Videos,
     model: Model = EMBEDDED,
@@ -268,7 +259,7 @@ def materials(
     return measure_materials(model, clips, guidance=guidance, judge=_tagger(judge))
 
 
-@_measurement()
+@_measurement
 def scales(
     task: Annotated[
         list[str] | None,
@@ -296,7 +287,7 @@ def scales(
     return {"scales": results}
 
 
-@_measurement()
+@_measurement
 def training(
     data: SimulatedData,
     task: Annotated[str, Option(metavar="codec|align|flow|judge", help="Trained part.")] = "align",
@@ -310,6 +301,7 @@ def training(
 
 
 @app.command()
+@printing
 def robustness(
     cases: Annotated[
         int | None,
@@ -331,25 +323,21 @@ def robustness(
         Path | None, Option(help="Folder to which the files of failed cases are copied.")
     ] = None,
     out: Out = None,
-    as_json: Json = False,
-    debug: Debug = False,
-) -> None:
+) -> Result:
     """Run generate on damaged and unusual files.
 
     The exit status is 1 if any case failed.
     """
-    with handle_errors(debug=debug, as_json=as_json):
-        from foleyflow.experiments.robustness import report as measurement
+    from foleyflow.experiments.robustness import report as measurement
 
-        check_writable(out)
-        selected = measurement.select_cases(case or [], count=cases, containers=containers)
-        with progress_on_stderr("cases") as show:
-            report = measurement.measure(
-                selected, seed=seed, workers=workers, keep=keep, on_progress=show
-            )
-        write_report(out, report)
-        print_result(report, as_json=as_json, text=measurement.report_text(report))
-    raise typer.Exit(1 if report["failures"] else 0)
+    check_writable(out)
+    selected = measurement.select_cases(case or [], count=cases, containers=containers)
+    with progress_on_stderr("cases") as show:
+        report = measurement.measure(
+            selected, seed=seed, workers=workers, keep=keep, on_progress=show
+        )
+    write_report(out, report)
+    return report, measurement.report_text(report), int(bool(report["failures"]))
 
 
 def _tagger(folder: Path | None) -> MaterialJudge | None:

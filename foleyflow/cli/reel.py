@@ -8,10 +8,12 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from foleyflow.cli.console import handle_errors, print_result, progress_on_stderr
-from foleyflow.cli.options import EMBEDDED, SIMULATED, Debug, Guidance, Json, Model, Seed
+from foleyflow.cli.console import progress_on_stderr
+from foleyflow.cli.options import EMBEDDED, SIMULATED, Guidance, Model, Seed
+from foleyflow.cli.shared_options import Result, printing
 
 
+@printing
 def reel(
     out: Annotated[Path, Argument(metavar="OUT", help="New folder of the page.")],
     data: Annotated[
@@ -29,26 +31,20 @@ def reel(
     clips: Annotated[int, Option(min=1, help="Number of test clips.")] = 10,
     seed: Seed = 0,
     guidance: Guidance = 1.0,
-    as_json: Json = False,
-    debug: Debug = False,
-) -> None:
+) -> Result:
     """Write a page to compare generated sounds by ear: step counts, baselines and the original."""
-    with handle_errors(debug=debug, as_json=as_json):
-        from foleyflow.experiments.reel import write_reel
+    from foleyflow.experiments.reel import write_reel
 
-        with progress_on_stderr("generating") as show:
-            result = write_reel(
-                out,
-                data=data,
-                model=model,
-                baselines=baseline or [],
-                clips=clips,
-                seed=seed,
-                guidance=guidance,
-                progress=show,
-            )
-        print_result(
-            dataclasses.asdict(result),
-            as_json=as_json,
-            text=f"{result.page}: {result.clips} clips by {', '.join(result.systems[1:])}",
+    with progress_on_stderr("generating") as show:
+        result = write_reel(
+            out,
+            data=data,
+            model=model,
+            baselines=baseline or [],
+            clips=clips,
+            seed=seed,
+            guidance=guidance,
+            progress=show,
         )
+    text = f"{result.page}: {result.clips} clips by {', '.join(result.systems[1:])}"
+    return dataclasses.asdict(result), text

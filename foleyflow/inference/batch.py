@@ -1,6 +1,6 @@
 """Generates sound for many videos, one after the other or on Ray.
 
-A bad video does not stop the others; a setting that no video could be generated with does.
+A video that can't be used does not stop the others; an invalid setting stops all.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ def run_jobs(jobs: list[Job], hooks: Hooks, *, ray: str | None) -> Generator[Out
     if ray is None:
         yield from map(work, jobs)
         return
-    # Outputs are checked before the work: a worker may then replace the output that a worker left
-    # which died before it reported its result.
+    # Outputs are checked before the work, so that a repeated job can replace the output of a worker
+    # that died before it reported its result.
     refused: dict[int, Failure] = {}
     for number, job in enumerate(jobs):
         try:
@@ -92,7 +92,7 @@ def _run_job(job: Job, *, hooks: Hooks) -> Outcome:
     request = job.request
     with hooks.logged_warnings() as logged:
         try:
-            # Everything that can be refused, before any work
+            # Check everything that can be refused before any work
             info = probe(job.video)
             check_outputs(job.video, job.output, request)
             if not request.audio_only:

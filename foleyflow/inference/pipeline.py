@@ -1,9 +1,10 @@
-"""Generates the sound of a silent video: the complete data flow, and the file to read first.
+"""Generates the sound of a silent video. This file contains the complete data flow:
 
     frames --encoder--> features --aligner--> conditions --flow--> latents --codec--> sound
 
-Everything streams, so memory does not grow with the length of the video. Frames are decoded and
-encoded in two background threads while the caller's thread aligns, generates and decodes latents.
+All stages process streams, so memory does not grow with the length of the video. Frames are decoded
+and encoded in two background threads while the caller's thread aligns, generates and decodes
+latents.
 """
 
 from __future__ import annotations

@@ -112,7 +112,7 @@ def plot_report(
 def _strip_height_px(
     pictures: Sequence[tuple[float, NDArray[np.uint8]]], duration_s: float
 ) -> float:
-    """The height at which neighbouring pictures just do not touch, within limits."""
+    """The largest height at which neighbouring pictures do not overlap, within limits."""
     if not pictures:
         return 0.0
     times_s = np.array([time_s for time_s, _ in pictures])

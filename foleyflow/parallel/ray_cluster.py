@@ -61,7 +61,7 @@ class RayCluster:
         """Connects, unless this process is already connected.
 
         Raises:
-            ConfigError: no cluster answers at the address.
+            ConfigError: no cluster can be reached at the address.
         """
         self._stack.enter_context(redirect_stdout(cast(TextIO, _OwnThreadOnly())))
         if self._ray.is_initialized():

@@ -245,8 +245,8 @@ def diffusion() -> FlowRecipe:
 def small(recipe: FlowRecipe) -> FlowRecipe:
     """A recipe at the ablation tables' size: a tenth of the embedded model's work per step.
 
-    Timing is left to the features, as in the paper: with the event condition, a flow would learn
-    the events from the aligner's own head and not from the features that the rows compare.
+    As in the paper, there is no event condition. With it, a flow would learn the times of events
+    from the aligner's event head instead of the features that the table compares.
     """
     return replace(
         recipe,

@@ -94,7 +94,7 @@ Exported = Mapping[str, tuple[nn.Module, dict[str, Any]]]  # component -> (modul
 
 
 class Task(Protocol):
-    """Something that the loop can train.
+    """A model with its data and losses, as the training loop uses them.
 
     Attributes:
         phases: updates of one step in order, each of a module with its own loss, e.g. a critic
