@@ -7,18 +7,18 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from foleyflow.cli.console import handle_errors, print_result, print_status, refuse_given
+from foleyflow.cli.console import print_status, refuse_given
 from foleyflow.cli.options import (
     SIMULATED,
-    Debug,
     Device,
     DryRun,
-    Json,
     JudgeFolder,
     ProbeClips,
     RealClips,
     Threads,
 )
+from foleyflow.cli.shared_options import Result, printing
+from foleyflow.system.printable import json_text
 
 # Deprecated names of tables -> name and stage; to be removed after the next release.
 OLD_NAMES = {
@@ -31,6 +31,7 @@ OLD_NAMES = {
 }
 
 
+@printing
 def ablate(
     table: Annotated[
         str,
@@ -79,47 +80,41 @@ def ablate(
     ] = None,
     threads: Threads = 1,
     device: Device = "auto",
-    as_json: Json = False,
     dry_run: DryRun = False,
-    debug: Debug = False,
-) -> None:
+) -> Result:
     """Train and measure the cells of one of the paper's tables. Rerun to resume.
 
     --real and --probe-clips are for alignment tables only. --clips, --judge, --aligners and
     --without are for flow tables only.
     """
-    with handle_errors(debug=debug, as_json=as_json):
-        from foleyflow.experiments.tables.definitions import part_of
-        from foleyflow.experiments.tables.runner import PROBE_CLIPS, TableRun, plan_table, run_table
+    from foleyflow.experiments.tables.definitions import part_of
+    from foleyflow.experiments.tables.runner import PROBE_CLIPS, TableRun, plan_table, run_table
 
-        if table in OLD_NAMES:
-            old, (table, stage) = table, OLD_NAMES[table]
-            print_status(
-                f"foleyflow: table {old!r} is deprecated, use: ablate {table} --stage {stage}"
-            )
-        if part_of(table, stage)[0] == "flow":
-            refuse_given(table, {"--real": real, "--probe-clips": probe_clips})
-        else:
-            flow_only = {"--clips": clips, "--judge": judge, "--aligners": aligners}
-            refuse_given(table, flow_only | {"--without": without})
-        run = TableRun(
-            name=table,
-            stage=stage,
-            data=data,
-            out=out,
-            seeds=seeds,
-            settings=tuple(set_ or ()),
-            real=real,
-            probe_clips=probe_clips or PROBE_CLIPS,
-            clips=clips or TableRun.clips,
-            judge_folder=judge,
-            aligners=aligners,
-            without=tuple(without or ()),
-            threads=threads,
-            device=device,
-        )
-        if dry_run:
-            print_result(plan_table(run), as_json=True, text="")
-            return
-        result, text = run_table(run, print_status)
-        print_result(result, as_json=as_json, text=text)
+    if table in OLD_NAMES:
+        old, (table, stage) = table, OLD_NAMES[table]
+        print_status(f"foleyflow: table {old!r} is deprecated, use: ablate {table} --stage {stage}")
+    if part_of(table, stage)[0] == "flow":
+        refuse_given(table, {"--real": real, "--probe-clips": probe_clips})
+    else:
+        flow_only = {"--clips": clips, "--judge": judge, "--aligners": aligners}
+        refuse_given(table, flow_only | {"--without": without})
+    run = TableRun(
+        name=table,
+        stage=stage,
+        data=data,
+        out=out,
+        seeds=seeds,
+        settings=tuple(set_ or ()),
+        real=real,
+        probe_clips=probe_clips or PROBE_CLIPS,
+        clips=clips or TableRun.clips,
+        judge_folder=judge,
+        aligners=aligners,
+        without=tuple(without or ()),
+        threads=threads,
+        device=device,
+    )
+    if dry_run:
+        plan = plan_table(run)
+        return plan, json_text(plan)
+    return run_table(run, print_status)

@@ -123,9 +123,9 @@ def check_writable(path: Path | None) -> None:
 
 def write_report(path: Path | None, report: Any) -> None:
     """Writes a report as JSON, if a path is given."""
-    from foleyflow.weights import write_atomically
-
     if path is not None:
+        from foleyflow.weights import write_atomically
+
         write_atomically(path, json_text(report) + "\n")
 
 

@@ -78,18 +78,18 @@ def evaluate(
     from foleyflow.evaluation.run import evaluate as run
     from foleyflow.weights import write_atomically
 
-    # Check the options that the library does not see.
+    # Check the options that the library does not receive
     check_writable(out)
     check_writable(html)
     if out is not None and html is not None and out.absolute() == html.absolute():
-        raise UsageError(f"{out}: --out and --html are one file", hint="name two files")
+        raise UsageError(f"{out}: --out and --html are the same file", hint="name two files")
     names = [name.strip() for name in metrics.split(",") if name.strip()]
     if names and protocol is not None:
         raise UsageError(
             "--metrics and --protocol: a protocol names its own metrics",
             hint="compute other metrics in a separate run",
         )
-    # Score.
+    # Score the sounds
     with progress_on_stderr("clips") as progress:
         reports = run(
             generated,
@@ -104,7 +104,7 @@ def evaluate(
             progress=progress,
             on_missing_judge=_print_missing_judge,
         )
-    # Write and print.
+    # Write the report
     if reference is None:
         content = {name: report.to_json() for name, report in reports.items()}
         text = systems_text(reports)

@@ -18,16 +18,20 @@ Shared = Mapping[str, tuple[Any, Any]]  # option -> (annotation, default), or RE
 Result = tuple[Any, str] | tuple[Any, str, int]
 
 
-def printing(function: Callable[..., Result], shared: Shared | None = None) -> Callable[..., None]:
-    """A command with --json and --debug that prints the result, or the error, of a function.
+def printing(
+    function: Callable[..., Result | None], shared: Shared | None = None
+) -> Callable[..., None]:
+    """A command with --json and --debug that prints the result, if any, or error of a function.
 
     Its options are the parameters of the function, except keyword-only ones, and those in `shared`.
     """
 
     def command(*, as_json: bool, debug: bool, **options: Any) -> None:
+        status: list[int] = []
         with handle_errors(debug=debug, as_json=as_json):
-            value, text, *status = function(**options)
-            print_result(value, as_json=as_json, text=text)
+            if result := function(**options):
+                value, text, *status = result
+                print_result(value, as_json=as_json, text=text)
         raise typer.Exit(*status)
 
     hints = get_type_hints(function, include_extras=True)

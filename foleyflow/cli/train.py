@@ -8,19 +8,20 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from foleyflow.cli.console import handle_errors, print_result, progress_on_stderr
+from foleyflow.cli.console import progress_on_stderr
 from foleyflow.cli.options import (
     SIMULATED,
-    Debug,
     Device,
     DryRun,
-    Json,
     Recipe,
     Settings,
     Threads,
 )
+from foleyflow.cli.shared_options import Result, printing
+from foleyflow.system.printable import json_text
 
 
+@printing
 def train(
     task: Annotated[str, Argument(metavar="TASK", help="codec, align, flow or judge.")],
     recipe: Recipe = "tiny",
@@ -43,45 +44,39 @@ def train(
     set_: Settings = None,
     threads: Threads = 1,
     device: Device = "auto",
-    as_json: Json = False,
     dry_run: DryRun = False,
-    debug: Debug = False,
-) -> None:
+) -> Result | None:
     """Train one part of the model, or a judge. Rerun to resume.
 
     The run folder receives checkpoints, a journal of the losses and the trained model.
     """
-    with handle_errors(debug=debug, as_json=as_json):
-        from foleyflow.recipes import recipe_named
-        from foleyflow.recipes.overrides import override
-        from foleyflow.training import run
+    from foleyflow.recipes import recipe_named
+    from foleyflow.recipes.overrides import override
+    from foleyflow.training import run
 
-        settings = override(recipe_named(task, recipe), set_ or [])
-        if dry_run:
-            config = run.run_config(
-                settings, recipe_name=recipe, data=data, init=init, lora_rank=lora
-            )
-            print_result(config, as_json=True, text="")
-            return
-        label, steps = f"training {task}", settings.train.steps
-        with progress_on_stderr(label) as show:
+    settings = override(recipe_named(task, recipe), set_ or [])
+    if dry_run:
+        config = run.run_config(settings, recipe_name=recipe, data=data, init=init, lora_rank=lora)
+        return config, json_text(config)
+    label, steps = f"training {task}", settings.train.steps
+    with progress_on_stderr(label) as show:
 
-            def progress(step: int, figures: dict[str, float]) -> None:
-                losses = [value for key, value in figures.items() if key.endswith("/loss")]
-                show(step, steps, f"{label}  loss {losses[-1]:.3f}" if losses else "")
+        def progress(step: int, figures: dict[str, float]) -> None:
+            losses = [value for key, value in figures.items() if key.endswith("/loss")]
+            show(step, steps, f"{label}  loss {losses[-1]:.3f}" if losses else "")
 
-            summary = run.train(
-                settings,
-                recipe_name=recipe,
-                data=data,
-                out=out or Path("runs") / task,
-                init=init,
-                lora_rank=lora,
-                threads=threads,
-                device=device,
-                progress=progress,
-            )
-        if summary:  # in the first process
-            answer = {**dataclasses.asdict(summary), "model": str(summary.model)}
-            text = f"{summary.model}: {', '.join(summary.components)}"
-            print_result(answer, as_json=as_json, text=text)
+        summary = run.train(
+            settings,
+            recipe_name=recipe,
+            data=data,
+            out=out or Path("runs") / task,
+            init=init,
+            lora_rank=lora,
+            threads=threads,
+            device=device,
+            progress=progress,
+        )
+    if summary is None:  # not the first process
+        return None
+    value = {**dataclasses.asdict(summary), "model": str(summary.model)}
+    return value, f"{summary.model}: {', '.join(summary.components)}"

@@ -44,7 +44,7 @@ CHANGEABLE_SETTINGS = (
 
 @dataclass(frozen=True, kw_only=True)
 class TrainSummary:
-    """The exported model, the steps of the recipe, and the journal's last validation entry."""
+    """The exported model folder, its components, the steps, and the last validation entry."""
 
     model: Path
     components: tuple[str, ...]

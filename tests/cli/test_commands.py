@@ -219,7 +219,7 @@ def test_evaluate_refuses_a_file_as_a_cache(tmp_path):
             "--metrics and --protocol: a protocol names its own metrics",
         ),
         ((".", ".", "--html", "nowhere/page.html"), "nowhere: no such folder"),
-        ((".", ".", "--html", "page", "--out", "./page"), "--out and --html are one file"),
+        ((".", ".", "--html", "page", "--out", "./page"), "--out and --html are the same file"),
         ((".", "--generated-pattern", "{case}/late"), "a pattern was given, but no REFERENCE"),
         (("nowhere",), "nowhere: no such folder"),
         ((".", "nowhere"), "nowhere: no such folder"),
