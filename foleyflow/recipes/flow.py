@@ -215,17 +215,13 @@ def distil() -> DistilRecipe:
     Command: foleyflow train flow --recipe distil --data data/sim --out runs/flow-distilled
     """
     return DistilRecipe(
-        train=TrainConfig(
+        train=replace(
+            tiny().train,
             steps=700,
-            batch_clips=20,
             learning_rate=5e-4,
             warmup_steps=50,
-            weight_decay=0.0,
-            beta2=0.95,
-            ema=0.998,
             decay_fraction=0.5,
             validate_every=200,
-            save_every=100,
         )
     )
 
