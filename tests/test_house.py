@@ -58,7 +58,7 @@ ONLY_IN = {
     ),
     "transformers": ("foleyflow/encoders/", "foleyflow/judges/networks/"),
     "timm": ("foleyflow/encoders/",),
-    "mujoco": ("foleyflow/simulation/", "foleyflow/doctor.py", "foleyflow/cli/simulate.py"),
+    "mujoco": ("foleyflow/simulation/", "foleyflow/doctor.py", "foleyflow/cli/data.py"),
     "librosa": ("foleyflow/evaluation/",),
     "mir_eval": ("foleyflow/evaluation/",),
     "sklearn": ("foleyflow/evaluation/",),
