@@ -85,7 +85,7 @@ def place_of(module: str) -> str:
 
 
 def imports(name: str, *, on_import: bool = False):
-    """(line, module) of every import; `on_import` skips those in functions and for type checkers."""
+    """(line, module) of every import; `on_import` skips those in functions and type hints."""
     stack = [TREES[name]]
     while stack:
         node = stack.pop()
