@@ -68,11 +68,9 @@ def find_elements(data: bytes, path: Sequence[int]) -> list[Element]:
 
 
 def set_pixel_aspect(path: Path, aspect: Fraction) -> None:
-    """Write the pixel aspect ratio of the first video track (DisplayWidth and DisplayHeight).
+    """Write the pixel aspect ratio (width over height) of the first video track.
 
-    Args:
-        path: a file written by libavformat, changed in place.
-        aspect: width of a pixel over its height.
+    The file, which libavformat must have written, is changed in place.
 
     Raises:
         ContainerError: too little space is free before the tracks, or the ratio is already set.
@@ -84,7 +82,7 @@ def set_pixel_aspect(path: Path, aspect: Fraction) -> None:
         tracks = _last(parts, TRACKS)
         void = _last([part for part in parts if part.end <= tracks.start], VOID)
         entry, video = _first_video(data, tracks)
-        # The two new elements
+        # The two new elements: DisplayWidth and DisplayHeight
         settings = parse_elements(data, video.content, video.end)
         numbers = {
             inner.element_id: int.from_bytes(data[inner.content : inner.end], "big")

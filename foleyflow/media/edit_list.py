@@ -37,11 +37,7 @@ class Edit:
 
 
 def read_edits(index: Box, *, track_id: int) -> tuple[Edit, ...]:
-    """Read the edit list of a track; empty if the track has none.
-
-    Args:
-        index: the `moov` box.
-        track_id: identifier of the track (libavformat's `stream.id`).
+    """Read the edit list of the track with libavformat's `stream.id`; empty if it has none.
 
     Raises:
         ContainerError: there is no such track, or its edit list is damaged.
@@ -86,10 +82,10 @@ def is_written_by_muxer(edits: Sequence[Edit]) -> bool:
 def write_edits(
     index: Box, edits: Sequence[Edit], *, track_index: int, first_packet_s: Fraction
 ) -> None:
-    """Set the edit list of a track.
+    """Set the edit list of a track in an index, which is changed in place.
 
     Args:
-        index: the `moov` box of a file that is not fragmented, changed in place.
+        index: the `moov` box of a file that is not fragmented.
         edits: the list, from `read_edits` of the source.
         track_index: number of the track in the order of the file, from 0.
         first_packet_s: decoding time of the track's first packet, on the time stamps of
@@ -117,14 +113,9 @@ def write_edits(
 
 
 def limit_shown_duration(index: Box, *, track_index: int, duration_s: float) -> None:
-    """Shorten the last edit of a track to at most `duration_s`.
+    """Shorten the last edit of a track to at most `duration_s`; arguments as in `write_edits`.
 
     A clip that was cut without re-encoding may hide frames at its end by its edit list alone.
-
-    Args:
-        index: the `moov` box of a file that is not fragmented, changed in place.
-        track_index: number of the track in the order of the file, from 0.
-        duration_s: the longest duration of the last edit.
 
     Raises:
         ContainerError: there is no such track, or the track has no edit list.

@@ -117,11 +117,7 @@ FORMATS: dict[str, OutputFormat] = {
 
 
 def format_of(path: Path) -> OutputFormat:
-    """Return the output format for a file's suffix.
-
-    Raises:
-        MediaError: no format has that suffix.
-    """
+    """Return the output format for a file's suffix; `MediaError` if there is none."""
     found = FORMATS.get(path.suffix.lower())
     if found is None:
         raise MediaError(

@@ -40,22 +40,18 @@ class LoudnessMeter:
     def __init__(self, rate_hz: int, channels: int) -> None:
         self._rate_hz = rate_hz
         self._channels = channels
-        self._weighting = _KWeighting(rate_hz, channels)
+        self._graph = _k_weighting(rate_hz, _LAYOUTS[channels])
         self._hop_energies: list[NDArray[np.float64]] = []  # finished hops, (channels,) each
         self._open_energy = np.zeros(channels)
         self._sample_count = 0
 
     def add(self, block: NDArray[np.float32]) -> None:
-        """Add the next (channels, n) float32 block.
-
-        Raises:
-            ValueError: another number of channels than at the start.
-        """
+        """Add the next (channels, n) float32 block; `ValueError` for another shape."""
         if block.ndim != 2 or block.shape[0] != self._channels:
             raise ValueError(f"block: got {block.shape}, expected ({self._channels}, n)")
         if block.shape[1] == 0:
             return
-        power = np.square(self._weighting.filtered(block))
+        power = np.square(self._weighted(block))
         position = 0
         while position < power.shape[1]:
             hop_end = self._hop_start(len(self._hop_energies) + 1)
@@ -68,10 +64,7 @@ class LoudnessMeter:
                 self._open_energy = np.zeros(self._channels)
 
     def integrated_lufs(self) -> float:
-        """Return the loudness of everything added in LUFS; -inf for silence.
-
-        Sound shorter than 0.4 s is extended by silence.
-        """
+        """Return the loudness in LUFS, -inf for silence; shorter sound is extended to 0.4 s."""
         duration_s = max(self._sample_count / self._rate_hz, GATE_BLOCK_S)
         block_count = int(np.round((duration_s - GATE_BLOCK_S) / _GATE_HOP_S)) + 1
         hops = np.zeros((block_count + 3, self._channels))
@@ -90,45 +83,39 @@ class LoudnessMeter:
             return -math.inf
         return float(_lufs(mean_squares[loud].mean(axis=0) @ gains))
 
+    def _weighted(self, block: NDArray[np.float32]) -> NDArray[np.float64]:
+        """(channels, n) K-weighted samples of a block that is not empty."""
+        frame = av.AudioFrame.from_ndarray(
+            np.ascontiguousarray(block, np.float64),
+            format="dblp",
+            layout=_LAYOUTS[self._channels],
+        )
+        frame.sample_rate = self._rate_hz
+        frame.pts = self._sample_count
+        self._graph.push(frame)
+        return cast(NDArray[np.float64], self._graph.pull().to_ndarray())
+
     def _hop_start(self, hop: int) -> int:
         """First sample of a 100 ms hop, rounded down as pyloudnorm does."""
         return int(GATE_BLOCK_S * (hop * 0.25) * self._rate_hz)
 
 
-class _KWeighting:
-    """The two filters of BS.1770 for a sound that arrives in blocks, in float64, by libavfilter.
-
-    Its filter `ebur128` includes the measurement, but rounds the result to 0.01 LU.
-    """
-
-    def __init__(self, rate_hz: int, channels: int) -> None:
-        self._rate_hz = rate_hz
-        self._layout = _LAYOUTS[channels]
-        self._sample_count = 0
-        self._graph = Graph()
-        self._graph.threads = 1
-        nodes = [
-            self._graph.add_abuffer(sample_rate=rate_hz, format="dblp", layout=self._layout),
-            *(
-                self._graph.add("biquad", f"{coefficients}:transform=tdii:precision=f64")
-                for coefficients in (_high_shelf(rate_hz), _high_pass(rate_hz))
-            ),
-            self._graph.add("abuffersink"),
-        ]
-        for node, following in itertools.pairwise(nodes):
-            node.link_to(following)
-        self._graph.configure()
-
-    def filtered(self, block: NDArray[np.float32]) -> NDArray[np.float64]:
-        """(channels, n) weighted samples of a block that is not empty."""
-        frame = av.AudioFrame.from_ndarray(
-            np.ascontiguousarray(block, np.float64), format="dblp", layout=self._layout
-        )
-        frame.sample_rate = self._rate_hz
-        frame.pts = self._sample_count
-        self._sample_count += block.shape[1]
-        self._graph.push(frame)
-        return cast(NDArray[np.float64], self._graph.pull().to_ndarray())
+def _k_weighting(rate_hz: int, layout: str) -> Graph:
+    """The two filters of BS.1770 in float64 (libavfilter's `ebur128` rounds to 0.01 LU)."""
+    graph = Graph()
+    graph.threads = 1
+    nodes = [
+        graph.add_abuffer(sample_rate=rate_hz, format="dblp", layout=layout),
+        *(
+            graph.add("biquad", f"{coefficients}:transform=tdii:precision=f64")
+            for coefficients in (_high_shelf(rate_hz), _high_pass(rate_hz))
+        ),
+        graph.add("abuffersink"),
+    ]
+    for node, following in itertools.pairwise(nodes):
+        node.link_to(following)
+    graph.configure()
+    return graph
 
 
 def _high_shelf(rate_hz: int) -> str:

@@ -83,13 +83,7 @@ _IMAGE_TYPES = {"mjpeg": ("image/jpeg", "jpg"), "png": ("image/png", "png")}
 def check_fits(
     info: MediaInfo, source: InputContainer, output: Path, output_format: OutputFormat
 ) -> None:
-    """Refuse a format that can't hold a video.
-
-    Args:
-        info: the result of `probe` for the source.
-        source: the source, open.
-        output: the file to write, for messages.
-        output_format: its format.
+    """Refuse a format that can't hold a video, of which `info` is the result of `probe`.
 
     Raises:
         MediaError: the format can't hold the codec, can't hide the frames that the source hides, or
@@ -97,10 +91,9 @@ def check_fits(
     """
     misfit = _misfit(info, source, output_format)
     if misfit is not None:
-        suffixes = suffixes_holding(info, source)
         hint = "convert the video to h264 in mp4 first"
-        if suffixes:
-            hint = f"choose another format: -o NAME{suffixes[0]}"
+        for suffix in suffixes_holding(info, source)[:1]:
+            hint = f"choose another format: -o NAME{suffix}"
         raise MediaError(f"{output}: {misfit}", hint=hint)
 
 
@@ -159,12 +152,7 @@ def _keeps_order(output_format: OutputFormat, info: MediaInfo, source: InputCont
 
 
 class Remux:
-    """One pass over a source's packets into a new file.
-
-    Attributes:
-        dropped: descriptions of what the output's format can't hold.
-        shown: when the source shows its frames.
-    """
+    """One pass over a source's packets into a new file."""
 
     def __init__(
         self,
@@ -193,15 +181,14 @@ class Remux:
         self._filter: BitStreamFilterContext | None = None
         self._out_of_order: Counter[int] = Counter()
         self._untimed_count = 0  # video packets without a usable time stamp
-        self.dropped: list[str] = []
+        self.dropped: list[str] = []  # descriptions of what the output's format can't hold
+        # When the source shows its frames
         self.shown = PresentationTimes(by_decoding_time=output_format.muxer == "avi")
 
     def run(self) -> None:
-        """Write the new file.
+        """Write the new file; `MediaError` if its format can't hold the video.
 
-        Raises:
-            MediaError: the output's format can't hold this video.
-            av.FFmpegError, OSError: the file can't be written.
+        Errors of libav and of the system while writing are not converted.
         """
         sink, sound_stream = self._open_sink()
         with sink:

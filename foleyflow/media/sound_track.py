@@ -34,19 +34,11 @@ class SoundTrack:
     """The new sound as a stream of encoded packets.
 
     Args:
-        blocks: (1 or 2, n) float32 blocks.
-        rate_hz: their rate.
+        blocks: (1 or 2, n) float32 blocks; another shape raises `ValueError`.
+        rate_hz: their rate. The track has 48 kHz if the encoder does not support it.
         sample_count: length of the track; the sound is cut or extended by zeros.
         output_format: decides the codec.
         start_s: time stamp of the first sample.
-
-    Attributes:
-        codec: name of the encoder.
-        rate_hz: rate of the track; 48 kHz if the encoder does not support the sound's rate.
-        duration_s: length of the track.
-
-    Raises:
-        ValueError: not 1 or 2 channels.
     """
 
     def __init__(
@@ -91,7 +83,7 @@ class SoundTrack:
         self._skips_by_edit_list = output_format.has_edit_lists and self._offset_samples > 0
 
     def add_to(self, sink: OutputContainer) -> AudioStream:
-        """Add the stream to an output whose header is not yet written."""
+        """Add the stream to an output whose header is not written yet."""
         stream = cast(AudioStream, sink.add_stream(self.codec, rate=self.rate_hz))
         stream.codec_context.layout = self._layout
         if self._bit_rate is not None:

@@ -6,8 +6,7 @@ format can't hold becomes a warning. Packets are read but not decoded.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 from av.container import InputContainer
@@ -37,7 +36,7 @@ def verify_copy(
     sound_s: float,
     lead_s: float,
 ) -> list[str]:
-    """Compare a copy with its source.
+    """Compare a copy with its source, and describe what the copy lacks.
 
     Args:
         source: the source, open.
@@ -49,14 +48,15 @@ def verify_copy(
         sound_s: length of the new sound, seconds.
         lead_s: silence before it in formats whose sound has no time stamps.
 
-    Returns:
-        Descriptions of what the copy lacks.
-
     Raises:
         MediaError: the copy does not show the same frames at the same times, can't be read, or its
             sound does not start and end with the video.
     """
-    with _open_copy(copy_path, output) as copy:
+    with ExitStack() as stack:
+        try:
+            copy = stack.enter_context(open_input(copy_path))
+        except MediaError as error:
+            raise _copy_error(output, "the new file could not be opened") from error
         copied = _only_video(copy, output)
         if copied.codec_context.name != video.codec_context.name:
             raise _copy_error(output, f"its video would be read as {copied.codec_context.name}")
@@ -68,7 +68,7 @@ def verify_copy(
         )
         difference = shown.difference(found, tolerance_s=tolerance_s)
         if difference is not None:
-            raise _copy_error(output, str(difference))
+            raise _copy_error(output, difference)
         # Compare the sound
         start_s = (found.first_s or 0.0) if output_format.stamps_sound else lead_s
         late_s, lasting_s = sound_start_s - start_s, sound_end_s - start_s
@@ -82,16 +82,6 @@ def verify_copy(
         return lost_properties(
             properties_of(source, video), properties_of(copy, copied), muxer=output_format.muxer
         )
-
-
-@contextmanager
-def _open_copy(copy_path: Path, output: Path) -> Iterator[InputContainer]:
-    with ExitStack() as stack:
-        try:
-            copy = stack.enter_context(open_input(copy_path))
-        except MediaError as error:
-            raise _copy_error(output, "the new file could not be opened") from error
-        yield copy
 
 
 def _only_video(copy: InputContainer, output: Path) -> VideoStream:

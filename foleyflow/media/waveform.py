@@ -59,7 +59,7 @@ def read_waveform(
         path: a file with an audio track.
         rate_hz: sample rate of the result; None for the file's own.
         start_s: seconds on the video's clock.
-        end_s: seconds on the video's clock: the result is cut or padded with zeros to end there;
+        end_s: seconds on the video's clock; the result is cut or padded with zeros to end there.
             None for the end of the sound.
 
     Returns:

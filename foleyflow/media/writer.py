@@ -45,17 +45,11 @@ _LARGEST_WAV_BYTES = 2**32 - 1024
 
 @dataclass(frozen=True, kw_only=True)
 class MuxReport:
-    """The result of `mux`.
-
-    Attributes:
-        output: the new file.
-        sound_codec: codec of the new audio track.
-        dropped: descriptions of what the output's format can't hold.
-    """
+    """The result of `mux`."""
 
     output: Path
     sound_codec: str
-    dropped: tuple[str, ...]
+    dropped: tuple[str, ...]  # descriptions of what the output's format can't hold
 
 
 def mux(
@@ -139,14 +133,10 @@ def mux(
 
 
 def check_copy(info: MediaInfo, output_path: str | Path) -> None:
-    """Check whether an output's format can hold a video.
-
-    Args:
-        info: the result of `probe` for the video.
-        output_path: the file to write; its suffix decides the format.
+    """Refuse an output whose format can't hold a video.
 
     Raises:
-        MediaError: no format has that suffix, or the format can't hold the video unchanged.
+        MediaError: no format has the output's suffix, or it can't hold the video unchanged.
     """
     output_path = Path(output_path)
     output_format = format_of(output_path)
@@ -180,14 +170,9 @@ def write_wav(
     bits: int = 24,
     overwrite: bool = False,
 ) -> Path:
-    """Write sound as PCM wav and return the path.
+    """Write (channels, n) float32 blocks as PCM wav with 16 or 24 bits, and return the path.
 
-    Args:
-        path: where to write.
-        blocks: (channels, n) float32 blocks; values outside -1..1 are clipped.
-        rate_hz: sample rate.
-        bits: 16 or 24 per sample.
-        overwrite: replace an existing file.
+    Values outside -1..1 are clipped.
 
     Raises:
         MediaError: the file can't be written, or would exceed the 4 GiB of a wav file.
@@ -219,14 +204,9 @@ def write_wav(
 def check_output(
     path: str | Path, *, overwrite: bool = False, source: str | Path | None = None
 ) -> None:
-    """Check whether an output can be written.
+    """Refuse an output that can't be written, or that is the input `source`.
 
     A symbolic link is followed; its target need not exist. See `atomic_files.write_target`.
-
-    Args:
-        path: the file to write.
-        overwrite: whether an existing file may be replaced.
-        source: the input, which must not be the output.
 
     Raises:
         MediaError: the file exists, is the input, or has a name that is too long; or its folder is
@@ -238,7 +218,9 @@ def check_output(
     try:
         target = write_target(path)
         folder = target.parent
-        status = _status_of(path)
+        status = None
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            status = os.stat(path)
         if status is not None and stat.S_ISDIR(status.st_mode):
             raise MediaError(f"{path}: is a directory", hint="give the name of a file in it")
         if not folder.is_dir():
@@ -258,14 +240,6 @@ def check_output(
         raise _write_error(path, error) from error
     if not os.access(folder, os.W_OK | os.X_OK):
         raise MediaError(f"{folder}: not allowed to write there", hint="choose another folder")
-
-
-def _status_of(path: Path) -> os.stat_result | None:
-    """The status of a file, links followed; None if it does not exist."""
-    try:
-        return os.stat(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
 
 
 def _folder_error(path: Path, target: Path) -> MediaError:

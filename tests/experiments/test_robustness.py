@@ -45,7 +45,7 @@ def clips(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def corpus(clips):
-    return Corpus.of_folder(clips["mp4"][0].parent, seed=0)
+    return Corpus(clips["mp4"][0].parent, seed=0)
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def test_seed_clips_cover_many_formats_and_can_be_played(clips):
 
 def test_mutants_depend_on_seed_and_case_alone(corpus, tmp_path):
     write_seed_clips(tmp_path)
-    again, other = (Corpus.of_folder(tmp_path, seed=seed) for seed in (0, 1))
+    again, other = (Corpus(tmp_path, seed=seed) for seed in (0, 1))
     cases = first_cases(80, list(CONTAINERS))[len(CONTAINERS) * 3 :]
     mutants = {case: corpus.mutant(case) for case in cases}
     assert {case: again.mutant(case) for case in reversed(cases)} == mutants

@@ -10,7 +10,8 @@ import pytest
 from support.media_files import corner_painter, damage, grey_level, make_video
 
 from foleyflow.errors import MediaError
-from foleyflow.media import keep_at_rate, probe, read_frames, read_frames_at
+from foleyflow.media import probe, read_frames, read_frames_at
+from foleyflow.media.reader import keep_at_rate
 
 
 def levels(pairs):

@@ -9,7 +9,7 @@ import soxr
 from support.media_files import Sound, impulses, make_sound, make_video
 
 from foleyflow.errors import MediaError
-from foleyflow.media import (
+from foleyflow.media.waveform import (
     fit_blocks,
     fit_length,
     read_sound_blocks,

@@ -77,13 +77,9 @@ class Playback:
 
 
 def play(path: Path, *, with_sound: bool) -> Playback:
-    """Decode a file as a player would.
+    """Decode a file as a player would, with or without its first audio track.
 
     Packets that can't be decoded are skipped, and a file that can't be read further ends there.
-
-    Args:
-        path: the file.
-        with_sound: whether the first audio track is decoded too.
 
     Raises:
         av.FFmpegError, OSError, ValueError: the file can't be opened.
@@ -219,13 +215,9 @@ class _Player:
 
 
 def edited_sound_s(data: bytes) -> float:
-    """Return how long the edit list of the first audio track of an mp4 or mov file plays.
+    """Return the seconds that the edit list of the first audio track of an mp4 or mov file plays.
 
-    Args:
-        data: the file, with a readable index.
-
-    Returns:
-        Seconds; infinity for a track without an edit list.
+    The index of the file must be readable. Without an edit list, the result is infinity.
     """
     timescale = 0
     is_sound = False

@@ -38,25 +38,17 @@ _SECONDS_PER_SECOND = 0.25
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """The result of one case.
-
-    Attributes:
-        case: name of the case.
-        kind: one of `verdict.KINDS`.
-        why: the error line of a refusal, or a description of the failure.
-        changes: descriptions of what was changed in the seed clip.
-        stderr: the last output of the command or of a crashed process, for failures.
-    """
+    """The result of the case with a name."""
 
     case: str
-    kind: str
-    why: str
-    changes: tuple[str, ...] = ()
-    stderr: str = ""
+    kind: str  # one of `verdict.KINDS`
+    why: str  # the error line of a refusal, or a description of the failure
+    changes: tuple[str, ...] = ()  # descriptions of what was changed in the seed clip
+    stderr: str = ""  # of the command or of a crashed process, for failures
 
     @property
     def failed(self) -> bool:
-        """Whether the product has a defect."""
+        """Whether the case shows a defect of the product."""
         return self.kind in FAILURES
 
 
@@ -71,21 +63,18 @@ def run_cases(
     product: str = FOLEYFLOW,
     on_result: Callable[[Result], None] = lambda result: None,
 ) -> list[Result]:
-    """Run every case and judge the result.
+    """Run every case in one of several processes, and return the results in the same order.
 
     Args:
         cases: the cases to run.
         seed: seed of the mutations.
-        workers: processes, at least 1.
+        workers: number of processes, at least 1.
         limit_s: a case that takes longer is a hang; its process is killed.
         keep: existing folder for the files of failed cases; None to keep none.
         model: argument of `FoleyFlow.from_pretrained`.
         product: module:function to run, see `worker`.
         on_result: called with each result when it is available, in any order, from one thread at
             a time.
-
-    Returns:
-        One result for each case, in their order.
 
     Raises:
         FoleyflowError: a worker can't be started.
@@ -98,7 +87,7 @@ def run_cases(
         folder = Path(folder_name)
         (folder / "corpus").mkdir()
         write_seed_clips(folder / "corpus")
-        corpus = Corpus.of_folder(folder / "corpus", seed=seed)
+        corpus = Corpus(folder / "corpus", seed=seed)
         processes = [
             _Worker(folder, number, seed=seed, product=product, model=model)
             for number in range(min(workers, len(cases)))

@@ -72,17 +72,11 @@ _EXCUSES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """The outcome of one run of the command.
+    """The outcome of one run of the command."""
 
-    Attributes:
-        status: exit status; None after an uncaught exception.
-        stdout: printed text.
-        stderr: printed text, with the traceback of an uncaught exception.
-    """
-
-    status: int | None
+    status: int | None  # exit status; None after an uncaught exception
     stdout: str
-    stderr: str
+    stderr: str  # with the traceback of an uncaught exception
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +94,7 @@ def judge(
 
     Args:
         run: the outcome of the command.
-        source: the input, alone in its folder before the run.
+        source: the input, which was the only file in its folder before the run.
         original: its bytes before the run.
         before: what the input shows; None for a file that can't be played.
         output: the requested output, in the same folder.
@@ -162,14 +156,10 @@ def _parse_object(text: str) -> dict[str, Any] | None:
 def compare_output(
     before: Playback, source: Path, output: Path, *, duration_s: float, warnings: str
 ) -> list[str]:
-    """Return descriptions of what is wrong with an output.
+    """Return descriptions of what is wrong with an output, given what the input shows.
 
-    Args:
-        before: what the input shows.
-        source: the input.
-        output: the output of the command.
-        duration_s: duration of the sound in the command's report.
-        warnings: all warnings of the command.
+    `duration_s` and `warnings` are the duration of the sound and all warnings that the command
+    reported.
     """
     after = playback_of(output, with_sound=True)
     if after is None:

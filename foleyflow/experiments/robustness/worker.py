@@ -3,8 +3,8 @@
 It reads one JSON object per line from stdin, `{"case": "mp4:17", "folder": ...}`, and writes one
 per line to stdout: `{"stage": "ready"}` at the start; then for each case `{"stage": "played",
 "span_s"}` after decoding the input, `{"stage": "ran"}` after the command, and `{"stage": "done",
-"kind", "why", "changes", "stderr"}` after comparing its result. The last line shows what a dead
-process was doing.
+"kind", "why", "changes", "stderr"}` after comparing its result. After a crash, the last line shows
+which stage failed.
 
     python -m foleyflow.experiments.robustness.worker CORPUS SEED PRODUCT MODEL
 
@@ -80,7 +80,7 @@ def main(arguments: Sequence[str]) -> None:
     # Text that libraries print must not mix with the replies
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
     os.dup2(2, 1)
-    corpus = Corpus.of_folder(Path(corpus_folder), seed=int(seed))
+    corpus = Corpus(Path(corpus_folder), seed=int(seed))
     module, _, function = product_name.partition(":")
     loaded = getattr(importlib.import_module(module), function)
     product: Product = loaded(model) if isinstance(loaded, type) else loaded
