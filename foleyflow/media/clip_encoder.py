@@ -1,6 +1,6 @@
 """Encode a part of a video, with its sound, as an mp4 file.
 
-A file that already is the wanted clip can be copied. Otherwise video and sound are encoded on one
+A file that is already the wanted clip can be copied. Otherwise video and sound are encoded on one
 thread, so that the same part always gives the same bytes on one machine.
 """
 

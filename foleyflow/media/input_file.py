@@ -1,4 +1,4 @@
-"""Open input files and read their packets; unusable files are refused with the same messages."""
+"""Open input files, read their packets, and refuse unusable files with a reason and a hint."""
 
 from __future__ import annotations
 

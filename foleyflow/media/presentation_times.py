@@ -23,7 +23,6 @@ class PresentationTimes:
     """Times of the shown packets of a video stream, in file order.
 
     Attributes:
-        count: number of shown packets.
         first_s: the earliest time stamp; None before the first shown packet.
         end_s: the latest end of a shown packet.
     """
@@ -33,7 +32,6 @@ class PresentationTimes:
         self._by_decoding_time = by_decoding_time
         self._file = tempfile.SpooledTemporaryFile(max_size=_MEMORY_BYTES)
         weakref.finalize(self, self._file.close)
-        self.count = 0
         self.first_s: float | None = None
         self.end_s: float | None = None
 
@@ -44,7 +42,6 @@ class PresentationTimes:
         stamp = packet.dts if self._by_decoding_time else packet.pts
         time_s = math.nan if stamp is None else float(stamp * packet.time_base)
         self._file.write(array.array("d", [time_s]).tobytes())
-        self.count += 1
         if stamp is not None:
             self.first_s = time_s if self.first_s is None else min(self.first_s, time_s)
             end_s = time_s + float((packet.duration or 0) * packet.time_base)

@@ -59,51 +59,32 @@ _ROTATIONS = {90: (0, 1, -1, 0), 180: (-1, 0, 0, -1), 270: (0, -1, 1, 0)}
 
 @dataclass(frozen=True, kw_only=True)
 class MediaInfo:
-    """The properties of a video file.
-
-    Attributes:
-        container: libavformat's names of the container format.
-        video_index: index of the video stream within the file.
-        width, height: pixels of the displayed frame, after rotation.
-        rotation_deg: clockwise rotation that a player applies: 0, 90, 180 or 270.
-        orientation: signs (a, b, c, d) of the display matrix; (1, 0, 0, 1) is the identity.
-        pixel_aspect: width of a pixel over its height.
-        start_s: time stamp of the first shown frame; may be negative.
-        duration_s: from the first shown frame to the end of the last one.
-        rate_hz: average frames per second.
-        audio_rate_hz, audio_channels: of the first audio track; None without one.
-        audio_start_s: time stamp of its first sample, on the scale of `start_s`; None if unknown.
-        reorders_pictures: whether frames are stored in another order than shown (B-frames).
-        undated_packets: packets at the start that lack a decoding time, before one that has it.
-        hides_frames: whether an edit list hides frames before the last shown one.
-        edits: the video's edit list if libavformat's muxer can't write it; else empty.
-        warnings: defects of the file that do not prevent its use.
-    """
+    """The properties of a video file."""
 
     path: Path
-    container: str
-    video_index: int
+    container: str  # libavformat's names of the container format
+    video_index: int  # index of the video stream within the file
     video_codec: str
     pixel_format: str
-    width: int
-    height: int
-    rotation_deg: int
+    width: int  # pixels of the displayed frame, after rotation
+    height: int  # likewise
+    rotation_deg: int  # clockwise rotation that a player applies: 0, 90, 180 or 270
+    # Signs (a, b, c, d) of the display matrix, see `orientation_of`
     orientation: tuple[int, int, int, int]
-    pixel_aspect: float
-    start_s: float
-    duration_s: float
-    rate_hz: float
+    pixel_aspect: float  # width of a pixel over its height
+    start_s: float  # time stamp of the first shown frame; may be negative
+    duration_s: float  # from the first shown frame to the end of the last one
+    rate_hz: float  # average frames per second
     has_audio: bool
-    audio_rate_hz: int | None
-    audio_channels: int | None
+    audio_rate_hz: int | None  # of the first audio track
+    # Time stamp of its first sample, on the scale of `start_s`; None if unknown
     audio_start_s: float | None
-    subtitle_count: int
-    chapter_count: int
-    reorders_pictures: bool = False
-    undated_packets: int = 0
-    hides_frames: bool = False
+    reorders_pictures: bool = False  # frames are stored in another order than shown (B-frames)
+    undated_packets: int = 0  # packets at the start that lack a decoding time
+    hides_frames: bool = False  # an edit list hides frames before the last shown one
+    # The video's edit list if libavformat's muxer can't write it; else empty
     edits: tuple[Edit, ...] = ()
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()  # defects of the file that do not prevent its use
 
 
 def probe(path: str | Path) -> MediaInfo:
@@ -142,7 +123,7 @@ def probe(path: str | Path) -> MediaInfo:
                 end_s = _last_packet_end_s(path)
             if indexed_end_s - end_s > _CUT_OFF_S:
                 warnings.append(
-                    f"the file is cut off: its index promises {indexed_end_s - start_s:.2f} s of"
+                    f"the file is cut off: its index describes {indexed_end_s - start_s:.2f} s of"
                     f" video, and it contains {duration_s:.2f} s"
                 )
         # Describe the streams
@@ -171,10 +152,7 @@ def probe(path: str | Path) -> MediaInfo:
             rate_hz=rate_hz,
             has_audio=audio is not None,
             audio_rate_hz=audio_codec.sample_rate if audio_codec else None,
-            audio_channels=audio_codec.channels if audio_codec else None,
             audio_start_s=audio_start_s,
-            subtitle_count=len(container.streams.subtitles),
-            chapter_count=len(container.chapters()),
             reorders_pictures=bool(stream.codec_context.has_b_frames),
             undated_packets=head.undated_packets,
             hides_frames=head.hides_frames or sum(e.media_s is not None for e in edits) > 1,

@@ -21,7 +21,7 @@ from foleyflow.media.properties import lost_properties, properties_of
 # Both files round their time stamps, by at most a millisecond.
 _ROUNDING_S = 0.0015
 _LARGEST_TICK_S = 0.002
-# An encoder fills its last packet up, by at most 4,096 samples.
+# An encoder pads its last packet by at most 4,096 samples.
 _SOUND_SLACK_S = 0.1
 
 

@@ -14,7 +14,6 @@ import os
 import stat
 import wave
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
@@ -43,15 +42,6 @@ _DEFAULT_SUFFIXES = (".mkv", ".mov", ".mp4")
 _LARGEST_WAV_BYTES = 2**32 - 1024
 
 
-@dataclass(frozen=True, kw_only=True)
-class MuxReport:
-    """The result of `mux`."""
-
-    output: Path
-    sound_codec: str
-    dropped: tuple[str, ...]  # descriptions of what the output's format can't hold
-
-
 def mux(
     video_path: str | Path,
     output_path: str | Path,
@@ -62,8 +52,8 @@ def mux(
     overwrite: bool = False,
     keep_old_sound: bool = False,
     info: MediaInfo | None = None,
-) -> MuxReport:
-    """Write a copy of a video with a new audio track.
+) -> list[str]:
+    """Write a copy of a video with a new audio track; returns descriptions of what was lost.
 
     Video packets, their times, rotation and colour data are copied; subtitles, chapters, metadata,
     cover art and attachments are kept if the output's format can hold them. The new sound begins
@@ -129,7 +119,7 @@ def mux(
         )
     for text in dropped:
         logger.warning("%s: %s", output_path, text)
-    return MuxReport(output=output_path, sound_codec=sound.codec, dropped=tuple(dropped))
+    return dropped
 
 
 def check_copy(info: MediaInfo, output_path: str | Path) -> None:

@@ -131,7 +131,7 @@ UNUSUAL_FORMATS = {
     "interlaced": {"codec": "mpeg2video", "codec_options": {"flags": "+ildct+ilme"}},
     "HDR": {
         "pixel_format": "yuv420p10le",
-        "colours": {"color_trc": 16, "color_primaries": 9, "colorspace": 9},
+        "settings": {"color_trc": 16, "color_primaries": 9, "colorspace": 9},
     },
     "alpha in mov": {"codec": "qtrle", "pixel_format": "argb", "suffix": "mov"},
     "png in mov": {"codec": "png", "pixel_format": "rgba", "suffix": "mov"},
