@@ -87,7 +87,7 @@ def read_index(path: Path) -> tuple[Box, range]:
 
 
 def write_index(path: Path, index: Box, place: range) -> None:
-    """Replace the `moov` box of a file in place; `place` is the old one from `read_index`.
+    """Replace the `moov` box of a file, whose bytes are at `place` (see `read_index`).
 
     Raises:
         ContainerError: a chunk offset would exceed the 32 bits of its table.

@@ -22,18 +22,13 @@ _MOST_EDITS = 100_000
 
 @dataclass(frozen=True, kw_only=True)
 class Edit:
-    """One entry of an edit list.
+    """One entry of an edit list."""
 
-    Attributes:
-        duration_s: duration on the movie's time line.
-        media_s: start in the track's media, on the time stamps that the demuxer gives when it
-            ignores edit lists; None for an empty edit.
-        rate: playback speed; 1 is normal.
-    """
-
-    duration_s: Fraction
+    duration_s: Fraction  # on the movie's time line
+    # Start in the track's media, on the time stamps that the demuxer gives when it ignores edit
+    # lists; None for an empty edit
     media_s: Fraction | None
-    rate: Fraction
+    rate: Fraction  # playback speed; 1 is normal
 
 
 def read_edits(index: Box, *, track_id: int) -> tuple[Edit, ...]:

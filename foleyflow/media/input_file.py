@@ -52,7 +52,7 @@ def open_input(
         settings |= _WAV_OPTIONS
     try:
         _check_is_file(path)
-        # With the protocol given, a colon in the file's name does not start one.
+        # With the explicit protocol, libavformat does not read a colon in the name as another one.
         container = av.open(f"file:{path}", "r", metadata_errors="replace", options=settings)
     except PermissionError as error:
         raise MediaError(

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from foleyflow.signals import Waveform
 
-GATE_BLOCK_S = 0.4
+_GATE_BLOCK_S = 0.4
 _GATE_HOP_S = 0.1
 _ABSOLUTE_GATE_LUFS = -70.0
 _RELATIVE_GATE_LU = -10.0
@@ -25,7 +25,9 @@ _CHANNEL_GAINS = (1.0, 1.0, 1.0, 1.41, 1.41)
 # A layout of libav for each number of channels: channels are filtered separately.
 _LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0"}
 # Quieter sound counts as silence and is not amplified.
-QUIETEST_LUFS = -60.0
+_QUIETEST_LUFS = -60.0
+_LARGEST_GAIN_DB = 20.0
+_PEAK_CEILING = 10.0 ** (-1.0 / 20.0)
 
 
 class LoudnessMeter:
@@ -65,13 +67,13 @@ class LoudnessMeter:
 
     def integrated_lufs(self) -> float:
         """Return the loudness in LUFS, -inf for silence; shorter sound is extended to 0.4 s."""
-        duration_s = max(self._sample_count / self._rate_hz, GATE_BLOCK_S)
-        block_count = int(np.round((duration_s - GATE_BLOCK_S) / _GATE_HOP_S)) + 1
+        duration_s = max(self._sample_count / self._rate_hz, _GATE_BLOCK_S)
+        block_count = int(np.round((duration_s - _GATE_BLOCK_S) / _GATE_HOP_S)) + 1
         hops = np.zeros((block_count + 3, self._channels))
         filled = [*self._hop_energies, self._open_energy][: len(hops)]
         hops[: len(filled)] = filled
         energies = np.sum([hops[start : start + block_count] for start in range(4)], axis=0)
-        mean_squares = np.asarray(energies / (GATE_BLOCK_S * self._rate_hz))
+        mean_squares = np.asarray(energies / (_GATE_BLOCK_S * self._rate_hz))
         gains = np.array(_CHANNEL_GAINS[: self._channels])
         loudness = _lufs(mean_squares @ gains)
         loud = loudness >= _ABSOLUTE_GATE_LUFS
@@ -97,7 +99,7 @@ class LoudnessMeter:
 
     def _hop_start(self, hop: int) -> int:
         """First sample of a 100 ms hop, rounded down as pyloudnorm does."""
-        return int(GATE_BLOCK_S * (hop * 0.25) * self._rate_hz)
+        return int(_GATE_BLOCK_S * (hop * 0.25) * self._rate_hz)
 
 
 def _k_weighting(rate_hz: int, layout: str) -> Graph:
@@ -156,20 +158,19 @@ def loudness_lufs(waveform: Waveform) -> float:
     return meter.integrated_lufs()
 
 
-def loudness_gain(measured_lufs: float, target_lufs: float, *, max_gain_db: float = 20.0) -> float:
-    """Return the factor that brings a sound of known loudness to `target_lufs`.
+def loudness_gain(measured_lufs: float, target_lufs: float) -> float:
+    """Return the factor, at most 20 dB, that brings a sound of known loudness to `target_lufs`.
 
-    At most `max_gain_db` is added. Sound below -60 LUFS counts as silence, with a factor of 1.
+    Sound below -60 LUFS counts as silence, with a factor of 1.
     """
-    if measured_lufs < QUIETEST_LUFS:
+    if measured_lufs < _QUIETEST_LUFS:
         return 1.0
-    return float(10.0 ** (min(target_lufs - measured_lufs, max_gain_db) / 20.0))
+    return float(10.0 ** (min(target_lufs - measured_lufs, _LARGEST_GAIN_DB) / 20.0))
 
 
-def peak_gain(peak: float, *, ceiling_dbfs: float = -1.0) -> float:
-    """Return the factor, at most 1, that keeps a largest absolute sample below a ceiling."""
-    ceiling = 10.0 ** (ceiling_dbfs / 20.0)
-    return min(1.0, ceiling / peak) if peak > 0 else 1.0
+def peak_gain(peak: float) -> float:
+    """Return the factor, at most 1, that keeps a largest absolute sample below -1 dBFS."""
+    return min(1.0, _PEAK_CEILING / peak) if peak > 0 else 1.0
 
 
 def _lufs(weighted_mean_square: ArrayLike) -> NDArray[np.float64]:

@@ -36,14 +36,12 @@ def verify_copy(
     sound_s: float,
     lead_s: float,
 ) -> list[str]:
-    """Compare a copy with its source, and describe what the copy lacks.
+    """Compare a copy with the video of an open source, and describe what the copy lacks.
 
     Args:
-        source: the source, open.
-        video: its video stream.
+        source, video: the source and its video stream.
         shown: when the source shows its frames.
-        copy_path: the copy.
-        output: the final name of the copy, for messages.
+        copy_path, output: the copy, and its final name for messages.
         output_format: format of the copy.
         sound_s: length of the new sound, seconds.
         lead_s: silence before it in formats whose sound has no time stamps.

@@ -92,7 +92,7 @@ def read_sound_blocks(
     if end_s is not None and end_s < start_s:
         raise ValueError(f"start_s={start_s}, end_s={end_s}: expected an end after the start")
     with open_input(path) as container:
-        # A file without video needs no second opening, which takes longer than decoding seconds.
+        # Only a file with video is opened a second time: that takes longer than decoding seconds.
         origin_s = _video_start_s(path) if container.streams.video else None
         if not container.streams.audio:
             raise MediaError(f"{path}: no sound in it", hint="give a file with an audio track")

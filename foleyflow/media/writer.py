@@ -157,35 +157,31 @@ def write_wav(
     blocks: Iterable[NDArray[np.float32]],
     rate_hz: int,
     *,
-    bits: int = 24,
     overwrite: bool = False,
 ) -> Path:
-    """Write (channels, n) float32 blocks as PCM wav with 16 or 24 bits, and return the path.
+    """Write (channels, n) float32 blocks as PCM wav with 24 bits, and return the path.
 
     Values outside -1..1 are clipped.
 
     Raises:
         MediaError: the file can't be written, or would exceed the 4 GiB of a wav file.
-        ValueError: another number of bits.
     """
-    if bits not in (16, 24):
-        raise ValueError(f"bits: got {bits}, expected 16 or 24")
     path = Path(path)
     check_output(path, overwrite=overwrite)
     blocks = iter(blocks)
     with _write_atomically(path, overwrite=overwrite) as draft, wave.open(str(draft), "wb") as file:
         first = next(blocks, np.zeros((1, 0), np.float32))
         file.setnchannels(first.shape[0])
-        file.setsampwidth(bits // 8)
+        file.setsampwidth(3)
         file.setframerate(rate_hz)
         bytes_left = _LARGEST_WAV_BYTES
         for block in itertools.chain([first], blocks):
-            data = _pcm(block, bits)
+            data = _pcm(block)
             bytes_left -= len(data)
             if bytes_left < 0:
                 raise MediaError(
                     f"{path}: the sound exceeds the 4 GiB that a wav file can hold",
-                    hint="write it with 16 bits, in mono, or in parts",
+                    hint="cut the video into parts",
                 )
             file.writeframesraw(data)
     return path
@@ -245,13 +241,11 @@ def _folder_error(path: Path, target: Path) -> MediaError:
     return MediaError(f"{folder}: no such folder", hint=f"mkdir -p {folder}")
 
 
-def _pcm(block: NDArray[np.float32], bits: int) -> bytes:
-    """(channels, n) samples as interleaved little-endian integers."""
-    full_scale = 2.0 ** (bits - 1)
+def _pcm(block: NDArray[np.float32]) -> bytes:
+    """(channels, n) samples as interleaved little-endian integers of 24 bits."""
+    full_scale = 2.0**23
     levels = np.rint(block.T.astype(np.float64) * full_scale)
     levels = np.clip(levels, -full_scale, full_scale - 1.0).astype("<i4")
-    if bits == 16:
-        return levels.astype("<i2").tobytes()
     return np.ascontiguousarray(levels).view(np.uint8).reshape(-1, 4)[:, :3].tobytes()
 
 

@@ -59,7 +59,6 @@ def run_cases(
     workers: int = 2,
     limit_s: float = DEFAULT_LIMIT_S,
     keep: Path | None = None,
-    model: str = "embedded",
     product: str = FOLEYFLOW,
     on_result: Callable[[Result], None] = lambda result: None,
 ) -> list[Result]:
@@ -71,7 +70,6 @@ def run_cases(
         workers: number of processes, at least 1.
         limit_s: a case that takes longer is a hang; its process is killed.
         keep: existing folder for the files of failed cases; None to keep none.
-        model: argument of `FoleyFlow.from_pretrained`.
         product: module:function to run, see `worker`.
         on_result: called with each result when it is available, in any order, from one thread at
             a time.
@@ -89,7 +87,7 @@ def run_cases(
         write_seed_clips(folder / "corpus")
         corpus = Corpus(folder / "corpus", seed=seed)
         processes = [
-            _Worker(folder, number, seed=seed, product=product, model=model)
+            _Worker(folder, number, seed=seed, product=product)
             for number in range(min(workers, len(cases)))
         ]
         free: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
@@ -134,12 +132,12 @@ def counts(results: Iterable[Result]) -> dict[str, dict[str, int]]:
 class _Worker:
     """One worker process, started for its first case."""
 
-    def __init__(self, folder: Path, number: int, *, seed: int, product: str, model: str) -> None:
+    def __init__(self, folder: Path, number: int, *, seed: int, product: str) -> None:
         self._folder = folder
         self._log = folder / f"worker-{number}.log"
         self._command = [
             *(sys.executable, "-m", "foleyflow.experiments.robustness.worker"),
-            *(str(folder / "corpus"), str(seed), product, model),
+            *(str(folder / "corpus"), str(seed), product),
         ]
         self._process: subprocess.Popen[bytes] | None = None
 
