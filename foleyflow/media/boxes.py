@@ -3,6 +3,7 @@
 libavformat copies packets, but its mov muxer loses some of a source's index: edit lists with
 several entries and some boxes that describe the picture. This module reads an index as a tree of
 boxes and writes a changed tree back. Media data is moved if the index grows, and never changed.
+A damaged file, or a number that does not fit its field, raises `ContainerError`.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class Box:
     children: list[Box] | None = None
 
     def find(self, *kinds: bytes) -> Box:
-        """Return the first box at the end of a path of types; `ContainerError` if it is missing."""
+        """Return the first box at the end of a path of types; an error if it is missing."""
         found = self
         for kind in kinds:
             match = next(iter(found.all(kind)), None)
@@ -72,11 +73,7 @@ def parse_boxes(data: bytes) -> list[Box]:
 
 
 def read_index(path: Path) -> tuple[Box, range]:
-    """Read the `moov` box of an mp4 or mov file, and find its bytes in the file.
-
-    Raises:
-        ContainerError: the file has no index, or the index is damaged.
-    """
+    """Read the `moov` box of an mp4 or mov file, and find its bytes in the file."""
     with open(path, "rb") as file:
         place = _find_index(file, os.fstat(file.fileno()).st_size)
         file.seek(place.start)
@@ -87,11 +84,7 @@ def read_index(path: Path) -> tuple[Box, range]:
 
 
 def write_index(path: Path, index: Box, place: range) -> None:
-    """Replace the `moov` box of a file, whose bytes are at `place` (see `read_index`).
-
-    Raises:
-        ContainerError: a chunk offset would exceed the 32 bits of its table.
-    """
+    """Replace the `moov` box of a file, whose bytes are at `place` (see `read_index`)."""
     old_size = len(place)
     size = len(index.to_bytes())
     if 0 < old_size - size < 8:  # no free box fits into the gap, so the index grows instead
@@ -118,7 +111,7 @@ def edit_index(path: Path) -> Iterator[Box]:
 
 
 def find_track(index: Box, track_id: int) -> Box:
-    """Return the track with libavformat's `stream.id`; `ContainerError` if it is missing."""
+    """Return the track with libavformat's `stream.id`; an error if it is missing."""
     for track in index.all(b"trak"):
         header = track.find(b"tkhd").body
         offset = 20 if header[:1] == b"\1" else 12
@@ -128,7 +121,7 @@ def find_track(index: Box, track_id: int) -> Box:
 
 
 def timescale_of(header: Box) -> int:
-    """Return the ticks per second of an mvhd or mdhd box; `ContainerError` if they are 0."""
+    """Return the ticks per second of an mvhd or mdhd box; an error if they are 0."""
     (timescale,) = unpack(">I", header.body, 20 if header.body[:1] == b"\1" else 12)
     if not timescale:
         raise ContainerError("the timescale is 0")

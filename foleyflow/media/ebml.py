@@ -70,10 +70,8 @@ def find_elements(data: bytes, path: Sequence[int]) -> list[Element]:
 def set_pixel_aspect(path: Path, aspect: Fraction) -> None:
     """Write the pixel aspect ratio (width over height) of the first video track.
 
-    The file, which libavformat must have written, is changed in place.
-
-    Raises:
-        ContainerError: too little space is free before the tracks, or the ratio is already set.
+    The file, which libavformat must have written, is changed in place. `ContainerError` is raised
+    if too little space is free before the tracks, or if the ratio is already set.
     """
     with open(path, "r+b") as file:
         data = file.read(_HEADER_BYTES)

@@ -2,7 +2,8 @@
 
 An edit list defines which parts of a track are shown, and when: each edit shows one part of the
 track's media, or nothing for a while if it is empty. libavformat's muxer writes at most one part
-and ends it with the last packet. This module adds other lists to the finished file.
+and ends it with the last packet. This module adds other lists to the finished file. A missing
+track, a damaged list, or a number that does not fit its field raises `ContainerError`.
 
 Reference: ISO/IEC 14496-12, 8.2.2, 8.3.2 and 8.6.6.
 """
@@ -32,11 +33,7 @@ class Edit:
 
 
 def read_edits(index: Box, *, track_id: int) -> tuple[Edit, ...]:
-    """Read the edit list of the track with libavformat's `stream.id`; empty if it has none.
-
-    Raises:
-        ContainerError: there is no such track, or its edit list is damaged.
-    """
+    """Read the edit list of the track with libavformat's `stream.id`; empty if it has none."""
     track = find_track(index, track_id)
     try:
         body = track.find(b"edts", b"elst").body
@@ -85,9 +82,6 @@ def write_edits(
         track_index: number of the track in the order of the file, from 0.
         first_packet_s: decoding time of the track's first packet, on the time stamps of
             `Edit.media_s`; the media of the new file begins there.
-
-    Raises:
-        ContainerError: there is no such track, or a number does not fit.
     """
     track = _track_at(index, track_index)
     movie_timescale = timescale_of(index.find(b"mvhd"))
@@ -110,10 +104,8 @@ def write_edits(
 def limit_shown_duration(index: Box, *, track_index: int, duration_s: float) -> None:
     """Shorten the last edit of a track to at most `duration_s`; arguments as in `write_edits`.
 
-    A clip that was cut without re-encoding may hide frames at its end by its edit list alone.
-
-    Raises:
-        ContainerError: there is no such track, or the track has no edit list.
+    A clip that was cut without re-encoding may hide frames at its end by its edit list alone. The
+    track must have an edit list.
     """
     track = _track_at(index, track_index)
     timescale = timescale_of(index.find(b"mvhd"))

@@ -20,20 +20,15 @@ _READ_COUNT = 1 << 15
 
 
 class PresentationTimes:
-    """Times of the shown packets of a video stream, in file order.
-
-    Attributes:
-        first_s: the earliest time stamp; None before the first shown packet.
-        end_s: the latest end of a shown packet.
-    """
+    """Times of the shown packets of a video stream, in file order."""
 
     def __init__(self, *, by_decoding_time: bool = False) -> None:
         """Start an empty record; decoding times are for containers that store no others."""
         self._by_decoding_time = by_decoding_time
         self._file = tempfile.SpooledTemporaryFile(max_size=_MEMORY_BYTES)
         weakref.finalize(self, self._file.close)
-        self.first_s: float | None = None
-        self.end_s: float | None = None
+        self.first_s: float | None = None  # the earliest time stamp
+        self.end_s: float | None = None  # the latest end of a packet
 
     def add(self, packet: Packet) -> None:
         """Record a packet of the demuxer; empty and hidden ones are ignored."""

@@ -48,9 +48,7 @@ def add_descriptions(index: Box, boxes: tuple[Box, ...], *, track_index: int) ->
     """Add boxes to a video track's sample entry unless it has boxes of their types.
 
     The index is changed in place; `track_index` counts tracks in the order of the file, from 0.
-
-    Raises:
-        ContainerError: the track has several sample entries.
+    A track with several sample entries raises `ContainerError`.
     """
     description = _description(index.all(b"trak")[track_index])
     present = _extensions(description)

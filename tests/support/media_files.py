@@ -283,17 +283,11 @@ def damage(source: Path, target: Path, *, fraction: float, seed: int = 0) -> Pat
 
 @dataclass(frozen=True, kw_only=True)
 class Shown:
-    """The pictures and sound of a file in a player, decoded on one thread.
+    """The pictures and sound of a file in a player, decoded on one thread."""
 
-    Attributes:
-        pictures: a hash of each picture, in presentation order.
-        times_s: presentation time of each picture.
-        sound_s: start and end of the first audio track, or None.
-    """
-
-    pictures: list[str]
-    times_s: np.ndarray
-    sound_s: tuple[float, float] | None
+    pictures: list[str]  # a hash of each picture, in presentation order
+    times_s: np.ndarray  # presentation time of each picture
+    sound_s: tuple[float, float] | None  # start and end of the first audio track
 
 
 def shown(path: Path) -> Shown:

@@ -38,9 +38,9 @@ _SECONDS_PER_SECOND = 0.25
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """The result of the case with a name."""
+    """The result of one case."""
 
-    case: str
+    case: str  # its name
     kind: str  # one of `verdict.KINDS`
     why: str  # the error line of a refusal, or a description of the failure
     changes: tuple[str, ...] = ()  # descriptions of what was changed in the seed clip
