@@ -90,9 +90,10 @@ def check_fits(
     """
     misfit = _misfit(info, source, output_format)
     if misfit is not None:
+        suffixes = suffixes_holding(info, source)
         hint = "convert the video to h264 in mp4 first"
-        for suffix in suffixes_holding(info, source)[:1]:
-            hint = f"choose another format: -o NAME{suffix}"
+        if suffixes:
+            hint = f"choose another format: -o NAME{suffixes[0]}"
         raise MediaError(f"{output}: {misfit}", hint=hint)
 
 

@@ -109,6 +109,15 @@ def test_rotation_is_kept_or_reported(tmp_path, target, kept, rotation_deg):
     assert any(text in warning for warning in lost) == (not kept)
 
 
+CODE = "10:00:00:05"
+
+
+def timecodes(path):
+    with av.open(str(path)) as source:
+        tags = [stream.metadata for stream in source.streams]
+        return [metadata["timecode"] for metadata in tags if "timecode" in metadata]
+
+
 @pytest.mark.parametrize(
     ("codec", "pixel_format"),
     [("libx264", "yuv420p"), ("prores_ks", "yuv422p10le"), ("mjpeg", "yuvj420p")],
@@ -123,18 +132,6 @@ def test_time_code_is_kept_or_reported(tmp_path, codec, pixel_format):
     if codec == "libx264":
         (warning,) = [t for t in quiet_copy(video, tmp_path / "b.ts") if "data" not in t]
         assert warning == f"mpegts can't hold the time code {CODE}"
-
-
-CODE = "10:00:00:05"
-
-
-def timecodes(path):
-    with av.open(str(path)) as source:
-        return [
-            stream.metadata["timecode"]
-            for stream in source.streams
-            if "timecode" in stream.metadata
-        ]
 
 
 def with_data_track(path, kind):
@@ -204,7 +201,7 @@ def test_dolby_vision_is_kept_in_mov(tmp_path):
     )
     add_to_sample_entry(video, DOLBY_VISION)
     assert quiet_copy(video, tmp_path / "b.mov") == []
-    assert b"".join(b.to_bytes() for b in descriptions_in(tmp_path / "b.mov")) == (DOLBY_VISION)
+    assert b"".join(b.to_bytes() for b in descriptions_in(tmp_path / "b.mov")) == DOLBY_VISION
 
 
 def with_cover(path):
