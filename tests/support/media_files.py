@@ -34,6 +34,10 @@ class Sound:
     codec: str = "aac"
     start_s: float = 0.0
 
+    @property
+    def layout(self) -> str:
+        return {1: "mono", 2: "stereo", 6: "5.1"}[len(self.samples)]
+
 
 @dataclass(frozen=True, kw_only=True)
 class BadFile:
@@ -151,17 +155,16 @@ def make_sound(path: Path, sound: Sound) -> Path:
 
 def _add_audio(sink, sound: Sound):
     audio = sink.add_stream(sound.codec, rate=sound.rate_hz)
-    audio.codec_context.layout = "mono" if len(sound.samples) == 1 else "stereo"
+    audio.codec_context.layout = sound.layout
     audio.time_base = Fraction(1, sound.rate_hz)
     return audio
 
 
 def _write_audio(sink, audio, sound: Sound) -> None:
     length = audio.codec_context.frame_size or 1024
-    layout = "mono" if len(sound.samples) == 1 else "stereo"
     for start in range(0, sound.samples.shape[1], length):
         piece = np.ascontiguousarray(sound.samples[:, start : start + length])
-        frame = av.AudioFrame.from_ndarray(piece, format="fltp", layout=layout)
+        frame = av.AudioFrame.from_ndarray(piece, format="fltp", layout=sound.layout)
         frame.sample_rate = sound.rate_hz
         frame.pts = start + round(sound.start_s * sound.rate_hz)
         frame.time_base = Fraction(1, sound.rate_hz)
