@@ -42,7 +42,7 @@ CLIPS = {
         ".mp4",
         {
             "pixel_format": "yuv420p10le",
-            "colours": {"color_primaries": 9, "color_trc": 16, "colorspace": 9},
+            "settings": {"color_primaries": 9, "color_trc": 16, "colorspace": 9},
         },
         10 / 25,
     ),

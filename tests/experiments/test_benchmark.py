@@ -14,7 +14,7 @@ from torch import nn
 from foleyflow.experiments import benchmark, training_cost
 from foleyflow.experiments.benchmark import Effort, Row, Workbench
 from foleyflow.media import probe, read_frames
-from foleyflow.media.test_clips import decode_with_pyav, repeat_clip, write_test_clip
+from foleyflow.media.measurement_clips import decode_with_pyav, repeat_clip, write_test_clip
 from foleyflow.parallel.precision import bfloat16_is_fast, precision_on
 from foleyflow.training.task import TrainConfig
 
