@@ -12,6 +12,7 @@ from dataclasses import replace
 import mujoco
 import numpy as np
 
+from foleyflow.simulation.constants import GRAVITY_MPS2
 from foleyflow.simulation.contacts import Body, Shape
 from foleyflow.simulation.materials import MATERIALS, sample_material
 from foleyflow.simulation.motion.background import add_bystanders
@@ -19,7 +20,6 @@ from foleyflow.simulation.motion.kinematic_world import KinematicWorld
 from foleyflow.simulation.motion.prop_catalogue import sample_main_or_other_material
 from foleyflow.simulation.motion.props import sample_heading
 from foleyflow.simulation.motion.rigid_bodies import (
-    GRAVITY_MPS2,
     Release,
     enable_collisions,
     extract_events,
