@@ -160,7 +160,7 @@ def simulate_clip(
     model = scene.spec.compile()
     data = mujoco.MjData(model)
     mujoco.mj_forward(model, data)
-    performance = scene.play(model)
+    motion = scene.compute_motion(model)
     watch.lap("scene")
 
     # Frames
@@ -172,7 +172,7 @@ def simulate_clip(
             time_s: float, shift_px: tuple[float, float], pixels: NDArray[np.uint8]
         ) -> None:
             watch.lap("develop")
-            performance.pose(data, time_s)
+            motion.pose(data, time_s)
             renderer.render_(data, shot.at(time_s), pixels, shift_px=shift_px)
             watch.lap("render")
 
@@ -189,7 +189,7 @@ def simulate_clip(
 
     # Sound
     sound = synthesise(
-        performance.log,
+        motion.log,
         duration_s=duration_s,
         rng=sound_rng,
         room=sample_room(sound_rng) if sound_rng.random() < 0.8 else None,
@@ -204,5 +204,5 @@ def simulate_clip(
         compression=compression,
         sound=sound,
         sound_bits=int(sound_rng.choice([16, 24], p=[0.8, 0.2])),
-        log=performance.log,
+        log=motion.log,
     )

@@ -41,7 +41,7 @@ from foleyflow.simulation.motion.rotations import (
     scale,
     unit,
 )
-from foleyflow.simulation.scene import Performance, Scene
+from foleyflow.simulation.scene import Scene, SceneMotion
 
 SIMULATION_START_S = -0.9
 
@@ -182,17 +182,17 @@ def simulate_scene(
         elevation_deg=elevation_deg,
     )
 
-    def play(model: mujoco.MjModel) -> Performance:
-        driven = scene.play(model)
+    def compute_motion(model: mujoco.MjModel) -> SceneMotion:
+        driven = scene.compute_motion(model)
         simulated = recording.pose_function(model)
 
         def pose(data: mujoco.MjData, time_s: float) -> None:
             driven.pose(data, time_s)
             simulated(data, time_s)
 
-        return Performance(log=driven.log, pose=pose)
+        return SceneMotion(log=driven.log, pose=pose)
 
-    return replace(scene, play=play)
+    return replace(scene, compute_motion=compute_motion)
 
 
 def sample_drops(rng: np.random.Generator, duration_s: float) -> Scene:
