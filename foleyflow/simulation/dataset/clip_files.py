@@ -99,13 +99,7 @@ def write_clip(folder: Path, clip: SimulatedClip, name: str, *, split: str, seed
 
 @dataclass(frozen=True, kw_only=True)
 class ShardPlan:
-    """The clips of one shard.
-
-    Attributes:
-        folder: of the finished shard.
-        number: of the shard in its split.
-        clips: indices of its clips.
-    """
+    """One shard: the folder in which it appears, its number, and the indices of its clips."""
 
     folder: Path
     number: int
@@ -153,8 +147,6 @@ def open_manifest(
         root: folder of the data set; created if missing.
         split: "train", "validation" or "test".
         clips: number of clips in this split; a greater number of an earlier run is kept.
-        seed: of the run.
-        duration_s: of each clip.
         rate_hz: frames per second of all clips; None if each clip has its own.
 
     Raises:

@@ -44,8 +44,7 @@ class VideoSettings:
     """Size and quality of the video of a clip.
 
     Attributes:
-        width: pixels.
-        height: pixels.
+        width, height: pixels.
         squashed: whether a view of any aspect is squashed into width x height, as encoders
             receive it; otherwise pixels are square.
         rate: frames per second; None samples rate, shutter and clock faults.
@@ -71,10 +70,6 @@ class SimulatedClip:
 
     Attributes:
         kind: family of its scene.
-        duration_s: seconds.
-        frames: with their time stamps.
-        exposure: how the frames were taken.
-        compression: how the frames are compressed for storage.
         sound: (N,) float32.
         sound_bits: 16 or 24.
         log: all contacts that make sound.
@@ -115,7 +110,6 @@ def simulate_clip(
     Args:
         seed: of all random choices of the clip.
         draw_scene: samples the scene from one family or several.
-        duration_s: seconds.
         settings: of the video; None for the small, varied frames that models are trained on.
         stopwatch: the duration of each part is added to it.
     """

@@ -106,9 +106,7 @@ def simulate(
     Args:
         out: folder of the data set; `clip_files` describes its content.
         clips: number of clips in this split, including existing ones.
-        seed: of all clips.
         split: "train", "validation" or "test".
-        duration_s: of each clip.
         rate_hz: frames per second of all clips; None samples it for each. The sound does not depend
             on it; a low rate suits audio judges, which need no frames.
         workers: processes; None for one per core (on Ray, for as many as there are processors).
@@ -134,13 +132,18 @@ def simulate(
     open_manifest(out, split=split, clips=clips, seed=seed, duration_s=duration_s, rate_hz=rate_hz)
     missing = [shard for shard in plan_shards(out, split, clips) if not shard.is_finished()]
     skipped = clips - sum(len(shard.clips) for shard in missing)
-    job = _Job(
-        seed=seed, split=split, duration_s=duration_s, rate_hz=rate_hz, draw_scene=draw_scene
-    )
     # Simulation
     start_s = time.perf_counter()
+    work = functools.partial(
+        _simulate_shard,
+        seed=seed,
+        split=split,
+        duration_s=duration_s,
+        rate=None if rate_hz is None else _as_fraction(rate_hz),
+        draw_scene=draw_scene,
+    )
     pool = _WorkerPool(
-        job=job, waiting=deque(missing), done=skipped, wanted=clips, progress=progress
+        work=work, waiting=deque(missing), done=skipped, wanted=clips, progress=progress
     )
     if progress is not None:
         progress(skipped, clips)
@@ -172,8 +175,6 @@ def write_example(
     """Write one silent mp4 of high quality; no data set contains the clip.
 
     Args:
-        path: the mp4 to write.
-        seed: any number.
         family: a key of `families.FAMILIES`; None samples one.
         width, height: pixels, even.
         fps: frames per second.
@@ -211,17 +212,6 @@ def write_example(
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Job:
-    """Settings that all workers share."""
-
-    seed: int
-    split: str
-    duration_s: float
-    rate_hz: float | None
-    draw_scene: DrawScene
-
-
-@dataclass(frozen=True, kw_only=True)
 class _ShardReport:
     """A worker's report on one shard; `error` is None if the shard is finished."""
 
@@ -231,7 +221,18 @@ class _ShardReport:
     traceback: str = ""
 
 
-def _simulate_shard(job: _Job, shard: ShardPlan) -> _ShardReport:
+Work = Callable[[ShardPlan], _ShardReport]
+
+
+def _simulate_shard(
+    shard: ShardPlan,
+    *,
+    seed: int,
+    split: str,
+    duration_s: float,
+    rate: Fraction | None,
+    draw_scene: DrawScene,
+) -> _ShardReport:
     """Simulate all clips of a shard in this process; any exception becomes a report."""
     if shard.is_finished():  # by a worker that crashed before its report
         return _ShardReport()
@@ -239,17 +240,16 @@ def _simulate_shard(job: _Job, shard: ShardPlan) -> _ShardReport:
         watch = new_stopwatch()
         folder = shard.begin()
         frames = 0
-        rate = None if job.rate_hz is None else _as_fraction(job.rate_hz)
         for index in shard.clips:
             clip = simulate_clip(
-                clip_seed(job.split, job.seed, index),
-                draw_scene=job.draw_scene,
-                duration_s=job.duration_s,
+                clip_seed(split, seed, index),
+                draw_scene=draw_scene,
+                duration_s=duration_s,
                 settings=VideoSettings(rate=rate),
                 stopwatch=watch,
             )
             frames += len(clip.frames)
-            write_clip(folder, clip, f"clip_{index:06d}", split=job.split, seed=job.seed)
+            write_clip(folder, clip, f"clip_{index:06d}", split=split, seed=seed)
             watch.lap("store")
         shard.finish()
     except Exception as error:  # raised again in the parent process
@@ -259,11 +259,11 @@ def _simulate_shard(job: _Job, shard: ShardPlan) -> _ShardReport:
     return _ShardReport(frames=frames, part_s=watch.seconds)
 
 
-def _run_worker(connection: Connection, job: _Job) -> None:
+def _run_worker(connection: Connection, work: Work) -> None:
     """Receive shards and send reports until None arrives or the parent process ends."""
     with contextlib.suppress(EOFError, KeyboardInterrupt):
         while (shard := connection.recv()) is not None:
-            connection.send(_simulate_shard(job, shard))
+            connection.send(work(shard))
 
 
 @dataclass
@@ -280,7 +280,7 @@ class _Worker:
 class _WorkerPool:
     """Assigns shards to workers, replaces workers, retries the shards of crashed workers."""
 
-    job: _Job
+    work: Work
     waiting: deque[ShardPlan]
     done: int
     wanted: int
@@ -310,7 +310,7 @@ class _WorkerPool:
         """Simulate all waiting shards on a cluster; Ray replaces workers and retries shards."""
         with RayCluster(address) as cluster:
             reports = cluster.parallel_map(
-                functools.partial(_simulate_shard, self.job),
+                self.work,
                 list(self.waiting),
                 max_pending=count,
                 calls_per_worker=SHARDS_PER_WORKER,
@@ -332,9 +332,8 @@ class _WorkerPool:
     def _start_worker(self) -> _Worker:
         context = multiprocessing.get_context("spawn")
         connection, worker_connection = context.Pipe()
-        process = context.Process(
-            target=_run_worker, args=(worker_connection, self.job), daemon=True
-        )
+        arguments = (worker_connection, self.work)
+        process = context.Process(target=_run_worker, args=arguments, daemon=True)
         process.start()
         worker_connection.close()
         worker = _Worker(process=process, connection=connection)
@@ -384,13 +383,8 @@ class _WorkerPool:
                 f"shard {shard.folder}: its worker died {attempts} times (exit code {code})",
                 hint="try another MUJOCO_GL (egl, osmesa) or fewer workers",
             )
-        logger.warning(
-            "the worker on shard %s died (exit code %s); starting attempt %d of %d",
-            shard.folder,
-            code,
-            attempts + 1,
-            ATTEMPTS,
-        )
+        next_attempt = f"attempt {attempts + 1} of {ATTEMPTS}"
+        logger.warning("worker on %s died (exit code %s); %s", shard.folder, code, next_attempt)
         self.waiting.appendleft(shard)
 
 

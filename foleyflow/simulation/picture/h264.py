@@ -62,7 +62,6 @@ def encode(
     Args:
         frames: (T, H, W, 3) uint8 RGB, even H and W.
         ticks: (T,) time stamps in 1/90000 s, increasing from 0.
-        rate: nominal frames per second.
     """
     if compression.first_size is not None:
         width, height = compression.first_size

@@ -43,8 +43,6 @@ class CodecSounds:
     Attributes:
         seed: of all items, >= 0.
         split: "train", "validation" or "test"; the splits have no item in common.
-        duration_s: length of each item.
-        rate_hz: samples per second.
         length: number of items.
     """
 

@@ -79,11 +79,7 @@ def partials_of(body: Body, material: Material) -> Partials:
 def bar_hz(count: int, *, length_m: float, gyration_m: float, material: Material) -> NDArray:
     """Return the bending modes of a free-free bar, with shear and rotary inertia for thick ones.
 
-    Args:
-        count: number of modes.
-        length_m: length of the bar.
-        gyration_m: radius of gyration of its section: thickness/sqrt(12), or diameter/4.
-        material: of the bar.
+    The radius of gyration of the section is thickness/sqrt(12), or diameter/4.
 
     Returns:
         (count,) float64, Hz. A thin bar has the ratios 1 : 2.757 : 5.404 : 8.933.
@@ -120,8 +116,6 @@ def plate_hz(
 
     Args:
         m, n: node counts along length and width (0 and 1: rigid motions of that direction).
-        length_m, width_m, thick_m: sizes.
-        material: of the plate.
 
     Returns:
         frequencies, Hz, of the shape of `m`; 0 for rigid motions.

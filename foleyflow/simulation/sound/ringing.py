@@ -40,10 +40,7 @@ def ring(modes: Modes, strikes: list[Strike], *, length: int, rate_hz: int) -> N
     It equals the convolution of each pulse with sum_k gain_k exp(-d_k t) cos(w_k t).
 
     Args:
-        modes: K modes.
         strikes: in any order; they may extend past the end.
-        length: number of samples.
-        rate_hz: samples per second.
 
     Returns:
         (length,) float64.

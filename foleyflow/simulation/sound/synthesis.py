@@ -49,9 +49,7 @@ def synthesise(
 
     Args:
         log: bodies and contacts; impacts outside [0, duration_s) are left out.
-        duration_s: length of the sound.
         rng: varies the modes of each body and the hits.
-        rate_hz: samples per second.
         room: adds reverberation.
         ambience_db: level (RMS) of a faint background relative to the loudest sample, or to
             `NOMINAL_PEAK` in a silent clip; None for none.
