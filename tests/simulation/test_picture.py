@@ -63,24 +63,42 @@ def _record(render_, exposure, style=NEUTRAL, duration_s=2.0, size=32):
     )
 
 
-def _ball(shot, size=96, shadows=False, seed=3):
+def _ball(shot, shadows=False, seed=3):
     """Return the renderer of a decorated bouncing ball, and a function that renders a time."""
     rng = np.random.default_rng(seed)
     scene = bouncing_ball.draw_scene(rng, 2.0)
-    stage.decorate_scene(scene, shot, rng, picture_px=size, shadows=shadows)
+    stage.decorate_scene(scene, shot, rng, picture_px=96, shadows=shadows)
     model = scene.spec.compile()
     data = mujoco.MjData(model)
     mujoco.mj_forward(model, data)
     motion = scene.compute_motion(model)
-    renderer = render.SceneRenderer(
-        model, width=size, height=size, aspect=shot.aspect, shadows=shadows
-    )
+    renderer = render.SceneRenderer(model, width=96, height=96, aspect=shot.aspect, shadows=shadows)
 
     def render_(time_s, shift_px, pixels):
         motion.pose(data, time_s)
         renderer.render_(data, shot.at(time_s), pixels, shift_px=shift_px)
 
     return renderer, render_
+
+
+def _ball_pictures(times_s, shot=SIDE_VIEW, **settings):
+    """Return renders of the ball at these times, (T, 96, 96, 3), bottom row first."""
+    pictures, pixels = [], np.zeros((96, 96, 3), np.uint8)
+    renderer, render_ = _ball(shot, **settings)
+    with renderer:
+        for time_s in times_s:
+            render_(time_s, (0.0, 0.0), pixels)
+            pictures.append(pixels.copy())
+    return np.array(pictures)
+
+
+def _still(source):
+    """Return a render function that copies one picture."""
+
+    def render_(time_s, shift_px, pixels):
+        pixels[:] = source
+
+    return render_
 
 
 # ---------------------------------------------------------------------------------------- time
@@ -164,69 +182,43 @@ def test_time_stamps_of_faulty_clocks_increase_and_stay_inside_the_clip():
 
 
 def test_a_squashed_picture_is_narrower_by_its_aspect():
-    shapes = {}
+    widths = []
     for aspect in (1.0, 16 / 9):
-        pixels = np.zeros((2, 96, 96, 3), np.uint8)
-        renderer, render_ = _ball(replace(SIDE_VIEW, aspect=aspect, target_m=(0.0, 0.0, 0.4)))
-        with renderer:
-            for number, time_s in enumerate((0.25, 0.5)):
-                render_(time_s, (0.0, 0.0), pixels[number])
-        moved = np.abs(pixels[0].astype(int) - pixels[1]).max(axis=2)[30:] > 20
-        shapes[aspect] = np.ptp(np.nonzero(moved)[1]) + 1
-    assert shapes[1.0] / shapes[16 / 9] == pytest.approx(16 / 9, rel=0.12)
+        shot = replace(SIDE_VIEW, aspect=aspect, target_m=(0.0, 0.0, 0.4))
+        low, high = _ball_pictures((0.25, 0.5), shot).astype(int)
+        moved = np.abs(low - high).max(axis=2)[30:] > 20
+        widths.append(np.ptp(np.nonzero(moved)[1]) + 1)
+    assert widths[0] / widths[1] == pytest.approx(16 / 9, rel=0.12)
 
 
 def test_renders_do_not_depend_on_earlier_renders():
-    pictures = []
-    for before in ((), (0.3, 0.9)):
-        pixels = np.zeros((96, 96, 3), np.uint8)
-        renderer, render_ = _ball(SIDE_VIEW, shadows=True)
-        with renderer:
-            for time_s in (*before, 0.6):
-                render_(time_s, (0.0, 0.0), pixels)
-        pictures.append(pixels)
-    np.testing.assert_array_equal(pictures[0], pictures[1])
-    assert pictures[0].std() > 5.0
+    first = _ball_pictures((0.6,), shadows=True)[-1]
+    later = _ball_pictures((0.3, 0.9, 0.6), shadows=True)[-1]
+    np.testing.assert_array_equal(first, later)
+    assert first.std() > 5.0
 
 
 def test_shadows_darken_the_picture():
-    means = []
-    for shadows in (False, True):
-        pixels = np.zeros((96, 96, 3), np.uint8)
-        renderer, render_ = _ball(replace(SIDE_VIEW, elevation_deg=-50.0), shadows=shadows)
-        with renderer:
-            render_(0.5, (0.0, 0.0), pixels)
-        means.append(pixels.mean())
-    assert means[1] < means[0] - 0.5
+    shot = replace(SIDE_VIEW, elevation_deg=-50.0)
+    bright, dark = (_ball_pictures((0.5,), shot, shadows=shadows) for shadows in (False, True))
+    assert dark.mean() < bright.mean() - 0.5
 
 
 def test_one_process_renders_many_models():
-    pixels = np.zeros((96, 96, 3), np.uint8)
     for seed in range(40):
-        renderer, render_ = _ball(SIDE_VIEW, seed=seed)
-        with renderer:
-            render_(0.25, (0.0, 0.0), pixels)
-        assert pixels.std() > 2.0
+        assert _ball_pictures((0.25,), seed=seed).std() > 2.0
 
 
 def test_a_neutral_style_only_reverses_the_rows():
     source = np.random.default_rng(1).integers(0, 256, (32, 32, 3), dtype=np.uint8)
-
-    def render_(time_s, shift_px, pixels):
-        pixels[:] = source
-
-    frames = _record(render_, _exposure(duration_s=0.2), duration_s=0.2)
+    frames = _record(_still(source), _exposure(duration_s=0.2), duration_s=0.2)
     np.testing.assert_array_equal(frames.pixels[2], source[::-1])
 
 
 def test_automatic_exposure_reaches_the_brightness_of_the_style():
     source = np.random.default_rng(1).integers(0, 60, (32, 32, 3), dtype=np.uint8)
-
-    def render_(time_s, shift_px, pixels):
-        pixels[:] = source
-
     style = replace(NEUTRAL, brightness=0.4, exposure_pull=1.0, contrast=0.5, gamma=1.2)
-    frames = _record(render_, _exposure(duration_s=0.2), style, duration_s=0.2)
+    frames = _record(_still(source), _exposure(duration_s=0.2), style, duration_s=0.2)
     assert frames.pixels.mean() / 255 == pytest.approx(0.4, abs=0.04)
 
 

@@ -64,7 +64,7 @@ def decorate_scene(
     # Materials, surroundings, lights, camera
     size = 128 * texture_scale
     materials = _MaterialFactory(spec, rng, size)
-    _assign_materials(scene, materials, rng)
+    _assign_materials(scene, materials)
     sky = textures.skybox(rng, size=size)
     sky_kind = mujoco.mjtTexture.mjTEXTURE_SKYBOX
     materials.add_texture("skybox", sky.reshape(-1, size, 3), sky_kind)
@@ -123,7 +123,7 @@ class _MaterialFactory:
         return name
 
 
-def _assign_materials(scene: Scene, materials: _MaterialFactory, rng: np.random.Generator) -> None:
+def _assign_materials(scene: Scene, materials: _MaterialFactory) -> None:
     """Give every geom its material; geoms of one body with the same look share one."""
     created: dict[tuple[str, str, bool], str] = {}
     for geom in scene.spec.geoms:
