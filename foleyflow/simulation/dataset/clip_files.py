@@ -20,7 +20,7 @@ from typing import Any
 
 import soundfile
 
-from foleyflow.data.clips import read_manifest
+from foleyflow.data.clip_types import read_manifest
 from foleyflow.errors import DataError
 from foleyflow.simulation.constants import AUDIO_RATE_HZ, FRAME_SIZE_PX, SPLITS
 from foleyflow.simulation.contacts import Friction, Impact
@@ -179,7 +179,7 @@ def open_manifest(
         splits = found["splits"]
     elif root.exists() and any(root.iterdir()):
         raise DataError(
-            f"{root} is not empty and holds no manifest.json", hint="choose a new or empty folder"
+            f"{root} is not empty and has no manifest.json", hint="choose a new or empty folder"
         )
     splits = {**splits, split: max(clips, splits.get(split, 0))}
     ordered = {name: splits[name] for name in SPLITS if name in splits}
