@@ -14,7 +14,7 @@ import mujoco
 import numpy as np
 
 from foleyflow.simulation.contacts import Body, ContactLog, Impact
-from foleyflow.simulation.scene import Performance, Scene
+from foleyflow.simulation.scene import Scene, SceneMotion
 
 RADIUS_M = 0.1
 RISE_M = 0.3
@@ -60,14 +60,14 @@ def draw_scene(rng: np.random.Generator, duration_s: float) -> Scene:
         "ball": Body(name="ball", material=material, shape="sphere", size_m=(0.2, 0.2, 0.2)),
     }
 
-    def play(model: mujoco.MjModel) -> Performance:
+    def compute_motion(model: mujoco.MjModel) -> SceneMotion:
         mocap = model.body("ball").mocapid[0]
 
         def pose(data: mujoco.MjData, time_s: float) -> None:
             data.mocap_pos[mocap] = (0.0, 0.0, height_m(time_s))
             mujoco.mj_kinematics(model, data)
 
-        return Performance(log=ContactLog(bodies=bodies, impacts=impacts), pose=pose)
+        return SceneMotion(log=ContactLog(bodies=bodies, impacts=impacts), pose=pose)
 
     return Scene(
         spec=spec,
@@ -76,7 +76,7 @@ def draw_scene(rng: np.random.Generator, duration_s: float) -> Scene:
         looks={"floor": "wood", "ball_skin": material},
         focus_m=(0.0, 0.0, 0.2),
         extent_m=0.4,
-        play=play,
+        compute_motion=compute_motion,
     )
 
 
