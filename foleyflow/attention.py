@@ -69,17 +69,9 @@ class TimedAttention(nn.Module):
         key_times_s: Tensor,
         key_present: Tensor | None = None,
     ) -> Tensor:
-        """Attend from queries to keys.
+        """Attend from queries (B, Q, D) to keys (B, K, D), with times (B, Q) and (B, K).
 
-        Args:
-            queries: (B, Q, D).
-            keys: (B, K, D).
-            query_times_s: (B, Q) seconds.
-            key_times_s: (B, K) seconds.
-            key_present: (B, K) bool, False for padding; None if all keys are present.
-
-        Returns:
-            (B, Q, D).
+        `key_present` (B, K) is False for padding. Returns (B, Q, D).
         """
 
         def split(tokens: Tensor) -> Tensor:

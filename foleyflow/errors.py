@@ -58,12 +58,9 @@ class MissingExtra(UsageError):
 
 
 def import_failure(error: ImportError, package: str, extra: str) -> UsageError:
-    """The error to raise if importing an optional package failed.
+    """The error to raise for an optional package that is missing or broken.
 
-    Args:
-        error: of the import; it shows whether the package is missing or broken.
-        package: that was imported.
-        extra: of foleyflow that installs the package.
+    `extra` is the extra of foleyflow that installs it.
     """
     if error.name == package:
         return MissingExtra(package, extra)

@@ -33,8 +33,7 @@ class AlignmentConfig:
     """Shape of VAMA's network; the defaults are those of the tiny model.
 
     Attributes:
-        width: of all tokens.
-        heads: of all attention layers.
+        width, heads: of all transformer blocks.
         video_layers, audio_layers, decoder_layers: transformer blocks of each part.
         segment_s: length of an audio segment.
         latents_per_segment: frames of the target features per segment; the flow's condition has
@@ -217,14 +216,10 @@ class Alignment(nn.Module):
         self.register_buffer("target_deviation", torch.ones(config.latent_channels))
 
     def encode_video(self, pixels: Tensor, *, present: Tensor | None = None) -> Tensor:
-        """Features of each frame by the frame encoder, without temporal context.
+        """Features of each frame by the frame encoder, (B, T, D), without temporal context.
 
-        Args:
-            pixels: (B, T + window, 3, S, S) uint8, or the input of another frame encoder.
-            present: (B, T) bool, False for padding, whose features are set to zero.
-
-        Returns:
-            (B, T, D).
+        Takes (B, T + window, 3, S, S) uint8, or the input of another frame encoder. Features of
+        padding, where `present` (B, T) is False, are zero.
         """
         features = self.encoder(pixels)
         return features if present is None else features * present[..., None]
@@ -232,13 +227,7 @@ class Alignment(nn.Module):
     def add_temporal_context(
         self, features: Tensor, times_s: Tensor, present: Tensor | None = None
     ) -> Tensor:
-        """Per-frame features to F^v, (B, T, D), whose frames attend to each other.
-
-        Args:
-            features: (B, T, D) from `encode_video`.
-            times_s: (B, T) seconds.
-            present: (B, T) bool.
-        """
+        """Features (B, T, D) from `encode_video` to F^v of the same shape, by self-attention."""
         # Gaps to the neighbouring frames, relative to 25 fps
         gaps = torch.log(frame_gaps(times_s, present) * 25.0)
         # Convolution over neighbouring frames, then self-attention
@@ -251,12 +240,8 @@ class Alignment(nn.Module):
     def encode_audio(self, mel: Tensor, visible: Tensor | None = None) -> Tensor:
         """Features of the visible segments by the audio encoder (the student).
 
-        Args:
-            mel: (B, S * mel_frames_per_segment, mel_bands) log-mel.
-            visible: (B, S) bool; None if all segments are visible.
-
-        Returns:
-            (B, S, D); undefined for masked segments.
+        Takes (B, S * mel_frames_per_segment, mel_bands) log-mel and (B, S) bool, None if all
+        segments are visible. Returns (B, S, D), undefined for masked segments.
         """
         per_segment = self.config.mel_frames_per_segment
         if visible is None:
@@ -281,20 +266,18 @@ class Alignment(nn.Module):
         video: Tensor,
         video_times_s: Tensor,
         *,
-        mel: Tensor | None,
-        visible: Tensor | None,
         segments: int,
+        mel: Tensor | None = None,
+        visible: Tensor | None = None,
         present: Tensor | None = None,
     ) -> Reconstruction:
         """Reconstruct all segments from the video and the visible segments.
 
         Args:
-            video: (B, T, D) F^v.
-            video_times_s: (B, T) seconds.
-            mel: (B, S * mel_frames_per_segment, mel_bands) log-mel of the true audio; None if all
-                segments are masked.
-            visible: (B, S) bool; None if all segments are masked.
+            video, video_times_s: F^v (B, T, D) and its times (B, T).
             segments: S.
+            mel: (B, S * mel_frames_per_segment, mel_bands) log-mel of the true audio.
+            visible: (B, S) bool. Without it and `mel`, all segments are masked.
             present: (B, T) bool.
         """
         batch = len(video)
@@ -327,15 +310,12 @@ class Alignment(nn.Module):
         return self.material_head((scores.softmax(1).to(video.dtype) * video).sum(1)).float()
 
     def flow_condition(self, features: Tensor, times_s: Tensor, *, segments: int) -> FlowCondition:
-        """The condition of the flow for one window of video.
+        """The condition of the flow for one window of S `segments`.
 
-        Args:
-            features: (B, T, D) from `encode_video`.
-            times_s: (B, T) seconds from the start of the window.
-            segments: S of the window.
+        Takes features (B, T, D) from `encode_video`, and their times (B, T) in the window.
         """
         video = self.add_temporal_context(features, times_s)
-        decoded = self.reconstruct(video, times_s, mel=None, visible=None, segments=segments)
+        decoded = self.reconstruct(video, times_s, segments=segments)
         return FlowCondition(
             video=interpolate_in_time(video, times_s, self.latent_times_s(segments, video)),
             states=decoded.states,
@@ -354,17 +334,10 @@ class Alignment(nn.Module):
 
 
 def frame_gaps(times_s: Tensor, present: Tensor | None = None) -> Tensor:
-    """Time from each frame to the previous and to the next one.
+    """Time from each frame to the previous and to the next one, (B, T, 2), at most LONGEST_GAP_S.
 
     The first and the last frame use the gap on their other side for the missing one; a single frame
-    has the longest gap on both sides.
-
-    Args:
-        times_s: (B, T) increasing seconds.
-        present: (B, T) bool, True for the first frames of each sample; None if all are present.
-
-    Returns:
-        (B, T, 2) seconds, LONGEST_GAP_S at most.
+    has the longest gap on both sides. `present` (B, T) is True for the first frames of each sample.
     """
     if times_s.shape[1] == 1:
         return torch.full_like(times_s, LONGEST_GAP_S)[..., None].expand(-1, -1, 2)
@@ -385,14 +358,8 @@ def interpolate_in_time(
 ) -> Tensor:
     """Linear interpolation along time, constant beyond the ends.
 
-    Args:
-        values: (B, T, D).
-        times_s: (B, T) increasing seconds.
-        wanted_s: (L,) seconds.
-        present: (B, T) bool, True for the first frames of each sample; None if all are present.
-
-    Returns:
-        (B, L, D).
+    Values (B, T, D) at increasing times (B, T) to (B, L, D) at the wanted times (L,). `present`
+    (B, T) is True for the first frames of each sample.
     """
     count = times_s.shape[1]
     if count == 1:

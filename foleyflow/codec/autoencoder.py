@@ -112,16 +112,9 @@ class Encoder(nn.Module):
             ("long_filters", config.mel_bands, self.long_window),
             ("short_filters", self.short_bands, 2 * self.short_hop),
         ):
-            filters = mel_filters(
-                bands=bands,
-                window_samples=window,
-                rate_hz=config.rate_hz,
-                low_hz=30.0,
-                high_hz=config.rate_hz / 2,
-            )
+            filters = mel_filters(bands=bands, window_samples=window, rate_hz=config.rate_hz)
             self.register_buffer(name, filters, persistent=False)
-        inputs = config.mel_bands + 4 * self.short_bands
-        self.spectral = nn.Linear(inputs, width)
+        self.spectral = nn.Linear(config.mel_bands + 4 * self.short_bands, width)
         self.raw = nn.Linear(self.long_window, width, bias=False)
         self.blocks = nn.Sequential(*(ConvNextBlock(width) for _ in range(config.encoder_blocks)))
         self.norm = nn.LayerNorm(width)
@@ -222,11 +215,8 @@ class Codec(nn.Module):
     def encode(self, waveform: Tensor) -> Tensor:
         """Audio to its standardised latents (the mean of the posterior).
 
-        Args:
-            waveform: (B, N) float32 at `config.rate_hz`; N a multiple of `config.hop_samples`.
-
-        Returns:
-            (B, N / hop_samples, C) float32, of about zero mean and unit deviation per channel.
+        (B, N) float32 at `config.rate_hz`, N a multiple of `config.hop_samples`, to
+        (B, N / hop_samples, C) float32.
         """
         mean, _ = self.encoder(waveform)
         return (mean - self.latent_mean) / self.latent_deviation

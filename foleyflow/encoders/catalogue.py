@@ -30,18 +30,11 @@ Frozen = TypeVar("Frozen", bound=nn.Module)
 
 @dataclass(frozen=True, kw_only=True)
 class WeightsFile:
-    """A published file of weights.
+    """A published file of weights."""
 
-    Attributes:
-        name: expected file name; the same name with .safetensors is also accepted.
-        url: where it is published.
-        sha256: hexadecimal; None if its authors publish none.
-        licence: of the weights, in one line.
-    """
-
-    name: str
+    name: str  # the same name with .safetensors is also accepted
     url: str
-    sha256: str | None
+    sha256: str | None  # hexadecimal; None if its authors publish none
     licence: str
 
 
@@ -72,12 +65,7 @@ class Encoder(Generic[Frozen]):
     select_tensors: Callable[[Mapping[str, Tensor], nn.Module], dict[str, Tensor]]
 
     def build(self) -> Frozen:
-        """The encoder with random weights, frozen.
-
-        Raises:
-            MissingExtra: timm is needed and not installed.
-            ConfigError: timm can't be imported.
-        """
+        """The encoder with random weights, frozen; errors are those of `timm_trunk`."""
         return self.wrap(self.trunk()).eval().requires_grad_(False)
 
 
@@ -231,17 +219,16 @@ def weights_path(encoder: Encoder[Frozen], folder: Path) -> Path:
     """
     file = encoder.file
     path = folder / file.name
-    for candidate in (path, path.with_name(f"{Path(file.name).stem}.safetensors")):
-        if not candidate.is_file():
-            continue
-        if file.sha256 is not None and candidate == path:
-            found = file_sha256(path)
-            if found != file.sha256:
-                raise CheckpointError(
-                    f"{path}: its hash is {found}, expected {file.sha256}",
-                    hint=f"it is damaged or another file; download it again from {file.url}",
-                )
-        return candidate
+    if path.is_file():
+        if file.sha256 is not None and (found := file_sha256(path)) != file.sha256:
+            raise CheckpointError(
+                f"{path}: its hash is {found}, expected {file.sha256}",
+                hint=f"it is damaged or another file; download it again from {file.url}",
+            )
+        return path
+    converted = path.with_suffix(".safetensors")
+    if converted.is_file():
+        return converted
     raise CheckpointError(
         f"encoder {encoder.name!r} not found: expected its weights in {path}",
         hint=f"mkdir -p '{folder}' && curl -L -o '{path}' '{file.url}'  # licence: {file.licence}",
@@ -251,9 +238,7 @@ def weights_path(encoder: Encoder[Frozen], folder: Path) -> Path:
 def load_encoder(encoder: Encoder[Frozen], folder: Path) -> Frozen:
     """Load an encoder with its published weights from a folder, strictly.
 
-    Raises:
-        CheckpointError: the file is missing, damaged or another one, or its tensors don't fit.
-        MissingExtra: timm is needed and not installed.
+    Errors are those of `weights_path`, `fill_trunk` and `timm_trunk`.
     """
     path = weights_path(encoder, folder)
     frozen = encoder.build()
@@ -262,12 +247,7 @@ def load_encoder(encoder: Encoder[Frozen], folder: Path) -> Frozen:
 
 
 def fill_trunk(encoder: Encoder[Frozen], trunk: nn.Module, path: Path) -> None:
-    """Load an encoder's published weights into a trunk, strictly.
-
-    Args:
-        encoder: of the catalogue.
-        trunk: built by `encoder.trunk`.
-        path: of the weights, from `weights_path`.
+    """Load an encoder's published weights into a trunk from `encoder.trunk`, strictly.
 
     Raises:
         CheckpointError: the file is damaged, or its tensors don't fit.

@@ -20,7 +20,7 @@ from torch.nn import functional
 from foleyflow.encoders.image_preprocessing import ImagePreprocessing, normalise, resize_and_crop
 from foleyflow.encoders.kaldi_fbank import HOP_SAMPLES, RATE_HZ, WINDOW_SAMPLES, FbankLevels
 
-# Frames that are encoded together. Another number changes rounding: kernels depend on the size.
+# Frames that are encoded together; another number changes the rounding.
 FRAMES_PER_BATCH = 32
 TOKENS = 5  # per frame: the class token, and the means of the four quarters
 
@@ -43,14 +43,10 @@ class FrozenVideo(nn.Module):
 
     @torch.no_grad()
     def forward(self, squares: Tensor) -> Tensor:
-        """Features of each frame.
+        """Features of each frame, from the squares of `resize_and_crop`.
 
-        Args:
-            squares: (T, 3, side, side) uint8 RGB, from `resize_and_crop`.
-
-        Returns:
-            (T, 5, W) float32: the class token, then the means of the quarters (top left, top right,
-            bottom left, bottom right).
+        They are (T, 5, W) float32: the class token, then the means of the quarters (top left, top
+        right, bottom left, bottom right).
         """
         images = normalise(squares, self.preprocessing)
         with torch.autocast(squares.device.type, enabled=False):
@@ -111,13 +107,9 @@ class FrozenSound(nn.Module):
 
     @torch.no_grad()
     def forward(self, sound: Tensor) -> Tensor:
-        """Features of audio of any length.
+        """Features of audio of any length, (N,) float32 at 16 kHz with full scale at -1..1.
 
-        Args:
-            sound: (N,) float32 at 16 kHz, full scale at -1..1.
-
-        Returns:
-            (C, R, W) float32: column c is centred at first_s + c column_s; C covers the audio.
+        They are (C, R, W) float32. Column c is centred at first_s + c column_s; C covers the audio.
         """
         rule = self.rule
         # Overlapping blocks, padded with zeros

@@ -111,14 +111,10 @@ class MotionEncoder(nn.Module):
         return self.config.window
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Features of consecutive frames.
+        """Features of T consecutive frames, (B, T, dim).
 
-        Args:
-            pixels: (B, T + window, 3, S, S) uint8: the T frames with window / 2 neighbours on
-                each side (the end frame is repeated at the ends of a video).
-
-        Returns:
-            (B, T, dim).
+        `pixels` (B, T + window, 3, S, S) uint8 have window / 2 neighbours on each side; at the ends
+        of a video the end frame is repeated.
         """
         # Convolutions at a quarter to a sixteenth of the side, channels last in memory (fastest)
         patches = self._patches(pixels)

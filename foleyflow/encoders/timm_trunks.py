@@ -13,12 +13,8 @@ from foleyflow.errors import ConfigError, MissingExtra
 def timm_trunk(architecture: str, **settings: Any) -> nn.Module:
     """A timm network with random weights and without a head.
 
-    Args:
-        architecture: timm's name.
-        settings: changes of the published architecture (for tests).
-
-    Returns:
-        Its `forward_features` returns (N, prefix + patches, W) tokens.
+    Its `forward_features` returns (N, prefix + patches, W) tokens. `settings` change the published
+    architecture.
 
     Raises:
         MissingExtra: timm is not installed.
@@ -36,10 +32,7 @@ def timm_trunk(architecture: str, **settings: Any) -> nn.Module:
             hint="install both from the same source, for the same device: see "
             "https://pytorch.org/get-started/locally",
         ) from error
-    network: nn.Module = timm.create_model(
-        architecture, pretrained=False, num_classes=0, **settings
-    )
-    return network
+    return timm.create_model(architecture, pretrained=False, num_classes=0, **settings)
 
 
 def without_heads(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

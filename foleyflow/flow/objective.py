@@ -63,17 +63,16 @@ def sample_dropout(batch: int, config: ObjectiveConfig, device: torch.device) ->
     return drops
 
 
-def sample_guidance_scale(batch: int, config: ObjectiveConfig, device: torch.device) -> Tensor:
-    """Sample guidance scales w, (batch,), log-uniform from 1 to `largest_guidance`."""
-    power = sample_uniform(batch, device)
-    return torch.exp(power * torch.log(torch.tensor(config.largest_guidance, device=device)))
-
-
 def sample_dropout_and_guidance(
     batch: int, config: ObjectiveConfig, device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """Sample condition dropout and guidance scales; the scale is 1 where a condition is dropped."""
-    guidance_scale = sample_guidance_scale(batch, config, device)
+    """Sample condition dropout and guidance scales w, (batch,) each.
+
+    w is log-uniform from 1 to `largest_guidance`, and 1 where a condition is dropped.
+    """
+    power = sample_uniform(batch, device)
+    largest = torch.tensor(config.largest_guidance, device=device)
+    guidance_scale = torch.exp(power * torch.log(largest))
     drops = sample_dropout(batch, config, device)
     return drops, torch.where(drops == KEEP_ALL, guidance_scale, torch.ones_like(guidance_scale))
 
@@ -106,21 +105,24 @@ def sample_uniform(batch: int, device: torch.device) -> Tensor:
     return sample_for_full_batch(lambda rows: torch.rand(rows, device=device), batch)
 
 
-def predict_on_diagonal(
+def predict(
     network: FlowTransformer,
     x: Tensor,
     tau: Tensor,
     condition: Condition,
-    drops: Tensor,
+    drops: Tensor | None = None,
     guidance_scale: Tensor | None = None,
+    *,
+    r: Tensor | None = None,
 ) -> Tensor:
-    """The network's output at r = tau: its velocity, or its noise for the diffusion baseline.
+    """The network's output u(x, r, tau), (B, L, C).
 
-    Without `guidance_scale`, w = 1.
+    Defaults: the complete condition, w = 1, and r = tau (the velocity, or the noise of the
+    diffusion baseline).
     """
     return network(
         x,
-        r=tau,
+        r=tau if r is None else r,
         tau=tau,
         guidance_scale=torch.ones_like(tau) if guidance_scale is None else guidance_scale,
         embedded=network.embed(condition, drops),

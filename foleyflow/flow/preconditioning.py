@@ -41,10 +41,7 @@ def for_velocity(r: Tensor, tau: Tensor, deviation: Tensor, path: str) -> Precon
     The flow of a Gaussian latent preserves its quantile: x_r = x_tau s(r) / s(tau), where s is the
     standard deviation at a flow time.
 
-    Args:
-        r, tau: (B,) flow times, r <= tau.
-        deviation: (C,) standard deviation of the latents.
-        path: a key of `PATHS`.
+    Takes flow times r <= tau (B,), and the standard deviation of the latents (C,).
 
     Compare Karras et al. 2022, table 1; here for flow maps and with a scale per channel.
     """

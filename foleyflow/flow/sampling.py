@@ -14,7 +14,7 @@ from foleyflow.flow.samplers import SAMPLERS, apply_flow_map, uniform_grid
 from foleyflow.flow.transformer import Condition, FlowTransformer
 
 # Solvers for each kind of network; the first one is the default.
-SOLVERS = {"velocity": ("map", *SAMPLERS), "noise": ("dpm", "ddim")}
+SOLVERS = {"velocity": ("map", *SAMPLERS), "noise": tuple(DIFFUSION_SAMPLERS)}
 
 
 def sample(
@@ -27,7 +27,7 @@ def sample(
     solver: str | None = None,
     path: str = "linear",
 ) -> Tensor:
-    """Generate the standardised latents of one window from noise.
+    """Generate the standardised latents of one window, (B, L, C), from standard normal noise.
 
     Known frames are returned unchanged. During the solve they are placed on the path, as in
     training; the network's prediction for them is ignored, because it was not trained for it.
@@ -35,12 +35,12 @@ def sample(
     Args:
         flow: in eval mode.
         condition: of B samples.
-        noise: (B, L, C) standard normal.
+        noise: (B, L, C).
         steps: steps of the solver.
         guidance: scale w, at least 1.
-        solver: one of `SOLVERS` for the network's prediction. "map" (the default) applies the flow
-            map; "euler", "midpoint" and "heun" integrate the velocity; "dpm" (the default for
-            noise predictions) and "ddim" are the diffusion baseline's.
+        solver: one of `SOLVERS` for the network's prediction; None for the first. "map" applies the
+            flow map; "euler", "midpoint" and "heun" integrate the velocity; "dpm" and "ddim" are
+            the diffusion baseline's.
         path: the path of a velocity network's training, a key of `path.PATHS`.
 
     Raises:

@@ -235,14 +235,9 @@ class FlowTransformer(nn.Module):
         return latents * self.latent_deviation + self.latent_mean
 
     def embed(self, condition: Condition, drop: Tensor | None = None) -> Tensor:
-        """Embed the condition of each latent frame.
+        """Embed the condition of each latent frame, (B, L, D).
 
-        Args:
-            condition: of B samples.
-            drop: (B,) int of `KEEP_ALL`, `DROP_TIMING` or `DROP_ALL`; None keeps everything.
-
-        Returns:
-            (B, L, D).
+        `drop` is (B,) int of `KEEP_ALL`, `DROP_TIMING` or `DROP_ALL`; None keeps everything.
         """
         segments = condition.states.shape[1]
         if self.config.factorised and segments > 1:
@@ -276,18 +271,14 @@ class FlowTransformer(nn.Module):
         embedded: Tensor,
         condition: Condition,
     ) -> Tensor:
-        """Mean velocity between the flow times tau and r.
+        """Mean velocity between the flow times tau and r, (B, L, C) float32.
 
         Args:
             x: (B, L, C) standardised latents at flow time tau.
-            r: (B,) end of the interval, 0..tau.
-            tau: (B,) start of the interval, 0..1.
+            r, tau: (B,) end and start of the interval, 0 <= r <= tau <= 1.
             guidance_scale: (B,) guidance scale w, at least 1; 1 means no guidance.
             embedded: (B, L, D) from `embed`.
             condition: only its context channels are used.
-
-        Returns:
-            (B, L, C) float32.
         """
         segments = condition.states.shape[1]
         if self.config.factorised and segments > 1:
