@@ -30,34 +30,21 @@ LATENT_TENSORS = ("latent_head.", "target_")
 
 @dataclass(frozen=True, kw_only=True)
 class AlignmentConfig:
-    """Shape of VAMA's network; the defaults are those of the tiny model.
-
-    Attributes:
-        width, heads: of all transformer blocks.
-        video_layers, audio_layers, decoder_layers: transformer blocks of each part.
-        segment_s: length of an audio segment.
-        latents_per_segment: frames of the target features per segment; the flow's condition has
-            the same rate.
-        latent_channels: channels of the target features (those of the codec's latents, mostly).
-        mel_frames_per_segment, mel_bands: shape of the student's input and of the mel target.
-        window_s: half of the cross-attention heads attend to video within this distance only.
-        materials: classes of the material head.
-        contrast_width: width of the contrastive space; 0 for none, as in the paper's method.
-    """
+    """Shape of VAMA's network; the defaults are those of the tiny model."""
 
     width: int = 192
     heads: int = 6
     video_layers: int = 3
     audio_layers: int = 2
     decoder_layers: int = 3
-    segment_s: float = 0.08
-    latents_per_segment: int = 4
-    latent_channels: int = 48
-    mel_frames_per_segment: int = 8
+    segment_s: float = 0.08  # length of an audio segment
+    latents_per_segment: int = 4  # frames of the target features, and of the flow's condition
+    latent_channels: int = 48  # of the target features, mostly the codec's latents
+    mel_frames_per_segment: int = 8  # of the student's input and of the mel target
     mel_bands: int = 64
-    window_s: float = 0.6
-    materials: int = 9
-    contrast_width: int = 0
+    window_s: float = 0.6  # reach of the local half of the cross-attention heads
+    materials: int = 9  # classes of the material head
+    contrast_width: int = 0  # width of the contrastive space; 0 for none, as in the paper's method
 
     def __post_init__(self) -> None:
         if self.width % (2 * self.heads) or self.heads % 2:
@@ -74,36 +61,22 @@ class AlignmentConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Reconstruction:
-    """The decoder's output for all segments.
+    """The decoder's output for all segments."""
 
-    Attributes:
-        states: (B, S, D) hidden states.
-        latents: (B, L, C) standardised target features, mostly the codec's latents.
-        mel: (B, S, M + 1) normalised mel patch and its level.
-        onsets: (B, L) logits of an event that starts in this latent frame.
-    """
-
-    states: Tensor
-    latents: Tensor
-    mel: Tensor
-    onsets: Tensor
+    states: Tensor  # (B, S, D) hidden states
+    latents: Tensor  # (B, L, C) standardised target features, mostly the codec's latents
+    mel: Tensor  # (B, S, M + 1) normalised mel patch and its level
+    onsets: Tensor  # (B, L) logits of an event that starts in this latent frame
 
 
 @dataclass(frozen=True, kw_only=True)
 class FlowCondition:
-    """The aligner's condition for the flow; all times are relative to the window.
+    """The aligner's condition for the flow; all times are relative to the window."""
 
-    Attributes:
-        video: (B, L, D) video features F^v, interpolated to the centres of the latent frames.
-        states: (B, S, D) decoder states G with all audio masked.
-        onsets: (B, L) probability of an event that starts in this latent frame.
-        materials: (B, materials) probabilities of the struck material.
-    """
-
-    video: Tensor
-    states: Tensor
-    onsets: Tensor
-    materials: Tensor
+    video: Tensor  # (B, L, D) video features F^v, interpolated to the centres of the latent frames
+    states: Tensor  # (B, S, D) decoder states G with all audio masked
+    onsets: Tensor  # (B, L) probability of an event that starts in this latent frame
+    materials: Tensor  # (B, materials) probabilities of the struck material
 
 
 class SelfBlock(nn.Module):

@@ -40,28 +40,17 @@ class WeightsFile:
 
 @dataclass(frozen=True, kw_only=True)
 class Encoder(Generic[Frozen]):
-    """One encoder of the catalogue.
+    """One encoder of the catalogue."""
 
-    Attributes:
-        name: in recipes and on the command line.
-        kind: type of its input.
-        description: one line.
-        file: its weights.
-        width: of its features.
-        rate_hz: features per second.
-        wrap: adds the preprocessing to a trunk.
-        trunk: builds the trunk with random weights.
-        select_tensors: selects a trunk's tensors from those of the published file.
-    """
-
-    name: str
+    name: str  # in recipes and on the command line
     kind: Literal["video", "sound"]
     description: str
     file: WeightsFile
-    width: int
-    rate_hz: float
-    wrap: Callable[[nn.Module], Frozen]
-    trunk: Callable[[], nn.Module]
+    width: int  # of its features
+    rate_hz: float  # features per second
+    wrap: Callable[[nn.Module], Frozen]  # adds the preprocessing to a trunk
+    trunk: Callable[[], nn.Module]  # builds the trunk with random weights
+    # Selects a trunk's tensors from those of the published file
     select_tensors: Callable[[Mapping[str, Tensor], nn.Module], dict[str, Tensor]]
 
     def build(self) -> Frozen:

@@ -60,28 +60,17 @@ class FrozenVideo(nn.Module):
 
 @dataclass(frozen=True, kw_only=True)
 class SoundRule:
-    """Preprocessing of an audio encoder, and the layout of its patches.
+    """Preprocessing of an audio encoder, and the layout of its patches."""
 
-    Attributes:
-        block_samples: samples per block at 16 kHz; the encoder takes one block at a time.
-        frames: spectrogram frames per block; missing ones are zeros.
-        mean, deviation: of the log-mel levels, for their normalisation.
-        patch_frames, step_frames: length and stride of the patches in time.
-        rows: patches in frequency.
-        columns: patches in time that are used of a block; the next block starts after them.
-        time_first: the spectrogram is (1, frames, bands) and its patches are in order of time; else
-            it is (bands, frames) and its patches are in order of frequency.
-    """
-
-    block_samples: int
-    frames: int
-    mean: float
+    block_samples: int  # samples per block at 16 kHz; the encoder takes one block at a time
+    frames: int  # spectrogram frames per block; missing ones are zeros
+    mean: float  # of the log-mel levels
     deviation: float
-    patch_frames: int
-    step_frames: int
-    rows: int
-    columns: int
-    time_first: bool
+    patch_frames: int  # length of the patches in time
+    step_frames: int  # stride of the patches in time
+    rows: int  # patches in frequency
+    columns: int  # patches in time that are used of a block; the next block starts after them
+    time_first: bool  # (1, frames, bands), patches in order of time; else (bands, frames)
 
     @property
     def column_s(self) -> float:

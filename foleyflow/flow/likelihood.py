@@ -30,15 +30,10 @@ Divergence = Callable[[Velocity, Tensor, float], tuple[Tensor, Tensor]]
 
 @dataclass(frozen=True, kw_only=True)
 class Likelihood:
-    """The density of audio under the flow.
+    """The density of audio under the flow."""
 
-    Attributes:
-        noise: (B, L, C) encoded audio; standard normal under an exact model.
-        log_density: (B,) nats, of the complete (L, C) array.
-    """
-
-    noise: Tensor
-    log_density: Tensor
+    noise: Tensor  # (B, L, C) encoded audio; standard normal under an exact model
+    log_density: Tensor  # (B,) nats, of the complete (L, C) array
 
     @property
     def nats_per_dimension(self) -> Tensor:

@@ -20,31 +20,19 @@ from foleyflow.parallel.batch_sharding import sample_for_full_batch
 
 @dataclass(frozen=True, kw_only=True)
 class ObjectiveConfig:
-    """Settings of the flow's training objectives.
+    """Settings of the flow's training objectives."""
 
-    Attributes:
-        path: a key of `path.PATHS`.
-        tau_mean, tau_deviation: parameters of the logit-normal distribution of flow times.
-        drop_all, drop_timing: probability of dropping the condition, or only its timing.
-        interval_share: fraction of samples with r < tau, at the end of the curriculum.
-        endpoint_share: fraction of those samples with tau near 1 and r = 0, as in generation.
-        largest_guidance: the guidance scale w is sampled from 1 to this value.
-        difference: half step of the central difference along the flow.
-        balance: exponent p of the adaptive weight 1 / (error + floor)^p.
-        floor: constant in the adaptive weight.
-    """
-
-    path: str = "linear"
-    tau_mean: float = 0.6
+    path: str = "linear"  # a key of `path.PATHS`
+    tau_mean: float = 0.6  # of the logits of flow times
     tau_deviation: float = 1.3
-    drop_all: float = 0.1
-    drop_timing: float = 0.05
-    interval_share: float = 0.5
-    endpoint_share: float = 0.3
-    largest_guidance: float = 4.0
-    difference: float = 2e-3
-    balance: float = 0.75
-    floor: float = 1e-2
+    drop_all: float = 0.1  # probability of dropping the condition
+    drop_timing: float = 0.05  # probability of dropping only its timing
+    interval_share: float = 0.5  # fraction of samples with r < tau, at the end of the curriculum
+    endpoint_share: float = 0.3  # fraction of those with tau near 1 and r = 0, as in generation
+    largest_guidance: float = 4.0  # the guidance scale w is sampled from 1 to this value
+    difference: float = 2e-3  # half step of the central difference along the flow
+    balance: float = 0.75  # exponent p of the adaptive weight 1 / (error + floor)^p
+    floor: float = 1e-2  # constant in the adaptive weight
 
     def __post_init__(self) -> None:
         if self.largest_guidance < 1 or not 0 <= self.interval_share <= 1:

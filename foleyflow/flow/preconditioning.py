@@ -22,17 +22,11 @@ SHORTEST = 1e-3  # below this interval the difference quotient is replaced by a 
 
 @dataclass(frozen=True, kw_only=True)
 class Preconditioning:
-    """Factors around a network F: its output is skip * x + outward * F(inward * x).
+    """Factors around a network F: its output is skip * x + outward * F(inward * x)."""
 
-    Attributes:
-        inward: (B, 1, C), scales the input to unit standard deviation.
-        skip: (B, 1, C), the exact solution for Gaussian latents.
-        outward: (B, 1, C), the standard deviation of the residual.
-    """
-
-    inward: Tensor
-    skip: Tensor
-    outward: Tensor
+    inward: Tensor  # (B, 1, C), scales the input to unit standard deviation
+    skip: Tensor  # (B, 1, C), the exact solution for Gaussian latents
+    outward: Tensor  # (B, 1, C), the standard deviation of the residual
 
 
 def for_velocity(r: Tensor, tau: Tensor, deviation: Tensor, path: str) -> Preconditioning:

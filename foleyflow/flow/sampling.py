@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -63,18 +65,17 @@ def sample(
         on_path = c.alpha * condition.context + c.sigma * noise
         return torch.where(condition.known[..., None], on_path, x)
 
-    grid = uniform_grid(steps)
+    field: Callable[..., Callable[..., Tensor]]
+    solve: Callable[..., Tensor]
     if diffusion:
-        predict = noise_prediction(flow, condition, guidance=guidance)
-        latents = DIFFUSION_SAMPLERS[solver](
-            lambda x, tau: predict(place_known(x, tau), tau), noise, grid
-        )
+        field, solve = noise_prediction, DIFFUSION_SAMPLERS[solver]
     elif solver == "map":
-        mean_velocity = flow_map(flow, condition, guidance=guidance)
-        latents = apply_flow_map(
-            lambda x, r, tau: mean_velocity(place_known(x, tau), r, tau), noise, grid
-        )
+        field, solve = flow_map, apply_flow_map
     else:
-        velocity = velocity_field(flow, condition, guidance=guidance)
-        latents = SAMPLERS[solver](lambda x, tau: velocity(place_known(x, tau), tau), noise, grid)
+        field, solve = velocity_field, SAMPLERS[solver]
+    evaluate = field(flow, condition, guidance=guidance)
+    # The last one of `times` is the flow time of x
+    latents = solve(
+        lambda x, *times: evaluate(place_known(x, times[-1]), *times), noise, uniform_grid(steps)
+    )
     return torch.where(condition.known[..., None], condition.context, latents)

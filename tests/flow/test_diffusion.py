@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
-import numpy as np
 import pytest
 import torch
-from support.flow_networks import random_condition, random_flow, zero_condition
-from support.gaussian_mixture import Mixture
+from support.flow_networks import Unconditional, random_condition, random_flow, zero_condition
+from support.gaussian_mixture import GaussianMap, Mixture, measured_order
 
 from foleyflow.errors import ConfigError
 from foleyflow.flow.diffusion import (
@@ -20,7 +20,7 @@ from foleyflow.flow.diffusion import (
     log_snr_grid,
 )
 from foleyflow.flow.guided_model import noise_prediction, velocity_field
-from foleyflow.flow.objective import ObjectiveConfig
+from foleyflow.flow.objective import ObjectiveConfig, predict
 from foleyflow.flow.path import PATHS
 from foleyflow.flow.samplers import heun, uniform_grid
 from foleyflow.flow.sampling import SOLVERS, sample
@@ -44,32 +44,14 @@ def test_log_snr_grids_have_equal_steps():
     assert sorted(times, reverse=True) == times
 
 
-def normal_at(x: torch.Tensor, start: float, end: float) -> torch.Tensor:
-    """The exact flow of `NORMAL` from one time to another."""
-    (mean, spread), (mean_end, spread_end) = (
-        (c.alpha * 0.7, (c.alpha**2 * 0.4**2 + c.sigma**2).sqrt())
-        for c in map(NORMAL.coefficients, (start, end))
-    )
-    return mean_end + spread_end / spread * (x - mean)
-
-
 @pytest.mark.parametrize("name", DIFFUSION_SAMPLERS)
 def test_measured_order_on_normal_audio(name):
     torch.manual_seed(0)
     noise = torch.randn(1, 50, 2, dtype=torch.float64)
-    exact = normal_at(noise, 1.0, 0.01)
-    counts = np.array([16, 32, 64, 128])
-    errors = [
-        float(
-            (
-                DIFFUSION_SAMPLERS[name](NORMAL.noise, noise, log_snr_grid(int(n), end=0.01))
-                - exact
-            ).norm()
-        )
-        for n in counts
-    ]
-    slope, _ = np.polyfit(np.log(1 / counts), np.log(errors), 1)
-    assert slope == pytest.approx(ORDERS[name], abs=0.2)
+    exact = noise - 0.99 * GaussianMap("vp").at(noise, 0.01, 1.0)
+    solver, grid = DIFFUSION_SAMPLERS[name], partial(log_snr_grid, end=0.01)
+    order = measured_order(solver, NORMAL.noise, noise, exact, (16, 32, 64, 128), grid)
+    assert order == pytest.approx(ORDERS[name], abs=0.2)
 
 
 @pytest.mark.parametrize("name", DIFFUSION_SAMPLERS)
@@ -107,16 +89,14 @@ def condition():
     return random_condition(2, 8, width=4, channels=2, seed=3)
 
 
-class Exact:
+class Exact(Unconditional):
     """The expected noise of `NORMAL`, with a constant error."""
 
     def __init__(self, shift: float = 0.0) -> None:
+        super().__init__()
         self.shift, self.asked = shift, []
 
-    def embed(self, condition, drop=None):
-        return drop
-
-    def __call__(self, x, *, r, tau, guidance_scale, embedded, condition):
+    def forward(self, x, *, tau, **rest):
         self.asked.append(tau)
         return NORMAL.noise(x, tau[:, None, None]) + self.shift
 
@@ -150,18 +130,9 @@ def network():
 
 
 def test_guidance_extrapolates_from_the_unconditional_prediction(network):
-    chosen, x = condition(), torch.randn(2, 8, 2)
-    one = torch.full((2,), 0.4)
+    chosen, x, tau = condition(), torch.randn(2, 8, 2), torch.full((2,), 0.4)
     informed, blind = (
-        network(
-            x,
-            r=one,
-            tau=one,
-            guidance_scale=torch.ones(2),
-            embedded=network.embed(chosen, drop),
-            condition=chosen,
-        )
-        for drop in (None, torch.full((2,), DROP_ALL))
+        predict(network, x, tau, chosen, drop) for drop in (None, torch.full((2,), DROP_ALL))
     )
     for guidance in (1.0, 3.0):
         made = noise_prediction(network, chosen, guidance=guidance)(x, 0.4)

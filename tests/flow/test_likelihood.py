@@ -89,15 +89,14 @@ def test_invert_is_exact_for_steps_that_are_too_long_for_encode(stiffness):
 
 def test_invert_stops_at_the_best_iterate():
     audio = torch.ones(1, 5, 4)
+
+    def velocity(x, tau):
+        return -20.0 * x
+
     few, more = (
-        decode(velocity_of(-20.0), invert(velocity_of(-20.0), audio, max_iterations=count)) - audio
-        for count in (1, 3)
+        decode(velocity, invert(velocity, audio, max_iterations=count)) - audio for count in (1, 3)
     )
     assert 1e-3 < float(more.abs().max()) < float(few.abs().max())
-
-
-def velocity_of(rate: float):
-    return lambda x, tau: rate * x
 
 
 def curved(x: torch.Tensor, tau: float) -> torch.Tensor:

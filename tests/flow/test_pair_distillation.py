@@ -66,9 +66,8 @@ def test_a_student_learns_modes_from_solver_pairs():
     for step in range(100):
         rows = slice(64 * (step % 8), 64 * (step % 8) + 64)
         optimiser.zero_grad()
-        pair_distillation_loss(student, noise[rows], made[rows], zero_condition(64), PLAIN)[
-            0
-        ].backward()
+        batch = student, noise[rows], made[rows], zero_condition(64)
+        pair_distillation_loss(*batch, PLAIN)[0].backward()
         optimiser.step()
     assert float(student.middle.detach()) == pytest.approx(1.0, abs=0.03)
     assert float(student.deviation.detach()) == pytest.approx(0.3, abs=0.03)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from support.flow_networks import random_condition
 
 from foleyflow.errors import ConfigError
 from foleyflow.flow import preconditioning
@@ -23,16 +24,8 @@ def network(**settings) -> FlowTransformer:
     return made
 
 
-def condition(rows: int = 2, segments: int = 5) -> Condition:
-    count = 4 * segments
-    return Condition(
-        video=torch.randn(rows, count, 4),
-        states=torch.randn(rows, segments, 4),
-        events=torch.zeros(rows, count),
-        material=torch.zeros(rows, dtype=torch.int64),
-        context=torch.zeros(rows, count, 3),
-        known=torch.zeros(rows, count, dtype=torch.bool),
-    )
+def condition() -> Condition:
+    return random_condition(2, 20, width=4, channels=3)
 
 
 def test_standardised_latents_have_the_given_scale():
