@@ -99,9 +99,8 @@ class TimedAttention(nn.Module):
         if key_present is None and self.window_s is None:
             return None
         shape = (len(query_times_s), self.heads, query_times_s.shape[1], key_times_s.shape[1])
-        # Large finite numbers instead of -inf, because a query without any key in its window must
-        # stay finite. Padding is lower than keys outside the window, so that such a query ignores
-        # it.
+        # Large finite numbers instead of -inf: a query without any key in its window must stay
+        # finite. Padding is lower than keys outside the window, so that such a query ignores it.
         bias = torch.zeros(shape, dtype=torch.float32, device=query_times_s.device)
         if self.window_s is not None:
             distance_s = (query_times_s[:, :, None] - key_times_s[:, None, :]).abs()
@@ -114,20 +113,13 @@ class TimedAttention(nn.Module):
 class FeedForward(nn.Sequential):
     """Two linear layers with a GELU between them."""
 
-    def __init__(self, width: int, ratio: int = 4) -> None:
-        super().__init__(
-            nn.Linear(width, ratio * width), nn.GELU(), nn.Linear(ratio * width, width)
-        )
+    def __init__(self, width: int) -> None:
+        super().__init__(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
 
 
-class Mlp(nn.Module):
+class Mlp(nn.Sequential):
     """The same network as `FeedForward`, with the tensor names of published checkpoints."""
 
-    def __init__(self, width: int, ratio: int = 4) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
-        self.fc1 = nn.Linear(width, ratio * width)
-        self.fc2 = nn.Linear(ratio * width, width)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        """(..., D) to the same shape."""
-        return self.fc2(functional.gelu(self.fc1(tokens)))
+        self.fc1, self.act, self.fc2 = FeedForward(width)

@@ -34,7 +34,7 @@ OTHER_VERSION = "use the foleyflow version that wrote it"
 Module = TypeVar("Module", bound=nn.Module)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Record:
     """The record of one component in config.json."""
 
@@ -71,13 +71,9 @@ def save_component(
 ) -> None:
     """Add or replace one component of a model folder, which is created if it is missing.
 
-    Args:
-        folder: of the model.
-        name: file name without suffix; also the component's kind.
-        module: its state_dict is stored.
-        config: JSON-able; sufficient to build the module again.
-        provenance: JSON-able; how the weights were trained.
-        dtype: of stored floating-point tensors (they are loaded as float32).
+    `name` is the file name without suffix, and the component's kind. `config` must suffice to build
+    the module again; it and `provenance`, how the weights were trained, must be JSON-able.
+    Floating-point tensors are stored as `dtype` and loaded as float32.
 
     Raises:
         CheckpointError: a tensor is not finite, or overflows `dtype`.
@@ -96,15 +92,8 @@ def save_component(
     path = folder / f"{name}.safetensors"
     with draft_of(path, one_writer=True) as draft:
         save_file(stored, draft)
-    components = _read_components(folder) if (folder / CONFIG_NAME).exists() else {}
-    components[name] = {
-        "format": FORMAT,
-        "kind": name,
-        "config": dict(config),
-        "sha256": file_sha256(path),
-        "provenance": dict(provenance),
-    }
-    _write_components(folder, components)
+    record = Record(name, dict(config), file_sha256(path), dict(provenance))
+    _add_components(folder, {name: vars(record)})
 
 
 def read_record(folder: Path, name: str) -> Record:
@@ -218,13 +207,10 @@ def merge_models(folders: Sequence[Path], out: Path) -> list[str]:
     for name, folder in found.items():
         _checked_file(folder, name, read_record(folder, name).sha256)
     out.mkdir(parents=True, exist_ok=True)
-    components = _read_components(out) if (out / CONFIG_NAME).exists() else {}
     for name, folder in found.items():
         with draft_of(out / f"{name}.safetensors", one_writer=True) as draft:
             shutil.copyfile(folder / f"{name}.safetensors", draft)
-        components[name] = _read_components(folder)[name]
-    _write_components(out, components)
-    return sorted(components)
+    return _add_components(out, {name: _read_components(found[name])[name] for name in found})
 
 
 def _checked_file(folder: Path, name: str, sha256: str) -> Path:
@@ -245,9 +231,13 @@ def _check_format(where: str | Path, found: Any) -> None:
         raise CheckpointError(f"{where}: format {found!r}, expected {expected}", hint=OTHER_VERSION)
 
 
-def _write_components(folder: Path, components: Mapping[str, Any]) -> None:
+def _add_components(folder: Path, added: Mapping[str, Any]) -> list[str]:
+    """Add or replace records in config.json; returns the sorted names of all components."""
+    components = _read_components(folder) if (folder / CONFIG_NAME).exists() else {}
+    components |= added
     text = json.dumps({"format": FORMAT, "components": components}, indent=1, sort_keys=True)
     write_atomically(folder / CONFIG_NAME, text + "\n")
+    return sorted(components)
 
 
 def _read_components(folder: Path) -> dict[str, Any]:

@@ -26,14 +26,11 @@ def contrastive_losses(
 ) -> dict[str, Tensor]:
     """Semantic and temporal contrastive losses over a batch of windows.
 
-    Args:
-        model: with `contrast_width` above 0.
-        video, video_times_s: F^v (B, T, D) and its times (B, T).
-        mel: (B, S * frames, bands) log-mel of the true audio, all of which is visible.
-        present: (B, T) bool.
+    The model must have a `contrast_width` above 0. `video` is F^v (B, T, D), and `mel` the log-mel
+    of the true audio (B, S * frames, bands), all of which is visible.
 
-    Returns:
-        Two scalars: "contrast" compares the clips of the batch, "stretches" the thirds of a clip.
+    Returns two scalars: "contrast" compares the clips of the batch, "stretches" the thirds of each
+    clip.
 
     Reference: CAVP (Luo et al. 2023, Diff-Foley, section 3.1 and its public loss).
     """

@@ -1,8 +1,8 @@
 """Masks of audio segments, and the spectrogram frames that remain visible.
 
 A segment is masked with all its frequencies. Visible segments come in short contiguous blocks
-("inverse block masks"): a single visible segment would allow a long decay to be interpolated from
-its neighbours without the video.
+("inverse block masks"): between single visible segments, a long decay could be interpolated without
+the video.
 """
 
 from __future__ import annotations

@@ -87,8 +87,7 @@ class MelPatches(nn.Module):
 
         (B, S * frames, bands) from `forward` to (B, L) in 0..1; 1 is a clear onset.
 
-        Reference: Böck & Widmer 2013 (SuperFlux). On simulated clips its peaks find the contacts
-            with an F1 of 0.91 at ±50 ms, like the onset detector of the evaluation.
+        Reference: Böck & Widmer 2013 (SuperFlux).
         """
         # Replace the first and last frame by their neighbours
         inner = mel[:, 1:-1]

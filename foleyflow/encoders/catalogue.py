@@ -53,10 +53,6 @@ class Encoder(Generic[Frozen]):
     # Selects a trunk's tensors from those of the published file
     select_tensors: Callable[[Mapping[str, Tensor], nn.Module], dict[str, Tensor]]
 
-    def build(self) -> Frozen:
-        """The encoder with random weights, frozen; errors are those of `timm_trunk`."""
-        return self.wrap(self.trunk()).eval().requires_grad_(False)
-
 
 VIDEO_RATE_HZ = 8.0  # frames per second of the image encoders
 CLIP_PICTURES = ImagePreprocessing()
@@ -230,7 +226,7 @@ def load_encoder(encoder: Encoder[Frozen], folder: Path) -> Frozen:
     Errors are those of `weights_path`, `fill_trunk` and `timm_trunk`.
     """
     path = weights_path(encoder, folder)
-    frozen = encoder.build()
+    frozen = encoder.wrap(encoder.trunk()).eval().requires_grad_(False)
     fill_trunk(encoder, cast(nn.Module, frozen.trunk), path)
     return frozen
 

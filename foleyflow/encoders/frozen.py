@@ -2,8 +2,7 @@
 
 Trunks compute in the precision of their own weights (float32 as loaded), independent of the
 caller's autocast. Features are computed once and stored for training, and are computed again in
-generation: a single precision makes both equal. bfloat16 would also lose stored detail: it has 8
-significant bits, float16 has 11.
+generation: a single precision makes both equal.
 
 Dimension letters: B batch, T frames, K tokens of a frame, W width, C columns in time, R rows in
 frequency.

@@ -152,16 +152,13 @@ class ImageBindAudio(_Modality):
 
     name = "audio"
 
-    def __init__(
-        self, shape: TrunkShape = AUDIO_HUGE, *, bands: int = 128, frames: int = 204
-    ) -> None:
-        rows, columns = (bands - 16) // 10 + 1, (frames - 16) // 10 + 1
+    def __init__(self, shape: TrunkShape = AUDIO_HUGE) -> None:
         projection = nn.Conv2d(1, shape.width, 16, stride=10, bias=False)
-        stem = _Stem(projection, nn.LayerNorm(shape.width), rows * columns, shape.width)
+        stem = _Stem(projection, nn.LayerNorm(shape.width), 12 * 19, shape.width)
         super().__init__(stem, _Trunk(shape, first_norm=False, bias_tokens=True), shape)
 
     def forward(self, levels: Tensor) -> Tensor:
-        """(B, bands, frames) normalised log-mel to (B, 1 + rows * columns, W)."""
+        """(B, 128, 204) normalised log-mel to (B, 1 + 12 * 19, W)."""
         projection = self.get_submodule("modality_preprocessors.audio.rgbt_stem.proj")
         return self.tokens_of(projection(levels[:, None]))
 

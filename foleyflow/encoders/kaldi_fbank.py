@@ -28,10 +28,10 @@ class Fbank(nn.Module):
     filters: Tensor
     window: Tensor
 
-    def __init__(self, bands: int = 128) -> None:
+    def __init__(self) -> None:
         super().__init__()
         filters = mel_triangles(
-            bands=bands,
+            bands=128,
             window_samples=FFT_SAMPLES,
             rate_hz=RATE_HZ,
             low_hz=LOWEST_HZ,

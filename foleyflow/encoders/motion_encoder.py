@@ -95,11 +95,7 @@ class MotionEncoder(nn.Module):
         self.places = ResidualPair(coarse)
         self.attend = nn.Conv2d(coarse, 4, 1)
         self.project = nn.Linear(coarse * 10, config.dim)
-
-    @property
-    def window(self) -> int:
-        """Number of neighbouring images that a feature depends on, half of them before it."""
-        return self.config.window
+        self.window = config.window
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Features of T consecutive frames, (B, T, dim).

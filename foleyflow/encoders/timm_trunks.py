@@ -14,11 +14,8 @@ def timm_trunk(architecture: str, **settings: Any) -> nn.Module:
     """A timm network with random weights and without a head.
 
     Its `forward_features` returns (N, prefix + patches, W) tokens. `settings` change the published
-    architecture.
-
-    Raises:
-        MissingExtra: timm is not installed.
-        ConfigError: timm can't be imported, because torchvision does not fit torch.
+    architecture. A MissingExtra is raised if timm is not installed, and a ConfigError if it can't
+    be imported because torchvision does not fit torch.
     """
     try:
         import timm

@@ -3,8 +3,8 @@
 Two velocity networks evaluate generated samples at random noise levels: `real`, the flow as it was
 at the start of this stage, and `fake`, a critic that is trained on the generator's samples. The
 difference of their data predictions is the gradient of KL(p_generated || p_real) over all noise
-levels. It restores the fine noise that the flow map alone leaves out. The generator must start from
-a flow map: from a flow-matching network it converges to another map than that of the flow.
+levels. This stage restores the fine noise that the flow map alone leaves out. The generator must
+start from a flow map: a flow-matching network would converge to another map than that of the flow.
 """
 
 from __future__ import annotations

@@ -5,8 +5,7 @@ it gives the noise of some audio, and the integral of its divergence gives the c
 The density is that of latents under this flow, not of waveforms nor of the one-step map. Latents
 that repeat exactly (silence) have no density: report the noise level that was added to the latents.
 
-Derivatives are vector-Jacobian products, which every attention kernel supports; forward mode would
-need the slower attention without a fused kernel.
+Derivatives are vector-Jacobian products, which every attention kernel supports.
 
 Dimension letters: B batch, L latent frames, C channels.
 """
@@ -69,14 +68,10 @@ def invert(
     `encode` and `decode` each have the discretisation error of Heun's method, which is large where
     the velocity changes fast. Here each step of `decode` itself is inverted by a fixed-point
     iteration that starts from the step of `encode`, with smaller corrections after a failed one. It
-    takes about five times the evaluations of `encode`.
+    takes about five times the evaluations of `encode`. A step ends at a root mean square error of
+    `tolerance` relative to the sample, or with the best iterate of `max_iterations`.
 
-    Args:
-        velocity: must treat samples of a batch independently.
-        audio: (B, L, C) standardised latents.
-        steps: steps of `decode`.
-        tolerance: root mean square error of a step, relative to the sample.
-        max_iterations: after these the best iterate so far is used.
+    The velocity must treat samples of a batch independently.
 
     Reference: fixed-point inversion of samplers (Pan et al. 2023, AIDI; Hong et al. 2024).
     """
@@ -112,12 +107,10 @@ def log_likelihood(
 
     log p(x) = log N(x_1; 0, I) + integral_0^1 div v(x_tau, tau) dtau.
 
-    Args:
-        velocity: differentiable in x; must treat samples of a batch independently.
-        audio: (B, L, C) standardised latents without context: the density covers all frames.
-        steps: steps of Heun's method, each with two evaluations of velocity and divergence.
-        divergence: None for the exact trace up to `MAX_EXACT_TRACE` dimensions per sample, and
-            beyond that for four random probes (`hutchinson`) from torch's generator.
+    The velocity must be differentiable in x and treat samples of a batch independently. Each of the
+    `steps` of Heun's method evaluates it twice, with its divergence: by default, the exact trace up
+    to `MAX_EXACT_TRACE` dimensions per sample, else four random probes (`hutchinson`). The density
+    covers all frames of `audio` (B, L, C), standardised latents without context.
 
     Reference: paper eqs. 2 and 3; Chen et al. 2018; Grathwohl et al. 2019.
     """

@@ -35,18 +35,11 @@ def sample(
     training; the network's prediction for them is ignored, because it was not trained for it.
 
     Args:
-        flow: in eval mode.
-        condition: of B samples.
-        noise: (B, L, C).
-        steps: steps of the solver.
         guidance: scale w, at least 1.
-        solver: one of `SOLVERS` for the network's prediction; None for the first. "map" applies the
-            flow map; "euler", "midpoint" and "heun" integrate the velocity; "dpm" and "ddim" are
-            the diffusion baseline's.
+        solver: one of `SOLVERS` for the network's prediction, by default the first; any other
+            raises a ConfigError. "map" applies the flow map; "euler", "midpoint" and "heun"
+            integrate the velocity; "dpm" and "ddim" are the diffusion baseline's.
         path: the path of a velocity network's training, a key of `path.PATHS`.
-
-    Raises:
-        ConfigError: the network can't be sampled with this solver.
     """
     solvers = SOLVERS[flow.config.predicts]
     solver = solvers[0] if solver is None else solver
