@@ -63,16 +63,19 @@ class TimedAttention(nn.Module):
     def forward(
         self,
         queries: Tensor,
-        keys: Tensor,
-        *,
         query_times_s: Tensor,
-        key_times_s: Tensor,
+        keys: Tensor | None = None,
+        key_times_s: Tensor | None = None,
+        *,
         key_present: Tensor | None = None,
     ) -> Tensor:
         """Attend from queries (B, Q, D) to keys (B, K, D), with times (B, Q) and (B, K).
 
-        `key_present` (B, K) is False for padding. Returns (B, Q, D).
+        Without keys, it is self-attention. `key_present` (B, K) is False for padding. Returns
+        (B, Q, D).
         """
+        if keys is None or key_times_s is None:
+            keys, key_times_s = queries, query_times_s
 
         def split(tokens: Tensor) -> Tensor:
             return tokens.unflatten(-1, (self.heads, -1)).transpose(1, 2)

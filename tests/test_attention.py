@@ -24,8 +24,7 @@ def tokens(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 def attend(layer, queries, keys, *, present: torch.Tensor | None = None) -> torch.Tensor:
     """Attention between two pairs of tokens and times."""
-    times = {"query_times_s": queries[1], "key_times_s": keys[1]}
-    return layer(queries[0], keys[0], **times, key_present=present)
+    return layer(*queries, *keys, key_present=present)
 
 
 def scores(query_times_s: torch.Tensor, key_times_s: torch.Tensor) -> torch.Tensor:

@@ -90,10 +90,7 @@ class SelfBlock(nn.Module):
 
     def forward(self, tokens: Tensor, times_s: Tensor, present: Tensor | None) -> Tensor:
         """(B, K, D) to the same shape."""
-        normed = self.norm(tokens)
-        tokens = tokens + self.attention(
-            normed, normed, query_times_s=times_s, key_times_s=times_s, key_present=present
-        )
+        tokens = tokens + self.attention(self.norm(tokens), times_s, key_present=present)
         return tokens + self.feed(tokens)
 
 
@@ -118,17 +115,11 @@ class CrossBlock(nn.Module):
         video_present: Tensor | None,
     ) -> Tensor:
         """(B, S, D) audio tokens to the same shape."""
-        normed = self.self_norm(audio)
-        audio = audio + self.gates[0] * self.self_attention(
-            normed, normed, query_times_s=audio_times_s, key_times_s=audio_times_s
+        audio = audio + self.gates[0] * self.self_attention(self.self_norm(audio), audio_times_s)
+        attended = self.cross_attention(
+            self.cross_norm(audio), audio_times_s, video, video_times_s, key_present=video_present
         )
-        audio = audio + self.gates[1] * self.cross_attention(
-            self.cross_norm(audio),
-            video,
-            query_times_s=audio_times_s,
-            key_times_s=video_times_s,
-            key_present=video_present,
-        )
+        audio = audio + self.gates[1] * attended
         return audio + self.gates[2] * self.feed(audio)
 
 
@@ -144,19 +135,14 @@ class Alignment(nn.Module):
     def __init__(
         self, config: AlignmentConfig, *, encoder: nn.Module, student: nn.Module | None = None
     ) -> None:
-        """Build the network around a frame encoder.
+        """Build the network around a frame encoder, (B, T + window, 3, H, W) uint8 to (B, T, D).
 
-        Args:
-            config: shape.
-            encoder: (B, T + window, 3, H, W) uint8 to (B, T, D).
-            student: audio encoder, (B, frames, bands) and (B, S) bool to (B, S, D); None for the
-                small one of this class.
+        `student` is an audio encoder, (B, frames, bands) and (B, S) bool to (B, S, D); None for the
+        small one of this class.
         """
         super().__init__()
-        self.config = config
-        self.student = student
+        self.config, self.student, self.encoder = config, student, encoder
         width, heads = config.width, config.heads
-        self.encoder = encoder
         self.gap_embedding = nn.Linear(2, width)
         self.temporal_conv = nn.Conv1d(width, width, 5, padding=2)
         self.video_blocks = nn.ModuleList(
@@ -221,8 +207,7 @@ class Alignment(nn.Module):
             segments = mel.shape[1] // per_segment
             visible = torch.ones(len(mel), segments, dtype=torch.bool, device=mel.device)
         if self.student is not None:
-            features: Tensor = self.student(mel, visible)
-            return features
+            return self.student(mel, visible)
         # Patches of visible frames, with flags of the frames that are visible
         frames = visible_frames(visible, per_segment)
         patches = (mel * frames[..., None]).reshape(*visible.shape, self.patch_size)

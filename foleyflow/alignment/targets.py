@@ -65,8 +65,7 @@ class MelPatches(nn.Module):
 
     def forward(self, waveform: Tensor) -> Tensor:
         """(B, N) audio to (B, N / hop, bands) log-mel levels."""
-        levels: Tensor = self.front(waveform)
-        return levels
+        return self.front(waveform)
 
     def targets(self, mel: Tensor) -> Tensor:
         """Patch of each segment, normalised to zero mean and unit deviation, and its mean level.

@@ -69,5 +69,4 @@ class AdaptedVideo(nn.Module):
     def forward(self, squares: Tensor) -> Tensor:
         """(B, T, 3, side, side) uint8, from `FrozenVideo.resize_and_crop`, to (B, T, D)."""
         tokens = self.frozen(squares.flatten(0, 1)).unflatten(0, squares.shape[:2])
-        features: Tensor = self.adapter(tokens.half())  # the type of stored features
-        return features
+        return self.adapter(tokens.half())  # the type of stored features

@@ -125,6 +125,4 @@ def all_tokens(trunk: nn.Module, inputs: Tensor) -> Tensor:
 
     They come from `forward_features` of a timm network, or from calling one of this project.
     """
-    features = getattr(trunk, "forward_features", trunk)
-    tokens: Tensor = features(inputs)
-    return tokens
+    return getattr(trunk, "forward_features", trunk)(inputs)

@@ -109,5 +109,4 @@ class VisibleAudioMae(nn.Module):
         trunk = cast(Any, self.trunk)
         maps = trunk.patch_embed.proj(guarded[:, None])  # (B, W, S, R)
         positions = trunk.pos_embed[0, 1:].unflatten(0, (self.columns, self.rows))
-        tokens: Tensor = maps.permute(0, 2, 3, 1) + positions[: visible.shape[1]]
-        return tokens
+        return maps.permute(0, 2, 3, 1) + positions[: visible.shape[1]]

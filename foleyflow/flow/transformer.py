@@ -145,9 +145,7 @@ class FlowBlock(nn.Module):
         scale_a, shift_a, gate_a, scale_f, shift_f, gate_f = self.modulation(condition).chunk(6, -1)
         # Self-attention
         normed = (1 + scale_a) * self.attention_norm(tokens) + shift_a
-        tokens = tokens + gate_a * self.attention(
-            normed, normed, query_times_s=times_s, key_times_s=times_s
-        )
+        tokens = tokens + gate_a * self.attention(normed, times_s)
         # Feed-forward network behind a depthwise convolution
         normed = (1 + scale_f) * self.feed_norm(tokens) + shift_f
         normed = normed + self.local(normed.transpose(1, 2)).transpose(1, 2)
