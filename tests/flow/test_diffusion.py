@@ -58,12 +58,12 @@ def test_measured_order_on_normal_audio(name):
 def test_a_mixture_is_generated_from_noise(name):
     torch.manual_seed(0)
     noise = torch.randn(1, 200, 2, dtype=torch.float64)
-    made = DIFFUSION_SAMPLERS[name](TWO_MODES.noise, noise, [*log_snr_grid(200), 0.0])
+    result = DIFFUSION_SAMPLERS[name](TWO_MODES.noise, noise, [*log_snr_grid(200), 0.0])
     exact = TWO_MODES.generated(noise)
-    assert float((made - exact).abs().median()) < 0.02
+    assert float((result - exact).abs().median()) < 0.02
     # The same flow, integrated from its velocity.
     velocity = heun(TWO_MODES.velocity, noise, uniform_grid(400, end=1e-3))
-    assert float((made - velocity).abs().median()) < 0.02
+    assert float((result - velocity).abs().median()) < 0.02
 
 
 @pytest.mark.parametrize("name", DIFFUSION_SAMPLERS)
@@ -73,8 +73,8 @@ def test_exact_noise_gives_the_audio_in_any_number_of_steps(name):
     c = PATHS["vp"](torch.tensor(0.8, dtype=torch.float64))
     x = c.alpha * audio + c.sigma * noise
     for grid in ([0.8, 0.0], [0.8, 0.5, 0.1, 0.0]):
-        made = DIFFUSION_SAMPLERS[name](lambda x, tau: noise, x, grid)
-        torch.testing.assert_close(made, audio, atol=1e-5, rtol=1e-5)
+        result = DIFFUSION_SAMPLERS[name](lambda x, tau: noise, x, grid)
+        torch.testing.assert_close(result, audio, atol=1e-5, rtol=1e-5)
 
 
 def test_a_single_second_order_step_is_of_first_order():
@@ -94,10 +94,10 @@ class Exact(Unconditional):
 
     def __init__(self, shift: float = 0.0) -> None:
         super().__init__()
-        self.shift, self.asked = shift, []
+        self.shift, self.taus = shift, []
 
     def forward(self, x, *, tau, **rest):
-        self.asked.append(tau)
+        self.taus.append(tau)
         return NORMAL.noise(x, tau[:, None, None]) + self.shift
 
 
@@ -110,7 +110,7 @@ def test_the_loss_is_the_mean_noise_error_over_all_levels():
     c = PATHS["vp"](torch.arange(1, LEVELS + 1, dtype=torch.float64) / LEVELS)
     wanted = (0.16 * c.alpha**2 / (0.16 * c.alpha**2 + c.sigma**2)).mean()
     assert float(value) == figures["error"] == pytest.approx(float(wanted), rel=0.1)
-    tau = network.asked[0]
+    tau = network.taus[0]
     assert float(tau.min()) >= 1 / LEVELS and float(tau.max()) == 1.0
     torch.manual_seed(0)
     audio = NORMAL.sample(4096, 8, 2)
@@ -131,22 +131,22 @@ def network():
 
 def test_guidance_extrapolates_from_the_unconditional_prediction(network):
     chosen, x, tau = condition(), torch.randn(2, 8, 2), torch.full((2,), 0.4)
-    informed, blind = (
+    conditional, unconditional = (
         predict(network, x, tau, chosen, drop) for drop in (None, torch.full((2,), DROP_ALL))
     )
     for guidance in (1.0, 3.0):
-        made = noise_prediction(network, chosen, guidance=guidance)(x, 0.4)
-        torch.testing.assert_close(made, blind + guidance * (informed - blind))
+        result = noise_prediction(network, chosen, guidance=guidance)(x, 0.4)
+        torch.testing.assert_close(result, unconditional + guidance * (conditional - unconditional))
 
 
 @pytest.mark.parametrize("solver", SOLVERS["noise"])
 def test_a_network_that_predicts_noise_is_sampled_by_diffusion(network, solver):
     chosen, noise = condition(), torch.randn(2, 8, 2)
-    made = sample(network, chosen, noise, steps=8, guidance=2.0, solver=solver)
+    result = sample(network, chosen, noise, steps=8, guidance=2.0, solver=solver)
     predict = noise_prediction(network, chosen, guidance=2.0)
-    assert torch.equal(made, DIFFUSION_SAMPLERS[solver](predict, noise, uniform_grid(8)))
+    assert torch.equal(result, DIFFUSION_SAMPLERS[solver](predict, noise, uniform_grid(8)))
     default = sample(network, chosen, noise, steps=8, guidance=2.0)
-    assert torch.equal(default, made) == (solver == "dpm")
+    assert torch.equal(default, result) == (solver == "dpm")
 
 
 def test_solvers_for_the_other_prediction_are_refused(network):

@@ -78,10 +78,10 @@ def test_the_gradient_points_from_the_generated_to_the_real_distribution():
 
 def test_the_critic_learns_the_generated_distribution():
     torch.manual_seed(0)
-    made = Exact(normal(0.0, 0.3))
+    result = Exact(normal(0.0, 0.3))
     audio = 5.0 + torch.zeros(512, FRAMES, CHANNELS)  # not used
-    _, own = critic_loss(made, made, audio, zero_condition(512), CONFIG)
-    _, other = critic_loss(Exact(Mixture()), made, audio, zero_condition(512), CONFIG)
+    _, own = critic_loss(result, result, audio, zero_condition(512), CONFIG)
+    _, other = critic_loss(Exact(Mixture()), result, audio, zero_condition(512), CONFIG)
     assert own["critic_error"] < 0.8 * other["critic_error"]
     small, generator = Small(), Small()
     critic_loss(small, generator, audio, zero_condition(512), CONFIG)[0].backward()
@@ -93,9 +93,9 @@ def test_known_frames_are_copied_and_have_no_loss():
     torch.manual_seed(0)
     audio, chosen = torch.randn(4, FRAMES, CHANNELS), zero_condition(4, known=5)
     flow, one = Exact(Mixture()), torch.ones(4)
-    made = generate_one_step(flow, audio, chosen, torch.full((4,), KEEP_ALL), one)
-    assert torch.equal(made[:, :5], audio[:, :5])
-    assert not torch.isclose(made[:, 5:], audio[:, 5:]).any()
+    result = generate_one_step(flow, audio, chosen, torch.full((4,), KEEP_ALL), one)
+    assert torch.equal(result[:, :5], audio[:, :5])
+    assert not torch.isclose(result[:, 5:], audio[:, 5:]).any()
 
     class OffInContext(Exact):
         def forward(self, x, **rest):
@@ -112,8 +112,8 @@ def test_the_two_mode_network_agrees_with_the_mixture():
     mixture = Mixture(means=(-1.0, 1.0), deviations=(0.3, 0.3), weights=(0.5, 0.5))
     x, one = torch.randn(4, FRAMES, CHANNELS), torch.ones(4)
     times = {"r": 0.4 * one, "tau": 0.4 * one}
-    made = TwoModes(1.0, 0.3)(x, **times).detach()
-    torch.testing.assert_close(made, Exact(mixture)(x, **times), atol=1e-5, rtol=1e-5)
+    result = TwoModes(1.0, 0.3)(x, **times).detach()
+    torch.testing.assert_close(result, Exact(mixture)(x, **times), atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("start", [0.16, 0.5])

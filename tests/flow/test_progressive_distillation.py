@@ -71,12 +71,12 @@ def test_the_target_is_the_sampler_result_after_the_same_steps(steps):
             if end == start:
                 rows.append(teacher.mean_velocity(row[None], r, torch.tensor([start]))[0])
                 continue
-            made = apply_flow_map(
+            result = apply_flow_map(
                 lambda at, after, now: teacher.mean_velocity(at, None, torch.tensor([now])),
                 row[None],
                 uniform_grid(steps, start=start, end=end),
             )
-            rows.append((row - made[0]) / (start - end))
+            rows.append((row - result[0]) / (start - end))
         return torch.stack(rows)
 
     torch.manual_seed(0)

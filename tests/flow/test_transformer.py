@@ -112,8 +112,8 @@ def test_every_material_label_changes_the_output(network):
 
 
 def test_known_latents_differ_from_silence_and_from_no_context(network):
-    plain, informed = run(network, condition()), run(network, condition(known=4))
-    assert differ(plain, informed)
+    plain, with_context = run(network, condition()), run(network, condition(known=4))
+    assert differ(plain, with_context)
     silent = condition(known=4)
     silent.context.zero_()
     assert differ(run(network, silent), plain)
@@ -185,8 +185,8 @@ def test_a_factorised_segment_can_be_generated_alone():
         alone, one = segments.rows(torch.tensor([index])), torch.ones(1)
         assert torch.equal(alone.video[0], chosen.video[row, frames])
         x = latents()[row : row + 1, frames]
-        made = predict(network, x, one, alone, guidance_scale=2 * one, r=0 * one)
-        torch.testing.assert_close(made[0], batch[row, frames], atol=1e-5, rtol=1e-4)
+        result = predict(network, x, one, alone, guidance_scale=2 * one, r=0 * one)
+        torch.testing.assert_close(result[0], batch[row, frames], atol=1e-5, rtol=1e-4)
 
 
 def test_factorised_segments_support_dropped_conditions():
