@@ -31,7 +31,7 @@ from foleyflow.weights_migration import FORMAT, READABLE_FORMATS, migrate_config
 CONFIG_NAME = "config.json"
 COPY_AGAIN = "copy the complete model folder again"
 OTHER_VERSION = "use the foleyflow version that wrote it"
-Module = TypeVar("Module", bound=nn.Module)
+Network = TypeVar("Network", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -118,8 +118,8 @@ def read_record(folder: Path, name: str) -> Record:
 
 
 def load_into(
-    module: Module, folder: Path, name: str, *, reinitialised_prefixes: tuple[str, ...] = ()
-) -> Module:
+    module: Network, folder: Path, name: str, *, reinitialised_prefixes: tuple[str, ...] = ()
+) -> Network:
     """Load the stored weights of a component into a module, strictly, as float32.
 
     The module keeps its own tensors whose names start with one of `reinitialised_prefixes`; all
