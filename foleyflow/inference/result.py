@@ -1,4 +1,4 @@
-"""The result of a generation: sound, events and how it was generated."""
+"""The result of a generation: sound, events, settings and timings."""
 
 from __future__ import annotations
 

@@ -1,11 +1,9 @@
 """The benchmark: which figures are counted and reported, but not how long anything took."""
 
-import io
 import itertools
 import json
 import subprocess
 import sys
-from contextlib import redirect_stderr, redirect_stdout
 
 import numpy as np
 import pytest
@@ -189,12 +187,8 @@ def test_the_command_prints_a_line_per_row_and_one_object(monkeypatch, tmp_path)
     )
 
     monkeypatch.setattr("foleyflow.pretrained.EMBEDDED", model)
-    out, err = io.StringIO(), io.StringIO()
-    with redirect_stdout(out), redirect_stderr(err):
-        from foleyflow.cli.bench import bench
-
-        bench(out=tmp_path / "bench.json", as_json=True)
-    report = json.loads(out.getvalue())
+    outcome = run_cli("bench", "--out", tmp_path / "bench.json", "--json")
+    report = outcome.answer
     assert set(report) == {"machine", "rows"}
     described = {"cpu", "cpu_features", "precision", "cores", "torch", "python", "os"}
     assert described <= report["machine"].keys()
@@ -206,7 +200,7 @@ def test_the_command_prints_a_line_per_row_and_one_object(monkeypatch, tmp_path)
         "how": "by hand",
     }
     assert json.loads((tmp_path / "bench.json").read_text()) == report
-    lines = err.getvalue().splitlines()
+    lines = outcome.error_lines
     assert len(lines) == 2 and "1.25" in lines[0] and lines[1].split()[1] == "-"
 
 

@@ -205,6 +205,14 @@ def video_packet_times(path: Path) -> list[tuple[Fraction, Fraction]]:
         ]
 
 
+def contents_of(folder: Path) -> dict[str, bytes | None]:
+    """Files and folders below a folder, with the bytes of files."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() if path.is_file() else None
+        for path in folder.rglob("*")
+    }
+
+
 def cut_bytes(source: Path, target: Path, fraction: float) -> Path:
     """Writes the first part of a file."""
     data = source.read_bytes()
