@@ -240,7 +240,7 @@ class AlignTask(Task):
             generator=torch.Generator().manual_seed(0),
         ).to(video.device)
         masked = model.reconstruct(video, times_s, mel=mel, visible=visible, segments=segments)
-        alone = model.reconstruct(video, times_s, mel=None, visible=None, segments=segments)
+        alone = model.reconstruct(video, times_s, segments=segments)
 
         # Recovered patches as a spectrogram
         patches = mel.unflatten(1, (segments, -1)).flatten(2)
