@@ -42,7 +42,7 @@ def simulated_data(tmp_path_factory) -> Path:
             split=split,
             duration_s=1.2,
             workers=1,
-            draw_scene=bouncing_ball.draw_scene,
+            sample_scene=bouncing_ball.sample_scene,
         )
     return folder
 

@@ -245,7 +245,7 @@ def test_simulated_clips_equal_those_of_local_processes(local_ray, simulated_dat
             tmp_path,
             **settings,
             ray="auto",
-            draw_scene=bouncing_ball.draw_scene,
+            sample_scene=bouncing_ball.sample_scene,
             progress=lambda done, wanted: calls.append((done, wanted)),
         )
         assert (summary.clips, summary.skipped) == (created, 4 - created)

@@ -22,7 +22,12 @@ from foleyflow.simulation.picture.textures import LOOKS, Look
 
 
 def _simulate(out, clips=2, seed=5, **settings):
-    settings = {"duration_s": 1.0, "workers": 1, "draw_scene": bouncing_ball.draw_scene, **settings}
+    settings = {
+        "duration_s": 1.0,
+        "workers": 1,
+        "sample_scene": bouncing_ball.sample_scene,
+        **settings,
+    }
     return simulate(out, clips=clips, seed=seed, **settings)
 
 
@@ -183,7 +188,7 @@ def test_settings_out_of_range_are_rejected(tmp_path, wrong, message):
 
 def test_the_shard_of_a_crashed_worker_is_retried(tmp_path, monkeypatch, caplog):
     monkeypatch.setenv(bouncing_ball.CRASH_MARK, str(tmp_path / "mark"))
-    summary = _simulate(tmp_path / "set", clips=1, draw_scene=bouncing_ball.draw_crash_once)
+    summary = _simulate(tmp_path / "set", clips=1, sample_scene=bouncing_ball.crash_once)
     assert summary.crashes == 1
     assert len(SimulatedClips(tmp_path / "set", "train")) == 1
     assert "attempt 2 of 3" in caplog.text
@@ -191,12 +196,12 @@ def test_the_shard_of_a_crashed_worker_is_retried(tmp_path, monkeypatch, caplog)
 
 def test_a_shard_that_always_crashes_is_an_error(tmp_path):
     with pytest.raises(DataError, match="died 3 times"):
-        _simulate(tmp_path / "set", clips=1, draw_scene=bouncing_ball.draw_crash_always)
+        _simulate(tmp_path / "set", clips=1, sample_scene=bouncing_ball.crash_always)
 
 
 def test_an_exception_in_a_scene_is_reported(tmp_path):
     with pytest.raises(DataError, match="this scene has no floor"):
-        _simulate(tmp_path / "set", clips=1, draw_scene=bouncing_ball.draw_failure)
+        _simulate(tmp_path / "set", clips=1, sample_scene=bouncing_ball.fail_to_build)
 
 
 def test_cache_contains_every_clip(root):
@@ -249,7 +254,7 @@ def test_a_material_is_added_by_one_record_and_a_look(monkeypatch):
     monkeypatch.setitem(LOOKS, "frost", Look({"flat": 1.0}, lambda rng: ((0, 0, 1), (1, 1, 1))))
 
     def draw_icy_scene(rng, duration_s):
-        scene = bouncing_ball.draw_scene(rng, duration_s)
+        scene = bouncing_ball.sample_scene(rng, duration_s)
 
         def compute_motion(model):
             motion = scene.compute_motion(model)
@@ -263,7 +268,7 @@ def test_a_material_is_added_by_one_record_and_a_look(monkeypatch):
         )
 
     seed = np.random.SeedSequence(0)
-    clip = simulate_clip(seed, draw_scene=draw_icy_scene, duration_s=0.5)
+    clip = simulate_clip(seed, sample_scene=draw_icy_scene, duration_s=0.5)
     labels = clip_files.clip_labels(clip, "clip_000000", split="train", seed=0)
     assert labels["material"] == labels["striker_material"] == "ice"
     assert clip.sound.any()

@@ -66,7 +66,7 @@ def _record(render_, exposure, style=NEUTRAL, duration_s=2.0, size=32):
 def _ball(shot, shadows=False, seed=3):
     """Return the renderer of a decorated bouncing ball, and a function that renders a time."""
     rng = np.random.default_rng(seed)
-    scene = bouncing_ball.draw_scene(rng, 2.0)
+    scene = bouncing_ball.sample_scene(rng, 2.0)
     stage.decorate_scene(scene, shot, rng, picture_px=96, shadows=shadows)
     model = scene.spec.compile()
     data = mujoco.MjData(model)
@@ -270,7 +270,7 @@ def test_styles_vary_over_wide_ranges():
 
 def test_camera_looks_at_its_target():
     rng = np.random.default_rng(0)
-    scene = bouncing_ball.draw_scene(rng, 4.0)
+    scene = bouncing_ball.sample_scene(rng, 4.0)
     for seed in range(40):
         shot = replace(sample_shot(scene, np.random.default_rng(seed)), wobble=None, pan_deg=(0, 0))
         pose = shot.at(1.7)
@@ -282,7 +282,7 @@ def test_camera_looks_at_its_target():
 
 
 def test_camera_frames_the_action():
-    scene = bouncing_ball.draw_scene(np.random.default_rng(0), 4.0)
+    scene = bouncing_ball.sample_scene(np.random.default_rng(0), 4.0)
     inside = 0
     for seed in range(200):
         shot = sample_shot(scene, np.random.default_rng(seed))
@@ -294,7 +294,7 @@ def test_camera_frames_the_action():
 
 
 def test_all_kinds_of_camera_motion_occur():
-    scene = bouncing_ball.draw_scene(np.random.default_rng(0), 4.0)
+    scene = bouncing_ball.sample_scene(np.random.default_rng(0), 4.0)
     shots = [sample_shot(scene, np.random.default_rng(seed)) for seed in range(300)]
     for shot in shots:
         first, last = shot.at(0.0), shot.at(4.0)
@@ -347,7 +347,7 @@ def test_sky_boxes_have_six_sides():
 
 def test_an_unknown_look_is_rejected():
     rng = np.random.default_rng(0)
-    scene = bouncing_ball.draw_scene(rng, 1.0)
+    scene = bouncing_ball.sample_scene(rng, 1.0)
     scene = replace(scene, looks={**scene.looks, "floor": "marzipan"})
     with pytest.raises(DataError, match="unknown look 'marzipan'"):
         stage.decorate_scene(scene, SIDE_VIEW, rng)

@@ -12,7 +12,7 @@ mujoco = pytest.importorskip("mujoco")
 
 from foleyflow.simulation.materials import MATERIAL_NAMES, MATERIALS, Material  # noqa: E402
 from foleyflow.simulation.motion.drops import add_free_body, add_solid  # noqa: E402
-from foleyflow.simulation.motion.families import FAMILIES, draw_scene  # noqa: E402
+from foleyflow.simulation.motion.families import FAMILIES, sample_scene  # noqa: E402
 from foleyflow.simulation.motion.kinematic_world import KinematicWorld  # noqa: E402
 from foleyflow.simulation.motion.prop_catalogue import add_prop  # noqa: E402
 from foleyflow.simulation.motion.rigid_bodies import (  # noqa: E402
@@ -381,7 +381,7 @@ def test_a_resting_body_makes_no_sound():
 def test_event_rate_and_silent_clips_are_in_range():
     events, silent = [], 0
     for seed in range(80):
-        scene = draw_scene(np.random.default_rng(seed), 4.0)
+        scene = sample_scene(np.random.default_rng(seed), 4.0)
         log = scene.compute_motion(scene.spec.compile()).log
         silent += not log.impacts and not log.frictions
         if log.impacts:

@@ -33,7 +33,7 @@ def contact_times_s(duration_s: float) -> np.ndarray:
     return np.arange(PERIOD_S / 2, duration_s, PERIOD_S)
 
 
-def draw_scene(rng: np.random.Generator, duration_s: float) -> Scene:
+def sample_scene(rng: np.random.Generator, duration_s: float) -> Scene:
     """Build a ball of a random material over a wooden floor."""
     spec = mujoco.MjSpec()
     material = str(rng.choice(["metal", "plastic", "stone"]))
@@ -80,21 +80,21 @@ def draw_scene(rng: np.random.Generator, duration_s: float) -> Scene:
     )
 
 
-def draw_crash_once(rng: np.random.Generator, duration_s: float) -> Scene:
+def crash_once(rng: np.random.Generator, duration_s: float) -> Scene:
     """Kill the first process that calls this, as a graphics driver might; then build a ball."""
     mark = Path(os.environ[CRASH_MARK])
     if not mark.exists():
         mark.touch()
         os.kill(os.getpid(), signal.SIGKILL)
-    return draw_scene(rng, duration_s)
+    return sample_scene(rng, duration_s)
 
 
-def draw_crash_always(rng: np.random.Generator, duration_s: float) -> Scene:
+def crash_always(rng: np.random.Generator, duration_s: float) -> Scene:
     """Kill every process that calls this."""
     os.kill(os.getpid(), signal.SIGKILL)
-    return draw_scene(rng, duration_s)
+    return sample_scene(rng, duration_s)
 
 
-def draw_failure(rng: np.random.Generator, duration_s: float) -> Scene:
+def fail_to_build(rng: np.random.Generator, duration_s: float) -> Scene:
     """Raise an error, as a faulty family would."""
     raise ValueError("this scene has no floor")

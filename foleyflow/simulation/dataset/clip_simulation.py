@@ -34,7 +34,7 @@ from foleyflow.simulation.sound.room import sample_room
 from foleyflow.simulation.sound.synthesis import synthesise
 from foleyflow.system.stopwatch import Stopwatch
 
-DrawScene = Callable[[np.random.Generator, float], Scene]
+SceneSampler = Callable[[np.random.Generator, float], Scene]
 PARTS = ("scene", "stage", "render", "develop", "sound", "store")
 SHADOW_FRACTION = 0.15  # of all clips
 
@@ -100,7 +100,7 @@ def new_stopwatch() -> Stopwatch:
 def simulate_clip(
     seed: np.random.SeedSequence,
     *,
-    draw_scene: DrawScene,
+    sample_scene: SceneSampler,
     duration_s: float = 4.0,
     settings: VideoSettings | None = None,
     stopwatch: Stopwatch | None = None,
@@ -109,7 +109,7 @@ def simulate_clip(
 
     Args:
         seed: of all random choices of the clip.
-        draw_scene: samples the scene from one family or several.
+        sample_scene: samples the scene from one family or several.
         settings: of the video; None for the small, varied frames that models are trained on.
         stopwatch: the duration of each part is added to it.
     """
@@ -119,7 +119,7 @@ def simulate_clip(
     scene_rng, stage_rng, camera_rng, video_rng, sound_rng = (
         np.random.default_rng(child) for child in seed.spawn(5)
     )
-    scene = draw_scene(scene_rng, duration_s)
+    scene = sample_scene(scene_rng, duration_s)
     watch.lap("scene")
 
     # Camera, frame times, image style and compression

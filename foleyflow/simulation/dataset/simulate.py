@@ -36,13 +36,14 @@ from foleyflow.simulation.dataset.clip_files import (
 )
 from foleyflow.simulation.dataset.clip_simulation import (
     PARTS,
-    DrawScene,
+    SceneSampler,
     SimulatedClip,
     VideoSettings,
     new_stopwatch,
     simulate_clip,
 )
-from foleyflow.simulation.motion.families import FAMILIES, draw_scene
+from foleyflow.simulation.motion.families import FAMILIES, sample_scene
+from foleyflow.system.generic_types import Progress
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +55,6 @@ WORKER_ENVIRONMENT = {
     "MKL_NUM_THREADS": "1",
     "LP_NUM_THREADS": "0",
 }
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +99,7 @@ def simulate(
     workers: int | None = None,
     ray: str | None = None,
     progress: Progress | None = None,
-    draw_scene: DrawScene = draw_scene,
+    sample_scene: SceneSampler = sample_scene,
 ) -> Summary:
     """Simulate the clips of a data set that do not exist yet.
 
@@ -112,7 +112,7 @@ def simulate(
         workers: processes; None for one per core (on Ray, for as many as there are processors).
         ray: address of a Ray cluster whose machines all see `out`; None for local processes.
         progress: called with (finished clips, wanted clips) after each shard.
-        draw_scene: samples the scenes; must be importable in another process.
+        sample_scene: samples the scenes; must be importable in another process.
 
     Raises:
         ConfigError: a number is out of range or the split is unknown.
@@ -140,7 +140,7 @@ def simulate(
         split=split,
         duration_s=duration_s,
         rate=None if rate_hz is None else _as_fraction(rate_hz),
-        draw_scene=draw_scene,
+        sample_scene=sample_scene,
     )
     pool = _WorkerPool(
         work=work, waiting=deque(missing), done=skipped, wanted=clips, progress=progress
@@ -200,7 +200,7 @@ def write_example(
     )
     clip = simulate_clip(
         np.random.SeedSequence((len(SPLITS), seed)),
-        draw_scene=draw_scene if family is None else FAMILIES[family].draw,
+        sample_scene=sample_scene if family is None else FAMILIES[family].sample,
         duration_s=duration_s,
         settings=settings,
     )
@@ -231,7 +231,7 @@ def _simulate_shard(
     split: str,
     duration_s: float,
     rate: Fraction | None,
-    draw_scene: DrawScene,
+    sample_scene: SceneSampler,
 ) -> _ShardReport:
     """Simulate all clips of a shard in this process; any exception becomes a report."""
     if shard.is_finished():  # by a worker that crashed before its report
@@ -243,7 +243,7 @@ def _simulate_shard(
         for index in shard.clips:
             clip = simulate_clip(
                 clip_seed(split, seed, index),
-                draw_scene=draw_scene,
+                sample_scene=sample_scene,
                 duration_s=duration_s,
                 settings=VideoSettings(rate=rate),
                 stopwatch=watch,
