@@ -43,6 +43,7 @@ from foleyflow.simulation.dataset.clip_simulation import (
     simulate_clip,
 )
 from foleyflow.simulation.motion.families import FAMILIES, draw_scene
+from foleyflow.system.generic_types import Progress
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +55,6 @@ WORKER_ENVIRONMENT = {
     "MKL_NUM_THREADS": "1",
     "LP_NUM_THREADS": "0",
 }
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)
