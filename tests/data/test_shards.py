@@ -32,7 +32,6 @@ from typer.testing import CliRunner
 
 from foleyflow.cli.app import app
 from foleyflow.data.build import builder
-from foleyflow.features.frames import cache_frames
 from foleyflow.data.build.builder import BuildSettings, build
 from foleyflow.data.build.examination import (
     ExamineSettings,
@@ -43,6 +42,7 @@ from foleyflow.data.build.examination import (
 from foleyflow.data.build.listing import find_files, read_audioset, read_folder, read_vggsound
 from foleyflow.data.clips import open_split
 from foleyflow.errors import DataError
+from foleyflow.features.frames import cache_frames
 from foleyflow.media.probe import probe
 from foleyflow.pretrained import EMBEDDED
 

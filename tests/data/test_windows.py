@@ -11,8 +11,8 @@ from foleyflow.data.augmentation import (
     apply_augmentation,
     apply_shots,
     augment,
-    sample_shots,
     sample_augmentation,
+    sample_shots,
 )
 from foleyflow.data.windows import ClipArrays, WindowConfig, WindowSource
 from foleyflow.errors import DataError

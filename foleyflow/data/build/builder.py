@@ -7,7 +7,6 @@ same shards, byte by byte.
 """
 
 from __future__ import annotations
-from foleyflow.system.generic_types import Progress
 
 import csv
 import dataclasses
@@ -18,7 +17,7 @@ import json
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,11 +33,11 @@ from foleyflow.errors import DataError
 from foleyflow.media.clip_encoder import can_be_copied, encode_clip
 from foleyflow.media.probe import probe
 from foleyflow.parallel.ray_cluster import ParallelMap
+from foleyflow.system.generic_types import Progress
 from foleyflow.weights import write_atomically
 
 BUILDER_VERSION = 1  # raised whenever the same files would give other shards
 BLOCK_CLIPS = 64  # examined between two writes
-
 
 
 @dataclass(frozen=True, kw_only=True)
