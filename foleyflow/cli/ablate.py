@@ -9,6 +9,7 @@ import typer
 
 from foleyflow.cli.console import handle_errors, print_result, print_status, refuse_given
 from foleyflow.cli.options import Debug, Device, DryRun, Json, Threads
+from foleyflow.cli.train import training_progress
 
 # Deprecated names of tables -> name and stage; to be removed after the next release.
 OLD_NAMES = {
@@ -121,5 +122,5 @@ def ablate(
         if dry_run:
             print_result(plan_table(run), as_json=True, text="")
             return
-        result, text = run_table(run, print_status)
+        result, text = run_table(run, print_status, training_progress)
         print_result(result, as_json=as_json, text=text)

@@ -36,7 +36,7 @@ from foleyflow.evaluation.metrics.synchrony import (
     detect_onsets,
     onset_f1,
 )
-from foleyflow.evaluation.metrics.synchrony.comparison import LagFreeScore, WindowScore
+from foleyflow.evaluation.metrics.synchrony.comparison import WindowScore
 from foleyflow.inference.latent_generation import FeatureStream
 from foleyflow.inference.windows import WindowPlan
 from foleyflow.media.reader import read_frames
@@ -74,13 +74,7 @@ class WindowFeatures:
 
 @dataclass(frozen=True, kw_only=True)
 class RealClip:
-    """A decoded real clip.
-
-    Attributes:
-        times_s: (T,) of its frames.
-        pixels: (T, S, S, 3) uint8.
-        onsets: of its own sound.
-    """
+    """A decoded real clip: times (T,) of its frames, pixels (T, S, S, 3), onsets of its sound."""
 
     times_s: NDArray[np.float64]
     pixels: NDArray[np.uint8]
@@ -115,8 +109,7 @@ def measure_model(
 def trained_segments(folder: Path) -> int | None:
     """Length of the windows in the training of a folder's aligner; None if it is not recorded."""
     settings = read_record(folder, "align").provenance.get("settings", {})
-    segments: int | None = settings.get("windows", {}).get("segments")
-    return segments
+    return cast("int | None", settings.get("windows", {}).get("segments"))
 
 
 def measure_aligner(
@@ -127,10 +120,9 @@ def measure_aligner(
     real: Sequence[RealClip] = (),
     probe_clips: int = PROBE_CLIPS,
 ) -> dict[str, Any]:
-    """Measure an aligner on the test split.
+    """Measure an aligner in eval mode on the test split.
 
     Args:
-        aligner: in eval mode.
         recipe: of its training: the recovered features and the length of windows.
         data: folder with train, validation and test splits; probes need simulated clips.
         real: clips outside the training data, for the probe of events.
@@ -262,7 +254,7 @@ def read_onsets(path: Path) -> ClipOnsets:
     )
 
 
-def score_intervals(score: WindowScore | LagFreeScore) -> dict[str, dict[str, Any] | None]:
+def score_intervals(score: WindowScore) -> dict[str, dict[str, Any] | None]:
     """ "f1", "shuffled_f1" and "gain" of a score, each the fields of an interval or None."""
     intervals = {"f1": score.f1, "shuffled_f1": score.shuffled_f1, "gain": score.gain}
     return {name: None if each is None else asdict(each) for name, each in intervals.items()}

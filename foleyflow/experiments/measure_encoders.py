@@ -46,8 +46,7 @@ def measure_encoders(
 
     Args:
         names: of the encoders; all if empty.
-        frames: of 640 x 360 pixels, for a video encoder.
-        on_result: called with each result.
+        frames: number of frames of 640 x 360 pixels, for a video encoder.
 
     Raises:
         ConfigError: an unknown name.

@@ -88,18 +88,14 @@ def measure_events(model: Path, data: Path, *, split: str, clips: int) -> dict[s
 
 
 def measure_real_events(
-    model: Path, clips: Sequence[Path], *, threshold: float | None = None
+    model: Path, clips: Sequence[Path], *, threshold: float | None
 ) -> dict[str, Any]:
     """Compare the events that an aligner finds in recordings with the onsets of their sound.
 
     This is an upper bound for a generator that follows the events exactly and adds nothing. The
     constant lag between sound and video of a recording is no fault of the aligner, so precision
-    and recall are those at the best lag of each clip.
-
-    Args:
-        model: folder with an aligner.
-        clips: video files with sound.
-        threshold: of the event probability; None for that of `generate`.
+    and recall are those at the best lag of each clip. The threshold of the event probability is
+    that of `generate` by default.
 
     Returns:
         the scores of `foleyflow evaluate` at each tolerance and at the best lags; "median_lag_s";

@@ -95,10 +95,8 @@ class HeldOutWindows:
 
     Attributes:
         condition: B items without known latents; the events are those that the aligner finds.
-        latents: (B, L, C) codec latents of the true sounds.
-        sounds: (B, N) float32, the true sounds.
-        rate_hz: of the sounds.
-        latent_rate_hz: of the latents.
+        latents: (B, L, C) codec latents of the true sounds, at `latent_rate_hz`.
+        sounds: (B, N) float32, the true sounds, at `rate_hz`.
         segments: of each window.
         onsets: detected in the true sounds.
         events_s: B arrays, the true events, seconds from the window's start.
@@ -177,16 +175,13 @@ def measure_model(
     """Measure the flow of a model at all step counts on simulated test clips.
 
     A network with a velocity is sampled by its flow map and by Euler's method along its velocity;
-    a diffusion network by DPM-Solver++.
+    a diffusion network by DPM-Solver++. For the other arguments see `measure_flow`.
 
     Args:
         model: "embedded", a folder with codec, align and flow, or that of a flow, whose codec and
             aligner are then those of its training.
-        judge: classifies materials and embeds sounds; None leaves both out.
         clips, density_clips: maximum numbers of clips for the samples and for the likelihood.
-        latent_noise: see `measure_flow`; None for that of the training.
-        guidance: guidance scale, at least 1.
-        segments: length of a window; None for that of the training.
+        latent_noise, segments: None for those of the training.
 
     Returns:
         "curves": solver -> number of evaluations -> figures; and the other figures of
@@ -197,13 +192,8 @@ def measure_model(
     """
     folder = model_folder(model)
     settings = training_settings(folder)
-    codec_folder, align_folder = (
-        component_folder(folder, "codec"),
-        component_folder(folder, "align"),
-    )
-    config = settings.get("windows", {})
-    if segments is not None:
-        config = {**config, "segments": segments}
+    codec_folder, align_folder = (component_folder(folder, part) for part in ("codec", "align"))
+    config = settings.get("windows", {}) | ({} if segments is None else {"segments": segments})
     conditions = FlowConditions(
         data=data,
         windows=WindowConfig(**config),
@@ -254,12 +244,10 @@ def measure_flow(
     density_clips: int = 0,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Measure a flow on held-out windows.
+    """Measure a flow in eval mode, on the CPU, on held-out windows.
 
     Args:
-        flow: in eval mode, on the CPU.
         path: of the flow's training.
-        guidance: guidance scale, at least 1.
         judge: classifies materials and embeds sounds; None leaves both out.
         latent_noise: deviation of the noise on standardised latents in the flow's training; the
             same noise is added to the true latents for the comparison and the likelihood.
@@ -406,16 +394,14 @@ def measure_density(
     Args:
         flow: that predicts a velocity.
         audio: (B, L, C) standardised latents, B at least 2.
-        condition: of the same items, without known latents.
         steps: of Heun's method.
 
     Returns:
         "bits_per_dimension" and "bits_per_dimension_other" (intervals over clips, lower is
         likelier), "matched_likelier" (interval of the fraction of clips whose sound is likelier
         given their own video), "round_trip_error" (relative, audio to noise and back),
-        "inverse_error" (the same with the exact inverse of the way back, see
-        `likelihood.invert`), "solver_steps", "probes", "clips"; "remark" instead of the first five
-        where a figure is not finite.
+        "inverse_error" (the same with `likelihood.invert`), "solver_steps", "probes", "clips";
+        "remark" instead of the first five if a figure is not finite.
 
     Reference: paper eqs. 2, 3 and 6.
     """
@@ -467,9 +453,9 @@ def flow_seconds(
     duration_s: float = TIMED_S,
     clock: Callable[[], float] = time.perf_counter,
 ) -> float:
-    """Seconds that the flow takes for a clip of `duration_s`, cut into windows of `segments`.
+    """Seconds that the flow takes for a clip, cut into windows of `segments`.
 
-    The seconds are the sum over windows of the median of three runs, in units of `clock`.
+    This is the sum over windows of the median of three runs, measured by `clock`.
     """
     segment_s = flow.config.latents_per_segment / flow.config.latent_rate_hz
     plan = WindowPlan(length=segments)

@@ -24,12 +24,6 @@ def measure_materials(
 ) -> dict[str, Any]:
     """Generate sound for each clip and material, and describe what follows the onsets.
 
-    Args:
-        model: as for `FoleyFlow.from_pretrained`.
-        clips: video files.
-        guidance: guidance scale, at least 1.
-        judge: classifies the generated sounds; None leaves it out.
-
     Returns:
         "clips": file names; "materials": label -> "fall_20db_s" (mean time in which the sound
         falls by 20 dB, at most to the next onset), "centroid_hz" (mean spectral centroid of the

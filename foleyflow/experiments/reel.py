@@ -56,12 +56,10 @@ figcaption { font-size: 13px; }
 
 @dataclass(frozen=True, kw_only=True)
 class System:
-    """A flow with its codec and aligner, and how it is sampled.
+    """A flow with its codec and aligner in eval mode, and how it is sampled.
 
     Attributes:
         name: on the page and of its files.
-        sampling: solver and step count.
-        codec, aligner, flow: in eval mode.
         path: of the flow's training.
         plan: how clips are cut into windows.
     """
@@ -98,11 +96,9 @@ def write_reel(
     """Generate sound for test clips by each system, and write the page.
 
     Args:
-        out: folder of the reel.
-        model: "embedded" or a folder; all of its step counts are systems.
+        model: "embedded" or a folder; each of its step counts is a system.
         baselines: other systems, each NAME=FOLDER:SOLVER:STEPS.
         clips: their number, evenly spread over the split.
-        guidance: guidance scale, at least 1.
         progress: called with the number of finished and of all sounds.
 
     Raises:
@@ -154,6 +150,19 @@ def own_systems(folder: Path) -> list[System]:
     return [_system(name, folder, sampling) for name, sampling in samplings]
 
 
+def _system(name: str, folder: Path, sampling: Sampling) -> System:
+    codec, aligner, flow = _networks(folder)
+    return System(
+        name=name,
+        sampling=sampling,
+        codec=codec,
+        aligner=aligner,
+        flow=flow,
+        path=trained_path(folder),
+        plan=trained_plan(folder),
+    )
+
+
 def _baseline(text: str) -> System:
     """A system from NAME=FOLDER:SOLVER:STEPS."""
     name, equals, rest = text.partition("=")
@@ -170,19 +179,6 @@ def _baseline(text: str) -> System:
             f"--baseline {text!r}: solver {solver!r}, expected one of {', '.join(known)}"
         )
     return _system(name, Path(folder), Sampling(solver=solver, steps=int(steps)))
-
-
-def _system(name: str, folder: Path, sampling: Sampling) -> System:
-    codec, aligner, flow = _networks(folder)
-    return System(
-        name=name,
-        sampling=sampling,
-        codec=codec,
-        aligner=aligner,
-        flow=flow,
-        path=trained_path(folder),
-        plan=trained_plan(folder),
-    )
 
 
 @functools.cache

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 from foleyflow.errors import ConfigError
 from foleyflow.experiments.measure_flow import DIFFUSION, MAP, VELOCITY, Sampling
@@ -51,8 +51,7 @@ class AlignerCell:
     Attributes:
         name: of its folder.
         meaning: a description for the table.
-        recipe: of the task `align`.
-        settings: changes to the recipe, as for `--set`.
+        recipe: of the task `align`, with `settings` as for `--set`.
         trained: False for random weights.
     """
 
@@ -61,7 +60,7 @@ class AlignerCell:
     recipe: str
     settings: tuple[str, ...] = ()
     trained: bool = True
-    begins_with: None = None
+    begins_with: ClassVar[None] = None
 
 
 @dataclass(frozen=True, kw_only=True)
