@@ -30,16 +30,6 @@ def report(*arguments: object) -> dict:
     return outcome.answer
 
 
-@pytest.fixture(scope="module")
-def judge(simulated_data, tmp_path_factory):
-    """A tagger after a minimal training."""
-    out = tmp_path_factory.mktemp("judge")
-    arguments = ("train", "judge", "--recipe", "smoke", "--data", simulated_data, "--out", out)
-    outcome = run_cli(*arguments, "--device", "cpu")
-    assert outcome.status == 0, outcome.stderr
-    return out / "model"
-
-
 def test_help_lists_every_command_without_torch():
     code = (
         "import sys\n"
@@ -107,8 +97,7 @@ def test_an_unknown_encoder_is_refused():
 
 
 def test_evaluation_counts_each_group_of_metrics(tmp_path):
-    arguments = ("evaluation", "--pairs", 2, "--folder", tmp_path)
-    found = report(*arguments)
+    found = report("evaluation", "--pairs", 2, "--folder", tmp_path)
     assert found["pairs"] == 2
     assert {"reading", "silence"} <= found["parts"].keys()
     seconds = sum(part["seconds"] for part in found["parts"].values())
