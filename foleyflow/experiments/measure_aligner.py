@@ -98,7 +98,7 @@ def measure_model(
     aligner = load_aligner(model)
     recipe = override(recipe_named("align", recipe_name), assignments)
     if not any(each.startswith("windows.segments=") for each in assignments):
-        segments = trained_segments(model) or recipe.windows.segments
+        segments = aligner_segments(model) or recipe.windows.segments
         recipe = replace(recipe, windows=replace(recipe.windows, segments=segments))
     clips: Sequence[RealClip] = ()
     if real is not None:
@@ -106,8 +106,8 @@ def measure_model(
     return measure_aligner(aligner, recipe, data, real=clips, probe_clips=probe_clips)
 
 
-def trained_segments(folder: Path) -> int | None:
-    """Length of the windows in the training of a folder's aligner; None if it is not recorded."""
+def aligner_segments(folder: Path) -> int | None:
+    """Segments per window that a folder's aligner was trained on; None if its record has none."""
     settings = read_record(folder, "align").provenance.get("settings", {})
     return cast("int | None", settings.get("windows", {}).get("segments"))
 

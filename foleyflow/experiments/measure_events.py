@@ -28,9 +28,9 @@ from foleyflow.evaluation.metrics.synchrony.matching import matched_references
 from foleyflow.event_peaks import find_event_peaks
 from foleyflow.experiments.measure_aligner import (
     WINDOW_S,
+    aligner_segments,
     read_onsets,
     score_intervals,
-    trained_segments,
 )
 from foleyflow.features.codec_latents import audible_events
 from foleyflow.inference.event_extraction import EVENT_THRESHOLD
@@ -58,7 +58,7 @@ def measure_events(model: Path, data: Path, *, split: str, clips: int) -> dict[s
     """
     aligner = load_aligner(model)
     source = SimulatedClips(data, split)
-    segments = trained_segments(model) or WindowPlan.length
+    segments = aligner_segments(model) or WindowPlan.length
     end_s = segments * aligner.config.segment_s
     exact: dict[float, list[float]] = defaultdict(list)
     detected: dict[float, list[float]] = defaultdict(list)
@@ -103,7 +103,7 @@ def measure_real_events(
         found) and "recall_by_gap_s" (by the time to the nearest other onset); "clips".
     """
     aligner = load_aligner(model).eval()
-    plan = WindowPlan.of_length(trained_segments(model) or WindowPlan.length)
+    plan = WindowPlan.of_length(aligner_segments(model) or WindowPlan.length)
     true = [read_onsets(path) for path in clips]
     if threshold is None:
         threshold = EVENT_THRESHOLD

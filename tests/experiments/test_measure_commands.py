@@ -13,7 +13,7 @@ from support.cli_model import ROOT, make_model, run_cli
 from support.small_encoders import ALL, small
 
 from foleyflow.experiments import measure_encoders
-from foleyflow.experiments.measure_aligner import trained_segments
+from foleyflow.experiments.measure_aligner import aligner_segments
 from foleyflow.experiments.measure_evaluation import ExclusiveStopwatch
 from foleyflow.judges.weights import SHIPPED
 from foleyflow.pretrained import EMBEDDED, load_aligner
@@ -62,8 +62,8 @@ def test_aligner_uses_the_window_length_of_its_training(
     assert {"r2", "r2_gain_interval", "onset_f1"} <= found["recovery"].keys()
     assert set(found["real"]) == {"f1", "shuffled_f1", "gain", "median_lag_s"}
     recipe = json.loads((smoke_runs / "align/config.json").read_text())["settings"]
-    assert trained_segments(smoke_model) == recipe["windows"]["segments"] != 40
-    assert trained_segments(EMBEDDED) is None or trained_segments(EMBEDDED) > 0
+    assert aligner_segments(smoke_model) == recipe["windows"]["segments"] != 40
+    assert aligner_segments(EMBEDDED) is None or aligner_segments(EMBEDDED) > 0
 
 
 def test_codec(smoke_model, simulated_data, judge):

@@ -21,8 +21,8 @@ from foleyflow.media.waveform import read_waveform
 SIDE_PX = 36  # of the examined frames
 RATE_HZ = 16_000  # of the examined sound
 GRID_HZ = 25.0  # on which movement and loudness are compared
-MISSING_S = 0.1  # that a clip may be too short by
-WRONG_LENGTH_S = 0.5  # that a cut-out file may differ from its segment by
+MISSING_S = 0.1  # by which a clip may be too short
+WRONG_LENGTH_S = 0.5  # by which a cut-out file may differ from its segment
 LATEST_SOUND_S = 0.25  # largest distance of the starts of sound and video
 STILL = 0.35  # mean change of grey levels (of 255) that all but a tenth of frames stay below
 CUT = 9.0  # of FFmpeg's scene score, 0..100
