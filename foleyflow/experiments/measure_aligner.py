@@ -32,8 +32,8 @@ from foleyflow.evaluation.metric import bootstrap_mean
 from foleyflow.evaluation.metrics.synchrony import (
     WINDOWS_S,
     ClipOnsets,
+    clip_onsets,
     compare,
-    detect_onsets,
     onset_f1,
 )
 from foleyflow.evaluation.metrics.synchrony.comparison import WindowScore
@@ -238,20 +238,10 @@ def read_real_clips(folder: Path, *, size: int) -> list[RealClip]:
             RealClip(
                 times_s=np.array([time_s for time_s, _ in pairs]),
                 pixels=np.stack([picture for _, picture in pairs]),
-                onsets=read_onsets(path),
+                onsets=clip_onsets(read_waveform(path)),
             )
         )
     return clips
-
-
-def read_onsets(path: Path) -> ClipOnsets:
-    """Detect the onsets of a file's sound."""
-    sound = read_waveform(path)
-    samples = sound.mono()
-    return ClipOnsets(
-        times_s=detect_onsets(samples, sound.rate_hz).times_s,
-        duration_s=len(samples) / sound.rate_hz,
-    )
 
 
 def score_intervals(score: WindowScore) -> dict[str, dict[str, Any] | None]:

@@ -19,8 +19,8 @@ from foleyflow.data.clips import SimulatedClips
 from foleyflow.encoders.motion_encoder import MotionEncoder
 from foleyflow.evaluation.metrics.synchrony import (
     ClipOnsets,
+    clip_onsets,
     compare,
-    detect_onsets,
     onset_f1,
     onset_score,
 )
@@ -29,7 +29,6 @@ from foleyflow.event_peaks import find_event_peaks
 from foleyflow.experiments.measure_aligner import (
     WINDOW_S,
     aligner_segments,
-    read_onsets,
     score_intervals,
 )
 from foleyflow.features.codec_latents import audible_events
@@ -38,6 +37,7 @@ from foleyflow.inference.latent_generation import FeatureStream, window_conditio
 from foleyflow.inference.video_frames import frames_for_encoder
 from foleyflow.inference.windows import WindowPlan
 from foleyflow.media.probe import probe
+from foleyflow.media.waveform import read_waveform
 from foleyflow.pretrained import load_aligner
 from foleyflow.system.stopwatch import Stopwatch
 
@@ -67,7 +67,7 @@ def measure_events(model: Path, data: Path, *, split: str, clips: int) -> dict[s
         clip = source.load(index)
         probability = _probability_of_window(aligner, clip, segments)
         events = audible_events(clip.labels)
-        onsets = detect_onsets(clip.waveform.mono(), clip.waveform.rate_hz).times_s
+        onsets = clip_onsets(clip.waveform).times_s
         events, onsets = (times_s[times_s < end_s] for times_s in (events, onsets))
         for threshold in THRESHOLDS:
             found = find_event_peaks(
@@ -102,9 +102,9 @@ def measure_real_events(
         "precision" (fraction of events that are onsets), "recall" (fraction of onsets that are
         found) and "recall_by_gap_s" (by the time to the nearest other onset); "clips".
     """
-    aligner = load_aligner(model).eval()
+    aligner = load_aligner(model)
     plan = WindowPlan.of_length(aligner_segments(model) or WindowPlan.length)
-    true = [read_onsets(path) for path in clips]
+    true = [clip_onsets(read_waveform(path)) for path in clips]
     if threshold is None:
         threshold = EVENT_THRESHOLD
     found = [_events_of_file(aligner, path, plan, threshold) for path in clips]

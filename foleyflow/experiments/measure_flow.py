@@ -33,7 +33,7 @@ from foleyflow.evaluation.metrics.distribution import (
     frechet_distance,
     frechet_remark,
 )
-from foleyflow.evaluation.metrics.synchrony import ClipOnsets, compare, detect_onsets
+from foleyflow.evaluation.metrics.synchrony import ClipOnsets, clip_onsets, compare
 from foleyflow.event_peaks import event_track, find_event_peaks
 from foleyflow.experiments.machine import machine
 from foleyflow.experiments.measure_aligner import (
@@ -151,7 +151,7 @@ def held_out_windows(aligner: Alignment, source: WindowSource, *, clips: int) ->
         rate_hz=source.rate_hz,
         latent_rate_hz=rate_hz,
         segments=segments,
-        onsets=[_clip_onsets(sound, source.rate_hz) for sound in sounds.numpy()],
+        onsets=[clip_onsets(each) for each in _waveforms(sounds.numpy(), source.rate_hz)],
         events_s=[times_s[(times_s >= 0) & (times_s < end_s)] for times_s in clip_events_s],
         materials=[
             MATERIAL_NAMES[label] if label >= 0 else None
@@ -270,7 +270,8 @@ def measure_flow(
         noise = latent_noise * flow.latent_scale * _normal(windows.latents.shape, seed + 1)
         noisy = flow.standardise(windows.latents) + noise
         true = flow.restore(noisy)
-        reference = None if judge is None else _embed(windows.sounds, windows.rate_hz, judge)
+        true_sounds = _waveforms(windows.sounds, windows.rate_hz)
+        reference = None if judge is None else _embed(true_sounds, judge)
         first = windows.condition.rows(torch.arange(len(true))[:BATCH_WINDOWS])
         sample_from_flow = functools.partial(sample_latents, flow, path=path, guidance=guidance)
         samples: dict[str, Any] = {}
@@ -502,15 +503,16 @@ def _sound_figures(
     reference: Gaussian | None,
 ) -> tuple[dict[str, Any], list[ClipOnsets]]:
     """Figures of sounds generated for windows, and the onsets of the sounds."""
-    onsets = [_clip_onsets(sound, windows.rate_hz) for sound in sounds]
+    waveforms = _waveforms(sounds, windows.rate_hz)
+    onsets = [clip_onsets(each) for each in waveforms]
     score = compare(windows.onsets, onsets, windows_s=(WINDOW_S,)).windows[0]
     intervals = score_intervals(score)
     figures: dict[str, Any] = {"onset_f1": intervals.pop("f1"), **intervals, "clips": len(sounds)}
     if judge is not None and reference is not None:
-        generated = _embed(sounds, windows.rate_hz, judge)
+        generated = _embed(waveforms, judge)
         correct = [
-            judge.material(_preprocess(sound, windows.rate_hz, judge)) == material
-            for sound, material in zip(sounds, windows.materials, strict=True)
+            judge.material(preprocess_audio(judge, each)) == material
+            for each, material in zip(waveforms, windows.materials, strict=True)
             if material is not None
         ]
         accuracy = asdict(bootstrap_mean(np.array(correct, float))) if correct else None
@@ -522,22 +524,15 @@ def _sound_figures(
     return figures, onsets
 
 
-def _clip_onsets(sound: NDArray[np.float32], rate_hz: int) -> ClipOnsets:
-    times_s = detect_onsets(sound, rate_hz).times_s
-    return ClipOnsets(times_s=times_s, duration_s=len(sound) / rate_hz)
+def _waveforms(sounds: NDArray[np.float32], rate_hz: int) -> list[Waveform]:
+    return [Waveform(samples=sound[None], rate_hz=rate_hz) for sound in sounds]
 
 
-def _embed(sounds: NDArray[np.float32], rate_hz: int, judge: MaterialJudge) -> Gaussian:
+def _embed(waveforms: Sequence[Waveform], judge: MaterialJudge) -> Gaussian:
     """The distribution of sounds in a judge's space."""
     return fit_gaussian(
-        np.concatenate([judge.embed(_preprocess(sound, rate_hz, judge)) for sound in sounds])
+        np.concatenate([judge.embed(preprocess_audio(judge, each)) for each in waveforms])
     )
-
-
-def _preprocess(
-    sound: NDArray[np.float32], rate_hz: int, judge: MaterialJudge
-) -> NDArray[np.float32]:
-    return preprocess_audio(judge, Waveform(samples=sound[None], rate_hz=rate_hz))
 
 
 def _batches(count: int) -> Iterator[Tensor]:

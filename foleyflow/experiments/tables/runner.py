@@ -204,7 +204,7 @@ class _Runner:
                 s.removeprefix(prefix) for s in run.settings if s.startswith(prefix)
             )
             check_settings(self.table, self.flow_settings)
-        for name in sorted(self._aligner_names()):
+        for name in sorted({cell.aligner for cell in self.table.cells}):
             aligner_recipe(aligner_cell(name), seed=0, settings=self.aligner_settings)
         self.judge: MaterialJudge | None = None
         if run.judge_folder is not None:
@@ -368,11 +368,6 @@ class _Runner:
         if isinstance(cell, AlignerCell) and self.stage == "flow":
             folder = self.run.aligners or folder
         return folder / cell.name / f"seed-{seed}"
-
-    def _aligner_names(self) -> set[str]:
-        return {
-            cell.aligner if isinstance(cell, FlowCell) else cell.name for cell in self.table.cells
-        }
 
 
 def _read_figures(path: Path) -> dict[str, Any]:
