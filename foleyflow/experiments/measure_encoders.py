@@ -42,7 +42,7 @@ def measure_encoders(
     frames: int,
     on_result: Callable[[dict[str, Any]], None] = lambda result: None,
 ) -> list[dict[str, Any]]:
-    """Seconds and peak memory of encoders, each in a process of its own.
+    """Seconds and peak memory of encoders, each in a separate process.
 
     Args:
         names: of the encoders; all if empty.

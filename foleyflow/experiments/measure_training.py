@@ -72,7 +72,7 @@ def measure_scales(
     threads: int,
     on_result: Callable[[dict[str, Any]], None] = lambda result: None,
 ) -> list[dict[str, Any]]:
-    """Measure training steps on noise at each size, each in a process of its own.
+    """Measure training steps on noise at each size, each in a separate process.
 
     Everything is in float32, because many CPUs only emulate bfloat16. A flow has two results: for
     flow matching and for the one-step map.
@@ -98,7 +98,7 @@ def measure_scales(
 
 
 def _scale(task_name: str, recipe_name: str, clips: int, threads: int) -> list[dict[str, Any]]:
-    """The results of one size, in a process of its own."""
+    """The results of one size, in a separate process."""
     if threads:
         torch.set_num_threads(threads)
     keep_freed_memory()

@@ -258,7 +258,7 @@ class _Runner:
         )
 
     def figures(self, cell: Cell, seed: int) -> dict[str, Any]:
-        """The figures of a cell, stored ones if nothing that determines them has changed."""
+        """The figures of a cell; stored ones if nothing that they depend on has changed."""
         if isinstance(cell, AlignerCell):
             recipe = self.recipe(cell, seed)
             inputs = {
@@ -292,7 +292,7 @@ class _Runner:
         return figures
 
     def _flow_inputs(self, cell: FlowCell, seed: int) -> tuple[Any, Path | None, dict[str, Any]]:
-        """Recipe and initial weights of a flow, and what its figures depend on besides them."""
+        """Recipe and initial weights of a flow, and what else its figures depend on."""
         # The aligner, trained if it is missing
         aligner = aligner_cell(cell.aligner)
         folder = self._folder(aligner, seed)
@@ -316,7 +316,7 @@ class _Runner:
         return recipe, begin if isinstance(recipe, FlowRecipe) else None, inputs
 
     def _train(self, cell: Cell, seed: int, recipe: Any, name: str, init: Path | None) -> None:
-        """Train a cell to its last step, from where its folder stands."""
+        """Train a cell to its last step, from the checkpoint in its folder if there is one."""
         run, folder = self.run, self._folder(cell, seed)
         if not isinstance(cell, AlignerCell) or cell.trained:
             start = self.training_progress
