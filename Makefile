@@ -1,12 +1,12 @@
-# Sets up, runs and checks the project on a fresh machine. Every target can be run first.
+# Set up, run and check the project on a fresh machine. Every target can be run first.
 #
-#   make demo [VIDEO=clip.mp4]   silent clips in, the same clips with their sound out
+#   make demo [VIDEO=clip.mp4]   generate the sound of the bundled clips, or of your own clip
 #   make test [WORKERS=2] [PRECISION=bf16|fp32]
-#                                all tests, in so many processes of one thread each; networks
-#                                compute as the machine does best, or in the given precision
+#                                run all tests in WORKERS processes of one thread each; networks
+#                                compute in the given precision, or in the fastest one
 #   make check                   lint, format, types
-#   make bench                   speed and memory, as JSON
-#   make clean                   removes what the targets above have made (not the weights)
+#   make bench                   measure speed and memory
+#   make clean                   remove the files created by the targets above
 
 PYTHON ?= python3
 VENV := .venv
@@ -24,7 +24,7 @@ setup: $(STAMP)
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
-# torch comes first and alone: where its CPU build is installed already, it stays.
+# torch is installed first and alone, so that an installed CPU build is kept.
 $(STAMP): pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt torch
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e '.[dev]'
@@ -35,7 +35,7 @@ demo: setup
 	@mkdir -p demo
 	$(BIN)/foleyflow generate $(SHOWN) -o demo/ --report --overwrite
 	@echo
-	@echo "videos with sound, and a picture of each: demo/"
+	@echo "Videos with sound, and a report picture of each, are in demo/"
 
 test: setup
 	@sh scripts/system_packages.sh chromium

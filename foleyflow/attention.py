@@ -63,24 +63,19 @@ class TimedAttention(nn.Module):
     def forward(
         self,
         queries: Tensor,
-        keys: Tensor,
-        *,
         query_times_s: Tensor,
-        key_times_s: Tensor,
+        keys: Tensor | None = None,
+        key_times_s: Tensor | None = None,
+        *,
         key_present: Tensor | None = None,
     ) -> Tensor:
-        """Attend from queries to keys.
+        """Attend from queries (B, Q, D) to keys (B, K, D), with times (B, Q) and (B, K).
 
-        Args:
-            queries: (B, Q, D).
-            keys: (B, K, D).
-            query_times_s: (B, Q) seconds.
-            key_times_s: (B, K) seconds.
-            key_present: (B, K) bool, False for padding; None if all keys are present.
-
-        Returns:
-            (B, Q, D).
+        Without keys, it is self-attention. `key_present` (B, K) is False for padding. Returns
+        (B, Q, D).
         """
+        if keys is None or key_times_s is None:
+            keys, key_times_s = queries, query_times_s
 
         def split(tokens: Tensor) -> Tensor:
             return tokens.unflatten(-1, (self.heads, -1)).transpose(1, 2)
@@ -107,9 +102,8 @@ class TimedAttention(nn.Module):
         if key_present is None and self.window_s is None:
             return None
         shape = (len(query_times_s), self.heads, query_times_s.shape[1], key_times_s.shape[1])
-        # Large finite numbers instead of -inf, because a query without any key in its window must
-        # stay finite. Padding is lower than keys outside the window, so that such a query ignores
-        # it.
+        # Large finite numbers instead of -inf: a query without any key in its window must stay
+        # finite. Padding is lower than keys outside the window, so that such a query ignores it.
         bias = torch.zeros(shape, dtype=torch.float32, device=query_times_s.device)
         if self.window_s is not None:
             distance_s = (query_times_s[:, :, None] - key_times_s[:, None, :]).abs()
@@ -122,20 +116,13 @@ class TimedAttention(nn.Module):
 class FeedForward(nn.Sequential):
     """Two linear layers with a GELU between them."""
 
-    def __init__(self, width: int, ratio: int = 4) -> None:
-        super().__init__(
-            nn.Linear(width, ratio * width), nn.GELU(), nn.Linear(ratio * width, width)
-        )
+    def __init__(self, width: int) -> None:
+        super().__init__(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
 
 
-class Mlp(nn.Module):
+class Mlp(nn.Sequential):
     """The same network as `FeedForward`, with the tensor names of published checkpoints."""
 
-    def __init__(self, width: int, ratio: int = 4) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
-        self.fc1 = nn.Linear(width, ratio * width)
-        self.fc2 = nn.Linear(ratio * width, width)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        """(..., D) to the same shape."""
-        return self.fc2(functional.gelu(self.fc1(tokens)))
+        self.fc1, self.act, self.fc2 = FeedForward(width)

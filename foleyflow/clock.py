@@ -15,11 +15,7 @@ from numpy.typing import NDArray
 
 
 def count_at(duration_s: float, rate_hz: float) -> int:
-    """Number of grid steps in a duration, rounded half up.
-
-    Raises:
-        ValueError: a negative or non-finite duration, or a rate that is not positive.
-    """
+    """Number of grid steps in a duration, rounded half up."""
     if not (math.isfinite(duration_s) and duration_s >= 0 and rate_hz > 0):
         raise ValueError(
             f"duration_s={duration_s!r}, rate_hz={rate_hz!r}: expected a finite duration >= 0 "

@@ -51,11 +51,11 @@ class Finding:
     """The result of one check.
 
     Attributes:
-        name: of the checked part, such as "package torch" or "extra physics".
+        name: the part that was checked, such as "package torch" or "extra physics".
         state: "ok", "missing" (not installed) or "broken" (installed, but not usable).
-        detail: one line: version, size or error.
-        fix: a command or one line of advice; empty if the state is "ok".
-        needed: whether `foleyflow generate` needs it.
+        detail: version, size or error in one line.
+        fix: a command or advice in one line; empty if the state is "ok".
+        needed: whether `foleyflow generate` needs this part.
     """
 
     name: str

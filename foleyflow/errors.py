@@ -1,15 +1,7 @@
 """All errors that foleyflow raises on purpose.
 
-    FoleyflowError            exit status 1 on the command line, unless a subclass changes it
-    ├── UsageError            the call itself is wrong (exit status 2)
-    │   ├── MediaError        an input can't be used, or an output can't be written
-    │   ├── ConfigError       a setting is unknown or out of range
-    │   ├── CheckpointError   weights are missing, damaged or of another model
-    │   ├── DataError         a data set is missing, damaged or differs from its manifest
-    │   └── MissingExtra      an optional dependency is not installed
-    └── TrainingError         training can't continue; the last good checkpoint is kept
-
-A message names what was given and what was expected; `hint` names what to do.
+A message names what was given and what was expected; `hint` names what to do. `exit_status` is that
+of the command line.
 """
 
 from __future__ import annotations
@@ -58,12 +50,9 @@ class MissingExtra(UsageError):
 
 
 def import_failure(error: ImportError, package: str, extra: str) -> UsageError:
-    """The error to raise if importing an optional package failed.
+    """The error to raise for an optional package that is missing or broken.
 
-    Args:
-        error: of the import; it shows whether the package is missing or broken.
-        package: that was imported.
-        extra: of foleyflow that installs the package.
+    `extra` is the extra of foleyflow that installs it.
     """
     if error.name == package:
         return MissingExtra(package, extra)
@@ -74,4 +63,7 @@ def import_failure(error: ImportError, package: str, extra: str) -> UsageError:
 
 
 class TrainingError(FoleyflowError):
-    """Training can't continue, for example because of non-finite values."""
+    """Training can't continue, for example because of non-finite values.
+
+    The last good checkpoint is kept.
+    """

@@ -19,16 +19,10 @@ SHORTEST_GAP_S = 0.03  # the lower one of two closer peaks is discarded
 def find_event_peaks(
     probability: NDArray[np.float32], *, rate_hz: float, threshold: float
 ) -> NDArray[np.float64]:
-    """Find the peaks of a probability over time.
+    """Find the peaks at or above `threshold` of a probability (T,) over time.
 
-    Args:
-        probability: (T,) per grid step, 0..1.
-        rate_hz: grid steps per second.
-        threshold: lower peaks are ignored.
-
-    Returns:
-        (E,) float64 ascending seconds from the start of the grid, within 0..T / rate_hz. Each peak
-        is refined by the parabola through its three grid steps.
+    Returns (E,) ascending seconds from the start of the grid, within 0..T / rate_hz. Each peak is
+    refined by the parabola through its three grid steps.
 
     Reference: Smith & Serra 1987 (PARSHL), for the parabola.
     """
@@ -51,15 +45,10 @@ def find_event_peaks(
 
 
 def event_track(times_s: NDArray[np.float64], count: int, rate_hz: float) -> NDArray[np.float32]:
-    """A track with a Gaussian bump at each event.
+    """A track (count,) with a Gaussian bump at each event (E,), in seconds.
 
-    Args:
-        times_s: (E,) seconds from the start of the grid; events outside may reach into it.
-        count: grid steps T.
-        rate_hz: grid steps per second.
-
-    Returns:
-        (T,) float32, 1 in the grid step where an event starts, lower next to it, else 0.
+    It is 1 in the grid step where an event starts, lower next to it, else 0. Events outside the
+    grid may reach into it.
     """
     centres = centres_s(count, rate_hz)
     distance_s = np.abs(centres[:, None] - times_s[None, :])

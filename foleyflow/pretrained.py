@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import nn
 
@@ -16,8 +16,9 @@ from foleyflow.encoders.motion_encoder import MotionEncoder, MotionEncoderConfig
 from foleyflow.encoders.visible_audio_mae import VisibleAudioMae, VisibleAudioMaeConfig
 from foleyflow.errors import CheckpointError, ConfigError
 from foleyflow.flow.transformer import FlowConfig, FlowTransformer
-from foleyflow.weights import CONFIG_NAME, load_into, read_record
+from foleyflow.weights import CONFIG_NAME, OTHER_VERSION, load_into, read_record
 
+Config = TypeVar("Config")
 EMBEDDED = Path(__file__).parent / "assets" / "model"
 
 
@@ -40,21 +41,17 @@ def model_folder(source: str | Path | None) -> Path:
 
 def load_codec_config(folder: Path) -> CodecConfig:
     """The configuration of a model folder's codec."""
-    config: CodecConfig = _config(CodecConfig, folder, "codec", read_record(folder, "codec").config)
-    return config
+    return _config(CodecConfig, folder, "codec", read_record(folder, "codec").config)
 
 
 def load_codec(folder: Path) -> Codec:
     """The codec of a model folder."""
-    codec = Codec(load_codec_config(folder))
-    load_into(codec, folder, "codec")
-    return codec
+    return load_into(Codec(load_codec_config(folder)), folder, "codec")
 
 
 def published_encoder(folder: Path) -> str | None:
     """The published video encoder that an aligner was trained with; None if it has its own."""
-    name: str | None = _aligner_record(folder)["encoder"].get("published")
-    return name
+    return _aligner_record(folder)["encoder"].get("published")
 
 
 def load_aligner(folder: Path) -> Alignment:
@@ -70,21 +67,14 @@ def load_aligner(folder: Path) -> Alignment:
         shape = _config(VisibleAudioMaeConfig, folder, "align", stored["student"])
         student = VisibleAudioMae(catalogue.sound_encoder(shape.published).trunk(), shape)
     config = _config(AlignmentConfig, folder, "align", stored["model"])
-    aligner = Alignment(config, encoder=encoder, student=student)
-    load_into(aligner, folder, "align")
-    return aligner
+    return load_into(Alignment(config, encoder=encoder, student=student), folder, "align")
 
 
 def load_aligner_with_encoder(folder: Path, weights_dir: Path | None = None) -> Alignment:
     """The aligner of a model folder with a complete video encoder, in eval mode.
 
-    Args:
-        folder: of the model.
-        weights_dir: folder with the weights of published encoders, read only if the aligner needs
-            one; None for ~/.cache/foleyflow/encoders.
-
-    Raises:
-        CheckpointError: the weights of the aligner or the encoder are missing or don't fit.
+    The weights of a published encoder are read from `weights_dir`, by default from
+    ~/.cache/foleyflow/encoders. A CheckpointError is raised if weights are missing or don't fit.
     """
     aligner = load_aligner(folder)
     if isinstance(aligner.encoder, FrameAdapter):
@@ -96,17 +86,12 @@ def load_aligner_with_encoder(folder: Path, weights_dir: Path | None = None) -> 
 
 def load_flow(folder: Path) -> FlowTransformer:
     """The flow of a model folder."""
-    flow = FlowTransformer(_config(FlowConfig, folder, "flow", read_record(folder, "flow").config))
-    load_into(flow, folder, "flow")
-    return flow
+    config = _config(FlowConfig, folder, "flow", read_record(folder, "flow").config)
+    return load_into(FlowTransformer(config), folder, "flow")
 
 
 def check_compatible(codec: Codec, aligner: Alignment, flow: FlowTransformer, name: str) -> None:
-    """Checks that the parts of the model `name` fit each other.
-
-    Raises:
-        ConfigError: their latents, rates or widths differ.
-    """
+    """Raise a ConfigError if the latents, rates or widths of the model `name` differ."""
     rates = {
         "codec": codec.config.latent_rate_hz,
         "align": aligner.config.latent_rate_hz,
@@ -128,7 +113,7 @@ def check_compatible(codec: Codec, aligner: Alignment, flow: FlowTransformer, na
 def component_folder(flow_folder: Path, name: str) -> Path:
     """The folder of the codec ("codec") or aligner ("align") that a flow was trained with.
 
-    This is the flow's own folder if that holds all parts, else the folder in its training settings.
+    This is the flow's own folder if that holds it, else the folder in its training settings.
 
     Raises:
         CheckpointError: the part is in neither.
@@ -156,26 +141,23 @@ def trained_path(flow_folder: Path) -> str:
 
 def trained_segments(flow_folder: Path) -> int | None:
     """Segments per window that a flow was trained on; None if its record has none."""
-    segments: int | None = training_settings(flow_folder).get("windows", {}).get("segments")
-    return segments
+    return training_settings(flow_folder).get("windows", {}).get("segments")
 
 
 def _aligner_record(folder: Path) -> dict[str, Any]:
     stored = read_record(folder, "align").config
     if not {"model", "encoder"} <= stored.keys():
         raise CheckpointError(
-            f"{folder}: the aligner's config lacks 'model' or 'encoder'",
-            hint="use the foleyflow version that wrote it",
+            f"{folder}: the aligner's config lacks 'model' or 'encoder'", hint=OTHER_VERSION
         )
     return stored
 
 
-def _config(kind: type, folder: Path, name: str, stored: dict[str, Any]) -> Any:
+def _config(kind: type[Config], folder: Path, name: str, stored: dict[str, Any]) -> Config:
     """A config dataclass from JSON, which stores tuples as lists."""
     try:
         return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in stored.items()})
     except TypeError as error:
         raise CheckpointError(
-            f"{folder / CONFIG_NAME}: config of {name!r}: {error}",
-            hint="use the foleyflow version that wrote it",
+            f"{folder / CONFIG_NAME}: config of {name!r}: {error}", hint=OTHER_VERSION
         ) from error

@@ -16,15 +16,10 @@ INT16_FULL_SCALE = 32767  # int16 value of a sample of 1.0
 
 @dataclass(frozen=True, kw_only=True)
 class Frames:
-    """Video frames, each a point sample at its own time.
+    """Video frames, each a point sample at its own time."""
 
-    Attributes:
-        pixels: (T, H, W, 3) uint8, RGB, 0..255.
-        times_s: (T,) float64, strictly increasing seconds from the start of the clip.
-    """
-
-    pixels: NDArray[np.uint8]
-    times_s: NDArray[np.float64]
+    pixels: NDArray[np.uint8]  # (T, H, W, 3) uint8, RGB, 0..255
+    times_s: NDArray[np.float64]  # (T,) strictly increasing seconds from the start of the clip
 
     def __post_init__(self) -> None:
         if self.pixels.ndim != 4 or self.pixels.shape[3] != 3 or self.pixels.dtype != np.uint8:
@@ -42,15 +37,10 @@ class Frames:
 
 @dataclass(frozen=True, kw_only=True)
 class Waveform:
-    """Audio samples.
+    """Audio samples."""
 
-    Attributes:
-        samples: (channels, N) float32, full scale at -1..1.
-        rate_hz: samples per second and channel.
-    """
-
-    samples: NDArray[np.float32]
-    rate_hz: int
+    samples: NDArray[np.float32]  # (channels, N) float32, full scale at -1..1
+    rate_hz: int  # samples per second and channel
 
     def __post_init__(self) -> None:
         if self.samples.ndim != 2 or self.samples.dtype != np.float32:
@@ -73,12 +63,7 @@ class Waveform:
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """A sound event at one moment.
+    """A sound event at one moment."""
 
-    Attributes:
-        time_s: seconds from the start of the clip.
-        strength: 0..1, relative to the loudest event that a model expects.
-    """
-
-    time_s: float
-    strength: float
+    time_s: float  # seconds from the start of the clip
+    strength: float  # 0..1, relative to the loudest event that a model expects

@@ -17,18 +17,10 @@ LOG_FLOOR = 1e-5  # added to magnitudes before the logarithm: -100 dB
 
 
 def frame(waveform: Tensor, *, window_samples: int, hop_samples: int) -> Tensor:
-    """Cut audio into overlapping frames that are centred on their hops.
+    """Cut audio (B, N) into overlapping frames (B, N / hop, window), centred on their hops.
 
-    Args:
-        waveform: (B, N), N a multiple of `hop_samples`.
-        window_samples: at least `hop_samples`, and of the same parity.
-        hop_samples: positive.
-
-    Returns:
-        (B, N / hop_samples, window_samples).
-
-    Raises:
-        ValueError: N is not a multiple of the hop, or the window can't be centred on a hop.
+    A ValueError is raised unless N is a multiple of the hop, and the window is the hop plus an even
+    number.
 
     Compare the "same" padding of Vocos (Siuzdak 2023).
     """
@@ -50,14 +42,9 @@ def stft(waveform: Tensor, *, window_samples: int, hop_samples: int) -> Tensor:
 
 
 def istft(spectrum: Tensor, *, window_samples: int, hop_samples: int) -> Tensor:
-    """Exact inverse of `stft` by weighted overlap-add.
+    """Exact inverse of `stft` by weighted overlap-add, (B, T * hop_samples) float32.
 
-    Args:
-        spectrum: (B, T, window_samples // 2 + 1) complex64.
-        window_samples, hop_samples: as given to `stft`; the hop at most half a window.
-
-    Returns:
-        (B, T * hop_samples) float32.
+    The hop is at most half a window.
 
     Reference: Griffin & Lim 1984, eq. 6 (least-squares inverse).
     """
@@ -81,13 +68,17 @@ def istft(spectrum: Tensor, *, window_samples: int, hop_samples: int) -> Tensor:
 
 
 def mel_filters(
-    *, bands: int, window_samples: int, rate_hz: int, low_hz: float, high_hz: float
+    *,
+    bands: int,
+    window_samples: int,
+    rate_hz: int,
+    low_hz: float = 30.0,
+    high_hz: float | None = None,
 ) -> Tensor:
     """Mel filters of unit peak: triangles in hertz with edges on the HTK mel scale.
 
-    Returns:
-        (window_samples // 2 + 1, bands) float32. A band narrower than a bin takes its nearest
-        bin, so that no band is empty.
+    They are (window_samples // 2 + 1, bands) float32, up to half the sample rate by default. A band
+    narrower than a bin takes its nearest bin, so that no band is empty.
 
     Reference: HTK mel scale, mel = 2595 log10(1 + f / 700).
     """
@@ -95,6 +86,7 @@ def mel_filters(
     def mel(frequency_hz: float) -> float:
         return 2595.0 * float(torch.log10(torch.tensor(1.0 + frequency_hz / 700.0)))
 
+    high_hz = rate_hz / 2 if high_hz is None else high_hz
     edges_mel = torch.linspace(mel(low_hz), mel(high_hz), bands + 2, dtype=torch.float64)
     edges_hz = 700.0 * (10.0 ** (edges_mel / 2595.0) - 1.0)
     bins_hz = torch.linspace(0, rate_hz / 2, window_samples // 2 + 1, dtype=torch.float64)[:, None]
@@ -111,10 +103,8 @@ def mel_triangles(
     """Mel filters of unit peak that are triangles on the mel axis, as in Kaldi and VGGish.
 
     Published audio networks were trained on these. `mel_filters` and librosa have triangles on the
-    hertz axis, which gives other numbers.
-
-    Returns:
-        (window_samples // 2 + 1, bands) float32; the first bin (0 Hz) belongs to no band.
+    hertz axis, which gives other numbers. The shape is that of `mel_filters`; the first bin (0 Hz)
+    belongs to no band.
 
     Reference: HTK mel scale, 1127 ln(1 + f / 700).
     """

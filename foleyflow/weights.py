@@ -17,7 +17,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -31,25 +31,18 @@ from foleyflow.weights_migration import FORMAT, READABLE_FORMATS, migrate_config
 CONFIG_NAME = "config.json"
 COPY_AGAIN = "copy the complete model folder again"
 OTHER_VERSION = "use the foleyflow version that wrote it"
+Network = TypeVar("Network", bound=nn.Module)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Record:
-    """The record of one component in config.json.
+    """The record of one component in config.json."""
 
-    Attributes:
-        kind: "codec", "align" or "flow".
-        config: the component's configuration as plain JSON, with the current field names.
-        sha256: of the safetensors file.
-        provenance: recipe, steps, data fingerprint, code version, measured results.
-        format: of the stored tensor names.
-    """
-
-    kind: str
-    config: dict[str, Any]
-    sha256: str
-    provenance: dict[str, Any]
-    format: int = FORMAT
+    kind: str  # "codec", "align" or "flow"
+    config: dict[str, Any]  # plain JSON, with the current field names
+    sha256: str  # of the safetensors file
+    provenance: dict[str, Any]  # recipe, steps, data fingerprint, code version, measured results
+    format: int = FORMAT  # of the stored tensor names
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -76,15 +69,11 @@ def save_component(
     provenance: Mapping[str, Any],
     dtype: torch.dtype = torch.float16,
 ) -> None:
-    """Add or replace one component of a model folder.
+    """Add or replace one component of a model folder, which is created if it is missing.
 
-    Args:
-        folder: created if it is missing.
-        name: file name without suffix; also the component's kind.
-        module: its state_dict is stored.
-        config: JSON-able; sufficient to build the module again.
-        provenance: JSON-able; how the weights were trained.
-        dtype: of stored floating-point tensors (they are loaded as float32).
+    `name` is the file name without suffix, and the component's kind. `config` must suffice to build
+    the module again; it and `provenance`, how the weights were trained, must be JSON-able.
+    Floating-point tensors are stored as `dtype` and loaded as float32.
 
     Raises:
         CheckpointError: a tensor is not finite, or overflows `dtype`.
@@ -103,15 +92,8 @@ def save_component(
     path = folder / f"{name}.safetensors"
     with draft_of(path, one_writer=True) as draft:
         save_file(stored, draft)
-    components = _read_components(folder) if (folder / CONFIG_NAME).exists() else {}
-    components[name] = {
-        "format": FORMAT,
-        "kind": name,
-        "config": dict(config),
-        "sha256": file_sha256(path),
-        "provenance": dict(provenance),
-    }
-    _write_components(folder, components)
+    record = Record(name, dict(config), file_sha256(path), dict(provenance))
+    _add_components(folder, {name: vars(record)})
 
 
 def read_record(folder: Path, name: str) -> Record:
@@ -136,18 +118,12 @@ def read_record(folder: Path, name: str) -> Record:
 
 
 def load_into(
-    module: nn.Module, folder: Path, name: str, *, reinitialised_prefixes: tuple[str, ...] = ()
-) -> nn.Module:
-    """Load stored weights into a module, strictly, as float32.
+    module: Network, folder: Path, name: str, *, reinitialised_prefixes: tuple[str, ...] = ()
+) -> Network:
+    """Load the stored weights of a component into a module, strictly, as float32.
 
-    Args:
-        module: of the same shape, except for the tensors of `reinitialised_prefixes`.
-        folder: model folder.
-        name: of the component.
-        reinitialised_prefixes: prefixes of the names of tensors that the module keeps.
-
-    Returns:
-        The same module, in eval mode.
+    The module keeps its own tensors whose names start with one of `reinitialised_prefixes`; all
+    others must have the same shape. Returns the module, in eval mode.
 
     Raises:
         CheckpointError: a missing or damaged file, a wrong hash, or tensors that don't fit.
@@ -176,14 +152,10 @@ def load_into(
 
 
 def read_untrusted(path: Path, *, hint: str) -> Any:
-    """Read a third-party file of tensors without executing any code in it.
+    """Read a third-party file (safetensors or torch.save) without executing any code in it.
 
-    Args:
-        path: safetensors, or a file of torch.save.
-        hint: hint of the error.
-
-    Raises:
-        CheckpointError: it is damaged, or contains more than tensors and plain values.
+    A file that is damaged, or contains more than tensors and plain values, raises a CheckpointError
+    with this hint.
     """
     try:
         if path.suffix == ".safetensors":
@@ -200,12 +172,8 @@ def read_untrusted(path: Path, *, hint: str) -> Any:
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """Read the tensors of a third-party file without executing any code in it.
 
-    Args:
-        path: safetensors, or a file of torch.save that contains one dictionary of tensors, directly
-            or under the key "model" or "state_dict".
-
-    Raises:
-        CheckpointError: it contains something else, or can't be read.
+    A file of torch.save contains one dictionary of tensors, directly or under the key "model" or
+    "state_dict"; any other file raises a CheckpointError.
     """
     content = read_untrusted(path, hint="download it again from where it is published")
     for key in ("model", "state_dict"):
@@ -219,14 +187,10 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def merge_models(folders: Sequence[Path], out: Path) -> list[str]:
-    """Copy the components of several model folders into one, with their records.
+    """Copy all components of several model folders into one, with their records.
 
-    Args:
-        folders: each contributes all of its components.
-        out: created if it is missing; components in it are replaced by new ones of the same name.
-
-    Returns:
-        Sorted names of the components in `out`.
+    Components in `out` are replaced by new ones of the same name. Returns the sorted names of the
+    components in `out`.
 
     Raises:
         CheckpointError: two folders hold the same component, or a component is missing or damaged.
@@ -243,13 +207,10 @@ def merge_models(folders: Sequence[Path], out: Path) -> list[str]:
     for name, folder in found.items():
         _checked_file(folder, name, read_record(folder, name).sha256)
     out.mkdir(parents=True, exist_ok=True)
-    components = _read_components(out) if (out / CONFIG_NAME).exists() else {}
     for name, folder in found.items():
         with draft_of(out / f"{name}.safetensors", one_writer=True) as draft:
             shutil.copyfile(folder / f"{name}.safetensors", draft)
-        components[name] = _read_components(folder)[name]
-    _write_components(out, components)
-    return sorted(components)
+    return _add_components(out, {name: _read_components(found[name])[name] for name in found})
 
 
 def _checked_file(folder: Path, name: str, sha256: str) -> Path:
@@ -270,9 +231,13 @@ def _check_format(where: str | Path, found: Any) -> None:
         raise CheckpointError(f"{where}: format {found!r}, expected {expected}", hint=OTHER_VERSION)
 
 
-def _write_components(folder: Path, components: Mapping[str, Any]) -> None:
+def _add_components(folder: Path, added: Mapping[str, Any]) -> list[str]:
+    """Add or replace records in config.json; returns the sorted names of all components."""
+    components = _read_components(folder) if (folder / CONFIG_NAME).exists() else {}
+    components |= added
     text = json.dumps({"format": FORMAT, "components": components}, indent=1, sort_keys=True)
     write_atomically(folder / CONFIG_NAME, text + "\n")
+    return sorted(components)
 
 
 def _read_components(folder: Path) -> dict[str, Any]:

@@ -17,15 +17,11 @@ FORMAT = 2
 
 @dataclass(frozen=True, kw_only=True)
 class Renames:
-    """Old to new names of one kind of component.
+    """Old to new names of one kind of component."""
 
-    Attributes:
-        tensors: prefixes of tensor names; each ends at a dot or is a complete name.
-        fields: fields of the component's config.
-    """
-
+    # Prefixes of tensor names; each ends at a dot or is a complete name
     tensors: Mapping[str, str] = field(default_factory=dict)
-    fields: Mapping[str, str] = field(default_factory=dict)
+    fields: Mapping[str, str] = field(default_factory=dict)  # fields of the component's config
 
 
 # Renames from each older format to the current one, by component kind.

@@ -1,10 +1,10 @@
 #!/bin/sh
-# Installs what Python packages don't bring, where it can: by apt, as root.
+# Installs system packages by apt, if the user is root.
 #
-#   sh scripts/system_packages.sh osmesa    renders simulated clips (only `foleyflow data simulate`)
-#   sh scripts/system_packages.sh chromium  opens the HTML report in a test, which is else skipped
+#   sh scripts/system_packages.sh osmesa    for `foleyflow data simulate`, to render clips
+#   sh scripts/system_packages.sh chromium  for the test that opens the HTML report in a browser
 #
-# Nothing else needs either, so what can't be installed is said in one line and is not an error.
+# Both are optional: a package that cannot be installed is reported in one line, without an error.
 set -u
 
 has() {
@@ -31,7 +31,7 @@ for wanted in "$@"; do
     fi
     case "$wanted" in
         osmesa) use="Only 'foleyflow data simulate' needs it." ;;
-        *) use="Only the test that opens the HTML report needs it, and is skipped." ;;
+        *) use="Only the test that opens the HTML report needs it; it is skipped." ;;
     esac
     echo "missing: $wanted (Debian, Ubuntu: apt-get install $name). $use"
 done

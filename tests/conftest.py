@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -41,9 +42,20 @@ def simulated_data(tmp_path_factory) -> Path:
             split=split,
             duration_s=1.2,
             workers=1,
-            draw_scene=bouncing_ball.draw_scene,
+            sample_scene=bouncing_ball.sample_scene,
         )
     return folder
+
+
+@pytest.fixture
+def fresh_data(simulated_data, tmp_path):
+    """Copies the simulated data set, without its caches, to a folder with a given name."""
+
+    def copy(name: str) -> Path:
+        ignore = shutil.ignore_patterns(".*")
+        return shutil.copytree(simulated_data, tmp_path / name, ignore=ignore)
+
+    return copy
 
 
 @pytest.fixture(scope="session")
@@ -57,19 +69,15 @@ def timm():
 @pytest.fixture(scope="session")
 def smoke_runs(simulated_data, tmp_path_factory) -> Path:
     """Runs of codec, align and flow with their smoke recipes, trained on the command line."""
-    from typer.testing import CliRunner
-
-    from foleyflow.cli.app import app
+    from support.cli_model import run_cli, settings_flags
 
     runs = tmp_path_factory.mktemp("runs")
     codec, align = f"codec={runs / 'codec/model'}", f"align={runs / 'align/model'}"
     for task, settings in (("codec", ()), ("align", (codec,)), ("flow", (codec, align))):
         command = ["train", task, "--recipe", "smoke", "--device", "cpu"]
-        command += ["--data", str(simulated_data), "--out", str(runs / task)]
-        for setting in settings:
-            command += ["--set", setting]
-        result = CliRunner().invoke(app, command, catch_exceptions=False)
-        assert result.exit_code == 0, result.output
+        command += ["--data", simulated_data, "--out", runs / task, *settings_flags(*settings)]
+        outcome = run_cli(*command)
+        assert outcome.status == 0, outcome.stderr
     return runs
 
 

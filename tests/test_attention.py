@@ -22,13 +22,15 @@ def tokens(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
     return values, torch.rand(2, count, generator=random).mul(4.0).sort(1).values
 
 
+def attend(layer, queries, keys, *, present: torch.Tensor | None = None) -> torch.Tensor:
+    """Attention between two pairs of tokens and times."""
+    return layer(*queries, *keys, key_present=present)
+
+
 def scores(query_times_s: torch.Tensor, key_times_s: torch.Tensor) -> torch.Tensor:
     rotary = RotaryTime(16)
     random = torch.Generator().manual_seed(3)
-    query, key = (
-        torch.randn(2, 2, 3, 16, generator=random),
-        torch.randn(2, 2, 5, 16, generator=random),
-    )
+    query, key = (torch.randn(2, 2, count, 16, generator=random) for count in (3, 5))
     return rotary(query, query_times_s) @ rotary(key, key_times_s).mT
 
 
@@ -50,25 +52,17 @@ def test_rotation_preserves_norms_and_is_the_identity_at_zero():
 
 
 def test_the_order_of_keys_does_not_matter(attention):
-    (queries, query_times), (keys, key_times) = tokens(6, 0), tokens(9, 1)
+    queries, keys = tokens(6, 0), tokens(9, 1)
     order = torch.randperm(9, generator=torch.Generator().manual_seed(2))
-    plain = attention(queries, keys, query_times_s=query_times, key_times_s=key_times)
-    mixed = attention(
-        queries, keys[:, order], query_times_s=query_times, key_times_s=key_times[:, order]
-    )
-    torch.testing.assert_close(mixed, plain, atol=1e-5, rtol=1e-4)
+    mixed = attend(attention, queries, [each[:, order] for each in keys])
+    torch.testing.assert_close(mixed, attend(attention, queries, keys), atol=1e-5, rtol=1e-4)
 
 
 def test_absent_keys_are_ignored(attention):
-    (queries, query_times), (keys, key_times) = tokens(6, 0), tokens(9, 1)
+    queries, keys = tokens(6, 0), tokens(9, 1)
     present = (torch.arange(9) % 3 > 0).expand(2, -1)
-    plain = attention(
-        queries, keys, query_times_s=query_times, key_times_s=key_times, key_present=present
-    )
-    chosen = present[0].nonzero()[:, 0]
-    alone = attention(
-        queries, keys[:, chosen], query_times_s=query_times, key_times_s=key_times[:, chosen]
-    )
+    plain = attend(attention, queries, keys, present=present)
+    alone = attend(attention, queries, [each[:, present[0]] for each in keys])
     torch.testing.assert_close(plain, alone, atol=1e-5, rtol=1e-4)
 
 
@@ -81,9 +75,7 @@ def test_half_of_the_heads_are_limited_to_the_window():
     far = (times_s[0] > times_s[0, 2] + 0.5).nonzero()[:, 0]
     changed = keys.clone()
     changed[:, far] += torch.randn(1, len(far), WIDTH)
-    one, two = (
-        local(queries, k, query_times_s=times_s, key_times_s=times_s)[0, 2] for k in (keys, changed)
-    )
+    one, two = (attend(local, (queries, times_s), (k, times_s))[0, 2] for k in (keys, changed))
     half = WIDTH // 2
     assert torch.equal(one[:half], two[:half])
     assert not torch.allclose(one[half:], two[half:], atol=1e-3)
@@ -92,11 +84,7 @@ def test_half_of_the_heads_are_limited_to_the_window():
 def test_a_query_without_keys_in_its_window_stays_finite():
     torch.manual_seed(0)
     local = TimedAttention(WIDTH, HEADS, window_s=0.5).requires_grad_(False)
-    out = local(
-        torch.randn(1, 1, WIDTH),
-        torch.randn(1, 3, WIDTH),
-        query_times_s=torch.tensor([[9.0]]),
-        key_times_s=torch.tensor([[0.0, 0.1, 0.2]]),
-        key_present=torch.tensor([[True, False, False]]),
-    )
+    query = torch.randn(1, 1, WIDTH), torch.tensor([[9.0]])
+    keys = torch.randn(1, 3, WIDTH), torch.tensor([[0.0, 0.1, 0.2]])
+    out = attend(local, query, keys, present=torch.tensor([[True, False, False]]))
     assert bool(torch.isfinite(out).all())

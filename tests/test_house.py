@@ -1,4 +1,4 @@
-"""The structure that a machine can keep: who may import whom, and what no file may do."""
+"""The structure of the package: layers, imports, unique definitions, and forbidden constructs."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ ONLY_IN = {
     ),
     "transformers": ("foleyflow/encoders/", "foleyflow/judges/networks/"),
     "timm": ("foleyflow/encoders/",),
-    "mujoco": ("foleyflow/simulation/", "foleyflow/doctor.py", "foleyflow/cli/simulate.py"),
+    "mujoco": ("foleyflow/simulation/", "foleyflow/doctor.py", "foleyflow/cli/data.py"),
     "librosa": ("foleyflow/evaluation/",),
     "mir_eval": ("foleyflow/evaluation/",),
     "sklearn": ("foleyflow/evaluation/",),
@@ -79,13 +79,13 @@ MODULES = {module_of(name) for name in NAMES}
 
 
 def place_of(module: str) -> str:
-    """The room, or the file at the top, that a module of ours belongs to."""
+    """The package, or the file at the top level, to which a module belongs."""
     parts = module.split(".")
     return parts[1] if len(parts) > 1 else "__init__"
 
 
 def imports(name: str, *, on_import: bool = False):
-    """(line, module) of every import; `on_import` leaves out those inside functions and hints."""
+    """(line, module) of every import; `on_import` skips those in functions and type hints."""
     stack = [TREES[name]]
     while stack:
         node = stack.pop()
@@ -111,7 +111,7 @@ def imports(name: str, *, on_import: bool = False):
 
 
 def nodes(kind: type):
-    """(file:line, node) of every node of a kind in the package."""
+    """(file:line, node) of every AST node of one type in the package."""
     for name in NAMES:
         for node in ast.walk(TREES[name]):
             if isinstance(node, kind):
@@ -134,7 +134,7 @@ def test_layers():
     assert not wrong, wrong
 
 
-def test_ground_files_know_nothing_above_them():
+def test_ground_modules_import_only_the_ground():
     wrong = [
         f"{name}:{line} imports {module}"
         for name in NAMES
@@ -145,7 +145,7 @@ def test_ground_files_know_nothing_above_them():
     assert not wrong, wrong
 
 
-def test_no_part_of_the_model_is_trained_with_a_judge():
+def test_only_the_training_of_judges_imports_judges():
     users = {
         name
         for name in NAMES
@@ -178,7 +178,7 @@ def test_no_import_cycles():
         visit(module, ())
 
 
-def test_packages_that_only_one_place_knows():
+def test_third_party_packages_are_imported_in_one_place():
     wrong = [
         f"{name}:{line} imports {module}"
         for name in NAMES
@@ -188,7 +188,7 @@ def test_packages_that_only_one_place_knows():
     assert not wrong, wrong
 
 
-def test_print_and_log_handlers_are_for_the_command_line_alone():
+def test_only_the_command_line_prints_and_configures_logging():
     root_logger = {f"logging.{call}" for call in LOGGER_CALLS}
     wrong = [
         f"{where} {ast.unparse(call.func)}"
@@ -245,7 +245,7 @@ def test_no_assert_statements():
     assert not wrong, wrong
 
 
-def test_nothing_is_unpickled():
+def test_no_pickle():
     wrong = [
         f"{name}:{line} {module}"
         for name in NAMES
@@ -283,7 +283,7 @@ def test_every_listed_name_exists_once():
 
 
 def listed_and_known(tree: ast.Module) -> tuple[list[str], set[str]]:
-    """`__all__`, and what the module imports or defines (also for type checkers only)."""
+    """`__all__`, and the names that the module imports or defines."""
     listed: list[str] = []
     known: set[str] = set()
     for node in ast.walk(tree):
@@ -329,13 +329,13 @@ def test_torch_stays_unloaded(arguments):
     assert not loaded & heavy, loaded & heavy
 
 
-def test_the_check_for_loaded_packages_sees_them():
+def test_the_check_for_loaded_packages_finds_them():
     assert {"foleyflow", "scipy"} <= loaded_by("-c", "import foleyflow, scipy")
 
 
-def test_no_file_is_named_for_nothing():
-    nameless = {"utils", "util", "common", "misc", "helpers", "core", "ext"}
-    assert not [name for name in NAMES if set(Path(name).with_suffix("").parts) & nameless]
+def test_no_file_has_a_meaningless_name():
+    meaningless = {"utils", "util", "common", "misc", "helpers", "core", "ext"}
+    assert not [name for name in NAMES if set(Path(name).with_suffix("").parts) & meaningless]
 
 
 def without_docstrings(node: ast.AST) -> ast.AST:

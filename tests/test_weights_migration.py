@@ -42,23 +42,36 @@ def old_name(name: str, renames: dict[str, str]) -> str:
     return name
 
 
+def edit_config(folder, change):
+    path = folder / CONFIG_NAME
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def save(folder, kind, module):
+    config = dataclasses.asdict(CONFIGS[kind])
+    save_component(folder, kind, module=module, config=config, provenance={})
+
+
 def write_format_1(folder, kind):
     """Save a new component, and rewrite its files as an earlier version wrote them."""
     torch.manual_seed(0)
     module, renames = MODULES[kind](CONFIGS[kind]), RENAMES[1][kind]
-    save_component(
-        folder, kind, module=module, config=dataclasses.asdict(CONFIGS[kind]), provenance={}
-    )
+    save(folder, kind, module)
     path = folder / f"{kind}.safetensors"
     tensors = {old_name(name, renames.tensors): v for name, v in load_file(path).items()}
     save_file(tensors, path)
-    content = json.loads((folder / CONFIG_NAME).read_text())
-    record = content["components"][kind]
     fields = {new: old for old, new in renames.fields.items()}
-    record["config"] = {fields.get(name, name): v for name, v in record["config"].items()}
-    record["sha256"] = file_sha256(path)
-    del record["format"]
-    (folder / CONFIG_NAME).write_text(json.dumps(content | {"format": 1}))
+
+    def change(content):
+        record = content["components"][kind]
+        record["config"] = {fields.get(name, name): v for name, v in record["config"].items()}
+        record["sha256"] = file_sha256(path)
+        del record["format"]
+        content["format"] = 1
+
+    edit_config(folder, change)
     return module, tensors
 
 
@@ -102,9 +115,7 @@ def test_strict_loading_refuses_unknown_names_of_format_1(tmp_path):
     _, tensors = write_format_1(tmp_path, "flow")
     path = tmp_path / "flow.safetensors"
     save_file(tensors | {"guide.9.weight": torch.zeros(1)}, path)
-    content = json.loads((tmp_path / CONFIG_NAME).read_text())
-    content["components"]["flow"]["sha256"] = file_sha256(path)
-    (tmp_path / CONFIG_NAME).write_text(json.dumps(content))
+    edit_config(tmp_path, lambda c: c["components"]["flow"].update(sha256=file_sha256(path)))
     with pytest.raises(CheckpointError, match=r"foreign \['frame_condition.9.weight'\]"):
         load_into(FlowTransformer(CONFIGS["flow"]), tmp_path, "flow")
 
@@ -112,14 +123,7 @@ def test_strict_loading_refuses_unknown_names_of_format_1(tmp_path):
 def test_components_of_both_formats_share_a_folder(tmp_path):
     write_format_1(tmp_path / "old", "flow")
     stored = (tmp_path / "old/flow.safetensors").read_bytes()
-    codec = Codec(CONFIGS["codec"])
-    save_component(
-        tmp_path / "old",
-        "codec",
-        module=codec,
-        config=dataclasses.asdict(CONFIGS["codec"]),
-        provenance={},
-    )
+    save(tmp_path / "old", "codec", Codec(CONFIGS["codec"]))
     merge_models([tmp_path / "old"], tmp_path / "merged")
     assert (tmp_path / "merged/flow.safetensors").read_bytes() == stored
     for folder in (tmp_path / "old", tmp_path / "merged"):
@@ -131,8 +135,6 @@ def test_components_of_both_formats_share_a_folder(tmp_path):
 
 def test_an_unknown_format_of_one_component_is_refused(tmp_path):
     write_format_1(tmp_path, "flow")
-    content = json.loads((tmp_path / CONFIG_NAME).read_text())
-    content["components"]["flow"]["format"] = 3
-    (tmp_path / CONFIG_NAME).write_text(json.dumps(content))
+    edit_config(tmp_path, lambda c: c["components"]["flow"].update(format=3))
     with pytest.raises(CheckpointError, match="'flow': format 3, expected 1 or 2"):
         read_record(tmp_path, "flow")

@@ -26,16 +26,11 @@ def contrastive_losses(
 ) -> dict[str, Tensor]:
     """Semantic and temporal contrastive losses over a batch of windows.
 
-    Args:
-        model: with `contrast_width` above 0.
-        video: (B, T, D) F^v.
-        video_times_s: (B, T) seconds.
-        mel: (B, S * frames, bands) log-mel of the true audio, all of which is visible.
-        present: (B, T) bool.
+    The model must have a `contrast_width` above 0. `video` is F^v (B, T, D), and `mel` the log-mel
+    of the true audio (B, S * frames, bands), all of which is visible.
 
-    Returns:
-        "contrast": each clip's audio against that of the batch, and the reverse; "stretches": each
-        third of a clip against the thirds of the same clip. Both are scalars.
+    Returns two scalars: "contrast" compares the clips of the batch, "stretches" the thirds of each
+    clip.
 
     Reference: CAVP (Luo et al. 2023, Diff-Foley, section 3.1 and its public loss).
     """
@@ -69,14 +64,9 @@ def contrastive_losses(
 
 
 def info_nce(one: Tensor, other: Tensor, sharpness: Tensor) -> Tensor:
-    """Symmetric InfoNCE loss.
+    """Symmetric InfoNCE loss: log(N) for uninformative features, 0 at best.
 
-    Args:
-        one, other: (..., N, E); item n of one matches item n of the other.
-        sharpness: inverse temperature, a scalar.
-
-    Returns:
-        A scalar: log(N) for uninformative features, 0 at best.
+    Item n of `one` (..., N, E) matches item n of `other`; `sharpness` is the inverse temperature.
 
     Reference: van den Oord et al. 2018, symmetric as in CLIP (Radford et al. 2021).
     """

@@ -15,14 +15,8 @@ def reconstruction_losses(
 ) -> dict[str, Tensor]:
     """Mean squared errors over masked segments and dimensions (paper eq. 4 with frozen targets).
 
-    Args:
-        decoded: the decoder's output.
-        latents: (B, L, C) target, standardised over the training set.
-        mel: (B, S, M + 1) target of `MelPatches.targets`.
-        masked: (B, S) bool, True for masked segments.
-
-    Returns:
-        "latent", "mel" and "energy", each a scalar.
+    Takes standardised target `latents` (B, L, C), `mel` (B, S, M + 1) from `MelPatches.targets`,
+    and the mask (B, S) bool; returns the scalars "latent", "mel" and "energy".
     """
     weights = masked.float() / masked.sum().clamp_min(1)
     per_segment = latents.shape[1] // masked.shape[1]

@@ -1,8 +1,8 @@
 """Masks of audio segments, and the spectrogram frames that remain visible.
 
 A segment is masked with all its frequencies. Visible segments come in short contiguous blocks
-("inverse block masks"): a single visible segment would allow a long decay to be interpolated from
-its neighbours without the video.
+("inverse block masks"): between single visible segments, a long decay could be interpolated without
+the video.
 """
 
 from __future__ import annotations
@@ -20,22 +20,15 @@ def sample_visible_mask(
     fully_masked_fraction: float = 0.0,
     generator: torch.Generator,
 ) -> Tensor:
-    """Sample which segments are visible.
+    """Sample which segments are visible, (batch, segments) bool.
 
     Args:
-        batch: number of samples.
-        segments: segments per sample.
+        batch, segments: number of samples, and of segments per sample.
         ratio: fraction of masked segments, 0..1; round(ratio * segments) exactly.
         longest_block: visible blocks have 1 to this many segments; 1 gives single random ones.
         fully_masked_fraction: fraction of the samples, the last ones of the batch, in which all
-            segments are masked; rounded to a number of samples.
+            segments are masked, 0..1; rounded to a number of samples.
         generator: on the CPU.
-
-    Returns:
-        (batch, segments) bool, True where visible.
-
-    Raises:
-        ValueError: a fraction outside 0..1.
 
     Compare the inverse block masks of Chen et al. 2024 (EAT).
     """

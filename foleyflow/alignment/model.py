@@ -30,35 +30,21 @@ LATENT_TENSORS = ("latent_head.", "target_")
 
 @dataclass(frozen=True, kw_only=True)
 class AlignmentConfig:
-    """Shape of VAMA's network; the defaults are those of the tiny model.
-
-    Attributes:
-        width: of all tokens.
-        heads: of all attention layers.
-        video_layers, audio_layers, decoder_layers: transformer blocks of each part.
-        segment_s: length of an audio segment.
-        latents_per_segment: frames of the target features per segment; the flow's condition has
-            the same rate.
-        latent_channels: channels of the target features (those of the codec's latents, mostly).
-        mel_frames_per_segment, mel_bands: shape of the student's input and of the mel target.
-        window_s: half of the cross-attention heads attend to video within this distance only.
-        materials: classes of the material head.
-        contrast_width: width of the contrastive space; 0 for none, as in the paper's method.
-    """
+    """Shape of VAMA's network; the defaults are those of the tiny model."""
 
     width: int = 192
     heads: int = 6
     video_layers: int = 3
     audio_layers: int = 2
     decoder_layers: int = 3
-    segment_s: float = 0.08
-    latents_per_segment: int = 4
-    latent_channels: int = 48
-    mel_frames_per_segment: int = 8
+    segment_s: float = 0.08  # length of an audio segment
+    latents_per_segment: int = 4  # frames of the target features, and of the flow's condition
+    latent_channels: int = 48  # of the target features, mostly the codec's latents
+    mel_frames_per_segment: int = 8  # of the student's input and of the mel target
     mel_bands: int = 64
-    window_s: float = 0.6
-    materials: int = 9
-    contrast_width: int = 0
+    window_s: float = 0.6  # reach of the local half of the cross-attention heads
+    materials: int = 9  # classes of the material head
+    contrast_width: int = 0  # width of the contrastive space; 0 for none, as in the paper's method
 
     def __post_init__(self) -> None:
         if self.width % (2 * self.heads) or self.heads % 2:
@@ -75,36 +61,22 @@ class AlignmentConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Reconstruction:
-    """The decoder's output for all segments.
+    """The decoder's output for all segments."""
 
-    Attributes:
-        states: (B, S, D) hidden states.
-        latents: (B, L, C) standardised target features, mostly the codec's latents.
-        mel: (B, S, M + 1) normalised mel patch and its level.
-        onsets: (B, L) logits of an event that starts in this latent frame.
-    """
-
-    states: Tensor
-    latents: Tensor
-    mel: Tensor
-    onsets: Tensor
+    states: Tensor  # (B, S, D) hidden states
+    latents: Tensor  # (B, L, C) standardised target features, mostly the codec's latents
+    mel: Tensor  # (B, S, M + 1) normalised mel patch and its level
+    onsets: Tensor  # (B, L) logits of an event that starts in this latent frame
 
 
 @dataclass(frozen=True, kw_only=True)
 class FlowCondition:
-    """The aligner's condition for the flow; all times are relative to the window.
+    """The aligner's condition for the flow; all times are relative to the window."""
 
-    Attributes:
-        video: (B, L, D) video features F^v, interpolated to the centres of the latent frames.
-        states: (B, S, D) decoder states G with all audio masked.
-        onsets: (B, L) probability of an event that starts in this latent frame.
-        materials: (B, materials) probabilities of the struck material.
-    """
-
-    video: Tensor
-    states: Tensor
-    onsets: Tensor
-    materials: Tensor
+    video: Tensor  # (B, L, D) video features F^v, interpolated to the centres of the latent frames
+    states: Tensor  # (B, S, D) decoder states G with all audio masked
+    onsets: Tensor  # (B, L) probability of an event that starts in this latent frame
+    materials: Tensor  # (B, materials) probabilities of the struck material
 
 
 class SelfBlock(nn.Module):
@@ -118,10 +90,7 @@ class SelfBlock(nn.Module):
 
     def forward(self, tokens: Tensor, times_s: Tensor, present: Tensor | None) -> Tensor:
         """(B, K, D) to the same shape."""
-        normed = self.norm(tokens)
-        tokens = tokens + self.attention(
-            normed, normed, query_times_s=times_s, key_times_s=times_s, key_present=present
-        )
+        tokens = tokens + self.attention(self.norm(tokens), times_s, key_present=present)
         return tokens + self.feed(tokens)
 
 
@@ -146,17 +115,11 @@ class CrossBlock(nn.Module):
         video_present: Tensor | None,
     ) -> Tensor:
         """(B, S, D) audio tokens to the same shape."""
-        normed = self.self_norm(audio)
-        audio = audio + self.gates[0] * self.self_attention(
-            normed, normed, query_times_s=audio_times_s, key_times_s=audio_times_s
+        audio = audio + self.gates[0] * self.self_attention(self.self_norm(audio), audio_times_s)
+        attended = self.cross_attention(
+            self.cross_norm(audio), audio_times_s, video, video_times_s, key_present=video_present
         )
-        audio = audio + self.gates[1] * self.cross_attention(
-            self.cross_norm(audio),
-            video,
-            query_times_s=audio_times_s,
-            key_times_s=video_times_s,
-            key_present=video_present,
-        )
+        audio = audio + self.gates[1] * attended
         return audio + self.gates[2] * self.feed(audio)
 
 
@@ -172,19 +135,14 @@ class Alignment(nn.Module):
     def __init__(
         self, config: AlignmentConfig, *, encoder: nn.Module, student: nn.Module | None = None
     ) -> None:
-        """Build the network around a frame encoder.
+        """Build the network around a frame encoder, (B, T + window, 3, H, W) uint8 to (B, T, D).
 
-        Args:
-            config: shape.
-            encoder: (B, T + window, 3, H, W) uint8 to (B, T, D).
-            student: audio encoder, (B, frames, bands) and (B, S) bool to (B, S, D); None for the
-                small one of this class.
+        `student` is an audio encoder, (B, frames, bands) and (B, S) bool to (B, S, D); None for the
+        small one of this class.
         """
         super().__init__()
-        self.config = config
-        self.student = student
+        self.config, self.student, self.encoder = config, student, encoder
         width, heads = config.width, config.heads
-        self.encoder = encoder
         self.gap_embedding = nn.Linear(2, width)
         self.temporal_conv = nn.Conv1d(width, width, 5, padding=2)
         self.video_blocks = nn.ModuleList(
@@ -217,14 +175,10 @@ class Alignment(nn.Module):
         self.register_buffer("target_deviation", torch.ones(config.latent_channels))
 
     def encode_video(self, pixels: Tensor, *, present: Tensor | None = None) -> Tensor:
-        """Features of each frame by the frame encoder, without temporal context.
+        """Features of each frame by the frame encoder, (B, T, D), without temporal context.
 
-        Args:
-            pixels: (B, T + window, 3, S, S) uint8, or the input of another frame encoder.
-            present: (B, T) bool, False for padding, whose features are set to zero.
-
-        Returns:
-            (B, T, D).
+        Takes (B, T + window, 3, S, S) uint8, or the input of another frame encoder. Features of
+        padding, where `present` (B, T) is False, are zero.
         """
         features = self.encoder(pixels)
         return features if present is None else features * present[..., None]
@@ -232,13 +186,7 @@ class Alignment(nn.Module):
     def add_temporal_context(
         self, features: Tensor, times_s: Tensor, present: Tensor | None = None
     ) -> Tensor:
-        """Per-frame features to F^v, (B, T, D), whose frames attend to each other.
-
-        Args:
-            features: (B, T, D) from `encode_video`.
-            times_s: (B, T) seconds.
-            present: (B, T) bool.
-        """
+        """Features (B, T, D) from `encode_video` to F^v of the same shape, by self-attention."""
         # Gaps to the neighbouring frames, relative to 25 fps
         gaps = torch.log(frame_gaps(times_s, present) * 25.0)
         # Convolution over neighbouring frames, then self-attention
@@ -251,20 +199,15 @@ class Alignment(nn.Module):
     def encode_audio(self, mel: Tensor, visible: Tensor | None = None) -> Tensor:
         """Features of the visible segments by the audio encoder (the student).
 
-        Args:
-            mel: (B, S * mel_frames_per_segment, mel_bands) log-mel.
-            visible: (B, S) bool; None if all segments are visible.
-
-        Returns:
-            (B, S, D); undefined for masked segments.
+        Takes (B, S * mel_frames_per_segment, mel_bands) log-mel and (B, S) bool, None if all
+        segments are visible. Returns (B, S, D), undefined for masked segments.
         """
         per_segment = self.config.mel_frames_per_segment
         if visible is None:
             segments = mel.shape[1] // per_segment
             visible = torch.ones(len(mel), segments, dtype=torch.bool, device=mel.device)
         if self.student is not None:
-            features: Tensor = self.student(mel, visible)
-            return features
+            return self.student(mel, visible)
         # Patches of visible frames, with flags of the frames that are visible
         frames = visible_frames(visible, per_segment)
         patches = (mel * frames[..., None]).reshape(*visible.shape, self.patch_size)
@@ -281,20 +224,18 @@ class Alignment(nn.Module):
         video: Tensor,
         video_times_s: Tensor,
         *,
-        mel: Tensor | None,
-        visible: Tensor | None,
         segments: int,
+        mel: Tensor | None = None,
+        visible: Tensor | None = None,
         present: Tensor | None = None,
     ) -> Reconstruction:
         """Reconstruct all segments from the video and the visible segments.
 
         Args:
-            video: (B, T, D) F^v.
-            video_times_s: (B, T) seconds.
-            mel: (B, S * mel_frames_per_segment, mel_bands) log-mel of the true audio; None if all
-                segments are masked.
-            visible: (B, S) bool; None if all segments are masked.
+            video, video_times_s: F^v (B, T, D) and its times (B, T).
             segments: S.
+            mel: (B, S * mel_frames_per_segment, mel_bands) log-mel of the true audio.
+            visible: (B, S) bool. Without it and `mel`, all segments are masked.
             present: (B, T) bool.
         """
         batch = len(video)
@@ -327,15 +268,12 @@ class Alignment(nn.Module):
         return self.material_head((scores.softmax(1).to(video.dtype) * video).sum(1)).float()
 
     def flow_condition(self, features: Tensor, times_s: Tensor, *, segments: int) -> FlowCondition:
-        """The condition of the flow for one window of video.
+        """The condition of the flow for one window of S `segments`.
 
-        Args:
-            features: (B, T, D) from `encode_video`.
-            times_s: (B, T) seconds from the start of the window.
-            segments: S of the window.
+        Takes features (B, T, D) from `encode_video`, and their times (B, T) in the window.
         """
         video = self.add_temporal_context(features, times_s)
-        decoded = self.reconstruct(video, times_s, mel=None, visible=None, segments=segments)
+        decoded = self.reconstruct(video, times_s, segments=segments)
         return FlowCondition(
             video=interpolate_in_time(video, times_s, self.latent_times_s(segments, video)),
             states=decoded.states,
@@ -354,17 +292,10 @@ class Alignment(nn.Module):
 
 
 def frame_gaps(times_s: Tensor, present: Tensor | None = None) -> Tensor:
-    """Time from each frame to the previous and to the next one.
+    """Time from each frame to the previous and to the next one, (B, T, 2), at most LONGEST_GAP_S.
 
     The first and the last frame use the gap on their other side for the missing one; a single frame
-    has the longest gap on both sides.
-
-    Args:
-        times_s: (B, T) increasing seconds.
-        present: (B, T) bool, True for the first frames of each sample; None if all are present.
-
-    Returns:
-        (B, T, 2) seconds, LONGEST_GAP_S at most.
+    has the longest gap on both sides. `present` (B, T) is True for the first frames of each sample.
     """
     if times_s.shape[1] == 1:
         return torch.full_like(times_s, LONGEST_GAP_S)[..., None].expand(-1, -1, 2)
@@ -385,14 +316,8 @@ def interpolate_in_time(
 ) -> Tensor:
     """Linear interpolation along time, constant beyond the ends.
 
-    Args:
-        values: (B, T, D).
-        times_s: (B, T) increasing seconds.
-        wanted_s: (L,) seconds.
-        present: (B, T) bool, True for the first frames of each sample; None if all are present.
-
-    Returns:
-        (B, L, D).
+    Values (B, T, D) at increasing times (B, T) to (B, L, D) at the wanted times (L,). `present`
+    (B, T) is True for the first frames of each sample.
     """
     count = times_s.shape[1]
     if count == 1:

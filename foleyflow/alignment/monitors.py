@@ -1,4 +1,4 @@
-"""Monitors of an aligner: does it use the video, and the right time of it?
+"""Monitors of an aligner: whether it uses the video, and at the right time.
 
 R2 is 1 for an exact reconstruction and 0 for the mean of the training set. Errors are summed in the
 space of the targets, so that batches can be added.
@@ -23,14 +23,9 @@ def squared_errors(
 ) -> dict[str, tuple[Tensor, Tensor]]:
     """Squared errors and squared targets of each segment.
 
-    Args:
-        decoded: the decoder's output.
-        latents: (B, L, C) standardised target features.
-        mel: (B, S, M + 1) targets of `MelPatches.targets`.
-
-    Returns:
-        "latent", "mel" and "energy", each (errors, targets), both (B, S). The targets of "energy"
-        are relative to their mean over the batch, so that its mean level does not count.
+    Takes the targets as `reconstruction_losses` does. Returns "latent", "mel" and "energy", each
+    (errors, targets), both (B, S). The targets of "energy" are relative to their mean over the
+    batch, so that its mean level does not count.
     """
     segments = mel.shape[1]
 
@@ -47,20 +42,13 @@ def squared_errors(
 
 
 def errors_by_distance(pair: tuple[Tensor, Tensor], visible: Tensor) -> Tensor:
-    """Sums of (errors, targets) by the distance to the nearest visible segment.
+    """Sums of (errors, targets), (B, S) each, by the distance to the nearest visible segment.
 
-    Args:
-        pair: errors and targets, (B, S) each.
-        visible: (B, S) bool.
-
-    Returns:
-        (FARTHEST, 2); row d - 1 is for distance d, the last row also for larger distances.
+    Returns (FARTHEST, 2); row d - 1 is for distance d, the last row also for larger distances.
     """
     distance = distance_to_visible(visible).clamp_max(FARTHEST)
-    rows = [
-        torch.stack([part[distance == d].sum() for part in pair]) for d in range(1, FARTHEST + 1)
-    ]
-    return torch.stack(rows)
+    distances = range(1, FARTHEST + 1)
+    return torch.stack([torch.stack([p[distance == d].sum() for p in pair]) for d in distances])
 
 
 def shifted_errors(
@@ -76,27 +64,17 @@ def shifted_errors(
     """Reconstruction errors with all segments masked and the video shifted in time.
 
     Segments closer to the ends of the window than the largest shift are left out, because the
-    shifted video does not cover them.
+    shifted video does not cover them. `video` is F^v (B, T, D), and the targets are as in
+    `squared_errors`. A positive one of the K `shifts_s` delays the video.
 
-    Args:
-        model: the aligner.
-        video: (B, T, D) F^v.
-        times_s: (B, T) seconds.
-        latents, mel: the targets, as in `squared_errors`.
-        shifts_s: (K,) seconds; positive shifts delay the video.
-        present: (B, T) bool.
-
-    Returns:
-        (K, 2) sums of squared errors and squared targets of the latents.
+    Returns (K, 2) sums of squared errors and squared targets of the latents.
     """
     segments = mel.shape[1]
     edge = int(torch.ceil(shifts_s.abs().max() / model.config.segment_s - 1e-6))
     inner = slice(edge, segments - edge)
     rows = []
     for shift_s in shifts_s.tolist():
-        decoded = model.reconstruct(
-            video, times_s + shift_s, mel=None, visible=None, segments=segments, present=present
-        )
+        decoded = model.reconstruct(video, times_s + shift_s, segments=segments, present=present)
         pair = squared_errors(decoded, latents, mel)["latent"]
         rows.append(torch.stack([part[:, inner].sum() for part in pair]))
     return torch.stack(rows)
@@ -108,9 +86,6 @@ def r2(sums: Tensor) -> Tensor:
 
 
 def feature_deviation(features: Tensor, present: Tensor | None = None) -> float:
-    """Standard deviation over all tokens of all clips, averaged over dimensions.
-
-    (B, T, D) features, (B, T) bool `present`. Below `COLLAPSED` the features have collapsed.
-    """
+    """Standard deviation of (B, T, D) features over all tokens, averaged over dimensions."""
     tokens = features.float().flatten(0, 1) if present is None else features.float()[present]
     return float(tokens.std(0).mean())

@@ -1,15 +1,14 @@
 """Reconstruction targets of masked segments, computed from the audio alone, without labels.
 
-A `FeatureTarget` computes the features that the latent head predicts: the codec's latents (the
-embedded model), features of a frozen teacher (the full scale), or those of a moving average of the
-student. `MelPatches` computes the mel target of every configuration, and an onset strength.
+A `FeatureTarget` computes the features that the latent head predicts: the codec's latents, features
+of a frozen teacher, or those of a moving average of the student. `MelPatches` computes the mel
+target of every configuration, and an onset strength.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +19,7 @@ from foleyflow.errors import ConfigError
 from foleyflow.spectrogram import log_magnitude, mel_filters, stft
 
 LOG_MEL_MEAN, LOG_MEL_DEVIATION = -6.0, 3.0  # of logarithms of magnitudes, approximately
-CLEAR_RISE = 0.2  # mean rise of the bands of `SegmentLogMel` at a clear onset
+CLEAR_RISE = 0.2  # mean rise of the bands at a clear onset, for `SegmentLogMel`
 
 
 class SegmentLogMel(nn.Module):
@@ -58,10 +57,7 @@ class MelPatches(nn.Module):
     def __init__(
         self, config: AlignmentConfig, front: nn.Module, *, clear_rise: float = CLEAR_RISE
     ) -> None:
-        """Wrap a front end, (B, N) audio to (B, N / hop, bands) levels.
-
-        `clear_rise` is the mean rise of the bands at a clear onset.
-        """
+        """Wrap a front end, (B, N) audio to (B, N / hop, bands) levels."""
         super().__init__()
         self.config = config
         self.front = front
@@ -69,8 +65,7 @@ class MelPatches(nn.Module):
 
     def forward(self, waveform: Tensor) -> Tensor:
         """(B, N) audio to (B, N / hop, bands) log-mel levels."""
-        levels: Tensor = self.front(waveform)
-        return levels
+        return self.front(waveform)
 
     def targets(self, mel: Tensor) -> Tensor:
         """Patch of each segment, normalised to zero mean and unit deviation, and its mean level.
@@ -91,8 +86,7 @@ class MelPatches(nn.Module):
 
         (B, S * frames, bands) from `forward` to (B, L) in 0..1; 1 is a clear onset.
 
-        Reference: Böck & Widmer 2013 (SuperFlux). On simulated clips its peaks find the contacts
-            with an F1 of 0.91 at ±50 ms, like the onset detector of the evaluation.
+        Reference: Böck & Widmer 2013 (SuperFlux).
         """
         # Replace the first and last frame by their neighbours
         inner = mel[:, 1:-1]
@@ -112,17 +106,18 @@ class MelPatches(nn.Module):
         return (rise.unflatten(1, (-1, per_latent)).amax(-1) / self.clear_rise).clamp_max(1.0)
 
 
-class FeatureTarget(Protocol):
-    """Features that masked segments are reconstructed to."""
+class FeatureTarget:
+    """Features that masked segments are reconstructed to, (B, L, C) standardised."""
 
     def __call__(self, batch: Mapping[str, Tensor], mel: Tensor) -> Tensor:
-        """(B, L, C) standardised; `mel` is (B, frames, bands) from `MelPatches`."""
+        """Compute them from a batch and its (B, frames, bands) levels from `MelPatches`."""
+        raise NotImplementedError
 
     def update(self, model: Alignment) -> None:
         """Called with the student before each training step; frozen targets ignore it."""
 
 
-class CodecLatents:
+class CodecLatents(FeatureTarget):
     """Latents of the frozen codec, `batch["latents"]` (B, L, C): the space of the flow."""
 
     def __init__(self, mean: Tensor, deviation: Tensor) -> None:
@@ -130,48 +125,12 @@ class CodecLatents:
         self.mean, self.deviation = mean, deviation
 
     def __call__(self, batch: Mapping[str, Tensor], mel: Tensor) -> Tensor:
-        """Standardised latents, (B, L, C)."""
-        latents = batch["latents"]
-        return (latents - self.mean.to(latents.device)) / self.deviation.to(latents.device)
+        """Standardised latents."""
+        return self.standardise(batch["latents"])
 
-    def update(self, model: Alignment) -> None:
-        """Ignored."""
-
-
-class TeacherFeatures:
-    """Features of a frozen audio network, computed during training."""
-
-    def __init__(self, teacher: nn.Module, config: AlignmentConfig, some_mel: Tensor) -> None:
-        """Fit the standardisation to the teacher's features of some training clips.
-
-        Args:
-            teacher: (B, S * frames, bands) log-mel to (B, S, F), F = latents_per_segment *
-                latent_channels.
-            config: the student's.
-            some_mel: (B, S * frames, bands).
-
-        Raises:
-            ConfigError: the student's latent head has another size than the features.
-        """
-        self.teacher = teacher.eval().requires_grad_(False)
-        self.config = config
-        self.mean, self.deviation = torch.zeros(()), torch.ones(())
-        with torch.no_grad():
-            features = self._features(some_mel).flatten(0, 1)
-        self.mean, self.deviation = features.mean(0), features.std(0).clamp_min(1e-3)
-
-    def __call__(self, batch: Mapping[str, Tensor], mel: Tensor) -> Tensor:
-        """Standardised features, (B, L, C)."""
-        self.teacher.to(mel.device)
-        with torch.no_grad():
-            return self._features(mel)
-
-    def update(self, model: Alignment) -> None:
-        """Ignored."""
-
-    def _features(self, mel: Tensor) -> Tensor:
-        features = split_features(self.teacher(mel), self.config)
-        return (features - self.mean.to(mel.device)) / self.deviation.to(mel.device)
+    def standardise(self, features: Tensor) -> Tensor:
+        """Features (B, L, C) to zero mean and unit deviation over the training set."""
+        return (features - self.mean.to(features.device)) / self.deviation.to(features.device)
 
 
 class StoredTeacher(CodecLatents):
@@ -183,27 +142,49 @@ class StoredTeacher(CodecLatents):
         super().__init__(rows.mean(0), rows.std(0).clamp_min(1e-3))
 
 
-class SlowStudent:
+class TeacherFeatures(StoredTeacher):
+    """Features of a frozen audio network, computed during training."""
+
+    def __init__(self, teacher: nn.Module, config: AlignmentConfig, some_mel: Tensor) -> None:
+        """Fit the standardisation to the teacher's features of some training clips.
+
+        The teacher maps (B, S * frames, bands) log-mel to (B, S, F). F must be the size of the
+        latent head of `config`, the student's; else `split_features` raises a ConfigError.
+        """
+        self.teacher = teacher.eval().requires_grad_(False)
+        self.config = config
+        super().__init__(self._features(some_mel))
+
+    def __call__(self, batch: Mapping[str, Tensor], mel: Tensor) -> Tensor:
+        """Standardised features of the teacher."""
+        self.teacher.to(mel.device)
+        return self.standardise(self._features(mel))
+
+    @torch.no_grad()
+    def _features(self, mel: Tensor) -> Tensor:
+        return split_features(self.teacher(mel), self.config)
+
+
+class SlowStudent(FeatureTarget):
     """Features of a moving average of the student for the complete, unmasked audio.
 
     Features are normalised token by token, so that the student can't lower the loss by shrinking
-    them. Whether they collapse to a constant is shown by the monitors.
+    them. The monitors show whether they collapse to a constant.
 
     Reference: Baevski et al. 2022 (data2vec); Chen et al. 2024 (EAT).
     """
 
     def __init__(self, model: Alignment, *, decay: float = 0.999) -> None:
-        """Start from a copy of the student."""
         self.decay = decay
         self.module = copy.deepcopy(model).eval().requires_grad_(False)
         self.module.encoder = nn.Identity()  # only the audio encoder is used
         self.config = model.config
 
+    @torch.no_grad()
     def __call__(self, batch: Mapping[str, Tensor], mel: Tensor) -> Tensor:
-        """Normalised features, (B, L, C)."""
-        with torch.no_grad():
-            features = self.module.to(mel.device).encode_audio(mel)
-            return split_features(functional.layer_norm(features, features.shape[-1:]), self.config)
+        """Normalised features of the moving average."""
+        features = self.module.to(mel.device).encode_audio(mel)
+        return split_features(functional.layer_norm(features, features.shape[-1:]), self.config)
 
     @torch.no_grad()
     def update(self, model: Alignment) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
+from typer import Option
 
 from foleyflow import __version__
 from foleyflow.cli import data, measure
@@ -21,7 +22,6 @@ from foleyflow.parallel.precision import PRECISION_VARIABLE, precision_set_to
 
 app = typer.Typer(
     cls=ReportingGroup,
-    help="Generate sound for silent videos.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -47,28 +47,29 @@ def _root(
     context: typer.Context,
     version: Annotated[
         bool,
-        typer.Option(
-            "--version", callback=_print_version, is_eager=True, help="Print the version."
-        ),
+        Option("--version", callback=_print_version, is_eager=True, help="Print the version."),
     ] = False,
     precision: Annotated[
         str,
-        typer.Option(
+        Option(
             envvar=PRECISION_VARIABLE,
             metavar="auto|bf16|fp32",
-            help="Precision of the networks; auto is bf16 if the device supports it in hardware.",
+            help="Precision of the networks; auto is bf16 on devices with hardware support.",
         ),
     ] = "auto",
 ) -> None:
-    """Generate sound for silent videos."""
+    """Generate sound for silent videos, and train and measure the models that do it."""
     context.with_resource(precision_set_to(precision))
 
 
-app.command(short_help="Generate sound for videos and write copies with it.")(generate)
-app.command()(train)
-app.command()(bundle)
-app.command()(ablate)
-app.command()(evaluate)
-app.command()(reel)
-app.command()(bench)
-app.command(short_help="Check the installation, and how to fix what is missing.")(doctor)
+for command, summary in (
+    (generate, "Generate sound for each video."),
+    (train, "Train one part of the model, or a judge."),
+    (bundle, "Collect a codec, an aligner and a flow in one model folder."),
+    (evaluate, "Score generated sounds against references."),
+    (reel, "Write a page to compare generated sounds by ear."),
+    (ablate, "Train and measure the paper's ablation tables."),
+    (bench, "Measure speed and memory on this machine."),
+    (doctor, "Check the installation."),
+):
+    app.command(short_help=summary)(command)

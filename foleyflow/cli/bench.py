@@ -3,39 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
-
-from foleyflow.cli.console import check_writable, handle_errors, print_result, print_status
-from foleyflow.cli.options import Debug, Json
+from foleyflow.cli.console import check_writable, print_status, write_report
+from foleyflow.cli.options import Out
+from foleyflow.cli.shared_options import Result, printing
 
 if TYPE_CHECKING:
     from foleyflow.experiments.benchmark import Row
 
 
-def bench(
-    out: Annotated[Path | None, typer.Option(help="Also write the figures as JSON here.")] = None,
-    as_json: Json = False,
-    debug: Debug = False,
-) -> None:
+@printing
+def bench(out: Out = None) -> Result:
     """Measure speed and memory on this machine."""
-    with handle_errors(debug=debug, as_json=as_json):
-        from foleyflow.experiments.benchmark import measure
-        from foleyflow.experiments.machine import machine
-        from foleyflow.weights import write_atomically
+    from foleyflow.experiments.benchmark import measure
+    from foleyflow.experiments.machine import machine
 
-        check_writable(out)
-        about = machine()
-        rows = measure(on_row=lambda row: print_status(_line(row)))
-        report = {"machine": about, "rows": [dataclasses.asdict(row) for row in rows]}
-        if out is not None:
-            write_atomically(out, json.dumps(report, indent=1) + "\n")
-        lines = [", ".join(f"{key} {value}" for key, value in about.items())]
-        lines += [f"{_line(row)}\n    {row.how}" for row in rows]
-        print_result(report, as_json=as_json, text="\n".join(lines))
+    check_writable(out)
+    about = machine()
+    rows = measure(on_row=lambda row: print_status(_line(row)))
+    report = {"machine": about, "rows": [dataclasses.asdict(row) for row in rows]}
+    write_report(out, report)
+    lines = [", ".join(f"{key} {value}" for key, value in about.items())]
+    lines += [f"{_line(row)}\n    {row.how}" for row in rows]
+    return report, "\n".join(lines)
 
 
 def _line(row: Row) -> str:

@@ -1,29 +1,27 @@
-"""`foleyflow bundle`."""
+"""`foleyflow bundle`: collect the parts of a model in one folder."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
-from foleyflow.cli.console import handle_errors, print_result
-from foleyflow.cli.options import Debug, Json
+from foleyflow.cli.shared_options import Result, printing
 
 
+@printing
 def bundle(
     parts: Annotated[
         list[Path],
-        typer.Argument(metavar="PART...", help="Model folders, as `foleyflow train` exports them."),
+        Argument(metavar="PART", help="Model folders that `foleyflow train` exported."),
     ],
-    out: Annotated[Path, typer.Option(help="Model folder; its other components are kept.")],
-    as_json: Json = False,
-    debug: Debug = False,
-) -> None:
-    """Collect codec, aligner and flow in one model folder."""
-    with handle_errors(debug=debug, as_json=as_json):
-        from foleyflow.weights import merge_models
+    out: Annotated[
+        Path, Option(help="Model folder to write; components that no PART has are kept.")
+    ],
+) -> Result:
+    """Collect a codec, an aligner and a flow in one model folder."""
+    from foleyflow.weights import merge_models
 
-        components = merge_models(parts, out)
-        answer = {"model": str(out), "components": components}
-        print_result(answer, as_json=as_json, text=f"{out}: {', '.join(components)}")
+    components = merge_models(parts, out)
+    return {"model": str(out), "components": components}, f"{out}: {', '.join(components)}"

@@ -58,11 +58,7 @@ def _write(text: str, *, on_stderr: bool = False) -> None:
 
 @contextmanager
 def partial_result(value: dict[str, Any]) -> Iterator[None]:
-    """If the block fails or is stopped, --json prints `value` together with the error.
-
-    Args:
-        value: the results so far; it may change while the block runs.
-    """
+    """If the block fails or is stopped, --json prints the present `value` with the error."""
     try:
         yield
     except BaseException as problem:
@@ -72,11 +68,7 @@ def partial_result(value: dict[str, Any]) -> Iterator[None]:
 
 @contextmanager
 def logged_warnings() -> Iterator[list[str]]:
-    """Collects warnings that the library logs in the block, instead of printing them.
-
-    Yields:
-        The messages, in order and each once.
-    """
+    """Yields a list of the warnings that the library logs in the block, each once, not printed."""
     texts: list[str] = []
 
     class Collector(logging.Handler):
@@ -102,38 +94,56 @@ def logged_warnings() -> Iterator[list[str]]:
 
 
 @contextmanager
-def progress_on_stderr(label: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar, which appears when the yielded function is first called (done, total)."""
+def progress_on_stderr(label: str) -> Iterator[Callable[..., None]]:
+    """A progress bar on stderr, which appears when the yielded function is first called.
+
+    Yields:
+        A function of (done, total) and optionally a text that replaces the label.
+    """
     with ExitStack() as stack:
         bars: list[Any] = []
 
-        def show(done: int, total: int) -> None:
+        def show(done: int, total: int, text: str = "") -> None:
             if not bars:
                 bar = typer.progressbar(length=total, label=printable(label), file=sys.stderr)
                 bars.append(stack.enter_context(bar))
+            bars[0].label = text or bars[0].label
             bars[0].update(done - bars[0].pos)
 
         yield show
 
 
-def check_writable(path: Path | None) -> None:
-    """Checks that a file could be written, before the work whose result it will hold.
+@contextmanager
+def training_progress(name: str, steps: int) -> Iterator[Callable[[int, dict[str, float]], None]]:
+    """A progress bar with the last loss; yields the `progress` of `training.run.train`."""
+    label = f"training {name}"
+    with progress_on_stderr(label) as show:
 
-    Raises:
-        MediaError: it is a directory, or its folder is missing.
-    """
+        def progress(step: int, figures: dict[str, float]) -> None:
+            losses = [value for key, value in figures.items() if key.endswith("/loss")]
+            show(step, steps, f"{label}  loss {losses[-1]:.3f}" if losses else "")
+
+        yield progress
+
+
+def check_writable(path: Path | None) -> None:
+    """Raises MediaError if `path` is a directory or its folder is missing."""
     if path is not None and path.is_dir():
         raise MediaError(f"{path}: is a directory", hint="name a file in it")
     if path is not None and not path.parent.is_dir():
         raise MediaError(f"{path.parent}: no such folder", hint=f"mkdir -p {path.parent}")
 
 
-def refuse_given(table: str, options: Mapping[str, object]) -> None:
-    """Refuses options that only the tables of the other stage have.
+def write_report(path: Path | None, report: Any) -> None:
+    """Writes a report as JSON, if a path is given."""
+    if path is not None:
+        from foleyflow.weights import write_atomically
 
-    Raises:
-        ConfigError: one of them was given.
-    """
+        write_atomically(path, json_text(report) + "\n")
+
+
+def refuse_given(table: str, options: Mapping[str, object]) -> None:
+    """Raises ConfigError if an option was given that only tables of the other stage have."""
     given = [name for name, value in options.items() if value is not None]
     if given:
         raise ConfigError(
@@ -153,9 +163,9 @@ class _OneLine(logging.Formatter):
 def handle_errors(*, debug: bool, as_json: bool = False) -> Iterator[None]:
     """Turns errors in the block into one line, a hint and an exit status; shows logged warnings.
 
-    SIGTERM and SIGHUP end the block as Ctrl-C does. An unknown precision is refused first. An
-    exception that is neither a FoleyflowError, an OSError nor a failed allocation is a defect, so
-    its traceback is shown.
+    SIGTERM and SIGHUP end the block as Ctrl-C does. An unknown precision is refused first. Any
+    exception other than a FoleyflowError, an OSError or a failed allocation is a bug, so its
+    traceback is shown.
     """
     handler = logging.StreamHandler()
     handler.setFormatter(_OneLine("foleyflow: %(message)s"))
@@ -177,10 +187,10 @@ def handle_errors(*, debug: bool, as_json: bool = False) -> Iterator[None]:
     except Exception as problem:
         error = _reported_error(problem)
         if error is None:
-            # typer's own exits and a closed stdout are no defects.
+            # typer's own exits and a closed stdout are not bugs.
             if as_json and not (hasattr(problem, "exit_code") or isinstance(problem, OSError)):
                 text = f"{type(problem).__name__}: {problem}"
-                _print_error_json(problem, text, "this is a defect of foleyflow")
+                _print_error_json(problem, text, "this is a bug in foleyflow")
             raise
         status = print_error(error, debug=debug)
         if as_json:

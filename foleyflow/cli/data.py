@@ -1,4 +1,4 @@
-"""`foleyflow data`: commands that create, check and select data sets."""
+"""`foleyflow data`: create, check and select data sets."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
+from typer import Argument, Option
 
-from foleyflow.cli.console import handle_errors, print_result, progress_on_stderr
-from foleyflow.cli.options import Debug, Json, Ray
-from foleyflow.cli.shared_options import REQUIRED, with_options
+from foleyflow.cli.console import progress_on_stderr
+from foleyflow.cli.options import SIMULATED, Ray, Recipe, Settings
+from foleyflow.cli.shared_options import REQUIRED, Result, printing
 from foleyflow.errors import ConfigError, MissingExtra
 
 if TYPE_CHECKING:
@@ -27,172 +28,163 @@ app = typer.Typer(help="Create, check and select data sets.", no_args_is_help=Tr
 
 EXAMPLES = {"chopping": ("strikes", 3), "drums": ("drums", 5), "falling": ("drops", 11)}
 
-DataSet = Annotated[Path, typer.Argument(metavar="DATA", help="Folder of a data set.")]
-DataOut = Annotated[Path, typer.Option(help="Folder of the data set.")]
-Listing = Annotated[Path, typer.Argument(metavar="CSV", help="The csv of the training segments.")]
-Downloads = Annotated[Path, typer.Argument(help="Folder of the downloaded videos.")]
-ClipSeconds = Annotated[float, typer.Option(help="Seconds of each clip.")]
+DataSet = Annotated[Path, Argument(metavar="DATA", help="Folder of the data set.")]
+DataOut = Annotated[Path, Option(help="Folder of the data set to write.")]
+Listing = Annotated[Path, Argument(metavar="CSV", help="List of the training segments.")]
+Downloads = Annotated[Path, Argument(metavar="VIDEOS", help="Folder of the downloaded videos.")]
+ClipSeconds = Annotated[float, Option(metavar="SECONDS", help="Length of each clip.")]
 Cuts = Annotated[
-    str, typer.Option(help="avoid: a clip must lie within one scene. keep: cuts are allowed.")
+    str,
+    Option(metavar="avoid|keep", help="Whether clips with a cut are rejected or allowed."),
 ]
 Validation = Annotated[
-    float, typer.Option(help="Fraction of the training videos that become the validation split.")
+    float,
+    Option(metavar="FRACTION", help="Fraction of the training videos for the validation split."),
 ]
-Tagger = Annotated[str, typer.Option(help="panns: reject clips that contain only music.")]
+Tagger = Annotated[
+    str, Option(metavar="panns", help="Reject clips in which this tagger finds only music.")
+]
 Judges = Annotated[
     Path | None,
-    typer.Option(help="Folder of the tagger's weights. Default: ~/.cache/foleyflow/judges."),
+    Option(help="Folder of the tagger's weights. Default: ~/.cache/foleyflow/judges."),
 ]
-Workers = Annotated[int, typer.Option(min=0, help="Threads; 0 uses one per core.")]
+Workers = Annotated[int, Option(min=0, help="Number of threads; 0 uses one per core.")]
 
 
 @app.command()
+@printing
 def simulate(
-    clips: Annotated[int, typer.Option(min=1, help="Total number of clips of the split.")],
+    clips: Annotated[
+        int, Option(min=1, help="Number of clips in the split, including existing ones.")
+    ],
     out: DataOut,
-    seed: Annotated[int, typer.Option(min=0, help="Another seed gives other clips.")] = 0,
+    seed: Annotated[int, Option(min=0, help="Random seed of the clips.")] = 0,
     split: Annotated[
-        str, typer.Option(help="train, validation or test; splits have no clip in common.")
+        str,
+        Option(metavar="train|validation|test", help="Split; splits have no clip in common."),
     ] = "train",
     duration: ClipSeconds = 4.0,
     rate: Annotated[
         float | None,
-        typer.Option(
-            help="Frames per second of all clips; random for each clip if not given. "
-            "1 is enough for judges of sound."
+        Option(
+            metavar="HZ",
+            help="Frames per second; 1 is enough for judges of sound. Default: random per clip.",
         ),
     ] = None,
-    workers: Annotated[int, typer.Option(min=0, help="Processes; 0 uses one per core.")] = 0,
+    workers: Annotated[int, Option(min=0, help="Number of processes; 0 uses one per core.")] = 0,
     ray: Ray = None,
-    as_json: Json = False,
-    debug: Debug = False,
-) -> None:
-    """Create clips of impacts by physics simulation. Existing clips are kept."""
-    with handle_errors(debug=debug, as_json=as_json):
-        _require_mujoco()
-        from foleyflow.simulation.dataset.simulate import simulate as run
+) -> Result:
+    """Create clips of impacts by physics simulation. Rerun to resume."""
+    _require_mujoco()
+    from foleyflow.simulation.dataset.simulate import simulate as run
 
-        with progress_on_stderr(f"simulating {split}") as show:
-            summary = run(
-                out,
-                clips=clips,
-                seed=seed,
-                split=split,
-                duration_s=duration,
-                rate_hz=rate,
-                workers=workers or None,
-                ray=ray,
-                progress=show,
-            )
-        print_result(
-            {**dataclasses.asdict(summary), "frames_per_core_s": summary.frames_per_core_s},
-            as_json=as_json,
-            text=f"{summary.clips} clips created, {summary.skipped} existed; "
-            f"{summary.frames_per_core_s:.0f} frames per second and core, "
-            f"{summary.crashes} crashes",
+    with progress_on_stderr(f"simulating {split}") as show:
+        summary = run(
+            out,
+            clips=clips,
+            seed=seed,
+            split=split,
+            duration_s=duration,
+            rate_hz=rate,
+            workers=workers or None,
+            ray=ray,
+            progress=show,
         )
+    text = (
+        f"{summary.clips} clips created, {summary.skipped} existed; "
+        f"{summary.frames_per_core_s:.0f} frames per second and core, {summary.crashes} crashes"
+    )
+    value = dataclasses.asdict(summary) | {"frames_per_core_s": summary.frames_per_core_s}
+    return value, text
 
 
 @app.command()
+@printing
 def examples(
-    out: Annotated[Path, typer.Option(help="Folder of the examples.")] = Path(
+    out: Annotated[Path, Option(help="Folder of the examples.")] = Path(
         "foleyflow/assets/examples"
     ),
-    as_json: Json = False,
-    debug: Debug = False,
-) -> None:
-    """Render the example clips that ship with foleyflow, which takes a few minutes."""
-    with handle_errors(debug=debug, as_json=as_json):
-        _require_mujoco()
-        from foleyflow.simulation.dataset.simulate import write_example
+) -> Result:
+    """Render the example clips that ship with foleyflow."""
+    _require_mujoco()
+    from foleyflow.simulation.dataset.simulate import write_example
 
-        out.mkdir(parents=True, exist_ok=True)
-        paths = []
-        for name, (family, seed) in EXAMPLES.items():
-            paths.append(str(out / f"{name}.mp4"))
-            write_example(Path(paths[-1]), seed=seed, family=family, duration_s=6.0)
-        print_result({"examples": paths}, as_json=as_json, text="\n".join(paths))
+    out.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for name, (family, seed) in EXAMPLES.items():
+        paths.append(str(out / f"{name}.mp4"))
+        write_example(Path(paths[-1]), seed=seed, family=family, duration_s=6.0)
+    return {"examples": paths}, "\n".join(paths)
 
 
 @app.command()
+@printing
 def select(
     data: DataSet,
-    out: Annotated[Path, typer.Argument(help="New folder of the selected clips.")],
-    material: Annotated[str | None, typer.Option(help="Select clips with this material.")] = None,
-    without: Annotated[str | None, typer.Option(help="Select clips without this material.")] = None,
-    as_json: Json = False,
-    debug: Debug = False,
-) -> None:
-    """Create a data set from the simulated clips that have, or lack, a material."""
-    with handle_errors(debug=debug, as_json=as_json):
-        given = [name for name in (material, without) if name is not None]
-        if len(given) != 1:
-            raise ConfigError("expected either --material NAME or --without NAME")
-        from foleyflow.simulation.dataset.selection import select_clips
+    out: Annotated[Path, Argument(metavar="OUT", help="New folder of the selected clips.")],
+    material: Annotated[
+        str | None, Option(metavar="NAME", help="Select clips with this material.")
+    ] = None,
+    without: Annotated[
+        str | None, Option(metavar="NAME", help="Select clips without this material.")
+    ] = None,
+) -> Result:
+    """Create a data set of the clips with, or without, a material.
 
-        counts = select_clips(data, out, material=given[0], without=material is None)
-        print_result(
-            {"splits": counts},
-            as_json=as_json,
-            text=", ".join(f"{count} clips of {split}" for split, count in counts.items())
-            or f"{data}: no such clip",
-        )
+    Either --material or --without is required.
+    """
+    given = [name for name in (material, without) if name is not None]
+    if len(given) != 1:
+        raise ConfigError("expected either --material NAME or --without NAME")
+    from foleyflow.simulation.dataset.selection import select_clips
+
+    counts = select_clips(data, out, material=given[0], without=material is None)
+    listed = ", ".join(f"{count} clips of {split}" for split, count in counts.items())
+    return {"splits": counts}, listed or f"{data}: no clip was selected"
 
 
 @app.command("list")
+@printing
 def list_clips(
-    clips: Annotated[Path, typer.Argument(help="Folder of clips with manifest.csv.")],
+    clips: Annotated[Path, Argument(metavar="CLIPS", help="Folder of clips with a manifest.csv.")],
     category: Annotated[
         list[str] | None,
-        typer.Option(help="List clips of this category; repeatable. Default: impacts."),
+        Option(metavar="NAME", help="List clips of this category; repeatable. Default: impacts."),
     ] = None,
-    every: Annotated[
-        bool, typer.Option("--all", help="Also list clips whose onsets are not clear.")
-    ] = False,
-    as_json: Json = False,
-    debug: Debug = False,
-) -> None:
+    every: Annotated[bool, Option("--all", help="Also list clips without clear onsets.")] = False,
+) -> Result:
     """List the clips of some categories, one path per line."""
-    with handle_errors(debug=debug, as_json=as_json):
-        from foleyflow.data.build.listing import IMPACTS, clips_of_categories
+    from foleyflow.data.build.listing import IMPACTS, clips_of_categories
 
-        found = clips_of_categories(clips, category or IMPACTS, clear_onsets_only=not every)
-        paths = [str(path) for path in found]
-        print_result({"clips": paths}, as_json=as_json, text="\n".join(paths))
+    found = clips_of_categories(clips, category or IMPACTS, clear_onsets_only=not every)
+    paths = [str(path) for path in found]
+    return {"clips": paths}, "\n".join(paths)
 
 
 @app.command()
+@printing
 def prepare(
-    task: Annotated[str, typer.Argument(help="align or flow.")],
-    recipe: Annotated[str, typer.Option(help="Name of a recipe of this task.")] = "tiny",
-    data: Annotated[Path, typer.Option(help="Data set.")] = Path("data/sim"),
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change one setting, as for train."),
-    ] = None,
+    task: Annotated[str, Argument(metavar="TASK", help="align or flow.")],
+    recipe: Recipe = "tiny",
+    data: Annotated[Path, Option(help="Folder of the data set.")] = SIMULATED,
+    set_: Settings = None,
     ray: Ray = None,
-    as_json: Json = False,
-    debug: Debug = False,
-) -> None:
-    """Decode clips and compute latents and features before a training."""
-    with handle_errors(debug=debug, as_json=as_json):
-        import contextlib
-        import functools
+) -> Result:
+    """Compute the cached features that a training needs."""
+    from foleyflow.parallel.ray_cluster import ParallelMap, RayCluster
+    from foleyflow.recipes import recipe_named
+    from foleyflow.recipes.overrides import override
+    from foleyflow.training.run import prepare as prepare_features
 
-        from foleyflow.parallel.ray_cluster import ParallelMap, RayCluster
-        from foleyflow.recipes import recipe_named
-        from foleyflow.recipes.overrides import override
-        from foleyflow.training.prepare import prepare as prepare_features
-
-        settings = override(recipe_named(task, recipe), set_ or [])
-        with RayCluster(ray) if ray is not None else contextlib.nullcontext() as cluster:
-            parallel_map: ParallelMap | None = None
-            if cluster is not None:
-                on_gpus = settings.prepares_on_gpu and cluster.has_gpus
-                parallel_map = functools.partial(cluster.parallel_map, gpus=float(on_gpus))
-            windows = prepare_features(settings, data, parallel_map)
-        listed = ", ".join(f"{count} windows of {split}" for split, count in windows.items())
-        print_result({"windows": windows}, as_json=as_json, text=f"{data}: {listed} are ready")
+    settings = override(recipe_named(task, recipe), set_ or [])
+    with RayCluster(ray) if ray is not None else nullcontext() as cluster:
+        parallel_map: ParallelMap | None = None
+        if cluster is not None:
+            on_gpus = settings.prepares_on_gpu and cluster.has_gpus
+            parallel_map = functools.partial(cluster.parallel_map, gpus=float(on_gpus))
+        windows = prepare_features(settings, data, parallel_map)
+    listed = ", ".join(f"{count} windows of {split}" for split, count in windows.items())
+    return {"windows": windows}, f"{data}: {listed} are ready"
 
 
 Rows = Sequence[Any]  # of `ListedClip`; heavy modules are imported only when a command runs
@@ -210,29 +202,18 @@ BUILD_OPTIONS = {
 
 
 def _build_command(*, validation: float = 0.01) -> Callable[[RowReader], RowReader]:
-    """Register a command that builds a data set of shards from the rows that a function reads.
+    """Registers a command that builds a data set of shards from the rows that a function reads.
 
     The function has its own options, and `duration` and `validation` as keyword-only parameters.
     """
 
     def register(read_rows: RowReader) -> RowReader:
-        def command(*, as_json: bool, debug: bool, **options: Any) -> None:
-            with handle_errors(debug=debug, as_json=as_json):
-                shared = {name: options.pop(name) for name in BUILD_OPTIONS}
-                _build(
-                    functools.partial(read_rows, **options),
-                    options["clips"],
-                    as_json=as_json,
-                    **shared,
-                )
+        @functools.wraps(read_rows)
+        def build(**options: Any) -> Result:
+            shared = {name: options.pop(name) for name in BUILD_OPTIONS}
+            return _build(functools.partial(read_rows, **options), options["clips"], **shared)
 
-        shared = {
-            **BUILD_OPTIONS,
-            "validation": (Validation, validation),
-            "as_json": (Json, False),
-            "debug": (Debug, False),
-        }
-        app.command()(with_options(command, read_rows, shared))
+        app.command()(printing(build, BUILD_OPTIONS | {"validation": (Validation, validation)}))
         return read_rows
 
     return register
@@ -242,12 +223,14 @@ def _build_command(*, validation: float = 0.01) -> Callable[[RowReader], RowRead
 def vggsound(
     listing: Listing,
     clips: Downloads,
-    segment: Annotated[float, typer.Option(help="Seconds of the list's segments.")] = 10.0,
+    segment: Annotated[
+        float, Option(metavar="SECONDS", help="Length of the listed segments.")
+    ] = 10.0,
     *,
     duration: float,
     validation: float,
 ) -> Rows:
-    """Check VGGSound's clips and pack them into shards. Rerun to resume."""
+    """Check the videos of VGGSound and pack clips into shards. Rerun to resume."""
     from foleyflow.data.build.listing import read_vggsound
 
     return read_vggsound(listing, validation=validation, segment_s=segment)
@@ -258,13 +241,13 @@ def audioset(
     listing: Listing,
     clips: Downloads,
     test: Annotated[
-        Path | None, typer.Option(metavar="CSV", help="The csv of the evaluation segments.")
+        Path | None, Option(metavar="CSV", help="List of the evaluation segments.")
     ] = None,
     *,
     duration: float,
     validation: float,
 ) -> Rows:
-    """Check AudioSet's clips and pack them into shards. Rerun to resume."""
+    """Check the videos of AudioSet and pack clips into shards. Rerun to resume."""
     from foleyflow.data.build.listing import read_audioset
 
     rows = read_audioset(listing, validation=validation)
@@ -273,42 +256,43 @@ def audioset(
 
 @_build_command(validation=0.05)
 def folder(
-    clips: Annotated[Path, typer.Argument(help="Folder of videos; subfolders are labels.")],
+    clips: Annotated[
+        Path,
+        Argument(metavar="VIDEOS", help="Folder of videos; names of subfolders are labels."),
+    ],
     *,
     duration: float,
     validation: float,
 ) -> Rows:
-    """Check a folder of videos and pack them into shards. Rerun to resume."""
+    """Check a folder of videos and pack clips into shards. Rerun to resume."""
     from foleyflow.data.build.listing import read_folder
 
     return read_folder(clips, duration_s=duration, validation=validation)
 
 
 @app.command()
+@printing
 def doctor(
     root: DataSet,
-    decode: Annotated[int, typer.Option(min=1, help="Clips of each split to decode.")] = 32,
-    as_json: Json = False,
-    debug: Debug = False,
-) -> None:
-    """Check that a data set is complete and decodes, and that its splits share no videos."""
-    with handle_errors(debug=debug, as_json=as_json):
-        from foleyflow.data.build.check import check_data
+    decode: Annotated[int, Option(min=1, help="Number of clips of each split to decode.")] = 32,
+) -> Result:
+    """Check that a data set is complete and can be decoded.
 
-        checks = check_data(root, decode=decode)
-        lines = []
-        for check in checks:
-            lines.append(
-                f"{'broken' if check.problems else 'ok':8s} {check.split}: {check.clips} clips, "
-                f"{check.labels} labels, {check.decoded} decoded"
-            )
-            lines += [f"         {problem}" for problem in check.problems]
-        print_result(
-            {"splits": [dataclasses.asdict(check) for check in checks]},
-            as_json=as_json,
-            text="\n".join(lines) or f"{root}: no clip",
+    Splits must not share videos. The exit status is 1 if there is a problem.
+    """
+    from foleyflow.data.build.check import check_data
+
+    checks = check_data(root, decode=decode)
+    lines = []
+    for check in checks:
+        lines.append(
+            f"{'broken' if check.problems else 'ok':8s} {check.split}: {check.clips} clips, "
+            f"{check.labels} labels, {check.decoded} decoded"
         )
-    raise typer.Exit(int(not checks or any(check.problems for check in checks)))
+        lines += [f"         {problem}" for problem in check.problems]
+    value = {"splits": [dataclasses.asdict(check) for check in checks]}
+    has_problem = not checks or any(check.problems for check in checks)
+    return value, "\n".join(lines) or f"{root}: no clip", int(has_problem)
 
 
 def _require_mujoco() -> None:
@@ -328,9 +312,8 @@ def _build(
     judges: Path | None,
     workers: int,
     ray: str | None,
-    as_json: bool,
-) -> None:
-    """Build a data set of shards and print a summary."""
+) -> Result:
+    """Builds a data set of shards; returns a summary."""
     if cuts not in ("avoid", "keep"):
         raise ConfigError(f"--cuts {cuts}: expected avoid or keep")
     if not (duration > 0 and 0 <= validation < 1):
@@ -374,7 +357,7 @@ def _build(
     kept = ", ".join(f"{count} {split}" for split, count in summary.splits.items())
     lines = [f"{out}: {kept} in {summary.shards} shards; reasons in manifest.csv"]
     lines += [f"{count:8d} rejected: {reason}" for reason, count in summary.rejected.items()]
-    print_result(dataclasses.asdict(summary), as_json=as_json, text="\n".join(lines))
+    return dataclasses.asdict(summary), "\n".join(lines)
 
 
 @functools.lru_cache(maxsize=1)

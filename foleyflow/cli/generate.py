@@ -1,4 +1,4 @@
-"""`foleyflow generate`: options, checks of the arguments, and output to the terminal."""
+"""`foleyflow generate`: generate sound for videos."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer import Argument, Option
 
 from foleyflow.cli.console import (
     handle_errors,
@@ -18,7 +19,7 @@ from foleyflow.cli.console import (
     print_status,
     progress_on_stderr,
 )
-from foleyflow.cli.options import Debug, Device, DryRun, Json, Overwrite, Ray
+from foleyflow.cli.options import EMBEDDED, Debug, Device, DryRun, Json, Model, Ray, Seed
 from foleyflow.cli.standard_input import spooled_standard_input
 from foleyflow.errors import ConfigError, FoleyflowError, UsageError
 from foleyflow.system.printable import printable
@@ -31,73 +32,79 @@ def generate(
     videos: Annotated[
         # Text, not paths: an empty name would become the current folder.
         list[str],
-        typer.Argument(help="Video files; - reads one from standard input.", metavar="VIDEO..."),
+        Argument(metavar="VIDEO", help="Video files; - reads one from standard input."),
     ],
     output: Annotated[
         # Text, not a path: the slash at the end of a folder would be lost.
         str | None,
-        typer.Option(
+        Option(
             "-o",
             "--output",
             metavar="FILE|FOLDER/",
-            help="Where to write. Default: CLIP.foley.mp4 next to the video.",
+            help="Output file, or folder of the outputs. Default: NAME.foley.mp4 next to each "
+            "video.",
         ),
     ] = None,
-    model: Annotated[
-        str, typer.Option(help="Model folder, or embedded for the model that ships with foleyflow.")
-    ] = "embedded",
-    seed: Annotated[
-        int, typer.Option(min=0, help="Random seed; the same seed gives the same sound.")
-    ] = 0,
+    model: Model = EMBEDDED,
+    seed: Seed = 0,
     steps: Annotated[
-        int, typer.Option(min=1, help="Network evaluations of the flow per window.")
+        int, Option(min=1, help="Number of function evaluations of the flow per window.")
     ] = 1,
     guidance: Annotated[
         float | None,
-        typer.Option(
-            min=1.0, max=20.0, help="How closely the sound follows the video; 1 to about 4."
+        Option(
+            min=1.0,
+            max=20.0,
+            help="Scale of classifier-free guidance; higher values follow the video more closely. "
+            "Default: 2.5.",
         ),
     ] = None,
     material: Annotated[
-        str, typer.Option(help="Material of the struck objects (wood, metal, ...), or auto.")
+        str,
+        Option(
+            metavar="auto|NAME",
+            help="Material of the struck objects, such as wood; auto chooses it from the video.",
+        ),
     ] = "auto",
     loudness: Annotated[
-        str, typer.Option(help="Target integrated loudness in LUFS, or off.")
+        str,
+        Option(
+            metavar="LUFS|off",
+            help="Target integrated loudness; off keeps the generated level.",
+        ),
     ] = "-23",
     audio_only: Annotated[
-        bool, typer.Option("--audio-only", help="Write a WAV file instead of a video.")
+        bool, Option("--audio-only", help="Write a WAV file instead of a video.")
     ] = False,
-    overwrite: Overwrite = False,
+    overwrite: Annotated[bool, Option("--overwrite", help="Replace existing outputs.")] = False,
     report: Annotated[
         bool,
-        typer.Option(
-            "--report", help="Also draw frames, waveform, spectrogram and events as a PNG."
+        Option(
+            "--report", help="Also plot frames, waveform, spectrogram and events to a PNG file."
         ),
     ] = False,
     events: Annotated[
         bool,
-        typer.Option(
-            "--events", help="Also write the detected events as CSV, Audacity labels and MIDI."
-        ),
+        Option("--events", help="Also write the events as CSV, Audacity labels and a MIDI file."),
     ] = False,
     sidecar: Annotated[
         bool,
-        typer.Option("--sidecar", help="Also write all settings and weight hashes as JSON."),
+        Option("--sidecar", help="Also write all settings and hashes of weights as JSON."),
     ] = False,
     device: Device = "auto",
     weights_dir: Annotated[
         Path | None,
-        typer.Option(
-            help="Folder with the weights of the published video encoder, for models that use one. "
-            "Default: ~/.cache/foleyflow/encoders."
+        Option(
+            help="Folder of published encoders' weights, for models that use one. Default: "
+            "~/.cache/foleyflow/encoders."
         ),
     ] = None,
     threads: Annotated[
         int,
-        typer.Option(
+        Option(
             min=0,
-            help="Processor threads per operation; 0 chooses by the size of the model (1 for the "
-            "embedded one). Another number may change the last bits of the sound.",
+            help="CPU threads per operation; 0 chooses by the size of the model. The number may "
+            "change the last bits of the sound.",
         ),
     ] = 0,
     ray: Ray = None,
@@ -107,7 +114,7 @@ def generate(
 ) -> None:
     """Generate sound for each video and write a copy with the new audio track.
 
-    The video stream is not re-encoded.
+    The video stream is not re-encoded. With several videos, those whose output exists are skipped.
     """
     with handle_errors(debug=debug, as_json=as_json):
         from foleyflow.inference.request import STANDARD_INPUT, Request
@@ -204,7 +211,7 @@ def _print_plan(videos: list[str], request: Request, loudness: str) -> int:
 def _run(
     videos: list[str], request: Request, *, ray: str | None, as_json: bool, debug: bool
 ) -> int:
-    """Generates all and prints each outcome; returns the worst exit status of all videos."""
+    """Generates the sound of all videos, prints each outcome, and returns the worst exit status."""
     from foleyflow.inference.batch import Failure, Hooks, run_jobs
     from foleyflow.inference.outputs import check_outputs, created_folder, plan_outputs
     from foleyflow.inference.request import STANDARD_INPUT, Job

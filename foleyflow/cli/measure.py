@@ -1,85 +1,78 @@
-"""`foleyflow measure`: commands that measure parts of foleyflow."""
+"""`foleyflow measure`: measure parts of foleyflow."""
 
 from __future__ import annotations
 
-import json
+import functools
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
+from typer import Argument, Option
 
 from foleyflow.cli.console import (
     check_writable,
-    handle_errors,
-    print_result,
     print_status,
     progress_on_stderr,
+    write_report,
 )
-from foleyflow.cli.options import Debug, Json
-from foleyflow.cli.shared_options import with_options
+from foleyflow.cli.options import (
+    EMBEDDED,
+    SIMULATED,
+    Guidance,
+    JudgeFolder,
+    Model,
+    Out,
+    ProbeClips,
+    RealClips,
+    Recipe,
+    Seed,
+    Settings,
+    SimulatedData,
+    Threads,
+    Videos,
+)
+from foleyflow.cli.shared_options import Result, printing
 
 if TYPE_CHECKING:
     from foleyflow.judges.interface import MaterialJudge
 
-app = typer.Typer(help="Measure parts of foleyflow.", no_args_is_help=True)
+app = typer.Typer(
+    help="Measure the parts of a model, its training and the evaluation.", no_args_is_help=True
+)
 
-EMBEDDED = "embedded"
-Data = Annotated[Path, typer.Argument(help="Simulated clips.")]
-Clips = Annotated[list[Path], typer.Argument(help="Video files.")]
-Model = Annotated[str, typer.Option(help="Model folder, or embedded.")]
-ClipCount = Annotated[int, typer.Option(min=1, help="Maximum number of clips.")]
-JudgeFolder = Annotated[
-    Path | None, typer.Option(help="Model folder of a tagger, which classifies materials.")
-]
-Out = Annotated[Path | None, typer.Option(help="Also write the report as JSON here.")]
-# 0 keeps torch's default, unlike in the commands that train.
-Threads = Annotated[int, typer.Option(min=0, help="Processor threads; 0 for torch's default.")]
-Guidance = Annotated[float, typer.Option(min=1.0, max=20.0, help="Guidance scale.")]
+ClipCount = Annotated[int, Option(min=1, help="Maximum number of clips.")]
 Report = Mapping[str, Any]
 
 
-def _measurement(
-    name: str | None = None,
-) -> Callable[[Callable[..., Report]], Callable[..., Report]]:
-    """Register a command that prints the report that a function returns."""
+def _measurement(function: Callable[..., Report]) -> Callable[..., Report]:
+    """Registers a command that prints the report that a function returns."""
 
-    def register(function: Callable[..., Report]) -> Callable[..., Report]:
-        def command(*, as_json: bool, debug: bool, **options: Any) -> None:
-            with handle_errors(debug=debug, as_json=as_json):
-                out = options.get("out")
-                check_writable(out)
-                report = function(**options)
-                if out is not None:
-                    from foleyflow.weights import write_atomically
+    @functools.wraps(function)
+    def measure(**options: Any) -> Result:
+        out = options.get("out")
+        check_writable(out)
+        report = function(**options)
+        write_report(out, report)
+        return report, "\n".join(_lines(report))
 
-                    write_atomically(out, json.dumps(report, indent=1) + "\n")
-                print_result(report, as_json=as_json, text="\n".join(_lines(report)))
-
-        shared = {"as_json": (Json, False), "debug": (Debug, False)}
-        app.command(name)(with_options(command, function, shared))
-        return function
-
-    return register
+    app.command()(printing(measure))
+    return function
 
 
-@_measurement()
+@_measurement
 def aligner(
-    model: Annotated[Path, typer.Argument(help="Model folder with an aligner.")],
-    data: Data,
-    recipe: Annotated[str, typer.Option(help="Recipe of its training.")] = "vama",
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change one setting of the recipe."),
-    ] = None,
-    real: Annotated[Path | None, typer.Option(help="Folder of real clips with sound.")] = None,
-    probe_clips: Annotated[
-        int | None,
-        typer.Option(min=2, help="Maximum number of training clips of the probes. Default: 768."),
-    ] = None,
+    model: Annotated[Path, Argument(metavar="MODEL", help="Model folder with an aligner.")],
+    data: SimulatedData,
+    recipe: Annotated[
+        str, Option(metavar="NAME", help="Recipe that trained the aligner.")
+    ] = "vama",
+    set_: Settings = None,
+    real: RealClips = None,
+    probe_clips: ProbeClips = None,
 ) -> Report:
-    """Measure an aligner: recovery of hidden segments, and probes of events and materials."""
+    """Measure an aligner: hidden audio, events and materials."""
     from foleyflow.experiments.measure_aligner import PROBE_CLIPS, measure_model
 
     return measure_model(
@@ -92,29 +85,30 @@ def aligner(
     )
 
 
-@_measurement()
+@_measurement
 def codec(
-    data: Data,
+    data: SimulatedData,
     model: Model = EMBEDDED,
     clips: ClipCount = 320,
     judge: JudgeFolder = None,
 ) -> Report:
-    """Measure a codec on test sounds: onsets, spectral distance, tones, and a baseline."""
+    """Measure a codec on test sounds: onsets, spectra and tones."""
     from foleyflow.experiments.measure_codec import measure_codec
     from foleyflow.pretrained import model_folder
 
     return measure_codec(model_folder(model), data, clips=clips, judge=_tagger(judge))
 
 
-@_measurement()
+@_measurement
 def encoders(
     names: Annotated[
-        list[str] | None, typer.Argument(help="Published encoders. Default: all.")
+        list[str] | None,
+        Argument(metavar="ENCODER", help="Published encoders. Default: all."),
     ] = None,
-    frames: Annotated[int, typer.Option(min=1, help="Frames for video encoders.")] = 8,
+    frames: Annotated[int, Option(min=1, help="Number of frames that video encoders encode.")] = 8,
     out: Out = None,
 ) -> Report:
-    """Measure seconds and memory of published encoders at full size, with random weights."""
+    """Measure time and memory of published encoders. The weights are random."""
     from foleyflow.experiments.measure_encoders import measure_encoders
 
     results = measure_encoders(
@@ -127,77 +121,87 @@ def encoders(
     return {"encoders": results}
 
 
-@_measurement()
+@_measurement
 def evaluation(
-    pairs: Annotated[int, typer.Option(min=1, help="Pairs of sounds of ten seconds.")] = 1000,
+    pairs: Annotated[
+        int, Option(min=1, help="Number of pairs of sounds, each of ten seconds.")
+    ] = 1000,
     folder: Annotated[
         Path | None,
-        typer.Option(help="Folder of the pairs. Default: a folder in the temporary directory."),
+        Option(help="Folder of the pairs. Default: foleyflow-pairs in the temporary folder."),
     ] = None,
 ) -> Report:
-    """Measure how long `foleyflow evaluate` takes for each group of metrics."""
+    """Measure the time that each group of metrics takes."""
     from foleyflow.experiments.measure_evaluation import measure_evaluation
 
     folder = folder or Path(tempfile.gettempdir()) / "foleyflow-pairs"
     return measure_evaluation(folder, pairs=pairs)
 
 
-@_measurement()
+@_measurement
 def events(
-    data: Data,
-    split: Annotated[str, typer.Option(help="train, validation or test.")] = "validation",
+    data: SimulatedData,
+    split: Annotated[
+        str, Option(metavar="train|validation|test", help="Split of the data set.")
+    ] = "validation",
     model: Model = EMBEDDED,
     clips: ClipCount = 10_000,
 ) -> Report:
-    """Measure the events that an aligner finds in simulated clips, by threshold and kind."""
+    """Score the events that an aligner finds in simulated clips."""
     from foleyflow.experiments.measure_events import measure_events
     from foleyflow.pretrained import model_folder
 
     return measure_events(model_folder(model), data, split=split, clips=clips)
 
 
-@_measurement("real-events")
+@_measurement
 def real_events(
-    clips: Clips,
+    clips: Videos,
     model: Model = EMBEDDED,
     threshold: Annotated[
-        float | None, typer.Option(help="Of the event probability. Default: that of generate.")
+        float | None,
+        Option(help="Threshold of the onset probability. Default: the one of generate."),
     ] = None,
 ) -> Report:
-    """Compare the events that an aligner finds in recordings with the onsets of their sound."""
+    """Compare an aligner's events with the onsets of recordings."""
     from foleyflow.experiments.measure_events import measure_real_events
     from foleyflow.pretrained import model_folder
 
     return measure_real_events(model_folder(model), clips, threshold=threshold)
 
 
-@_measurement()
+@_measurement
 def flow(
     model: Annotated[
-        str, typer.Argument(help="Model folder, folder of a flow alone, or embedded.")
+        str,
+        Argument(metavar="MODEL", help="Model folder, also with a flow alone; or embedded."),
     ] = EMBEDDED,
-    data: Data = Path("data/sim"),
+    data: SimulatedData = SIMULATED,
     out: Out = None,
     picture: Annotated[
-        Path | None, typer.Option(help="Plot the curves over step counts into this PNG file.")
+        Path | None,
+        Option(help="Also plot the figures over the number of steps to this PNG file."),
     ] = None,
     judge: JudgeFolder = None,
     clips: ClipCount = 96,
     density_clips: Annotated[
-        int, typer.Option(min=0, help="Maximum number of clips of the likelihood.")
+        int, Option(min=0, help="Maximum number of clips whose likelihood is measured.")
     ] = 32,
     latent_noise: Annotated[
         float | None,
-        typer.Option(help="Noise on the true latents. Default: that of the training."),
+        Option(
+            help="Standard deviation of the noise on the true latents. Default: as in training."
+        ),
     ] = None,
     guidance: Guidance = 1.0,
     segments: Annotated[
-        int | None, typer.Option(min=1, help="Length of a window. Default: as trained.")
+        int | None,
+        Option(min=1, help="Length of a window in segments. Default: as in training."),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of all noise.")] = 0,
+    seed: Seed = 0,
     threads: Threads = 0,
 ) -> Report:
-    """Measure a flow at 1, 2, 4, 8 and 25 evaluations on simulated test clips."""
+    """Measure a flow with 1, 2, 4, 8 and 25 function evaluations."""
     import torch
 
     from foleyflow.experiments.flow_plots import plot_curves
@@ -222,48 +226,53 @@ def flow(
     return report
 
 
-@_measurement()
+@_measurement
 def judges(
-    folder: Annotated[Path, typer.Argument(help="Model folder of `foleyflow train judge`.")],
-    data: Data,
+    folder: Annotated[
+        Path, Argument(metavar="JUDGES", help="Model folder of `foleyflow train judge`.")
+    ],
+    data: SimulatedData,
     names: Annotated[
-        str, typer.Option("--judges", metavar="A,B", help="tagger, sync or both.")
+        str, Option("--judges", metavar="A,B", help="tagger, sync or both.")
     ] = "tagger,sync",
-    split: Annotated[str, typer.Option(help="validation or test.")] = "test",
-    batches: Annotated[int, typer.Option(min=1, help="Of 16 windows, for sync.")] = 40,
+    split: Annotated[
+        str, Option(metavar="validation|test", help="Split of the data set.")
+    ] = "test",
+    batches: Annotated[int, Option(min=1, help="Number of batches of 16 windows for sync.")] = 40,
 ) -> Report:
-    """Measure the accuracy of the judges that foleyflow trains, on simulated clips."""
+    """Measure the accuracy of the judges that foleyflow trains."""
     from foleyflow.experiments.measure_judges import measure_judges
 
     return measure_judges(folder, data, names=names.split(","), split=split, batches=batches)
 
 
-@_measurement()
+@_measurement
 def materials(
-    clips: Clips,
+    clips: Videos,
     model: Model = EMBEDDED,
     guidance: Guidance = 1.0,
     judge: JudgeFolder = None,
 ) -> Report:
-    """Measure decay time and brightness of generated sound for each material label."""
+    """Measure decay time and brightness of each generated material."""
     from foleyflow.experiments.measure_materials import measure_materials
 
     return measure_materials(model, clips, guidance=guidance, judge=_tagger(judge))
 
 
-@_measurement()
+@_measurement
 def scales(
     task: Annotated[
-        list[str] | None, typer.Option(help="align or flow; repeatable. Default: both.")
+        list[str] | None,
+        Option(metavar="align|flow", help="Trained part; repeatable. Default: both."),
     ] = None,
     recipe: Annotated[
         list[str] | None,
-        typer.Option(help="A size of the networks; repeatable. Default: tiny, base and large."),
+        Option(metavar="tiny|base|large", help="Size of the network; repeatable. Default: all."),
     ] = None,
-    clips: Annotated[int, typer.Option(min=1, help="Clips of a training step.")] = 1,
+    clips: Annotated[int, Option(min=1, help="Number of clips per training step.")] = 1,
     threads: Threads = 0,
 ) -> Report:
-    """Measure operations, seconds and memory of a training step at each size."""
+    """Measure operations, time and memory of a training step."""
     from foleyflow.experiments.measure_training import RECIPES, TASKS, measure_scales
 
     results = measure_scales(
@@ -278,60 +287,57 @@ def scales(
     return {"scales": results}
 
 
-@_measurement()
+@_measurement
 def training(
-    data: Data,
-    task: Annotated[str, typer.Option(help="codec, align, flow or judge.")] = "align",
-    recipe: Annotated[str, typer.Option(help="Name of a recipe of this task.")] = "tiny",
+    data: SimulatedData,
+    task: Annotated[str, Option(metavar="codec|align|flow|judge", help="Trained part.")] = "align",
+    recipe: Recipe = "tiny",
     threads: Threads = 0,
 ) -> Report:
-    """Profile training steps: time of each operation, and fraction of the matrix rate."""
+    """Profile training steps: time per operation, and matrix rate."""
     from foleyflow.experiments.measure_training import measure_training
 
     return measure_training(data, task_name=task, recipe_name=recipe, threads=threads)
 
 
 @app.command()
+@printing
 def robustness(
     cases: Annotated[
         int | None,
-        typer.Option(min=1, help="Number of files, from each container in turn. Default: 1000."),
+        Option(min=1, help="Number of files, over all containers. Default: 1000."),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the damage.")] = 0,
+    seed: Seed = 0,
     workers: Annotated[
-        int, typer.Option(min=1, help="Processes; results do not depend on their number.")
+        int, Option(min=1, help="Number of processes. Results do not depend on it.")
     ] = 2,
     containers: Annotated[
         str | None,
-        typer.Option(metavar="NAME,...", help="Containers to test, such as mp4,mkv. Default: all."),
+        Option(metavar="NAME,...", help="Containers to test, such as mp4,mkv. Default: all."),
     ] = None,
     case: Annotated[
         list[str] | None,
-        typer.Option(metavar="CONTAINER:NUMBER", help="Run this case only; repeatable."),
+        Option(metavar="CONTAINER:NUMBER", help="Run only this case; repeatable."),
     ] = None,
     keep: Annotated[
-        Path | None,
-        typer.Option(metavar="FOLDER", help="Folder for the files of failed cases."),
+        Path | None, Option(help="Folder to which the files of failed cases are copied.")
     ] = None,
     out: Out = None,
-    as_json: Json = False,
-    debug: Debug = False,
-) -> None:
-    """Run generate on damaged and unusual files and count the results; exit 1 on a failure."""
-    with handle_errors(debug=debug, as_json=as_json):
-        from foleyflow.experiments.robustness import report as measurement
-        from foleyflow.weights import write_atomically
+) -> Result:
+    """Run generate on damaged and unusual files.
 
-        check_writable(out)
-        selected = measurement.select_cases(case or [], count=cases, containers=containers)
-        with progress_on_stderr("cases") as show:
-            report = measurement.measure(
-                selected, seed=seed, workers=workers, keep=keep, on_progress=show
-            )
-        if out is not None:
-            write_atomically(out, json.dumps(report, indent=1) + "\n")
-        print_result(report, as_json=as_json, text=measurement.report_text(report))
-    raise typer.Exit(1 if report["failures"] else 0)
+    The exit status is 1 if any case failed.
+    """
+    from foleyflow.experiments.robustness import report as measurement
+
+    check_writable(out)
+    selected = measurement.select_cases(case or [], count=cases, containers=containers)
+    with progress_on_stderr("cases") as show:
+        report = measurement.measure(
+            selected, seed=seed, workers=workers, keep=keep, on_progress=show
+        )
+    write_report(out, report)
+    return report, measurement.report_text(report), int(bool(report["failures"]))
 
 
 def _tagger(folder: Path | None) -> MaterialJudge | None:

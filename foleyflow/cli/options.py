@@ -1,25 +1,66 @@
-"""Options that several commands share."""
+"""Arguments and options that several commands share."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
-Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks and log messages.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+EMBEDDED = "embedded"
+SIMULATED = Path("data/sim")
+
+Debug = Annotated[bool, Option("--debug", help="Show tracebacks and log messages.")]
+Json = Annotated[bool, Option("--json", help="Print one JSON object on stdout.")]
 DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Print what would be done, and do nothing.")
+    bool, Option("--dry-run", help="Print what would be done as JSON, and do nothing.")
 ]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing outputs.")]
-Threads = Annotated[int, typer.Option(min=0, help="Processor threads; 0 uses all cores.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+Out = Annotated[Path | None, Option(help="Also write the report as JSON to this file.")]
+# 0 keeps the number that torch has chosen.
+Threads = Annotated[int, Option(min=0, help="CPU threads; 0 uses PyTorch's default, one per core.")]
+Device = Annotated[
+    str,
+    Option(metavar="auto|cpu|cuda|cuda:N", help="Device; auto uses the GPU if there is one."),
+]
 Ray = Annotated[
     str | None,
-    typer.Option(
+    Option(
         "--ray",
-        metavar="ADDRESS",
-        help="Distribute the work on a Ray cluster: local, auto or HOST:PORT. "
-        "Default: run in this process.",
+        metavar="local|auto|HOST:PORT",
+        help="Distribute the work on a Ray cluster. Default: run in this process.",
     ),
+]
+SimulatedData = Annotated[Path, Argument(metavar="DATA", help="Data set of simulated clips.")]
+Videos = Annotated[list[Path], Argument(metavar="VIDEO", help="Video files.")]
+Model = Annotated[
+    str,
+    Option(
+        metavar="embedded|FOLDER",
+        help="Model folder, or embedded for the model that ships with foleyflow.",
+    ),
+]
+Guidance = Annotated[float, Option(min=1.0, max=20.0, help="Scale of classifier-free guidance.")]
+Seed = Annotated[int, Option(min=0, help="Random seed.")]
+JudgeFolder = Annotated[
+    Path | None,
+    Option(help="Model folder of a tagger, which classifies the materials of sounds."),
+]
+Recipe = Annotated[
+    str, Option(metavar="NAME", help="Recipe of the task; an unknown name lists all.")
+]
+Settings = Annotated[
+    list[str] | None,
+    Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change a setting of the recipe; repeatable. `foleyflow train TASK --dry-run` prints "
+        "all settings.",
+    ),
+]
+ProbeClips = Annotated[
+    int | None,
+    Option(min=2, help="Maximum number of clips that probes are trained on. Default: 768."),
+]
+RealClips = Annotated[
+    Path | None, Option(help="Folder of real clips with sound, for further measurements.")
 ]

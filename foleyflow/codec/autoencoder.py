@@ -26,31 +26,19 @@ MAX_LOG_MAGNITUDE = 4.6
 
 @dataclass(frozen=True, kw_only=True)
 class CodecConfig:
-    """Shape of the codec; the defaults are those of the tiny model.
+    """Shape of the codec; the defaults are those of the tiny model."""
 
-    Attributes:
-        rate_hz: audio samples per second.
-        hop_samples: audio samples per latent frame.
-        channels: latent channels.
-        encoder_width, encoder_blocks: ConvNeXt blocks at the latent rate.
-        decoder_width, decoder_blocks: at the latent rate.
-        fine_blocks: decoder blocks at twice the latent rate.
-        mel_bands: bands of the encoder's log-mel input.
-        mel_pca_bands: bands of the linear part (mel_pca.py); 0 for none.
-        propagates_phase: whether `Codec.decode` propagates the phases of tones
-            (phase_propagation.py); training always uses the network's phases.
-    """
-
-    rate_hz: int = 48_000
-    hop_samples: int = 960
-    channels: int = 48
+    rate_hz: int = 48_000  # audio samples per second
+    hop_samples: int = 960  # audio samples per latent frame
+    channels: int = 48  # latent channels
     encoder_width: int = 256
-    encoder_blocks: int = 5
+    encoder_blocks: int = 5  # ConvNeXt blocks at the latent rate
     decoder_width: int = 320
-    decoder_blocks: int = 5
-    fine_blocks: int = 3
-    mel_bands: int = 128
-    mel_pca_bands: int = 128
+    decoder_blocks: int = 5  # at the latent rate
+    fine_blocks: int = 3  # decoder blocks at twice the latent rate
+    mel_bands: int = 128  # bands of the encoder's log-mel input
+    mel_pca_bands: int = 128  # bands of the linear part (mel_pca.py); 0 for none
+    # Whether `Codec.decode` propagates phases (phase_propagation.py); training never does
     propagates_phase: bool = True
 
     def __post_init__(self) -> None:
@@ -112,16 +100,9 @@ class Encoder(nn.Module):
             ("long_filters", config.mel_bands, self.long_window),
             ("short_filters", self.short_bands, 2 * self.short_hop),
         ):
-            filters = mel_filters(
-                bands=bands,
-                window_samples=window,
-                rate_hz=config.rate_hz,
-                low_hz=30.0,
-                high_hz=config.rate_hz / 2,
-            )
+            filters = mel_filters(bands=bands, window_samples=window, rate_hz=config.rate_hz)
             self.register_buffer(name, filters, persistent=False)
-        inputs = config.mel_bands + 4 * self.short_bands
-        self.spectral = nn.Linear(inputs, width)
+        self.spectral = nn.Linear(config.mel_bands + 4 * self.short_bands, width)
         self.raw = nn.Linear(self.long_window, width, bias=False)
         self.blocks = nn.Sequential(*(ConvNextBlock(width) for _ in range(config.encoder_blocks)))
         self.norm = nn.LayerNorm(width)
@@ -222,11 +203,8 @@ class Codec(nn.Module):
     def encode(self, waveform: Tensor) -> Tensor:
         """Audio to its standardised latents (the mean of the posterior).
 
-        Args:
-            waveform: (B, N) float32 at `config.rate_hz`; N a multiple of `config.hop_samples`.
-
-        Returns:
-            (B, N / hop_samples, C) float32, of about zero mean and unit deviation per channel.
+        (B, N) float32 at `config.rate_hz`, N a multiple of `config.hop_samples`, to
+        (B, N / hop_samples, C) float32.
         """
         mean, _ = self.encoder(waveform)
         return (mean - self.latent_mean) / self.latent_deviation

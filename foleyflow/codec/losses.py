@@ -27,31 +27,22 @@ class SpectralLosses(nn.Module):
     """
 
     def __init__(self, rate_hz: int, *, audible_nepers: float = 0.0) -> None:
-        """Build the mel filters.
+        """Build the mel filters for a sample rate; the windows are meant for 48 kHz.
 
-        Args:
-            rate_hz: sample rate; the windows are meant for 48 kHz.
-            audible_nepers: distance below the loudest bin of a spectrogram at which the weight of
-                an error has fallen to a tenth; 0 weights all bins equally.
+        The weight of an error falls to a tenth at `audible_nepers` below the loudest bin of a
+        spectrogram; 0 weights all bins equally.
         """
         super().__init__()
         self.audible_nepers = audible_nepers
         for index, (window_samples, _, bands) in enumerate(RESOLUTIONS):
-            filters = mel_filters(
-                bands=bands,
-                window_samples=window_samples,
-                rate_hz=rate_hz,
-                low_hz=30.0,
-                high_hz=rate_hz / 2,
-            )
+            filters = mel_filters(bands=bands, window_samples=window_samples, rate_hz=rate_hz)
             self.register_buffer(f"filters_{index}", filters, persistent=False)
 
     def forward(self, decoded: Tensor, target: Tensor) -> dict[str, Tensor]:
         """Compare two sounds, (B, N) each, with N a multiple of 480.
 
-        Returns:
-            "mel": L1 of log-mel spectra in nepers; "spectral": L1 of log magnitudes plus spectral
-            convergence of single bins. Each is a scalar, the mean over `RESOLUTIONS`.
+        Returns two means over `RESOLUTIONS`: "mel", the L1 of log-mel spectra in nepers, and
+        "spectral", the L1 of log magnitudes plus the spectral convergence of single bins.
         """
         mel = decoded.new_zeros(())
         spectral = decoded.new_zeros(())
@@ -69,11 +60,10 @@ class SpectralLosses(nn.Module):
 
 
 def log_l1(decoded: Tensor, target: Tensor, audible_nepers: float = 0.0) -> Tensor:
-    """Mean absolute difference of log magnitudes, optionally weighted by audibility.
+    """Mean absolute difference of log magnitudes (B, T, M) in nepers, weighted by audibility.
 
-    Quiet bins next to loud ones are masked for the ear, and make up most of a spectrogram.
-
-    (B, T, M) magnitudes to a scalar in nepers; for `audible_nepers` see `SpectralLosses`.
+    Quiet bins next to loud ones are inaudible, and make up most of a spectrogram. For
+    `audible_nepers` see `SpectralLosses`.
     """
     decoded_level, target_level = (torch.log(each + LOG_FLOOR) for each in (decoded, target))
     error = (decoded_level - target_level).abs()

@@ -35,13 +35,7 @@ class MelPca(nn.Module):
     def __init__(self, *, rate_hz: int, hop_samples: int, bands: int, channels: int) -> None:
         super().__init__()
         self.hop_samples = hop_samples
-        filters = mel_filters(
-            bands=bands,
-            window_samples=2 * hop_samples,
-            rate_hz=rate_hz,
-            low_hz=30.0,
-            high_hz=rate_hz / 2,
-        )
+        filters = mel_filters(bands=bands, window_samples=2 * hop_samples, rate_hz=rate_hz)
         # Weights of the bands for each bin; bins outside of all bands take the nearest band
         weights = filters / filters.sum(1, keepdim=True).clamp_min(1e-9)
         outside = filters.sum(1) == 0

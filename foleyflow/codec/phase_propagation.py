@@ -23,17 +23,12 @@ PROMINENCE = 1.5  # nepers of a peak above the bins next to its lobe
 LOBE = 2  # bins on each side of a peak in the main lobe of a Hann window
 LOBE_END = 4  # bins from a peak to the level that its prominence is measured against
 RISE = 0.7  # nepers per frame that indicate a new sound
-PROPAGATED_FRACTION = (
-    0.5  # of the bins, the lower ones; tones above can't be distinguished from noise
-)
+PROPAGATED_FRACTION = 0.5  # of the bins, the lower ones; above, tones and noise look alike
 
 
 @dataclass
 class PhasePropagation:
     """Phase processor of one sound, whose spectra arrive in order.
-
-    Attributes:
-        window_samples, hop_samples: as given to `spectrogram.stft`.
 
     Compare the phase locking of a phase vocoder (Laroche & Dolson 1999).
     """
@@ -44,14 +39,9 @@ class PhasePropagation:
     _log_magnitude: Tensor | None = None
 
     def propagate(self, log_magnitude: Tensor, phase: Tensor) -> Tensor:
-        """Phases of the next frames.
+        """Phases of the next frames, (T, K) radians; equal to `phase` outside of continued tones.
 
-        Args:
-            log_magnitude: (T, K) natural logarithm of the magnitudes.
-            phase: (T, K) radians, the network's prediction.
-
-        Returns:
-            (T, K) radians; equal to `phase` outside of continued tones.
+        Takes the (T, K) natural logarithm of the magnitudes, and the network's phases (T, K).
         """
         count, bins = log_magnitude.shape
         if not count:

@@ -14,17 +14,10 @@ SPECTRA_AHEAD = 2  # spectra after a piece whose windows reach back into it
 
 
 def decode_stream(codec: Codec, pieces: Iterable[Tensor]) -> Iterator[Tensor]:
-    """Decode latents that arrive in pieces.
+    """Decode (1, T, C) standardised latents that arrive in pieces to pieces of (1, n) audio.
 
     Each piece is decoded with the codec's receptive field of latents on both sides, and phases are
-    propagated across pieces, so that borders are inaudible.
-
-    Args:
-        codec: in eval mode.
-        pieces: (1, T, C) standardised latents of any length T.
-
-    Yields:
-        (1, n) audio; in total as long as all latents.
+    propagated across pieces, so that the audio is that of `Codec.decode` for all latents.
     """
     hop, context = codec.config.hop_samples, codec.context_frames
     held = torch.zeros(1, 0, codec.config.channels)

@@ -30,55 +30,28 @@ Frozen = TypeVar("Frozen", bound=nn.Module)
 
 @dataclass(frozen=True, kw_only=True)
 class WeightsFile:
-    """A published file of weights.
+    """A published file of weights."""
 
-    Attributes:
-        name: expected file name; the same name with .safetensors is also accepted.
-        url: where it is published.
-        sha256: hexadecimal; None if its authors publish none.
-        licence: of the weights, in one line.
-    """
-
-    name: str
+    name: str  # the same name with .safetensors is also accepted
     url: str
-    sha256: str | None
+    sha256: str | None  # hexadecimal; None if its authors publish none
     licence: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Encoder(Generic[Frozen]):
-    """One encoder of the catalogue.
+    """One encoder of the catalogue."""
 
-    Attributes:
-        name: in recipes and on the command line.
-        kind: type of its input.
-        description: one line.
-        file: its weights.
-        width: of its features.
-        rate_hz: features per second.
-        wrap: adds the preprocessing to a trunk.
-        trunk: builds the trunk with random weights.
-        select_tensors: selects a trunk's tensors from those of the published file.
-    """
-
-    name: str
+    name: str  # in recipes and on the command line
     kind: Literal["video", "sound"]
     description: str
     file: WeightsFile
-    width: int
-    rate_hz: float
-    wrap: Callable[[nn.Module], Frozen]
-    trunk: Callable[[], nn.Module]
+    width: int  # of its features
+    rate_hz: float  # features per second
+    wrap: Callable[[nn.Module], Frozen]  # adds the preprocessing to a trunk
+    trunk: Callable[[], nn.Module]  # builds the trunk with random weights
+    # Selects a trunk's tensors from those of the published file
     select_tensors: Callable[[Mapping[str, Tensor], nn.Module], dict[str, Tensor]]
-
-    def build(self) -> Frozen:
-        """The encoder with random weights, frozen.
-
-        Raises:
-            MissingExtra: timm is needed and not installed.
-            ConfigError: timm can't be imported.
-        """
-        return self.wrap(self.trunk()).eval().requires_grad_(False)
 
 
 VIDEO_RATE_HZ = 8.0  # frames per second of the image encoders
@@ -231,17 +204,16 @@ def weights_path(encoder: Encoder[Frozen], folder: Path) -> Path:
     """
     file = encoder.file
     path = folder / file.name
-    for candidate in (path, path.with_name(f"{Path(file.name).stem}.safetensors")):
-        if not candidate.is_file():
-            continue
-        if file.sha256 is not None and candidate == path:
-            found = file_sha256(path)
-            if found != file.sha256:
-                raise CheckpointError(
-                    f"{path}: its hash is {found}, expected {file.sha256}",
-                    hint=f"it is damaged or another file; download it again from {file.url}",
-                )
-        return candidate
+    if path.is_file():
+        if file.sha256 is not None and (found := file_sha256(path)) != file.sha256:
+            raise CheckpointError(
+                f"{path}: its hash is {found}, expected {file.sha256}",
+                hint=f"it is damaged or another file; download it again from {file.url}",
+            )
+        return path
+    converted = path.with_suffix(".safetensors")
+    if converted.is_file():
+        return converted
     raise CheckpointError(
         f"encoder {encoder.name!r} not found: expected its weights in {path}",
         hint=f"mkdir -p '{folder}' && curl -L -o '{path}' '{file.url}'  # licence: {file.licence}",
@@ -251,23 +223,16 @@ def weights_path(encoder: Encoder[Frozen], folder: Path) -> Path:
 def load_encoder(encoder: Encoder[Frozen], folder: Path) -> Frozen:
     """Load an encoder with its published weights from a folder, strictly.
 
-    Raises:
-        CheckpointError: the file is missing, damaged or another one, or its tensors don't fit.
-        MissingExtra: timm is needed and not installed.
+    Errors are those of `weights_path`, `fill_trunk` and `timm_trunk`.
     """
     path = weights_path(encoder, folder)
-    frozen = encoder.build()
+    frozen = encoder.wrap(encoder.trunk()).eval().requires_grad_(False)
     fill_trunk(encoder, cast(nn.Module, frozen.trunk), path)
     return frozen
 
 
 def fill_trunk(encoder: Encoder[Frozen], trunk: nn.Module, path: Path) -> None:
-    """Load an encoder's published weights into a trunk, strictly.
-
-    Args:
-        encoder: of the catalogue.
-        trunk: built by `encoder.trunk`.
-        path: of the weights, from `weights_path`.
+    """Load an encoder's published weights into a trunk from `encoder.trunk`, strictly.
 
     Raises:
         CheckpointError: the file is damaged, or its tensors don't fit.

@@ -19,21 +19,13 @@ from foleyflow.encoders.frozen import FrozenVideo
 
 @dataclass(frozen=True, kw_only=True)
 class FrameAdapterConfig:
-    """Shape of the adapter.
+    """Shape of the adapter."""
 
-    Attributes:
-        published: name of the encoder whose features it takes.
-        tokens: K.
-        token_width: W.
-        dim: D.
-        bottleneck: width inside the residual adapter.
-    """
-
-    published: str
-    tokens: int
-    token_width: int
-    dim: int
-    bottleneck: int = 64
+    published: str  # name of the encoder whose features it takes
+    tokens: int  # K
+    token_width: int  # W
+    dim: int  # D
+    bottleneck: int = 64  # width inside the residual adapter
 
 
 class FrameAdapter(nn.Module):
@@ -77,5 +69,4 @@ class AdaptedVideo(nn.Module):
     def forward(self, squares: Tensor) -> Tensor:
         """(B, T, 3, side, side) uint8, from `FrozenVideo.resize_and_crop`, to (B, T, D)."""
         tokens = self.frozen(squares.flatten(0, 1)).unflatten(0, squares.shape[:2])
-        features: Tensor = self.adapter(tokens.half())  # the type of stored features
-        return features
+        return self.adapter(tokens.half())  # the type of stored features

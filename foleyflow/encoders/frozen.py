@@ -2,8 +2,7 @@
 
 Trunks compute in the precision of their own weights (float32 as loaded), independent of the
 caller's autocast. Features are computed once and stored for training, and are computed again in
-generation: a single precision makes both equal. bfloat16 would also lose stored detail: it has 8
-significant bits, float16 has 11.
+generation: a single precision makes both equal.
 
 Dimension letters: B batch, T frames, K tokens of a frame, W width, C columns in time, R rows in
 frequency.
@@ -20,7 +19,7 @@ from torch.nn import functional
 from foleyflow.encoders.image_preprocessing import ImagePreprocessing, normalise, resize_and_crop
 from foleyflow.encoders.kaldi_fbank import HOP_SAMPLES, RATE_HZ, WINDOW_SAMPLES, FbankLevels
 
-# Frames that are encoded together. Another number changes rounding: kernels depend on the size.
+# Frames that are encoded together; another number changes the rounding.
 FRAMES_PER_BATCH = 32
 TOKENS = 5  # per frame: the class token, and the means of the four quarters
 
@@ -43,14 +42,10 @@ class FrozenVideo(nn.Module):
 
     @torch.no_grad()
     def forward(self, squares: Tensor) -> Tensor:
-        """Features of each frame.
+        """Features of each frame, from the squares of `resize_and_crop`.
 
-        Args:
-            squares: (T, 3, side, side) uint8 RGB, from `resize_and_crop`.
-
-        Returns:
-            (T, 5, W) float32: the class token, then the means of the quarters (top left, top right,
-            bottom left, bottom right).
+        They are (T, 5, W) float32: the class token, then the means of the quarters (top left, top
+        right, bottom left, bottom right).
         """
         images = normalise(squares, self.preprocessing)
         with torch.autocast(squares.device.type, enabled=False):
@@ -64,28 +59,17 @@ class FrozenVideo(nn.Module):
 
 @dataclass(frozen=True, kw_only=True)
 class SoundRule:
-    """Preprocessing of an audio encoder, and the layout of its patches.
+    """Preprocessing of an audio encoder, and the layout of its patches."""
 
-    Attributes:
-        block_samples: samples per block at 16 kHz; the encoder takes one block at a time.
-        frames: spectrogram frames per block; missing ones are zeros.
-        mean, deviation: of the log-mel levels, for their normalisation.
-        patch_frames, step_frames: length and stride of the patches in time.
-        rows: patches in frequency.
-        columns: patches in time that are used of a block; the next block starts after them.
-        time_first: the spectrogram is (1, frames, bands) and its patches are in order of time; else
-            it is (bands, frames) and its patches are in order of frequency.
-    """
-
-    block_samples: int
-    frames: int
-    mean: float
+    block_samples: int  # samples per block at 16 kHz; the encoder takes one block at a time
+    frames: int  # spectrogram frames per block; missing ones are zeros
+    mean: float  # of the log-mel levels
     deviation: float
-    patch_frames: int
-    step_frames: int
-    rows: int
-    columns: int
-    time_first: bool
+    patch_frames: int  # length of the patches in time
+    step_frames: int  # stride of the patches in time
+    rows: int  # patches in frequency
+    columns: int  # patches in time that are used of a block; the next block starts after them
+    time_first: bool  # (1, frames, bands), patches in order of time; else (bands, frames)
 
     @property
     def column_s(self) -> float:
@@ -111,13 +95,9 @@ class FrozenSound(nn.Module):
 
     @torch.no_grad()
     def forward(self, sound: Tensor) -> Tensor:
-        """Features of audio of any length.
+        """Features of audio of any length, (N,) float32 at 16 kHz with full scale at -1..1.
 
-        Args:
-            sound: (N,) float32 at 16 kHz, full scale at -1..1.
-
-        Returns:
-            (C, R, W) float32: column c is centred at first_s + c column_s; C covers the audio.
+        They are (C, R, W) float32. Column c is centred at first_s + c column_s; C covers the audio.
         """
         rule = self.rule
         # Overlapping blocks, padded with zeros
@@ -145,6 +125,4 @@ def all_tokens(trunk: nn.Module, inputs: Tensor) -> Tensor:
 
     They come from `forward_features` of a timm network, or from calling one of this project.
     """
-    features = getattr(trunk, "forward_features", trunk)
-    tokens: Tensor = features(inputs)
-    return tokens
+    return getattr(trunk, "forward_features", trunk)(inputs)

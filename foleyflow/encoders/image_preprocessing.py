@@ -16,16 +16,10 @@ IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True, kw_only=True)
 class ImagePreprocessing:
-    """Preprocessing of one encoder.
+    """Preprocessing of one encoder; colours are on a scale of 0..1."""
 
-    Attributes:
-        side: side of the cropped square, pixels.
-        short_side: length that the shorter side of a frame is resized to first, pixels.
-        mean, deviation: of the three colours, on a scale of 0..1.
-    """
-
-    side: int = 224
-    short_side: int = 224
+    side: int = 224  # of the cropped square, pixels
+    short_side: int = 224  # length that the shorter side of a frame is resized to first, pixels
     mean: tuple[float, float, float] = CLIP_MEAN
     deviation: tuple[float, float, float] = CLIP_DEVIATION
 
@@ -33,12 +27,7 @@ class ImagePreprocessing:
 def resize_and_crop(pixels: Tensor, settings: ImagePreprocessing) -> Tensor:
     """Resize the shorter side (bicubic, antialiased) and crop the central square.
 
-    Args:
-        pixels: (N, 3, H, W) uint8 RGB.
-        settings: of the encoder.
-
-    Returns:
-        (N, 3, side, side) uint8.
+    (N, 3, H, W) uint8 RGB to (N, 3, side, side) uint8.
 
     Reference: Resize and CenterCrop in the published transforms of CLIP, MAE and ImageBind.
     """

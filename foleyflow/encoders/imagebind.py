@@ -23,19 +23,12 @@ NORM_EPS = 1e-6
 
 @dataclass(frozen=True, kw_only=True)
 class TrunkShape:
-    """Shape of one trunk.
-
-    Attributes:
-        width: of each token.
-        depth: number of blocks.
-        heads: of attention.
-        joint: width of the space that all modalities share.
-    """
+    """Shape of one trunk."""
 
     width: int
-    depth: int
+    depth: int  # number of blocks
     heads: int
-    joint: int = 1024
+    joint: int = 1024  # width of the space that all modalities share
 
 
 VISION_HUGE = TrunkShape(width=1280, depth=32, heads=16)
@@ -123,10 +116,9 @@ class _Modality(nn.Module):
 
 
 class ImageBindVision(_Modality):
-    """Images to tokens: a class token and patches of 14 x 14.
+    """Images to a class token and patches of 14 x 14 in two frames, which a single image fills.
 
-    Reference: Girdhar et al., CVPR 2023, imagebind_huge; a single image fills both frames of its
-    patches.
+    Reference: Girdhar et al., CVPR 2023, imagebind_huge.
     """
 
     name = "vision"
@@ -141,14 +133,9 @@ class ImageBindVision(_Modality):
         self.side = side
 
     def forward(self, pictures: Tensor, following: Tensor | None = None) -> Tensor:
-        """Tokens of images, or of clips of two images.
+        """Normalised images (B, 3, S, S) to tokens (B, 1 + (S / 14)^2, W).
 
-        Args:
-            pictures: (B, 3, S, S), normalised.
-            following: (B, 3, S, S), the second images of clips; None for single images.
-
-        Returns:
-            (B, 1 + (S / 14)^2, W).
+        `following` are the second images of clips of two; None for single images.
         """
         kernel = self.get_parameter("modality_preprocessors.vision.rgbt_stem.proj.1.weight")
         if following is None:  # for a repeated image, the sum of the kernels of both frames
@@ -165,16 +152,13 @@ class ImageBindAudio(_Modality):
 
     name = "audio"
 
-    def __init__(
-        self, shape: TrunkShape = AUDIO_HUGE, *, bands: int = 128, frames: int = 204
-    ) -> None:
-        rows, columns = (bands - 16) // 10 + 1, (frames - 16) // 10 + 1
+    def __init__(self, shape: TrunkShape = AUDIO_HUGE) -> None:
         projection = nn.Conv2d(1, shape.width, 16, stride=10, bias=False)
-        stem = _Stem(projection, nn.LayerNorm(shape.width), rows * columns, shape.width)
+        stem = _Stem(projection, nn.LayerNorm(shape.width), 12 * 19, shape.width)
         super().__init__(stem, _Trunk(shape, first_norm=False, bias_tokens=True), shape)
 
     def forward(self, levels: Tensor) -> Tensor:
-        """(B, bands, frames) normalised log-mel to (B, 1 + rows * columns, W)."""
+        """(B, 128, 204) normalised log-mel to (B, 1 + 12 * 19, W)."""
         projection = self.get_submodule("modality_preprocessors.audio.rgbt_stem.proj")
         return self.tokens_of(projection(levels[:, None]))
 

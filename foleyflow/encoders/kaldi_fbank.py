@@ -28,10 +28,10 @@ class Fbank(nn.Module):
     filters: Tensor
     window: Tensor
 
-    def __init__(self, bands: int = 128) -> None:
+    def __init__(self) -> None:
         super().__init__()
         filters = mel_triangles(
-            bands=bands,
+            bands=128,
             window_samples=FFT_SAMPLES,
             rate_hz=RATE_HZ,
             low_hz=LOWEST_HZ,
@@ -42,14 +42,10 @@ class Fbank(nn.Module):
         self.register_buffer("window", window, persistent=False)
 
     def forward(self, sound: Tensor) -> Tensor:
-        """Log-mel powers.
+        """Natural logarithms of powers (B, T, M), T = 1 + (N - 400) // 160.
 
-        Args:
-            sound: (B, N) float32 at 16 kHz, full scale at -1..1, N at least 400.
-
-        Returns:
-            (B, T, M) natural logarithms of powers, T = 1 + (N - 400) // 160; frame n is centred
-            at 12.5 + 10 n ms.
+        `sound` is (B, N) float32 at 16 kHz, full scale at -1..1, N at least 400. Frame n is centred
+        at 12.5 + 10 n ms.
         """
         sound = sound - sound.mean(-1, keepdim=True)
         frames = sound.unfold(-1, WINDOW_SAMPLES, HOP_SAMPLES)
@@ -65,17 +61,14 @@ class FbankLevels(nn.Module):
     """`Fbank`, normalised for an encoder and of a given length."""
 
     def __init__(self, *, mean: float, deviation: float) -> None:
-        """Take the mean and deviation of the normalisation."""
         super().__init__()
         self.mean, self.deviation = mean, deviation
         self.fbank = Fbank()
 
     def forward(self, sound: Tensor, frames: int | None = None) -> Tensor:
-        """Normalised log-mel powers, (B, T, M).
+        """Normalised log-mel powers, (B, T, M), of audio as `Fbank` takes it.
 
-        Args:
-            sound: (B, N) float32 at 16 kHz, full scale at -1..1, N at least 400.
-            frames: T; None for N // 160. Missing frames are zero before the normalisation.
+        T is `frames`, or N // 160. Missing frames are zero before the normalisation.
         """
         wanted = sound.shape[1] // HOP_SAMPLES if frames is None else frames
         levels = self.fbank(sound)[:, :wanted]

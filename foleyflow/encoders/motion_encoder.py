@@ -26,22 +26,13 @@ LARGEST_CHANGE = 6.0
 
 @dataclass(frozen=True, kw_only=True)
 class MotionEncoderConfig:
-    """Shape of the encoder.
+    """Shape of the encoder."""
 
-    Attributes:
-        size: side of the square images, pixels.
-        widths: channels of the maps at a quarter, an eighth and a sixteenth of the side.
-        dim: width of the output features.
-        changes: differences between neighbouring images that are added to a frame, an even number:
-            half of them before it.
-        reach: frames on each side whose coarse maps are mixed into a frame's.
-    """
-
-    size: int = 112
-    widths: tuple[int, int, int] = (64, 64, 128)
-    dim: int = 192
-    changes: int = 4
-    reach: int = 2
+    size: int = 112  # side of the square images, pixels
+    widths: tuple[int, int, int] = (64, 64, 128)  # of maps at 1/4, 1/8 and 1/16 of the side
+    dim: int = 192  # width of the output features
+    changes: int = 4  # differences between neighbouring images around a frame, an even number
+    reach: int = 2  # frames on each side whose coarse maps are mixed into a frame's
 
     def __post_init__(self) -> None:
         if self.size % 16 or self.changes % 2 or self.reach < 0:
@@ -104,21 +95,13 @@ class MotionEncoder(nn.Module):
         self.places = ResidualPair(coarse)
         self.attend = nn.Conv2d(coarse, 4, 1)
         self.project = nn.Linear(coarse * 10, config.dim)
-
-    @property
-    def window(self) -> int:
-        """Number of neighbouring images that a feature depends on, half of them before it."""
-        return self.config.window
+        self.window = config.window
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Features of consecutive frames.
+        """Features of T consecutive frames, (B, T, dim).
 
-        Args:
-            pixels: (B, T + window, 3, S, S) uint8: the T frames with window / 2 neighbours on
-                each side (the end frame is repeated at the ends of a video).
-
-        Returns:
-            (B, T, dim).
+        `pixels` (B, T + window, 3, S, S) uint8 have window / 2 neighbours on each side; at the ends
+        of a video the end frame is repeated.
         """
         # Convolutions at a quarter to a sixteenth of the side, channels last in memory (fastest)
         patches = self._patches(pixels)

@@ -13,16 +13,9 @@ from foleyflow.errors import ConfigError, MissingExtra
 def timm_trunk(architecture: str, **settings: Any) -> nn.Module:
     """A timm network with random weights and without a head.
 
-    Args:
-        architecture: timm's name.
-        settings: changes of the published architecture (for tests).
-
-    Returns:
-        Its `forward_features` returns (N, prefix + patches, W) tokens.
-
-    Raises:
-        MissingExtra: timm is not installed.
-        ConfigError: timm can't be imported, because torchvision does not fit torch.
+    Its `forward_features` returns (N, prefix + patches, W) tokens. `settings` change the published
+    architecture. A MissingExtra is raised if timm is not installed, and a ConfigError if it can't
+    be imported because torchvision does not fit torch.
     """
     try:
         import timm
@@ -36,10 +29,7 @@ def timm_trunk(architecture: str, **settings: Any) -> nn.Module:
             hint="install both from the same source, for the same device: see "
             "https://pytorch.org/get-started/locally",
         ) from error
-    network: nn.Module = timm.create_model(
-        architecture, pretrained=False, num_classes=0, **settings
-    )
-    return network
+    return timm.create_model(architecture, pretrained=False, num_classes=0, **settings)
 
 
 def without_heads(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -22,19 +22,12 @@ GUARD_FRAMES = 2
 
 @dataclass(frozen=True, kw_only=True)
 class VisibleAudioMaeConfig:
-    """Shape of the trained part.
+    """Shape of the trained part."""
 
-    Attributes:
-        published: name of the encoder whose trunk is used.
-        dim: D.
-        bottleneck: width inside the adapters.
-        adapted: number of blocks at the end of the trunk with an adapter.
-    """
-
-    published: str
-    dim: int
-    bottleneck: int = 64
-    adapted: int = 6
+    published: str  # name of the encoder whose trunk is used
+    dim: int  # D
+    bottleneck: int = 64  # width inside the adapters
+    adapted: int = 6  # blocks at the end of the trunk with an adapter
 
 
 class Adapter(nn.Module):
@@ -72,17 +65,10 @@ class VisibleAudioMae(nn.Module):
         self.project = nn.Linear(width, config.dim)
 
     def forward(self, levels: Tensor, visible: Tensor) -> Tensor:
-        """Features of visible segments.
+        """Features (B, S, D) of visible segments (B, S) bool; zeros for masked segments.
 
-        Args:
-            levels: (B, 16 S, 128) normalised log-mel levels, from `FbankLevels`.
-            visible: (B, S) bool.
-
-        Returns:
-            (B, S, D); zeros for masked segments.
-
-        Raises:
-            ConfigError: more segments than the trunk has positions for.
+        `levels` are (B, 16 S, 128) normalised log-mel levels, from `FbankLevels`. More segments
+        than the trunk has positions for raise a ConfigError.
         """
         if visible.shape[1] > self.columns:
             raise ConfigError(
@@ -123,5 +109,4 @@ class VisibleAudioMae(nn.Module):
         trunk = cast(Any, self.trunk)
         maps = trunk.patch_embed.proj(guarded[:, None])  # (B, W, S, R)
         positions = trunk.pos_embed[0, 1:].unflatten(0, (self.columns, self.rows))
-        tokens: Tensor = maps.permute(0, 2, 3, 1) + positions[: visible.shape[1]]
-        return tokens
+        return maps.permute(0, 2, 3, 1) + positions[: visible.shape[1]]

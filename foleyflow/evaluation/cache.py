@@ -1,8 +1,8 @@
 """A folder of cached results.
 
-The key of a result has everything that it depends on: hashes of the sounds' content, the settings,
-and the code and packages that computed it (`code_sha256`). A result is one JSON file; a damaged one
-counts as missing.
+The key of a result contains everything that it depends on: hashes of the sounds' content, the
+settings, and the code and packages that computed it (`code_sha256`). Each result is one JSON
+file; a damaged one counts as missing.
 """
 
 from __future__ import annotations
@@ -22,23 +22,17 @@ from foleyflow.errors import DataError
 
 logger = logging.getLogger(__name__)
 
-# Packages whose version may change a value.
+# Packages whose version may change a value
 PACKAGES = ("numpy", "scipy", "soxr", "librosa", "mir_eval", "pyloudnorm", "av")
 
 
 class ResultCache:
-    """A folder of results by key.
-
-    Attributes:
-        folder: created when the first result is stored.
-        hits: lookups that found a result.
-        misses: lookups that found none.
-    """
+    """A folder of results by key, created by the first `put`; counts `hits` and `misses`."""
 
     def __init__(self, folder: Path) -> None:
         if folder.exists() and not folder.is_dir():
             raise DataError(
-                f"{folder}: expected a folder for cached results", hint="name another one"
+                f"{folder}: expected a folder for cached results", hint="choose another path"
             )
         self.folder = folder
         self.hits = 0
@@ -54,10 +48,11 @@ class ResultCache:
             pass
         except (OSError, ValueError, KeyError, TypeError) as error:
             logger.warning("%s: damaged, recomputed (%s)", path, type(error).__name__)
-        known = isinstance(value, dict)
-        self.hits += known
-        self.misses += not known
-        return value if known else None
+        if not isinstance(value, dict):
+            self.misses += 1
+            return None
+        self.hits += 1
+        return value
 
     def put(self, key: list[Any], value: dict[str, Any]) -> None:
         """Store a result; its file is written atomically."""
@@ -73,24 +68,16 @@ class ResultCache:
 
 
 def cached(
-    cache: ResultCache | None,
-    key: Callable[[], list[Any]],
-    compute: Callable[[], dict[str, Any]],
+    cache: ResultCache | None, key: Callable[[], list[Any]], compute: Callable[[], dict[str, Any]]
 ) -> dict[str, Any]:
-    """The result stored under a key, else the computed one, which is then stored.
-
-    Args:
-        cache: None to compute always.
-        key: returns the key; called only if there is a cache.
-        compute: returns the result.
-    """
+    """The result stored under a key, else the computed one, which is then stored."""
     if cache is None:
         return compute()
-    known_key = key()
-    found = cache.get(known_key)
+    lookup = key()
+    found = cache.get(lookup)
     if found is None:
         found = compute()
-        cache.put(known_key, found)
+        cache.put(lookup, found)
     return found
 
 

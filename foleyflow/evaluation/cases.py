@@ -13,26 +13,20 @@ from foleyflow.evaluation.metrics.synchrony import STRICT_ONSETS, ClipOnsets
 from foleyflow.evaluation.scores import CONDITIONS
 from foleyflow.signals import Waveform
 
+# (samples, rate) of silence -> name of an analysis -> its result
+Silences = dict[tuple[int, int], dict[str, Any]]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """One clip to score.
-
-    Attributes:
-        name: of the clip.
-        generated: file of the generated sound.
-        true_sound: file of the true sound, if there is one.
-        events: the annotated events, if there are any.
-        onsets: file -> onsets, where they have already been detected.
-        video: file with the video stream, if there is one.
-    """
+    """One clip to score; all but its name and the file of its generated sound may be missing."""
 
     name: str
     generated: Path
     true_sound: Path | None = None
-    events: ClipOnsets | None = None
-    onsets: Mapping[Path, ClipOnsets] = field(default_factory=dict)
-    video: Path | None = None
+    events: ClipOnsets | None = None  # annotated events
+    onsets: Mapping[Path, ClipOnsets] = field(default_factory=dict)  # already detected, by file
+    video: Path | None = None  # file with the video stream
 
     def label(self, condition: str) -> str:
         """The name under which a missing value of a condition is listed."""
@@ -42,15 +36,11 @@ class Case:
 class Sound:
     """A sound that is read or generated when it is first needed, and analysed once per group.
 
-    Attributes:
-        identity: equal for equal content; part of cache keys.
+    `identity` is equal for equal content and part of cache keys.
     """
 
     def __init__(
-        self,
-        identity: str,
-        load: Callable[[], Waveform],
-        analyses: Mapping[str, Any] | None = None,
+        self, identity: str, load: Callable[[], Waveform], analyses: Mapping[str, Any] | None = None
     ) -> None:
         self.identity = identity
         self._load = load
@@ -58,7 +48,7 @@ class Sound:
 
     @cached_property
     def waveform(self) -> Waveform:
-        """The sound itself."""
+        """The samples and their rate."""
         return self._load()
 
     def analysis(self, name: str, analyse: Callable[[Waveform], Any]) -> Any:
@@ -68,34 +58,23 @@ class Sound:
         return self._analyses[name]
 
 
-class SilentSounds:
-    """Silent sounds; consecutive ones of equal length share their analyses."""
+class Silence(Sound):
+    """Silence as long as a sound, which is read when the silence is first analysed.
 
-    def __init__(self) -> None:
-        self._shape: tuple[int, int] | None = None
-        self._analyses: dict[str, Any] = {}
+    `silences` has the analyses of the latest length, which all silences of that length share.
+    """
 
-    def like(self, sound: Sound) -> Sound:
-        """Silence as long as a sound, which is not read before it has to be."""
-        return _Silence(sound, self)
-
-    def analysis(self, silence: Waveform, name: str, analyse: Callable[[Waveform], Any]) -> Any:
-        """The result of an analysis, computed the first time for this length."""
-        shape = (silence.samples.shape[1], silence.rate_hz)
-        if shape != self._shape:
-            self._shape, self._analyses = shape, {}
-        if name not in self._analyses:
-            self._analyses[name] = analyse(silence)
-        return self._analyses[name]
-
-
-class _Silence(Sound):
-    def __init__(self, like: Sound, silences: SilentSounds) -> None:
+    def __init__(self, like: Sound, silences: Silences) -> None:
         super().__init__(f"silence:{like.identity}", lambda: controls.silence_like(like.waveform))
         self._silences = silences
 
     def analysis(self, name: str, analyse: Callable[[Waveform], Any]) -> Any:
-        return self._silences.analysis(self.waveform, name, analyse)
+        """The result of an analysis, computed the first time for this length."""
+        shape = (self.waveform.samples.shape[1], self.waveform.rate_hz)
+        if shape not in self._silences:
+            self._silences.clear()
+        self._analyses = self._silences.setdefault(shape, {})
+        return super().analysis(name, analyse)
 
 
 def sound_of_file(path: Path, onsets: Mapping[Path, ClipOnsets]) -> Sound:
@@ -117,20 +96,19 @@ def sounds_by_condition(
     true: Sound | None,
     other: Sound | None,
     *,
-    silences: SilentSounds,
+    silences: Silences,
     narrow_hz: int | None = None,
 ) -> dict[str, Sound]:
     """The generated sound and its available controls, in the order of `CONDITIONS`.
 
     Args:
-        case: the clip.
-        true: its true sound.
+        true: the true sound of the clip.
         other: another clip's true sound.
-        silences: shared by all clips.
+        silences: analyses of silence, shared by all clips.
         narrow_hz: rate of the band-limited true sound; None for no conditions with one.
     """
     generated = sound_of_file(case.generated, case.onsets)
-    sounds = {"generated": generated, "silence": silences.like(true or generated)}
+    sounds = {"generated": generated, "silence": Silence(true or generated, silences)}
     if true is not None:
         noise_seed = int(true.identity[:8], 16)
         sounds["true"] = true

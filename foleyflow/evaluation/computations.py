@@ -1,4 +1,4 @@
-"""The ways in which a metric gets its values; each record in `metrics/` carries one of them."""
+"""How a metric gets its values; each record in `metrics/` has one of these computations."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class PairwiseGroup:
     Attributes:
         name: unique key of the group in caches.
         modules: modules whose code determines the values; their hash is part of the cache key.
-        analyse: converts a waveform, or the result of `basis`, to what `compare` takes.
+        analyse: converts a waveform, or the result of `basis`, to the input of `compare`.
         analyse_events: does the same for annotated events; None if the reference must be a sound.
         compare: (reference, sound) -> result; raises ValueError where there is none.
         basis: first step of the analysis, computed once for all groups that name the same function.
@@ -39,9 +39,7 @@ class PairwiseGroup:
 class Pairwise:
     """One value per pair of a reference and a sound, without a judge.
 
-    Attributes:
-        group: the analysis and comparison.
-        value: takes this metric's value from the result of `group.compare`.
+    `value` extracts the metric's value from the result of `group.compare`.
     """
 
     group: PairwiseGroup
@@ -50,11 +48,9 @@ class Pairwise:
 
 @dataclass(frozen=True, kw_only=True)
 class JudgedValues:
-    """Values computed from a judge's outputs.
+    """Values computed from a judge's outputs, one per clip or a single one for the complete set.
 
-    Attributes:
-        values: one per clip, or a single one for the complete set.
-        remarks: notes that a report prints with the figure.
+    `remarks` are printed with the figure.
     """
 
     values: Sequence[float]
@@ -87,9 +83,7 @@ class AudioJudged:
 class VideoJudged:
     """One value per clip from a network that takes a video with a sound.
 
-    Attributes:
-        judge: name of the network.
-        threshold: outputs above it count as 1, others as 0; None if the output is the value.
+    Outputs above the threshold count as 1, others as 0; without one, the output is the value.
     """
 
     judge: str
@@ -105,8 +99,7 @@ class VideoJudged:
 class FileBased:
     """One value per clip from the generated file's metadata; there are no controls.
 
-    Attributes:
-        measure: path of the generated sound -> value; raises ValueError where there is none.
+    `measure` takes the path of the generated sound; it raises ValueError where there is no value.
     """
 
     measure: Callable[[Path], float]

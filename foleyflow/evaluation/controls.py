@@ -21,14 +21,9 @@ def silence_like(true: Waveform) -> Waveform:
 
 
 def noise_like(true: Waveform, *, seed: int = 0) -> Waveform:
-    """White noise of a sound's length, rate and integrated loudness.
+    """White noise of a sound's length, rate and integrated loudness; silence for silence.
 
-    Args:
-        true: any sound; its loudness is that of the mean of its channels.
-        seed: of the noise.
-
-    Returns:
-        one channel of normal noise, which may exceed full scale; silence for silence.
+    The noise has one normally distributed channel, which may exceed full scale.
 
     Raises:
         ValueError: some samples are not finite, so there is no loudness to match.

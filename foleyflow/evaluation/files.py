@@ -1,6 +1,6 @@
 """Find the generated and reference files of a folder, and read their onsets and events.
 
-Clips are paired by name, for which `{case}` stands in a pattern. The default pattern takes every
+Clips are paired by name, which `{case}` in a pattern matches. The default pattern takes every
 sound or video of a folder and its subfolders and pairs them by file stem without a trailing
 `.foley`. If a folder has several files of one clip, events come before sound and sound before
 video.
@@ -36,16 +36,12 @@ CASE_PATTERN = "{case}"
 
 
 def find_files(folder: Path, pattern: str, suffixes: tuple[str, ...]) -> dict[str, Path]:
-    """The file of each clip in a folder.
+    """Clip -> file, for all clips in a folder and its subfolders.
 
     Args:
-        folder: searched with its subfolders.
         pattern: path below the folder with `{case}` for the clip's name, or a file name without
-            "/" in any subfolder; without a suffix it stands for all of `suffixes`.
-        suffixes: of the files; of several files of one clip the one with the first of these.
-
-    Returns:
-        clip -> file.
+            "/" in any subfolder; without a suffix it matches all of `suffixes`.
+        suffixes: of the files, by preference if a clip has several files.
 
     Raises:
         DataError: no such folder, a pattern without `{case}`, or two folders with one clip.
@@ -72,8 +68,8 @@ def find_files(folder: Path, pattern: str, suffixes: tuple[str, ...]) -> dict[st
         known = found.get(case)
         if known is not None and known.parent != path.parent:
             raise DataError(
-                f"{folder}: {case!r} is there twice, in {known.parent} and {path.parent}",
-                hint="select one by a pattern, '{case}/gt.m4a' for instance",
+                f"{folder}: {case!r} exists twice, in {known.parent} and {path.parent}",
+                hint="select one by a pattern, for instance '{case}/gt.m4a'",
             )
         if known is None or rank[path.suffix.lower()] < rank[known.suffix.lower()]:
             found[case] = path
@@ -87,20 +83,13 @@ def find_videos(folder: Path, pattern: str) -> dict[str, Path]:
 
 
 def check_folder(folder: Path) -> None:
-    """Refuse a path that is no folder.
-
-    Raises:
-        DataError: there is no such folder.
-    """
+    """Raise a DataError for a path that is not a folder."""
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder", hint="give folders of sound or video files")
 
 
 def read_onsets(path: Path, cache: ResultCache | None) -> tuple[ClipOnsets, bool]:
-    """Detect the onsets of a media file.
-
-    Returns:
-        the onsets, and whether the sound is silent.
+    """The onsets of a media file, and whether its sound is silent.
 
     Raises:
         MediaError: the file cannot be read.
@@ -137,7 +126,7 @@ def read_reference(path: Path, *, duration_s: float, cache: ResultCache | None) 
 
 
 def is_event_file(path: Path) -> bool:
-    """Whether a file holds annotated events, by its suffix."""
+    """Whether a file contains annotated events, by its suffix."""
     return path.suffix.lower() in EVENT_SUFFIXES
 
 
@@ -155,14 +144,11 @@ def is_silent_video(path: Path) -> bool:
 
 
 def read_events(path: Path, *, duration_s: float) -> ClipOnsets:
-    """The events of an event file; one less than 30 ms after the last kept one is dropped.
+    """The events of an event file within its duration; one that follows within 30 ms is dropped.
 
     Args:
         path: JSON, {"events": [{"time_s": seconds}, ...]}, optionally "duration_s".
-        duration_s: length of the clip where the file has none.
-
-    Returns:
-        events from 0 to the duration, as the onset detector could find them.
+        duration_s: length of the clip if the file has none.
 
     Raises:
         DataError: not such a file.

@@ -7,9 +7,9 @@
 
 A reference is a media file or a JSON of events, {"events": [{"time_s": 1.25}, ...]}, optionally
 with "duration_s". So the labels of a simulated data set are references, and so are its sounds, by
-the pattern "{case}.flac". A JSON next to generated files is a sidecar and ignored. Where a folder
-has both events and a sound of a clip, onsets are compared with the events and everything else with
-the sound. `files.py` describes how clips are paired.
+the pattern "{case}.flac". A JSON next to generated files is a sidecar and ignored. If a folder
+has both events and a sound of a clip, onsets are compared with the events and everything else
+with the sound. `files.py` describes how clips are paired.
 
 Unusual inputs, generated or reference:
 - corrupt, without an audio track, or with samples that are not finite: listed as unreadable;
@@ -18,14 +18,14 @@ Unusual inputs, generated or reference:
 - channels: their mean is scored (more than two are mixed to two first), so channels of opposite
   sign cancel and are listed as silent; a protocol may have another rule;
 - rates, tested from 8 to 96 kHz: every metric resamples to its own rate;
-- lengths: pairs are compared over the shorter of the two; judges get each sound by their own rule.
-  Generated clips that end 0.25 s or more before or after the reference are listed.
+- lengths: pairs are compared over the shorter of the two; judges get each sound by their own
+  rule. Generated clips that end 0.25 s or more before or after the reference are listed.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -53,9 +53,11 @@ from foleyflow.evaluation.protocols import Protocol
 from foleyflow.evaluation.report import ClipScore, Report
 from foleyflow.evaluation.scoring import check_metrics, score_cases
 from foleyflow.judges.interface import AnyJudge
+from foleyflow.system.generic_types import Progress
 
 logger = logging.getLogger(__name__)
 
+REFERENCE_STEM = "gt"  # of the true sounds in `evaluate_systems`
 UNEQUAL_LENGTH_S = 0.25  # a generated clip that is this much shorter or longer is listed
 
 
@@ -65,24 +67,19 @@ def evaluate_folder(
     *,
     generated_pattern: str = CASE_PATTERN,
     reference_pattern: str = CASE_PATTERN,
-    windows_s: Sequence[float] = synchrony.WINDOWS_S,
     skip_without_onsets: bool = False,
     metrics: Sequence[str] = (),
     judges: Mapping[str, AnyJudge] | None = None,
     cache: ResultCache | None = None,
     protocol: Protocol | None = None,
-    seed: int = 0,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Report:
     """Score every clip of a folder against its reference.
 
     Args:
         generated: folder of generated sounds or videos.
         reference: folder of reference sounds, videos or event files.
-        generated_pattern: path below `generated` with `{case}` for the name; without a suffix
-            it stands for any sound or video file.
-        reference_pattern: the same below `reference`; also for event files.
-        windows_s: tolerances in seconds, ascending.
+        generated_pattern, reference_pattern: `pattern` of `find_files` in each folder.
         skip_without_onsets: leave out clips whose reference has no onset, instead of scoring
             them 1 if the generated sound has none either, else 0.
         metrics: names of metrics to compute in addition to synchrony, with controls.
@@ -90,7 +87,6 @@ def evaluate_folder(
         cache: where onsets and values are stored and looked up.
         protocol: metrics and preprocessing, instead of `metrics`. Its metrics whose judge is not
             in `judges` are listed as not measured.
-        seed: of the bootstrap intervals.
         progress: called with (done, total); a clip counts once when its onsets are detected, and
             once more when its metrics are computed.
 
@@ -100,10 +96,11 @@ def evaluate_folder(
         CheckpointError: a metric whose judge is not loaded, or a protocol without any judge.
         MissingExtra: librosa or mir_eval is not installed.
     """
+    report_progress = progress or (lambda done, total: None)
     metrics, not_measured = _computable_metrics(metrics, judges or {}, protocol)
     check_metrics(metrics, judges or {})
 
-    # Find the files of each clip.
+    # Find the files of each clip
     generated_files = find_files(generated, generated_pattern, MEDIA_SUFFIXES)
     references = find_files(reference, reference_pattern, EVENT_SUFFIXES + MEDIA_SUFFIXES)
     true_sounds = find_files(reference, reference_pattern, MEDIA_SUFFIXES)
@@ -112,15 +109,14 @@ def evaluate_folder(
         videos = find_videos(generated, generated_pattern)
         videos |= find_videos(reference, reference_pattern)
 
-    # Detect onsets.
+    # Detect onsets
     names = sorted(generated_files.keys() & references.keys())
     cases: list[Case] = []
     onsets: list[tuple[ClipOnsets, ClipOnsets]] = []
     unreadable: dict[str, str] = {}
     silent, short, long, skipped = [], [], [], []
     for done, name in enumerate(names, start=1):
-        if progress is not None:
-            progress(done, len(names) * (2 if metrics else 1))
+        report_progress(done, len(names) * (2 if metrics else 1))
         try:
             estimated, is_silent = read_onsets(generated_files[name], cache)
             true = read_reference(references[name], duration_s=estimated.duration_s, cache=cache)
@@ -151,10 +147,10 @@ def evaluate_folder(
             case = replace(case, true_sound=sound if has_sound else None, events=true)
         cases.append(case)
 
-    # Score synchrony, then the other metrics.
+    # Score synchrony, then the other metrics
     result = None
     if onsets:
-        result = synchrony.compare(*zip(*onsets, strict=True), windows_s=windows_s, seed=seed)
+        result = synchrony.compare(*zip(*onsets, strict=True))
     scores = {}
     if metrics and cases:
         scores = score_cases(
@@ -163,8 +159,10 @@ def evaluate_folder(
             judges=judges,
             cache=cache,
             protocol=protocol,
-            seed=seed,
-            progress=None if progress is None else _second_half(progress, len(names)),
+            # Clips that were left out count as done
+            progress=lambda done, total: report_progress(
+                2 * len(names) - (total - done), 2 * len(names)
+            ),
         )
     return Report(
         synchrony=result,
@@ -184,41 +182,33 @@ def evaluate_folder(
 
 
 def evaluate_systems(
-    root: Path,
-    *,
-    reference_name: str = "gt",
-    progress: Callable[[int, int], None] | None = None,
-    **options: Any,
+    root: Path, *, progress: Progress | None = None, **options: Any
 ) -> dict[str, Report]:
-    """Score several systems on the same clips: `<root>/<case>/<system>.*` against `gt.*`.
+    """System -> report, of several systems on the same clips: `<case>/<system>.*` against `gt.*`.
 
     Args:
         root: folder of one folder per clip.
-        reference_name: file stem of the true sound in each.
         progress: as in `evaluate_folder`, over all systems.
         options: other keyword arguments of `evaluate_folder`, except the patterns. With a cache,
             controls are computed once for all systems.
-
-    Returns:
-        system -> report, by name.
 
     Raises:
         DataError: no such folder, or no system in it; otherwise as `evaluate_folder`.
     """
     check_folder(root)
     stems = {path.stem for path in root.glob("*/*") if path.suffix.lower() in MEDIA_SUFFIXES}
-    systems = sorted(stems - {reference_name})
+    systems = sorted(stems - {REFERENCE_STEM})
     if not systems:
         raise DataError(
             f"{root}: no <case>/<system> sounds in it",
-            hint=f"expected folders that hold {reference_name}.* and one file per system",
+            hint=f"expected folders that contain {REFERENCE_STEM}.* and one file per system",
         )
     return {
         system: evaluate_folder(
             root,
             root,
             generated_pattern=f"{CASE_PATTERN}/{system}",
-            reference_pattern=f"{CASE_PATTERN}/{reference_name}",
+            reference_pattern=f"{CASE_PATTERN}/{REFERENCE_STEM}",
             progress=None if progress is None else _part_of(progress, index, len(systems)),
             **options,
         )
@@ -226,14 +216,7 @@ def evaluate_systems(
     }
 
 
-def _second_half(progress: Callable[[int, int], None], count: int) -> Callable[[int, int], None]:
-    """The progress of scoring as the second half; clips that were left out count as done."""
-    return lambda done, total: progress(2 * count - (total - done), 2 * count)
-
-
-def _part_of(
-    progress: Callable[[int, int], None], index: int, count: int
-) -> Callable[[int, int], None]:
+def _part_of(progress: Progress, index: int, count: int) -> Progress:
     """The progress of one of several equal parts as progress of all."""
     return lambda done, total: progress(index * total + done, count * total)
 

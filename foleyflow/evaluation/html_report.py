@@ -1,7 +1,7 @@
 """A report as one HTML file with its tables, plots, spectrograms and audio players.
 
-The file refers to no other file or host. It computes no values; only the sounds of the first clips
-are read again.
+The file refers to no other file or host. No values are computed here; only the sounds of the
+first clips are read again.
 """
 
 from __future__ import annotations
@@ -9,14 +9,13 @@ from __future__ import annotations
 import base64
 import html
 import io
-import wave
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Plot
-from numpy.typing import NDArray
+from scipy.io import wavfile
 
 from foleyflow.errors import MediaError
 from foleyflow.evaluation.metric import Interval
@@ -62,15 +61,12 @@ audio { width: 22rem; vertical-align: middle; }
 
 
 def page_text(reports: Mapping[str, Report], *, title: str, clips: int = DEFAULT_CLIPS) -> str:
-    """The page of one or several systems on the same clips.
+    """The HTML page of one or several systems on the same clips.
 
     Args:
         reports: system -> report.
         title: heading of the page.
         clips: number of clips with spectrograms and players, the first by name.
-
-    Returns:
-        HTML without any reference to another file or host.
 
     Raises:
         ConfigError: the reports follow different protocols.
@@ -89,13 +85,7 @@ def page_text(reports: Mapping[str, Report], *, title: str, clips: int = DEFAULT
 
 
 def document_text(parts: Sequence[str], *, title: str, style: str = "") -> str:
-    """An HTML document in the style of all pages.
-
-    Args:
-        parts: HTML, joined by line breaks.
-        title: of the window.
-        style: more CSS rules.
-    """
+    """An HTML document from the parts of its body; `style` adds CSS rules to those of all pages."""
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f"<title>{html.escape(title)}</title>\n<style>{_STYLE}{style}</style>\n</head>\n<body>\n"
@@ -157,7 +147,6 @@ def _metric_parts(scores: Mapping[str, MetricScore]) -> list[str]:
 
 
 def _protocol_parts(reports: Mapping[str, Report]) -> list[str]:
-    """Description of the protocol that all reports follow."""
     protocol = next((r.protocol for r in reports.values() if r.protocol is not None), None)
     if protocol is None:
         return []
@@ -192,7 +181,10 @@ def _sound_part(label: str, path: Path, name: str) -> str:
         return _note(f"{label}: {error}", flagged=True)
     samples = sound.mono()[: round(LONGEST_PLAYED_S * sound.rate_hz)]
     cut = Waveform(samples=samples[None], rate_hz=sound.rate_hz)
-    data = base64.b64encode(_wav_bytes(cut)).decode()
+    levels = np.rint(np.clip(samples, -1.0, 1.0) * INT16_FULL_SCALE).astype("<i2")
+    stream = io.BytesIO()
+    wavfile.write(stream, sound.rate_hz, levels)
+    data = base64.b64encode(stream.getvalue()).decode()
     return (
         f'<p>{html.escape(label)} <audio controls preload="none" '
         f'src="data:audio/wav;base64,{data}"></audio></p>\n'
@@ -227,7 +219,7 @@ def _interval_text(interval: Interval | None) -> str:
 
 
 def _plot_lags(reports: Mapping[str, Report]) -> Plot | None:
-    """A histogram of the lags of matched onsets, with one step line per system."""
+    """A histogram of the lags of matched onsets, one step line per system."""
     scored = {s: r.synchrony for s, r in reports.items() if r.synchrony and r.synchrony.matched}
     if not scored:
         return None
@@ -304,17 +296,3 @@ def image_tag(plot: Plot, alt: str) -> str:
     plot.savefig(stream, format="png")
     data = base64.b64encode(stream.getvalue()).decode()
     return f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{data}">'
-
-
-def _wav_bytes(sound: Waveform) -> bytes:
-    """The first channel as a 16-bit wav; samples beyond full scale are clipped."""
-    levels: NDArray[np.int16] = np.rint(
-        np.clip(sound.samples[0], -1.0, 1.0) * INT16_FULL_SCALE
-    ).astype("<i2")
-    stream = io.BytesIO()
-    with wave.open(stream, "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(sound.rate_hz)
-        file.writeframes(levels.tobytes())
-    return stream.getvalue()

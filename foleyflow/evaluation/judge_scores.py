@@ -1,7 +1,7 @@
 """Values of the metrics that need a judge, and of those read from files; one class per kind.
 
-Each class takes clip after clip (`add`) and returns the figures at the end (`score`); none keeps a
-sound.
+Each class takes one clip after another (`add`) and returns the figures at the end (`score`); none
+keeps a sound.
 """
 
 from __future__ import annotations
@@ -24,15 +24,10 @@ from foleyflow.evaluation.metric import Metric
 from foleyflow.evaluation.metrics import audiovisual
 from foleyflow.evaluation.metrics.audiovisual import control_shift_s, shifted_pair
 from foleyflow.evaluation.pairwise_scores import NO_TRUE_SOUND
-from foleyflow.evaluation.scores import (
-    CONDITIONS,
-    Figure,
-    MetricScore,
-    mean_figure,
-    mean_score,
-)
+from foleyflow.evaluation.scores import CONDITIONS, Figure, MetricScore, mean_figure, mean_score
 from foleyflow.judges import interface, preprocessing
 from foleyflow.judges.interface import (
+    LONGEST_PAIR_S,
     Judge,
     PairJudge,
     VideoPreprocessing,
@@ -45,10 +40,9 @@ from foleyflow.judges.preprocessing import AudioPreprocessing
 from foleyflow.media import loudness, waveform
 from foleyflow.signals import Frames, Waveform
 
-# Modules whose code affects the inputs of all judges.
+# Modules whose code affects the inputs of all judges
 MODULES = (audiovisual, controls, preprocessing, interface, loudness, waveform, time_shifts)
-NO_VIDEO = "no video of it, neither among the references nor among the results"
-LONGEST_VIDEO_S = 60.0  # frames on a grid are read up to here
+NO_VIDEO = "there is no video of it, neither among the references nor among the results"
 MAX_FRAME_RATE_HZ = 32.0  # frames beyond this rate are left out, as in generation
 
 
@@ -83,7 +77,7 @@ class AudioJudgeScores:
             else:
                 self._outputs.setdefault(condition, {})[case.name] = output
 
-    def score(self, metric: Metric, seed: int) -> MetricScore:
+    def score(self, metric: Metric) -> MetricScore:
         """The figures; with references, only over clips whose true sound has an output."""
         figures: dict[str, Figure] = {}
         clips: dict[str, float] = {}
@@ -103,7 +97,7 @@ class AudioJudgeScores:
                 (value,) = result.values
                 figures[condition] = Figure(value=value, low=None, high=None, count=len(names))
                 continue
-            figures[condition] = mean_figure(result.values, seed)
+            figures[condition] = mean_figure(result.values)
             if condition == "generated":
                 clips = dict(zip(names, result.values, strict=True))
         return MetricScore(
@@ -118,15 +112,14 @@ class AudioJudgeScores:
     def _compared(self, condition: str) -> tuple[list[str], list[NDArray[np.float64]]]:
         """The clips of a condition that can be compared, and their references' outputs."""
         names = list(self._outputs.get(condition, {}))
-        # The set of all other clips' true sounds is the set of true sounds: no control.
+        # The set of all other clips' true sounds is the set of true sounds: no control
         if condition == "other" and not self._computation.per_clip:
             return [], []
         if not self._computation.uses_reference:
             return ([] if condition == "generated_narrow" else names), []
         true = self._outputs.get("true", {})
-        against = true
-        if condition == "generated_narrow":
-            against = self._outputs.get("true_narrow", {})
+        narrow = condition == "generated_narrow"
+        against = self._outputs.get("true_narrow", {}) if narrow else true
         names = [name for name in names if name in true and name in against]
         return names, [against[name] for name in names]
 
@@ -140,7 +133,7 @@ class AudioJudgeScores:
         def compute() -> dict[str, Any]:
             output = np.asarray(sound.analysis(f"{method} by {judge.name}", run), np.float64)
             if not np.isfinite(output).all():
-                raise ValueError(f"the judge {judge.name!r} gave numbers that are not finite")
+                raise ValueError(f"the judge {judge.name!r} returned numbers that are not finite")
             return {"output": output.tolist()}
 
         key = [method, self._judge_json, code_sha256(*MODULES), sound.identity]
@@ -188,9 +181,9 @@ class VideoJudgeScores:
                 value = output if self._threshold is None else float(output > self._threshold)
                 self._values.setdefault(condition, {})[case.name] = value
 
-    def score(self, metric: Metric, seed: int) -> MetricScore:
+    def score(self, metric: Metric) -> MetricScore:
         """The mean under each condition; with a threshold, also the false positives."""
-        score = mean_score(metric, self._values, self._left_out, seed, judge=self._judge_json)
+        score = mean_score(metric, self._values, self._left_out, judge=self._judge_json)
         if self._threshold is None:
             return score
         false_positives = [
@@ -215,7 +208,7 @@ class VideoJudgeScores:
                 raise ValueError("some samples are not finite")
             output = judge.score(frames, samples)
             if not np.isfinite(output):
-                raise ValueError(f"the judge {judge.name!r} gave a number that is not finite")
+                raise ValueError(f"the judge {judge.name!r} returned a number that is not finite")
             return {"output": output}
 
         key = ["video", self._judge_json, code_sha256(*MODULES), sound.identity, shifted]
@@ -223,7 +216,7 @@ class VideoJudgeScores:
 
 
 class _JudgeVideo:
-    """The frames of a video as one judge takes them, read when they are first needed."""
+    """The frames of a video, prepared for one judge and read when they are first needed."""
 
     def __init__(self, path: Path, video_preprocessing: VideoPreprocessing) -> None:
         self._path = path
@@ -257,7 +250,7 @@ class _JudgeVideo:
         from foleyflow.media.reader import read_frames_at
 
         side, info = self._preprocessing.size_px, probe(self._path)
-        count = max(1, int(min(info.duration_s, LONGEST_VIDEO_S) * rate_hz + 1e-6))
+        count = max(1, int(min(info.duration_s, LONGEST_PAIR_S) * rate_hz + 1e-6))
         times_s = np.arange(count) / rate_hz
         height = width = side
         if self._preprocessing.shape != "squashed":
@@ -286,6 +279,6 @@ class FileScores:
         except ValueError as error:
             self._left_out[case.name] = str(error)
 
-    def score(self, metric: Metric, seed: int) -> MetricScore:
+    def score(self, metric: Metric) -> MetricScore:
         """The mean over clips."""
-        return mean_score(metric, {"generated": self._values}, self._left_out, seed)
+        return mean_score(metric, {"generated": self._values}, self._left_out)

@@ -1,7 +1,7 @@
 """Statistics of generated latents against true ones: variance, noise level and distribution.
 
-A generator of the conditional mean places its onsets correctly but lacks what differs between true
-sounds: most of the variance, and nearly all of the noise between events. Onset scores do not
+A generator of the conditional mean places its onsets correctly but lacks the differences between
+true sounds: most of the variance, and nearly all of the noise between events. Onset scores do not
 detect this; these figures do. Computed in float64.
 
 Dimension letters: N clips, L latent frames, C channels.
@@ -28,34 +28,22 @@ SMALLEST_DEVIATION = 1e-6  # for a channel that never changes
 
 @dataclass(frozen=True, kw_only=True)
 class LatentFigures:
-    """Statistics of generated latents relative to the true ones.
-
-    Attributes:
-        variance: generated over true; 1 is ideal.
-        noise_level: generated over true; 1 is ideal, a generator of means has less. None if no
-            frame of either is away from events, or the true latents have no noise.
-        frechet: Fréchet distance of single frames, with channels in true standard deviations.
-    """
+    """Statistics of generated latents; variance and noise level relative to the true ones."""
 
     variance: float
+    # None if no frame of either is away from events, or the true latents have no noise
     noise_level: float | None
-    frechet: float
+    frechet: float  # of single frames, with channels in true standard deviations
 
 
 def compare_latents(
-    true: ArrayLike,
-    generated: ArrayLike,
-    *,
-    true_quiet: ArrayLike,
-    generated_quiet: ArrayLike,
+    true: ArrayLike, generated: ArrayLike, *, true_quiet: ArrayLike, generated_quiet: ArrayLike
 ) -> LatentFigures:
     """All statistics of a set of clips, with each channel in its true standard deviations.
 
     Args:
-        true: (N, L, C) latents of the true sounds.
-        generated: (N, L, C) generated latents.
-        true_quiet: (N, L) bool, frames of the true sounds away from events (`quiet_frames`).
-        generated_quiet: (N, L) bool, of the generated ones.
+        true, generated: (N, L, C) latents.
+        true_quiet, generated_quiet: (N, L) bool, frames away from events (`quiet_frames`).
 
     Raises:
         ValueError: shapes that do not fit, or numbers that are not finite.
@@ -81,22 +69,14 @@ def variance(latents: ArrayLike) -> float:
 
 
 def noise_level(latents: ArrayLike, quiet: ArrayLike) -> float | None:
-    """Standard deviation of the part of a frame that its neighbours do not predict.
+    """Root mean square, over frames and channels, of the part that neighbours do not predict.
 
     The residual x_n - (x_{n-1} + x_{n+1}) / 2 is zero for anything that changes linearly and small
     for slow changes (a sinusoid of w radians per frame keeps 1 - cos w of its amplitude); white
     noise of deviation s has residuals of variance 1.5 s^2, which is divided out.
 
-    Args:
-        latents: (N, L, C).
-        quiet: (N, L) bool, which frames count; the first and last frame never do.
-
-    Returns:
-        root mean square over frames and channels, for white noise its deviation; None if no frame
-        counts.
-
-    Raises:
-        ValueError: shapes that do not fit.
+    `quiet`, (N, L), selects frames of the latents, (N, L, C); the first and last never count. The
+    result is None if no frame counts.
 
     Reference: the residual of interpolation as an innovation, Yaglom 1962, section 23.
     """
@@ -111,16 +91,10 @@ def noise_level(latents: ArrayLike, quiet: ArrayLike) -> float | None:
 
 
 def sample_diversity(first: ArrayLike, second: ArrayLike, *, deviation: ArrayLike) -> float:
-    """The diversity of two samples for the same clips; 0 for a generator of means.
+    """Root mean square difference of two samples for the same clips, over root 2.
 
-    Args:
-        first: (N, L, C) latents.
-        second: (N, L, C), for the same clips from other noise.
-        deviation: (C,) standard deviations of the true latents, the units of the channels.
-
-    Returns:
-        root mean square difference over root 2; s for independent samples of deviation s around
-        the same means.
+    It is s for independent samples, (N, L, C), of deviation s around the same means, and 0 for a
+    generator of means. `deviation`, (C,), are the units of the channels.
     """
     scale = np.maximum(np.asarray(deviation, np.float64), SMALLEST_DEVIATION)
     difference = (_latents(first) - _latents(second)) / scale
@@ -130,15 +104,10 @@ def sample_diversity(first: ArrayLike, second: ArrayLike, *, deviation: ArrayLik
 def quiet_frames(
     events_s: Sequence[NDArray[np.float64]], count: int, rate_hz: float
 ) -> NDArray[np.bool_]:
-    """Latent frames away from events.
+    """Latent frames away from events: (N, L) bool, False from 40 ms before until 120 ms after one.
 
-    Args:
-        events_s: events of N clips, seconds from the clip's start, in any order.
-        count: latent frames L of each clip.
-        rate_hz: of the latent frames.
-
-    Returns:
-        (N, L) bool, False from 40 ms before an event until 120 ms after it.
+    `events_s` has the events of N clips, in seconds from the clip's start and in any order; `count`
+    is L.
     """
     centres = centres_s(count, rate_hz)
     quiet = []

@@ -1,7 +1,6 @@
 """Linear probes of frozen features, for the times of events and for classes such as materials.
 
-A linear probe has little capacity, so its score measures the features and not the model on top of
-them. Fitted by scikit-learn.
+A linear probe has little capacity, so its score measures the features. scikit-learn fits it.
 
 Dimension letters: R windows, L grid steps, D feature width.
 """
@@ -29,14 +28,7 @@ WINDOW_S = 0.05
 
 @dataclass(frozen=True, kw_only=True)
 class LinearMap:
-    """A logistic regression on standardised inputs.
-
-    Attributes:
-        mean: (D,) of the inputs.
-        deviation: (D,) standard deviation of the inputs.
-        weights: (D, K).
-        bias: (K,).
-    """
+    """A logistic regression, weights (D, K) and bias (K,), which standardises its inputs (N, D)."""
 
     mean: NDArray[np.float32]
     deviation: NDArray[np.float32]
@@ -51,13 +43,7 @@ class LinearMap:
 
 @dataclass(frozen=True, kw_only=True)
 class EventProbe:
-    """A detector of events in features.
-
-    Attributes:
-        linear: from the features around a step to the logit of an event there.
-        rate_hz: of the features.
-        threshold: peaks of the probability that reach it are events.
-    """
+    """Detects events as peaks of their probability that reach the threshold."""
 
     linear: LinearMap
     rate_hz: float
@@ -77,13 +63,9 @@ def fit_event_probe(
     *,
     rate_hz: float,
 ) -> EventProbe:
-    """Fit an event probe, and select its threshold on held-out clips.
+    """Fit an event probe, and select its threshold on held-out clips, at least one with events.
 
-    Args:
-        features: (R, L, D).
-        events_s: per window, ascending seconds from its start.
-        held_features, held_events_s: the same of held-out clips, at least one with events.
-        rate_hz: of the features.
+    Features are (R, L, D); events are, per window, ascending seconds from its start.
 
     Raises:
         ValueError: there are no events.
@@ -132,13 +114,8 @@ def fit_class_probe(
 ) -> tuple[LinearMap, NDArray[np.int64]]:
     """Fit a class probe with the penalty that has the highest accuracy on held-out clips.
 
-    Args:
-        inputs: (N, D).
-        classes: (N,) at least two different ones.
-        held_inputs, held_classes: the same of held-out clips.
-
-    Returns:
-        the map to one logit per class, and the classes in their order, (K,).
+    Inputs are (N, D), classes (N,). The result is the map to one logit per class, and the classes
+    in their order, (K,).
 
     Raises:
         ValueError: fewer than two classes.

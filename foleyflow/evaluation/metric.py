@@ -12,20 +12,19 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from foleyflow.errors import MissingExtra
-from foleyflow.evaluation.computations import AudioJudged, Computation, VideoJudged
+from foleyflow.evaluation.computations import Computation, VideoJudged
 
+RESAMPLES, BOOTSTRAP_SEED = 2000, 0
 BOOTSTRAP_CHUNK = 1 << 20  # samples in memory at a time, whatever the number of clips
 
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """How a metric is computed and how its values are to be read.
-
-    The defaults describe a ratio of which more is better.
+    """How a metric is computed and how its values are to be read; by default, a ratio to maximise.
 
     Attributes:
         name: key in reports.
-        unit: "1" for a ratio, else the unit.
+        unit: "1" for a ratio.
         direction: whether higher or lower values are better, or those nearest to zero.
         range: (lowest, highest) possible value.
         reference: paper, package or "ours", with the settings needed to reproduce the values.
@@ -42,8 +41,7 @@ class Metric:
     @property
     def judge(self) -> str | None:
         """Name of the network that it needs; None for a metric that needs no weights."""
-        computation = self.computation
-        return computation.judge if isinstance(computation, AudioJudged | VideoJudged) else None
+        return getattr(self.computation, "judge", None)
 
     @property
     def needs_video(self) -> bool:
@@ -52,8 +50,6 @@ class Metric:
 
     def to_json(self) -> dict[str, Any]:
         """The record as plain values; a bound that does not exist is None."""
-        computation = self.computation
-        judged = computation if isinstance(computation, AudioJudged | VideoJudged) else None
         return {
             "name": self.name,
             "unit": self.unit,
@@ -61,7 +57,7 @@ class Metric:
             "range": [bound if math.isfinite(bound) else None for bound in self.range],
             "reference": self.reference,
             "judge": self.judge,
-            "heard_as": None if judged is None else judged.statistic,
+            "heard_as": getattr(self.computation, "statistic", None),
         }
 
     def at_least_as_good(self, value: float, other: float) -> bool:
@@ -81,16 +77,8 @@ class Interval:
     count: int
 
 
-def bootstrap_mean(values: ArrayLike, *, resamples: int = 2000, seed: int = 0) -> Interval:
-    """The mean of one value per clip with its percentile bootstrap interval over clips.
-
-    Args:
-        values: (N,) one finite number per clip, N >= 1.
-        resamples: number of bootstrap samples of N clips with replacement.
-        seed: seed of the bootstrap.
-
-    Returns:
-        mean and interval (2.5th and 97.5th percentile); with one clip the interval is that value.
+def bootstrap_mean(values: ArrayLike) -> Interval:
+    """The mean of one finite value per clip, (N,), with its percentile bootstrap interval.
 
     Raises:
         ValueError: there are no values, or one is not finite.
@@ -99,9 +87,9 @@ def bootstrap_mean(values: ArrayLike, *, resamples: int = 2000, seed: int = 0) -
     """
     per_clip = _finite_values(values, "clip")
     count = len(per_clip)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(BOOTSTRAP_SEED)
     chunk = max(1, BOOTSTRAP_CHUNK // count)
-    sizes = [min(chunk, resamples - start) for start in range(0, resamples, chunk)]
+    sizes = [min(chunk, RESAMPLES - start) for start in range(0, RESAMPLES, chunk)]
     means = np.concatenate(
         [per_clip[rng.integers(count, size=(size, count))].mean(axis=1) for size in sizes]
     )
@@ -110,24 +98,17 @@ def bootstrap_mean(values: ArrayLike, *, resamples: int = 2000, seed: int = 0) -
 
 
 def seed_interval(values: ArrayLike) -> Interval:
-    """The mean over training runs with different seeds, with its interval by Student's t.
+    """The mean of finite values of training runs, (N,), N >= 1, with its interval by Student's t.
 
-    Args:
-        values: (N,) one finite number per run, N >= 1.
-
-    Returns:
-        mean and 95 % interval, whose ends are NaN for a single run.
-
-    Raises:
-        ValueError: there are no values, or one is not finite.
-        MissingExtra: scipy is not installed.
+    The ends of the interval are NaN for a single run.
     """
     runs = _finite_values(values, "run")
     mean, count = float(runs.mean()), len(runs)
     if count == 1:
         return Interval(mean=mean, low=math.nan, high=math.nan, count=1)
-    quantile = extra_package("scipy.stats").t.ppf(0.975, count - 1)
-    half = float(quantile * runs.std(ddof=1) / math.sqrt(count))
+    from scipy import stats
+
+    half = float(stats.t.ppf(0.975, count - 1) * runs.std(ddof=1) / math.sqrt(count))
     return Interval(mean=mean, low=mean - half, high=mean + half, count=count)
 
 

@@ -20,9 +20,9 @@ from foleyflow.evaluation.scores import MetricScore, mean_score
 from foleyflow.media import loudness, waveform
 from foleyflow.signals import Waveform
 
-# Modules whose code affects the values of all metrics.
+# Modules whose code affects the values of all metrics
 MODULES = (controls, loudness, waveform)
-NO_TRUE_SOUND = "its reference holds events, no sound"
+NO_TRUE_SOUND = "its reference has events and no sound"
 
 
 class GroupScores:
@@ -57,9 +57,9 @@ class GroupScores:
                 by_condition = self._values.setdefault(name, {})
                 by_condition.setdefault(condition, {})[case.name] = value
 
-    def score(self, metric: Metric, seed: int) -> MetricScore:
+    def score(self, metric: Metric) -> MetricScore:
         """The score of one metric of the group."""
-        return mean_score(metric, self._values.get(metric.name, {}), self._left_out, seed)
+        return mean_score(metric, self._values.get(metric.name, {}), self._left_out)
 
     def _reference(self, case: Case, true: Sound | None) -> Sound | None:
         """The annotated events where the group can compare with them, else the true sound."""

@@ -21,7 +21,7 @@ class Protocol:
     """A set of metrics with the preprocessing of their inputs.
 
     Attributes:
-        name: as `--protocol` takes it.
+        name: value of `--protocol`.
         source: the publication or script whose values it reproduces.
         metrics: names in the order of the report.
         audio_preprocessing: of the sounds for all judges.
@@ -50,7 +50,7 @@ class Protocol:
         }
 
     def to_text(self) -> str:
-        """What a reader of its values must know, in a few lines."""
+        """The source, the preprocessing and the notes, each on its own line."""
         lines = [f"protocol {self.name}: {self.source}"]
         lines += [f"  sounds: {self.audio_preprocessing.description}"]
         return "\n".join([*lines, *(f"  {note}" for note in self.notes)])
@@ -100,11 +100,7 @@ PROTOCOLS: dict[str, Protocol] = {
 
 
 def protocol_named(name: str) -> Protocol:
-    """The protocol of a name.
-
-    Raises:
-        ConfigError: there is none of that name.
-    """
+    """The protocol of a name; a ConfigError if there is none."""
     if name not in PROTOCOLS:
         near = difflib.get_close_matches(name, PROTOCOLS, n=1, cutoff=0.0)[0]
         raise ConfigError(

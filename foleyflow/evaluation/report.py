@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from foleyflow.evaluation.metric import Interval
 from foleyflow.evaluation.metrics import METRICS
 from foleyflow.evaluation.metrics.synchrony.comparison import (
     LARGEST_LAG_S,
@@ -31,62 +30,37 @@ _HEADER = (
 
 @dataclass(frozen=True, kw_only=True)
 class ClipScore:
-    """The synchrony of one clip.
+    """The synchrony of one clip, within the shorter of both durations."""
 
-    Attributes:
-        case: its name.
-        duration_s: compared length, the shorter of both.
-        reference_onsets: number of reference onsets in it.
-        generated_onsets: number of generated onsets in it.
-        f1: window in seconds -> F1.
-        median_lag_s: of matched onsets at the widest window; None if there are none.
-        best_lag_s: the constant lag at which its F1 is highest.
-        lag_free_f1: its F1 at that lag, at the narrowest window.
-    """
-
-    case: str
+    case: str  # name of the clip
     duration_s: float
     reference_onsets: int
     generated_onsets: int
-    f1: Mapping[float, float]
-    median_lag_s: float | None
-    best_lag_s: float
-    lag_free_f1: float
+    f1: Mapping[float, float]  # by window in seconds
+    median_lag_s: float | None  # of matched onsets at the widest window; None if there are none
+    best_lag_s: float  # the constant lag at which the F1 at the narrowest window is highest
+    lag_free_f1: float  # at that lag
 
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """The scores of a folder, and the files that could not be scored.
+    """The scores of a folder, and the files that could not be scored."""
 
-    Attributes:
-        synchrony: figures over all scored clips; None if there are none.
-        clips: one entry per scored clip, by name.
-        only_generated: generated clips without a reference.
-        only_reference: references without a generated clip.
-        unreadable: clip -> why its generated sound or its reference cannot be read; not scored.
-        silent: generated sounds with a peak below -70 dBFS; scored.
-        short: generated sounds that end 0.25 s or more before the reference; scored.
-        long: generated sounds that end 0.25 s or more after the reference; compared up to its end.
-        skipped: clips left out because their reference has no onsets.
-        scores: metric -> score with controls.
-        files: scored clip -> (file of the generated sound, file of the true sound if there is one).
-        protocol: the protocol of the scores; None without one.
-        not_measured: metric of the protocol -> why it has no score.
-    """
-
-    synchrony: Synchrony | None
-    clips: tuple[ClipScore, ...] = ()
-    only_generated: tuple[str, ...] = ()
-    only_reference: tuple[str, ...] = ()
-    unreadable: Mapping[str, str] = field(default_factory=dict)
+    synchrony: Synchrony | None  # None if no clip was scored
+    clips: tuple[ClipScore, ...] = ()  # by name
+    only_generated: tuple[str, ...] = ()  # clips without a reference
+    only_reference: tuple[str, ...] = ()  # clips without a generated sound
+    unreadable: Mapping[str, str] = field(default_factory=dict)  # clip -> reason; not scored
+    # Generated sounds: below -70 dBFS; ending 0.25 s or more before or after the reference
     silent: tuple[str, ...] = ()
     short: tuple[str, ...] = ()
     long: tuple[str, ...] = ()
-    skipped: tuple[str, ...] = ()
-    scores: Mapping[str, MetricScore] = field(default_factory=dict)
+    skipped: tuple[str, ...] = ()  # clips left out because their reference has no onsets
+    scores: Mapping[str, MetricScore] = field(default_factory=dict)  # by metric
+    # Scored clip -> (file of the generated sound, file of the true sound if there is one)
     files: Mapping[str, tuple[Path, Path | None]] = field(default_factory=dict)
-    protocol: Protocol | None = None
-    not_measured: Mapping[str, str] = field(default_factory=dict)
+    protocol: Protocol | None = None  # of the scores
+    not_measured: Mapping[str, str] = field(default_factory=dict)  # metric -> reason
 
     def to_json(self) -> dict[str, Any]:
         """The report as plain values for `json.dumps`; `scores` only if there are any."""
@@ -193,14 +167,10 @@ def _synchrony_rows(name: str, report: Report) -> list[str]:
 
 
 def _synchrony_json(result: Synchrony) -> dict[str, Any]:
+    free = result.lag_free
     return {
-        "windows": {
-            _window_key(window.window_s): _window_json(window) for window in result.windows
-        },
-        "lag_free": {
-            "window": _window_key(result.lag_free.window_s),
-            **_window_json(result.lag_free),
-        },
+        "windows": {_window_key(w.window_s): _window_json(w) for w in result.windows},
+        "lag_free": {"window": _window_key(free.window_s), **_window_json(free)},
         "median_lag_s": result.median_lag_s,
         "matched": result.matched,
         "lags": {
@@ -214,15 +184,8 @@ def _synchrony_json(result: Synchrony) -> dict[str, Any]:
 
 
 def _window_json(window: WindowScore) -> dict[str, Any]:
-    return {
-        "f1": _interval_json(window.f1),
-        "shuffled_f1": _interval_json(window.shuffled_f1),
-        "gain": _interval_json(window.gain),
-    }
-
-
-def _interval_json(interval: Interval | None) -> dict[str, Any] | None:
-    return None if interval is None else asdict(interval)
+    intervals = {"f1": window.f1, "shuffled_f1": window.shuffled_f1, "gain": window.gain}
+    return {name: None if each is None else asdict(each) for name, each in intervals.items()}
 
 
 def _window_key(window_s: float) -> str:

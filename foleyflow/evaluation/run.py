@@ -1,4 +1,4 @@
-"""Evaluate folders with the metrics, judges and cache that are given by name."""
+"""Evaluate folders with metrics, judges and a cache that are given by name."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from foleyflow.evaluation.metrics import METRICS
 from foleyflow.evaluation.protocols import Protocol, protocol_named
 from foleyflow.evaluation.report import Report
 from foleyflow.judges.interface import AnyJudge
+from foleyflow.system.generic_types import Progress
 
 
 def evaluate(
@@ -27,7 +28,7 @@ def evaluate(
     protocol: str | None = None,
     judge_folder: Path | None = None,
     cache_folder: Path | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
     on_missing_judge: Callable[[FoleyflowError], None] | None = None,
 ) -> dict[str, Report]:
     """Score a folder of generated clips, or several systems side by side.
@@ -37,12 +38,10 @@ def evaluate(
             <case>/<system>.* with <case>/gt.* as references.
         reference: folder of reference sounds, videos or event files.
         generated_pattern, reference_pattern: as in `evaluate_folder`; only with `reference`.
-        skip_without_onsets: leave out clips whose reference has no onset.
-        metrics: names of metrics to compute in addition to synchrony.
+        skip_without_onsets, metrics, progress: as in `evaluate_folder`.
         protocol: name of a protocol, instead of `metrics`.
         judge_folder: where the judges' weights are; None for the default folder.
         cache_folder: where values are stored and looked up; None for no cache.
-        progress: called with (done, total).
         on_missing_judge: called with the error of each judge that a protocol lacks.
 
     Returns:

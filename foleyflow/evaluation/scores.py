@@ -24,23 +24,19 @@ CONDITIONS = {
     "other": "other clip",
     "shifted": "shifted true sound",
 }
-# Conditions that show a system; all others are controls.
+# Conditions that show a system; all others are controls
 SYSTEM_CONDITIONS = ("generated", "generated_narrow")
-# Conditions that only some metrics or protocols have.
+# Conditions that only some metrics or protocols have
 OPTIONAL_CONDITIONS = ("generated_narrow", "true_narrow", "shifted")
-# Controls that should score worse than any system.
+# Controls that should score worse than any system
 WORSE_CONDITIONS = ("silence", "noise", "other", "shifted")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """One metric under one condition.
+    """One metric under one condition: the mean over `count` clips, or the one value of the set.
 
-    Attributes:
-        value: mean over clips, or the one value of the set.
-        low: lower end of the 95 % bootstrap interval over clips; None if there is none.
-        high: upper end of the interval.
-        count: clips used.
+    `low` and `high` are the ends of the 95 % bootstrap interval over clips; None if there is none.
     """
 
     value: float
@@ -49,33 +45,25 @@ class Figure:
     count: int
 
 
-def mean_figure(values: Sequence[float], seed: int) -> Figure:
+def mean_figure(values: Sequence[float]) -> Figure:
     """The mean of one value per clip, with its bootstrap interval."""
-    interval = bootstrap_mean(values, seed=seed)
+    interval = bootstrap_mean(values)
     return Figure(value=interval.mean, low=interval.low, high=interval.high, count=interval.count)
 
 
 @dataclass(frozen=True, kw_only=True)
 class MetricScore:
-    """One metric of a folder.
-
-    Attributes:
-        metric: how to read it.
-        figures: condition -> figure; conditions without values are absent.
-        clips: clip -> value of the generated sound; empty for metrics of complete sets.
-        left_out: clip, with the condition if it is a control -> why it has no value.
-        remarks: notes to print with the figures.
-        judge: name, weight hash, rate and lengths of its judge; None without one.
-        protocol: name of the protocol that it follows; None outside of any.
-    """
+    """One metric of a folder."""
 
     metric: Metric
-    figures: Mapping[str, Figure]
+    figures: Mapping[str, Figure]  # by condition; those without values are absent
+    # Clip -> value of the generated sound; empty for metrics of complete sets
     clips: Mapping[str, float] = field(default_factory=dict)
+    # Clip, with the condition if it is a control -> why it has no value
     left_out: Mapping[str, str] = field(default_factory=dict)
-    remarks: tuple[str, ...] = ()
-    judge: Mapping[str, Any] | None = None
-    protocol: str | None = None
+    remarks: tuple[str, ...] = ()  # printed with the figures
+    judge: Mapping[str, Any] | None = None  # `judge_json` of its judge
+    protocol: str | None = None  # name of the protocol that it follows
 
     @property
     def controls_as_good(self) -> tuple[str, ...]:
@@ -108,12 +96,11 @@ def mean_score(
     metric: Metric,
     values: Mapping[str, Mapping[str, float]],
     left_out: Mapping[str, str],
-    seed: int,
     **more: Any,
 ) -> MetricScore:
     """The score of a metric with values by condition and clip; `more` are its other fields."""
     figures = {
-        condition: mean_figure(list(values[condition].values()), seed)
+        condition: mean_figure(list(values[condition].values()))
         for condition in CONDITIONS
         if values.get(condition)
     }
@@ -122,15 +109,10 @@ def mean_score(
 
 
 def scores_text(scores: Mapping[str, Mapping[str, MetricScore]]) -> str:
-    """A table per metric: one row per system, then the controls and the remarks.
+    """A table per metric from system -> metric -> score: systems, then controls and remarks.
 
-    A control with equal figures for all systems (they have the same clips) is printed once.
-
-    Args:
-        scores: system -> metric -> score.
-
-    Raises:
-        ConfigError: the scores follow different protocols.
+    A control with equal figures for all systems (they have the same clips) is printed once. Errors
+    as for `common_protocol`.
     """
     common_protocol(score for by_metric in scores.values() for score in by_metric.values())
     blocks: dict[str, list[str]] = {}

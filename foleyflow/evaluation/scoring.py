@@ -1,22 +1,22 @@
 """Score clips by metrics, each clip with its controls.
 
-The controls are the true sound, silence, white noise as loud as the true sound, and the true sound
-of another clip (of the previous one in the list; of the last one for the first). A clip whose
-reference has only annotated events has no true sound, so its only control is silence of the
-generated sound's length. Two clips are in memory at a time. A clip for which a metric has no value
-is listed under that metric with the reason.
+The controls are the true sound, silence, white noise as loud as the true sound, and the true
+sound of another clip (of the previous one in the list; of the last one for the first). A clip
+whose reference has only annotated events has no true sound, so its only control is silence of the
+generated sound's length. Two clips are in memory at a time. A clip for which a metric has no
+value is listed under that metric with the reason.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import cast
 
 from foleyflow.errors import CheckpointError, ConfigError
 from foleyflow.evaluation.cache import ResultCache
-from foleyflow.evaluation.cases import Case, SilentSounds, sounds_by_condition, true_sound_of
+from foleyflow.evaluation.cases import Case, Silences, sounds_by_condition, true_sound_of
 from foleyflow.evaluation.computations import AudioJudged, FileBased, Pairwise, VideoJudged
 from foleyflow.evaluation.judge_scores import AudioJudgeScores, FileScores, VideoJudgeScores
 from foleyflow.evaluation.metric import Metric
@@ -25,8 +25,9 @@ from foleyflow.evaluation.pairwise_scores import GroupScores
 from foleyflow.evaluation.protocols import Protocol
 from foleyflow.evaluation.scores import MetricScore
 from foleyflow.judges.interface import DEFAULT_AUDIO_PREPROCESSING, AnyJudge, Judge, PairJudge
+from foleyflow.system.generic_types import Progress
 
-# Metrics that are part of every synchrony report, since they compare all clips with all others.
+# Metrics that are part of every synchrony report, since they compare all clips with all others
 ALWAYS_REPORTED = tuple(name for name, metric in METRICS.items() if metric.computation is None)
 
 ClipScores = GroupScores | AudioJudgeScores | VideoJudgeScores | FileScores
@@ -81,16 +82,12 @@ def score_cases(
     judges: Mapping[str, AnyJudge] | None = None,
     cache: ResultCache | None = None,
     protocol: Protocol | None = None,
-    seed: int = 0,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, MetricScore]:
-    """Score clips by the metrics of some names, with controls.
+    """Metric -> score of the clips, in the order of `names`, each once.
 
-    The other arguments are those of `evaluate_folder`; of the protocol only the preprocessing is
+    The other arguments are those of `evaluate_folder`; only the preprocessing of the protocol is
     used, and `progress` is called with (clips done, clips in total).
-
-    Returns:
-        metric -> score, in the order of `names`, each once.
 
     Raises:
         ConfigError: an unknown metric.
@@ -103,8 +100,8 @@ def score_cases(
     metrics = [METRICS[name] for name in dict.fromkeys(names)]
     collected = _collectors(metrics, judges, cache, protocol)
     narrow_hz = None if protocol is None else protocol.narrow_hz
-    silences = SilentSounds()
-    # The true sound of the previous clip is the control "other" of the next one.
+    silences: Silences = {}
+    # The true sound of the previous clip is the control "other" of the next one
     with_sound = [case for case in cases if case.true_sound is not None]
     previous = true_sound_of(with_sound[-1]) if len(with_sound) > 1 else None
     for done, case in enumerate(cases, start=1):
@@ -115,7 +112,7 @@ def score_cases(
         previous = true if true is not None and len(with_sound) > 1 else previous
         if progress is not None:
             progress(done, len(cases))
-    scores = {metric.name: collected[metric.name].score(metric, seed) for metric in metrics}
+    scores = {metric.name: collected[metric.name].score(metric) for metric in metrics}
     if protocol is None:
         return scores
     return {name: _with_protocol(score, protocol) for name, score in scores.items()}

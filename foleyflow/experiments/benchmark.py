@@ -37,7 +37,7 @@ from foleyflow.experiments.training_cost import (
 from foleyflow.inference.latent_generation import generate_latents
 from foleyflow.inference.pipeline import FoleyFlow
 from foleyflow.media import read_frames
-from foleyflow.media.test_clips import decode_with_pyav, repeat_clip, write_test_clip
+from foleyflow.media.measurement_clips import decode_with_pyav, repeat_clip, write_test_clip
 from foleyflow.parallel.precision import bfloat16_is_fast, precision_on
 from foleyflow.parallel.threads import torch_threads
 from foleyflow.recipes import recipe_named

@@ -23,8 +23,7 @@ from foleyflow.simulation.materials import MATERIAL_NAMES
 from foleyflow.weights import read_record
 
 # Strengths are logarithms of force (0.1 is 7 dB). An impact this far below the strongest one of its
-# clip is not audible. Detected events are rendered about equally loud, so that a faint contact
-# would become a hit.
+# clip is not audible. As an event, it would be generated about as loud as the others.
 AUDIBLE_RANGE = 0.2
 FAINTEST = 0.12
 BATCH = 16  # sounds that are encoded together
@@ -39,13 +38,6 @@ def window_source(
     parallel_map: ParallelMap | None = None,
 ) -> WindowSource:
     """Windows of a split with their codec latents; decodes and encodes what is missing.
-
-    Args:
-        data: folder of the data set.
-        split: "train", "validation" or "test".
-        codec_folder: model folder with the codec.
-        config: length and augmentation of the windows.
-        parallel_map: decodes and encodes; None for this process.
 
     Raises:
         CheckpointError: the folder contains no codec.
@@ -66,11 +58,7 @@ def codec_latents(
 ) -> NDArray[np.float16]:
     """Latents of all clips, (N, L, C) float16, cached for each codec.
 
-    Args:
-        split: of a data set.
-        codec_folder: model folder with the codec.
-        resampled: reads the sounds at the codec's sample rate instead of taking the decoded clips.
-        parallel_map: encodes; None for this process.
+    `resampled` reads the sounds at the codec's sample rate instead of using the decoded clips.
 
     Raises:
         CheckpointError: the folder contains no codec.

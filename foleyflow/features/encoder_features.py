@@ -32,13 +32,7 @@ from foleyflow.weights import file_sha256
 
 @dataclass(frozen=True, kw_only=True)
 class Weights:
-    """The weights of one published encoder.
-
-    Attributes:
-        encoder: its name in `encoders.catalogue`.
-        folder: of the weights.
-        sha256: hash of the file.
-    """
+    """The weights of one encoder of `encoders.catalogue`: their folder, and the file's hash."""
 
     encoder: str
     folder: Path
@@ -87,12 +81,6 @@ def feature_arrays(
     split: Split, video: Weights, *, rate_hz: int, parallel_map: ParallelMap | None = None
 ) -> ClipArrays:
     """A split as arrays, with the features of a frozen encoder in place of the frames.
-
-    Args:
-        split: of a data set.
-        video: the encoder.
-        rate_hz: sample rate of the sounds.
-        parallel_map: computes what is missing; None for this process.
 
     Raises:
         CheckpointError: the weights do not fit.
@@ -173,7 +161,7 @@ def segment_features(
         sound: the encoder.
         segment_s: length of a segment; features are interpolated to its centre.
         bands: number of frequency bands that the encoder's rows are pooled to.
-        parallel_map: computes what is missing; None for this process.
+        parallel_map: computes missing features; None for this process.
 
     Returns:
         (N, segments * bands, W) float16; complete segments only.
@@ -206,13 +194,9 @@ def resample_to_segments(
 
     Args:
         grid: (C, R, W), columns and rows of `FrozenSound`.
-        encoder: that computed the grid.
-        segments: S.
-        segment_s: length of a segment.
-        bands: number of frequency bands.
 
     Returns:
-        (S * bands, W): the bands of the first segment, then those of the second.
+        (segments * bands, W): the bands of the first segment, then those of the second.
     """
     pooled = functional.adaptive_avg_pool1d(grid.transpose(1, 2), bands).transpose(1, 2)
     rule = encoder.rule

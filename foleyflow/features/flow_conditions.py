@@ -94,10 +94,7 @@ class FlowConditions:
     ) -> ConditionWindows:
         """Opens the windows of a split, and computes them first if they are missing.
 
-        Args:
-            split: "train", "validation" or "test".
-            views: number of views of each clip; the first one is not augmented.
-            parallel_map: computes what is missing; None for this process.
+        The first of the `views` views of each clip is not augmented.
 
         Raises:
             CheckpointError: a model or an encoder's weights are missing or do not fit.

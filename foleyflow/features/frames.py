@@ -25,13 +25,7 @@ from foleyflow.signals import INT16_FULL_SCALE
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """One split of a data set in the state in which it was opened.
-
-    Attributes:
-        data: folder of the data set.
-        name: "train", "validation" or "test".
-        fingerprint: hash of its clips.
-    """
+    """One split of a data set ("train", "validation" or "test"), and the hash of its clips."""
 
     data: Path
     name: str
@@ -96,8 +90,7 @@ def cache_frames(
 ) -> FrameCache:
     """Opens a split's decoded clips, and decodes them first if they are missing or have changed.
 
-    A training loader reads crops through the page cache instead of decoding. One clip of 4 s takes
-    4 MB. The decoded clips of an earlier state of the split are removed.
+    A clip of 4 s takes 4 MB. The decoded clips of an earlier state of the split are removed.
 
     Args:
         root: folder of the data set.

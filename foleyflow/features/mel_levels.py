@@ -38,13 +38,7 @@ def augment_levels(
 ) -> NDArray[np.float32]:
     """Imitates another recording or codec: a smooth equalisation, a band limit and noise.
 
-    Args:
-        levels: (T, M) natural logarithms of magnitudes.
-        rng: source of randomness.
-        strength: of the changes; 0 for none.
-
-    Returns:
-        (T, M).
+    `levels` are (T, M) natural logarithms of magnitudes. A `strength` of 0 changes nothing.
     """
     bands = levels.shape[1]
     if rng.random() < 0.7:

@@ -27,15 +27,7 @@ BLOCK = 50  # sounds that a process samples at a time
 
 @dataclass(frozen=True, kw_only=True)
 class SoundBankConfig:
-    """Content of the bank.
-
-    Attributes:
-        items: number of sounds.
-        duration_s: length of each.
-        rate_hz: sample rate.
-        seed: seed of `CodecSounds`.
-        split: "train", "validation" or "test".
-    """
+    """Number, length and sample rate of the sounds; seed and split of `CodecSounds`."""
 
     items: int = 3000
     duration_s: float = 2.0

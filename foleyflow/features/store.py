@@ -1,8 +1,8 @@
 """Arrays that are computed once for a data set and cached on disk as memory maps.
 
 A store is a folder with one `.npy` file per array and an `index.json`. It is computed and recorded
-in blocks, so that an interrupted computation resumes after the last recorded block. The folder
-appears under its own name when it is complete, and it may be deleted at any time.
+in blocks, so that an interrupted computation resumes after the last recorded block. The folder gets
+its final name when it is complete. It may be deleted at any time.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Conversions between velocity, score, noise and data predictions at a point of a path.
 
 At a given x_tau the four predictions are equivalent. Every conversion goes through the pair (data,
-noise), so that eight formulas suffice instead of twelve. Where a path degenerates (no noise at
+noise), with four formulas in each direction. Where a path degenerates (no noise at
 tau = 0; no data at tau = 1 on the linear and GVP paths) some conversions divide by zero and return
 inf or nan. Velocity to data and noise is always finite on the linear and GVP paths.
 """
@@ -50,18 +50,9 @@ def convert(
     fixed x_tau, for their expectations given x_tau: the marginal velocity, the score of the
     marginal density, the expected noise and the expected data.
 
-    Args:
-        value: (B, L, C), the quantity `given` at x.
-        x: (B, L, C), the point x_tau.
-        tau: (B,) flow times in 0..1.
-        given, wanted: keys of `TO_DATA_AND_NOISE`.
-        path: a key of `path.PATHS`.
-
-    Returns:
-        (B, L, C); not finite where the path does not determine the quantity.
-
-    Raises:
-        ValueError: an unknown quantity.
+    Takes `value` and x (B, L, C), and tau (B,) in 0..1; `given` and `wanted` are keys of
+    `TO_DATA_AND_NOISE`, `path` is one of `path.PATHS`. Returns (B, L, C), not finite where the path
+    does not determine the quantity. An unknown quantity raises a ValueError.
 
     Reference: paper eq. 2; SiT (Ma et al. 2024), appendix A.
     """

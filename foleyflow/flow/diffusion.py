@@ -1,8 +1,8 @@
 """The diffusion baseline: DDPM's loss, and the DDIM and DPM-Solver++ samplers.
 
-It is not used by the product; the flow is compared with it on the same network, data and steps. The
-network predicts the noise in x_tau on the variance-preserving path. The solvers are plain functions
-over a grid of flow times, like those of `samplers`, but take a noise prediction `(x, tau) -> eps`.
+The flow is compared with it on the same network, data and steps. The network predicts the noise in
+x_tau on the variance-preserving path. The solvers are plain functions over a grid of flow times,
+like those of `samplers`, but take a noise prediction `(x, tau) -> eps`.
 """
 
 from __future__ import annotations
@@ -14,12 +14,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from foleyflow.flow.objective import (
-    ObjectiveConfig,
-    masked_error,
-    predict_on_diagonal,
-    sample_dropout,
-)
+from foleyflow.flow.objective import ObjectiveConfig, masked_error, predict, sample_dropout
 from foleyflow.flow.path import BETA_MAX, BETA_MIN, PATHS, interpolate
 from foleyflow.flow.samplers import uniform_grid
 from foleyflow.flow.transformer import Condition, FlowTransformer
@@ -47,7 +42,7 @@ def diffusion_loss(
     noise = normal_like(audio)
     x, _ = interpolate(audio, noise, tau, PATH)
     drops = sample_dropout(batch, config, device)
-    predicted = predict_on_diagonal(network, x, tau, condition, drops)
+    predicted = predict(network, x, tau, condition, drops)
     error = masked_error(predicted, noise, condition.known).mean()
     return error, {"error": float(error.detach())}
 
@@ -104,8 +99,8 @@ def dpm_solver_2m(predict: NoisePrediction, x: Tensor, times: Sequence[float]) -
 
 
 DIFFUSION_SAMPLERS: dict[str, Callable[[NoisePrediction, Tensor, Sequence[float]], Tensor]] = {
-    "ddim": ddim,
     "dpm": dpm_solver_2m,
+    "ddim": ddim,
 }
 
 

@@ -3,8 +3,8 @@
 Two velocity networks evaluate generated samples at random noise levels: `real`, the flow as it was
 at the start of this stage, and `fake`, a critic that is trained on the generator's samples. The
 difference of their data predictions is the gradient of KL(p_generated || p_real) over all noise
-levels. It restores the fine noise that the flow map alone leaves out. The generator must start from
-a flow map: from a flow-matching network it converges to another map than that of the flow.
+levels. This stage restores the fine noise that the flow map alone leaves out. The generator must
+start from a flow map: a flow-matching network would converge to another map than that of the flow.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from foleyflow.flow.objective import (
     ObjectiveConfig,
     adaptively_weighted,
     masked_error,
-    predict_on_diagonal,
+    predict,
     sample_dropout_and_guidance,
     sample_uniform,
 )
@@ -45,9 +45,8 @@ def generate_one_step(
     network: FlowTransformer,
     audio: Tensor,
     condition: Condition,
-    *,
-    guidance_scale: Tensor,
     drops: Tensor,
+    guidance_scale: Tensor,
 ) -> Tensor:
     """One-step samples eps - u(eps, 0, 1) (paper eq. 8), (B, L, C), from new noise.
 
@@ -55,14 +54,7 @@ def generate_one_step(
     """
     noise = normal_like(audio)
     one = torch.ones(len(audio), device=audio.device)
-    generated = noise - network(
-        noise,
-        r=0 * one,
-        tau=one,
-        guidance_scale=guidance_scale,
-        embedded=network.embed(condition, drops),
-        condition=condition,
-    )
+    generated = noise - predict(network, noise, one, condition, drops, guidance_scale, r=0 * one)
     return torch.where(condition.known[..., None], audio, generated)
 
 
@@ -83,12 +75,10 @@ def critic_loss(
     batch, device = len(audio), audio.device
     drops, guidance_scale = sample_dropout_and_guidance(batch, config, device)
     with torch.no_grad():
-        generated = generate_one_step(
-            generator, audio, condition, guidance_scale=guidance_scale, drops=drops
-        )
+        generated = generate_one_step(generator, audio, condition, drops, guidance_scale)
     tau = sample_tau(batch, mean=config.tau_mean, deviation=config.tau_deviation, device=device)
     x, velocity = interpolate(generated, normal_like(generated), tau, config.path)
-    predicted = predict_on_diagonal(fake, x, tau, condition, drops, guidance_scale)
+    predicted = predict(fake, x, tau, condition, drops, guidance_scale)
     errors = masked_error(predicted, velocity, condition.known)
     return adaptively_weighted(errors, config), {"critic_error": float(errors.detach().mean())}
 
@@ -112,9 +102,7 @@ def distribution_matching_loss(
     """
     # One-step samples of the generator
     drops, guidance_scale = sample_dropout_and_guidance(len(audio), config, audio.device)
-    generated = generate_one_step(
-        generator, audio, condition, guidance_scale=guidance_scale, drops=drops
-    )
+    generated = generate_one_step(generator, audio, condition, drops, guidance_scale)
     with torch.no_grad():
         # Samples with noise added
         span = LARGEST_TAU - SMALLEST_TAU
@@ -122,8 +110,7 @@ def distribution_matching_loss(
         x, _ = interpolate(generated, normal_like(generated), tau, config.path)
         # Data prediction of both networks
         velocities = (
-            predict_on_diagonal(network, x, tau, condition, drops, guidance_scale)
-            for network in (real, fake)
+            predict(network, x, tau, condition, drops, guidance_scale) for network in (real, fake)
         )
         real_data, fake_data = (
             convert(velocity, x, tau, given="velocity", wanted="data", path=config.path)
@@ -132,10 +119,8 @@ def distribution_matching_loss(
         # Gradient of the divergence, normalised over the frames that are not context
         weights = (~condition.known)[..., None].float()
         distance = ((generated - real_data).abs() * weights).sum((1, 2), keepdim=True)
-        count = weights.sum((1, 2), keepdim=True) * generated.shape[2]
-        distance = distance / count.clamp_min(1)
+        distance /= (weights.sum((1, 2), keepdim=True) * generated.shape[2]).clamp_min(1)
         gradient = (fake_data - real_data) / distance.clamp_min(config.floor)
-        target = generated - gradient
     # Squared error whose gradient is the one above
-    errors = masked_error(generated, target, condition.known)
+    errors = masked_error(generated, (generated - gradient).detach(), condition.known)
     return 0.5 * errors.mean(), {"mismatch": float(errors.detach().mean().sqrt())}

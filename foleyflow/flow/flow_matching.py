@@ -8,7 +8,7 @@ from foleyflow.flow.objective import (
     ObjectiveConfig,
     adaptively_weighted,
     masked_error,
-    predict_on_diagonal,
+    predict,
     sample_dropout,
 )
 from foleyflow.flow.path import interpolate, sample_tau
@@ -21,9 +21,8 @@ def flow_matching_loss(
 ) -> tuple[Tensor, dict[str, float]]:
     """The paper's dynamic conditional flow (DCF): flow matching with per-frame conditions.
 
-    E || u(x_tau, tau, tau) - (alpha' x + sigma' eps) ||^2 at x_tau = alpha x + sigma eps.
-
-    The velocity is the network's output on its diagonal r = tau. Arguments as in objective.py.
+    E || u(x_tau, tau, tau) - (alpha' x + sigma' eps) ||^2 at x_tau = alpha x + sigma eps, where u
+    is the network. Arguments as in objective.py.
 
     Reference: paper eq. 5.
     """
@@ -33,7 +32,7 @@ def flow_matching_loss(
     x, velocity = interpolate(audio, normal_like(audio), tau, config.path)
     # Prediction without guidance, with condition dropout
     drops = sample_dropout(batch, config, device)
-    predicted = predict_on_diagonal(network, x, tau, condition, drops)
+    predicted = predict(network, x, tau, condition, drops)
     # Error over the frames that are not context
     errors = masked_error(predicted, velocity, condition.known)
     return adaptively_weighted(errors, config), {"error": float(errors.detach().mean())}

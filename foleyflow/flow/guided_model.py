@@ -5,22 +5,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from foleyflow.flow.diffusion import NoisePrediction
 from foleyflow.flow.samplers import FlowMap, Velocity
 from foleyflow.flow.transformer import DROP_ALL, Condition, FlowTransformer
 
 
 def flow_map(network: FlowTransformer, condition: Condition, *, guidance: float = 1.0) -> FlowMap:
-    """The mean velocity `(x, r, tau) -> u` of a network for one condition.
+    """The mean velocity `(x, r, tau) -> u` of a network for one condition (paper eqs. 6 and 8).
 
-    Args:
-        network: trained by `one_step_loss` if r will differ from tau.
-        condition: of B samples, embedded once.
-        guidance: scale w, at least 1; an input of the network.
-
-    Raises:
-        ValueError: the network predicts noise.
-
-    Reference: paper eqs. 6 and 8.
+    Where r differs from tau, the network must be trained by `one_step_loss`. `guidance` is the
+    scale w, at least 1. A network that predicts noise raises a ValueError.
     """
     _check_prediction("velocity", network)
     embedded = network.embed(condition)
@@ -42,27 +36,18 @@ def flow_map(network: FlowTransformer, condition: Condition, *, guidance: float 
 def velocity_field(
     network: FlowTransformer, condition: Condition, *, guidance: float = 1.0
 ) -> Velocity:
-    """The velocity `(x, tau) -> dx/dtau` of the flow (paper eq. 5): the diagonal of its flow map.
-
-    Arguments and errors are those of `flow_map`.
-    """
+    """The velocity `(x, tau) -> dx/dtau` of the flow (paper eq. 5): the diagonal of `flow_map`."""
     mean_velocity = flow_map(network, condition, guidance=guidance)
     return lambda x, tau: mean_velocity(x, tau, tau)
 
 
 def noise_prediction(
     network: FlowTransformer, condition: Condition, *, guidance: float = 1.0
-) -> Velocity:
+) -> NoisePrediction:
     """The noise `(x, tau) -> eps` that a network of the diffusion baseline predicts.
 
-    Args:
-        network: predicts noise.
-        condition: of B samples, embedded once.
-        guidance: scale w; unless it is 1, each call evaluates the network with and without the
-            condition.
-
-    Raises:
-        ValueError: the network predicts a velocity.
+    Unless the guidance scale w is 1, each call evaluates the network with and without the
+    condition. A network that predicts a velocity raises a ValueError.
 
     Reference: Ho & Salimans 2022 (classifier-free guidance), where w = 1 means no guidance.
     """

@@ -5,8 +5,7 @@ it gives the noise of some audio, and the integral of its divergence gives the c
 The density is that of latents under this flow, not of waveforms nor of the one-step map. Latents
 that repeat exactly (silence) have no density: report the noise level that was added to the latents.
 
-Derivatives are vector-Jacobian products, which every attention kernel supports; forward mode would
-need the slower attention without a fused kernel.
+Derivatives are vector-Jacobian products, which every attention kernel supports.
 
 Dimension letters: B batch, L latent frames, C channels.
 """
@@ -30,22 +29,15 @@ Divergence = Callable[[Velocity, Tensor, float], tuple[Tensor, Tensor]]
 
 @dataclass(frozen=True, kw_only=True)
 class Likelihood:
-    """The density of audio under the flow.
+    """The density of audio under the flow."""
 
-    Attributes:
-        noise: (B, L, C) encoded audio; standard normal under an exact model.
-        log_density: (B,) nats, of the complete (L, C) array.
-        dimensions: L * C.
-    """
-
-    noise: Tensor
-    log_density: Tensor
-    dimensions: int
+    noise: Tensor  # (B, L, C) encoded audio; standard normal under an exact model
+    log_density: Tensor  # (B,) nats, of the complete (L, C) array
 
     @property
     def nats_per_dimension(self) -> Tensor:
         """Log-likelihood per dimension, (B,); higher is likelier."""
-        return self.log_density / self.dimensions
+        return self.log_density / self.noise[0].numel()
 
     @property
     def bits_per_dimension(self) -> Tensor:
@@ -75,52 +67,32 @@ def invert(
 
     `encode` and `decode` each have the discretisation error of Heun's method, which is large where
     the velocity changes fast. Here each step of `decode` itself is inverted by a fixed-point
-    iteration that starts from the step of `encode`. It takes about five times the evaluations of
-    `encode`.
+    iteration that starts from the step of `encode`, with smaller corrections after a failed one. It
+    takes about five times the evaluations of `encode`. A step ends at a root mean square error of
+    `tolerance` relative to the sample, or with the best iterate of `max_iterations`.
 
-    Args:
-        velocity: must treat samples of a batch independently.
-        audio: (B, L, C) standardised latents.
-        steps: steps of `decode`.
-        tolerance: root mean square error of a step, relative to the sample.
-        max_iterations: after these the best iterate so far is used.
+    The velocity must treat samples of a batch independently.
 
     Reference: fixed-point inversion of samplers (Pan et al. 2023, AIDI; Hong et al. 2024).
     """
     x = audio
     for after, tau in itertools.pairwise(uniform_grid(steps, start=0.0, end=1.0)):
-
-        def step(y: Tensor, grid: tuple[float, float] = (tau, after)) -> Tensor:
-            return heun(velocity, y, grid)
-
-        guess = heun(velocity, x, (after, tau))
-        x = _solve_fixed_point(step, x, guess, tolerance, max_iterations)
+        scale = _rms(x).clamp_min(torch.finfo(x.dtype).tiny)
+        weight, error = torch.ones_like(scale), torch.full_like(scale, torch.inf)
+        best, residual = heun(velocity, x, (after, tau)), torch.zeros_like(x)
+        for _ in range(1 + max_iterations):  # the first iteration only evaluates the guess
+            candidate = best + weight * residual
+            remaining = x - heun(velocity, candidate, (tau, after))
+            candidate_error = _rms(remaining) / scale
+            better = candidate_error < error
+            best = torch.where(better, candidate, best)
+            residual = torch.where(better, remaining, residual)
+            error = torch.where(better, candidate_error, error)
+            weight = torch.where(better, weight, 0.5 * weight)
+            if bool((error < tolerance).all()):
+                break
+        x = best
     return x
-
-
-def _solve_fixed_point(
-    step: Callable[[Tensor], Tensor],
-    target: Tensor,
-    guess: Tensor,
-    tolerance: float,
-    max_iterations: int,
-) -> Tensor:
-    """Solve step(x) = target for each sample, with smaller corrections after a failed one."""
-    scale = _rms(target).clamp_min(torch.finfo(target.dtype).tiny)
-    weight, error = torch.ones_like(scale), torch.full_like(scale, torch.inf)
-    best, residual = guess, torch.zeros_like(guess)
-    for _ in range(1 + max_iterations):  # the first iteration only evaluates the guess
-        candidate = best + weight * residual
-        remaining = target - step(candidate)
-        candidate_error = _rms(remaining) / scale
-        better = candidate_error < error
-        best = torch.where(better, candidate, best)
-        residual = torch.where(better, remaining, residual)
-        error = torch.where(better, candidate_error, error)
-        weight = torch.where(better, weight, 0.5 * weight)
-        if bool((error < tolerance).all()):
-            break
-    return best
 
 
 def _rms(values: Tensor) -> Tensor:
@@ -135,18 +107,15 @@ def log_likelihood(
 
     log p(x) = log N(x_1; 0, I) + integral_0^1 div v(x_tau, tau) dtau.
 
-    Args:
-        velocity: differentiable in x; must treat samples of a batch independently.
-        audio: (B, L, C) standardised latents without context: the density covers all frames.
-        steps: steps of Heun's method, each with two evaluations of velocity and divergence.
-        divergence: None for the exact trace up to `MAX_EXACT_TRACE` dimensions per sample, and
-            beyond that for four random probes (`hutchinson`) from torch's generator.
+    The velocity must be differentiable in x and treat samples of a batch independently. Each of the
+    `steps` of Heun's method evaluates it twice, with its divergence: by default, the exact trace up
+    to `MAX_EXACT_TRACE` dimensions per sample, else four random probes (`hutchinson`). The density
+    covers all frames of `audio` (B, L, C), standardised latents without context.
 
     Reference: paper eqs. 2 and 3; Chen et al. 2018; Grathwohl et al. 2019.
     """
-    dimensions = audio[0].numel()
     if divergence is None:
-        exact = dimensions <= MAX_EXACT_TRACE
+        exact = audio[0].numel() <= MAX_EXACT_TRACE
         divergence = exact_divergence if exact else hutchinson(audio, probes=4)
     x, log_volume = audio, torch.zeros(len(audio), dtype=audio.dtype, device=audio.device)
     for tau, after in itertools.pairwise(uniform_grid(steps, start=0.0, end=1.0)):
@@ -158,29 +127,19 @@ def log_likelihood(
         log_volume = log_volume + 0.5 * step * (rate + rate_after)
     # Standard normal density of the encoded noise
     prior = -0.5 * (x.square() + math.log(2 * math.pi)).flatten(1).sum(1)
-    return Likelihood(noise=x, log_density=prior + log_volume, dimensions=dimensions)
+    return Likelihood(noise=x, log_density=prior + log_volume)
 
 
 def exact_divergence(velocity: Velocity, x: Tensor, tau: float) -> tuple[Tensor, Tensor]:
     """Velocity and the trace of its Jacobian, by one backward pass per dimension of a sample."""
-    with torch.enable_grad():
-        x = x.detach().requires_grad_()
-        value = velocity(x, tau)
-        # Samples are independent, so the sum over the batch has the gradients of each
-        by_dimension = value.flatten(1).sum(0)
-        trace = torch.zeros(len(x), dtype=x.dtype, device=x.device)
-        for index, total in enumerate(by_dimension):
-            (gradient,) = torch.autograd.grad(total, x, retain_graph=True)
-            trace = trace + gradient.flatten(1)[:, index]
-    return value.detach(), trace
+    basis = torch.eye(x[0].numel(), dtype=x.dtype, device=x.device)
+    return _probe(velocity, x, tau, basis.view(-1, 1, *x.shape[1:]).expand(-1, len(x), -1, -1))
 
 
 def hutchinson(like: Tensor, *, probes: int) -> Divergence:
     """An unbiased random estimate of the divergence, with the same probes along the entire flow.
 
-    Args:
-        like: (B, L, C), for shape, dtype and device.
-        probes: number of random sign vectors to average over.
+    It averages over `probes` random sign vectors with the shape, dtype and device of `like`.
 
     Reference: Hutchinson 1989; Grathwohl et al. 2019 (FFJORD).
     """
@@ -188,13 +147,19 @@ def hutchinson(like: Tensor, *, probes: int) -> Divergence:
     signs = torch.randint(0, 2, shape, device=like.device).to(like.dtype) * 2 - 1
 
     def estimate(velocity: Velocity, x: Tensor, tau: float) -> tuple[Tensor, Tensor]:
-        with torch.enable_grad():
-            x = x.detach().requires_grad_()
-            value = velocity(x, tau)
-            trace = torch.zeros(len(x), dtype=x.dtype, device=x.device)
-            for probe in signs:
-                (gradient,) = torch.autograd.grad(value, x, probe, retain_graph=True)
-                trace = trace + (gradient * probe).flatten(1).sum(1)
-        return value.detach(), trace / probes
+        value, total = _probe(velocity, x, tau, signs)
+        return value, total / probes
 
     return estimate
+
+
+def _probe(velocity: Velocity, x: Tensor, tau: float, probes: Tensor) -> tuple[Tensor, Tensor]:
+    """Velocity, and the sum of probe^T J probe over (P, B, L, C) probes of its Jacobian J."""
+    with torch.enable_grad():
+        x = x.detach().requires_grad_()
+        value = velocity(x, tau)
+        total = torch.zeros(len(x), dtype=x.dtype, device=x.device)
+        for probe in probes:
+            (gradient,) = torch.autograd.grad(value, x, probe, retain_graph=True)
+            total = total + (gradient * probe).flatten(1).sum(1)
+    return value.detach(), total

@@ -20,31 +20,19 @@ from foleyflow.parallel.batch_sharding import sample_for_full_batch
 
 @dataclass(frozen=True, kw_only=True)
 class ObjectiveConfig:
-    """Settings of the flow's training objectives.
+    """Settings of the flow's training objectives."""
 
-    Attributes:
-        path: a key of `path.PATHS`.
-        tau_mean, tau_deviation: parameters of the logit-normal distribution of flow times.
-        drop_all, drop_timing: probability of dropping the condition, or only its timing.
-        interval_share: fraction of samples with r < tau, at the end of the curriculum.
-        endpoint_share: fraction of those samples with tau near 1 and r = 0, as in generation.
-        largest_guidance: the guidance scale w is sampled from 1 to this value.
-        difference: half step of the central difference along the flow.
-        balance: exponent p of the adaptive weight 1 / (error + floor)^p.
-        floor: constant in the adaptive weight.
-    """
-
-    path: str = "linear"
-    tau_mean: float = 0.6
+    path: str = "linear"  # a key of `path.PATHS`
+    tau_mean: float = 0.6  # of the logits of flow times
     tau_deviation: float = 1.3
-    drop_all: float = 0.1
-    drop_timing: float = 0.05
-    interval_share: float = 0.5
-    endpoint_share: float = 0.3
-    largest_guidance: float = 4.0
-    difference: float = 2e-3
-    balance: float = 0.75
-    floor: float = 1e-2
+    drop_all: float = 0.1  # probability of dropping the condition
+    drop_timing: float = 0.05  # probability of dropping only its timing
+    interval_share: float = 0.5  # fraction of samples with r < tau, at the end of the curriculum
+    endpoint_share: float = 0.3  # fraction of those with tau near 1 and r = 0, as in generation
+    largest_guidance: float = 4.0  # the guidance scale w is sampled from 1 to this value
+    difference: float = 2e-3  # half step of the central difference along the flow
+    balance: float = 0.75  # exponent p of the adaptive weight 1 / (error + floor)^p
+    floor: float = 1e-2  # constant in the adaptive weight
 
     def __post_init__(self) -> None:
         if self.largest_guidance < 1 or not 0 <= self.interval_share <= 1:
@@ -63,17 +51,16 @@ def sample_dropout(batch: int, config: ObjectiveConfig, device: torch.device) ->
     return drops
 
 
-def sample_guidance_scale(batch: int, config: ObjectiveConfig, device: torch.device) -> Tensor:
-    """Sample guidance scales w, (batch,), log-uniform from 1 to `largest_guidance`."""
-    power = sample_uniform(batch, device)
-    return torch.exp(power * torch.log(torch.tensor(config.largest_guidance, device=device)))
-
-
 def sample_dropout_and_guidance(
     batch: int, config: ObjectiveConfig, device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """Sample condition dropout and guidance scales; the scale is 1 where a condition is dropped."""
-    guidance_scale = sample_guidance_scale(batch, config, device)
+    """Sample condition dropout and guidance scales w, (batch,) each.
+
+    w is log-uniform from 1 to `largest_guidance`, and 1 where a condition is dropped.
+    """
+    power = sample_uniform(batch, device)
+    largest = torch.tensor(config.largest_guidance, device=device)
+    guidance_scale = torch.exp(power * torch.log(largest))
     drops = sample_dropout(batch, config, device)
     return drops, torch.where(drops == KEEP_ALL, guidance_scale, torch.ones_like(guidance_scale))
 
@@ -106,21 +93,24 @@ def sample_uniform(batch: int, device: torch.device) -> Tensor:
     return sample_for_full_batch(lambda rows: torch.rand(rows, device=device), batch)
 
 
-def predict_on_diagonal(
+def predict(
     network: FlowTransformer,
     x: Tensor,
     tau: Tensor,
     condition: Condition,
-    drops: Tensor,
+    drops: Tensor | None = None,
     guidance_scale: Tensor | None = None,
+    *,
+    r: Tensor | None = None,
 ) -> Tensor:
-    """The network's output at r = tau: its velocity, or its noise for the diffusion baseline.
+    """The network's output u(x, r, tau), (B, L, C).
 
-    Without `guidance_scale`, w = 1.
+    Defaults: the complete condition, w = 1, and r = tau (the velocity, or the noise of the
+    diffusion baseline).
     """
     return network(
         x,
-        r=tau,
+        r=tau if r is None else r,
         tau=tau,
         guidance_scale=torch.ones_like(tau) if guidance_scale is None else guidance_scale,
         embedded=network.embed(condition, drops),

@@ -9,7 +9,7 @@ from foleyflow.flow.objective import (
     ObjectiveConfig,
     adaptively_weighted,
     masked_error,
-    predict_on_diagonal,
+    predict,
     sample_dropout_and_guidance,
     sample_intervals,
 )
@@ -65,12 +65,9 @@ def one_step_loss(
         target = velocity
         guided = (guidance_scale > 1).nonzero()[:, 0]
         if len(guided):
-            unconditional = predict_on_diagonal(
-                network,
-                x[guided],
-                tau[guided],
-                condition.rows(guided),
-                torch.full_like(drops[guided], DROP_ALL),
+            dropped = torch.full_like(guided, DROP_ALL)
+            unconditional = predict(
+                network, x[guided], tau[guided], condition.rows(guided), dropped
             )
             weight = (1 - 1 / guidance_scale[guided])[:, None, None]
             target = velocity.clone()
@@ -131,17 +128,16 @@ def derivative_along_flow(
     Context frames have no tangent. The network is evaluated up to `half_step` outside of 0..1.
     """
     tangent = velocity * (~condition.known)[..., None]
-    values = []
     with torch.autocast(x.device.type, enabled=False):
-        for sign in (1.0, -1.0):
-            values.append(
-                network(
-                    x + sign * half_step * tangent,
-                    r=r,
-                    tau=tau + sign * half_step,
-                    guidance_scale=guidance_scale,
-                    embedded=embedded,
-                    condition=condition,
-                )
+        ahead, behind = (
+            network(
+                x + step * tangent,
+                r=r,
+                tau=tau + step,
+                guidance_scale=guidance_scale,
+                embedded=embedded,
+                condition=condition,
             )
-    return (values[0] - values[1]) / (2 * half_step)
+            for step in (half_step, -half_step)
+        )
+    return (ahead - behind) / (2 * half_step)

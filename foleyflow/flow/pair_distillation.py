@@ -1,8 +1,8 @@
 """Pair distillation: one step trained on stored pairs of noise and a solver's result.
 
-The fallback for `one_step.one_step_loss`, and a reference for it. Its targets are fixed and contain
-no derivative, so that training is stable; but it learns only the single step from noise to audio,
-and needs a store of pairs.
+It is a fallback and a reference for `one_step.one_step_loss`. Its targets are fixed and contain no
+derivative, so that training is stable, but it learns only the single step from noise to audio, and
+needs a store of pairs.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from foleyflow.flow.objective import ObjectiveConfig, adaptively_weighted, masked_error
+from foleyflow.flow.objective import ObjectiveConfig, adaptively_weighted, masked_error, predict
 from foleyflow.flow.transformer import Condition, FlowTransformer
 
 
@@ -25,25 +25,14 @@ def pair_distillation_loss(
 ) -> tuple[Tensor, dict[str, float]]:
     """Error of the single step u(noise, 0, 1) against noise - generated.
 
-    Args:
-        student: the flow that is trained.
-        noise: (B, L, C) standard normal, the teacher's start.
-        generated: (B, L, C) standardised latents, the teacher's result.
-        condition: the teacher's.
-        config: only `balance` and `floor` are used.
-        guidance: the teacher's guidance scale w, an input of the student.
+    `generated` (B, L, C) is what the teacher computes from `noise` (B, L, C) with this condition
+    and guidance scale w. Only `balance` and `floor` of `config` are used.
 
     Reference: Luhman & Luhman 2021; the second stage of Liu et al. 2023 (rectified flow) and of
         Frieren (Wang et al. 2024).
     """
     one = torch.ones(len(noise), device=noise.device)
-    predicted = student(
-        noise,
-        r=0 * one,
-        tau=one,
-        guidance_scale=guidance * one,
-        embedded=student.embed(condition),
-        condition=condition,
-    )
+    scale = guidance * one
+    predicted = predict(student, noise, one, condition, guidance_scale=scale, r=0 * one)
     errors = masked_error(predicted, noise - generated, condition.known)
     return adaptively_weighted(errors, config), {"error": float(errors.detach().mean())}

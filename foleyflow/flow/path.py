@@ -38,8 +38,8 @@ def linear(tau: Tensor) -> Coefficients:
 
 def generalised_variance_preserving(tau: Tensor) -> Coefficients:
     """alpha = cos(pi tau / 2), sigma = sin(pi tau / 2). Reference: SiT (Ma et al. 2024), "GVP"."""
-    angle = 0.5 * math.pi * tau
     speed = 0.5 * math.pi
+    angle = speed * tau
     return Coefficients(
         alpha=angle.cos(),
         sigma=angle.sin(),
@@ -72,14 +72,7 @@ def interpolate(
 ) -> tuple[Tensor, Tensor]:
     """The point x_tau on the path and its velocity alpha' x + sigma' eps (paper eq. 2).
 
-    Args:
-        audio: (B, L, C) standardised latents x.
-        noise: (B, L, C) standard normal eps.
-        tau: (B,) in 0..1.
-        path: a key of `PATHS`.
-
-    Returns:
-        Two tensors (B, L, C).
+    Takes standardised latents and noise (B, L, C), and tau (B,) in 0..1; returns two (B, L, C).
     """
     c = PATHS[path](tau[:, None, None])
     return c.alpha * audio + c.sigma * noise, c.alpha_dot * audio + c.sigma_dot * noise

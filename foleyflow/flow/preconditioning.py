@@ -22,17 +22,11 @@ SHORTEST = 1e-3  # below this interval the difference quotient is replaced by a 
 
 @dataclass(frozen=True, kw_only=True)
 class Preconditioning:
-    """Factors around a network F: its output is skip * x + outward * F(inward * x).
+    """Factors around a network F: its output is skip * x + outward * F(inward * x)."""
 
-    Attributes:
-        inward: (B, 1, C), scales the input to unit standard deviation.
-        skip: (B, 1, C), the exact solution for Gaussian latents.
-        outward: (B, 1, C), the standard deviation of the residual.
-    """
-
-    inward: Tensor
-    skip: Tensor
-    outward: Tensor
+    inward: Tensor  # (B, 1, C), scales the input to unit standard deviation
+    skip: Tensor  # (B, 1, C), the exact solution for Gaussian latents
+    outward: Tensor  # (B, 1, C), the standard deviation of the residual
 
 
 def for_velocity(r: Tensor, tau: Tensor, deviation: Tensor, path: str) -> Preconditioning:
@@ -41,10 +35,7 @@ def for_velocity(r: Tensor, tau: Tensor, deviation: Tensor, path: str) -> Precon
     The flow of a Gaussian latent preserves its quantile: x_r = x_tau s(r) / s(tau), where s is the
     standard deviation at a flow time.
 
-    Args:
-        r, tau: (B,) flow times, r <= tau.
-        deviation: (C,) standard deviation of the latents.
-        path: a key of `PATHS`.
+    Takes flow times r <= tau (B,), and the standard deviation of the latents (C,).
 
     Compare Karras et al. 2022, table 1; here for flow maps and with a scale per channel.
     """

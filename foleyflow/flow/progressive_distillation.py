@@ -2,9 +2,9 @@
 
 After the one-step loss, the flow map is better in two steps than in one: a single step leaves more
 noise. The student starts as a copy of the teacher. Its targets come from the teacher alone, so they
-vary less than those of the one-step loss, and each sample gets new noise, unlike stored pairs
-(pair_distillation.py). Samples without an interval preserve the velocity; intervals between
-preserve few-step sampling.
+vary less than those of the one-step loss, and each sample gets new noise, unlike the stored pairs
+of pair_distillation.py. Samples with r = tau preserve the velocity, and shorter intervals preserve
+few-step sampling.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from foleyflow.flow.objective import (
     ObjectiveConfig,
     adaptively_weighted,
     masked_error,
+    predict,
     sample_dropout_and_guidance,
     sample_intervals,
 )
@@ -84,13 +85,6 @@ def progressive_distillation_loss(
             position = position - (start - end)[:, None, None] * velocity
             target = target + velocity / teacher_steps
     # One step of the student
-    predicted = network(
-        x,
-        r=r,
-        tau=tau,
-        guidance_scale=guidance_scale,
-        embedded=network.embed(condition, drops),
-        condition=condition,
-    )
+    predicted = predict(network, x, tau, condition, drops, guidance_scale, r=r)
     errors = masked_error(predicted, target, condition.known)
     return adaptively_weighted(errors, config), {"merge_error": float(errors.detach().mean())}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -14,7 +16,7 @@ from foleyflow.flow.samplers import SAMPLERS, apply_flow_map, uniform_grid
 from foleyflow.flow.transformer import Condition, FlowTransformer
 
 # Solvers for each kind of network; the first one is the default.
-SOLVERS = {"velocity": ("map", *SAMPLERS), "noise": ("dpm", "ddim")}
+SOLVERS = {"velocity": ("map", *SAMPLERS), "noise": tuple(DIFFUSION_SAMPLERS)}
 
 
 def sample(
@@ -27,24 +29,17 @@ def sample(
     solver: str | None = None,
     path: str = "linear",
 ) -> Tensor:
-    """Generate the standardised latents of one window from noise.
+    """Generate the standardised latents of one window, (B, L, C), from standard normal noise.
 
     Known frames are returned unchanged. During the solve they are placed on the path, as in
     training; the network's prediction for them is ignored, because it was not trained for it.
 
     Args:
-        flow: in eval mode.
-        condition: of B samples.
-        noise: (B, L, C) standard normal.
-        steps: steps of the solver.
         guidance: scale w, at least 1.
-        solver: one of `SOLVERS` for the network's prediction. "map" (the default) applies the flow
-            map; "euler", "midpoint" and "heun" integrate the velocity; "dpm" (the default for
-            noise predictions) and "ddim" are the diffusion baseline's.
+        solver: one of `SOLVERS` for the network's prediction, by default the first; any other
+            raises a ConfigError. "map" applies the flow map; "euler", "midpoint" and "heun"
+            integrate the velocity; "dpm" and "ddim" are the diffusion baseline's.
         path: the path of a velocity network's training, a key of `path.PATHS`.
-
-    Raises:
-        ConfigError: the network can't be sampled with this solver.
     """
     solvers = SOLVERS[flow.config.predicts]
     solver = solvers[0] if solver is None else solver
@@ -63,18 +58,17 @@ def sample(
         on_path = c.alpha * condition.context + c.sigma * noise
         return torch.where(condition.known[..., None], on_path, x)
 
-    grid = uniform_grid(steps)
+    field: Callable[..., Callable[..., Tensor]]
+    solve: Callable[..., Tensor]
     if diffusion:
-        predict = noise_prediction(flow, condition, guidance=guidance)
-        latents = DIFFUSION_SAMPLERS[solver](
-            lambda x, tau: predict(place_known(x, tau), tau), noise, grid
-        )
+        field, solve = noise_prediction, DIFFUSION_SAMPLERS[solver]
     elif solver == "map":
-        mean_velocity = flow_map(flow, condition, guidance=guidance)
-        latents = apply_flow_map(
-            lambda x, r, tau: mean_velocity(place_known(x, tau), r, tau), noise, grid
-        )
+        field, solve = flow_map, apply_flow_map
     else:
-        velocity = velocity_field(flow, condition, guidance=guidance)
-        latents = SAMPLERS[solver](lambda x, tau: velocity(place_known(x, tau), tau), noise, grid)
+        field, solve = velocity_field, SAMPLERS[solver]
+    evaluate = field(flow, condition, guidance=guidance)
+    # The last one of `times` is the flow time of x
+    latents = solve(
+        lambda x, *times: evaluate(place_known(x, times[-1]), *times), noise, uniform_grid(steps)
+    )
     return torch.where(condition.known[..., None], condition.context, latents)

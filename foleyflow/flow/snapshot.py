@@ -7,9 +7,9 @@ from torch import Tensor, nn
 
 
 class Snapshot(nn.Module):
-    """A module whose children are copies of one network, so that they are stored in checkpoints.
+    """A module whose children are copies of one network; `started` is 0 until they are filled.
 
-    `started` is 0 until `start_from_` has filled them.
+    As a module, it is stored in checkpoints.
     """
 
     started: Tensor

@@ -35,37 +35,25 @@ SEGMENT_CHANNELS = 96  # channels per latent frame that the aligner's states are
 
 @dataclass(frozen=True, kw_only=True)
 class FlowConfig:
-    """Shape of the flow's network; the defaults are those of the tiny model.
+    """Shape of the flow's network; the defaults are those of the tiny model."""
 
-    Attributes:
-        channels: latent channels.
-        width, layers, heads: shape of the transformer.
-        condition_width: width of the aligner's features.
-        latents_per_segment: latent frames per segment of the aligner.
-        latent_rate_hz: latent frames per second.
-        material_names: labels that a user can give; index 0 of the embedding is "not given".
-        static: use the mean condition of the window in every frame (an ablation).
-        factorised: generate each segment independently from its own noise and condition, a literal
-            reading of eq. 5 (an ablation; sounds are cut at segment borders).
-        predicts: "velocity" for the flow, "noise" for the diffusion baseline.
-        events: use the event track; with False the timing comes from the features alone, as in the
-            paper.
-        prior_path: the path of the training (a key of `path.PATHS`) if the network learns a
-            residual to the exact solution for Gaussian latents (preconditioning.py), else "".
-    """
-
-    channels: int = 48
+    channels: int = 48  # latent channels
     width: int = 192
     layers: int = 4
     heads: int = 6
-    condition_width: int = 192
-    latents_per_segment: int = 4
-    latent_rate_hz: float = 50.0
+    condition_width: int = 192  # width of the aligner's features
+    latents_per_segment: int = 4  # latent frames per segment of the aligner
+    latent_rate_hz: float = 50.0  # latent frames per second
+    # Labels that a user can give; index 0 of the embedding is "not given"
     material_names: tuple[str, ...] = ()
-    static: bool = False
+    static: bool = False  # use the mean condition of the window in every frame (an ablation)
+    # Generate each segment independently from its own noise and condition, a literal reading of
+    # eq. 5 (an ablation; sounds are cut at segment borders)
     factorised: bool = False
-    predicts: Literal["velocity", "noise"] = "velocity"
-    events: bool = True
+    predicts: Literal["velocity", "noise"] = "velocity"  # noise for the diffusion baseline
+    events: bool = True  # use the event track; the paper's timing comes from the features alone
+    # Path of the training (a key of `path.PATHS`) if the network learns a residual to the exact
+    # solution for Gaussian latents (preconditioning.py), else ""
     prior_path: str = ""
 
     def __post_init__(self) -> None:
@@ -88,23 +76,14 @@ class FlowConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Condition:
-    """The condition and the context of a window.
+    """The condition and the context of a window."""
 
-    Attributes:
-        video: (B, L, condition_width) video features at the centres of the latent frames.
-        states: (B, S, condition_width) the aligner's states with all audio masked.
-        events: (B, L) event track, 1 where an event starts (`event_peaks.event_track`).
-        material: (B,) int64, 0 for "not given", else 1 + class.
-        context: (B, L, C) known latents, zero elsewhere.
-        known: (B, L) bool, True where `context` holds a latent.
-    """
-
-    video: Tensor
-    states: Tensor
-    events: Tensor
-    material: Tensor
-    context: Tensor
-    known: Tensor
+    video: Tensor  # (B, L, condition_width) video features at the centres of the latent frames
+    states: Tensor  # (B, S, condition_width) the aligner's states with all audio masked
+    events: Tensor  # (B, L) event track, 1 where an event starts (`event_peaks.event_track`)
+    material: Tensor  # (B,) int64, 0 for "not given", else 1 + class
+    context: Tensor  # (B, L, C) known latents, zero elsewhere
+    known: Tensor  # (B, L) bool, True where `context` holds a latent
 
     def rows(self, chosen: Tensor) -> Condition:
         """The condition of some samples of the batch (indices or a mask)."""
@@ -166,9 +145,7 @@ class FlowBlock(nn.Module):
         scale_a, shift_a, gate_a, scale_f, shift_f, gate_f = self.modulation(condition).chunk(6, -1)
         # Self-attention
         normed = (1 + scale_a) * self.attention_norm(tokens) + shift_a
-        tokens = tokens + gate_a * self.attention(
-            normed, normed, query_times_s=times_s, key_times_s=times_s
-        )
+        tokens = tokens + gate_a * self.attention(normed, times_s)
         # Feed-forward network behind a depthwise convolution
         normed = (1 + scale_f) * self.feed_norm(tokens) + shift_f
         normed = normed + self.local(normed.transpose(1, 2)).transpose(1, 2)
@@ -235,14 +212,9 @@ class FlowTransformer(nn.Module):
         return latents * self.latent_deviation + self.latent_mean
 
     def embed(self, condition: Condition, drop: Tensor | None = None) -> Tensor:
-        """Embed the condition of each latent frame.
+        """Embed the condition of each latent frame, (B, L, D).
 
-        Args:
-            condition: of B samples.
-            drop: (B,) int of `KEEP_ALL`, `DROP_TIMING` or `DROP_ALL`; None keeps everything.
-
-        Returns:
-            (B, L, D).
+        `drop` is (B,) int of `KEEP_ALL`, `DROP_TIMING` or `DROP_ALL`; None keeps everything.
         """
         segments = condition.states.shape[1]
         if self.config.factorised and segments > 1:
@@ -276,18 +248,14 @@ class FlowTransformer(nn.Module):
         embedded: Tensor,
         condition: Condition,
     ) -> Tensor:
-        """Mean velocity between the flow times tau and r.
+        """Mean velocity between the flow times tau and r, (B, L, C) float32.
 
         Args:
             x: (B, L, C) standardised latents at flow time tau.
-            r: (B,) end of the interval, 0..tau.
-            tau: (B,) start of the interval, 0..1.
+            r, tau: (B,) end and start of the interval, 0 <= r <= tau <= 1.
             guidance_scale: (B,) guidance scale w, at least 1; 1 means no guidance.
             embedded: (B, L, D) from `embed`.
             condition: only its context channels are used.
-
-        Returns:
-            (B, L, C) float32.
         """
         segments = condition.states.shape[1]
         if self.config.factorised and segments > 1:

@@ -1,6 +1,6 @@
 """Generates sound for many videos, one after the other or on Ray.
 
-A bad video does not stop the others; a setting that no video could be generated with does.
+A video that can't be used does not stop the others; an invalid setting stops all.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ PROGRESS_FROM_S = 20.0  # shorter videos show no progress
 
 @dataclass(frozen=True, kw_only=True)
 class Hooks:
-    """Context managers that surround the work on each video; importable, for workers of Ray.
+    """Context managers that surround the work on each video; importable by workers of Ray.
 
     Attributes:
-        progress: takes a label; its value is called with (seconds done, seconds in total).
-        logged_warnings: its value is the list of the warnings logged so far.
+        progress: takes a label and yields a function of (seconds done, seconds in total).
+        logged_warnings: yields the list of the warnings logged so far.
     """
 
     progress: Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
@@ -53,18 +53,15 @@ Outcome = dict[str, Any] | Failure
 def run_jobs(jobs: list[Job], hooks: Hooks, *, ray: str | None) -> Generator[Outcome, None, None]:
     """Yields the outcome of each job, in order: its description for --json, or a failure.
 
-    Args:
-        jobs: one per video.
-        hooks: called around each job.
-        ray: address of a Ray cluster; None works in this process.
+    `ray` is the address of a Ray cluster; None works in this process.
     """
     _load_model.cache_clear()  # the files of the model may have changed
     work = functools.partial(_run_job, hooks=hooks)
     if ray is None:
         yield from map(work, jobs)
         return
-    # Outputs are checked before the work: a worker may then replace the output that a worker left
-    # which died before it reported its result.
+    # Outputs are checked before the work, so that a repeated job can replace the output of a worker
+    # that died before it reported its result.
     refused: dict[int, Failure] = {}
     for number, job in enumerate(jobs):
         try:
@@ -95,7 +92,7 @@ def _run_job(job: Job, *, hooks: Hooks) -> Outcome:
     request = job.request
     with hooks.logged_warnings() as logged:
         try:
-            # Everything that can be refused, before any work
+            # Check everything that can be refused before any work
             info = probe(job.video)
             check_outputs(job.video, job.output, request)
             if not request.audio_only:

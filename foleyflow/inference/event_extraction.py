@@ -25,12 +25,9 @@ class EventTracker:
     def track(
         self, probability: NDArray[np.float32], *, start_s: float, context_end_s: float
     ) -> NDArray[np.float32]:
-        """The event track of the next window, (L,).
+        """The event track of the next window, (L,), from its onset probability, (L,).
 
-        Args:
-            probability: (L,) onset probability in the window.
-            start_s: start of the window.
-            context_end_s: new events are accepted from here on; earlier windows found the others.
+        New events are accepted from `context_end_s` on; earlier windows found the others.
         """
         peaks_s = find_event_peaks(probability, rate_hz=self._rate_hz, threshold=EVENT_THRESHOLD)
         last_s = self._settled[-1] if self._settled else -np.inf
@@ -60,7 +57,7 @@ def audible_events(
         times_s: ascending event times.
         levels: (T,) peak level of the sound per latent frame.
         rate_hz: latent frames per second.
-        duration_s: events after this time are left out.
+        duration_s: length of the clip.
 
     Returns:
         Events; `strength` is the peak level within 60 ms of the event, relative to the loudest one.

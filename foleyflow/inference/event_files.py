@@ -16,14 +16,7 @@ EVENT_SUFFIXES = (".events.csv", ".labels.txt", ".mid")
 
 
 def write_events(output: Path, events: Sequence[Event]) -> list[Path]:
-    """Writes OUTPUT.events.csv, OUTPUT.labels.txt and OUTPUT.mid; returns their paths.
-
-    Each file appears complete or not at all.
-
-    Args:
-        output: the result that the events belong to.
-        events: in order of time.
-    """
+    """Writes OUTPUT.events.csv, OUTPUT.labels.txt and OUTPUT.mid, and returns their paths."""
     rows = [f"{event.time_s:.4f},{event.strength:.4f}\n" for event in events]
     lines = [
         f"{event.time_s:.4f}\t{event.time_s:.4f}\thit {event.strength:.2f}\n" for event in events

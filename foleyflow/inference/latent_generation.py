@@ -45,8 +45,8 @@ class LatentChunk:
 
     Attributes:
         latents: (1, T, C) codec latents.
-        events_s: ascending times of the events in it, on the clip's clock.
-        material: (materials,) probabilities of the struck material in this window.
+        events_s: ascending times of its events, from the start of the clip.
+        material: (materials,) probabilities of the struck material in the window.
     """
 
     latents: Tensor
@@ -56,18 +56,13 @@ class LatentChunk:
 
 @dataclass
 class ClipFindings:
-    """Collects what is known about a clip except its latents, which would grow without bound.
-
-    Attributes:
-        events_s: ascending times of all events.
-        materials: material probabilities of the first `GUESS_WINDOWS` windows.
-    """
+    """The events of a clip, and the materials of its first `GUESS_WINDOWS` windows."""
 
     events_s: list[float] = field(default_factory=list)
     materials: list[NDArray[np.float32]] = field(default_factory=list)
 
     def collect(self, chunks: Iterable[LatentChunk]) -> Iterator[Tensor]:
-        """The latents of the chunks; everything else is recorded here."""
+        """Records the events and materials of the chunks, and yields their latents."""
         for chunk in chunks:
             self.events_s += chunk.events_s
             if len(self.materials) < GUESS_WINDOWS:
@@ -102,17 +97,16 @@ def generate_latents(
         aligner: in eval mode, with its video encoder.
         flow: in eval mode.
         frames: in order of time; taken as they are needed.
-        duration_s: of the clip; the chunks cover it.
-        seed: the noise of a window depends on the seed and the window's number only.
-        steps: of the flow map or the solver, per window.
+        duration_s: length of the clip, which the chunks cover.
+        seed: the noise of a window depends only on the seed and the window's number.
+        steps: steps of the one-step map or of the solver, per window.
         guidance: scale of classifier-free guidance, at least 1.
         material: 0 for none, else 1 + the index of the material.
         guess_material: use the choice of `choose_material` for the complete clip instead.
         plan: sizes of the windows.
         stopwatch: receives the parts "decode", "encode", "align" and "flow".
         on_window: called with the seconds of video analysed, after each window's alignment.
-        solver: see `sample`; None for the one that the network is made for.
-        path: that the network was trained with, see `sample`.
+        solver, path: see `sample`; None chooses the solver by the network.
 
     Reference: Foley-Flow, eqs. 5 to 8; docs/method.md.
     """
@@ -181,7 +175,7 @@ def window_conditions(
     stopwatch: Stopwatch,
     on_window: Callable[[int], None],
 ) -> Iterator[tuple[int, int, int, FlowCondition]]:
-    """Computes the aligner's outputs of each window.
+    """Yields (start, length, kept, condition for the flow) of each window, in order.
 
     Args:
         aligner: in eval mode.
@@ -189,9 +183,6 @@ def window_conditions(
         cuts: (start, length, kept) in segments, from `WindowPlan.cut`.
         stopwatch: receives the part "align".
         on_window: called with the segment at which each window ends.
-
-    Yields:
-        (start, length, kept, condition for the flow) of each window, in order.
     """
     segment_s = aligner.config.segment_s
     for start, length, kept in cuts:
@@ -218,11 +209,9 @@ class FeatureStream:
         *,
         in_threads: bool = False,
     ) -> None:
-        """Takes an aligner in eval mode with its video encoder.
+        """Takes an aligner in eval mode with its video encoder, and frames in order of time.
 
         Args:
-            aligner: encodes the frames.
-            frames: in order of time.
             stopwatch: receives the parts "decode" and "encode".
             in_threads: decode and encode ahead in two threads; `close` ends them.
         """
@@ -245,8 +234,7 @@ class FeatureStream:
     def between(self, start_s: float, end_s: float) -> tuple[Tensor, Tensor]:
         """(1, T, D) features of the frames in [start_s, end_s), and (1, T) seconds since start_s.
 
-        A frame stays on screen until the next one: if the range has no frame of its own at its
-        start, the last frame before it counts.
+        If no frame is in the range, the last frame before it is used.
         """
         while not self._times_s or self._times_s[-1] < end_s:
             batch = next(self._batches, None)

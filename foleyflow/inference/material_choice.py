@@ -12,8 +12,8 @@ from foleyflow.errors import ConfigError
 # One material is chosen per clip, from its first windows (about a minute) and before any sound is
 # generated. With one choice per window, the timbre of an object would change while it is struck.
 GUESS_WINDOWS = 24
-# If an object is mistaken for one of these, frequent hits merge into an endless tone, so they must
-# be more likely than not. The opposite mistake only makes the sound duller.
+# Frequent hits of these merge into a continuous tone. A wrong choice of one of them is worse than
+# the opposite mistake, which only makes the sound duller.
 RINGING = ("metal", "glass")
 
 
@@ -24,14 +24,10 @@ def material_of_clip(windows: Sequence[NDArray[np.float32]]) -> NDArray[np.float
 
 
 def choose_material(probabilities: NDArray[np.float32], names: Sequence[str]) -> int:
-    """The index of the most likely material.
+    """The index of the most likely material, for the (materials,) probabilities of a clip.
 
     A material that rings is chosen only if it is more likely than all others together; otherwise
     the most likely one that does not ring is chosen.
-
-    Args:
-        probabilities: (materials,), from `material_of_clip`.
-        names: of the materials.
     """
     order = [int(index) for index in np.argsort(-probabilities, kind="stable")]
     if probabilities[order[0]] <= 0.5:

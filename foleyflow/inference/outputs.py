@@ -25,7 +25,7 @@ REPORT_PICTURES = 10
 def plan_outputs(
     names: list[str], request: Request
 ) -> tuple[dict[str, Path], dict[str, MediaError]]:
-    """The output of each video, and an error for each name that can't be a video's.
+    """The output of each video, and an error for each name that no video can have.
 
     Raises:
         UsageError: two videos have the same output, an output is another input, or its suffix does

@@ -1,9 +1,10 @@
-"""Generates the sound of a silent video: the complete data flow, and the file to read first.
+"""Generates the sound of a silent video. This file contains the complete data flow:
 
     frames --encoder--> features --aligner--> conditions --flow--> latents --codec--> sound
 
-Everything streams, so memory does not grow with the length of the video. Frames are decoded and
-encoded in two background threads while the caller's thread aligns, generates and decodes latents.
+All stages process streams, so memory does not grow with the length of the video. Frames are decoded
+and encoded in two background threads while the caller's thread aligns, generates and decodes
+latents.
 """
 
 from __future__ import annotations
@@ -57,8 +58,8 @@ class FoleyFlow:
 
         Args:
             name: of the model, for reports and error messages.
-            plan: the windows that the flow was trained on; None for those of the embedded model.
-            path: the probability path that the flow was trained with.
+            plan: windows that the flow was trained on; None for those of the embedded model.
+            path: probability path that the flow was trained with.
             threads: torch threads per operation in `generate`; None or 0 chooses by the size of
                 the networks. The number changes how sums are rounded.
 
@@ -129,9 +130,9 @@ class FoleyFlow:
         Args:
             video: any file that PyAV can decode, or its `probe` result.
             seed: the same seed gives the same samples on the same device in the same precision.
-            steps: network evaluations of the flow per window.
-            guidance: how closely the sound follows the video, 1 to about 4.
-            material: of the struck objects, one of `materials`; None chooses from the video.
+            steps: number of function evaluations of the flow per window.
+            guidance: scale of classifier-free guidance, 1 to about 4.
+            material: of the struck objects, one of `materials`; None chooses it from the video.
             loudness_lufs: target integrated loudness, or None to keep the generated level.
             progress: called with the seconds of video processed.
 

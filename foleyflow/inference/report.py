@@ -1,7 +1,7 @@
 """Plots a result: frames, waveform, spectrogram and events on one time axis.
 
-The original sound, if there is one, is plotted below on the same axis. Any length works: detail
-finer than a pixel column is plotted as its extremes. No global state of matplotlib is changed.
+The original sound, if there is one, is plotted below on the same axis. Detail finer than a pixel
+column is plotted as its extremes.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def plot_report(
         generated: the generated sound; its length is the time axis.
         events: marked in waveform and spectrogram.
         reference: the original sound, if there is one.
-        title: usually the file name and the settings.
+        title: usually the name of the video.
 
     Raises:
         MediaError: the PNG can't be written.
@@ -112,7 +112,7 @@ def plot_report(
 def _strip_height_px(
     pictures: Sequence[tuple[float, NDArray[np.uint8]]], duration_s: float
 ) -> float:
-    """The height at which neighbouring pictures just do not touch, within limits."""
+    """The largest height at which neighbouring pictures do not overlap, within limits."""
     if not pictures:
         return 0.0
     times_s = np.array([time_s for time_s, _ in pictures])

@@ -17,11 +17,8 @@ REPORT_SUFFIX = ".report.png"
 class Request:
     """The settings of a batch; see `foleyflow generate --help`.
 
-    Attributes:
-        output: a file, or a folder with a slash at its end; None writes next to each video.
-        guidance: None for the default.
-        material: a name or "auto".
-        loudness_lufs: None keeps the generated level.
+    `output` is a file, or a folder with a slash at its end; None writes next to each video. Without
+    `loudness_lufs`, the generated level is kept.
     """
 
     output: str | None

@@ -1,4 +1,4 @@
-"""The result of a generation: sound, events and how it was generated."""
+"""The result of a generation: sound, events, settings and timings."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Generated:
         if path.suffix.lower() == ".wav":
             write_wav(path, self.blocks(), self.sample_rate_hz, overwrite=overwrite)
         else:
-            report = mux(
+            losses = mux(
                 self.info.path,
                 path,
                 self.blocks(),
@@ -76,7 +76,7 @@ class Generated:
                 overwrite=overwrite,
                 info=self.info,
             )
-            self.warnings.extend(report.dropped)
+            self.warnings.extend(losses)
         self.timings_s["mux"] = time.perf_counter() - start_s
         self.timings_s["total"] = self.timings_s.get("total", 0.0) + self.timings_s["mux"]
         return path

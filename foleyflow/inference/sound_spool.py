@@ -36,7 +36,7 @@ class SoundSpool:
         return np.concatenate(self._levels)
 
     def append(self, block: NDArray[np.float32]) -> None:
-        """Adds (n,) samples, a whole number of latent frames."""
+        """Adds (n,) samples, where n is a multiple of the latent hop."""
         self._file.write(np.ascontiguousarray(block, np.float32).tobytes())
         self._meter.add(block[None])
         self._levels.append(np.abs(block.reshape(-1, self._hop_samples)).max(axis=1))

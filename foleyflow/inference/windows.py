@@ -15,10 +15,10 @@ class WindowPlan:
 
     Attributes:
         length: segments per window.
-        context: segments at the start of a window that the previous window has generated. It is
-            small because errors spread to the next window through it.
-        ahead: segments at the end of a window that the next window generates instead, because it
-            sees more of what follows them.
+        context: segments at the start of a window that the previous window has generated. Errors
+            spread to the next window through them.
+        ahead: segments at the end of a window that the next window generates instead, with more of
+            the video after them.
     """
 
     length: int = 40
@@ -49,5 +49,5 @@ class WindowPlan:
 
 
 def trained_plan(flow_folder: Path) -> WindowPlan:
-    """The windows that a flow was trained on, or the default where its record has none."""
+    """The windows that a flow was trained on; the default if its record does not contain them."""
     return WindowPlan.of_length(trained_segments(flow_folder) or WindowPlan.length)

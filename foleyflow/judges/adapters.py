@@ -1,4 +1,4 @@
-"""Loads judges from their weights and adapts the networks to the interface of judges."""
+"""Load judges from their weights and adapt the networks to the interface of judges."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from foleyflow.errors import CheckpointError, FoleyflowError
-from foleyflow.judges.interface import AnyJudge, ClipRule, VideoPreprocessing
+from foleyflow.judges.interface import LONGEST_PAIR_S, AnyJudge, ClipRule, VideoPreprocessing
 from foleyflow.judges.networks import (
     cavp,
     clap,
@@ -45,7 +45,6 @@ from foleyflow.signals import Frames
 from foleyflow.weights import read_record
 
 SIMULATED_FRAME_PX = 112  # side of the frames of simulated clips; the judge resizes them itself
-LONGEST_PAIR_S = 60.0  # the rest of a pair is ignored
 ANY_LENGTH = ClipRule()
 
 
@@ -78,18 +77,10 @@ class AudioJudge:
         return self.classifier(self.network, _tensor(samples)).double().numpy()
 
 
-def _clip_embedding(network: nn.Module, sound: Tensor) -> Tensor:
-    return network(sound[None])[1]
-
-
-def _clip_logits(network: nn.Module, sound: Tensor) -> Tensor:
-    return network(sound[None])[0][0]
-
-
 class TaggerJudge:
-    """The tagger; see `interface.MaterialJudge`.
+    """The tagger as a judge; see `interface.MaterialJudge`.
 
-    Its logits are of all pairs of a material and a kind of scene; its embeddings, of one second.
+    There is one logit per pair of a material and a kind of scene, and one embedding per second.
     """
 
     name = "tagger-sim"
@@ -97,7 +88,6 @@ class TaggerJudge:
     clip = ClipRule(longest_s=LONGEST_PAIR_S)
 
     def __init__(self, network: Tagger, weights_sha256: str) -> None:
-        """Wrap a network with its weights."""
         self.weights_sha256 = weights_sha256
         self._network = network
         self._front_end = JudgeLogMel()
@@ -128,10 +118,7 @@ class TaggerJudge:
 
 
 class _PairJudge:
-    """Keeps the features of the latest video.
-
-    A video is scored with several sounds, and encoding the video takes most of the time.
-    """
+    """Keeps the features of the latest video, because a video is scored with several sounds."""
 
     name: str
     rate_hz: int
@@ -142,7 +129,7 @@ class _PairJudge:
         self._latest: tuple[Frames, int, Any] | None = None
 
     def _video_features(self, frames: Frames, count: int, encode: Callable[[], Any]) -> Any:
-        """The result of `encode` for a video and a number of units, computed if it is not kept."""
+        """The kept features of a video and a number of units, else those that `encode` returns."""
         latest = self._latest
         if latest is None or latest[0] is not frames or latest[1] != count:
             self._latest = latest = (frames, count, encode())
@@ -163,7 +150,6 @@ class SyncJudge(_PairJudge):
     video_preprocessing = VideoPreprocessing(size_px=SIMULATED_FRAME_PX)
 
     def __init__(self, network: Sync, weights_sha256: str) -> None:
-        """Wrap a network with its weights."""
         super().__init__(weights_sha256)
         self.shortest_s = network.config.window_s
         self._network = network
@@ -171,11 +157,7 @@ class SyncJudge(_PairJudge):
 
     @torch.no_grad()
     def score(self, frames: Frames, samples: NDArray[np.float32]) -> float:
-        """Mean over windows of the probability that a sound belongs to the video and is in sync.
-
-        Raises:
-            ValueError: video or sound is shorter than a window.
-        """
+        """Mean probability over windows that the sound belongs to the video and is in sync."""
         # The common duration, in grid steps
         config = self._network.config
         step_s = float(np.median(np.diff(frames.times_s))) if len(frames) > 1 else 0.0
@@ -219,7 +201,6 @@ class SynchformerJudge(_PairJudge):
     shortest_s = 4.8  # fourteen segments
 
     def __init__(self, network: Synchformer, weights_sha256: str) -> None:
-        """Wrap a network with its weights."""
         super().__init__(weights_sha256)
         self.video_preprocessing = VideoPreprocessing(
             size_px=network.config.side, rate_hz=synchformer.FRAME_RATE_HZ, shape="middle"
@@ -229,9 +210,6 @@ class SynchformerJudge(_PairJudge):
     @torch.no_grad()
     def score(self, frames: Frames, samples: NDArray[np.float32]) -> float:
         """Mean absolute offset of the first and of the last 4.8 s, 0 to 2 seconds.
-
-        Raises:
-            ValueError: video or sound is shorter than 4.8 s.
 
         Reference: av-benchmark, evaluate.py.
         """
@@ -271,21 +249,16 @@ class DiffFoleyJudge(_PairJudge):
     def __init__(
         self, classifier: AlignmentClassifier, video_encoder: Cavp, weights_sha256: str
     ) -> None:
-        """Wrap networks with their weights."""
         super().__init__(weights_sha256)
         self._classifier = classifier
         self._video_encoder = video_encoder
 
     @torch.no_grad()
     def score(self, frames: Frames, samples: NDArray[np.float32]) -> float:
-        """The probability that a sound belongs to a video, from the first 8.192 s of both.
+        """The probability that the sound belongs to the video, from the first 8.192 s of both.
 
-        As in the published script, up to 10 s of the video are encoded together. There, one
-        generator samples the latents of all pairs; here each pair has its own generator, so that no
-        figure depends on the order of the clips.
-
-        Raises:
-            ValueError: less than 8.192 s of sound, or fewer than 32 frames of video.
+        Each pair has its own generator for the latents, so that no figure depends on the order of
+        the clips; the published script samples all pairs from one generator.
 
         Reference: Diff-Foley, evaluation/align_acc.py.
         """
@@ -313,7 +286,6 @@ class ImageBindJudge(_PairJudge):
     shortest_s = imagebind.SHORTEST_S
 
     def __init__(self, network: ImageBind, weights_sha256: str) -> None:
-        """Wrap a network with its weights."""
         super().__init__(weights_sha256)
         self.video_preprocessing = VideoPreprocessing(
             size_px=network.side, rate_hz=imagebind.FRAME_RATE_HZ, shape="whole"
@@ -323,9 +295,6 @@ class ImageBindJudge(_PairJudge):
     @torch.no_grad()
     def score(self, frames: Frames, samples: NDArray[np.float32]) -> float:
         """Cosine similarity of the embeddings, -1..1.
-
-        Raises:
-            ValueError: fewer than two frames, or less than 2 s of sound.
 
         Reference: av-benchmark, extract_video.py and evaluate.py.
         """
@@ -346,6 +315,12 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "cavp": Cavp,
     "imagebind": ImageBind,
 }
+# A judge whose network returns the logits and the embeddings of a batch
+_classifier_judge = partial(
+    AudioJudge,
+    embedder=lambda network, sound: network(sound[None])[1],
+    classifier=lambda network, sound: network(sound[None])[0][0],
+)
 # Name -> the judge, from the networks of its files and their hash
 PUBLISHED: dict[str, Callable[..., AnyJudge]] = {
     "vggish": partial(  # one embedding per 0.96 s
@@ -354,19 +329,11 @@ PUBLISHED: dict[str, Callable[..., AnyJudge]] = {
         rate_hz=vggish.RATE_HZ,
         embedder=lambda network, sound: network(network.patches(sound)),
     ),
-    "panns": partial(
-        AudioJudge,
-        "panns",
-        rate_hz=panns.RATE_HZ,
-        embedder=_clip_embedding,
-        classifier=_clip_logits,
-    ),
+    "panns": partial(_classifier_judge, "panns", rate_hz=panns.RATE_HZ),
     "passt": partial(
-        AudioJudge,
+        _classifier_judge,
         "passt",
         rate_hz=passt.RATE_HZ,
-        embedder=_clip_embedding,
-        classifier=_clip_logits,
         clip=ClipRule(longest_s=passt.LONGEST_S, filled=True),
     ),
     "clap": partial(
@@ -383,15 +350,13 @@ PUBLISHED: dict[str, Callable[..., AnyJudge]] = {
 
 
 def load_judge(name: str, folder: Path) -> AnyJudge:
-    """Load a judge with its weights.
+    """Load a judge by its name in metrics.
 
-    Args:
-        name: of the judge in metrics.
-        folder: of published weights. A model folder with judges of our own takes precedence over
-            those that are part of foleyflow.
+    The judges trained on simulated clips are loaded from `folder` if it contains them, else from
+    foleyflow's assets.
 
     Raises:
-        CheckpointError: the name is unknown, or a file is missing, damaged or another one.
+        CheckpointError: the name is unknown, or a file is missing, damaged or has another hash.
         MissingExtra: the library that provides the network is not installed.
     """
     if name in PUBLISHED:
@@ -415,7 +380,7 @@ def load_judge(name: str, folder: Path) -> AnyJudge:
 def load_judges(
     names: Iterable[str], folder: Path
 ) -> tuple[dict[str, AnyJudge], dict[str, FoleyflowError]]:
-    """Judges by their names, and the errors of those that can't be loaded; see `load_judge`."""
+    """Name -> judge, and name -> error for those that `load_judge` cannot load."""
     judges: dict[str, AnyJudge] = {}
     errors: dict[str, FoleyflowError] = {}
     for name in dict.fromkeys(names):

@@ -1,7 +1,4 @@
-"""The interface of a judge: a network that scores sounds for a metric and generates none.
-
-A metric names the judge that it needs (`Metric.judge`); no other judge is substituted for it.
-"""
+"""The interface of a judge: a network that scores sounds for a metric and generates none."""
 
 from __future__ import annotations
 
@@ -18,15 +15,15 @@ from foleyflow.media.waveform import fit_length
 from foleyflow.signals import Frames, Waveform
 
 DEFAULT_AUDIO_PREPROCESSING = AudioPreprocessing()  # without a protocol
+LONGEST_PAIR_S = 60.0  # judges ignore the rest of a video and its sound
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClipRule:
     """The length of the sounds that a judge takes.
 
-    Attributes:
-        longest_s: longer sounds are cut to this length; None for any length.
-        filled: shorter sounds are padded with zeros to `longest_s`.
+    Longer sounds are cut to `longest_s` (None for any length); if `filled`, shorter ones are padded
+    with zeros to it.
     """
 
     longest_s: float | None = None
@@ -76,11 +73,9 @@ class _AnyJudge(Protocol):
 
 
 class Judge(_AnyJudge, Protocol):
-    """A network that scores sounds.
+    """A network that scores sounds at `rate_hz`.
 
     Attributes:
-        name: of the judge in metrics.
-        rate_hz: sample rate of the sounds.
         weights_sha256: hash of the weights, hexadecimal.
         clip: length of the sounds.
     """
@@ -102,13 +97,7 @@ class MaterialJudge(Judge, Protocol):
 
 
 class PairJudge(_AnyJudge, Protocol):
-    """A network that scores a video together with a sound.
-
-    Attributes:
-        name, rate_hz, weights_sha256: as for `Judge`.
-        video_preprocessing: how the frames of a video are prepared.
-        shortest_s: minimum duration of both.
-    """
+    """A network that scores a video together with a sound, both of at least `shortest_s`."""
 
     video_preprocessing: VideoPreprocessing
     shortest_s: float
@@ -120,7 +109,7 @@ class PairJudge(_AnyJudge, Protocol):
         is in sync with it; any other judge returns the value of its metric.
 
         Raises:
-            ValueError: one of them is shorter than `shortest_s`.
+            ValueError: the video or the sound is too short.
         """
 
 
@@ -132,7 +121,7 @@ def preprocess_audio(
     waveform: Waveform,
     preprocessing: AudioPreprocessing = DEFAULT_AUDIO_PREPROCESSING,
 ) -> NDArray[np.float32]:
-    """Prepare a sound for a judge: (N,) at its sample rate, of its length.
+    """Prepare a sound for a judge: (N,) at its sample rate, cut or padded by its clip rule.
 
     Raises:
         ValueError: `preprocessing` refuses the sound as too short.
@@ -143,7 +132,7 @@ def preprocess_audio(
 def judge_json(
     judge: Judge, preprocessing: AudioPreprocessing = DEFAULT_AUDIO_PREPROCESSING
 ) -> dict[str, Any]:
-    """What a report needs so that a judge's figures can be reproduced, as plain values."""
+    """The settings that reproduce a judge's figures, as plain values for reports."""
     return {
         "name": judge.name,
         "weights_sha256": judge.weights_sha256,
@@ -154,9 +143,7 @@ def judge_json(
     }
 
 
-def pair_judge_json(
-    judge: PairJudge, preprocessing: AudioPreprocessing = DEFAULT_AUDIO_PREPROCESSING
-) -> dict[str, Any]:
+def pair_judge_json(judge: PairJudge, preprocessing: AudioPreprocessing) -> dict[str, Any]:
     """`judge_json` of a judge of pairs."""
     return {
         "name": judge.name,

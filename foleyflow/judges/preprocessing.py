@@ -25,21 +25,13 @@ SINC_ROLLOFF = 0.99  # cutoff as a fraction of the Nyquist frequency
 
 @dataclass(frozen=True, kw_only=True)
 class AudioPreprocessing:
-    """Settings of the preprocessing.
+    """Settings of the preprocessing."""
 
-    Attributes:
-        channels: "mean" of all channels, or the "first" one.
-        centred: subtract the mean of the sound.
-        resampler: "soxr" (VHQ), or "sinc", torchaudio's default.
-        duration_s: longer sounds are cut to it, rounded down to samples; None for any length.
-        short: sounds shorter than `duration_s` are "kept" or "refused".
-    """
-
-    channels: Literal["mean", "first"] = "mean"
-    centred: bool = False
-    resampler: Literal["soxr", "sinc"] = "soxr"
-    duration_s: float | None = None
-    short: Literal["kept", "refused"] = "kept"
+    channels: Literal["mean", "first"] = "mean"  # the mean of all channels, or the first one
+    centred: bool = False  # whether the mean of the sound is subtracted
+    resampler: Literal["soxr", "sinc"] = "soxr"  # soxr VHQ, or torchaudio's default
+    duration_s: float | None = None  # longer sounds are cut to it, rounded down to samples
+    short: Literal["kept", "refused"] = "kept"  # sounds shorter than `duration_s`
 
     def __post_init__(self) -> None:
         if self.duration_s is not None and not self.duration_s > 0:
@@ -58,10 +50,7 @@ class AudioPreprocessing:
         return f"{resampler[self.resampler]}, {channels}{offset}{cut}{short}"
 
     def apply(self, waveform: Waveform, rate_hz: int) -> NDArray[np.float32]:
-        """Mix, centre, resample and cut a sound, in the order of av-benchmark.
-
-        Returns:
-            (N,) float32 at `rate_hz`.
+        """Mix, centre, resample and cut a sound to (N,) at `rate_hz`, in the order of av-benchmark.
 
         Raises:
             ValueError: the sound is shorter than `duration_s`, and short sounds are refused.
@@ -91,10 +80,8 @@ def sinc_resample(
 ) -> NDArray[np.float32]:
     """Resample a (N,) sound with torchaudio's default, a sinc with a Hann window of six crossings.
 
-    Its aliases are only some 40 dB down, which is part of the protocol of published figures.
-
-    Returns:
-        (ceil(N target / source),) float32.
+    The result has ceil(N target / source) samples. Its aliases are only some 40 dB down, which is
+    part of the protocol of published figures.
 
     Reference: Smith, Digital Audio Resampling; torchaudio.functional.resample.
     """

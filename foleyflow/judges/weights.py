@@ -1,8 +1,8 @@
-"""Files of weights of the judges: names, hashes, download hints and loading.
+"""Weight files of the judges: names, hashes, download hints and loading.
 
-Published weights are not part of foleyflow and are never downloaded automatically: the error for a
-missing file names it, and its hint downloads it. A file with another hash is refused. The two small
-judges in `assets/judges` are part of foleyflow.
+Published weights are not part of foleyflow and are never downloaded automatically: the error for
+a missing file has a hint with the download command. A file with another hash is refused. The two
+small judges in `assets/judges` are part of foleyflow.
 """
 
 from __future__ import annotations
@@ -26,26 +26,16 @@ SHIPPED_JUDGES = {"tagger-sim": "tagger", "sync-sim": "sync"}  # judge -> compon
 
 @dataclass(frozen=True, kw_only=True)
 class JudgeFile:
-    """A published file of weights.
+    """A published file of weights."""
 
-    Attributes:
-        judge: name of the judge that needs it.
-        name: expected file name.
-        url: where its authors publish it.
-        sha256: hexadecimal, complete or its first digits, as its authors publish it. Empty if they
-            publish none: then any file is accepted, and the report contains its hash.
-        key: of the tensors in the file; None if they are at the top level.
-        prefix: removed from tensor names that start with it.
-        skipped: prefixes of the names, without `prefix`, of tensors that are not needed.
-    """
-
-    judge: str
-    name: str
-    url: str
+    judge: str  # name of the judge that needs it
+    name: str  # of the file
+    url: str  # the authors' download address
+    # Hexadecimal, complete or its first digits, as the authors publish it; "" accepts any file
     sha256: str
-    key: str | None = None
-    prefix: str = ""
-    skipped: tuple[str, ...] = ()
+    key: str | None = None  # of the tensors in the file; None if they are at the top level
+    prefix: str = ""  # removed from tensor names
+    skipped: tuple[str, ...] = ()  # prefixes, without `prefix`, of tensors that are not needed
 
 
 # In the order in which the networks of a judge are passed to it
@@ -201,16 +191,16 @@ def load_published(module: nn.Module, path: Path, file: JudgeFile) -> nn.Module:
 
 
 class _Placeholder:
-    """Replaces a class that a file names and that is not needed."""
+    """Replaces a class that a published file names and that is not needed."""
 
 
 def _allowed_globals() -> list[Any]:
     """Harmless classes and functions that published files name in addition to tensors.
 
-    PANNs' file contains arrays of the training sampler; files of old Lightning versions name the
-    class of the callback that wrote them.
+    The file of PANNs contains arrays of the training sampler; files of old Lightning versions name
+    the class of the callback that wrote them.
     """
-    # The function that restores arrays has moved since; files name its old place
+    # The function that restores arrays has moved; files name its old module
     reconstruct = np.zeros(0).__reduce__()[0]
     return [
         np.ndarray,

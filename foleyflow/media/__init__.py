@@ -7,18 +7,11 @@ from foleyflow.media.loudness import LoudnessMeter, loudness_gain, loudness_lufs
 from foleyflow.media.probe import MediaInfo, probe
 from foleyflow.media.reader import (
     FrameStream,
-    keep_at_rate,
     read_frames,
     read_frames_at,
     read_frames_with_aspect,
 )
-from foleyflow.media.waveform import (
-    fit_blocks,
-    fit_length,
-    read_sound_blocks,
-    read_waveform,
-    resample_blocks,
-)
+from foleyflow.media.waveform import fit_blocks, read_sound_blocks, read_waveform
 from foleyflow.media.writer import check_copy, check_output, default_suffix, mux, write_wav
 
 __all__ = [
@@ -29,8 +22,6 @@ __all__ = [
     "check_output",
     "default_suffix",
     "fit_blocks",
-    "fit_length",
-    "keep_at_rate",
     "loudness_gain",
     "loudness_lufs",
     "mux",
@@ -41,6 +32,5 @@ __all__ = [
     "read_frames_with_aspect",
     "read_sound_blocks",
     "read_waveform",
-    "resample_blocks",
     "write_wav",
 ]

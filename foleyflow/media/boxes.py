@@ -3,6 +3,7 @@
 libavformat copies packets, but its mov muxer loses some of a source's index: edit lists with
 several entries and some boxes that describe the picture. This module reads an index as a tree of
 boxes and writes a changed tree back. Media data is moved if the index grows, and never changed.
+A damaged file, or a number that does not fit its field, raises `ContainerError`.
 """
 
 from __future__ import annotations
@@ -32,11 +33,7 @@ class Box:
     children: list[Box] | None = None
 
     def find(self, *kinds: bytes) -> Box:
-        """Return the first box at the end of a path of box types.
-
-        Raises:
-            ContainerError: there is no such box.
-        """
+        """Return the first box at the end of a path of types; an error if it is missing."""
         found = self
         for kind in kinds:
             match = next(iter(found.all(kind)), None)
@@ -58,14 +55,6 @@ class Box:
         return struct.pack(">I4s", 8 + len(content), self.kind) + content
 
 
-@dataclass(frozen=True, kw_only=True)
-class IndexRange:
-    """Byte range of the index in a file, header included."""
-
-    start: int
-    end: int
-
-
 def parse_boxes(data: bytes) -> list[Box]:
     """Parse consecutive boxes; bytes after the last complete box are ignored."""
     boxes = []
@@ -83,33 +72,20 @@ def parse_boxes(data: bytes) -> list[Box]:
     return boxes
 
 
-def read_index(path: Path) -> tuple[Box, IndexRange]:
-    """Read the `moov` box of an mp4 or mov file.
-
-    Raises:
-        ContainerError: the file has no index, or the index is damaged.
-    """
+def read_index(path: Path) -> tuple[Box, range]:
+    """Read the `moov` box of an mp4 or mov file, and find its bytes in the file."""
     with open(path, "rb") as file:
         place = _find_index(file, os.fstat(file.fileno()).st_size)
         file.seek(place.start)
-        boxes = parse_boxes(file.read(place.end - place.start))
+        boxes = parse_boxes(file.read(len(place)))
     if len(boxes) != 1 or boxes[0].kind != b"moov":
         raise ContainerError("the moov box is damaged")
     return boxes[0], place
 
 
-def write_index(path: Path, index: Box, place: IndexRange) -> None:
-    """Replace the `moov` box of a file.
-
-    Args:
-        path: the file, changed in place.
-        index: the new index.
-        place: the byte range of the old index, from `read_index`.
-
-    Raises:
-        ContainerError: a chunk offset would exceed the 32 bits of its table.
-    """
-    old_size = place.end - place.start
+def write_index(path: Path, index: Box, place: range) -> None:
+    """Replace the `moov` box of a file, whose bytes are at `place` (see `read_index`)."""
+    old_size = len(place)
     size = len(index.to_bytes())
     if 0 < old_size - size < 8:  # no free box fits into the gap, so the index grows instead
         index.children = [*(index.children or []), Box(b"free")]
@@ -119,31 +95,23 @@ def write_index(path: Path, index: Box, place: IndexRange) -> None:
         padding = struct.pack(">I4s", old_size - size, b"free") + bytes(old_size - size - 8)
     growth = max(0, size - old_size)
     with open(path, "r+b") as file:
-        if growth and place.end < os.fstat(file.fileno()).st_size:
-            _move_tail(file, place.end, growth)
-            _shift_chunk_offsets(index, beyond=place.end, by=growth)
+        if growth and place.stop < os.fstat(file.fileno()).st_size:
+            _move_tail(file, place.stop, growth)
+            _shift_chunk_offsets(index, beyond=place.stop, by=growth)
         file.seek(place.start)
         file.write(index.to_bytes() + padding)
 
 
 @contextlib.contextmanager
 def edit_index(path: Path) -> Iterator[Box]:
-    """Read the index of a file, and write it back after the block has changed it.
-
-    Raises:
-        ContainerError: the index can't be read or written.
-    """
+    """Read the index of a file, and write it back after the `with` block has changed it."""
     index, place = read_index(path)
     yield index
     write_index(path, index, place)
 
 
 def find_track(index: Box, track_id: int) -> Box:
-    """Return the `trak` box with an identifier (libavformat's `stream.id`).
-
-    Raises:
-        ContainerError: there is no such track.
-    """
+    """Return the track with libavformat's `stream.id`; an error if it is missing."""
     for track in index.all(b"trak"):
         header = track.find(b"tkhd").body
         offset = 20 if header[:1] == b"\1" else 12
@@ -153,11 +121,7 @@ def find_track(index: Box, track_id: int) -> Box:
 
 
 def timescale_of(header: Box) -> int:
-    """Return the ticks per second of an mvhd or mdhd box.
-
-    Raises:
-        ContainerError: the box is too short, or its timescale is 0.
-    """
+    """Return the ticks per second of an mvhd or mdhd box; an error if they are 0."""
     (timescale,) = unpack(">I", header.body, 20 if header.body[:1] == b"\1" else 12)
     if not timescale:
         raise ContainerError("the timescale is 0")
@@ -188,7 +152,7 @@ def _parse_header(head: bytes, remaining_bytes: int) -> tuple[bytes, int, int]:
     return kind, 8, size or remaining_bytes
 
 
-def _find_index(file: BinaryIO, file_size: int) -> IndexRange:
+def _find_index(file: BinaryIO, file_size: int) -> range:
     """Byte range of the `moov` box at the top level of a file."""
     position = 0
     while True:
@@ -200,7 +164,7 @@ def _find_index(file: BinaryIO, file_size: int) -> IndexRange:
         if kind == b"moov":
             if size > _LARGEST_INDEX_BYTES or position + size > file_size:
                 raise ContainerError(f"a moov box of {size} bytes in a file of {file_size}")
-            return IndexRange(start=position, end=position + size)
+            return range(position, position + size)
         if size < 8:
             raise ContainerError("no moov box")
         position += size

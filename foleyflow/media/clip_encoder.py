@@ -1,6 +1,6 @@
 """Encode a part of a video, with its sound, as an mp4 file.
 
-A file that already is the wanted clip can be copied. Otherwise video and sound are encoded on one
+A file that is already the wanted clip can be copied. Otherwise video and sound are encoded on one
 thread, so that the same part always gives the same bytes on one machine.
 """
 
@@ -33,13 +33,7 @@ RATES_HZ = (44_100, 48_000)  # other sample rates are converted to the last
 
 
 def can_be_copied(info: MediaInfo, *, start_s: float, duration_s: float) -> bool:
-    """Return whether a file is the wanted clip and can be copied byte by byte.
-
-    Args:
-        info: the result of `probe` for the file.
-        start_s: start of the clip in the file.
-        duration_s: duration of the clip.
-    """
+    """Return whether a file is the wanted clip already, and can be copied byte by byte."""
     return (
         "mp4" in info.container.split(",")
         and info.video_codec == "h264"
@@ -56,14 +50,8 @@ def encode_clip(
     """Write a part of a video as h264 and aac in mp4.
 
     Frames keep their time stamps, counted from the start of the part; the sound is exactly as long
-    as the part.
-
-    Args:
-        info: the result of `probe` for the video.
-        target: the mp4 file; replaced if it exists.
-        start_s: start of the part.
-        duration_s: duration of the part.
-        short_side: frames with a longer short side are scaled down to it, pixels.
+    as the part. Frames with a longer short side than `short_side` pixels are scaled down to it. An
+    existing target is replaced.
 
     Raises:
         MediaError: the part contains no frame, or the file can't be decoded.
@@ -107,8 +95,8 @@ def encode_clip(
         stream.codec_context.thread_count = 1
         audio = track.add_to(sink)
         sink.start_encoding()
-        shown = itertools.takewhile(lambda pair: pair[0] < end_s - 1e-6, frames)
-        for time_s, pixels in itertools.chain([first], shown):
+        following = itertools.takewhile(lambda pair: pair[0] < end_s - 1e-6, frames)
+        for time_s, pixels in itertools.chain([first], following):
             frame = av.VideoFrame.from_ndarray(
                 np.ascontiguousarray(pixels[:height, :width]), format="rgb24"
             ).reformat(format="yuv420p")

@@ -8,7 +8,7 @@ recognised by content, regardless of the file's suffix.
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+import re
 from pathlib import Path
 
 from av.format import formats_available
@@ -33,40 +33,22 @@ _SAVE_HINT = "save the stream to a file first: ffmpeg -i SOURCE -c copy saved.mp
 _HEAD_BYTES = 4096
 
 
-@dataclass(frozen=True, kw_only=True)
-class _RefusedFormat:
-    """A refused format: how to recognise it, its description for the error, and a hint."""
-
-    begins_with: tuple[bytes, ...] = ()
-    contains: tuple[bytes, ...] = ()
-    description: str
-    hint: str = _JOIN_HINT
-
-
+# Refused formats: a pattern that the first bytes match, a description for the error, and a hint.
 _REFUSED_FORMATS = (
-    _RefusedFormat(begins_with=(b"#EXTM3U",), description="a playlist (HLS, m3u8), not a video"),
-    _RefusedFormat(
-        begins_with=(b"ffconcat version",), description="a list of files (ffconcat), not a video"
+    (rb"#EXTM3U", "a playlist (HLS, m3u8), not a video", _JOIN_HINT),
+    (rb"ffconcat version", "a list of files (ffconcat), not a video", _JOIN_HINT),
+    (rb".*<MPD", "a playlist (DASH, mpd), not a video", _JOIN_HINT),
+    (rb".*<CompositionPlaylist", "a playlist (IMF composition), not a video", _JOIN_HINT),
+    (rb"v=0[\r\n]", "the description of a network stream (SDP), not a video", _SAVE_HINT),
+    (
+        rb"RTSP/|RTSPtext|rtsp://",
+        "the address of a network stream (RTSP), not a video",
+        _SAVE_HINT,
     ),
-    _RefusedFormat(contains=(b"<MPD",), description="a playlist (DASH, mpd), not a video"),
-    _RefusedFormat(
-        contains=(b"<CompositionPlaylist",),
-        description="a playlist (IMF composition), not a video",
-    ),
-    _RefusedFormat(
-        begins_with=(b"v=0\r", b"v=0\n"),
-        description="the description of a network stream (SDP), not a video",
-        hint=_SAVE_HINT,
-    ),
-    _RefusedFormat(
-        begins_with=(b"RTSP/", b"RTSPtext", b"rtsp://"),
-        description="the address of a network stream (RTSP), not a video",
-        hint=_SAVE_HINT,
-    ),
-    _RefusedFormat(
-        begins_with=(b"MLVI",),
-        description="one part of a Magic Lantern film that consists of several files",
-        hint="convert the film to one mov or mkv file first",
+    (
+        rb"MLVI",
+        "one part of a Magic Lantern film that consists of several files",
+        "convert the film to one mov or mkv file first",
     ),
 )
 
@@ -79,17 +61,13 @@ def allowed_demuxers() -> str:
 
 
 def refused_format(path: Path) -> tuple[str, str] | None:
-    """Recognise a playlist or similar file that no allowed demuxer opened.
-
-    Returns:
-        (description, hint), or None if the file is of no known kind.
-    """
+    """Return (description, hint) for a file of a refused format; None for any other file."""
     try:
         with open(path, "rb") as file:
             head = file.read(_HEAD_BYTES).removeprefix(b"\xef\xbb\xbf").lstrip()
     except OSError:
         return None  # libavformat's own error is more specific
-    for kind in _REFUSED_FORMATS:
-        if head.startswith(kind.begins_with) or any(mark in head for mark in kind.contains):
-            return kind.description, kind.hint
+    for pattern, description, hint in _REFUSED_FORMATS:
+        if re.match(pattern, head, re.DOTALL):
+            return description, hint
     return None

@@ -14,9 +14,8 @@ from pathlib import Path
 
 from foleyflow.media.container_error import ContainerError
 
-SEGMENT, SEEK_HEAD, SEEK, VOID, INFO = 0x18538067, 0x114D9B74, 0x4DBB, 0xEC, 0x1549A966
+SEGMENT, SEEK_HEAD, SEEK, SEEK_POSITION, VOID = 0x18538067, 0x114D9B74, 0x4DBB, 0x53AC, 0xEC
 TRACKS, TRACK_ENTRY, VIDEO, CHECKSUM = 0x1654AE6B, 0xAE, 0xE0, 0xBF
-SEEK_ID, SEEK_POSITION = 0x53AB, 0x53AC
 PIXEL_WIDTH, PIXEL_HEIGHT, DISPLAY_WIDTH, DISPLAY_HEIGHT = 0xB0, 0xBA, 0x54B0, 0x54BA
 DISPLAY_UNIT = 0x54B2  # of width and height; 0 is pixels, and libavformat writes 4, "unknown"
 CONTENT_ENCODINGS, CONTENT_ENCODING, CONTENT_ENCRYPTION = 0x6D80, 0x6240, 0x5035
@@ -68,14 +67,10 @@ def find_elements(data: bytes, path: Sequence[int]) -> list[Element]:
 
 
 def set_pixel_aspect(path: Path, aspect: Fraction) -> None:
-    """Write the pixel aspect ratio of the first video track (DisplayWidth and DisplayHeight).
+    """Write the pixel aspect ratio (width over height) of the first video track.
 
-    Args:
-        path: a file written by libavformat, changed in place.
-        aspect: width of a pixel over its height.
-
-    Raises:
-        ContainerError: too little space is free before the tracks, or the ratio is already set.
+    The file, which libavformat must have written, is changed in place. `ContainerError` is raised
+    if too little space is free before the tracks, or if the ratio is already set.
     """
     with open(path, "r+b") as file:
         data = file.read(_HEADER_BYTES)
@@ -84,7 +79,7 @@ def set_pixel_aspect(path: Path, aspect: Fraction) -> None:
         tracks = _last(parts, TRACKS)
         void = _last([part for part in parts if part.end <= tracks.start], VOID)
         entry, video = _first_video(data, tracks)
-        # The two new elements
+        # The two new elements: DisplayWidth and DisplayHeight
         settings = parse_elements(data, video.content, video.end)
         numbers = {
             inner.element_id: int.from_bytes(data[inner.content : inner.end], "big")

@@ -2,7 +2,8 @@
 
 An edit list defines which parts of a track are shown, and when: each edit shows one part of the
 track's media, or nothing for a while if it is empty. libavformat's muxer writes at most one part
-and ends it with the last packet. This module adds other lists to the finished file.
+and ends it with the last packet. This module adds other lists to the finished file. A missing
+track, a damaged list, or a number that does not fit its field raises `ContainerError`.
 
 Reference: ISO/IEC 14496-12, 8.2.2, 8.3.2 and 8.6.6.
 """
@@ -22,30 +23,17 @@ _MOST_EDITS = 100_000
 
 @dataclass(frozen=True, kw_only=True)
 class Edit:
-    """One entry of an edit list.
+    """One entry of an edit list."""
 
-    Attributes:
-        duration_s: duration on the movie's time line.
-        media_s: start in the track's media, on the time stamps that the demuxer gives when it
-            ignores edit lists; None for an empty edit.
-        rate: playback speed; 1 is normal.
-    """
-
-    duration_s: Fraction
+    duration_s: Fraction  # on the movie's time line
+    # Start in the track's media, on the time stamps that the demuxer gives when it ignores edit
+    # lists; None for an empty edit
     media_s: Fraction | None
-    rate: Fraction
+    rate: Fraction  # playback speed; 1 is normal
 
 
 def read_edits(index: Box, *, track_id: int) -> tuple[Edit, ...]:
-    """Read the edit list of a track; empty if the track has none.
-
-    Args:
-        index: the `moov` box.
-        track_id: identifier of the track (libavformat's `stream.id`).
-
-    Raises:
-        ContainerError: there is no such track, or its edit list is damaged.
-    """
+    """Read the edit list of the track with libavformat's `stream.id`; empty if it has none."""
     track = find_track(index, track_id)
     try:
         body = track.find(b"edts", b"elst").body
@@ -86,17 +74,14 @@ def is_written_by_muxer(edits: Sequence[Edit]) -> bool:
 def write_edits(
     index: Box, edits: Sequence[Edit], *, track_index: int, first_packet_s: Fraction
 ) -> None:
-    """Set the edit list of a track.
+    """Set the edit list of a track in an index, which is changed in place.
 
     Args:
-        index: the `moov` box of a file that is not fragmented, changed in place.
+        index: the `moov` box of a file that is not fragmented.
         edits: the list, from `read_edits` of the source.
         track_index: number of the track in the order of the file, from 0.
         first_packet_s: decoding time of the track's first packet, on the time stamps of
             `Edit.media_s`; the media of the new file begins there.
-
-    Raises:
-        ContainerError: there is no such track, or a number does not fit.
     """
     track = _track_at(index, track_index)
     movie_timescale = timescale_of(index.find(b"mvhd"))
@@ -117,17 +102,10 @@ def write_edits(
 
 
 def limit_shown_duration(index: Box, *, track_index: int, duration_s: float) -> None:
-    """Shorten the last edit of a track to at most `duration_s`.
+    """Shorten the last edit of a track to at most `duration_s`; arguments as in `write_edits`.
 
-    A clip that was cut without re-encoding may hide frames at its end by its edit list alone.
-
-    Args:
-        index: the `moov` box of a file that is not fragmented, changed in place.
-        track_index: number of the track in the order of the file, from 0.
-        duration_s: the longest duration of the last edit.
-
-    Raises:
-        ContainerError: there is no such track, or the track has no edit list.
+    A clip that was cut without re-encoding may hide frames at its end by its edit list alone. The
+    track must have an edit list.
     """
     track = _track_at(index, track_index)
     timescale = timescale_of(index.find(b"mvhd"))

@@ -43,12 +43,10 @@ _TRACK_ENCRYPTION = (
 def is_encrypted(
     path: Path, formats: Collection[str], stream_id: int, *, index: Box | None
 ) -> bool:
-    """Return whether the video of a file is encrypted.
+    """Return whether the video stream with libavformat's `stream.id` is encrypted.
 
     Args:
-        path: the file.
-        formats: libavformat's names of its container format.
-        stream_id: identifier of the video stream (libavformat's `stream.id`).
+        formats: libavformat's names of the file's container format.
         index: the `moov` box of an mp4 or mov file; None if it can't be read.
     """
     if index is not None:
@@ -77,21 +75,18 @@ def _is_protected(track: Box) -> bool:
 def _is_scrambled(data: bytes, packet_id: int) -> bool:
     """Whether most video packets of a transport stream are marked as scrambled."""
     size = _TRANSPORT_PACKET_BYTES
-    start = next(
-        (
-            offset
-            for offset in range(min(len(data), 2 * size))
-            if any(
-                data[offset : offset + 2 * step + 1 : step] == b"GGG" for step in (size, size + 4)
-            )
-        ),
-        None,
-    )
-    if start is None:
+    # Three sync bytes at the distance of packets; those of discs have a prefix of four bytes
+    steps = [
+        (start, step)
+        for start in range(min(len(data), 2 * size))
+        for step in (size, size + 4)
+        if data[start : start + 2 * step + 1 : step] == b"GGG"
+    ]
+    if not steps:
         return False
-    is_wide = data[start + size : start + size + 1] != b"G"
+    start, step = steps[0]
     packets = scrambled = 0
-    for offset in range(start, len(data) - 4, size + 4 * is_wide):
+    for offset in range(start, len(data) - 4, step):
         if data[offset] == 0x47 and (data[offset + 1] & 0x1F) << 8 | data[offset + 2] == packet_id:
             packets += 1
             scrambled += data[offset + 3] >= 0x80

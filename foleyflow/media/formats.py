@@ -12,34 +12,20 @@ SIDECAR_SUFFIX = ".json"  # added to the name of an output, for the record of it
 
 @dataclass(frozen=True, kw_only=True)
 class OutputFormat:
-    """The capabilities of one output format.
+    """The capabilities of one output format."""
 
-    Attributes:
-        muxer: libavformat's name of the format.
-        sound_codec: encoder of the new audio track.
-        bit_rate: of two channels, bits per second; None for lossless audio.
-        text_codec: encoder to which other text subtitles are converted; None if there is none.
-        takes_attachments: whether files such as fonts can be attached.
-        has_edit_lists: whether edit lists select the shown parts of a track.
-        stamps_sound: whether audio has time stamps; without them it begins with the file.
-        stamps_pictures: whether frames have presentation times; without them only frames that are
-            stored in presentation order are shown correctly.
-        holds_rotation: whether the format stores the rotation of the video.
-        wide_packets: whether transport packets have an arrival time (192 bytes, as on discs).
-        video_codecs: libavformat's names of the playable video codecs; None if its muxer refuses
-            all others.
-    """
-
-    muxer: str
-    sound_codec: str
-    bit_rate: int | None = None
-    text_codec: str | None = None
-    takes_attachments: bool = False
-    has_edit_lists: bool = False
-    stamps_sound: bool = True
+    muxer: str  # libavformat's name of the format
+    sound_codec: str  # encoder of the new audio track
+    bit_rate: int | None = None  # of two channels, bits per second; None for lossless audio
+    text_codec: str | None = None  # encoder to which other text subtitles are converted
+    takes_attachments: bool = False  # files such as fonts can be attached
+    has_edit_lists: bool = False  # edit lists select the shown parts of a track
+    stamps_sound: bool = True  # audio has time stamps; without them it begins with the file
+    # Frames have presentation times; without them, they must be stored in presentation order
     stamps_pictures: bool = True
-    holds_rotation: bool = False
-    wide_packets: bool = False
+    holds_rotation: bool = False  # the format stores the rotation of the video
+    wide_packets: bool = False  # transport packets have an arrival time (192 bytes, as on discs)
+    # Names of the video codecs that players support; None if the muxer refuses all others
     video_codecs: frozenset[str] | None = None
 
 
@@ -117,11 +103,7 @@ FORMATS: dict[str, OutputFormat] = {
 
 
 def format_of(path: Path) -> OutputFormat:
-    """Return the output format for a file's suffix.
-
-    Raises:
-        MediaError: no format has that suffix.
-    """
+    """Return the output format for a file's suffix; `MediaError` if there is none."""
     found = FORMATS.get(path.suffix.lower())
     if found is None:
         raise MediaError(

@@ -1,4 +1,4 @@
-"""Open input files and read their packets; unusable files are refused with the same messages."""
+"""Open input files, read their packets, and refuse unusable files with a reason and a hint."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from foleyflow.media.resource_errors import raise_if_out_of_resources
 logger = logging.getLogger(__name__)
 
 _PIPE_HINT = "use `foleyflow generate - -o NAME`, which reads standard input, or save it to a file"
+_NOT_FILES = {stat.S_IFIFO: ("a pipe", _PIPE_HINT), stat.S_IFSOCK: ("a socket", _PIPE_HINT)}
 # By default libavformat analyses five seconds of a file and returns sound in small packets. The
 # header of a wav file is complete, and large packets take far less time.
 _WAV_OPTIONS = {"probesize": "65536", "max_size": "65536"}
@@ -35,12 +36,10 @@ _NOT_VIDEO_FORMATS = frozenset({"tty", "image2", "bin", "xbin", "adf", "idf", "l
 def open_input(
     path: str | Path, *, options: Mapping[str, str] | None = None
 ) -> Iterator[InputContainer]:
-    """Open a media file for reading.
+    """Open a media file for reading, with additional options of the demuxer.
 
-    Args:
-        path: a file on disk; never interpreted as a URL or a pattern. Formats that name further
-            files, such as playlists, are refused.
-        options: additional options of the demuxer.
+    The path is never interpreted as a URL or a pattern. Formats that name further files, such as
+    playlists, are refused.
 
     Raises:
         MediaError: the file is missing, a directory, a pipe, empty, unreadable, a playlist or not
@@ -48,12 +47,12 @@ def open_input(
     """
     path = Path(path)
     settings = {"format_whitelist": allowed_demuxers(), "protocol_whitelist": "file"}
-    settings |= dict(options or {})
+    settings |= options or {}
     if path.suffix.lower() == ".wav":
         settings |= _WAV_OPTIONS
     try:
         _check_is_file(path)
-        # With the protocol given, a colon in the file's name does not start one.
+        # With the explicit protocol, libavformat does not read a colon in the name as another one.
         container = av.open(f"file:{path}", "r", metadata_errors="replace", options=settings)
     except PermissionError as error:
         raise MediaError(
@@ -77,55 +76,43 @@ def open_input(
 
 
 def _check_is_file(path: Path) -> None:
-    """Refuse everything but a regular file with content.
-
-    A video is opened several times and read from both ends, so a pipe can't be used.
-    """
+    """Refuse everything but a regular file with content: it is opened several times."""
     try:
         status = os.stat(path)
     except OSError as error:
         raise _not_found(path, error) from error
-    kind = status.st_mode
-    if stat.S_ISDIR(kind):
+    kind = stat.S_IFMT(status.st_mode)
+    if kind == stat.S_IFDIR:
         raise MediaError(f"{path}: is a directory, not a file", hint="name a video file in it")
-    if stat.S_ISFIFO(kind):
-        raise MediaError(f"{path}: a pipe can't be used as a file", hint=_PIPE_HINT)
-    if stat.S_ISSOCK(kind):
-        raise MediaError(f"{path}: a socket can't be used as a file", hint=_PIPE_HINT)
-    if not stat.S_ISREG(kind):
-        raise MediaError(
-            f"{path}: a device can't be used as a file", hint="record from it into a file first"
-        )
+    if kind != stat.S_IFREG:
+        name, hint = _NOT_FILES.get(kind, ("a device", "record from it into a file first"))
+        raise MediaError(f"{path}: {name} can't be used as a file", hint=hint)
     if status.st_size == 0:
         raise MediaError(f"{path}: the file is empty (0 bytes)", hint="copy or export it again")
 
 
 def _not_found(path: Path, error: OSError) -> MediaError | OSError:
+    hint = "check the name and the folder"
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
-        if os.path.islink(path):
-            return MediaError(
-                f"{path}: a symbolic link to {os.readlink(path)}, which does not exist",
-                hint="repair the link, or name the video file itself",
-            )
-        return MediaError(f"{path}: no such file", hint="check the name and the folder")
+        if not os.path.islink(path):
+            return MediaError(f"{path}: no such file", hint=hint)
+        target = os.readlink(path)
+        return MediaError(
+            f"{path}: a symbolic link to {target}, which does not exist",
+            hint="repair the link, or name the video file itself",
+        )
     if error.errno == errno.ELOOP:
         return MediaError(
             f"{path}: a symbolic link that leads back to itself", hint="name the video file itself"
         )
     if error.errno == errno.ENAMETOOLONG:
-        return MediaError(
-            f"{path}: no such file (the name is longer than a file name can be)",
-            hint="check the name and the folder",
-        )
+        text = "no such file (the name is longer than a file name can be)"
+        return MediaError(f"{path}: {text}", hint=hint)
     return error
 
 
 def pick_video(container: InputContainer, path: str | Path) -> VideoStream:
-    """Return the stream that a player would show.
-
-    Args:
-        container: an open file.
-        path: its name, for messages.
+    """Return the stream that a player would show; `path` names the file in errors.
 
     Raises:
         MediaError: the file has no usable video stream: it is audio with or without cover art,
@@ -166,10 +153,9 @@ def time_base_of(stream: Stream) -> Fraction:
 
 
 def read_packets(container: InputContainer, streams: Sequence[Stream]) -> Iterator[Packet]:
-    """Read packets of some streams in file order, up to the end or the first read error.
+    """Read packets of some streams in file order; a read error is logged and ends the file.
 
-    A file that breaks off is read up to there, and a warning is logged. The last packets, one per
-    stream, are empty: they flush a decoder.
+    The last packets, one for each stream, are empty: they flush a decoder.
     """
     try:
         yield from container.demux(*streams)

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from foleyflow.signals import Waveform
 
-GATE_BLOCK_S = 0.4
+_GATE_BLOCK_S = 0.4
 _GATE_HOP_S = 0.1
 _ABSOLUTE_GATE_LUFS = -70.0
 _RELATIVE_GATE_LU = -10.0
@@ -25,7 +25,9 @@ _CHANNEL_GAINS = (1.0, 1.0, 1.0, 1.41, 1.41)
 # A layout of libav for each number of channels: channels are filtered separately.
 _LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0"}
 # Quieter sound counts as silence and is not amplified.
-QUIETEST_LUFS = -60.0
+_QUIETEST_LUFS = -60.0
+_LARGEST_GAIN_DB = 20.0
+_PEAK_CEILING = 10.0 ** (-1.0 / 20.0)
 
 
 class LoudnessMeter:
@@ -40,22 +42,18 @@ class LoudnessMeter:
     def __init__(self, rate_hz: int, channels: int) -> None:
         self._rate_hz = rate_hz
         self._channels = channels
-        self._weighting = _KWeighting(rate_hz, channels)
+        self._graph = _k_weighting(rate_hz, _LAYOUTS[channels])
         self._hop_energies: list[NDArray[np.float64]] = []  # finished hops, (channels,) each
         self._open_energy = np.zeros(channels)
         self._sample_count = 0
 
     def add(self, block: NDArray[np.float32]) -> None:
-        """Add the next (channels, n) float32 block.
-
-        Raises:
-            ValueError: another number of channels than at the start.
-        """
+        """Add the next (channels, n) float32 block; `ValueError` for another shape."""
         if block.ndim != 2 or block.shape[0] != self._channels:
             raise ValueError(f"block: got {block.shape}, expected ({self._channels}, n)")
         if block.shape[1] == 0:
             return
-        power = np.square(self._weighting.filtered(block))
+        power = np.square(self._weighted(block))
         position = 0
         while position < power.shape[1]:
             hop_end = self._hop_start(len(self._hop_energies) + 1)
@@ -68,17 +66,14 @@ class LoudnessMeter:
                 self._open_energy = np.zeros(self._channels)
 
     def integrated_lufs(self) -> float:
-        """Return the loudness of everything added in LUFS; -inf for silence.
-
-        Sound shorter than 0.4 s is extended by silence.
-        """
-        duration_s = max(self._sample_count / self._rate_hz, GATE_BLOCK_S)
-        block_count = int(np.round((duration_s - GATE_BLOCK_S) / _GATE_HOP_S)) + 1
+        """Return the loudness in LUFS, -inf for silence; shorter sound is extended to 0.4 s."""
+        duration_s = max(self._sample_count / self._rate_hz, _GATE_BLOCK_S)
+        block_count = int(np.round((duration_s - _GATE_BLOCK_S) / _GATE_HOP_S)) + 1
         hops = np.zeros((block_count + 3, self._channels))
         filled = [*self._hop_energies, self._open_energy][: len(hops)]
         hops[: len(filled)] = filled
         energies = np.sum([hops[start : start + block_count] for start in range(4)], axis=0)
-        mean_squares = np.asarray(energies / (GATE_BLOCK_S * self._rate_hz))
+        mean_squares = np.asarray(energies / (_GATE_BLOCK_S * self._rate_hz))
         gains = np.array(_CHANNEL_GAINS[: self._channels])
         loudness = _lufs(mean_squares @ gains)
         loud = loudness >= _ABSOLUTE_GATE_LUFS
@@ -90,45 +85,39 @@ class LoudnessMeter:
             return -math.inf
         return float(_lufs(mean_squares[loud].mean(axis=0) @ gains))
 
-    def _hop_start(self, hop: int) -> int:
-        """First sample of a 100 ms hop, rounded down as pyloudnorm does."""
-        return int(GATE_BLOCK_S * (hop * 0.25) * self._rate_hz)
-
-
-class _KWeighting:
-    """The two filters of BS.1770 for a sound that arrives in blocks, in float64, by libavfilter.
-
-    Its filter `ebur128` includes the measurement, but rounds the result to 0.01 LU.
-    """
-
-    def __init__(self, rate_hz: int, channels: int) -> None:
-        self._rate_hz = rate_hz
-        self._layout = _LAYOUTS[channels]
-        self._sample_count = 0
-        self._graph = Graph()
-        self._graph.threads = 1
-        nodes = [
-            self._graph.add_abuffer(sample_rate=rate_hz, format="dblp", layout=self._layout),
-            *(
-                self._graph.add("biquad", f"{coefficients}:transform=tdii:precision=f64")
-                for coefficients in (_high_shelf(rate_hz), _high_pass(rate_hz))
-            ),
-            self._graph.add("abuffersink"),
-        ]
-        for node, following in itertools.pairwise(nodes):
-            node.link_to(following)
-        self._graph.configure()
-
-    def filtered(self, block: NDArray[np.float32]) -> NDArray[np.float64]:
-        """(channels, n) weighted samples of a block that is not empty."""
+    def _weighted(self, block: NDArray[np.float32]) -> NDArray[np.float64]:
+        """(channels, n) K-weighted samples of a block that is not empty."""
         frame = av.AudioFrame.from_ndarray(
-            np.ascontiguousarray(block, np.float64), format="dblp", layout=self._layout
+            np.ascontiguousarray(block, np.float64),
+            format="dblp",
+            layout=_LAYOUTS[self._channels],
         )
         frame.sample_rate = self._rate_hz
         frame.pts = self._sample_count
-        self._sample_count += block.shape[1]
         self._graph.push(frame)
         return cast(NDArray[np.float64], self._graph.pull().to_ndarray())
+
+    def _hop_start(self, hop: int) -> int:
+        """First sample of a 100 ms hop, rounded down as pyloudnorm does."""
+        return int(_GATE_BLOCK_S * (hop * 0.25) * self._rate_hz)
+
+
+def _k_weighting(rate_hz: int, layout: str) -> Graph:
+    """The two filters of BS.1770 in float64 (libavfilter's `ebur128` rounds to 0.01 LU)."""
+    graph = Graph()
+    graph.threads = 1
+    nodes = [
+        graph.add_abuffer(sample_rate=rate_hz, format="dblp", layout=layout),
+        *(
+            graph.add("biquad", f"{coefficients}:transform=tdii:precision=f64")
+            for coefficients in (_high_shelf(rate_hz), _high_pass(rate_hz))
+        ),
+        graph.add("abuffersink"),
+    ]
+    for node, following in itertools.pairwise(nodes):
+        node.link_to(following)
+    graph.configure()
+    return graph
 
 
 def _high_shelf(rate_hz: int) -> str:
@@ -169,20 +158,19 @@ def loudness_lufs(waveform: Waveform) -> float:
     return meter.integrated_lufs()
 
 
-def loudness_gain(measured_lufs: float, target_lufs: float, *, max_gain_db: float = 20.0) -> float:
-    """Return the factor that brings a sound of known loudness to `target_lufs`.
+def loudness_gain(measured_lufs: float, target_lufs: float) -> float:
+    """Return the factor, at most 20 dB, that brings a sound of known loudness to `target_lufs`.
 
-    At most `max_gain_db` is added. Sound below -60 LUFS counts as silence, with a factor of 1.
+    Sound below -60 LUFS counts as silence, with a factor of 1.
     """
-    if measured_lufs < QUIETEST_LUFS:
+    if measured_lufs < _QUIETEST_LUFS:
         return 1.0
-    return float(10.0 ** (min(target_lufs - measured_lufs, max_gain_db) / 20.0))
+    return float(10.0 ** (min(target_lufs - measured_lufs, _LARGEST_GAIN_DB) / 20.0))
 
 
-def peak_gain(peak: float, *, ceiling_dbfs: float = -1.0) -> float:
-    """Return the factor, at most 1, that keeps a largest absolute sample below a ceiling."""
-    ceiling = 10.0 ** (ceiling_dbfs / 20.0)
-    return min(1.0, ceiling / peak) if peak > 0 else 1.0
+def peak_gain(peak: float) -> float:
+    """Return the factor, at most 1, that keeps a largest absolute sample below -1 dBFS."""
+    return min(1.0, _PEAK_CEILING / peak) if peak > 0 else 1.0
 
 
 def _lufs(weighted_mean_square: ArrayLike) -> NDArray[np.float64]:

@@ -12,7 +12,6 @@ import math
 import tempfile
 import weakref
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from av.packet import Packet
 
@@ -20,48 +19,16 @@ _MEMORY_BYTES = 1 << 20
 _READ_COUNT = 1 << 15
 
 
-@dataclass(frozen=True, kw_only=True)
-class TimeDifference:
-    """The first difference of two records; `str` describes it.
-
-    Attributes:
-        frame: number of the frame in file order, from 0.
-        expected_s: expected time, seconds after the first shown frame; None for an extra frame.
-        found_s: time found; None for a missing frame.
-    """
-
-    frame: int
-    expected_s: float | None
-    found_s: float | None
-
-    def __str__(self) -> str:
-        if self.expected_s is None:
-            return f"frame {self.frame} would be shown in addition, at {self.found_s:.3f} s"
-        if self.found_s is None:
-            return f"frame {self.frame}, at {self.expected_s:.3f} s, would be missing"
-        return (
-            f"frame {self.frame} would be shown at {self.found_s:.3f} s instead of"
-            f" {self.expected_s:.3f} s"
-        )
-
-
 class PresentationTimes:
-    """Times of the shown packets of a video stream, in file order.
-
-    Attributes:
-        count: number of shown packets.
-        first_s: the earliest time stamp; None before the first shown packet.
-        end_s: the latest end of a shown packet.
-    """
+    """Times of the shown packets of a video stream, in file order."""
 
     def __init__(self, *, by_decoding_time: bool = False) -> None:
         """Start an empty record; decoding times are for containers that store no others."""
         self._by_decoding_time = by_decoding_time
         self._file = tempfile.SpooledTemporaryFile(max_size=_MEMORY_BYTES)
         weakref.finalize(self, self._file.close)
-        self.count = 0
-        self.first_s: float | None = None
-        self.end_s: float | None = None
+        self.first_s: float | None = None  # the earliest time stamp
+        self.end_s: float | None = None  # the latest end of a packet
 
     def add(self, packet: Packet) -> None:
         """Record a packet of the demuxer; empty and hidden ones are ignored."""
@@ -70,7 +37,6 @@ class PresentationTimes:
         stamp = packet.dts if self._by_decoding_time else packet.pts
         time_s = math.nan if stamp is None else float(stamp * packet.time_base)
         self._file.write(array.array("d", [time_s]).tobytes())
-        self.count += 1
         if stamp is not None:
             self.first_s = time_s if self.first_s is None else min(self.first_s, time_s)
             end_s = time_s + float((packet.duration or 0) * packet.time_base)
@@ -89,19 +55,23 @@ class PresentationTimes:
             yield from (time_s - origin_s for time_s in array.array("d", data))
         self._file.seek(0, 2)
 
-    def difference(self, other: PresentationTimes, *, tolerance_s: float) -> TimeDifference | None:
-        """Return the first difference between this record and another one.
+    def difference(self, other: PresentationTimes, *, tolerance_s: float) -> str | None:
+        """Describe the first difference from another record; None if there is none.
 
         A frame whose time is unknown in this record may have any time in the other one. Differences
-        of time up to `tolerance_s` are rounding.
+        of time up to `tolerance_s` are rounding. Frames are numbered from 0 in file order.
         """
         other_times_s = other.times_s()
         frame = -1
         for frame, expected_s in enumerate(self.times_s()):
             found_s = next(other_times_s, None)
-            if found_s is None or abs(found_s - expected_s) > tolerance_s:
-                return TimeDifference(frame=frame, expected_s=expected_s, found_s=found_s)
+            if found_s is None:
+                return f"frame {frame}, at {expected_s:.3f} s, would be missing"
+            if abs(found_s - expected_s) > tolerance_s:
+                return (
+                    f"frame {frame} would be shown at {found_s:.3f} s instead of {expected_s:.3f} s"
+                )
         extra_s = next(other_times_s, None)
         if extra_s is None:
             return None
-        return TimeDifference(frame=frame + 1, expected_s=None, found_s=extra_s)
+        return f"frame {frame + 1} would be shown in addition, at {extra_s:.3f} s"

@@ -19,7 +19,6 @@ import av
 from av.container import InputContainer
 from av.packet import Packet
 from av.sidedata.sidedata import SideData
-from av.stream import Stream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
@@ -60,53 +59,32 @@ _ROTATIONS = {90: (0, 1, -1, 0), 180: (-1, 0, 0, -1), 270: (0, -1, 1, 0)}
 
 @dataclass(frozen=True, kw_only=True)
 class MediaInfo:
-    """The properties of a video file.
-
-    Attributes:
-        container: libavformat's names of the container format.
-        video_index: index of the video stream within the file.
-        width: pixels of the displayed frame, after rotation.
-        height: pixels of the displayed frame, after rotation.
-        rotation_deg: clockwise rotation that a player applies: 0, 90, 180 or 270.
-        orientation: signs (a, b, c, d) of the display matrix; (1, 0, 0, 1) is the identity.
-        pixel_aspect: width of a pixel over its height.
-        start_s: time stamp of the first shown frame; may be negative.
-        duration_s: from the first shown frame to the end of the last one.
-        rate_hz: average frames per second.
-        audio_rate_hz: sample rate of the first audio track; None without one.
-        audio_channels: channels of the first audio track; None without one.
-        audio_start_s: time stamp of its first sample, on the scale of `start_s`; None if unknown.
-        reorders_pictures: whether frames are stored in another order than shown (B-frames).
-        undated_packets: packets at the start that lack a decoding time, before one that has it.
-        hides_frames: whether an edit list hides frames before the last shown one.
-        edits: the video's edit list if libavformat's muxer can't write it; else empty.
-        warnings: defects of the file that do not prevent its use.
-    """
+    """The properties of a video file."""
 
     path: Path
-    container: str
-    video_index: int
+    container: str  # libavformat's names of the container format
+    video_index: int  # index of the video stream within the file
     video_codec: str
     pixel_format: str
-    width: int
-    height: int
-    rotation_deg: int
+    width: int  # pixels of the displayed frame, after rotation
+    height: int  # likewise
+    rotation_deg: int  # clockwise rotation that a player applies: 0, 90, 180 or 270
+    # Signs (a, b, c, d) of the display matrix, see `orientation_of`
     orientation: tuple[int, int, int, int]
-    pixel_aspect: float
-    start_s: float
-    duration_s: float
-    rate_hz: float
+    pixel_aspect: float  # width of a pixel over its height
+    start_s: float  # time stamp of the first shown frame; may be negative
+    duration_s: float  # from the first shown frame to the end of the last one
+    rate_hz: float  # average frames per second
     has_audio: bool
-    audio_rate_hz: int | None
-    audio_channels: int | None
+    audio_rate_hz: int | None  # of the first audio track
+    # Time stamp of its first sample, on the scale of `start_s`; None if unknown
     audio_start_s: float | None
-    subtitle_count: int
-    chapter_count: int
-    reorders_pictures: bool = False
-    undated_packets: int = 0
-    hides_frames: bool = False
+    reorders_pictures: bool = False  # frames are stored in another order than shown (B-frames)
+    undated_packets: int = 0  # packets at the start that lack a decoding time
+    hides_frames: bool = False  # an edit list hides frames before the last shown one
+    # The video's edit list if libavformat's muxer can't write it; else empty
     edits: tuple[Edit, ...] = ()
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()  # defects of the file that do not prevent its use
 
 
 def probe(path: str | Path) -> MediaInfo:
@@ -145,7 +123,7 @@ def probe(path: str | Path) -> MediaInfo:
                 end_s = _last_packet_end_s(path)
             if indexed_end_s - end_s > _CUT_OFF_S:
                 warnings.append(
-                    f"the file is cut off: its index promises {indexed_end_s - start_s:.2f} s of"
+                    f"the file is cut off: its index describes {indexed_end_s - start_s:.2f} s of"
                     f" video, and it contains {duration_s:.2f} s"
                 )
         # Describe the streams
@@ -153,6 +131,9 @@ def probe(path: str | Path) -> MediaInfo:
         swaps_axes = orientation[0] == 0
         audio = container.streams.audio[0] if container.streams.audio else None
         audio_codec = audio.codec_context if audio else None
+        audio_start_s = None
+        if audio is not None and audio.start_time is not None:
+            audio_start_s = float(audio.start_time * time_base_of(audio))
         aspect = stream.sample_aspect_ratio
         edits = _unusual_edits(index, stream, path)
         return MediaInfo(
@@ -171,10 +152,7 @@ def probe(path: str | Path) -> MediaInfo:
             rate_hz=rate_hz,
             has_audio=audio is not None,
             audio_rate_hz=audio_codec.sample_rate if audio_codec else None,
-            audio_channels=audio_codec.channels if audio_codec else None,
-            audio_start_s=_stream_start_s(audio),
-            subtitle_count=len(container.streams.subtitles),
-            chapter_count=len(container.chapters()),
+            audio_start_s=audio_start_s,
             reorders_pictures=bool(stream.codec_context.has_b_frames),
             undated_packets=head.undated_packets,
             hides_frames=head.hides_frames or sum(e.media_s is not None for e in edits) > 1,
@@ -197,9 +175,7 @@ def read_mov_index(container: InputContainer, path: Path) -> Box | None:
 def first_shown_s(container: InputContainer, stream: VideoStream) -> float:
     """Return the time stamp of the first shown frame; 0 if the stream has no time stamps.
 
-    Args:
-        container: an open file of which no packet has been read; its position changes.
-        stream: its video stream.
+    No packet of the file may have been read before; its position changes.
     """
     head = _read_head(container, stream, needs_frame=False)
     return float((head.first_pts or 0) * time_base_of(stream))
@@ -240,10 +216,10 @@ class _RestartDetector:
         self._restart_s: float | None = None
 
     def watch(self, packets: Iterator[Packet]) -> Iterator[Packet]:
-        """Pass packets through; those that an edit list hides don't count.
+        """Yield the packets, and examine the decoding times of those that are shown.
 
-        Presentation times can't be used: the first packets of Matroska have no decoding times, and
-        their presentation times lie after the decoding times that follow.
+        Presentation times can't replace missing decoding times: those of the first packets of
+        Matroska lie after the decoding times that follow.
         """
         for packet in packets:
             if packet.dts is not None and packet.size and not packet.is_discard:
@@ -254,7 +230,7 @@ class _RestartDetector:
             yield packet
 
     def check(self, path: Path) -> None:
-        """Refuse a file whose decoding times fell back."""
+        """Raise `MediaError` if decoding times fell back."""
         if self._restart_s is not None:
             raise MediaError(
                 f"{path}: its time stamps start again after {self._restart_s:.2f} s, as in files"
@@ -331,7 +307,7 @@ def _first_frame(stream: VideoStream, packet: Packet) -> VideoFrame | None:
 
 
 def _check_head(head: _Head, stream: VideoStream, path: Path) -> tuple[VideoFrame, int]:
-    """Refuse unusable video; returns the first frame and the first time stamp."""
+    """The first frame and the first time stamp; unusable video is refused."""
     head.restarts.check(path)
     codec = stream.codec_context.name
     if head.packet_count == 0:
@@ -447,12 +423,6 @@ def _average_rate_hz(stream: VideoStream, head: _Head, time_base: Fraction) -> f
         if rate and 0 < rate <= 1000:
             return float(rate)
     return float(1 / (head.spacing * time_base)) if head.spacing else 25.0
-
-
-def _stream_start_s(stream: Stream | None) -> float | None:
-    if stream is None or stream.start_time is None or stream.time_base is None:
-        return None
-    return float(stream.start_time * stream.time_base)
 
 
 def _check_frame_size(width: int, height: int, path: Path) -> None:

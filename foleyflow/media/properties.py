@@ -26,21 +26,13 @@ _UNREPORTED_TAGS = frozenset(
 
 @dataclass(frozen=True, kw_only=True)
 class Properties:
-    """Descriptive properties of a file.
+    """Descriptive properties of a file."""
 
-    Attributes:
-        sample_aspect: width of a pixel over its height; None if it is 1 or not given.
-        timecode: of the first frame, hh:mm:ss:ff; None without one.
-        covers: number of pictures attached to the file.
-        chapters: number of chapters.
-        tags: metadata of the file; the keys are in lower case.
-    """
-
-    sample_aspect: Fraction | None
-    timecode: str | None
-    covers: int
-    chapters: int
-    tags: Mapping[str, str]
+    sample_aspect: Fraction | None  # width of a pixel over its height; None if 1 or not given
+    timecode: str | None  # of the first frame, hh:mm:ss:ff
+    covers: int  # number of attached pictures
+    chapters: int  # number of chapters
+    tags: Mapping[str, str]  # metadata; the keys are in lower case
 
 
 def properties_of(container: InputContainer, video: VideoStream) -> Properties:

@@ -48,17 +48,11 @@ _ONE_PASS_S = 60.0
 
 @dataclass
 class DecodeCounts:
-    """Losses while decoding; the counts grow as frames are read.
+    """Losses while decoding; the counts grow as frames are read."""
 
-    Attributes:
-        packets: video packets passed to the decoder.
-        lost_packets: packets that could not be decoded.
-        dropped_frames: frames without a time stamp, or not later than the previous one.
-    """
-
-    packets: int = 0
-    lost_packets: int = 0
-    dropped_frames: int = 0
+    packets: int = 0  # video packets passed to the decoder
+    lost_packets: int = 0  # packets that could not be decoded
+    dropped_frames: int = 0  # frames without a time stamp, or not later than the previous one
 
     def warnings(self) -> list[str]:
         """Return one line for each kind of loss."""
@@ -160,13 +154,8 @@ def keep_at_rate(
 
     A frame is kept if it comes at least 1 / max_rate_hz - 1 ms after the last kept one. At 32 Hz, a
     video of 60 fps keeps every second frame, 50 fps becomes 25, and 30 or 25 fps stay unchanged.
-
-    Args:
-        timed: (seconds, frame) pairs in order of time.
-        max_rate_hz: positive, frames per second.
-
-    Raises:
-        ValueError: a rate that is not positive.
+    The (seconds, frame) pairs must be in order of time; a rate that is not positive raises
+    `ValueError`.
     """
     if not max_rate_hz > 0:
         raise ValueError(f"max_rate_hz: got {max_rate_hz}, expected a positive rate")
@@ -212,7 +201,7 @@ def read_frames_at(
     width: int | None = None,
     info: MediaInfo | None = None,
 ) -> list[NDArray[np.uint8]]:
-    """Return the frames that are shown at given times.
+    """Return the frames that are shown at given times, as (height, width, 3) uint8 RGB arrays.
 
     Args:
         path: a video file.
@@ -221,9 +210,6 @@ def read_frames_at(
         height: of the results, pixels.
         width: of the results, pixels; None to keep the aspect ratio.
         info: the result of `probe`, if it is known.
-
-    Returns:
-        One (height, width, 3) uint8 RGB array for each time.
 
     Raises:
         MediaError: the file can't be used, or no frame could be decoded.
@@ -414,12 +400,9 @@ def _to_rgb(
     small = scaler.reformat(
         frame, width=width, height=height, format="rgb24", interpolation=Interpolation.AREA
     )
-    return _orient(cast(NDArray[np.uint8], small.to_ndarray()), info.orientation)
-
-
-def _orient(pixels: NDArray[np.uint8], orientation: tuple[int, int, int, int]) -> NDArray[np.uint8]:
-    """Rotate and mirror a stored (H, W, 3) frame for display (libavutil/display.h)."""
-    a, b, c, d = orientation
+    pixels = cast(NDArray[np.uint8], small.to_ndarray())
+    # Rotate and mirror by the display matrix (libavutil/display.h)
+    a, b, c, d = info.orientation
     if a == 0:
         pixels = pixels.transpose(1, 0, 2)
         flip_x, flip_y = c < 0, b < 0

@@ -11,8 +11,7 @@ import math
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Generator, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import cast
@@ -83,13 +82,7 @@ _IMAGE_TYPES = {"mjpeg": ("image/jpeg", "jpg"), "png": ("image/png", "png")}
 def check_fits(
     info: MediaInfo, source: InputContainer, output: Path, output_format: OutputFormat
 ) -> None:
-    """Refuse a format that can't hold a video.
-
-    Args:
-        info: the result of `probe` for the source.
-        source: the source, open.
-        output: the file to write, for messages.
-        output_format: its format.
+    """Refuse a format that can't hold a video, of which `info` is the result of `probe`.
 
     Raises:
         MediaError: the format can't hold the codec, can't hide the frames that the source hides, or
@@ -159,12 +152,7 @@ def _keeps_order(output_format: OutputFormat, info: MediaInfo, source: InputCont
 
 
 class Remux:
-    """One pass over a source's packets into a new file.
-
-    Attributes:
-        dropped: descriptions of what the output's format can't hold.
-        shown: when the source shows its frames.
-    """
+    """One pass over a source's packets into a new file."""
 
     def __init__(
         self,
@@ -193,15 +181,14 @@ class Remux:
         self._filter: BitStreamFilterContext | None = None
         self._out_of_order: Counter[int] = Counter()
         self._untimed_count = 0  # video packets without a usable time stamp
-        self.dropped: list[str] = []
+        self.dropped: list[str] = []  # descriptions of what the output's format can't hold
+        # When the source shows its frames
         self.shown = PresentationTimes(by_decoding_time=output_format.muxer == "avi")
 
     def run(self) -> None:
-        """Write the new file.
+        """Write the new file; `MediaError` if its format can't hold the video.
 
-        Raises:
-            MediaError: the output's format can't hold this video.
-            av.FFmpegError, OSError: the file can't be written.
+        Errors of libav and of the system while writing are not converted.
         """
         sink, sound_stream = self._open_sink()
         with sink:
@@ -256,7 +243,7 @@ class Remux:
             self.dropped += [f"{muxer} can't hold {name}" for name in sorted(lost)]
 
     def _open_sink(self) -> tuple[OutputContainer, AudioStream]:
-        """The output with its header written; with codec tags and data tracks if possible."""
+        """Open the output and write its header, with codec tags and data tracks if possible."""
         same_family = any(
             self._formats & family and self._format.muxer in family for family in _TAG_FAMILIES
         )
@@ -332,7 +319,7 @@ class Remux:
         return sound_stream
 
     def _is_wanted(self, stream: Stream, copy_data: bool) -> bool:
-        """Whether a stream is copied; reports one that is left out against the user's wish."""
+        """Whether a stream is copied; one that is left out without need is added to `dropped`."""
         has_codec = stream.codec_context is not None
         if stream.type == "audio":
             if self._keep_old_sound and not has_codec:
@@ -413,8 +400,8 @@ class Remux:
         shift_s = max(-self._info.start_s, 0.0) if self._format.has_edit_lists else 0.0
         shown_end_s = self._info.start_s + self._info.duration_s
         has_hidden = False  # hidden packets were left out, and no shown one has followed yet
-        with ExitStack() as stack:
-            for packet in self._packets(stack):
+        with contextlib.closing(self._packets()) as packets:
+            for packet in packets:
                 if packet.stream.index == self._video.index:
                     # Leave out frames hidden at the end if the format can't hide them
                     if packet.is_discard and not self._format.has_edit_lists:
@@ -447,11 +434,11 @@ class Remux:
                 sink.mux(next_sound)
                 next_sound = next(sound, None)
 
-    def _packets(self, stack: ExitStack) -> Iterator[Packet]:
+    def _packets(self) -> Generator[Packet, None, None]:
         """The packets to copy; `shown` records the video as a player shows it."""
         streams = [self._source.streams[index] for index in self._copies]
         if self._info.edits:
-            yield from self._packets_without_edits(stack, streams)
+            yield from self._packets_without_edits(streams)
             return
         for packet in read_packets(self._source, streams):
             if packet.stream.index == self._video.index:
@@ -459,7 +446,7 @@ class Remux:
             if packet.size:
                 yield packet
 
-    def _packets_without_edits(self, stack: ExitStack, streams: list[Stream]) -> Iterator[Packet]:
+    def _packets_without_edits(self, streams: list[Stream]) -> Iterator[Packet]:
         """All packets of the video's media, and the other streams as they are shown.
 
         The edit list of the source is added to the output after the packets.
@@ -467,16 +454,16 @@ class Remux:
         with open_input(self._info.path) as edited:
             for packet in read_packets(edited, [edited.streams[self._video.index]]):
                 self.shown.add(packet)
-        raw = stack.enter_context(open_input(self._info.path, options={"ignore_editlist": "1"}))
-        sources = [read_packets(raw, [raw.streams[self._video.index]])]
-        others = [stream for stream in streams if stream.index != self._video.index]
-        if others:
-            sources.append(read_packets(self._source, others))
-        for packet in heapq.merge(*sources, key=_time_s):
-            if packet.size:
-                if self._first_video_s is None and packet.stream.type == "video":
-                    self._first_video_s = (packet.dts or 0) * packet.time_base
-                yield packet
+        with open_input(self._info.path, options={"ignore_editlist": "1"}) as raw:
+            sources = [read_packets(raw, [raw.streams[self._video.index]])]
+            others = [stream for stream in streams if stream.index != self._video.index]
+            if others:
+                sources.append(read_packets(self._source, others))
+            for packet in heapq.merge(*sources, key=_time_s):
+                if packet.size:
+                    if self._first_video_s is None and packet.stream.type == "video":
+                        self._first_video_s = (packet.dts or 0) * packet.time_base
+                    yield packet
 
     def _mux_copy(self, sink: OutputContainer, packet: Packet) -> None:
         copy = self._copies[packet.stream.index]

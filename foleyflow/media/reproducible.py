@@ -18,13 +18,10 @@ X264_PARAMETERS = "x264-params"
 def reproducible_x264(
     options: Mapping[str, str], *, features: Collection[str] | None = None
 ) -> dict[str, str]:
-    """Add what reproducible output needs to the options of the encoder "libx264".
+    """Add what reproducible output needs to other options of the encoder "libx264".
 
-    The caller still has to encode on one thread.
-
-    Args:
-        options: the encoder's other options.
-        features: instruction sets of the processor; None for those of this machine.
+    The caller still has to encode on one thread. `features` are the instruction sets of the
+    processor; None for those of this machine.
     """
     if "avx512f" not in (processor_features() if features is None else features):
         return dict(options)

@@ -36,12 +36,7 @@ _FIELDS_BYTES = 86  # header and fixed fields of a video sample entry
 
 
 def descriptions_of(index: Box, track_id: int) -> tuple[Box, ...]:
-    """Return the boxes of `DESCRIPTIONS` in a video track; empty if they can't be read.
-
-    Args:
-        index: the `moov` box.
-        track_id: identifier of the track (libavformat's `stream.id`).
-    """
+    """Return a video track's boxes of the types in `DESCRIPTIONS`; empty if it can't be read."""
     try:
         extensions = _extensions(_description(find_track(index, track_id)))
     except ContainerError:
@@ -52,13 +47,8 @@ def descriptions_of(index: Box, track_id: int) -> tuple[Box, ...]:
 def add_descriptions(index: Box, boxes: tuple[Box, ...], *, track_index: int) -> None:
     """Add boxes to a video track's sample entry unless it has boxes of their types.
 
-    Args:
-        index: the `moov` box, changed in place.
-        boxes: the result of `descriptions_of` for the source.
-        track_index: number of the track in the order of the file, from 0.
-
-    Raises:
-        ContainerError: the track has several sample entries.
+    The index is changed in place; `track_index` counts tracks in the order of the file, from 0.
+    A track with several sample entries raises `ContainerError`.
     """
     description = _description(index.all(b"trak")[track_index])
     present = _extensions(description)

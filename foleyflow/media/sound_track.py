@@ -34,19 +34,11 @@ class SoundTrack:
     """The new sound as a stream of encoded packets.
 
     Args:
-        blocks: (1 or 2, n) float32 blocks.
-        rate_hz: their rate.
+        blocks: (1 or 2, n) float32 blocks; another shape raises `ValueError`.
+        rate_hz: their rate. The track has 48 kHz if the encoder does not support it.
         sample_count: length of the track; the sound is cut or extended by zeros.
         output_format: decides the codec.
         start_s: time stamp of the first sample.
-
-    Attributes:
-        codec: name of the encoder.
-        rate_hz: rate of the track; 48 kHz if the encoder does not support the sound's rate.
-        duration_s: length of the track.
-
-    Raises:
-        ValueError: not 1 or 2 channels.
     """
 
     def __init__(
@@ -66,10 +58,10 @@ class SoundTrack:
         self._channels = first.shape[0]
         self._layout = "mono" if self._channels == 1 else "stereo"
         # Cut or extend the sound, at a rate that the encoder supports
-        self.codec = output_format.sound_codec
+        self._codec = output_format.sound_codec
         self._bit_rate = output_format.bit_rate
         sound = fit_blocks(itertools.chain([first], blocks), sample_count)
-        rates = av.Codec(self.codec, "w").audio_rates
+        rates = av.Codec(self._codec, "w").audio_rates
         if rates and rate_hz not in rates:
             sample_count = clock.count_at(sample_count / rate_hz, _FALLBACK_RATE_HZ)
             sound = fit_blocks(resample_blocks(sound, rate_hz, _FALLBACK_RATE_HZ), sample_count)
@@ -82,7 +74,7 @@ class SoundTrack:
             lead = np.zeros((self._channels, max(self._offset_samples, 0)), np.float32)
             sound = itertools.chain([lead], sound)
             self._offset_samples = 0
-        if self.codec == "wmav2" and sample_count <= _WMA_PACKET_SAMPLES:
+        if self._codec == "wmav2" and sample_count <= _WMA_PACKET_SAMPLES:
             # Its decoder returns nothing for the first packet, so a single packet would be silent.
             padding = np.zeros((self._channels, _WMA_PACKET_SAMPLES), np.float32)
             sound = itertools.chain(sound, [padding])
@@ -91,12 +83,12 @@ class SoundTrack:
         self._skips_by_edit_list = output_format.has_edit_lists and self._offset_samples > 0
 
     def add_to(self, sink: OutputContainer) -> AudioStream:
-        """Add the stream to an output whose header is not yet written."""
-        stream = cast(AudioStream, sink.add_stream(self.codec, rate=self.rate_hz))
+        """Add the stream to an output whose header is not written yet."""
+        stream = cast(AudioStream, sink.add_stream(self._codec, rate=self.rate_hz))
         stream.codec_context.layout = self._layout
         if self._bit_rate is not None:
             stream.codec_context.bit_rate = self._bit_rate * self._channels // 2
-        if self.codec == "flac":
+        if self._codec == "flac":
             stream.codec_context.format = "s32"  # keeps 24 bits
         stream.time_base = Fraction(1, self.rate_hz)
         stream.disposition = Disposition.default

@@ -6,8 +6,7 @@ format can't hold becomes a warning. Packets are read but not decoded.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 from av.container import InputContainer
@@ -22,7 +21,7 @@ from foleyflow.media.properties import lost_properties, properties_of
 # Both files round their time stamps, by at most a millisecond.
 _ROUNDING_S = 0.0015
 _LARGEST_TICK_S = 0.002
-# An encoder fills its last packet up, by at most 4,096 samples.
+# An encoder pads its last packet by at most 4,096 samples.
 _SOUND_SLACK_S = 0.1
 
 
@@ -37,26 +36,25 @@ def verify_copy(
     sound_s: float,
     lead_s: float,
 ) -> list[str]:
-    """Compare a copy with its source.
+    """Compare a copy with the video of an open source, and describe what the copy lacks.
 
     Args:
-        source: the source, open.
-        video: its video stream.
+        source, video: the source and its video stream.
         shown: when the source shows its frames.
-        copy_path: the copy.
-        output: the final name of the copy, for messages.
+        copy_path, output: the copy, and its final name for messages.
         output_format: format of the copy.
         sound_s: length of the new sound, seconds.
         lead_s: silence before it in formats whose sound has no time stamps.
-
-    Returns:
-        Descriptions of what the copy lacks.
 
     Raises:
         MediaError: the copy does not show the same frames at the same times, can't be read, or its
             sound does not start and end with the video.
     """
-    with _open_copy(copy_path, output) as copy:
+    with ExitStack() as stack:
+        try:
+            copy = stack.enter_context(open_input(copy_path))
+        except MediaError as error:
+            raise _copy_error(output, "the new file could not be opened") from error
         copied = _only_video(copy, output)
         if copied.codec_context.name != video.codec_context.name:
             raise _copy_error(output, f"its video would be read as {copied.codec_context.name}")
@@ -68,7 +66,7 @@ def verify_copy(
         )
         difference = shown.difference(found, tolerance_s=tolerance_s)
         if difference is not None:
-            raise _copy_error(output, str(difference))
+            raise _copy_error(output, difference)
         # Compare the sound
         start_s = (found.first_s or 0.0) if output_format.stamps_sound else lead_s
         late_s, lasting_s = sound_start_s - start_s, sound_end_s - start_s
@@ -82,16 +80,6 @@ def verify_copy(
         return lost_properties(
             properties_of(source, video), properties_of(copy, copied), muxer=output_format.muxer
         )
-
-
-@contextmanager
-def _open_copy(copy_path: Path, output: Path) -> Iterator[InputContainer]:
-    with ExitStack() as stack:
-        try:
-            copy = stack.enter_context(open_input(copy_path))
-        except MediaError as error:
-            raise _copy_error(output, "the new file could not be opened") from error
-        yield copy
 
 
 def _only_video(copy: InputContainer, output: Path) -> VideoStream:

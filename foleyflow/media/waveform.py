@@ -59,7 +59,7 @@ def read_waveform(
         path: a file with an audio track.
         rate_hz: sample rate of the result; None for the file's own.
         start_s: seconds on the video's clock.
-        end_s: seconds on the video's clock: the result is cut or padded with zeros to end there;
+        end_s: seconds on the video's clock; the result is cut or padded with zeros to end there.
             None for the end of the sound.
 
     Returns:
@@ -92,7 +92,7 @@ def read_sound_blocks(
     if end_s is not None and end_s < start_s:
         raise ValueError(f"start_s={start_s}, end_s={end_s}: expected an end after the start")
     with open_input(path) as container:
-        # A file without video needs no second opening, which takes longer than decoding seconds.
+        # Only a file with video is opened a second time: that takes longer than decoding seconds.
         origin_s = _video_start_s(path) if container.streams.video else None
         if not container.streams.audio:
             raise MediaError(f"{path}: no sound in it", hint="give a file with an audio track")

@@ -14,7 +14,6 @@ import os
 import stat
 import wave
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
@@ -43,21 +42,6 @@ _DEFAULT_SUFFIXES = (".mkv", ".mov", ".mp4")
 _LARGEST_WAV_BYTES = 2**32 - 1024
 
 
-@dataclass(frozen=True, kw_only=True)
-class MuxReport:
-    """The result of `mux`.
-
-    Attributes:
-        output: the new file.
-        sound_codec: codec of the new audio track.
-        dropped: descriptions of what the output's format can't hold.
-    """
-
-    output: Path
-    sound_codec: str
-    dropped: tuple[str, ...]
-
-
 def mux(
     video_path: str | Path,
     output_path: str | Path,
@@ -68,8 +52,8 @@ def mux(
     overwrite: bool = False,
     keep_old_sound: bool = False,
     info: MediaInfo | None = None,
-) -> MuxReport:
-    """Write a copy of a video with a new audio track.
+) -> list[str]:
+    """Write a copy of a video with a new audio track; returns descriptions of what was lost.
 
     Video packets, their times, rotation and colour data are copied; subtitles, chapters, metadata,
     cover art and attachments are kept if the output's format can hold them. The new sound begins
@@ -135,18 +119,14 @@ def mux(
         )
     for text in dropped:
         logger.warning("%s: %s", output_path, text)
-    return MuxReport(output=output_path, sound_codec=sound.codec, dropped=tuple(dropped))
+    return dropped
 
 
 def check_copy(info: MediaInfo, output_path: str | Path) -> None:
-    """Check whether an output's format can hold a video.
-
-    Args:
-        info: the result of `probe` for the video.
-        output_path: the file to write; its suffix decides the format.
+    """Refuse an output whose format can't hold a video.
 
     Raises:
-        MediaError: no format has that suffix, or the format can't hold the video unchanged.
+        MediaError: no format has the output's suffix, or it can't hold the video unchanged.
     """
     output_path = Path(output_path)
     output_format = format_of(output_path)
@@ -177,40 +157,31 @@ def write_wav(
     blocks: Iterable[NDArray[np.float32]],
     rate_hz: int,
     *,
-    bits: int = 24,
     overwrite: bool = False,
 ) -> Path:
-    """Write sound as PCM wav and return the path.
+    """Write (channels, n) float32 blocks as PCM wav with 24 bits, and return the path.
 
-    Args:
-        path: where to write.
-        blocks: (channels, n) float32 blocks; values outside -1..1 are clipped.
-        rate_hz: sample rate.
-        bits: 16 or 24 per sample.
-        overwrite: replace an existing file.
+    Values outside -1..1 are clipped.
 
     Raises:
         MediaError: the file can't be written, or would exceed the 4 GiB of a wav file.
-        ValueError: another number of bits.
     """
-    if bits not in (16, 24):
-        raise ValueError(f"bits: got {bits}, expected 16 or 24")
     path = Path(path)
     check_output(path, overwrite=overwrite)
     blocks = iter(blocks)
     with _write_atomically(path, overwrite=overwrite) as draft, wave.open(str(draft), "wb") as file:
         first = next(blocks, np.zeros((1, 0), np.float32))
         file.setnchannels(first.shape[0])
-        file.setsampwidth(bits // 8)
+        file.setsampwidth(3)
         file.setframerate(rate_hz)
         bytes_left = _LARGEST_WAV_BYTES
         for block in itertools.chain([first], blocks):
-            data = _pcm(block, bits)
+            data = _pcm(block)
             bytes_left -= len(data)
             if bytes_left < 0:
                 raise MediaError(
                     f"{path}: the sound exceeds the 4 GiB that a wav file can hold",
-                    hint="write it with 16 bits, in mono, or in parts",
+                    hint="cut the video into parts",
                 )
             file.writeframesraw(data)
     return path
@@ -219,14 +190,9 @@ def write_wav(
 def check_output(
     path: str | Path, *, overwrite: bool = False, source: str | Path | None = None
 ) -> None:
-    """Check whether an output can be written.
+    """Refuse an output that can't be written, or that is the input `source`.
 
     A symbolic link is followed; its target need not exist. See `atomic_files.write_target`.
-
-    Args:
-        path: the file to write.
-        overwrite: whether an existing file may be replaced.
-        source: the input, which must not be the output.
 
     Raises:
         MediaError: the file exists, is the input, or has a name that is too long; or its folder is
@@ -238,7 +204,9 @@ def check_output(
     try:
         target = write_target(path)
         folder = target.parent
-        status = _status_of(path)
+        status = None
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            status = os.stat(path)
         if status is not None and stat.S_ISDIR(status.st_mode):
             raise MediaError(f"{path}: is a directory", hint="give the name of a file in it")
         if not folder.is_dir():
@@ -260,14 +228,6 @@ def check_output(
         raise MediaError(f"{folder}: not allowed to write there", hint="choose another folder")
 
 
-def _status_of(path: Path) -> os.stat_result | None:
-    """The status of a file, links followed; None if it does not exist."""
-    try:
-        return os.stat(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-
-
 def _folder_error(path: Path, target: Path) -> MediaError:
     """The error for an output whose folder does not exist."""
     folder = target.parent
@@ -281,13 +241,11 @@ def _folder_error(path: Path, target: Path) -> MediaError:
     return MediaError(f"{folder}: no such folder", hint=f"mkdir -p {folder}")
 
 
-def _pcm(block: NDArray[np.float32], bits: int) -> bytes:
-    """(channels, n) samples as interleaved little-endian integers."""
-    full_scale = 2.0 ** (bits - 1)
+def _pcm(block: NDArray[np.float32]) -> bytes:
+    """(channels, n) samples as interleaved little-endian integers of 24 bits."""
+    full_scale = 2.0**23
     levels = np.rint(block.T.astype(np.float64) * full_scale)
     levels = np.clip(levels, -full_scale, full_scale - 1.0).astype("<i4")
-    if bits == 16:
-        return levels.astype("<i2").tobytes()
     return np.ascontiguousarray(levels).view(np.uint8).reshape(-1, 4)[:, :3].tobytes()
 
 

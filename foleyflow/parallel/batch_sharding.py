@@ -1,9 +1,9 @@
 """Collectives that make sharded losses equal to single-process losses.
 
-Losses are written as if one process had the full batch. If each process has a shard of it, three
-things would differ: random numbers, which must depend on an item's place in the batch; means over
-a number of things that differs between shards; and comparisons between items. Each has a function
-here. In a single process, these functions change nothing.
+Losses are written as if one process had the full batch. Three operations differ if each process has
+a shard of it: random numbers, which must depend on an item's position in the batch; means over a
+number of elements that differs between shards; and comparisons between items. Each has a function
+here, which changes nothing in a single process.
 """
 
 from __future__ import annotations
@@ -39,15 +39,10 @@ def sharded_batch(index: int, count: int) -> Iterator[None]:
 
 
 def sample_for_full_batch(sample: Callable[[int], Tensor], size: int) -> Tensor:
-    """Random values for this shard, as a single process would sample them for the full batch.
+    """Random values (size, ...) for this shard, sampled as a single process does.
 
-    Args:
-        sample: returns (n, ...) for a batch of n items, from torch's generator, whose state is
-            the same in all processes.
-        size: of this shard.
-
-    Returns:
-        (size, ...).
+    `sample` returns (n, ...) for n items, from torch's generator, whose state is the same in all
+    processes.
     """
     shard = _shard.get()
     if shard is None:
@@ -69,9 +64,7 @@ def normal_like(tensor: Tensor) -> Tensor:
 def rescale_to_global_mean(mean: Tensor, count: Tensor) -> Tensor:
     """Rescales this shard's mean so that the mean over all shards is that over all elements.
 
-    Args:
-        mean: () over the elements of this shard; 0 if it has none.
-        count: () number of elements in this shard.
+    `mean` is () over the `count` elements of this shard; 0 if it has none.
     """
     shard = _shard.get()
     if shard is None:
@@ -96,9 +89,6 @@ def any_rank(flags: Tensor) -> bool:
 
 def all_gather_with_grad(items: Tensor) -> Tensor:
     """The items of all shards (B, ...) in the order of the batch, with gradients to each shard.
-
-    Args:
-        items: (b, ...) of this shard.
 
     Reference: the gathered features of OpenCLIP's contrastive loss.
     """

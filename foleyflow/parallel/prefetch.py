@@ -33,8 +33,8 @@ def prefetch(
 
     Args:
         items: the source; only the thread reads it.
-        depth: number of waiting items, at least 1; one more may be in progress.
-        on_start: called in the thread before the first item, for settings that are per thread.
+        depth: largest number of waiting items, at least 1; one more may be in progress.
+        on_start: called in the thread before the first item, for settings per thread.
 
     Raises:
         ValueError: a depth below 1.

@@ -61,7 +61,7 @@ class RayCluster:
         """Connects, unless this process is already connected.
 
         Raises:
-            ConfigError: no cluster answers at the address.
+            ConfigError: no cluster can be reached at the address.
         """
         self._stack.enter_context(redirect_stdout(cast(TextIO, _OwnThreadOnly())))
         if self._ray.is_initialized():
@@ -110,7 +110,7 @@ class RayCluster:
             work: applied to one item, on one processor.
             items: taken as they are needed.
             gpus: that each task needs.
-            at_once: tasks submitted at a time; None for four per processor.
+            max_pending: tasks that are submitted ahead; None for four per processor.
             calls_per_worker: a worker is replaced after this number of tasks; 0 for never.
             environment: variables for the workers, in addition to the precision setting.
 

@@ -1,8 +1,8 @@
-"""Threads that torch computes with.
+"""Chooses and sets the number of threads of torch's operations.
 
-The two threads of an operation wait for each other by spinning: if another process keeps one of
-them from running, both take many times longer. Small networks therefore run on one thread, and the
-stages of a stream run at the same time instead.
+The threads of an operation wait for each other by spinning: if another process keeps one of them
+from running, all take many times longer. Small networks therefore run on one thread, and the stages
+of a stream run at the same time instead.
 """
 
 from __future__ import annotations

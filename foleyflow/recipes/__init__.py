@@ -1,7 +1,4 @@
-"""Training recipes. A recipe is a function that returns a complete, typed, frozen configuration.
-
-To add a recipe, write the function and enter it in `RECIPES`.
-"""
+"""Training recipes: functions in `RECIPES` that return a complete, frozen configuration."""
 
 from __future__ import annotations
 

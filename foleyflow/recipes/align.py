@@ -1,4 +1,4 @@
-"""Recipes for stage one: VAMA, and its rivals with the same size, data and number of steps."""
+"""Recipes for stage one: VAMA, and baselines with the same size, data and number of steps."""
 
 from __future__ import annotations
 
@@ -57,12 +57,9 @@ class AlignRecipe(Recipe):
     def build(
         self, data: Path, *, held_out: str = "validation", aligner: Alignment | None = None
     ) -> AlignTask:
-        """The task on a data set.
+        """The task on a data set, validated on the split `held_out`.
 
-        Args:
-            data: folder of the data set.
-            held_out: the split that is validated on.
-            aligner: a trained one, to be measured; None for random weights.
+        `aligner` is a trained model to be measured; None creates one with random weights.
 
         Raises:
             ConfigError: the recipe needs labels, which real clips do not have.
@@ -163,7 +160,7 @@ def latents_only() -> AlignRecipe:
 
 
 def cavp() -> AlignRecipe:
-    """The paper's rival: semantic and temporal contrast, as in Diff-Foley."""
+    """The paper's baseline: semantic and temporal contrast, as in Diff-Foley."""
     recipe = _with_losses(
         vama(), latent=0.0, mel=0.0, energy=0.0, onset=0.0, contrast=1.0, stretches=1.0
     )
@@ -210,13 +207,7 @@ def teacher() -> AlignRecipe:
 
 def small(recipe: AlignRecipe) -> AlignRecipe:
     """A recipe at the ablation tables' size: a sixth of the embedded model's work per step."""
-    model = replace(
-        recipe.model,
-        width=SMALL_WIDTH,
-        heads=4,
-        video_layers=2,
-        decoder_layers=2,
-    )
+    model = replace(recipe.model, width=SMALL_WIDTH, heads=4, video_layers=2, decoder_layers=2)
     if recipe.target != "latents":
         model = replace(model, latent_channels=SMALL_WIDTH // model.latents_per_segment)
     return replace(

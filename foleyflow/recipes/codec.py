@@ -20,7 +20,7 @@ class CodecRecipe(Recipe):
 
     Attributes:
         decoder_only: with --init, the encoder and the latents are kept.
-        from_clips: trains on the sounds of a data set's clips instead of a bank.
+        from_clips: trains on the sounds of a data set's clips instead of a sound bank.
     """
 
     task: ClassVar[str] = "codec"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from foleyflow.data.windows import WindowConfig
 from foleyflow.errors import ConfigError
@@ -177,72 +177,51 @@ def tiny() -> FlowRecipe:
 
 
 def merge() -> FlowRecipe:
-    """Refines a trained one-step map: one jump learns the result of four.
-
-    It is a separate recipe because it needs a second network, so that `tiny` can be sharded or
-    adapted.
+    """Refines a trained one-step map by progressive distillation of four steps into one.
 
     Command: foleyflow train flow --recipe merge --init runs/flow/model --data data/sim
         --out runs/flow-merged
     """
-    recipe = tiny()
-    return replace(
-        recipe,
-        stages=replace(recipe.stages, dcf_steps=0, merge_steps=500),
-        train=replace(
-            recipe.train,
-            steps=500,
-            learning_rate=3e-4,
-            warmup_steps=30,
-            decay_fraction=0.5,
-            ema=0.99,
-            validate_every=100,
-        ),
-    )
+    recipe = _refinement(steps=500, learning_rate=3e-4, warmup_steps=30, decay_fraction=0.5)
+    return replace(recipe, stages=replace(recipe.stages, merge_steps=500))
 
 
 def polish() -> FlowRecipe:
-    """Refines a trained flow with distribution matching (eq. 7), which adds fine noise.
+    """Refines a trained flow with a one-step map by distribution matching (eq. 7).
 
-    A step costs 3.5 times as much as one of the one-step map (on a CPU), so it is not part of
-    `tiny`. Start from a flow with a one-step map; the critic starts from the model of `--init`.
+    A step costs 3.5 times as much as one of the one-step map (on a CPU). The critic starts from the
+    model of `--init`.
 
     Command: foleyflow train flow --recipe polish --init runs/flow/model --data data/sim
         --out runs/flow-polished
     """
+    recipe = _refinement(steps=300, learning_rate=1e-4, warmup_steps=20, decay_fraction=0.3)
+    return replace(recipe, stages=replace(recipe.stages, polish_steps=300))
+
+
+def _refinement(**train: Any) -> FlowRecipe:
+    """A recipe that starts from a trained flow, without the stages of `tiny`."""
     recipe = tiny()
     return replace(
         recipe,
-        stages=replace(recipe.stages, dcf_steps=0, polish_steps=300),
-        train=replace(
-            recipe.train,
-            steps=300,
-            learning_rate=1e-4,
-            warmup_steps=20,
-            decay_fraction=0.3,
-            ema=0.99,
-            validate_every=100,
-        ),
+        stages=replace(recipe.stages, dcf_steps=0),
+        train=replace(recipe.train, ema=0.99, validate_every=100, **train),
     )
 
 
 def distil() -> DistilRecipe:
-    """A one-step map learned from stored pairs: the fallback and baseline of the one-step loss.
+    """A one-step map learned from stored pairs: the baseline of the one-step loss.
 
     Command: foleyflow train flow --recipe distil --data data/sim --out runs/flow-distilled
     """
     return DistilRecipe(
-        train=TrainConfig(
+        train=replace(
+            tiny().train,
             steps=700,
-            batch_clips=20,
             learning_rate=5e-4,
             warmup_steps=50,
-            weight_decay=0.0,
-            beta2=0.95,
-            ema=0.998,
             decay_fraction=0.5,
             validate_every=200,
-            save_every=100,
         )
     )
 
@@ -262,8 +241,8 @@ def diffusion() -> FlowRecipe:
 def small(recipe: FlowRecipe) -> FlowRecipe:
     """A recipe at the ablation tables' size: a tenth of the embedded model's work per step.
 
-    Timing is left to the features, as in the paper: with the event condition, a flow would learn
-    the events from the aligner's own head and not from the features that the rows compare.
+    As in the paper, there is no event condition. With it, a flow would learn the times of events
+    from the aligner's event head instead of the features that the table compares.
     """
     return replace(
         recipe,

@@ -18,11 +18,7 @@ log = logging.getLogger(__name__)
 
 
 def override(recipe: R, assignments: Sequence[str]) -> R:
-    """A copy of a recipe with some fields changed.
-
-    Args:
-        recipe: a frozen dataclass, possibly of dataclasses.
-        assignments: each "path.to.field=value".
+    """A copy of a recipe, a frozen dataclass, changed by assignments "path.to.field=value".
 
     Raises:
         ConfigError: an assignment is not of the form key=value, the key does not exist (the
@@ -35,16 +31,11 @@ def override(recipe: R, assignments: Sequence[str]) -> R:
                 f"--set {assignment!r}: expected key=value, as in train.steps=100",
                 hint="--dry-run prints all keys and their values",
             )
-        new = current_key(key)
+        new = RENAMED_SETTINGS.get(key, key)
         if new != key:
             log.warning("--set %s: is now %s; the old name works in this release only", key, new)
         recipe = _replace(recipe, new.split("."), text, new, recipe)
     return recipe
-
-
-def current_key(key: str) -> str:
-    """The present name of a setting whose name has changed."""
-    return RENAMED_SETTINGS.get(key, key)
 
 
 def flat_keys(recipe: Any, prefix: str = "") -> list[str]:

@@ -74,13 +74,7 @@ class PublishedRecipe(Recipe):
     def build(
         self, data: Path, *, held_out: str = "validation", aligner: Alignment | None = None
     ) -> AlignTask:
-        """The task on a data set; features are computed first if missing.
-
-        Args:
-            data: folder of the data set.
-            held_out: the split that is validated on.
-            aligner: a trained one, to be measured; None for random weights.
-        """
+        """The task on a data set, see `AlignRecipe.build`; computes features that are missing."""
         model = aligner or self.random_aligner()
         if aligner is None and isinstance(model.student, VisibleAudioMae):
             encoder = catalogue.sound_encoder(self.student)
@@ -224,7 +218,6 @@ def published() -> PublishedRecipe:
         sound="audiomae",
         student="audiomae",
         sound_rate_hz=16_000,
-        losses=AlignLossConfig(masks_per_clip=2, fully_masked_fraction=0.5),
         windows=WindowConfig(
             segments=40, segment_s=0.16, latents_per_segment=8, neighbours=0, augment=False
         ),

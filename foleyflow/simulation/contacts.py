@@ -12,9 +12,6 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from foleyflow.simulation.materials import MATERIAL_NAMES
-
-MATERIALS = MATERIAL_NAMES  # the former name, until all importers use `MATERIAL_NAMES`
 Shape = Literal["box", "sphere", "cylinder", "capsule", "plate", "bar", "bowl", "membrane"]
 
 

@@ -18,7 +18,7 @@ PoseFunction = Callable[[mujoco.MjData, float], None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Performance:
+class SceneMotion:
     """The contacts and the motion of a scene.
 
     Attributes:
@@ -45,7 +45,8 @@ class Scene:
         extent_m: the radius around it that the picture should contain.
         azimuth_deg: (low, high) directions from which the action is visible (MuJoCo's free camera).
         elevation_deg: (low, high) camera elevation; negative looks down.
-        play: returns contacts and motion for the compiled model; call it once, after `stage.dress`.
+        compute_motion: returns contacts and motion for the compiled model; call it once, after
+            `stage.decorate_scene`.
     """
 
     spec: mujoco.MjSpec
@@ -56,4 +57,4 @@ class Scene:
     extent_m: float
     azimuth_deg: tuple[float, float] = (0.0, 360.0)
     elevation_deg: tuple[float, float] = (-60.0, -8.0)
-    play: Callable[[mujoco.MjModel], Performance]
+    compute_motion: Callable[[mujoco.MjModel], SceneMotion]

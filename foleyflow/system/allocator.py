@@ -1,9 +1,9 @@
 """Makes the C library keep freed memory, or return it to the system (Linux with glibc only).
 
-Training keeps it: each step frees and allocates the same hundreds of megabytes, and the kernel
-clears every block that was returned. That took a third of an alignment step (2.7 s instead of
-1.8 s). Generation of long videos returns it: stages that work at the same time leave holes between
-their blocks, and the process would grow with the length of the video.
+Training keeps it: each step frees and allocates the same hundreds of megabytes, and clearing blocks
+that were returned took the kernel a third of an alignment step. Generation of long videos returns
+it: stages that run at the same time leave holes between their blocks, and the process would grow
+with the length of the video.
 """
 
 from __future__ import annotations

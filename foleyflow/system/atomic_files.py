@@ -20,8 +20,7 @@ _SUFFIX = ".part"
 def write_target(path: Path) -> Path:
     """The file that is written for the output `path`: the path itself, or the target of a link.
 
-    As with a shell's `>`, a symbolic link stays and the file that it leads to is replaced or
-    created.
+    As with a shell's `>`, a symbolic link stays and its target is replaced or created.
     """
     return Path(os.path.realpath(path)) if path.is_symlink() else path
 
@@ -54,8 +53,7 @@ def draft_of(path: Path, *, one_writer: bool = False) -> Iterator[Path]:
 def draft_prefix(path: Path) -> str:
     """The prefix of the names of all drafts of a file.
 
-    A name that is too long is cut between two characters, and a hash of the full name
-    distinguishes it from other names with the same beginning.
+    A long name is cut between two characters, and a hash of it is appended.
     """
     kept = path.name
     while len(os.fsencode(kept)) > _KEPT_BYTES:

@@ -15,7 +15,7 @@ def pick_device(name: str) -> torch.device:
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    hint = "--device auto takes the best device of this machine"
+    hint = "--device auto uses a GPU if there is one, else the CPU"
     try:
         device = torch.device(name)
     except RuntimeError:

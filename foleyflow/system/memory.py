@@ -24,7 +24,7 @@ _LONGEST_DETAIL = 160
 
 def peak_memory_mb() -> float:
     """The largest resident size of this process, in MiB."""
-    # Linux passes getrusage's value on from the parent process, but not VmHWM.
+    # On Linux, getrusage includes the parent process's peak; VmHWM does not.
     status = Path("/proc/self/status")
     if status.is_file():
         for line in status.read_text(encoding="utf-8").splitlines():
@@ -37,8 +37,8 @@ def peak_memory_mb() -> float:
 def memory_error_of(problem: BaseException) -> FoleyflowError | None:
     """The error to report if `problem` or one of its causes is a failed allocation, else None.
 
-    Its exit status is 1. A `MediaError` never counts: `media` has already separated a lack of
-    memory from a damaged size in a file.
+    Its exit status is 1. A `MediaError` never counts, because `media` has already distinguished a
+    lack of memory from a damaged size in a file.
     """
     if isinstance(problem, MediaError):
         return None

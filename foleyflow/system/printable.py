@@ -1,7 +1,7 @@
 """Makes file names and other foreign text safe to print: one line, valid Unicode, no control codes.
 
 A file name is a sequence of bytes. Python decodes bytes that are not UTF-8 to surrogates, which
-can't be encoded again. A name may also hold line breaks and escape sequences for a terminal.
+can't be encoded again. A name may also contain line breaks and escape sequences for a terminal.
 """
 
 from __future__ import annotations
@@ -21,11 +21,9 @@ def printable(text: object, *, keep: str = "") -> str:
     r"""`str(text)` with everything escaped that a terminal or UTF-8 can't represent.
 
     A byte of a file name that is not UTF-8 becomes `\xNN`, and a control character `\n`, `\x1b` or
-    the like. The escape is for reading and can't be reversed, as a name may hold a backslash.
+    the like. The escapes can't be reversed, because a name may contain a backslash.
 
-    Args:
-        text: a name or a message.
-        keep: characters that are never escaped, such as line breaks.
+    Characters in `keep`, such as line breaks, are not escaped.
     """
     text = str(text)
     if text.isprintable():

@@ -51,7 +51,7 @@ def _field(text: str, name: str) -> str:
 
 
 def _features_known_to_numpy() -> frozenset[str]:
-    """The features by numpy's own detection, which has no names for those of bfloat16."""
+    """The features that numpy detects, which do not include those of bfloat16."""
     try:
         from numpy._core._multiarray_umath import __cpu_features__
     except ImportError:  # a numpy version that keeps its table elsewhere

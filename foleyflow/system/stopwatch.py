@@ -17,9 +17,7 @@ class Stopwatch:
     Parts that run at the same time in different threads overlap, so their sum may exceed the
     elapsed time.
 
-    Attributes:
-        seconds: time spent in each part so far.
-        clock: `time.perf_counter` for elapsed time, `time.process_time` for processor time.
+    `clock` is `time.perf_counter` for elapsed time or `time.process_time` for processor time.
     """
 
     seconds: dict[str, float] = field(default_factory=dict)

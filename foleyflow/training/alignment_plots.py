@@ -1,7 +1,4 @@
-"""Plots of an aligner's training: the recovery of a held-out clip, and the monitors over the steps.
-
-The plots do not touch matplotlib's global state.
-"""
+"""Plots the recovery of a held-out clip and the monitors of an aligner's training."""
 
 from __future__ import annotations
 
@@ -35,10 +32,7 @@ def plot_run(
 ) -> None:
     """Plots `recovered.png` and, if the run was validated, `monitors.png` into a run's folder.
 
-    Args:
-        folder: of the run.
-        journal: entries of the run's journal.
-        example: see `AlignTask.example`.
+    `example` is the result of `AlignTask.example`.
     """
     plot_recovery(folder / RECOVERED_NAME, example)
     validated = [entry for entry in journal if any(key.startswith(PREFIX) for key in entry)]

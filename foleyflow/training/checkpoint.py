@@ -22,12 +22,7 @@ STATE_NAME = "state.safetensors"
 
 @dataclass(frozen=True, kw_only=True)
 class TrainState:
-    """Everything that a checkpoint contains except the step.
-
-    Attributes:
-        modules: all modules of the task by name.
-        averages, optimisers: by phase.
-    """
+    """Content of a checkpoint except the step: modules by name, the others by phase."""
 
     modules: Mapping[str, nn.Module]
     averages: Mapping[str, MovingAverage]

@@ -1,8 +1,7 @@
 """The journal of a run: one JSON object per line, in the order of the steps.
 
-A resumed run truncates the journal to its checkpoint, so that a run that was killed and resumed
-leaves the same losses as an uninterrupted run. Only fields that end in `_s`, which contain times,
-may differ.
+A resumed run truncates the journal to its checkpoint, so that the journals of an interrupted and an
+uninterrupted run differ only in fields that end in `_s`, which contain times.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The training loop: sample, update, log, validate and save. It works with any `Task`.
 
 A run is resumed by starting it again. All randomness is a function of (seed, step) and the position
-in the batch, so that a run that was killed and resumed has the same losses as an uninterrupted run,
-and so has a run with a different number of processes (up to rounding).
+in the batch. The losses therefore do not depend on interruptions, nor, up to rounding, on the
+number of processes.
 """
 
 from __future__ import annotations
@@ -56,11 +56,10 @@ def train(
     Args:
         task: its modules are moved to `device`.
         config: settings of the loop.
-        folder: gets `state.safetensors` and `journal.jsonl`; created if missing.
+        folder: receives `state.safetensors` and `journal.jsonl`; created if missing.
         device: CPU or one CUDA device.
         processes: that train together; each computes its items of every batch.
-        progress: called after each logged step with the step and its figures, in the first
-            process.
+        progress: called in the first process with each logged step and its figures.
 
     Returns:
         Phase -> module with the averaged weights.

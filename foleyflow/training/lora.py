@@ -12,11 +12,9 @@ from foleyflow.errors import ConfigError, import_failure
 
 
 def add_adapters_(module: nn.Module, rank: int) -> list[str]:
-    """Freezes a model and adds trainable adapters, which initially change nothing.
+    """Freezes a model and adds trainable adapters to its `nn.ModuleList`s of blocks.
 
-    Args:
-        module: with stacks of blocks in `nn.ModuleList`s.
-        rank: of each adapter, at least 1.
+    The output does not change until the adapters are trained.
 
     Returns:
         The names of the adapted layers.
@@ -48,10 +46,7 @@ def add_adapters_(module: nn.Module, rank: int) -> list[str]:
 
 
 def merge_adapters_(module: nn.Module) -> None:
-    """Adds the adapters to their layers and removes them.
-
-    Reference: Hu et al. 2021 (LoRA), section 4.1.
-    """
+    """Adds the adapters to the weights of their layers and removes them."""
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     for name, layer in list(module.named_modules()):

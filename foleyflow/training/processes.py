@@ -1,9 +1,9 @@
 """Training in several processes: the only module that uses torch's DDP and FSDP.
 
 `torchrun` and `accelerate launch` start the same command in every process and describe the group
-in environment variables. A single process skips all of this, including the import of FSDP, which
-takes seconds. Only the first process writes the journal and checkpoints. A checkpoint contains
-unsharded tensors, so that a run can be resumed with a different number of processes.
+in environment variables. A single process does not import FSDP, which takes seconds. Only the first
+process writes the journal and checkpoints. A checkpoint contains unsharded tensors, so that a run
+can be resumed with a different number of processes.
 """
 
 from __future__ import annotations
@@ -35,12 +35,7 @@ LossFunction = Callable[[Batch, int], tuple[Tensor, dict[str, float]]]
 
 @dataclass(frozen=True, kw_only=True)
 class Processes:
-    """The processes of a run.
-
-    Attributes:
-        rank: of this process, over all machines.
-        count: number of processes.
-    """
+    """The number of processes of a run over all machines, and the rank of this one."""
 
     rank: int = 0
     count: int = 1
@@ -107,11 +102,9 @@ Module = TypeVar("Module", bound=nn.Module)
 def join_processes(device: torch.device) -> Iterator[tuple[Processes, torch.device]]:
     """Joins the process group of torchrun or `accelerate launch`, if this process is in one.
 
-    Args:
-        device: "cuda" without a number becomes the device of this process's local rank.
-
     Yields:
-        The processes, and this process's device.
+        The processes, and this process's device: "cuda" without a number becomes the device of the
+        local rank.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield SINGLE_PROCESS, device

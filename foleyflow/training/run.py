@@ -1,4 +1,4 @@
-"""A complete training run: from a recipe and a data set to a run folder with a model in it."""
+"""The Python entry points of training: `train` a recipe, and `prepare` its cached features."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ from torch import nn
 from foleyflow import __version__
 from foleyflow.errors import ConfigError
 from foleyflow.parallel.precision import precision_on
+from foleyflow.parallel.ray_cluster import ParallelMap
 from foleyflow.parallel.threads import torch_threads
 from foleyflow.system.allocator import keep_freed_memory
+from foleyflow.system.device import pick_device
 from foleyflow.system.processor import feature_text, processor_features, processor_name
 from foleyflow.training import loop
 from foleyflow.training.journal import read_journal
@@ -42,14 +44,7 @@ CHANGEABLE_SETTINGS = (
 
 @dataclass(frozen=True, kw_only=True)
 class TrainSummary:
-    """Result of a run.
-
-    Attributes:
-        model: the exported model folder.
-        components: names of the exported components.
-        steps: number of steps of the recipe.
-        validation: the last validation entry of the journal.
-    """
+    """The exported model folder, its components, the steps, and the last validation entry."""
 
     model: Path
     components: tuple[str, ...]
@@ -66,7 +61,7 @@ def train(
     init: Path | None = None,
     lora_rank: int | None = None,
     threads: int = 0,
-    device: torch.device,
+    device: str | torch.device = "auto",
     progress: loop.Progress | None = None,
 ) -> TrainSummary | None:
     """Trains a recipe to its last step, or resumes it, and exports `out / "model"`.
@@ -78,8 +73,9 @@ def train(
         recipe_name: recorded in the run and in the model.
         init: model folder with the initial weights; None starts from random weights.
         lora_rank: freezes the model of `init` and trains adapters of this rank, which are merged.
-        threads: of each processor operation; 0 keeps the present number.
-        device: "cuda" without a number becomes the device of each process's local rank.
+        threads: CPU threads per operation; 0 keeps the present number.
+        device: a device or its name, see `pick_device`. "cuda" without a number becomes the device
+            of each process's local rank.
         progress: called after each logged step with the step and its figures.
 
     Returns:
@@ -91,7 +87,7 @@ def train(
     """
     config = run_config(recipe, recipe_name=recipe_name, data=data, init=init, lora_rank=lora_rank)
     thread_count = torch_threads(threads) if threads else contextlib.nullcontext()
-    with join_processes(device) as (processes, own_device), thread_count:
+    with join_processes(pick_device(str(device))) as (processes, own_device), thread_count:
         if own_device.type == "cpu":
             keep_freed_memory()
         _check_settings(out, config)
@@ -129,6 +125,18 @@ def train(
         if lora_rank is not None:
             merge_adapters_(averages[recipe.component])
         return _export(out, task, recipe, config, averages)
+
+
+def prepare(recipe: Recipe, data: Path, parallel_map: ParallelMap | None = None) -> dict[str, int]:
+    """Fills the caches of a data set that a recipe's training opens; None uses this process.
+
+    Returns:
+        The number of windows of each split.
+
+    Raises:
+        ConfigError: the recipe has no cached features.
+    """
+    return {split: recipe.prepare(data, split, parallel_map) for split in ("train", "validation")}
 
 
 def run_config(

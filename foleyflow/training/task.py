@@ -94,7 +94,7 @@ Exported = Mapping[str, tuple[nn.Module, dict[str, Any]]]  # component -> (modul
 
 
 class Task(Protocol):
-    """Something that the loop can train.
+    """A model with its data and losses, as the training loop uses them.
 
     Attributes:
         phases: updates of one step in order, each of a module with its own loss, e.g. a critic
@@ -144,11 +144,7 @@ class Task(Protocol):
 
 
 def weighted_sum(terms: Mapping[str, Tensor], weights: object) -> tuple[Tensor, Figures]:
-    """The total of a task's loss terms, weighted by the config's fields of the same names.
-
-    Returns:
-        The total, and the value of each term for the journal.
-    """
+    """The sum of loss terms, weighted by the config's fields of the same names; and each value."""
     total = cast(Tensor, sum(getattr(weights, name) * value for name, value in terms.items()))
     return total, {name: float(value.detach()) for name, value in terms.items()}
 
@@ -173,10 +169,7 @@ class Recipe(ABC):
         """The task on a data set; computes cached features that are missing."""
 
     def prepare(self, data: Path, split: str, parallel_map: ParallelMap | None) -> int:
-        """Computes the cached features of a split.
-
-        Returns:
-            The number of windows.
+        """Computes the cached features of a split and returns the number of windows.
 
         Raises:
             ConfigError: this recipe has no cached features.

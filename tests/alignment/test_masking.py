@@ -10,29 +10,30 @@ from foleyflow.alignment.model import AlignmentConfig
 from foleyflow.alignment.targets import MelPatches, SegmentLogMel
 
 
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+def masks(batch: int, segments: int, ratio: float, longest: int = 4, *, seed: int = 0, **settings):
+    generator = torch.Generator().manual_seed(seed)
+    return sample_visible_mask(
+        batch, segments, ratio=ratio, longest_block=longest, generator=generator, **settings
+    )
 
 
 @pytest.mark.parametrize("ratio", [0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 1.0])
 @pytest.mark.parametrize("segments", [1, 7, 50])
 @pytest.mark.parametrize("longest", [1, 4])
 def test_the_number_of_masked_segments_is_exact(ratio, segments, longest):
-    visible = sample_visible_mask(
-        5, segments, ratio=ratio, longest_block=longest, generator=generator()
-    )
+    visible = masks(5, segments, ratio, longest)
     assert visible.shape == (5, segments)
     assert (~visible).sum(1).tolist() == [round(ratio * segments)] * 5
 
 
 def test_all_or_no_segments_can_be_masked():
-    assert not sample_visible_mask(3, 20, ratio=1.0, longest_block=4, generator=generator()).any()
-    assert sample_visible_mask(3, 20, ratio=0.0, longest_block=4, generator=generator()).all()
+    assert not masks(3, 20, 1.0).any()
+    assert masks(3, 20, 0.0).all()
 
 
 def test_blocks_are_contiguous_and_limited_in_length():
     # Two segments are visible: one block of two, or two single ones.
-    visible = sample_visible_mask(400, 10, ratio=0.8, longest_block=2, generator=generator())
+    visible = masks(400, 10, 0.8, 2)
     runs = (visible[:, 1:] & ~visible[:, :-1]).sum(1) + visible[:, 0]
     assert set(runs.tolist()) == {1, 2}
     assert float((runs == 1).float().mean()) > 0.5
@@ -40,9 +41,7 @@ def test_blocks_are_contiguous_and_limited_in_length():
 
 def test_block_masks_have_longer_runs_than_single_segments():
     def mean_run(longest: int) -> float:
-        visible = sample_visible_mask(
-            200, 100, ratio=0.9, longest_block=longest, generator=generator()
-        )
+        visible = masks(200, 100, 0.9, longest)
         runs = (visible[:, 1:] & ~visible[:, :-1]).sum() + visible[:, 0].sum()
         return float(visible.sum() / runs)
 
@@ -51,10 +50,7 @@ def test_block_masks_have_longer_runs_than_single_segments():
 
 
 def test_masks_are_reproducible_from_the_generator():
-    settings = {"ratio": 0.8, "longest_block": 4}
-    one, again, other = (
-        sample_visible_mask(4, 50, generator=generator(s), **settings) for s in (1, 1, 2)
-    )
+    one, again, other = (masks(4, 50, 0.8, seed=seed) for seed in (1, 1, 2))
     assert torch.equal(one, again)
     assert not torch.equal(one, other)
     assert not torch.equal(one[0], one[1])
@@ -63,14 +59,12 @@ def test_masks_are_reproducible_from_the_generator():
 @pytest.mark.parametrize("ratio", [-0.1, 1.1])
 def test_ratios_out_of_range_are_refused(ratio):
     with pytest.raises(ValueError, match=f"ratio={ratio}, fully_masked_fraction=0.0: expected"):
-        sample_visible_mask(1, 10, ratio=ratio, longest_block=4, generator=generator())
+        masks(1, 10, ratio)
 
 
 @pytest.mark.parametrize(("fraction", "masked"), [(0.0, 0), (0.15, 3), (0.5, 10), (1.0, 20)])
 def test_a_fraction_of_the_samples_is_fully_masked(fraction, masked):
-    visible = sample_visible_mask(
-        20, 30, ratio=0.8, longest_block=4, fully_masked_fraction=fraction, generator=generator()
-    )
+    visible = masks(20, 30, 0.8, fully_masked_fraction=fraction)
     assert visible.sum(1).tolist() == [6] * (20 - masked) + [0] * masked
 
 
@@ -90,8 +84,8 @@ def test_visible_frames_contain_no_audio_of_masked_segments(seed):
     config = AlignmentConfig()
     patches = MelPatches(config, SegmentLogMel(config, rate_hz=48_000))
     segments, samples = 12, round(config.segment_s * 48_000)
-    random = generator(seed)
-    visible = sample_visible_mask(2, segments, ratio=0.6, longest_block=3, generator=random)
+    random = torch.Generator().manual_seed(seed)
+    visible = masks(2, segments, 0.6, 3, seed=seed)
     sound = torch.randn(2, segments * samples, generator=random)
     other = torch.randn(2, segments * samples, generator=random)
     same = visible.repeat_interleave(samples, dim=1)

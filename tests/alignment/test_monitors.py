@@ -20,8 +20,8 @@ from foleyflow.encoders.motion_encoder import MotionEncoder, MotionEncoderConfig
 SEGMENTS, CHANNELS, PATCH = 20, 6, 12
 
 
-def goals(seed: int = 0) -> dict[str, torch.Tensor]:
-    random = torch.Generator().manual_seed(seed)
+def goals() -> dict[str, torch.Tensor]:
+    random = torch.Generator().manual_seed(0)
     return {
         "latents": torch.randn(8, 4 * SEGMENTS, CHANNELS, generator=random),
         "mel": 2.0 + torch.randn(8, SEGMENTS, PATCH + 1, generator=random),
@@ -80,11 +80,17 @@ def model():
     return Alignment(config, encoder=encoder).eval().requires_grad_(False)
 
 
-def test_the_shift_curve_peaks_at_the_shift_that_undoes_a_delay(model):
-    """The targets are the model's own predictions for the video at its true time."""
-    times_s = (torch.arange(40) * 0.04).expand(8, -1)
+@pytest.fixture
+def film():
+    """F^v and times of eight clips."""
     video = torch.randn(8, 40, 16, generator=torch.Generator().manual_seed(0))
-    right = model.reconstruct(video, times_s, mel=None, visible=None, segments=SEGMENTS)
+    return video, (torch.arange(40) * 0.04).expand(8, -1)
+
+
+def test_the_shift_curve_peaks_at_the_shift_that_undoes_a_delay(model, film):
+    """The targets are the model's own predictions for the video at its true time."""
+    video, times_s = film
+    right = model.reconstruct(video, times_s, segments=SEGMENTS)
     true = {"latents": right.latents, "mel": right.mel}
     shifts_s = torch.tensor([-0.16, -0.08, 0.0, 0.08, 0.16])
     for delay_s in (-0.08, 0.0, 0.16):
@@ -95,16 +101,12 @@ def test_the_shift_curve_peaks_at_the_shift_that_undoes_a_delay(model):
         assert float(r2(sums)[best]) == pytest.approx(1.0, abs=1e-4)
 
 
-def test_segments_beyond_the_shifted_video_are_left_out(model):
-    times_s = (torch.arange(40) * 0.04).expand(8, -1)
-    video = torch.randn(8, 40, 16, generator=torch.Generator().manual_seed(0))
+def test_segments_beyond_the_shifted_video_are_left_out(model, film):
     shifts_s = torch.tensor([-0.16, 0.0])
-    one = shifted_errors(model, video, times_s, **goals(), shifts_s=shifts_s)
+    one = shifted_errors(model, *film, **goals(), shifts_s=shifts_s)
     true = goals()
     true["latents"][:, :8] = true["latents"][:, -8:] = 99.0  # two segments at either end
-    torch.testing.assert_close(
-        shifted_errors(model, video, times_s, **true, shifts_s=shifts_s), one
-    )
+    torch.testing.assert_close(shifted_errors(model, *film, **true, shifts_s=shifts_s), one)
 
 
 def test_constant_features_have_collapsed():

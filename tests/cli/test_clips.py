@@ -7,7 +7,7 @@ from pathlib import Path
 
 import av
 import pytest
-from support.cli_model import run_cli
+from support.cli_model import check_refusal, run_cli
 from support.media_files import Sound, impulses, make_video, video_packet_bytes
 
 RATE_HZ = 48_000
@@ -27,10 +27,7 @@ CLIPS = {
     "edit list": (".mp4", {"start_s": -0.48, "n_frames": 50}, 2 - 0.48),
     "negative start": (
         ".mp4",
-        {
-            "b_frames": 2,
-            "options": {"movflags": "negative_cts_offsets", "use_editlist": "0"},
-        },
+        {"b_frames": 2, "options": {"movflags": "negative_cts_offsets", "use_editlist": "0"}},
         10 / 25,
     ),
     "variable": (".mkv", {"times_s": [0.0, 0.04, 0.11, 0.13, 0.5, 0.55, 0.9]}, None),
@@ -45,7 +42,7 @@ CLIPS = {
         ".mp4",
         {
             "pixel_format": "yuv420p10le",
-            "colours": {"color_primaries": 9, "color_trc": 16, "colorspace": 9},
+            "settings": {"color_primaries": 9, "color_trc": 16, "colorspace": 9},
         },
         10 / 25,
     ),
@@ -53,13 +50,7 @@ CLIPS = {
     "smallest": (".mp4", {"width": 16, "height": 16}, 10 / 25),
     "8K": (
         ".mp4",
-        {
-            "codec": "mjpeg",
-            "pixel_format": "yuvj420p",
-            "width": 8192,
-            "height": 4320,
-            "n_frames": 1,
-        },
+        dict(codec="mjpeg", pixel_format="yuvj420p", width=8192, height=4320, n_frames=1),
         1 / 25,
     ),
     "webm": (".webm", {"codec": "libvpx"}, None),
@@ -149,11 +140,7 @@ def test_outputs_without_a_folder_go_next_to_each_clip(model, videos):
 
 def refusal(*arguments: object) -> str:
     """The error line of a command that is refused before any work."""
-    outcome = run_cli("generate", *(str(a) for a in arguments))
-    assert outcome.status == 2
-    assert len(outcome.error_lines) == 2 and outcome.error_lines[1].startswith("  hint: ")
-    assert outcome.stdout == ""
-    return outcome.error_lines[0]
+    return check_refusal(run_cli("generate", *arguments))
 
 
 def test_two_clips_with_the_same_name_are_refused(model, videos, tmp_path):

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from support.cli_model import make_model, run_cli
+from support.cli_model import check_refusal, losses, make_model, run_cli, settings_flags
+from support.media_files import contents_of
 from support.small_judges import randomised
 
 from foleyflow import pretrained
@@ -20,7 +21,6 @@ from foleyflow.judges.networks.vggish import Vggish
 from foleyflow.judges.weights import FILES
 from foleyflow.media import probe, write_wav
 from foleyflow.recipes import recipe_named
-from foleyflow.training.journal import read_journal
 from foleyflow.weights import file_sha256, read_record
 
 TIMES_S = {"a": [0.5, 1.0, 1.8], "b": [0.7, 1.4], "c": [0.3, 1.2, 1.6]}
@@ -219,7 +219,7 @@ def test_evaluate_refuses_a_file_as_a_cache(tmp_path):
             "--metrics and --protocol: a protocol names its own metrics",
         ),
         ((".", ".", "--html", "nowhere/page.html"), "nowhere: no such folder"),
-        ((".", ".", "--html", "page", "--out", "./page"), "--out and --html are one file"),
+        ((".", ".", "--html", "page", "--out", "./page"), "--out and --html are the same file"),
         ((".", "--generated-pattern", "{case}/late"), "a pattern was given, but no REFERENCE"),
         (("nowhere",), "nowhere: no such folder"),
         ((".", "nowhere"), "nowhere: no such folder"),
@@ -230,10 +230,7 @@ def test_evaluate_refuses_a_file_as_a_cache(tmp_path):
 )
 def test_evaluate_refuses(monkeypatch, tmp_path, arguments, message):
     monkeypatch.chdir(tmp_path)
-    outcome = run_cli("evaluate", *arguments)
-    assert outcome.status == 2 and outcome.stdout == ""
-    assert message in outcome.error_lines[0]
-    assert outcome.error_lines[1].startswith("  hint: ")
+    assert message in check_refusal(run_cli("evaluate", *arguments))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -309,10 +306,9 @@ def sounds(tmp_path_factory):
 
 def train(sounds: Path, out: Path, *settings: str, flags: tuple[str, ...] = ()):
     """Trains the smallest codec."""
-    changes = [flag for setting in settings for flag in ("--set", setting)]
     return run_cli(
         "train", "codec", "--recipe", "smoke", "--device", "cpu", "--json",
-        "--data", sounds, "--out", out, *changes, *flags,
+        "--data", sounds, "--out", out, *settings_flags(*settings), *flags,
     )  # fmt: skip
 
 
@@ -326,14 +322,6 @@ POLISH_THE_SMOKE = (
 )  # fmt: skip
 
 
-def losses(out: Path) -> list[dict]:
-    """The journal without its times."""
-    return [
-        {key: value for key, value in entry.items() if not key.endswith("_s")}
-        for entry in read_journal(out / "journal.jsonl")
-    ]
-
-
 def test_train_and_rerun(sounds, tmp_path):
     full = tmp_path / "full"
     outcome = train(sounds, full)
@@ -344,9 +332,10 @@ def test_train_and_rerun(sounds, tmp_path):
     pretrained.load_codec(full / "model")
 
     # A finished run is not changed; more steps continue from its end.
-    before = losses(full)
+    before, files = losses(full), contents_of(full)
     assert train(sounds, full).status == 0
-    assert losses(full) == before
+    for name in ("journal.jsonl", "model/codec.safetensors"):
+        assert contents_of(full)[name] == files[name]
     more = train(sounds, full, "train.steps=6")
     assert more.status == 0 and more.answer["steps"] == 6
     assert losses(full)[: len(before)] == before
@@ -401,12 +390,14 @@ def test_missing_and_unfitting_initial_weights_are_refused(sounds, tmp_path):
 
 
 def test_train_with_other_settings_is_refused(sounds, tmp_path):
-    assert train(sounds, tmp_path / "run").status == 0
-    before = file_sha256(tmp_path / "run" / "state.safetensors")
-    outcome = train(sounds, tmp_path / "run", "train.batch_clips=4")
+    out = tmp_path / "run"
+    assert train(sounds, out).status == 0
+    before = contents_of(out)
+    outcome = train(sounds, out, "train.batch_clips=4")
     assert outcome.status == 2
     assert "was started with other settings: settings.train.batch_clips" in outcome.stderr
-    assert file_sha256(tmp_path / "run" / "state.safetensors") == before
+    assert "another --out" in outcome.stderr
+    assert contents_of(out) == before
 
 
 @pytest.mark.parametrize("rate", ["inf", "1e30"])
@@ -464,7 +455,7 @@ def test_train_dry_run_prints_the_full_configuration(tmp_path):
         (("codec", "--set", "train.learning_rate=-1"), "learning_rate=-1.0 (> 0)", ""),
         (("align", "--set", "model.heads=5"), "heads=5", ""),
         (("codecs",), "task 'codecs': expected one of codec, align, flow", "codec?"),
-        (("codec", "--recipe", "tinny"), "recipe 'tinny' of codec", "tiny?"),
+        (("codec", "--recipe", "tinny"), "'tinny' of codec: expected one of tiny, polish", "tiny?"),
         (("align", "--recipe", "smoke", "--device", "abacus"), "device 'abacus'", "auto"),
         (("align", "--recipe", "smoke"), "manifest.json", "foleyflow data simulate"),
     ],

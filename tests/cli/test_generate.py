@@ -1,9 +1,7 @@
 """`foleyflow generate` on real files: the effect of every flag, and the files that it writes."""
 
-import csv
 import hashlib
 import json
-import struct
 import wave
 from pathlib import Path
 
@@ -14,8 +12,9 @@ import torch
 from support.cli_model import make_model, run_cli, run_process
 from support.media_files import Sound, impulses, make_video, video_packet_bytes
 
+from foleyflow.inference.event_files import write_events
 from foleyflow.media import loudness_lufs
-from foleyflow.signals import Waveform
+from foleyflow.signals import Event, Waveform
 from foleyflow.weights import file_sha256
 
 DOCUMENTED_KEYS = (
@@ -246,76 +245,14 @@ def test_the_report_is_a_picture(complete):
     assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 200
 
 
-def test_events_as_csv(complete):
+def test_event_files_contain_the_events(complete, tmp_path):
     folder, answer = complete
-    assert answer["event_files"][0] == str(folder / "out.mp4.events.csv")
-    with open(folder / "out.mp4.events.csv", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    assert len(rows) == len(answer["events"]) > 5
-    for row, event in zip(rows, answer["events"], strict=True):
-        assert float(row["time_s"]) == pytest.approx(event["time_s"], abs=1e-4)
-        assert float(row["strength"]) == pytest.approx(event["strength"], abs=1e-4)
-
-
-def test_events_as_audacity_labels(complete):
-    folder, answer = complete
-    lines = (folder / "out.mp4.labels.txt").read_text().splitlines()
-    assert len(lines) == len(answer["events"])
-    for line, event in zip(lines, answer["events"], strict=True):
-        start, end, text = line.split("\t")
-        assert float(start) == float(end) == pytest.approx(event["time_s"], abs=1e-4)
-        assert text == f"hit {event['strength']:.2f}"
-
-
-def test_events_as_midi(complete):
-    folder, answer = complete
-    notes = notes_of((folder / "out.mp4.mid").read_bytes())
-    assert len(notes) == len(answer["events"])
-    for (start_s, velocity), event in zip(notes, answer["events"], strict=True):
-        assert start_s == pytest.approx(event["time_s"], abs=0.6e-3)  # a tick is 1/960 s
-        assert velocity == pytest.approx(max(1, 127 * event["strength"]), abs=0.51)
-
-
-def notes_of(data: bytes) -> list[tuple[float, int]]:
-    """(seconds, velocity) of the notes of a MIDI file with one track, parsed independently."""
-    assert data[:4] == b"MThd" and struct.unpack(">IHHH", data[4:14])[:3] == (6, 0, 1)
-    ticks_per_quarter = struct.unpack(">H", data[12:14])[0]
-    assert data[14:18] == b"MTrk" and struct.unpack(">I", data[18:22])[0] == len(data) - 22
-    track, place, tick, tempo = data[22:], 0, 0, 500_000
-    sounding: set[int] = set()
-    notes = []
-
-    def number() -> int:
-        nonlocal place
-        value = 0
-        while True:
-            value = value << 7 | track[place] & 0x7F
-            place += 1
-            if track[place - 1] < 0x80:
-                return value
-
-    while place < len(track):
-        tick += number()
-        status = track[place]
-        if status == 0xFF:
-            kind = track[place + 1]
-            place += 2
-            size = number()
-            if kind == 0x51:
-                tempo = int.from_bytes(track[place : place + size], "big")
-            place += size
-            if kind == 0x2F:
-                assert place == len(track) and not sounding
-        else:
-            key, velocity = track[place + 1], track[place + 2]
-            place += 3
-            if status >> 4 == 9 and velocity:
-                notes.append((tick * tempo / 1e6 / ticks_per_quarter, velocity))
-                sounding.add(key)
-            else:
-                assert status >> 4 in (8, 9)
-                sounding.discard(key)
-    return notes
+    events = [Event(**event) for event in answer["events"]]
+    assert len(events) > 5
+    wanted = write_events(tmp_path / "out.mp4", events)
+    assert answer["event_files"] == [str(folder / path.name) for path in wanted]
+    for path in wanted:
+        assert (folder / path.name).read_bytes() == path.read_bytes()
 
 
 def test_the_sidecar_is_enough_to_regenerate_the_sound(complete, model):

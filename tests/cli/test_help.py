@@ -11,6 +11,7 @@ from support.cli_model import ROOT, run_cli
 
 import foleyflow
 from foleyflow.cli.app import app
+from foleyflow.inference.pipeline import DEFAULT_GUIDANCE
 
 COMMAND = typer.main.get_command(app)
 
@@ -50,6 +51,7 @@ def test_each_group_lists_its_commands():
 def test_generate_lists_every_documented_flag():
     text = run_cli("generate", "--help").stdout
     assert [flag for flag in GENERATE_FLAGS if flag not in text] == []
+    assert f"Default: {DEFAULT_GUIDANCE:g}" in " ".join(text.split())
 
 
 def test_version():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -51,15 +53,8 @@ def test_silence_and_loud_audio_stay_finite(codec, level):
 @pytest.mark.parametrize("fine_blocks", [0, 1, 2, 3])
 def test_context_frames_is_the_receptive_field(fine_blocks):
     torch.manual_seed(1)
-    codec = Codec(
-        CodecConfig(
-            encoder_width=8,
-            encoder_blocks=1,
-            decoder_width=8,
-            decoder_blocks=1,
-            fine_blocks=fine_blocks,
-        )
-    ).requires_grad_(False)
+    config = replace(SMALL, decoder_width=8, decoder_blocks=1, fine_blocks=fine_blocks)
+    codec = Codec(config).requires_grad_(False)
     reach = codec.context_frames
     latents = torch.randn(1, 2 * reach + 5, 48)
     middle = reach + 2
@@ -76,13 +71,9 @@ def test_context_frames_is_the_receptive_field(fine_blocks):
 def test_latents_are_equivariant_to_shifts_by_a_hop(codec):
     sound = torch.randn(1, 30 * HOP, generator=torch.Generator().manual_seed(2))
     late = torch.roll(sound, 3 * HOP, dims=1)
-    away_from_ends = slice(12, 20)
-    torch.testing.assert_close(
-        codec.encode(late)[:, away_from_ends],
-        codec.encode(sound)[:, away_from_ends.start - 3 : away_from_ends.stop - 3],
-        atol=1e-4,
-        rtol=0,
-    )
+    # Away from the ends
+    shifted, wanted = codec.encode(late)[:, 12:20], codec.encode(sound)[:, 9:17]
+    torch.testing.assert_close(shifted, wanted, atol=1e-4, rtol=0)
 
 
 def test_decoding_inverts_the_standardisation(codec):

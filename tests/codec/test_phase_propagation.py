@@ -35,13 +35,17 @@ def random_phase(like: torch.Tensor) -> torch.Tensor:
     return 2 * math.pi * torch.rand(like.shape, generator=generator)
 
 
+def propagate(log_magnitude: torch.Tensor, phase: torch.Tensor) -> torch.Tensor:
+    return PhasePropagation(**CUT).propagate(log_magnitude, phase)
+
+
 @pytest.mark.parametrize("frequency_hz", [220.0, 1010.0, 1012.5, 3137.0, 8003.0])
 def test_a_ring_with_random_phases_becomes_one_tone(frequency_hz):
     sound = ring(frequency_hz)
     spectrum = stft(sound, **CUT)
     log_magnitude = torch.log(spectrum.abs() + 1e-5)[0]
     phase = random_phase(log_magnitude)
-    propagated = PhasePropagation(**CUT).propagate(log_magnitude, phase)
+    propagated = propagate(log_magnitude, phase)
     decoded = {
         name: istft(torch.polar(log_magnitude.exp(), each)[None], **CUT)
         for name, each in (("random", phase), ("propagated", propagated))
@@ -56,12 +60,8 @@ def test_a_ring_continues_from_its_initial_phase():
     log_magnitude, phase = torch.log(spectrum.abs() + 1e-5)[0], spectrum.angle()[0]
     begun = 14  # the first frame that contains only the ring
     given = torch.cat([phase[:begun], random_phase(phase[begun:])])
-    decoded = istft(
-        torch.polar(log_magnitude.exp(), PhasePropagation(**CUT).propagate(log_magnitude, given))[
-            None
-        ],
-        **CUT,
-    )
+    spectrum = torch.polar(log_magnitude.exp(), propagate(log_magnitude, given))
+    decoded = istft(spectrum[None], **CUT)
     true, cut = ring(1010.0), slice(RATE_HZ // 4, RATE_HZ // 2)
     error = (decoded - true)[0, cut].square().mean() / true[0, cut].square().mean()
     assert error < 0.1
@@ -73,7 +73,7 @@ def test_a_new_sound_starts_with_the_predicted_phases():
     loud[:, 40], loud[:, (39, 41)] = 2.0, 1.3
     log_magnitude = torch.cat([quiet, loud])
     phase = random_phase(log_magnitude)
-    propagated = PhasePropagation(**CUT).propagate(log_magnitude, phase)
+    propagated = propagate(log_magnitude, phase)
     assert torch.equal(propagated[:4], phase[:4])
     turns = (propagated[4, 38:43] - phase[4, 40]) / math.pi  # locked to the peak, in half turns
     assert torch.allclose(turns % 2, torch.tensor([0.0, 1.0, 0.0, 1.0, 0.0]), atol=1e-5)
@@ -83,25 +83,18 @@ def test_a_new_sound_starts_with_the_predicted_phases():
 
 
 def test_smooth_magnitudes_keep_the_predicted_phases():
-    log_magnitude = torch.linspace(2, -6, 961).expand(20, -1) + 0.5 * torch.sin(
-        torch.arange(961) / 9
-    )
+    ripple = 0.5 * torch.sin(torch.arange(961) / 9)
+    log_magnitude = torch.linspace(2, -6, 961).expand(20, -1) + ripple
     phase = random_phase(log_magnitude)
-    assert torch.equal(PhasePropagation(**CUT).propagate(log_magnitude, phase), phase)
+    assert torch.equal(propagate(log_magnitude, phase), phase)
 
 
 def test_phases_do_not_depend_on_how_spectra_are_split():
     log_magnitude = torch.log(stft(ring(997.0) + 0.3 * ring(2411.0), **CUT).abs() + 1e-5)[0]
     phase = random_phase(log_magnitude)
-    complete = PhasePropagation(**CUT).propagate(log_magnitude, phase)
-    processor = PhasePropagation(**CUT)
-    parts = [
-        processor.propagate(*pair)
-        for pair in zip(
-            log_magnitude.split([1, 0, 30, 69]), phase.split([1, 0, 30, 69]), strict=True
-        )
-    ]
-    assert torch.equal(torch.cat(parts), complete)
+    sizes, processor = [1, 0, 30, 69], PhasePropagation(**CUT)
+    parts = map(processor.propagate, log_magnitude.split(sizes), phase.split(sizes))
+    assert torch.equal(torch.cat(list(parts)), propagate(log_magnitude, phase))
 
 
 def test_a_codec_propagates_phases_within_each_sound():

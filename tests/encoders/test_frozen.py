@@ -134,6 +134,12 @@ def test_images_are_resized_as_by_pillow(shape, short_side):
     assert error.mean() < 0.2 / 255 / min(IMAGENET_DEVIATION)
 
 
+def published(name: str, folder) -> torch.nn.Module:
+    """A small encoder, loaded from a file of random weights."""
+    publish(name, folder)
+    return load_encoder(small(name), folder)
+
+
 def test_preprocessing_has_the_published_constants():
     """Colours of OpenAI's CLIP and of timm's MAE, levels of AudioMAE and ImageBind."""
     eva = video_encoder("eva-clip-g").wrap(torch.nn.Identity()).preprocessing
@@ -233,8 +239,7 @@ def test_imagebind_vision_repeats_a_single_image():
 
 @pytest.mark.parametrize("name", VIDEO_NAMES)
 def test_a_video_encoder_encodes_each_frame_independently(name, tmp_path, timm):
-    publish(name, tmp_path)
-    frozen = load_encoder(small(name), tmp_path)
+    frozen = published(name, tmp_path)
     pixels = torch.randint(0, 256, (3, 3, 240, 320), dtype=torch.uint8)
     features = frozen(frozen.resize_and_crop(pixels))
     assert features.shape == (3, 5, WIDTH) and features.isfinite().all()
@@ -260,21 +265,18 @@ def test_a_complete_clip_checkpoint_loads_into_the_video_trunk(tmp_path, timm):
 
 @pytest.mark.parametrize("name", SOUND_NAMES)
 def test_an_audio_encoder_takes_audio_of_any_length(name, tmp_path, timm):
-    publish(name, tmp_path)
-    encoder = small(name)
-    frozen = load_encoder(encoder, tmp_path)
-    rows = frozen.rule.rows
+    frozen = published(name, tmp_path)
     for seconds in (0.5, 10.0, 13.0):
         features = frozen(noisy_tone(seconds))
-        assert features.shape == (int(np.ceil(seconds * encoder.rate_hz)), rows, WIDTH)
+        columns = int(np.ceil(seconds * ALL[name].rate_hz))
+        assert features.shape == (columns, frozen.rule.rows, WIDTH)
         assert features.isfinite().all()
 
 
 def test_columns_of_an_audio_encoder_are_in_order_of_time(tmp_path, timm):
     """A click at the centre of a column changes this column most, in both layouts."""
     for name in SOUND_NAMES:
-        publish(name, tmp_path)
-        frozen = load_encoder(small(name), tmp_path)
+        frozen = published(name, tmp_path)
         quiet = 0.01 * torch.randn(32_000, generator=torch.Generator().manual_seed(1))
         column = 7
         centre_s = frozen.rule.first_s + column * frozen.rule.column_s

@@ -68,14 +68,14 @@ def test_a_feature_depends_on_the_frames_of_its_window(encoder):
 
 def test_a_still_clip_has_no_changes(encoder):
     torch.manual_seed(1)
-    blind = MotionEncoder(CONFIG).eval().requires_grad_(False)
-    blind.load_state_dict(encoder.state_dict())
-    blind.stem.weight[:, 3 * PATCH**2 :] = 0.0  # the weights of changes
+    without_changes = MotionEncoder(CONFIG).eval().requires_grad_(False)
+    without_changes.load_state_dict(encoder.state_dict())
+    without_changes.stem.weight[:, 3 * PATCH**2 :] = 0.0  # the weights of changes
     still = film(1, 1)[:, :1].expand(-1, 6 + CONFIG.window, -1, -1, -1)
-    torch.testing.assert_close(encoder(still), blind(still))
+    torch.testing.assert_close(encoder(still), without_changes(still))
     torch.testing.assert_close(encoder(still), encoder(still)[:, :1].expand(-1, 6, -1))
     moving = film(1, 6)
-    assert not torch.allclose(encoder(moving), blind(moving), atol=1e-3)
+    assert not torch.allclose(encoder(moving), without_changes(moving), atol=1e-3)
 
 
 def test_inputs_are_patches_of_colours_and_changes_of_grey(encoder):

@@ -59,7 +59,7 @@ def test_references_in_subfolders_are_found_and_duplicates_are_refused(folders):
         (true / f"{case}.flac").rename(true / f"shard_{case}" / f"{case}.flac")
     assert evaluate_folder(generated, true).synchrony.windows[0].f1.mean == 1.0
     write_clicks(true / "shard_a" / "b.flac", [1.0])
-    with pytest.raises(DataError, match="'b' is there twice"):
+    with pytest.raises(DataError, match="'b' exists twice"):
         evaluate_folder(generated, true)
 
 
@@ -120,12 +120,8 @@ def test_several_systems_in_one_folder_per_clip(tmp_path):
     assert list(reports) == ["exact", "same"]
     assert reports["exact"].synchrony.windows[0].f1.mean == 1.0
     assert reports["same"].synchrony.windows[0].gain.mean < 0.4
-    pair = evaluate_folder(
-        tmp_path,
-        tmp_path,
-        generated_pattern="{case}/same.wav",
-        reference_pattern="{case}/gt.wav",
-    )
+    patterns = {"generated_pattern": "{case}/same.wav", "reference_pattern": "{case}/gt.wav"}
+    pair = evaluate_folder(tmp_path, tmp_path, **patterns)
     assert pair.to_json() == reports["same"].to_json()
     assert "exact" in systems_text(reports)
 

@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 import soundfile
+from support.click_sounds import write_sound
 from support.random_judge import RandomJudge
 
 from foleyflow.evaluation.folder import evaluate_folder, evaluate_systems
@@ -72,9 +73,7 @@ def sound(index=0, *, seconds=1.5):
 def systems(root, *, cases=("a", "b", "c"), names=("gt", "first", "second")):
     for index, case in enumerate(cases):
         for name in names:
-            path = root / case / f"{name}.wav"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            soundfile.write(path, sound(index), RATE_HZ, subtype="PCM_16")
+            write_sound(root / case / f"{name}.wav", sound(index), RATE_HZ, subtype="PCM_16")
     return root
 
 
@@ -105,9 +104,8 @@ def test_the_audio_players_contain_the_sounds(tmp_path):
 def test_tables_contain_all_figures_of_the_report(tmp_path):
     root = systems(tmp_path)
     soundfile.write(root / "a" / "second.wav", np.zeros(round(1.5 * RATE_HZ)), RATE_HZ)
-    reports = evaluate_systems(
-        root, metrics=["onset_f1", "frechet_passt"], judges={"passt": RandomJudge()}
-    )
+    names, judges = ["onset_f1", "frechet_passt"], {"passt": RandomJudge()}
+    reports = evaluate_systems(root, metrics=names, judges=judges)
     text = Page(page_text(reports, title="Two systems")).text
     for system, report in reports.items():
         assert system in text
@@ -151,9 +149,8 @@ def test_an_empty_report_gives_a_page(tmp_path):
 
 
 def test_with_event_references_only_generated_sounds_have_players(tmp_path):
-    (tmp_path / "generated").mkdir()
+    write_sound(tmp_path / "generated/a.wav", sound(0), RATE_HZ)
     (tmp_path / "true").mkdir()
-    soundfile.write(tmp_path / "generated/a.wav", sound(0), RATE_HZ)
     (tmp_path / "true/a.json").write_text('{"events": [{"time_s": 0.25}]}')
     report = evaluate_folder(tmp_path / "generated", tmp_path / "true", metrics=["onset_f1"])
     page = Page(page_text({"generated": report}, title="x"))

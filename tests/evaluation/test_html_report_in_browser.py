@@ -111,9 +111,7 @@ def addresses(page, folder):
 
 def test_the_page_makes_no_network_requests(page, tmp_path):
     with_request = page.replace("</body>", '<img src="http://127.0.0.1:9/pixel.png"></body>')
-    assert addresses(with_request, tmp_path) == {
-        "http://127.0.0.1:9/pixel.png"
-    }  # such a request is detected
+    assert addresses(with_request, tmp_path) == {"http://127.0.0.1:9/pixel.png"}
     assert addresses(page, tmp_path) == set()
 
 
@@ -124,5 +122,5 @@ def test_the_page_is_not_blank(page, tmp_path):
     assert pixels.shape[:2] == (2400, 1280)
     drawn = (pixels < 0.95).any(2)
     assert 0.03 < drawn.mean() < 0.6
-    # No stretch of the page down to the spectrograms is blank.
+    # No part of the page down to the spectrograms is blank
     assert drawn[:1500].reshape(15, -1).any(1).all()

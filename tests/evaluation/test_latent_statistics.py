@@ -87,12 +87,8 @@ def test_statistics_do_not_depend_on_the_units_of_channels():
     quiet = np.ones((20, 60), bool)
     scale, shift = np.array([1, 2, 30, 0.1, 10]), np.array([0, 5, -3, 1, 100])
     plain = compare_latents(true, 0.7 * generated, true_quiet=quiet, generated_quiet=quiet)
-    other = compare_latents(
-        scale * true + shift,
-        scale * 0.7 * generated + shift,
-        true_quiet=quiet,
-        generated_quiet=quiet,
-    )
+    scaled = scale * true + shift, scale * 0.7 * generated + shift
+    other = compare_latents(*scaled, true_quiet=quiet, generated_quiet=quiet)
     for name in ("variance", "noise_level", "frechet"):
         assert getattr(other, name) == pytest.approx(getattr(plain, name), rel=1e-6)
 

@@ -74,17 +74,17 @@ def test_planted_classes_are_found_for_any_class_numbers(kinds):
     centres = 5.0 * np.eye(8)[:kinds]
     numbers = np.array([7, 2, 4, 0, 8])[:kinds]
 
-    def drawn(count: int) -> tuple[np.ndarray, np.ndarray]:
+    def sample(count: int) -> tuple[np.ndarray, np.ndarray]:
         which = rng.integers(kinds, size=count)
         return centres[which] + rng.normal(size=(count, 8)), numbers[which]
 
-    linear, known = fit_class_probe(*drawn(200), *drawn(50))
-    inputs, classes = drawn(200)
+    linear, known = fit_class_probe(*sample(200), *sample(50))
+    inputs, classes = sample(200)
     assert (predict_classes(linear, known, inputs) == classes).mean() > 0.95
     assert set(known) == set(numbers)
     shuffled = rng.permutation(classes)
-    linear, known = fit_class_probe(inputs, shuffled, *drawn(50))
-    inputs, classes = drawn(200)
+    linear, known = fit_class_probe(inputs, shuffled, *sample(50))
+    inputs, classes = sample(200)
     assert (predict_classes(linear, known, inputs) == classes).mean() < 0.5 + 0.5 / kinds
 
 

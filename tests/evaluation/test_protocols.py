@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+from functools import partial
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from support.click_sounds import write_sound
 from support.random_judge import RandomJudge
 
 from foleyflow.errors import CheckpointError, ConfigError
+from foleyflow.evaluation.cache import ResultCache
 from foleyflow.evaluation.cases import Case
 from foleyflow.evaluation.folder import evaluate_folder, evaluate_systems
 from foleyflow.evaluation.html_report import page_text
@@ -24,6 +26,8 @@ from foleyflow.evaluation.report import systems_text
 from foleyflow.evaluation.scores import Figure, MetricScore, common_protocol, scores_text
 from foleyflow.evaluation.scoring import score_cases
 from foleyflow.judges.interface import ClipRule
+from foleyflow.judges.preprocessing import sinc_resample
+from foleyflow.signals import Waveform
 
 pytest.importorskip("librosa")
 PAPER, AV_BENCHMARK = PROTOCOLS["paper"], PROTOCOLS["av-benchmark"]
@@ -39,12 +43,9 @@ def folders(tmp_path):
             samples = rng.uniform(-0.2, 0.2, (round(8.5 * RATE_HZ), 2)) + 0.05
             samples[:, 0] = np.cumsum(samples[:, 0] - 0.05) / (10 + 10 * index)
             write_sound(tmp_path / side / f"{case}.wav", samples, RATE_HZ, subtype="FLOAT")
-    (tmp_path / "generated" / "a.wav.json").write_text(
-        '{"duration_s": 8.5, "timings_s": {"total": 17}}'
-    )
-    (tmp_path / "generated" / "b.json").write_text(
-        '{"duration_s": 8.5, "timings_s": {"total": 8.5}}'
-    )
+    for name, took_s in (("a.wav.json", 17), ("b.json", 8.5)):
+        record = {"duration_s": 8.5, "timings_s": {"total": took_s}}
+        (tmp_path / "generated" / name).write_text(json.dumps(record))
     return tmp_path / "generated", tmp_path / "true"
 
 
@@ -86,9 +87,8 @@ def test_metrics_without_a_judge_are_listed_with_the_reason(folders):
 
 
 def test_a_protocol_without_any_judge_is_refused(folders):
-    with pytest.raises(
-        CheckpointError, match="none of the judges of the protocol 'paper' is available"
-    ):
+    message = "none of the judges of the protocol 'paper' is available"
+    with pytest.raises(CheckpointError, match=message):
         evaluate_folder(*folders, protocol=PAPER)
 
 
@@ -105,17 +105,14 @@ def test_the_paper_protocol_has_full_band_and_band_limited_references(folders):
     assert "band-limited: the true sound at 8000 Hz" in score.remarks
 
     def logits_of(samples, rate_hz):
-        from foleyflow.signals import Waveform
-
         sound = Waveform(samples=samples.T.astype(np.float32), rate_hz=rate_hz)
         return judge.logits(PAPER.audio_preprocessing.apply(sound, judge.rate_hz))
 
     by_condition = {"generated": [], "generated_narrow": [], "true_narrow": []}
     for case in "abc":
         generated, true = (soundfile.read(folder / f"{case}.wav")[0] for folder in folders)
-        narrow = logits_of(
-            soxr.resample(true.astype(np.float32), RATE_HZ, 8000, quality="VHQ"), 8000
-        )
+        narrow = soxr.resample(true.astype(np.float32), RATE_HZ, 8000, quality="VHQ")
+        narrow = logits_of(narrow, 8000)
         generated, true = logits_of(generated, RATE_HZ), logits_of(true, RATE_HZ)
         for condition, (first, second) in {
             "generated": (true, generated),
@@ -127,20 +124,14 @@ def test_the_paper_protocol_has_full_band_and_band_limited_references(folders):
         assert score.figures[condition].value == pytest.approx(np.mean(values), rel=1e-5)
     assert score.figures["generated"].value != score.figures["generated_narrow"].value
     text = scores_text({"system": report.scores})
-    assert (
-        "system [generated, against band-limited true sound]" in text
-        and "[band-limited true sound]" in text
-    )
+    assert "system [generated, against band-limited true sound]" in text
+    assert "[band-limited true sound]" in text
 
 
 def test_av_benchmark_removes_the_offset_mixes_channels_and_refuses_short_sounds(folders):
     judge = judges("panns")["panns"]
-    write_sound(
-        folders[0] / "c.wav",
-        soundfile.read(folders[0] / "c.wav")[0][: 8 * RATE_HZ - 2],
-        RATE_HZ,
-        subtype="FLOAT",
-    )
+    short = soundfile.read(folders[0] / "c.wav")[0][: 8 * RATE_HZ - 2]
+    write_sound(folders[0] / "c.wav", short, RATE_HZ, subtype="FLOAT")
     report = evaluate_folder(*folders, protocol=AV_BENCHMARK, judges={"panns": judge})
     score = report.scores["kl_panns"]
     assert set(score.clips) == {"a", "b"}
@@ -148,8 +139,6 @@ def test_av_benchmark_removes_the_offset_mixes_channels_and_refuses_short_sounds
     assert "generated_narrow" not in score.figures
     assert score.judge["resampler"].startswith("windowed sinc of width 6, mean of the channels, of")
     generated, true = (soundfile.read(folder / "a.wav")[0].mean(1) for folder in folders)
-    from foleyflow.judges.preprocessing import sinc_resample
-
     logits = [
         judge.logits(sinc_resample((x - x.mean()).astype(np.float32), RATE_HZ, 8000)[:64000])
         for x in (true, generated)
@@ -159,17 +148,14 @@ def test_av_benchmark_removes_the_offset_mixes_channels_and_refuses_short_sounds
 
 
 def test_cached_values_belong_to_their_protocol(folders, tmp_path):
-    from foleyflow.evaluation.cache import ResultCache
+    def score_by(protocol, cache=None):
+        report = evaluate_folder(*folders, protocol=protocol, judges=judges("passt"), cache=cache)
+        return report.scores["kl_passt"]
 
-    judge = judges("passt")["passt"]
     cache = ResultCache(tmp_path / "cache")
-    both = [
-        evaluate_folder(*folders, protocol=p, judges={"passt": judge}, cache=cache)
-        for p in (PAPER, AV_BENCHMARK)
-    ]
-    alone = evaluate_folder(*folders, protocol=AV_BENCHMARK, judges={"passt": judge})
-    assert both[1].scores["kl_passt"] == alone.scores["kl_passt"]
-    assert both[0].scores["kl_passt"].clips != both[1].scores["kl_passt"].clips
+    paper, av_benchmark = score_by(PAPER, cache), score_by(AV_BENCHMARK, cache)
+    assert av_benchmark == score_by(AV_BENCHMARK)
+    assert paper.clips != av_benchmark.clips
 
 
 def score(protocol):
@@ -191,10 +177,9 @@ def test_scores_of_different_protocols_are_refused_in_one_table(folders):
         name: evaluate_folder(*folders, protocol=p, judges=judges("passt"))
         for name, p in PROTOCOLS.items()
     }
-    with pytest.raises(ConfigError, match=message):
-        page_text(reports, title="x")
-    with pytest.raises(ConfigError, match=message):
-        systems_text(reports)
+    for table in (partial(page_text, title="x"), systems_text):
+        with pytest.raises(ConfigError, match=message):
+            table(reports)
 
 
 def test_several_systems_by_one_protocol(folders, tmp_path):
@@ -206,9 +191,6 @@ def test_several_systems_by_one_protocol(folders, tmp_path):
     text = systems_text(reports)
     assert text.count("protocol paper: ") == 1
     assert "ours [generated, against band-limited true sound]" in text
-
-
-# ---------------------------------------------------------------------------------- speed
 
 
 def test_generation_time_is_read_from_sidecars(folders):

@@ -1,11 +1,9 @@
 """The benchmark: which figures are counted and reported, but not how long anything took."""
 
-import io
 import itertools
 import json
 import subprocess
 import sys
-from contextlib import redirect_stderr, redirect_stdout
 
 import numpy as np
 import pytest
@@ -16,7 +14,7 @@ from torch import nn
 from foleyflow.experiments import benchmark, training_cost
 from foleyflow.experiments.benchmark import Effort, Row, Workbench
 from foleyflow.media import probe, read_frames
-from foleyflow.media.test_clips import decode_with_pyav, repeat_clip, write_test_clip
+from foleyflow.media.measurement_clips import decode_with_pyav, repeat_clip, write_test_clip
 from foleyflow.parallel.precision import bfloat16_is_fast, precision_on
 from foleyflow.training.task import TrainConfig
 
@@ -185,19 +183,15 @@ def test_the_command_prints_a_line_per_row_and_one_object(monkeypatch, tmp_path)
     found = benchmark.measure(model=str(model), effort=EFFORT, on_row=reported.append)
     assert found == rows == reported
     monkeypatch.setattr("foleyflow.pretrained.EMBEDDED", model)
-    out, err = io.StringIO(), io.StringIO()
-    with redirect_stdout(out), redirect_stderr(err):
-        from foleyflow.cli.bench import bench
-
-        bench(out=tmp_path / "bench.json", as_json=True)
-    report = json.loads(out.getvalue())
+    outcome = run_cli("bench", "--out", tmp_path / "bench.json", "--json")
+    report = outcome.answer
     assert set(report) == {"machine", "rows"}
     described = {"cpu", "cpu_features", "precision", "cores", "torch", "python", "os"}
     assert described <= report["machine"].keys()
     first = {"name": "first", "value": 1.25, "unit": "s", "target": "<= 2", "how": "by hand"}
     assert report["rows"][0] == first
     assert json.loads((tmp_path / "bench.json").read_text()) == report
-    lines = err.getvalue().splitlines()
+    lines = outcome.error_lines
     assert len(lines) == 2 and "1.25" in lines[0] and lines[1].split()[1] == "-"
 
 

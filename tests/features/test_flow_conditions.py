@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-
 import numpy as np
 import pytest
 
@@ -14,14 +12,12 @@ VIEWS = 3
 
 
 @pytest.fixture
-def conditions_in(simulated_data, smoke_runs, tmp_path):
+def conditions_in(fresh_data, smoke_runs):
     """The conditions of the smoke runs on a fresh copy of the data."""
 
     def create(name: str) -> FlowConditions:
-        data = tmp_path / name
-        shutil.copytree(simulated_data, data, ignore=shutil.ignore_patterns(".*"))
         return FlowConditions(
-            data=data,
+            data=fresh_data(name),
             windows=recipe_named("flow", "smoke").windows,
             codec=str(smoke_runs / "codec/model"),
             align=str(smoke_runs / "align/model"),

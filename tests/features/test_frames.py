@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-
 import numpy as np
 import pytest
 
@@ -12,10 +10,8 @@ from foleyflow.features.frames import Split, cache_frames, mono_sounds
 
 
 @pytest.fixture
-def data(simulated_data, tmp_path):
-    folder = tmp_path / "data"
-    shutil.copytree(simulated_data, folder, ignore=shutil.ignore_patterns(".*"))
-    return folder
+def data(fresh_data):
+    return fresh_data("data")
 
 
 def test_cache_contains_every_clip(data):

@@ -24,11 +24,8 @@ def pair(path: str):
 
 
 def test_every_quantity_has_both_conversions():
-    assert (
-        TO_DATA_AND_NOISE.keys()
-        == FROM_DATA_AND_NOISE.keys()
-        == {"velocity", "score", "noise", "data"}
-    )
+    names = {"velocity", "score", "noise", "data"}
+    assert TO_DATA_AND_NOISE.keys() == FROM_DATA_AND_NOISE.keys() == names
 
 
 @pytest.mark.parametrize("path", PATHS)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
-import numpy as np
 import pytest
 import torch
-from support.flow_networks import random_condition, random_flow, zero_condition
-from support.gaussian_mixture import Mixture
+from support.flow_networks import Unconditional, random_condition, random_flow, zero_condition
+from support.gaussian_mixture import GaussianMap, Mixture, measured_order
 
 from foleyflow.errors import ConfigError
 from foleyflow.flow.diffusion import (
@@ -20,7 +20,7 @@ from foleyflow.flow.diffusion import (
     log_snr_grid,
 )
 from foleyflow.flow.guided_model import noise_prediction, velocity_field
-from foleyflow.flow.objective import ObjectiveConfig
+from foleyflow.flow.objective import ObjectiveConfig, predict
 from foleyflow.flow.path import PATHS
 from foleyflow.flow.samplers import heun, uniform_grid
 from foleyflow.flow.sampling import SOLVERS, sample
@@ -44,44 +44,26 @@ def test_log_snr_grids_have_equal_steps():
     assert sorted(times, reverse=True) == times
 
 
-def normal_at(x: torch.Tensor, start: float, end: float) -> torch.Tensor:
-    """The exact flow of `NORMAL` from one time to another."""
-    (mean, spread), (mean_end, spread_end) = (
-        (c.alpha * 0.7, (c.alpha**2 * 0.4**2 + c.sigma**2).sqrt())
-        for c in map(NORMAL.coefficients, (start, end))
-    )
-    return mean_end + spread_end / spread * (x - mean)
-
-
 @pytest.mark.parametrize("name", DIFFUSION_SAMPLERS)
 def test_measured_order_on_normal_audio(name):
     torch.manual_seed(0)
     noise = torch.randn(1, 50, 2, dtype=torch.float64)
-    exact = normal_at(noise, 1.0, 0.01)
-    counts = np.array([16, 32, 64, 128])
-    errors = [
-        float(
-            (
-                DIFFUSION_SAMPLERS[name](NORMAL.noise, noise, log_snr_grid(int(n), end=0.01))
-                - exact
-            ).norm()
-        )
-        for n in counts
-    ]
-    slope, _ = np.polyfit(np.log(1 / counts), np.log(errors), 1)
-    assert slope == pytest.approx(ORDERS[name], abs=0.2)
+    exact = noise - 0.99 * GaussianMap("vp").at(noise, 0.01, 1.0)
+    solver, grid = DIFFUSION_SAMPLERS[name], partial(log_snr_grid, end=0.01)
+    order = measured_order(solver, NORMAL.noise, noise, exact, (16, 32, 64, 128), grid)
+    assert order == pytest.approx(ORDERS[name], abs=0.2)
 
 
 @pytest.mark.parametrize("name", DIFFUSION_SAMPLERS)
 def test_a_mixture_is_generated_from_noise(name):
     torch.manual_seed(0)
     noise = torch.randn(1, 200, 2, dtype=torch.float64)
-    made = DIFFUSION_SAMPLERS[name](TWO_MODES.noise, noise, [*log_snr_grid(200), 0.0])
+    result = DIFFUSION_SAMPLERS[name](TWO_MODES.noise, noise, [*log_snr_grid(200), 0.0])
     exact = TWO_MODES.generated(noise)
-    assert float((made - exact).abs().median()) < 0.02
+    assert float((result - exact).abs().median()) < 0.02
     # The same flow, integrated from its velocity.
     velocity = heun(TWO_MODES.velocity, noise, uniform_grid(400, end=1e-3))
-    assert float((made - velocity).abs().median()) < 0.02
+    assert float((result - velocity).abs().median()) < 0.02
 
 
 @pytest.mark.parametrize("name", DIFFUSION_SAMPLERS)
@@ -91,8 +73,8 @@ def test_exact_noise_gives_the_audio_in_any_number_of_steps(name):
     c = PATHS["vp"](torch.tensor(0.8, dtype=torch.float64))
     x = c.alpha * audio + c.sigma * noise
     for grid in ([0.8, 0.0], [0.8, 0.5, 0.1, 0.0]):
-        made = DIFFUSION_SAMPLERS[name](lambda x, tau: noise, x, grid)
-        torch.testing.assert_close(made, audio, atol=1e-5, rtol=1e-5)
+        result = DIFFUSION_SAMPLERS[name](lambda x, tau: noise, x, grid)
+        torch.testing.assert_close(result, audio, atol=1e-5, rtol=1e-5)
 
 
 def test_a_single_second_order_step_is_of_first_order():
@@ -107,17 +89,15 @@ def condition():
     return random_condition(2, 8, width=4, channels=2, seed=3)
 
 
-class Exact:
+class Exact(Unconditional):
     """The expected noise of `NORMAL`, with a constant error."""
 
     def __init__(self, shift: float = 0.0) -> None:
-        self.shift, self.asked = shift, []
+        super().__init__()
+        self.shift, self.taus = shift, []
 
-    def embed(self, condition, drop=None):
-        return drop
-
-    def __call__(self, x, *, r, tau, guidance_scale, embedded, condition):
-        self.asked.append(tau)
+    def forward(self, x, *, tau, **rest):
+        self.taus.append(tau)
         return NORMAL.noise(x, tau[:, None, None]) + self.shift
 
 
@@ -130,7 +110,7 @@ def test_the_loss_is_the_mean_noise_error_over_all_levels():
     c = PATHS["vp"](torch.arange(1, LEVELS + 1, dtype=torch.float64) / LEVELS)
     wanted = (0.16 * c.alpha**2 / (0.16 * c.alpha**2 + c.sigma**2)).mean()
     assert float(value) == figures["error"] == pytest.approx(float(wanted), rel=0.1)
-    tau = network.asked[0]
+    tau = network.taus[0]
     assert float(tau.min()) >= 1 / LEVELS and float(tau.max()) == 1.0
     torch.manual_seed(0)
     audio = NORMAL.sample(4096, 8, 2)
@@ -150,32 +130,23 @@ def network():
 
 
 def test_guidance_extrapolates_from_the_unconditional_prediction(network):
-    chosen, x = condition(), torch.randn(2, 8, 2)
-    one = torch.full((2,), 0.4)
-    informed, blind = (
-        network(
-            x,
-            r=one,
-            tau=one,
-            guidance_scale=torch.ones(2),
-            embedded=network.embed(chosen, drop),
-            condition=chosen,
-        )
-        for drop in (None, torch.full((2,), DROP_ALL))
+    chosen, x, tau = condition(), torch.randn(2, 8, 2), torch.full((2,), 0.4)
+    conditional, unconditional = (
+        predict(network, x, tau, chosen, drop) for drop in (None, torch.full((2,), DROP_ALL))
     )
     for guidance in (1.0, 3.0):
-        made = noise_prediction(network, chosen, guidance=guidance)(x, 0.4)
-        torch.testing.assert_close(made, blind + guidance * (informed - blind))
+        result = noise_prediction(network, chosen, guidance=guidance)(x, 0.4)
+        torch.testing.assert_close(result, unconditional + guidance * (conditional - unconditional))
 
 
 @pytest.mark.parametrize("solver", SOLVERS["noise"])
 def test_a_network_that_predicts_noise_is_sampled_by_diffusion(network, solver):
     chosen, noise = condition(), torch.randn(2, 8, 2)
-    made = sample(network, chosen, noise, steps=8, guidance=2.0, solver=solver)
+    result = sample(network, chosen, noise, steps=8, guidance=2.0, solver=solver)
     predict = noise_prediction(network, chosen, guidance=2.0)
-    assert torch.equal(made, DIFFUSION_SAMPLERS[solver](predict, noise, uniform_grid(8)))
+    assert torch.equal(result, DIFFUSION_SAMPLERS[solver](predict, noise, uniform_grid(8)))
     default = sample(network, chosen, noise, steps=8, guidance=2.0)
-    assert torch.equal(default, made) == (solver == "dpm")
+    assert torch.equal(default, result) == (solver == "dpm")
 
 
 def test_solvers_for_the_other_prediction_are_refused(network):

@@ -6,7 +6,7 @@ import copy
 
 import pytest
 import torch
-from support.flow_networks import zero_condition
+from support.flow_networks import Unconditional, zero_condition
 from support.gaussian_mixture import Exact, Mixture, TwoModes
 from torch import nn
 
@@ -23,7 +23,11 @@ CONFIG = ObjectiveConfig(balance=0.0, largest_guidance=1.0)
 FRAMES, CHANNELS = 8, 2
 
 
-class Small(nn.Module):
+def normal(mean: float, deviation: float) -> Mixture:
+    return Mixture(means=(mean,), deviations=(deviation,), weights=(1.0,))
+
+
+class Small(Unconditional):
     """A small network of each dimension: x and tau to a velocity, or noise to audio."""
 
     def __init__(self) -> None:
@@ -32,10 +36,7 @@ class Small(nn.Module):
             nn.Linear(2, 48), nn.SiLU(), nn.Linear(48, 48), nn.SiLU(), nn.Linear(48, 1)
         )
 
-    def embed(self, condition, drop=None):
-        return None
-
-    def forward(self, x, *, r, tau, guidance_scale, embedded, condition):
+    def forward(self, x, *, tau, **rest):
         times = tau[:, None, None].expand_as(x)
         return self.net(torch.stack([x, times], -1))[..., 0]
 
@@ -51,19 +52,14 @@ def test_networks_that_agree_give_no_gradient():
 
 def test_the_gradient_points_from_the_generated_to_the_real_distribution():
     torch.manual_seed(0)
-    narrow = Mixture(means=(0.0,), deviations=(0.3,), weights=(1.0,))
-    wide = Mixture(means=(0.0,), deviations=(0.6,), weights=(1.0,))
-    moved = Mixture(means=(1.0,), deviations=(0.3,), weights=(1.0,))
+    narrow, wide, moved = normal(0.0, 0.3), normal(0.0, 0.6), normal(1.0, 0.3)
 
-    class Scaled(nn.Module):
+    class Scaled(Unconditional):
         """X = shift + scale eps, as u = eps - X."""
 
         def __init__(self) -> None:
             super().__init__()
             self.scale, self.shift = (nn.Parameter(torch.tensor(v)) for v in (0.3, 0.0))
-
-        def embed(self, condition, drop=None):
-            return None
 
         def forward(self, x, **rest):
             return x - self.shift - self.scale * x
@@ -82,10 +78,10 @@ def test_the_gradient_points_from_the_generated_to_the_real_distribution():
 
 def test_the_critic_learns_the_generated_distribution():
     torch.manual_seed(0)
-    made = Exact(Mixture(means=(0.0,), deviations=(0.3,), weights=(1.0,)))
+    result = Exact(normal(0.0, 0.3))
     audio = 5.0 + torch.zeros(512, FRAMES, CHANNELS)  # not used
-    _, own = critic_loss(made, made, audio, zero_condition(512), CONFIG)
-    _, other = critic_loss(Exact(Mixture()), made, audio, zero_condition(512), CONFIG)
+    _, own = critic_loss(result, result, audio, zero_condition(512), CONFIG)
+    _, other = critic_loss(Exact(Mixture()), result, audio, zero_condition(512), CONFIG)
     assert own["critic_error"] < 0.8 * other["critic_error"]
     small, generator = Small(), Small()
     critic_loss(small, generator, audio, zero_condition(512), CONFIG)[0].backward()
@@ -97,11 +93,9 @@ def test_known_frames_are_copied_and_have_no_loss():
     torch.manual_seed(0)
     audio, chosen = torch.randn(4, FRAMES, CHANNELS), zero_condition(4, known=5)
     flow, one = Exact(Mixture()), torch.ones(4)
-    made = generate_one_step(
-        flow, audio, chosen, guidance_scale=one, drops=torch.full((4,), KEEP_ALL)
-    )
-    assert torch.equal(made[:, :5], audio[:, :5])
-    assert not torch.isclose(made[:, 5:], audio[:, 5:]).any()
+    result = generate_one_step(flow, audio, chosen, torch.full((4,), KEEP_ALL), one)
+    assert torch.equal(result[:, :5], audio[:, :5])
+    assert not torch.isclose(result[:, 5:], audio[:, 5:]).any()
 
     class OffInContext(Exact):
         def forward(self, x, **rest):
@@ -117,10 +111,9 @@ def test_known_frames_are_copied_and_have_no_loss():
 def test_the_two_mode_network_agrees_with_the_mixture():
     mixture = Mixture(means=(-1.0, 1.0), deviations=(0.3, 0.3), weights=(0.5, 0.5))
     x, one = torch.randn(4, FRAMES, CHANNELS), torch.ones(4)
-    asked = {"r": 0.4 * one, "tau": 0.4 * one, "guidance_scale": one}
-    asked |= {"embedded": None, "condition": None}
-    made = TwoModes(1.0, 0.3)(x, **asked).detach()
-    torch.testing.assert_close(made, Exact(mixture)(x, **asked), atol=1e-5, rtol=1e-5)
+    times = {"r": 0.4 * one, "tau": 0.4 * one}
+    result = TwoModes(1.0, 0.3)(x, **times).detach()
+    torch.testing.assert_close(result, Exact(mixture)(x, **times), atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("start", [0.16, 0.5])

@@ -28,32 +28,32 @@ def test_the_likelihood_of_normal_audio(path):
     torch.manual_seed(0)
     flow = Mixture(path, **NORMAL)
     audio = flow.sample(6, 4, 4)
-    made = log_likelihood(flow.velocity, audio, steps=50 if path != "vp" else 100)
+    found = log_likelihood(flow.velocity, audio, steps=50 if path != "vp" else 100)
     known = flow.log_density(audio).mean((1, 2))
     # On the vp path e^-5 of the audio remains at tau = 1, which is not exactly standard normal.
     within = 1e-3 if path != "vp" else 6e-3
-    torch.testing.assert_close(made.nats_per_dimension, known, atol=within, rtol=0)
-    torch.testing.assert_close(made.bits_per_dimension, -made.nats_per_dimension / math.log(2))
+    torch.testing.assert_close(found.nats_per_dimension, known, atol=within, rtol=0)
+    torch.testing.assert_close(found.bits_per_dimension, -found.nats_per_dimension / math.log(2))
     if path != "vp":
-        torch.testing.assert_close(made.noise, (audio - 0.7) / 0.4, atol=5e-3, rtol=0)
+        torch.testing.assert_close(found.noise, (audio - 0.7) / 0.4, atol=5e-3, rtol=0)
 
 
 def test_the_likelihood_of_a_mixture_and_of_outliers():
     torch.manual_seed(0)
     flow = Mixture()
     audio = flow.sample(4, 4, 4)
-    made = log_likelihood(flow.velocity, audio, steps=50)
+    found = log_likelihood(flow.velocity, audio, steps=50)
     known = flow.log_density(audio).mean((1, 2))
-    torch.testing.assert_close(made.nats_per_dimension, known, atol=1e-3, rtol=0)
+    torch.testing.assert_close(found.nats_per_dimension, known, atol=1e-3, rtol=0)
     outlier = log_likelihood(flow.velocity, audio + 2.0, steps=50)
-    assert bool((outlier.log_density < made.log_density - 10).all())
+    assert bool((outlier.log_density < found.log_density - 10).all())
 
 
 def test_likelihoods_integrate_to_one():
     flow = Mixture()
     grid = torch.linspace(-4, 4, 801, dtype=torch.float64)
-    made = log_likelihood(flow.velocity, grid[:, None, None], steps=50)
-    assert float(made.log_density.exp().sum() * (grid[1] - grid[0])) == pytest.approx(1, abs=2e-3)
+    found = log_likelihood(flow.velocity, grid[:, None, None], steps=50)
+    assert float(found.log_density.exp().sum() * (grid[1] - grid[0])) == pytest.approx(1, abs=2e-3)
 
 
 @pytest.mark.parametrize("path", ["linear", "gvp"])
@@ -89,15 +89,14 @@ def test_invert_is_exact_for_steps_that_are_too_long_for_encode(stiffness):
 
 def test_invert_stops_at_the_best_iterate():
     audio = torch.ones(1, 5, 4)
+
+    def velocity(x, tau):
+        return -20.0 * x
+
     few, more = (
-        decode(velocity_of(-20.0), invert(velocity_of(-20.0), audio, max_iterations=count)) - audio
-        for count in (1, 3)
+        decode(velocity, invert(velocity, audio, max_iterations=count)) - audio for count in (1, 3)
     )
     assert 1e-3 < float(more.abs().max()) < float(few.abs().max())
-
-
-def velocity_of(rate: float):
-    return lambda x, tau: rate * x
 
 
 def curved(x: torch.Tensor, tau: float) -> torch.Tensor:
@@ -164,9 +163,9 @@ def test_a_network_is_inverted_and_its_volume_is_the_jacobian_determinant(networ
     assert float((decode(velocity, noise) - audio).norm() / audio.norm()) < 1e-3
     back = decode(velocity, invert(velocity, audio))
     assert float((back - audio).norm() / audio.norm()) < 5e-5
-    made = log_likelihood(velocity, audio, steps=10)
+    found = log_likelihood(velocity, audio, steps=10)
     noise = encode(velocity, audio, steps=10)
-    torch.testing.assert_close(made.noise, noise)
+    torch.testing.assert_close(found.noise, noise)
     # Independently: the determinant of the Jacobian of the complete solve
 
     def noise_of_first(flat):
@@ -176,18 +175,18 @@ def test_a_network_is_inverted_and_its_volume_is_the_jacobian_determinant(networ
     jacobian = torch.autograd.functional.jacobian(noise_of_first, audio[0].flatten())
     volume = float(torch.linalg.slogdet(jacobian.double()).logabsdet)
     prior = -0.5 * float((noise[0] ** 2 + math.log(2 * math.pi)).sum())
-    assert float(made.log_density[0]) == pytest.approx(prior + volume, abs=5e-3)
+    assert float(found.log_density[0]) == pytest.approx(prior + volume, abs=5e-3)
 
 
 def test_the_likelihood_depends_on_the_condition_and_not_on_other_samples(network):
     torch.manual_seed(0)
     audio = torch.randn(2, 8, 4)
-    made = log_likelihood(velocity_field(network, condition()), audio, steps=4)
+    found = log_likelihood(velocity_field(network, condition()), audio, steps=4)
     other = log_likelihood(velocity_field(network, condition(5)), audio, steps=4)
-    assert not torch.allclose(made.log_density, other.log_density, atol=1e-3)
+    assert not torch.allclose(found.log_density, other.log_density, atol=1e-3)
     first = torch.tensor([0])
     alone = log_likelihood(velocity_field(network, condition().rows(first)), audio[:1], steps=4)
-    torch.testing.assert_close(alone.log_density[0], made.log_density[0], atol=1e-3, rtol=1e-4)
+    torch.testing.assert_close(alone.log_density[0], found.log_density[0], atol=1e-3, rtol=1e-4)
 
 
 def test_large_latents_use_random_probes_by_default(network):
@@ -196,13 +195,13 @@ def test_large_latents_use_random_probes_by_default(network):
     audio = torch.randn(2, frames, 4)
     velocity = velocity_field(network, condition(frames=frames))
     torch.manual_seed(1)
-    made = log_likelihood(velocity, audio, steps=1)
+    found = log_likelihood(velocity, audio, steps=1)
     exact = log_likelihood(velocity, audio, steps=1, divergence=exact_divergence)
     torch.manual_seed(1)
     again = log_likelihood(velocity, audio, steps=1)
-    assert torch.equal(made.log_density, again.log_density)
-    assert not torch.equal(made.log_density, exact.log_density)
-    torch.testing.assert_close(made.nats_per_dimension, exact.nats_per_dimension, atol=0.1, rtol=0)
+    assert torch.equal(found.log_density, again.log_density)
+    assert not torch.equal(found.log_density, exact.log_density)
+    torch.testing.assert_close(found.nats_per_dimension, exact.nats_per_dimension, atol=0.1, rtol=0)
 
 
 def test_the_velocity_is_the_diagonal_of_the_map(network):

@@ -31,11 +31,11 @@ MODES = Mixture(means=(-1.0, 1.0), deviations=(0.3, 0.3), weights=(0.5, 0.5))
 def test_the_loss_is_the_squared_error_of_the_map():
     torch.manual_seed(0)
     noise = torch.randn(16, FRAMES, CHANNELS)
-    made = MODES.generated(noise.double()).float()
+    result = MODES.generated(noise.double()).float()
     chosen = zero_condition(16, known=3)
-    value, figures = pair_distillation_loss(Exact(MODES), noise, made, chosen, PLAIN)
+    value, figures = pair_distillation_loss(Exact(MODES), noise, result, chosen, PLAIN)
     assert figures["error"] < 1e-10
-    shifted = made.clone()
+    shifted = result.clone()
     shifted[:, 3:] += 0.2
     shifted[:, :3] += 9.0  # known frames are ignored
     value, figures = pair_distillation_loss(Exact(MODES), noise, shifted, chosen, PLAIN)
@@ -46,9 +46,9 @@ def test_the_student_gets_the_guidance_scale_of_its_teacher():
     calls = {}
 
     class Recorder(Exact):
-        def forward(self, x, **asked):
-            calls.update(asked)
-            return super().forward(x, **asked)
+        def forward(self, x, **inputs):
+            calls.update(inputs)
+            return super().forward(x, **inputs)
 
     noise = torch.randn(4, FRAMES, CHANNELS)
     pair_distillation_loss(Recorder(MODES), noise, noise, zero_condition(4), PLAIN, guidance=2.5)
@@ -60,15 +60,14 @@ def test_a_student_learns_modes_from_solver_pairs():
     torch.manual_seed(0)
     student = TwoModes(0.6, 0.1)
     noise = torch.randn(512, FRAMES, CHANNELS, dtype=torch.float64)
-    made = heun(MODES.velocity, noise, uniform_grid(25)).float()
+    result = heun(MODES.velocity, noise, uniform_grid(25)).float()
     noise = noise.float()
     optimiser = torch.optim.Adam(student.parameters(), 2e-2)
     for step in range(100):
         rows = slice(64 * (step % 8), 64 * (step % 8) + 64)
         optimiser.zero_grad()
-        pair_distillation_loss(student, noise[rows], made[rows], zero_condition(64), PLAIN)[
-            0
-        ].backward()
+        batch = student, noise[rows], result[rows], zero_condition(64)
+        pair_distillation_loss(*batch, PLAIN)[0].backward()
         optimiser.step()
     assert float(student.middle.detach()) == pytest.approx(1.0, abs=0.03)
     assert float(student.deviation.detach()) == pytest.approx(0.3, abs=0.03)
@@ -115,8 +114,8 @@ def test_pairs_are_solved_once_and_do_not_depend_on_the_order(pairs, teacher, wi
     numbers = np.array([20, 3])
     batch = pairs.batch(numbers)
     _, chosen = prepare(teacher, batch)
-    made = sample(teacher, chosen, batch["noise"], steps=6, guidance=1.0, solver="heun")
-    torch.testing.assert_close(batch["solution"], made, atol=5e-3, rtol=5e-3)
+    result = sample(teacher, chosen, batch["noise"], steps=6, guidance=1.0, solver="heun")
+    torch.testing.assert_close(batch["solution"], result, atol=5e-3, rtol=5e-3)
     # 24 pairs of 10 windows: a window is repeated with another noise
     assert batch["clip"].tolist() == [0, 3]
     other = pairs.batch(np.array([10, 13]))

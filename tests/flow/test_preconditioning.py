@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from support.flow_networks import random_condition
 
 from foleyflow.errors import ConfigError
 from foleyflow.flow import preconditioning
@@ -18,21 +19,13 @@ SCALE = torch.tensor([1.0, 0.4, 0.1])
 def network(**settings) -> FlowTransformer:
     torch.manual_seed(0)
     config = FlowConfig(channels=3, width=8, layers=1, heads=2, condition_width=4, **settings)
-    made = FlowTransformer(config).eval().requires_grad_(False)
-    made.fit_latents_(torch.randn(5000, 3) * torch.tensor([3.0, 1.0, 0.2]) + 5.0, SCALE)
-    return made
+    result = FlowTransformer(config).eval().requires_grad_(False)
+    result.fit_latents_(torch.randn(5000, 3) * torch.tensor([3.0, 1.0, 0.2]) + 5.0, SCALE)
+    return result
 
 
-def condition(rows: int = 2, segments: int = 5) -> Condition:
-    count = 4 * segments
-    return Condition(
-        video=torch.randn(rows, count, 4),
-        states=torch.randn(rows, segments, 4),
-        events=torch.zeros(rows, count),
-        material=torch.zeros(rows, dtype=torch.int64),
-        context=torch.zeros(rows, count, 3),
-        known=torch.zeros(rows, count, dtype=torch.bool),
-    )
+def condition() -> Condition:
+    return random_condition(2, 20, width=4, channels=3)
 
 
 def test_standardised_latents_have_the_given_scale():
@@ -85,24 +78,24 @@ def test_a_new_flow_generates_gaussian_latents_in_any_number_of_steps():
     flow, chosen = network(prior_path="linear"), condition()
     noise = torch.randn(2, 20, 3)
     for solver, steps, bound in (("map", 1, 1e-5), ("map", 4, 1e-5), ("heun", 200, 1e-2)):
-        made = sample(flow, chosen, noise, steps=steps, guidance=1.0, solver=solver)
-        torch.testing.assert_close(made, SCALE * noise, atol=bound, rtol=bound)
+        result = sample(flow, chosen, noise, steps=steps, guidance=1.0, solver=solver)
+        torch.testing.assert_close(result, SCALE * noise, atol=bound, rtol=bound)
 
 
 def test_a_new_diffusion_network_generates_gaussian_latents():
     flow = network(prior_path="vp", predicts="noise")
     noise = torch.randn(2, 20, 3)
-    made = sample(flow, condition(), noise, steps=200, guidance=1.0)
+    result = sample(flow, condition(), noise, steps=200, guidance=1.0)
     c = PATHS["vp"](torch.tensor(log_snr_grid(1)[-1]))  # the last flow time
     scale = ((c.alpha * SCALE) ** 2 + c.sigma**2).sqrt()
-    torch.testing.assert_close(made / noise, scale.expand_as(noise), atol=0.03, rtol=0.1)
+    torch.testing.assert_close(result / noise, scale.expand_as(noise), atol=0.03, rtol=0.1)
 
 
 def test_factorised_segments_are_preconditioned_once():
     settings = {"prior_path": "linear", "factorised": True}
     flow, noise = network(**settings), torch.randn(2, 20, 3)
-    made = sample(flow, condition(), noise, steps=1, guidance=1.0, solver="map")
-    torch.testing.assert_close(made, SCALE * noise, atol=1e-5, rtol=1e-5)
+    result = sample(flow, condition(), noise, steps=1, guidance=1.0, solver="map")
+    torch.testing.assert_close(result, SCALE * noise, atol=1e-5, rtol=1e-5)
 
 
 def test_an_unknown_path_is_refused():

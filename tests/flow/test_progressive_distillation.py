@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from support.flow_networks import zero_condition
+from support.flow_networks import Unconditional, zero_condition
 from support.gaussian_mixture import GaussianMap, Mixture
 from torch import nn
 
@@ -22,16 +22,14 @@ CONFIG = ObjectiveConfig(balance=0.0)
 ROWS, FRAMES, CHANNELS = 64, 8, 2
 
 
-class Network:
+class Network(Unconditional):
     """Any u(x, r, tau), called like the network of the flow."""
 
     def __init__(self, mean_velocity) -> None:
+        super().__init__()
         self.mean_velocity = mean_velocity
 
-    def embed(self, condition, drop=None):
-        return None
-
-    def __call__(self, x, *, r, tau, guidance_scale, embedded, condition):
+    def forward(self, x, *, r, tau, **rest):
         return self.mean_velocity(x, r, tau)
 
 
@@ -44,25 +42,23 @@ def audio() -> torch.Tensor:
     return 0.7 + 0.4 * torch.randn(ROWS, FRAMES, CHANNELS)
 
 
+def merge_error(student, teacher, *, steps: int, config: ObjectiveConfig = CONFIG) -> float:
+    return progressive_distillation_loss(
+        student, teacher, audio(), zero_condition(ROWS), config, teacher_steps=steps
+    )[1]["merge_error"]
+
+
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("steps", [2, 4])
 def test_several_steps_of_an_exact_map_equal_one(path, steps):
     torch.manual_seed(0)
     config = ObjectiveConfig(balance=0.0, path=path)
     exact = GaussianMap(path)
-    _, figures = progressive_distillation_loss(
-        exact, exact, audio(), zero_condition(ROWS), config, teacher_steps=steps
-    )
-    assert figures["merge_error"] < 1e-9
+    assert merge_error(exact, exact, steps=steps, config=config) < 1e-9
     # A constant error of every step is the error of their mean
-    off = Network(lambda x, r, tau: 0.3 + exact(x, r=r, tau=tau, **REST))
-    _, figures = progressive_distillation_loss(
-        off, exact, audio(), zero_condition(ROWS), config, teacher_steps=steps
-    )
-    assert figures["merge_error"] == pytest.approx(0.09, rel=1e-3)
-
-
-REST = {"guidance_scale": None, "embedded": None, "condition": None}
+    off = Network(lambda x, r, tau: 0.3 + exact(x, r=r, tau=tau))
+    error = merge_error(off, exact, steps=steps, config=config)
+    assert error == pytest.approx(0.09, rel=1e-3)
 
 
 @pytest.mark.parametrize("steps", [2, 5])
@@ -75,23 +71,18 @@ def test_the_target_is_the_sampler_result_after_the_same_steps(steps):
             if end == start:
                 rows.append(teacher.mean_velocity(row[None], r, torch.tensor([start]))[0])
                 continue
-            made = apply_flow_map(
+            result = apply_flow_map(
                 lambda at, after, now: teacher.mean_velocity(at, None, torch.tensor([now])),
                 row[None],
                 uniform_grid(steps, start=start, end=end),
             )
-            rows.append((row - made[0]) / (start - end))
+            rows.append((row - result[0]) / (start - end))
         return torch.stack(rows)
 
     torch.manual_seed(0)
-    _, figures = progressive_distillation_loss(
-        Network(several_steps), teacher, audio(), zero_condition(ROWS), CONFIG, teacher_steps=steps
-    )
-    assert figures["merge_error"] < 1e-9
-    _, one = progressive_distillation_loss(
-        teacher, teacher, audio(), zero_condition(ROWS), CONFIG, teacher_steps=steps
-    )
-    assert one["merge_error"] > 0.01  # one step of a plain velocity ends elsewhere
+    assert merge_error(Network(several_steps), teacher, steps=steps) < 1e-9
+    # One step of a plain velocity ends elsewhere
+    assert merge_error(teacher, teacher, steps=steps) > 0.01
 
 
 def test_samples_without_an_interval_preserve_the_velocity():
@@ -100,15 +91,10 @@ def test_samples_without_an_interval_preserve_the_velocity():
 
     def wrong_off_the_diagonal(x, r, tau):
         away = 9.0 * (tau > r).float()
-        return exact(x, r=r, tau=tau, **REST) + away[:, None, None]
+        return exact(x, r=r, tau=tau) + away[:, None, None]
 
     network = Network(wrong_off_the_diagonal)
-    errors = [
-        progressive_distillation_loss(
-            network, exact, audio(), zero_condition(ROWS), CONFIG, teacher_steps=2
-        )[1]["merge_error"]
-        for _ in range(40)
-    ]
+    errors = [merge_error(network, exact, steps=2) for _ in range(40)]
     assert sum(errors) / 40 == pytest.approx(81 * INTERVAL_FRACTION, rel=0.05)
 
 
@@ -141,15 +127,12 @@ def test_known_frames_are_placed_on_the_path_and_have_no_loss():
 
 
 def test_only_the_student_is_trained():
-    class Shift(nn.Module):
+    class Shift(Unconditional):
         def __init__(self) -> None:
             super().__init__()
             self.shift = nn.Parameter(torch.zeros(()))
 
-        def embed(self, condition, drop=None):
-            return None
-
-        def forward(self, x, *, r, tau, guidance_scale, embedded, condition):
+        def forward(self, x, **rest):
             return x + self.shift
 
     network, teacher = Shift(), Shift()

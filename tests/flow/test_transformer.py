@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+from dataclasses import replace
+
 import pytest
 import torch
 from support.flow_networks import random_condition, random_flow
 
 from foleyflow.errors import ConfigError
+from foleyflow.flow.objective import predict
 from foleyflow.flow.transformer import (
     DROP_ALL,
     DROP_TIMING,
@@ -16,14 +20,11 @@ from foleyflow.flow.transformer import (
     FlowTransformer,
 )
 
+MATERIALS = ("wood", "metal", "glass")
 CONFIG = FlowConfig(
-    channels=6,
-    width=16,
-    layers=2,
-    heads=2,
-    condition_width=8,
-    material_names=("wood", "metal", "glass"),
+    channels=6, width=16, layers=2, heads=2, condition_width=8, material_names=MATERIALS
 )
+FACTORISED = replace(CONFIG, factorised=True)
 BATCH, FRAMES = 2, 16
 
 
@@ -42,17 +43,17 @@ def condition(seed: int = 0, *, known: int = 0, material: int = 0) -> Condition:
     )
 
 
-def run(network, chosen: Condition, *, r=0.0, tau=1.0, guidance_scale=1.0, drop=KEEP_ALL, seed=1):
-    x = torch.randn(BATCH, FRAMES, 6, generator=torch.Generator().manual_seed(seed))
-    one = torch.ones(BATCH)
-    return network(
-        x,
-        r=one * r,
-        tau=one * tau,
-        guidance_scale=one * guidance_scale,
-        embedded=network.embed(chosen, torch.full((BATCH,), drop)),
-        condition=chosen,
-    )
+def latents() -> torch.Tensor:
+    return torch.randn(BATCH, FRAMES, 6, generator=torch.Generator().manual_seed(1))
+
+
+def changed(chosen: Condition, **fields: torch.Tensor) -> Condition:
+    return Condition(**{**vars(chosen), **fields})
+
+
+def run(network, chosen: Condition, *, r=0.0, tau=1.0, guidance_scale=1.0, drop=KEEP_ALL):
+    one, drops = torch.ones(BATCH), torch.full((BATCH,), drop)
+    return predict(network, latents(), one * tau, chosen, drops, one * guidance_scale, r=one * r)
 
 
 def differ(one: torch.Tensor, other: torch.Tensor) -> bool:
@@ -96,14 +97,8 @@ def test_dropped_conditions_have_no_influence(network):
 def test_dropped_timing_keeps_the_global_condition(network):
     chosen = condition(0, material=1)
     order = torch.randperm(FRAMES, generator=torch.Generator().manual_seed(0))
-    shuffled = Condition(
-        **{
-            **vars(chosen),
-            "video": chosen.video[:, order],
-            "events": chosen.events[:, order],
-            "states": chosen.states.flip(1),
-        }
-    )
+    video, events, states = chosen.video[:, order], chosen.events[:, order], chosen.states.flip(1)
+    shuffled = changed(chosen, video=video, events=events, states=states)
     plain = run(network, chosen, drop=DROP_TIMING)
     torch.testing.assert_close(run(network, shuffled, drop=DROP_TIMING), plain)
     assert differ(run(network, shuffled), run(network, chosen))
@@ -113,14 +108,12 @@ def test_dropped_timing_keeps_the_global_condition(network):
 
 def test_every_material_label_changes_the_output(network):
     outs = [run(network, condition(material=label)) for label in range(4)]
-    for index, one in enumerate(outs):
-        for other in outs[index + 1 :]:
-            assert differ(one, other)
+    assert all(differ(one, other) for one, other in itertools.combinations(outs, 2))
 
 
 def test_known_latents_differ_from_silence_and_from_no_context(network):
-    plain, informed = run(network, condition()), run(network, condition(known=4))
-    assert differ(plain, informed)
+    plain, with_context = run(network, condition()), run(network, condition(known=4))
+    assert differ(plain, with_context)
     silent = condition(known=4)
     silent.context.zero_()
     assert differ(run(network, silent), plain)
@@ -134,8 +127,8 @@ def test_a_change_of_the_condition_is_local_in_time(network):
         if name == "video":  # the mean over the clip must not change
             value[:, 0] -= 1.0
             frames = frames | {0}
-        changed = Condition(**{**vars(chosen), name: value})
-        moved = (network.embed(changed) - network.embed(chosen)).abs().amax((0, 2))
+        moved = network.embed(changed(chosen, **{name: value})) - network.embed(chosen)
+        moved = moved.abs().amax((0, 2))
         # Two convolutions of three frames reach two frames at most
         allowed = {f for m in frames for f in range(m - 2, m + 3) if 0 <= f < FRAMES}
         assert set((moved > 1e-4).nonzero()[:, 0].tolist()) <= allowed
@@ -143,12 +136,10 @@ def test_a_change_of_the_condition_is_local_in_time(network):
 
 
 def test_a_static_condition_is_the_same_at_all_frames():
-    network = build(FlowConfig(**{**vars(CONFIG), "static": True}))
+    network = build(replace(CONFIG, static=True))
     chosen = condition()
     order = torch.randperm(FRAMES, generator=torch.Generator().manual_seed(0))
-    shuffled = Condition(
-        **{**vars(chosen), "video": chosen.video[:, order], "events": chosen.events[:, order]}
-    )
+    shuffled = changed(chosen, video=chosen.video[:, order], events=chosen.events[:, order])
     torch.testing.assert_close(network.embed(shuffled), network.embed(chosen))
     inner = network.embed(chosen)[:, 2:-2]
     torch.testing.assert_close(inner, inner[:, :1].expand_as(inner))
@@ -161,17 +152,16 @@ def changed_frames(one: torch.Tensor, other: torch.Tensor) -> list[int]:
 
 @pytest.mark.parametrize("name", ["video", "states", "events", "x"])
 def test_factorised_segments_are_independent(name):
-    network = build(FlowConfig(**{**vars(CONFIG), "factorised": True}))
+    network = build(FACTORISED)
     joint, one = build(), torch.ones(BATCH)
 
     def out(model, segment=None):
         chosen, x = condition(known=2), torch.randn(BATCH, FRAMES, 6)
         if segment is not None:
-            changed = x if name == "x" else getattr(chosen, name)
-            per = changed.shape[1] // (FRAMES // 4)
-            changed[:, segment * per : (segment + 1) * per] += 1.0
-        asked = {"r": 0 * one, "tau": one, "guidance_scale": 2 * one, "condition": chosen}
-        return model(x, embedded=model.embed(chosen), **asked)
+            value = x if name == "x" else getattr(chosen, name)
+            per = value.shape[1] // (FRAMES // 4)
+            value[:, segment * per : (segment + 1) * per] += 1.0
+        return predict(model, x, one, chosen, guidance_scale=2 * one, r=0 * one)
 
     for segment in range(FRAMES // 4):
         outs = []
@@ -186,56 +176,37 @@ def test_factorised_segments_are_independent(name):
 
 
 def test_a_factorised_segment_can_be_generated_alone():
-    network = build(FlowConfig(**{**vars(CONFIG), "factorised": True}))
-    chosen = condition(known=3, material=2)
+    network, chosen = build(FACTORISED), condition(known=3, material=2)
     batch = run(network, chosen, guidance_scale=2.0)
-    x = torch.randn(BATCH, FRAMES, 6, generator=torch.Generator().manual_seed(1))
     segments = chosen.split_segments()
     for index in range(BATCH * FRAMES // 4):
         row, segment = divmod(index, FRAMES // 4)
         frames = slice(4 * segment, 4 * segment + 4)
         alone, one = segments.rows(torch.tensor([index])), torch.ones(1)
         assert torch.equal(alone.video[0], chosen.video[row, frames])
-        made = network(
-            x[row : row + 1, frames],
-            r=0 * one,
-            tau=one,
-            guidance_scale=2 * one,
-            embedded=network.embed(alone),
-            condition=alone,
-        )
-        torch.testing.assert_close(made[0], batch[row, frames], atol=1e-5, rtol=1e-4)
+        x = latents()[row : row + 1, frames]
+        result = predict(network, x, one, alone, guidance_scale=2 * one, r=0 * one)
+        torch.testing.assert_close(result[0], batch[row, frames], atol=1e-5, rtol=1e-4)
 
 
 def test_factorised_segments_support_dropped_conditions():
-    network = build(FlowConfig(**{**vars(CONFIG), "factorised": True}))
+    network = build(FACTORISED)
     one = run(network, condition(0, material=1), drop=DROP_ALL)
     assert torch.equal(one, run(network, condition(5, material=2), drop=DROP_ALL))
     assert differ(one, run(network, condition(0, material=1)))
 
 
 def test_static_and_factorised_are_mutually_exclusive():
-    with pytest.raises(
-        ConfigError, match="static and factorised are both set: expected at most one"
-    ):
+    with pytest.raises(ConfigError, match="static and factorised are both set: expected at most"):
         FlowConfig(static=True, factorised=True)
 
 
 def test_samples_of_a_batch_are_independent(network):
     chosen = condition(known=3, material=1)
-    batch = run(network, chosen)
-    x = torch.randn(BATCH, FRAMES, 6, generator=torch.Generator().manual_seed(1))
+    batch, one = run(network, chosen), torch.ones(1)
     for row in range(BATCH):
         alone = chosen.rows(torch.tensor([row]))
-        one = torch.ones(1)
-        out = network(
-            x[row : row + 1],
-            r=0 * one,
-            tau=one,
-            guidance_scale=one,
-            embedded=network.embed(alone),
-            condition=alone,
-        )
+        out = predict(network, latents()[row : row + 1], one, alone, r=0 * one)
         torch.testing.assert_close(out[0], batch[row], atol=1e-5, rtol=1e-4)
 
 
@@ -247,14 +218,14 @@ def test_samples_are_selected_by_mask_or_index():
         assert torch.equal(value[0], getattr(chosen, name)[1])
 
 
-def test_restore_inverts_standardise(network):
+def test_restore_inverts_standardise():
     network = build()
     network.latent_mean.normal_()
     network.latent_deviation.uniform_(0.5, 2.0)
-    latents = torch.randn(3, 5, 6)
-    torch.testing.assert_close(network.restore(network.standardise(latents)), latents)
-    wanted = (latents - network.latent_mean) / network.latent_deviation
-    torch.testing.assert_close(network.standardise(latents), wanted)
+    raw = torch.randn(3, 5, 6)
+    torch.testing.assert_close(network.restore(network.standardise(raw)), raw)
+    wanted = (raw - network.latent_mean) / network.latent_deviation
+    torch.testing.assert_close(network.standardise(raw), wanted)
 
 
 def test_the_tiny_flow_has_fewer_than_6_million_parameters():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from support.flow_networks import random_condition
 
 from foleyflow.errors import ConfigError
 from foleyflow.flow.path import PATHS
@@ -12,23 +13,15 @@ from foleyflow.flow.sampling import sample
 from foleyflow.flow.transformer import Condition
 
 
-def condition_with_context() -> Condition:
-    torch.manual_seed(0)
-    known = (torch.arange(40) < 13)[None]
-    return Condition(
-        video=torch.randn(1, 40, 16),
-        states=torch.randn(1, 10, 16),
-        events=torch.rand(1, 40),
-        material=torch.zeros(1, dtype=torch.int64),
-        context=torch.randn(1, 40, 48) * known[..., None],
-        known=known,
-    )
+def condition_and_noise() -> tuple[Condition, torch.Tensor]:
+    noise = torch.randn(1, 40, 48, generator=torch.Generator().manual_seed(1))
+    return random_condition(1, 40, width=16, channels=48, known=13), noise
 
 
 @pytest.mark.parametrize("solver", ["map", *SAMPLERS])
 @pytest.mark.parametrize("steps", [1, 4])
 def test_context_latents_are_returned_unchanged(flow, steps, solver):
-    condition, noise = condition_with_context(), torch.randn(1, 40, 48)
+    condition, noise = condition_and_noise()
     latents = sample(flow, condition, noise, steps=steps, guidance=1.0, solver=solver)
     assert torch.equal(latents[:, :13], condition.context[:, :13])
     assert float(latents[:, 13:].abs().min()) > 0
@@ -37,7 +30,7 @@ def test_context_latents_are_returned_unchanged(flow, steps, solver):
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("solver", ["map", *SAMPLERS])
 def test_context_latents_lie_on_the_path_at_every_step(flow, solver, path):
-    condition, noise = condition_with_context(), torch.randn(1, 40, 48)
+    condition, noise = condition_and_noise()
     inputs = []
     hook = flow.register_forward_pre_hook(
         lambda module, args, kwargs: inputs.append((args[0], float(kwargs["tau"]))),
@@ -53,7 +46,7 @@ def test_context_latents_lie_on_the_path_at_every_step(flow, solver, path):
 
 
 def test_solvers_differ_and_converge_to_the_same_latents(flow):
-    condition, noise = condition_with_context(), torch.randn(1, 40, 48)
+    condition, noise = condition_and_noise()
 
     def sampled(solver, steps):
         return sample(flow, condition, noise, steps=steps, guidance=2.0, solver=solver)
@@ -68,12 +61,6 @@ def test_solvers_differ_and_converge_to_the_same_latents(flow):
 
 
 def test_an_unknown_solver_is_refused(flow):
+    condition, noise = condition_and_noise()
     with pytest.raises(ConfigError, match="'rk45': expected one of map, euler, midpoint"):
-        sample(
-            flow,
-            condition_with_context(),
-            torch.randn(1, 40, 48),
-            steps=1,
-            guidance=1.0,
-            solver="rk45",
-        )
+        sample(flow, condition, noise, steps=1, guidance=1.0, solver="rk45")

@@ -23,21 +23,22 @@ from foleyflow.judges.weights import FILES, SHIPPED_JUDGES, load_published, veri
 from foleyflow.signals import Frames, Waveform
 from foleyflow.weights import file_sha256
 
+HASHES = {name: file.sha256 for name, file in FILES.items()}
 
-def with_unused_content(name, file, tensors):
-    """The content of a published file: tensors, and content that evaluation does not need."""
-    if name == "vggish":
-        tensors["pproc.pca_means"] = torch.zeros(128, 1)
-    if name == "synchformer":
-        tensors["vfeat_extractor.patch_embed.proj.bias"] = torch.zeros(8)
-    if name == "clap":
-        tensors["text_model.pooler.dense.bias"] = tensors["logit_scale_a"] = torch.zeros(1)
-    if name == "cavp":
-        tensors = {f"module.{key}": value for key, value in tensors.items()}
-        tensors["module.logit_scale"] = tensors["module.spec_encoder.fc1.bias"] = torch.zeros(1)
-    if name == "diff-foley":
-        tensors["first_stage_model.decoder.conv_in.bias"] = torch.zeros(1)
-        tensors["scale_factor"] = tensors["sqrt_alphas_cumprod"] = torch.zeros(1)
+
+# Tensors in published files that evaluation does not need
+UNUSED = {
+    "vggish": ("pproc.pca_means",),
+    "synchformer": ("vfeat_extractor.patch_embed.proj.bias",),
+    "clap": ("text_model.pooler.dense.bias", "logit_scale_a"),
+    "cavp": ("logit_scale", "spec_encoder.fc1.bias"),
+    "diff-foley": ("first_stage_model.decoder.conv_in.bias", "scale_factor", "sqrt_alphas_cumprod"),
+}
+
+
+def published_content(name, file, tensors):
+    unused = {key: torch.zeros(1) for key in UNUSED.get(name, ())}
+    tensors = {file.prefix + key: value for key, value in {**tensors, **unused}.items()}
     if file.key is None:
         return tensors
     return {file.key: tensors, "iteration": 1, "sampler": {"i": np.arange(3)}}
@@ -50,15 +51,12 @@ def published(tmp_path, monkeypatch):
         if name == "clap" and find_spec("transformers") is None:
             continue
         file = FILES[name]
-        content = with_unused_content(name, file, randomised(build()).state_dict())
+        content = published_content(name, file, randomised(build()).state_dict())
         torch.save(content, tmp_path / file.name)
         sha256 = file_sha256(tmp_path / file.name)
         monkeypatch.setitem(FILES, name, replace(file, sha256=sha256))
         monkeypatch.setitem(adapters.NETWORKS, name, build)
     return tmp_path
-
-
-ORIGINALS = dict(FILES)
 
 
 def sound(seconds, rate_hz=22050):
@@ -110,10 +108,7 @@ def test_judge_of_two_files_needs_both(published):
 
 
 def test_files_without_a_published_hash_are_identified_by_their_own_hash(published):
-    assert [name for name, file in ORIGINALS.items() if not file.sha256] == [
-        "diff-foley",
-        "imagebind",
-    ]
+    assert [name for name, sha256 in HASHES.items() if not sha256] == ["diff-foley", "imagebind"]
     judge = load_judge("diff-foley", published)
     hashes = [file_sha256(published / FILES[name].name) for name in ("diff-foley", "cavp")]
     assert judge.weights_sha256 == " + ".join(hashes)
@@ -192,9 +187,6 @@ def test_load_judges_returns_those_that_can_be_loaded(published):
     assert list(missing) == ["yamnet"]
 
 
-# ------------------------------------------------------------------------ judges of pairs
-
-
 def film(seconds, rate_hz, side, seed=0):
     rng = np.random.default_rng(seed)
     count = round(seconds * rate_hz)
@@ -211,10 +203,8 @@ def test_synchformer_score_is_the_mean_of_both_absolute_offsets(published):
         video = network.encode_video(torch.from_numpy(frames.pixels).permute(0, 3, 1, 2))
         audio = network.encode_audio(torch.from_numpy(samples))
         assert len(video) == len(audio) == 24
-        tops = [
-            int(network.compare(video[at], audio[at]).argmax())
-            for at in (slice(0, 14), slice(10, 24))
-        ]
+        ends = (video[:14], audio[:14]), (video[10:], audio[10:])
+        tops = [int(network.compare(*pair).argmax()) for pair in ends]
     assert judge.score(frames, samples) == pytest.approx(np.abs(grid[tops]).mean(), abs=1e-6)
     np.testing.assert_allclose(network.offsets_s, grid, atol=1e-6)
 
@@ -268,9 +258,7 @@ def test_diff_foley_score_depends_only_on_the_start_of_a_pair(published):
     judge = load_judge("diff-foley", published)
     frames, samples = film(10.0, 4, 32), sound(10.0, 16000).mono()
     longer = film(14.0, 4, 32)
-    longer = Frames(
-        pixels=np.concatenate([frames.pixels, longer.pixels[40:]]), times_s=longer.times_s
-    )
+    longer.pixels[:40] = frames.pixels
     changed = samples.copy()
     changed[512 * 256 + 1024 :] = 0.0
     assert judge.score(longer, changed) == judge.score(frames, samples)

@@ -2,11 +2,10 @@
 
 import os
 import socket
-from fractions import Fraction
 
 import av
 import pytest
-from support.media_files import make_video
+from support.media_files import encoded_picture, make_video
 
 from foleyflow.errors import MediaError
 from foleyflow.media import probe, read_waveform
@@ -66,13 +65,8 @@ def test_playlist_after_byte_order_mark_and_blank_lines_is_refused(tmp_path):
 
 
 def test_name_with_a_pattern_opens_no_numbered_pictures(tmp_path):
-    picture = av.CodecContext.create("png", "w")
-    picture.width = picture.height = 64
-    picture.pix_fmt, picture.time_base = "rgb24", Fraction(1, 25)
-    frame = av.VideoFrame(64, 64, "rgb24")
-    data = b"".join(bytes(p) for p in [*picture.encode(frame), *picture.encode(None)])
     for name in ("a1.png", "a2.png", "a%d.png"):
-        (tmp_path / name).write_bytes(data)
+        (tmp_path / name).write_bytes(encoded_picture())
     with pytest.raises(MediaError, match=r"not a (media file|video)"):
         probe(tmp_path / "a%d.png")
 

@@ -10,7 +10,8 @@ import pytest
 from support.media_files import corner_painter, damage, grey_level, make_video
 
 from foleyflow.errors import MediaError
-from foleyflow.media import keep_at_rate, probe, read_frames, read_frames_at
+from foleyflow.media import probe, read_frames, read_frames_at
+from foleyflow.media.reader import keep_at_rate
 
 
 def levels(pairs):
@@ -130,7 +131,7 @@ UNUSUAL_FORMATS = {
     "interlaced": {"codec": "mpeg2video", "codec_options": {"flags": "+ildct+ilme"}},
     "HDR": {
         "pixel_format": "yuv420p10le",
-        "colours": {"color_trc": 16, "color_primaries": 9, "colorspace": 9},
+        "settings": {"color_trc": 16, "color_primaries": 9, "colorspace": 9},
     },
     "alpha in mov": {"codec": "qtrle", "pixel_format": "argb", "suffix": "mov"},
     "png in mov": {"codec": "png", "pixel_format": "rgba", "suffix": "mov"},

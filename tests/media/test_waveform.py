@@ -9,7 +9,7 @@ import soxr
 from support.media_files import Sound, impulses, make_sound, make_video
 
 from foleyflow.errors import MediaError
-from foleyflow.media import (
+from foleyflow.media.waveform import (
     fit_blocks,
     fit_length,
     read_sound_blocks,
@@ -101,16 +101,8 @@ def test_gap_is_filled_with_silence(tmp_path):
 
 
 def test_more_than_two_channels_are_mixed_down(tmp_path):
-    path = tmp_path / "a.wav"
-    with av.open(str(path), "w") as sink:
-        stream = sink.add_stream("pcm_s16le", rate=48_000)
-        stream.codec_context.layout = "5.1"
-        frame = av.AudioFrame.from_ndarray(
-            np.full((6, 4_800), 0.1, np.float32), format="fltp", layout="5.1"
-        )
-        frame.sample_rate = 48_000
-        sink.mux(stream.encode(frame))
-        sink.mux(stream.encode(None))
+    sound = Sound(samples=np.full((6, 4_800), 0.1, np.float32), codec="pcm_s16le")
+    path = make_sound(tmp_path / "a.wav", sound)
     assert read_waveform(path).samples.shape == (2, 4_800)
 
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 import functools
 import json
 import os
-import shutil
 import signal
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from support.cli_model import make_model, run_cli
+from support.cli_model import make_model, run_cli, settings_flags
 from support.media_files import make_video
 from support.ray_work import current_precision, recorded_square, square_or_fail
 from support.small_vggsound import CLIP_S, SEGMENT_S, make_small_vggsound
@@ -56,19 +57,30 @@ def local_ray():
         os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
-def test_work_of_a_killed_worker_is_repeated(local_ray, tmp_path):
+@contextmanager
+def killed_when_found(find: Callable[[], list[int]]) -> Iterator[list[int]]:
+    """Kills the first process that `find` returns during the block; yields its id in a list."""
     killed: list[int] = []
 
     def kill() -> None:
-        while not (started := list(tmp_path.glob("started-5-*"))):
+        while not (found := find()):
             time.sleep(0.01)
-        killed.append(int(started[0].name.split("-")[2]))
-        os.kill(killed[0], signal.SIGKILL)
+        killed.append(found[0])
+        os.kill(found[0], signal.SIGKILL)
 
     thread = threading.Thread(target=kill)
     thread.start()
-    results = list(local_ray.parallel_map(functools.partial(recorded_square, tmp_path), range(20)))
+    yield killed
     thread.join()
+
+
+def test_work_of_a_killed_worker_is_repeated(local_ray, tmp_path):
+    def workers() -> list[int]:
+        return [int(path.name.split("-")[2]) for path in tmp_path.glob("started-5-*")]
+
+    work = functools.partial(recorded_square, tmp_path)
+    with killed_when_found(workers) as killed:
+        results = list(local_ray.parallel_map(work, range(20)))
     assert [square for square, _ in results] == [n**2 for n in range(20)]
     assert killed[0] not in [worker for number, (_, worker) in enumerate(results) if number >= 5]
     times = {
@@ -185,21 +197,13 @@ def test_a_batch_with_a_killed_worker_equals_a_serial_one(local_ray, tmp_path):
     flags = ("--model", model, "--audio-only", "--events", "--device", "cpu", "--json")
     serial, parallel = tmp_path / "serial", tmp_path / "parallel"
     local = run_cli("generate", *videos, broken, *flags, "-o", f"{serial}/")
-    killed: list[int] = []
 
-    def kill() -> None:
-        while not parallel.is_dir() or len(list(parallel.glob("*.wav"))) < 8:
-            time.sleep(0.01)
-        while not (workers := busy_workers()):
-            time.sleep(0.01)
-        killed.append(workers[0])
-        os.kill(workers[0], signal.SIGKILL)
+    def workers() -> list[int]:
+        return busy_workers() if len(list(parallel.glob("*.wav"))) >= 8 else []
 
-    thread = threading.Thread(target=kill)
-    thread.start()
     output = f"{parallel}/"
-    outcome = run_cli("generate", *videos, broken, *flags, "-o", output, "--ray", "auto")
-    thread.join()
+    with killed_when_found(workers) as killed:
+        outcome = run_cli("generate", *videos, broken, *flags, "-o", output, "--ray", "auto")
     assert killed
     assert (local.status, outcome.status) == (2, 2)  # because of the broken clip
     answer = outcome.answer
@@ -241,7 +245,7 @@ def test_simulated_clips_equal_those_of_local_processes(local_ray, simulated_dat
             tmp_path,
             **settings,
             ray="auto",
-            draw_scene=bouncing_ball.draw_scene,
+            sample_scene=bouncing_ball.sample_scene,
             progress=lambda done, wanted: calls.append((done, wanted)),
         )
         assert (summary.clips, summary.skipped) == (created, 4 - created)
@@ -269,17 +273,13 @@ def test_shards_of_real_clips_equal_those_of_local_threads(local_ray, tmp_path):
     assert found[0][0]["rejected"] == {"no sound": 1, "duplicate": 1} and found[0][2]
 
 
-def test_prepared_features_equal_those_computed_locally(
-    local_ray, simulated_data, smoke_runs, tmp_path
-):
+def test_prepared_features_equal_those_computed_locally(local_ray, fresh_data, smoke_runs):
     found = {}
+    parts = [f"{part}={smoke_runs / part / 'model'}" for part in ("codec", "align")]
     for name, flags in (("local", ()), ("ray", ("--ray", "auto"))):
-        data = tmp_path / name
-        shutil.copytree(simulated_data, data, ignore=shutil.ignore_patterns(".*"))
+        data = fresh_data(name)
         command = ["data", "prepare", "flow", "--recipe", "smoke", "--data", data, "--json"]
-        for part in ("codec", "align"):
-            command += ["--set", f"{part}={smoke_runs / part / 'model'}"]
-        outcome = run_cli(*command, "--set", "views=2", *flags)
+        outcome = run_cli(*command, *settings_flags(*parts, "views=2"), *flags)
         assert outcome.status == 0, outcome.stderr
         assert outcome.answer["windows"] == {"train": 12, "validation": 4}
         found[name] = {
@@ -289,19 +289,14 @@ def test_prepared_features_equal_those_computed_locally(
             if path.is_file()
         }
     assert found["local"].keys() == found["ray"].keys()
-    assert {path.parts[0].split("-")[0] for path in found["local"]} == {
-        ".frames",
-        ".latents",
-        ".flow_conditions",
-    }
+    stores = {path.parts[0].split("-")[0] for path in found["local"]}
+    assert stores == {".frames", ".latents", ".flow_conditions"}
     for name, content in found["local"].items():
         assert found["ray"][name] == content, name
 
 
-def test_stored_sounds_equal_those_computed_locally(local_ray, simulated_data, tmp_path):
-    local, remote = tmp_path / "local", tmp_path / "remote"
-    for folder in (local, remote):
-        shutil.copytree(simulated_data, folder, ignore=shutil.ignore_patterns(".*"))
+def test_stored_sounds_equal_those_computed_locally(local_ray, fresh_data):
+    local, remote = fresh_data("local"), fresh_data("remote")
     own = mono_sounds(Split.at(local, "train"), 16_000)
     computed = mono_sounds(Split.at(remote, "train"), 16_000, parallel_map=local_ray.parallel_map)
     assert own.shape[1] == 16_000 * SimulatedClips(local, "train").duration_s

@@ -8,12 +8,13 @@ import json
 import numpy as np
 import pytest
 import torch
+from support.cli_model import run_cli, settings_flags
+from support.flow_networks import random_condition
 from support.media_files import Sound, make_video
 from support.small_encoders import WIDTH, publish, small
 from support.small_vggsound import FRAME_RATE, RATE_HZ, hum, painter
-from typer.testing import CliRunner
 
-from foleyflow.cli.app import app
+from foleyflow.alignment.model import Alignment
 from foleyflow.data.windows import ClipArrays, WindowSource
 from foleyflow.encoders import catalogue
 from foleyflow.encoders.frame_adapter import FrameAdapter, FrameAdapterConfig
@@ -24,13 +25,14 @@ from foleyflow.experiments.tables.recipes import aligner_recipe
 from foleyflow.features.encoder_features import Weights, resample_to_segments, video_features
 from foleyflow.features.frames import Split
 from foleyflow.flow.sampling import sample
-from foleyflow.flow.transformer import Condition, FlowConfig, FlowTransformer
+from foleyflow.flow.transformer import FlowConfig, FlowTransformer
 from foleyflow.inference.latent_generation import FeatureStream
 from foleyflow.inference.video_frames import frames_for_encoder
 from foleyflow.media import probe, read_waveform
 from foleyflow.pretrained import load_aligner, load_aligner_with_encoder
 from foleyflow.recipes import recipe_named
 from foleyflow.system.stopwatch import Stopwatch
+from foleyflow.training.journal import read_journal
 from foleyflow.weights import save_component
 
 CLIP_S = 2.5
@@ -80,10 +82,10 @@ def vggsound_folder(tmp_path_factory):
         )
         rows.append(f"clip-{number},10,thing,{'test' if number > 5 else 'train'}")
     (folder / "list.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
-    command = ["data", "vggsound", str(folder / "list.csv"), str(folder / "clips")]
-    command += ["--out", str(folder / "data"), "--duration", "2.5", "--segment", "2.5"]
-    done = CliRunner().invoke(app, [*command, "--validation", "0.2"], catch_exceptions=False)
-    assert done.exit_code == 0, done.output
+    command = ["data", "vggsound", folder / "list.csv", folder / "clips", "--out", folder / "data"]
+    command += ["--duration", "2.5", "--segment", "2.5", "--validation", "0.2"]
+    outcome = run_cli(*command)
+    assert outcome.status == 0, outcome.stderr
     splits = json.loads((folder / "data" / "manifest.json").read_text())["splits"]
     assert splits["train"] >= 2 and splits["validation"] >= 1, splits
     return folder / "data"
@@ -92,16 +94,12 @@ def vggsound_folder(tmp_path_factory):
 @pytest.mark.parametrize("small_encoders", PAIRS[::2], indirect=True, ids="+".join)
 def test_literal_recipe_trains_two_steps(small_encoders, vggsound_folder, tmp_path):
     video, sound, weights = small_encoders
-    command = ["train", "align", "--recipe", "literal", "--data", str(vggsound_folder)]
-    command += ["--out", str(tmp_path / "run"), "--device", "cpu"]
-    for setting in (*TINY, f"video={video}", f"sound={sound}", f"weights_dir={weights}"):
-        command += ["--set", setting]
-    done = CliRunner().invoke(app, command, catch_exceptions=False)
-    assert done.exit_code == 0, done.output
-    journal = [
-        json.loads(line)
-        for line in (tmp_path / "run" / "journal.jsonl").read_text(encoding="utf-8").splitlines()
-    ]
+    command = ["train", "align", "--recipe", "literal", "--data", vggsound_folder]
+    command += ["--out", tmp_path / "run", "--device", "cpu"]
+    encoders = (f"video={video}", f"sound={sound}", f"weights_dir={weights}")
+    outcome = run_cli(*command, *settings_flags(*TINY, *encoders))
+    assert outcome.status == 0, outcome.stderr
+    journal = read_journal(tmp_path / "run" / "journal.jsonl")
     losses = [entry["align/loss"] for entry in journal if "align/loss" in entry]
     assert len(losses) == 2 and np.isfinite(losses).all()
     aligner = load_aligner(tmp_path / "run" / "model")
@@ -120,33 +118,35 @@ def test_literal_recipe_trains_two_steps(small_encoders, vggsound_folder, tmp_pa
         assert list(vggsound_folder.glob(f"{start}*")), start
 
 
+def small_aligner(video: str, sound: str) -> Alignment:
+    """An aligner over small encoders with random weights."""
+    recipe = recipe_named("align", "published")
+    recipe = dataclasses.replace(recipe, video=video, sound=sound, student="own")
+    sizes = dict(width=16, heads=2, video_layers=1, audio_layers=1, decoder_layers=1)
+    model = dataclasses.replace(recipe.model, **sizes)
+    return dataclasses.replace(recipe, model=model).random_aligner()
+
+
 @pytest.mark.parametrize("small_encoders", PAIRS, indirect=True, ids="+".join)
 def test_full_size_frames_pass_through_both_stages(small_encoders):
     """Encoder at 224 x 224, aligner and one step of the flow give finite latents."""
     video, sound, weights = small_encoders
-    recipe = recipe_named("align", "published")
-    recipe = dataclasses.replace(recipe, video=video, sound=sound, student="own")
-    config = dataclasses.replace(
-        recipe.model, width=16, heads=2, video_layers=1, audio_layers=1, decoder_layers=1
-    )
-    aligner = dataclasses.replace(recipe, model=config).random_aligner().eval()
-    seen = catalogue.load_encoder(catalogue.video_encoder(video), weights)
+    aligner = small_aligner(video, sound).eval()
+    encoder = catalogue.load_encoder(catalogue.video_encoder(video), weights)
     pixels = torch.randint(0, 256, (8, 3, 224, 224), dtype=torch.uint8)
     times_s = torch.arange(8)[None] / 8.0
     with torch.no_grad():
-        features = aligner.encode_video(seen(pixels)[None])
+        features = aligner.encode_video(encoder(pixels)[None])
         guidance = aligner.flow_condition(features, times_s, segments=6)
         flow = FlowTransformer(
             FlowConfig(width=16, layers=1, heads=2, condition_width=16, latents_per_segment=8)
         ).eval()
         noise = torch.randn(1, 48, flow.config.channels)
-        condition = Condition(
+        condition = dataclasses.replace(
+            random_condition(1, 48, width=16, channels=flow.config.channels),
             video=guidance.video,
             states=guidance.states,
             events=guidance.onsets,
-            material=torch.zeros(1, dtype=torch.int64),
-            context=torch.zeros_like(noise),
-            known=torch.zeros(1, 48, dtype=torch.bool),
         )
         latents = sample(flow, condition, noise, steps=1, guidance=1.0)
     assert features.shape == (1, 8, 16) and guidance.video.shape == (1, 48, 16)
@@ -271,12 +271,10 @@ def test_complete_pipeline_on_the_command_line(small_encoders, vggsound_folder, 
     }
     recipes = {"codec": "clips", "align": "published", "flow": "published"}
     for task, out in runs.items():
-        command = ["train", task, "--recipe", recipes[task], "--data", str(vggsound_folder)]
-        command += ["--out", str(out), "--device", "cpu"]
-        for setting in settings[task]:
-            command += ["--set", setting]
-        done = CliRunner().invoke(app, command, catch_exceptions=False)
-        assert done.exit_code == 0, done.output
+        command = ["train", task, "--recipe", recipes[task], "--data", vggsound_folder]
+        command += ["--out", out, "--device", "cpu", *settings_flags(*settings[task])]
+        outcome = run_cli(*command)
+        assert outcome.status == 0, outcome.stderr
     student = load_aligner(runs["align"] / "model").student
     published_trunk = catalogue.load_encoder(catalogue.sound_encoder(sound), weights).trunk
     for name, value in published_trunk.state_dict().items():  # frozen, and stored in half precision
@@ -284,32 +282,26 @@ def test_complete_pipeline_on_the_command_line(small_encoders, vggsound_folder, 
             student.trunk.state_dict()[name], value, atol=1e-4, rtol=1e-3, msg=name
         )
     assert any(adapter.widen.weight.abs().max() > 0 for adapter in student.adapters)
-    command = ["bundle", *(str(out / "model") for out in runs.values())]
-    command += ["--out", str(tmp_path / "model"), "--json"]
-    done = CliRunner().invoke(app, command, catch_exceptions=False)
-    assert json.loads(done.stdout)["components"] == ["align", "codec", "flow"]
+    parts = [out / "model" for out in runs.values()]
+    outcome = run_cli("bundle", *parts, "--out", tmp_path / "model", "--json")
+    assert outcome.answer["components"] == ["align", "codec", "flow"]
     clip = make_video(tmp_path / "clip.mp4", rate=FRAME_RATE, n_frames=90, width=320, height=180)
-    command = ["generate", str(clip), "--model", str(tmp_path / "model"), "--json"]
-    done = CliRunner().invoke(app, [*command, "--weights-dir", str(weights)])
-    assert done.exit_code == 0, done.output
-    answer = json.loads(done.stdout)
+    command = ["generate", clip, "--model", tmp_path / "model", "--json"]
+    outcome = run_cli(*command, "--weights-dir", weights)
+    assert outcome.status == 0, outcome.stderr
+    answer = outcome.answer
     assert answer["duration_s"] == pytest.approx(90 / FRAME_RATE, abs=1 / 48_000)
     assert answer["material_guess"] is None
-    sounded = read_waveform(tmp_path / "clip.foley.mp4").mono()
-    assert np.isfinite(sounded).all() and np.abs(sounded).max() > 0
-    done = CliRunner().invoke(app, [*command, "--overwrite", "--weights-dir", str(tmp_path)])
-    assert done.exit_code == 2 and "expected its weights in" in done.stderr
+    generated = read_waveform(tmp_path / "clip.foley.mp4").mono()
+    assert np.isfinite(generated).all() and np.abs(generated).max() > 0
+    outcome = run_cli(*command, "--overwrite", "--weights-dir", tmp_path)
+    assert outcome.status == 2 and "expected its weights in" in outcome.stderr
 
 
 @pytest.mark.parametrize("small_encoders", PAIRS[:2], indirect=True, ids="+".join)
 def test_streamed_frames_have_the_stored_features(small_encoders, vggsound_folder, tmp_path):
     video, sound, weights = small_encoders
-    recipe = recipe_named("align", "published")
-    recipe = dataclasses.replace(recipe, video=video, sound=sound, student="own")
-    config = dataclasses.replace(
-        recipe.model, width=16, heads=2, video_layers=1, audio_layers=1, decoder_layers=1
-    )
-    aligner = dataclasses.replace(recipe, model=config).random_aligner()
+    aligner = small_aligner(video, sound)
     stored = {"model": dataclasses.asdict(aligner.config)}
     stored["encoder"] = dataclasses.asdict(aligner.encoder.config)
     save_component(tmp_path, "align", module=aligner, config=stored, provenance={"test": True})
@@ -321,9 +313,9 @@ def test_streamed_frames_have_the_stored_features(small_encoders, vggsound_folde
         times = torch.from_numpy(rows.times_s[:last])[None]
         values = torch.from_numpy(rows.values[:last].copy())[None]
         known = load_aligner(tmp_path).encode_video(values)
-        seeing = load_aligner_with_encoder(tmp_path, weights)
+        loaded = load_aligner_with_encoder(tmp_path, weights)
         with split.clips.files(0) as (path, _):
-            stream = FeatureStream(seeing, frames_for_encoder(probe(path), seeing), Stopwatch())
+            stream = FeatureStream(loaded, frames_for_encoder(probe(path), loaded), Stopwatch())
             found_values, times_s = stream.between(0.0, 10.0)
     assert torch.allclose(times_s[0].double(), times[0], atol=1e-6)
     assert torch.allclose(found_values, known, atol=2e-3)

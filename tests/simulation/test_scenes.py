@@ -12,7 +12,7 @@ mujoco = pytest.importorskip("mujoco")
 
 from foleyflow.simulation.materials import MATERIAL_NAMES, MATERIALS, Material  # noqa: E402
 from foleyflow.simulation.motion.drops import add_free_body, add_solid  # noqa: E402
-from foleyflow.simulation.motion.families import FAMILIES, draw_scene  # noqa: E402
+from foleyflow.simulation.motion.families import FAMILIES, sample_scene  # noqa: E402
 from foleyflow.simulation.motion.kinematic_world import KinematicWorld  # noqa: E402
 from foleyflow.simulation.motion.prop_catalogue import add_prop  # noqa: E402
 from foleyflow.simulation.motion.rigid_bodies import (  # noqa: E402
@@ -43,8 +43,8 @@ from foleyflow.simulation.motion.trajectories import (  # noqa: E402
     Stroke,
     plan_swings,
 )
-from foleyflow.simulation.picture.camera import draw_shot  # noqa: E402
-from foleyflow.simulation.picture.stage import dress  # noqa: E402
+from foleyflow.simulation.picture.camera import sample_shot  # noqa: E402
+from foleyflow.simulation.picture.stage import decorate_scene  # noqa: E402
 from foleyflow.simulation.sound.modes import modes_of  # noqa: E402
 
 KINEMATIC = ("strikes", "drums", "knocks")
@@ -52,10 +52,10 @@ LOOKS = {*MATERIAL_NAMES, "skin", "cloth", "ground", "wall", "leaf"}
 
 
 def build(family: str, seed: int, duration_s: float = 4.0):
-    """Return a scene of a family, its compiled model, a fresh state and its performance."""
+    """Return a scene of a family, its compiled model, a fresh state and its motion."""
     scene = FAMILIES[family].draw(np.random.default_rng(seed), duration_s)
     model = scene.spec.compile()
-    return scene, model, mujoco.MjData(model), scene.play(model)
+    return scene, model, mujoco.MjData(model), scene.compute_motion(model)
 
 
 def geoms_of(model, body_name: str) -> list[int]:
@@ -72,8 +72,8 @@ def gap_m(model, data, first: list[int], second: list[int]) -> float:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_family_builds_and_poses(family):
     for seed in range(20):
-        scene, model, data, performance = build(family, seed)
-        log = performance.log
+        scene, model, data, motion = build(family, seed)
+        log = motion.log
         assert set(scene.looks) == {model.geom(g).name for g in range(model.ngeom)}
         assert set(scene.looks.values()) <= LOOKS
         assert model.ngeom <= 75
@@ -93,7 +93,7 @@ def test_every_family_builds_and_poses(family):
         for body in log.bodies.values():
             assert body.material in MATERIAL_NAMES and min(body.size_m) > 0 and body.damping > 0
         for time_s in (3.9, 0.0, 1.37):
-            performance.pose(data, time_s)
+            motion.pose(data, time_s)
             assert np.isfinite(data.geom_xpos).all()
 
 
@@ -101,12 +101,12 @@ def test_every_family_builds_and_poses(family):
 def test_tip_touches_exactly_at_the_logged_times(family):
     checked = 0
     for seed in range(12):
-        _, model, data, performance = build(family, seed)
-        for hit in performance.log.impacts:
+        _, model, data, motion = build(family, seed)
+        for hit in motion.log.impacts:
             striker, struck = geoms_of(model, hit.other), geoms_of(model, hit.body)
-            performance.pose(data, hit.time_s)
+            motion.pose(data, hit.time_s)
             assert abs(gap_m(model, data, striker, struck)) < 1e-3
-            performance.pose(data, hit.time_s - 0.003)
+            motion.pose(data, hit.time_s - 0.003)
             assert gap_m(model, data, striker, struck) > 0
             checked += 1
     assert checked > 40
@@ -117,15 +117,15 @@ def test_closing_speed_of_round_tips(family):
     """If the tip is a sphere, the gap closes at the logged speed before the contact."""
     step_s, checked = 2e-4, 0
     for seed in range(16):
-        _, model, data, performance = build(family, seed)
-        for hit in performance.log.impacts:
+        _, model, data, motion = build(family, seed)
+        for hit in motion.log.impacts:
             tip = geoms_of(model, hit.other)[:1]
             if model.geom_type[tip[0]] != mujoco.mjtGeom.mjGEOM_SPHERE:
                 continue
             struck = geoms_of(model, hit.body)
             gaps = []
             for before in (2, 1):
-                performance.pose(data, hit.time_s - before * step_s)
+                motion.pose(data, hit.time_s - before * step_s)
                 gaps.append(gap_m(model, data, tip, struck))
             speed = (gaps[0] - gaps[1]) / step_s
             assert speed == pytest.approx(hit.speed_mps, rel=0.05)
@@ -136,9 +136,9 @@ def test_closing_speed_of_round_tips(family):
 def test_tip_leaves_after_a_bounce():
     left, checked = 0, 0
     for seed in range(12):
-        _, model, data, performance = build("drums", seed)
-        for hit in performance.log.impacts:
-            performance.pose(data, hit.time_s + 0.02)
+        _, model, data, motion = build("drums", seed)
+        for hit in motion.log.impacts:
+            motion.pose(data, hit.time_s + 0.02)
             left += gap_m(model, data, geoms_of(model, hit.other), geoms_of(model, hit.body)) > 0
             checked += 1
     assert left > 0.85 * checked
@@ -146,8 +146,8 @@ def test_tip_leaves_after_a_bounce():
 
 def test_still_scenes_have_an_empty_log_and_no_contact():
     for seed in range(25):
-        _, model, data, performance = build("still", seed)
-        assert not performance.log.impacts and not performance.log.frictions
+        _, model, data, motion = build("still", seed)
+        assert not motion.log.impacts and not motion.log.frictions
         names = [model.body(model.geom_bodyid[g]).name for g in range(model.ngeom)]
         things = [g for g in range(model.ngeom) if names[g] == "thing0"]
         tools = [g for g in range(model.ngeom) if names[g].startswith("arm")]
@@ -155,7 +155,7 @@ def test_still_scenes_have_an_empty_log_and_no_contact():
         if "carried" in names or not tips:
             continue
         for time_s in np.arange(0.0, 4.0, 0.05):
-            performance.pose(data, float(time_s))
+            motion.pose(data, float(time_s))
             assert gap_m(model, data, tips, things) > 0.005
 
 
@@ -322,14 +322,14 @@ def test_same_seed_gives_the_same_scene(family):
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_pose_does_not_depend_on_the_order_of_times(family):
-    _, model, data, performance = build(family, 11, 2.0)
-    performance.pose(data, 0.7)
+    _, model, data, motion = build(family, 11, 2.0)
+    motion.pose(data, 0.7)
     expected = data.geom_xpos.copy()
-    performance.pose(data, 1.9)
-    performance.pose(data, 0.7)
+    motion.pose(data, 1.9)
+    motion.pose(data, 0.7)
     np.testing.assert_array_equal(data.geom_xpos, expected)
     fresh = mujoco.MjData(model)
-    performance.pose(fresh, 0.7)
+    motion.pose(fresh, 0.7)
     np.testing.assert_array_equal(fresh.geom_xpos, expected)
 
 
@@ -381,8 +381,8 @@ def test_a_resting_body_makes_no_sound():
 def test_event_rate_and_silent_clips_are_in_range():
     events, silent = [], 0
     for seed in range(80):
-        scene = draw_scene(np.random.default_rng(seed), 4.0)
-        log = scene.play(scene.spec.compile()).log
+        scene = sample_scene(np.random.default_rng(seed), 4.0)
+        log = scene.compute_motion(scene.spec.compile()).log
         silent += not log.impacts and not log.frictions
         if log.impacts:
             events.append(len(log.impacts) / 4.0)
@@ -408,8 +408,8 @@ def test_a_material_is_added_by_one_record(monkeypatch):
     assert 2 <= materials.count("ice") <= 14
     scene = world.build_scene(focus_m=(0.0, 0.0, 0.2), extent_m=0.4)
     assert "ice" in scene.looks.values()
-    shot = draw_shot(scene, np.random.default_rng(1), aspect=None)
-    dress(scene, shot, np.random.default_rng(2))
+    shot = sample_shot(scene, np.random.default_rng(1), aspect=None)
+    decorate_scene(scene, shot, np.random.default_rng(2))
     assert scene.spec.compile().nmat >= 20
     body = next(body for body in world.bodies.values() if body.material == "ice")
     assert modes_of(body).frequencies_hz.size

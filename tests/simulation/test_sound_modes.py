@@ -1,4 +1,4 @@
-"""Partials of bodies: closed forms, damping, positions, and the ringing of struck modes."""
+"""Modes of bodies: closed forms, damping, positions of strikes, ringing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from foleyflow.simulation.sound.modes import (
     LOWEST_HZ,
     MOST_MODES,
     Modes,
-    _colour,
+    _material_filter,
     mass_kg,
     modes_of,
 )
@@ -57,7 +57,7 @@ def test_material_records_are_plausible_and_keep_their_order():
         assert record.beta_s[0] < record.beta_s[1]
 
 
-def test_a_thin_bar_sounds_at_the_closed_form():
+def test_a_thin_bar_rings_at_the_closed_form_frequencies():
     metal = MATERIALS["metal"]
     bar = body("metal", "bar", size_m=(0.6, 0.03, 0.003))
     modes = modes_of(bar)
@@ -70,32 +70,32 @@ def test_a_thin_bar_sounds_at_the_closed_form():
         rate_hz=RATE_HZ,
     )
     for frequency_hz in expected:
-        heard = spectral_peak_hz(sound, near_hz=frequency_hz)
-        assert abs(1200 * np.log2(heard / frequency_hz)) < 5.0
+        peak_hz = spectral_peak_hz(sound, near_hz=frequency_hz)
+        assert abs(1200 * np.log2(peak_hz / frequency_hz)) < 5.0
     assert expected / expected[0] == pytest.approx([1.0, 2.757, 5.404], abs=0.001)
 
 
 @pytest.mark.parametrize("material", MATERIAL_NAMES)
-def test_a_material_is_heard_best_in_its_band(material: str):
+def test_a_material_emphasises_its_band(material: str):
     low, high = MATERIALS[material].band_hz
     middle, below, above = np.sqrt(low * high), low / 4, high * 4
-    gains = _colour(np.array([middle, low, high, below, above]), MATERIALS[material])
+    gains = _material_filter(np.array([middle, low, high, below, above]), MATERIALS[material])
     assert gains[0] > 0.9
     assert gains[1:3] == pytest.approx(np.sqrt(0.5), abs=0.01)
     assert 20 * np.log10(gains[3:]) == pytest.approx([-48.2, -48.2], abs=0.1)
 
 
-def test_a_membrane_sounds_at_the_bessel_zeros():
+def test_a_membrane_rings_at_the_bessel_zeros():
     frequencies, diameters, _ = membrane_hz(5, radius_m=0.175)
     ratios = frequencies / frequencies[0]
     assert ratios == pytest.approx([1.0, 1.5933, 2.1355, 2.2954, 2.6531], abs=1e-3)
     assert list(diameters) == [0, 1, 2, 0, 3]
     modes = modes_of(body("membrane", "membrane", size_m=(0.35, 0.35, 0.2)))
     np.testing.assert_allclose(modes.frequencies_hz[:5], frequencies, rtol=1e-12)
-    struck = Strike(sample=0, gains=modes.at((0.0, 0.0, 0.0)), pulse=np.ones(1))
+    struck = Strike(sample=0, gains=modes.gains_at((0.0, 0.0, 0.0)), pulse=np.ones(1))
     sound = ring(modes, [struck], length=RATE_HZ // 2, rate_hz=RATE_HZ)
-    heard = spectral_peak_hz(sound, near_hz=frequencies[0])
-    assert abs(1200 * np.log2(heard / frequencies[0])) < 5.0
+    peak_hz = spectral_peak_hz(sound, near_hz=frequencies[0])
+    assert abs(1200 * np.log2(peak_hz / frequencies[0])) < 5.0
 
 
 def test_a_square_free_plate_has_warburtons_first_modes():
@@ -103,12 +103,12 @@ def test_a_square_free_plate_has_warburtons_first_modes():
     # approximation agrees within a few percent.
     material = MATERIALS["wood"]
     m, n = np.array([1, 2]), np.array([1, 0])
-    got = plate_hz(m, n, length_m=0.3, width_m=0.3, thick_m=0.003, material=material)
+    plate = plate_hz(m, n, length_m=0.3, width_m=0.3, thick_m=0.003, material=material)
     stiff = material.plate_speed_mps * 0.003 / np.sqrt(12)
-    assert got * 2 * np.pi * 0.3**2 / stiff == pytest.approx([13.47, 22.37], rel=0.06)
+    assert plate * 2 * np.pi * 0.3**2 / stiff == pytest.approx([13.47, 22.37], rel=0.06)
 
 
-def test_thicker_is_higher_and_longer_is_lower():
+def test_thicker_bars_ring_higher_and_longer_bars_lower():
     thin, thick = body(size_m=(0.5, 0.04, 0.01)), body(size_m=(0.5, 0.04, 0.02))
     longer = body(size_m=(1.0, 0.04, 0.01))
     first = modes_of(thin).frequencies_hz[0]
@@ -131,7 +131,7 @@ def test_every_body_has_usable_modes(material: str, shape: str):
             assert (np.diff(modes.frequencies_hz) >= 0).all()
             assert (modes.decays_per_s > 0).all()
             assert np.sum(modes.gains**2) == pytest.approx(1.0)
-            assert np.isfinite(modes.at((0.3, -0.7, 1.0))).all()
+            assert np.isfinite(modes.gains_at((0.3, -0.7, 1.0))).all()
             assert mass_kg(thing) > 0
 
 
@@ -150,32 +150,32 @@ def test_damping_multiplies_decays():
     np.testing.assert_allclose(held.decays_per_s, 3 * free.decays_per_s, rtol=1e-12)
 
 
-def test_two_bodies_of_one_kind_differ_a_little():
+def test_two_bodies_of_one_kind_differ_slightly():
     first = modes_of(body(), rng=np.random.default_rng(1)).frequencies_hz[0]
     second = modes_of(body(), rng=np.random.default_rng(2)).frequencies_hz[0]
     assert first != second and abs(np.log2(first / second)) < 0.4
 
 
-def test_a_strike_at_a_node_leaves_the_mode_quiet():
+def test_a_strike_at_a_node_hardly_excites_the_mode():
     modes = modes_of(body("metal", "bar"))
     odd = np.flatnonzero(modes.orders[:, 0] == 3)[0]
-    middle, end = modes.at((0.0, 0.0, 0.0)), modes.at((1.0, 0.0, 0.0))
+    middle, end = modes.gains_at((0.0, 0.0, 0.0)), modes.gains_at((1.0, 0.0, 0.0))
     assert abs(middle[odd]) < 0.12 * abs(end[odd])
 
 
 @pytest.mark.parametrize("decay_per_s", [3.0, 30.0, 200.0])
-def test_the_envelope_decays_as_prescribed(decay_per_s: float):
+def test_the_envelope_decays_at_the_given_rate(decay_per_s: float):
     modes = one_mode(1000.0, decay_per_s)
     length = int(min(1.0, 6 / decay_per_s) * RATE_HZ)
     once = Strike(sample=0, gains=np.ones(1), pulse=np.ones(1))
     sound = ring(modes, [once], length=length, rate_hz=RATE_HZ)
-    blocks = sound[: length // 480 * 480].reshape(-1, 480)  # ten whole periods each
+    blocks = sound[: length // 480 * 480].reshape(-1, 480)  # ten periods each
     level = np.log(np.sqrt(np.mean(blocks**2, axis=1)))
     slope = np.polyfit(np.arange(len(level)) * 0.01, level, 1)[0]
     assert -slope == pytest.approx(decay_per_s, rel=0.01)
 
 
-def test_ringing_equals_plain_convolution():
+def test_ringing_equals_direct_convolution():
     rng = np.random.default_rng(3)
     modes = modes_of(body("wood", "plate", size_m=(0.4, 0.3, 0.01)), rng=rng)
     length = 12_000
@@ -190,11 +190,11 @@ def test_ringing_equals_plain_convolution():
         ):
             response += gain * np.exp(-decay * time_s) * np.cos(2 * np.pi * frequency * time_s)
         expected[sample:] += np.convolve(response, pulse)[: length - sample]
-    got = ring(modes, strikes[::-1], length=length, rate_hz=RATE_HZ)
-    np.testing.assert_allclose(got, expected, atol=len(modes) * 2e-5)
+    sound = ring(modes, strikes[::-1], length=length, rate_hz=RATE_HZ)
+    np.testing.assert_allclose(sound, expected, atol=len(modes) * 2e-5)
 
 
-def test_unknown_material_shape_and_bad_size_are_refused():
+def test_unknown_material_unknown_shape_and_invalid_size_are_rejected():
     with pytest.raises(DataError, match="'cheese'"):
         modes_of(body("cheese"))
     with pytest.raises(DataError, match="'doughnut'"):

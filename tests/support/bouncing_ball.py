@@ -14,7 +14,7 @@ import mujoco
 import numpy as np
 
 from foleyflow.simulation.contacts import Body, ContactLog, Impact
-from foleyflow.simulation.scene import Performance, Scene
+from foleyflow.simulation.scene import Scene, SceneMotion
 
 RADIUS_M = 0.1
 RISE_M = 0.3
@@ -33,7 +33,7 @@ def contact_times_s(duration_s: float) -> np.ndarray:
     return np.arange(PERIOD_S / 2, duration_s, PERIOD_S)
 
 
-def draw_scene(rng: np.random.Generator, duration_s: float) -> Scene:
+def sample_scene(rng: np.random.Generator, duration_s: float) -> Scene:
     """Build a ball of a random material over a wooden floor."""
     spec = mujoco.MjSpec()
     material = str(rng.choice(["metal", "plastic", "stone"]))
@@ -60,14 +60,14 @@ def draw_scene(rng: np.random.Generator, duration_s: float) -> Scene:
         "ball": Body(name="ball", material=material, shape="sphere", size_m=(0.2, 0.2, 0.2)),
     }
 
-    def play(model: mujoco.MjModel) -> Performance:
+    def compute_motion(model: mujoco.MjModel) -> SceneMotion:
         mocap = model.body("ball").mocapid[0]
 
         def pose(data: mujoco.MjData, time_s: float) -> None:
             data.mocap_pos[mocap] = (0.0, 0.0, height_m(time_s))
             mujoco.mj_kinematics(model, data)
 
-        return Performance(log=ContactLog(bodies=bodies, impacts=impacts), pose=pose)
+        return SceneMotion(log=ContactLog(bodies=bodies, impacts=impacts), pose=pose)
 
     return Scene(
         spec=spec,
@@ -76,25 +76,25 @@ def draw_scene(rng: np.random.Generator, duration_s: float) -> Scene:
         looks={"floor": "wood", "ball_skin": material},
         focus_m=(0.0, 0.0, 0.2),
         extent_m=0.4,
-        play=play,
+        compute_motion=compute_motion,
     )
 
 
-def draw_crash_once(rng: np.random.Generator, duration_s: float) -> Scene:
+def crash_once(rng: np.random.Generator, duration_s: float) -> Scene:
     """Kill the first process that calls this, as a graphics driver might; then build a ball."""
     mark = Path(os.environ[CRASH_MARK])
     if not mark.exists():
         mark.touch()
         os.kill(os.getpid(), signal.SIGKILL)
-    return draw_scene(rng, duration_s)
+    return sample_scene(rng, duration_s)
 
 
-def draw_crash_always(rng: np.random.Generator, duration_s: float) -> Scene:
+def crash_always(rng: np.random.Generator, duration_s: float) -> Scene:
     """Kill every process that calls this."""
     os.kill(os.getpid(), signal.SIGKILL)
-    return draw_scene(rng, duration_s)
+    return sample_scene(rng, duration_s)
 
 
-def draw_failure(rng: np.random.Generator, duration_s: float) -> Scene:
+def fail_to_build(rng: np.random.Generator, duration_s: float) -> Scene:
     """Raise an error, as a faulty family would."""
     raise ValueError("this scene has no floor")

@@ -25,6 +25,7 @@ from foleyflow.codec.autoencoder import Codec
 from foleyflow.encoders.motion_encoder import MotionEncoder
 from foleyflow.flow.transformer import FlowTransformer
 from foleyflow.recipes import recipe_named
+from foleyflow.training.journal import read_journal
 from foleyflow.weights import save_component
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -74,6 +75,11 @@ def make_model(folder: Path, *, seed: int = 0) -> Path:
     return folder
 
 
+def settings_flags(*settings: str) -> list[str]:
+    """`--set KEY=VALUE` for each setting."""
+    return [part for setting in settings for part in ("--set", setting)]
+
+
 def run_cli(*arguments: str | Path) -> Outcome:
     """Runs a command in this process."""
     result = CliRunner().invoke(app, [str(a) for a in arguments])
@@ -99,6 +105,24 @@ def run_process(
         timeout=120,
     )
     return Outcome(status=done.returncode, stdout=done.stdout.decode(), stderr=done.stderr.decode())
+
+
+def losses(folder: Path) -> list[dict[str, Any]]:
+    """The journal of a run without times."""
+    return [
+        {key: value for key, value in entry.items() if not key.endswith("_s")}
+        for entry in read_journal(folder / "journal.jsonl")
+    ]
+
+
+def check_refusal(outcome: Outcome, *, status: int = 2) -> str:
+    """Checks for one line and a hint on stderr and an empty stdout; returns the line."""
+    assert outcome.status == status, outcome.stderr
+    assert outcome.stdout == ""
+    line, hint = outcome.error_lines
+    assert line.startswith("foleyflow: ") and len(line) > 20
+    assert hint.startswith("  hint: ") and len(hint) > 15
+    return line
 
 
 def process_environment(changes: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import nn
 
 from foleyflow.flow.transformer import DROP_ALL, Condition, FlowConfig, FlowTransformer
 
@@ -52,6 +53,13 @@ def random_flow(
         if not name.startswith(zero) and float(value.abs().max()) == 0:
             value.normal_(std=deviation)
     return network
+
+
+class Unconditional(nn.Module):
+    """A stand-in for the flow's network whose output does not depend on the condition."""
+
+    def embed(self, condition, drop=None):
+        return None
 
 
 class ConstantAudioFlow:

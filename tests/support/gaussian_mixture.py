@@ -7,12 +7,22 @@ of (x, tau) for solvers, or with the interface of the flow's network.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from support.flow_networks import Unconditional
 from torch import Tensor, nn
 
 from foleyflow.flow.path import PATHS
+from foleyflow.flow.samplers import uniform_grid
+
+
+def measured_order(solve, field, noise, exact, counts: Sequence[int], grid=uniform_grid) -> float:
+    """Slope of the logarithm of a solver's error over that of the length of its steps."""
+    errors = [float((solve(field, noise, grid(n)) - exact).norm()) for n in counts]
+    return float(np.polyfit(-np.log(counts), np.log(errors), 1)[0])
 
 
 @dataclass(frozen=True)
@@ -89,23 +99,20 @@ class Mixture:
         return 0.5 * (low + high)
 
 
-class Exact(nn.Module):
+class Exact(Unconditional):
     """The flow of a mixture and its exact one-step map, with the network's interface."""
 
     def __init__(self, mixture: Mixture) -> None:
         super().__init__()
         self.mixture = mixture
 
-    def embed(self, condition, drop=None):
-        return None
-
-    def forward(self, x, *, r, tau, guidance_scale, embedded, condition):
+    def forward(self, x, *, r, tau, **rest):
         if bool((r < tau).any()):
             return x - self.mixture.generated(x.double()).float()
         return self.mixture.velocity(x.double(), tau[:, None, None]).float()
 
 
-class TwoModes(nn.Module):
+class TwoModes(Unconditional):
     """Audio at -middle and +middle with a deviation; both parameters are trained.
 
     On the diagonal it is the velocity of such audio, else the one-step map from noise to it.
@@ -115,10 +122,7 @@ class TwoModes(nn.Module):
         super().__init__()
         self.middle, self.deviation = (nn.Parameter(torch.tensor(v)) for v in (middle, deviation))
 
-    def embed(self, condition, drop=None):
-        return None
-
-    def forward(self, x, *, r, tau, guidance_scale, embedded, condition):
+    def forward(self, x, *, r, tau, **rest):
         if bool((r < tau).any()):
             # The upper half of a normal, stretched to a complete one around the middle
             quantile = (2 * torch.special.ndtr(x.abs()) - 1).clamp(1e-6, 1 - 1e-6)
@@ -133,33 +137,37 @@ class TwoModes(nn.Module):
         return (x - audio) / tau
 
 
-@dataclass(frozen=True)
-class GaussianMap:
+class GaussianMap(Unconditional):
     """u of the exact flow map X = mu_r + (s_r / s_tau)(x - mu_tau) of normal audio.
 
     It has the network's interface; where r = tau it is the velocity.
     """
 
-    path: str = "linear"
-    mean: float = 0.7
-    deviation: float = 0.4
+    mean, deviation = 0.7, 0.4
 
-    def embed(self, condition, drop=None):
-        return None
+    def __init__(self, path: str = "linear") -> None:
+        super().__init__()
+        self.path = path
 
-    def _moments(self, tau: Tensor) -> tuple[Tensor, Tensor]:
+    def moments(self, tau: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and deviation of x_tau."""
         c = PATHS[self.path](tau)
         return c.alpha * self.mean, (c.alpha**2 * self.deviation**2 + c.sigma**2).sqrt()
 
+    def at(self, x: Tensor, r: float, tau: float) -> Tensor:
+        """u(x, r, tau) with the interface of the solvers."""
+        r, tau = (torch.full((len(x),), time, dtype=x.dtype) for time in (r, tau))
+        return self(x, r=r, tau=tau)
+
     def velocity(self, x: Tensor, tau: Tensor) -> Tensor:
         """At x (B, L, C), tau (B, 1, 1)."""
-        c, (mean, spread) = PATHS[self.path](tau), self._moments(tau)
+        c, (mean, spread) = PATHS[self.path](tau), self.moments(tau)
         slope = (c.alpha * c.alpha_dot * self.deviation**2 + c.sigma * c.sigma_dot) / spread
         return c.alpha_dot * self.mean + slope / spread * (x - mean)
 
-    def __call__(self, x, *, r, tau, guidance_scale, embedded, condition):
+    def forward(self, x, *, r, tau, **rest):
         r, tau = r[:, None, None], tau[:, None, None]
-        (mean_r, spread_r), (mean, spread) = self._moments(r), self._moments(tau)
+        (mean_r, spread_r), (mean, spread) = self.moments(r), self.moments(tau)
         moved = x - mean_r - spread_r / spread * (x - mean)
         same = r == tau
         return torch.where(same, self.velocity(x, tau), moved / (tau - r + same))

@@ -1,4 +1,4 @@
-"""Creates small media files for tests: unusual formats and bad inputs."""
+"""Small media files for tests: unusual formats and bad inputs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,13 @@ from pathlib import Path
 import av
 import numpy as np
 
-from foleyflow.media.boxes import Box, parse_boxes
+from foleyflow.experiments.robustness.corpus import (
+    TimedText,
+    add_subtitles,
+    set_chapters,
+    write_subtitles,
+)
+from foleyflow.media.boxes import Box, edit_index
 
 SHARED_CLIPS = Path(__file__).resolve().parents[3] / "shared" / "clips"
 
@@ -27,6 +33,10 @@ class Sound:
     rate_hz: int = 48_000
     codec: str = "aac"
     start_s: float = 0.0
+
+    @property
+    def layout(self) -> str:
+        return {1: "mono", 2: "stereo", 6: "5.1"}[len(self.samples)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,49 +93,44 @@ def make_video(
     options: dict[str, str] | None = None,
     format: str | None = None,
     sound: Sound | None = None,
-    subtitles: Sequence[tuple[float, float, str]] = (),
+    subtitles: Sequence[TimedText] = (),
     subtitle_codec: str = "subrip",
-    chapters: Sequence[tuple[float, float, str]] = (),
+    chapters: Sequence[TimedText] = (),
     metadata: dict[str, str] | None = None,
-    colours: dict[str, int] | None = None,
+    settings: dict[str, object] | None = None,
 ) -> Path:
-    """Writes a video; `times_s` sets a variable frame rate, and `rotation_deg` is clockwise."""
+    """Write a video.
+
+    `times_s` sets a variable frame rate, `rotation_deg` is clockwise, and `settings` are attributes
+    of the encoder, such as its colours.
+    """
     painter = painter or grey_painter(width, height)
     rate = Fraction(rate)
     tick = 1 / rate if times_s is None and not start_s else Fraction(1, 90_000)
     with av.open(str(path), "w", format=format, options=options or {}) as sink:
         sink.metadata.update(metadata or {})
         # Enough bits to distinguish frames by their grey level.
-        settings = {"b": "4000000"}
+        encoder_options = {"b": "4000000"}
         if codec.startswith("libvpx"):
-            settings |= {"deadline": "realtime", "cpu-used": "8"}
-        stream = sink.add_stream(codec, rate=rate, options=settings | (codec_options or {}))
+            encoder_options |= {"deadline": "realtime", "cpu-used": "8"}
+        stream = sink.add_stream(codec, rate=rate, options=encoder_options | (codec_options or {}))
         stream.width, stream.height, stream.pix_fmt = width, height, pixel_format
         stream.codec_context.time_base = tick
         stream.codec_context.gop_size = key_frame_every
         stream.codec_context.max_b_frames = b_frames
-        for name, value in (colours or {}).items():
+        for name, value in (settings or {}).items():
             setattr(stream.codec_context, name, value)
         if rotation_deg or mirrored:
             stream.set_display_rotation(-rotation_deg, hflip=mirrored)
         audio = _add_audio(sink, sound) if sound is not None else None
-        text = _add_subtitles(sink, subtitle_codec) if subtitles else None
+        if subtitles:
+            text = add_subtitles(sink, subtitle_codec)
+            text.metadata["language"] = "ger"
         if chapters:
-            sink.set_chapters(
-                [
-                    {
-                        "id": number,
-                        "start": round(begin * 1000),
-                        "end": round(end * 1000),
-                        "time_base": Fraction(1, 1000),
-                        "metadata": {"title": title},
-                    }
-                    for number, (begin, end, title) in enumerate(chapters)
-                ]
-            )
+            set_chapters(sink, chapters)
         sink.start_encoding()
-        if text is not None:
-            _write_subtitles(sink, text, subtitles, framed=subtitle_codec == "mov_text")
+        if subtitles:
+            write_subtitles(sink, text, subtitles)
         if audio is not None and sound is not None:
             _write_audio(sink, audio, sound)
         if times_s is None:
@@ -141,7 +146,7 @@ def make_video(
 
 
 def make_sound(path: Path, sound: Sound) -> Path:
-    """Writes a file with audio only."""
+    """Write a file with audio only."""
     with av.open(str(path), "w") as sink:
         audio = _add_audio(sink, sound)
         _write_audio(sink, audio, sound)
@@ -150,42 +155,21 @@ def make_sound(path: Path, sound: Sound) -> Path:
 
 def _add_audio(sink, sound: Sound):
     audio = sink.add_stream(sound.codec, rate=sound.rate_hz)
-    audio.codec_context.layout = "mono" if len(sound.samples) == 1 else "stereo"
+    audio.codec_context.layout = sound.layout
     audio.time_base = Fraction(1, sound.rate_hz)
     return audio
 
 
 def _write_audio(sink, audio, sound: Sound) -> None:
     length = audio.codec_context.frame_size or 1024
-    layout = "mono" if len(sound.samples) == 1 else "stereo"
     for start in range(0, sound.samples.shape[1], length):
         piece = np.ascontiguousarray(sound.samples[:, start : start + length])
-        frame = av.AudioFrame.from_ndarray(piece, format="fltp", layout=layout)
+        frame = av.AudioFrame.from_ndarray(piece, format="fltp", layout=sound.layout)
         frame.sample_rate = sound.rate_hz
         frame.pts = start + round(sound.start_s * sound.rate_hz)
         frame.time_base = Fraction(1, sound.rate_hz)
         sink.mux(audio.encode(frame))
     sink.mux(audio.encode(None))
-
-
-def _add_subtitles(sink, codec: str):
-    text = sink.add_mux_stream(codec)
-    text.time_base = Fraction(1, 1000)
-    text.metadata["language"] = "ger"
-    return text
-
-
-def _write_subtitles(sink, text, subtitles, *, framed: bool) -> None:
-    for begin, end, line in subtitles:
-        data = line.encode()
-        if framed:
-            data = len(data).to_bytes(2, "big") + data
-        packet = av.Packet(data)
-        packet.stream = text
-        packet.time_base = Fraction(1, 1000)
-        packet.pts = packet.dts = round(begin * 1000)
-        packet.duration = round((end - begin) * 1000)
-        sink.mux(packet)
 
 
 def video_packet_bytes(path: Path) -> list[bytes]:
@@ -205,8 +189,16 @@ def video_packet_times(path: Path) -> list[tuple[Fraction, Fraction]]:
         ]
 
 
+def contents_of(folder: Path) -> dict[str, bytes | None]:
+    """Files and folders below a folder, with the bytes of files."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() if path.is_file() else None
+        for path in folder.rglob("*")
+    }
+
+
 def cut_bytes(source: Path, target: Path, fraction: float) -> Path:
-    """Writes the first part of a file."""
+    """Write the first part of a file."""
     data = source.read_bytes()
     target.write_bytes(data[: int(len(data) * fraction)])
     return target
@@ -233,7 +225,8 @@ def make_bad_files(folder: Path) -> dict[str, BadFile]:
     add("text_by_name", folder / "text.txt", "not a media file|not a video")
     add("audio_only", make_sound(folder / "audio_only.m4a", tone), "sound only")
     add("cover_art", _sound_with_cover(folder / "cover.mp3", tone), "sound only")
-    add("picture", _picture_file(folder / "picture.png"), "not a video")
+    (folder / "picture.png").write_bytes(encoded_picture())
+    add("picture", folder / "picture.png", "not a video")
     with av.open(str(folder / "zero_length.mp4"), "w") as sink:
         stream = sink.add_stream("libx264", rate=25)
         stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
@@ -250,14 +243,13 @@ def make_bad_files(folder: Path) -> dict[str, BadFile]:
 
 
 def _sound_with_cover(path: Path, sound: Sound) -> Path:
-    picture = _picture_file(path.with_suffix(".png"))
     with av.open(str(path), "w") as sink:
         audio = sink.add_stream("libmp3lame", rate=sound.rate_hz)
         audio.codec_context.layout = "mono"
         cover = sink.add_mux_stream("png", width=64, height=64)
         cover.disposition = av.stream.Disposition.attached_pic
         sink.start_encoding()
-        packet = av.Packet(picture.read_bytes())
+        packet = av.Packet(encoded_picture())
         packet.stream = cover
         packet.pts = packet.dts = 0
         sink.mux(packet)
@@ -265,15 +257,15 @@ def _sound_with_cover(path: Path, sound: Sound) -> Path:
     return path
 
 
-def _picture_file(path: Path) -> Path:
-    encoder = av.CodecContext.create("png", "w")
+def encoded_picture(codec: str = "png", pixel_format: str = "rgb24") -> bytes:
+    """A grey picture of 64 x 64 pixels."""
+    encoder = av.CodecContext.create(codec, "w")
     encoder.width = encoder.height = 64
-    encoder.pix_fmt = "rgb24"
-    encoder.time_base = Fraction(1, 25)
+    encoder.pix_fmt, encoder.time_base = pixel_format, Fraction(1, 25)
     frame = av.VideoFrame.from_ndarray(np.full((64, 64, 3), 90, np.uint8), format="rgb24")
+    frame = frame.reformat(format=pixel_format)
     frame.pts = 0
-    path.write_bytes(b"".join(bytes(p) for p in [*encoder.encode(frame), *encoder.encode(None)]))
-    return path
+    return b"".join(bytes(p) for p in [*encoder.encode(frame), *encoder.encode(None)])
 
 
 def _garbled(source: Path, target: Path) -> Path:
@@ -302,21 +294,15 @@ def damage(source: Path, target: Path, *, fraction: float, seed: int = 0) -> Pat
 
 @dataclass(frozen=True, kw_only=True)
 class Shown:
-    """The pictures and sound of a file in a player, decoded on one thread.
+    """The pictures and sound of a file in a player, decoded on one thread."""
 
-    Attributes:
-        pictures: a hash of each picture, in presentation order.
-        times_s: presentation time of each picture.
-        sound_s: start and end of the first audio track, or None.
-    """
-
-    pictures: list[str]
-    times_s: np.ndarray
-    sound_s: tuple[float, float] | None
+    pictures: list[str]  # a hash of each picture, in presentation order
+    times_s: np.ndarray  # presentation time of each picture
+    sound_s: tuple[float, float] | None  # start and end of the first audio track
 
 
 def shown(path: Path) -> Shown:
-    """Decodes a file like a player: with its edit list, all pictures, without threads."""
+    """Decode all pictures of a file like a player: with its edit list, and without threads."""
     pictures, times_s = [], []
     with av.open(str(path)) as source:
         (video,) = [
@@ -343,39 +329,33 @@ def shown(path: Path) -> Shown:
 
 
 def set_edits(path: Path, edits: Sequence[tuple[float, float | None]], *, track: int = 0) -> Path:
-    """Sets the edits (seconds, media seconds or None) of a track of an mp4 with its index last."""
-    data = path.read_bytes()
-    begin = data.rindex(b"moov") - 4
-    (index,) = parse_boxes(data[begin:])
-    track_box = index.all(b"trak")[track]
-    (movie,) = struct.unpack_from(">I", index.find(b"mvhd").body, 12)
-    (media,) = struct.unpack_from(">I", track_box.find(b"mdia", b"mdhd").body, 12)
-    entries = b"".join(
-        struct.pack(">Iihh", round(a * movie), -1 if b is None else round(b * media), 1, 0)
-        for a, b in edits
-    )
-    body = struct.pack(">II", 0, len(edits)) + entries
-    children = [box for box in track_box.children or [] if box.kind != b"edts"]
-    track_box.children = [*children, Box(b"edts", children=[Box(b"elst", body=body)])]
-    path.write_bytes(data[:begin] + index.to_bytes())
+    """Set the edits (seconds, media seconds or None) of a track of an mp4 file."""
+    with edit_index(path) as index:
+        track_box = index.all(b"trak")[track]
+        (movie,) = struct.unpack_from(">I", index.find(b"mvhd").body, 12)
+        (media,) = struct.unpack_from(">I", track_box.find(b"mdia", b"mdhd").body, 12)
+        entries = b"".join(
+            struct.pack(">Iihh", round(a * movie), -1 if b is None else round(b * media), 1, 0)
+            for a, b in edits
+        )
+        body = struct.pack(">II", 0, len(edits)) + entries
+        children = [box for box in track_box.children or [] if box.kind != b"edts"]
+        track_box.children = [*children, Box(b"edts", children=[Box(b"elst", body=body)])]
     return path
 
 
 def add_to_sample_entry(path: Path, boxes: bytes) -> Path:
-    """Appends boxes to the video sample entry of an mp4 or mov with its index last."""
-    data = path.read_bytes()
-    begin = data.rindex(b"moov") - 4
-    (index,) = parse_boxes(data[begin:])
-    description = index.all(b"trak")[0].find(b"mdia", b"minf", b"stbl", b"stsd")
-    entry = description.body[8:] + boxes
-    description.body = description.body[:8] + struct.pack(">I", len(entry)) + entry[4:]
-    path.write_bytes(data[:begin] + index.to_bytes())
+    """Append boxes to the video sample entry of an mp4 or mov file."""
+    with edit_index(path) as index:
+        description = index.all(b"trak")[0].find(b"mdia", b"minf", b"stbl", b"stsd")
+        entry = description.body[8:] + boxes
+        description.body = description.body[:8] + struct.pack(">I", len(entry)) + entry[4:]
     return path
 
 
 def box(kind: bytes, content: bytes) -> bytes:
     """An mp4 box."""
-    return struct.pack(">I4s", 8 + len(content), kind) + content
+    return Box(kind, body=content).to_bytes()
 
 
 def painted_number(width: int, height: int) -> Painter:

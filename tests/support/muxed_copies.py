@@ -14,7 +14,7 @@ RATE_HZ = 48_000
 
 
 def quiet_copy(video, output, **settings):
-    """Mux silence as long as the video and return the report."""
+    """Mux silence as long as the video, and return descriptions of what was lost."""
     info = probe(video)
     count = clock.count_at(info.duration_s, RATE_HZ)
     silence = np.zeros((1, count), np.float32)

@@ -59,9 +59,8 @@ def randomised(module: nn.Module, seed: int = 0) -> nn.Module:
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, value in [*module.named_parameters(), *module.named_buffers()]:
-            if "num_batches" in name or "conv_real" in name or "conv_imag" in name:
-                continue
-            if "filters" in name or "melW" in name or not value.is_floating_point():
+            fixed = any(part in name for part in ("conv_real", "conv_imag", "filters", "melW"))
+            if fixed or not value.is_floating_point():
                 continue
             value.copy_(0.1 * torch.randn(value.shape, generator=generator))
             if "running_var" in name:
@@ -69,15 +68,21 @@ def randomised(module: nn.Module, seed: int = 0) -> nn.Module:
     return module.eval()
 
 
-def noise(count, seed=0):
-    """(count,) uniform float32 noise."""
+def noise(shape, seed=0):
+    """Uniform float32 noise."""
     rng = np.random.default_rng(seed)
-    return torch.from_numpy(rng.uniform(-0.5, 0.5, count).astype(np.float32))
+    return torch.from_numpy(rng.uniform(-0.5, 0.5, shape).astype(np.float32))
 
 
 def shapes(module):
     """Tensor name -> shape."""
     return {name: tuple(value.shape) for name, value in module.state_dict().items()}
+
+
+def published_shapes(build):
+    """The `shapes` of a network of the published size, without memory for its tensors."""
+    with torch.device("meta"):
+        return shapes(build())
 
 
 def attend_by_head(query, key, value, heads):

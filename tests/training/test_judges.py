@@ -310,7 +310,7 @@ def test_pairs_without_a_video_are_reported(judge_models, tmp_path):
     score = report.scores["AlignAcc-sim"]
     assert score.figures == {}
     assert score.left_out == {
-        "a": "no video of it, neither among the references nor among the results"
+        "a": "there is no video of it, neither among the references nor among the results"
     }
 
 

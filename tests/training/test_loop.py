@@ -70,6 +70,17 @@ def run(task, config, folder, **settings):
     return entries, average["line"]
 
 
+def stored_state(folder) -> tuple[int, nn.Module]:
+    """The step and the weights of a run's checkpoint."""
+    module = nn.Linear(3, 1)
+    state = TrainState(
+        modules={"line": module},
+        averages={"line": MovingAverage(module, CONFIG.ema)},
+        optimisers={"line": make_optimiser(module, CONFIG)},
+    )
+    return load_state(folder, state), module
+
+
 def test_one_batch_is_fitted_exactly(tmp_path):
     config = replace(
         CONFIG, steps=300, learning_rate=0.05, weight_decay=0.0, log_every=100, decay_fraction=0.3
@@ -150,14 +161,8 @@ def test_nan_stops_the_run_and_keeps_the_last_good_state(tmp_path):
     with pytest.raises(TrainingError, match=r"step 6, phase 'line': loss nan.*input is finite"):
         run(broken, CONFIG, tmp_path)
     assert bool(torch.isfinite(broken.modules["line"].weight).all())  # not updated
-    config = CONFIG
-    module = nn.Linear(3, 1)
-    state = TrainState(
-        modules={"line": module},
-        averages={"line": MovingAverage(module, config.ema)},
-        optimisers={"line": make_optimiser(module, config)},
-    )
-    assert load_state(tmp_path, state) == 4
+    step, module = stored_state(tmp_path)
+    assert step == 4
     assert bool(torch.isfinite(module.weight).all())
     # Without the cause, the run resumes from that state.
     entries, _ = run(Line(), CONFIG, tmp_path)
@@ -189,13 +194,8 @@ def test_error_names_the_clip_that_is_not_finite(tmp_path, parts):
     assert all(f"of clip {clip}" not in message for clip in sampled[first] if clip != 7)
     assert bool(torch.isfinite(task.modules["line"].weight).all())
     assert [e["step"] for e in read_journal(tmp_path / "journal.jsonl")][-1] == first
-    module = nn.Linear(3, 1)
-    state = TrainState(
-        modules={"line": module},
-        averages={"line": MovingAverage(module, config.ema)},
-        optimisers={"line": make_optimiser(module, config)},
-    )
-    assert load_state(tmp_path, state) == first
+    step, module = stored_state(tmp_path)
+    assert step == first
     assert torch.equal(module.weight, task.modules["line"].weight)
 
 

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from support.cli_model import run_cli
+from safetensors.torch import load_file
+from support.cli_model import run_cli, settings_flags
+from support.flow_networks import random_condition, random_flow
 
 from foleyflow.data.clips import SimulatedClips
 from foleyflow.errors import ConfigError, MissingExtra
@@ -18,34 +20,16 @@ from foleyflow.training.lora import add_adapters_, merge_adapters_
 
 
 def network() -> FlowTransformer:
-    torch.manual_seed(0)
-    made = FlowTransformer(FlowConfig(channels=4, width=16, layers=2, heads=2, condition_width=8))
-    with torch.no_grad():
-        for parameter in made.parameters():  # the output of a new network is zero
-            parameter.add_(0.1 * torch.randn_like(parameter))
-    return made
+    config = FlowConfig(channels=4, width=16, layers=2, heads=2, condition_width=8)
+    return random_flow(config, deviation=0.1).train().requires_grad_(True)
 
 
 def output(model: FlowTransformer) -> torch.Tensor:
     """Output for a fixed input."""
-    from foleyflow.flow.transformer import Condition
-
-    rng = torch.Generator().manual_seed(1)
-
-    def normal(*shape: int) -> torch.Tensor:
-        return torch.randn(shape, generator=rng)
-
-    condition = Condition(
-        video=normal(2, 12, 8),
-        states=normal(2, 3, 8),
-        events=torch.zeros(2, 12),
-        material=torch.zeros(2, dtype=torch.int64),
-        context=torch.zeros(2, 12, 4),
-        known=torch.zeros(2, 12, dtype=torch.bool),
-    )
+    condition = random_condition(2, 12, width=8, channels=4)
     one = torch.ones(2)
     return model(
-        normal(2, 12, 4),
+        torch.randn(2, 12, 4, generator=torch.Generator().manual_seed(1)),
         r=0 * one,
         tau=one,
         guidance_scale=one,
@@ -113,14 +97,12 @@ def test_model_is_adapted_on_the_command_line(simulated_data, smoke_runs, tmp_pa
     init = smoke_runs / task / "model"
     command = ["train", task, "--recipe", "smoke", "--data", simulated_data, "--out", tmp_path]
     command += ["--device", "cpu", "--init", init, "--lora", "2"]
-    for part in ("codec", *(("align",) if task == "flow" else ())):
-        command += ["--set", f"{part}={smoke_runs / part / 'model'}"]
+    parts = ("codec", "align") if task == "flow" else ("codec",)
+    command += settings_flags(*(f"{part}={smoke_runs / part / 'model'}" for part in parts))
     outcome = run_cli(*command, "--set", "train.steps=2", "--json")
     assert outcome.status == 0, outcome.stderr
     outcome = run_cli(*command, "--set", "train.steps=4", "--json")  # resumes
     assert outcome.status == 0, outcome.stderr
-    from safetensors.torch import load_file
-
     adapted, before = (load_file(f / f"{task}.safetensors") for f in (tmp_path / "model", init))
     assert adapted.keys() == before.keys()
     changed = [name for name in adapted if not torch.equal(adapted[name], before[name])]

@@ -13,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from support import shared_training
+from support.cli_model import losses
 
 from foleyflow.parallel.batch_sharding import (
     all_gather_with_grad,
@@ -22,7 +23,6 @@ from foleyflow.parallel.batch_sharding import (
     sharded_batch,
 )
 from foleyflow.training.checkpoint import STATE_NAME
-from foleyflow.training.journal import read_journal
 from foleyflow.training.processes import SINGLE_PROCESS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,14 +40,6 @@ def torchrun(*arguments: str | Path, module: bool = False) -> subprocess.Complet
         text=True,
         timeout=300,
     )
-
-
-def losses(folder: Path) -> list[dict[str, float]]:
-    """The journal without times."""
-    return [
-        {key: value for key, value in entry.items() if not key.endswith("_s")}
-        for entry in read_journal(folder / "journal.jsonl")
-    ]
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from support import killable_training
+from support.cli_model import losses
 
 from foleyflow.errors import CheckpointError
 from foleyflow.training.checkpoint import STATE_NAME, TrainState, load_state, save_state
@@ -20,14 +21,6 @@ from foleyflow.training.optimiser import MovingAverage, make_optimiser
 from foleyflow.training.tasks.codec import CodecLossConfig
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def losses(folder: Path) -> list[dict]:
-    """The journal without times."""
-    return [
-        {key: value for key, value in entry.items() if not key.endswith("_s")}
-        for entry in read_journal(folder / "journal.jsonl")
-    ]
 
 
 @pytest.fixture(scope="module")

@@ -5,26 +5,21 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-import torch
 
 from foleyflow.errors import ConfigError
 from foleyflow.pretrained import load_codec
 from foleyflow.recipes import recipe_named
 from foleyflow.recipes.overrides import override
-from foleyflow.training.prepare import prepare
-from foleyflow.training.run import run_config, train
-
-CPU = torch.device("cpu")
+from foleyflow.training.run import prepare, run_config, train
 
 
 def test_run_prints_nothing_and_returns_a_summary(simulated_data, tmp_path, capsys):
     recipe = override(recipe_named("codec", "smoke"), ["from_clips=true", "train.steps=2"])
     steps = []
-    summary = train(
+    summary = train(  # on the device that is chosen automatically
         recipe,
         data=simulated_data,
         out=tmp_path / "run",
-        device=CPU,
         progress=lambda step, figures: steps.append(step),
     )
     assert summary is not None

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from support.cli_model import losses
 
 from foleyflow.alignment.model import Alignment, AlignmentConfig
 from foleyflow.alignment.targets import SlowStudent
@@ -107,7 +109,6 @@ ALIGN = AlignmentConfig(width=16, heads=2, video_layers=1, audio_layers=1, decod
 
 @pytest.fixture(scope="module")
 def align_task():
-    torch.manual_seed(0)
     count, frames, samples = 5, 30, round(1.2 * 48_000)
     clips = ClipArrays(
         frames=rng().integers(0, 256, (count * frames, 32, 32, 3)).astype(np.uint8),
@@ -120,9 +121,8 @@ def align_task():
     )
     latents = (3.0 + 2.0 * rng().normal(size=(count, 60, 48))).astype(np.float16)
     source = WindowSource(clips, latents, WindowConfig(segments=10))
-    encoder = MotionEncoder(MotionEncoderConfig(size=32, widths=(4, 4, 8), dim=16))
     return AlignTask(
-        Alignment(replace(ALIGN, contrast_width=8), encoder=encoder),
+        fresh_aligner(contrast_width=8),
         AlignLossConfig(material=0.1, contrast=0.01, stretches=0.01),
         windows=source,
         held_out_windows=source,
@@ -154,15 +154,8 @@ def test_targets_of_the_aligner_are_standardised(align_task):
 def test_loss_of_the_aligner_is_the_weighted_sum_of_its_terms(align_task):
     torch.manual_seed(3)
     loss, figures = align_task.loss("align", align_task.sample_batch(rng(), 4), 0)
-    assert figures.keys() == {
-        "latent",
-        "mel",
-        "energy",
-        "onset",
-        "material",
-        "contrast",
-        "stretches",
-    }
+    terms = {"latent", "mel", "energy", "onset", "material", "contrast", "stretches"}
+    assert figures.keys() == terms
     wanted = sum(getattr(align_task.losses, name) * value for name, value in figures.items())
     assert float(loss.detach()) == pytest.approx(wanted, rel=1e-4)
     loss.backward()
@@ -326,20 +319,27 @@ def windows():
     )
 
 
-@pytest.fixture
-def flow_task(windows):
+FLOW = FlowConfig(
+    channels=6, width=16, layers=1, heads=2, condition_width=16, material_names=("a", "b", "c")
+)
+
+
+def make_flow_task(windows, *, steps: int = 6, config=FLOW, training=None, **stages) -> FlowTask:
+    """A flow with some stages; `training` are other training windows."""
     torch.manual_seed(0)
-    config = FlowConfig(
-        channels=6, width=16, layers=1, heads=2, condition_width=16, material_names=("a", "b", "c")
-    )
     return FlowTask(
         FlowTransformer(config),
         ObjectiveConfig(),
-        FlowStageConfig(dcf_steps=3, shortest_context=4, longest_context=12),
-        steps=6,
-        windows=windows,
+        FlowStageConfig(**{"shortest_context": 4, "longest_context": 12, **stages}),
+        steps=steps,
+        windows=training or windows,
         validation_windows=windows,
     )
+
+
+@pytest.fixture
+def flow_task(windows):
+    return make_flow_task(windows, dcf_steps=3)
 
 
 def test_flow_standardises_its_latents(flow_task, windows):
@@ -349,18 +349,11 @@ def test_flow_standardises_its_latents(flow_task, windows):
     np.testing.assert_allclose(standard.std((0, 1)), 1, atol=1e-3)
 
 
-def test_latents_that_are_not_finite_are_rejected(flow_task, windows):
+def test_latents_that_are_not_finite_are_rejected(windows):
     latents = windows.latents.copy()
     latents[3, 5] = np.nan
     with pytest.raises(DataError, match="latents of the training windows are not finite"):
-        FlowTask(
-            FlowTransformer(flow_task.modules["flow"].config),
-            ObjectiveConfig(),
-            flow_task.stages,
-            steps=6,
-            windows=replace(windows, latents=latents),
-            validation_windows=windows,
-        )
+        make_flow_task(windows, dcf_steps=3, training=replace(windows, latents=latents))
 
 
 def test_error_names_the_window_that_is_not_finite(flow_task, windows, tmp_path):
@@ -405,10 +398,24 @@ def test_latent_noise_is_in_latents_and_context(flow_task):
     assert torch.equal(condition.context[condition.known], audio[condition.known])
 
 
-@pytest.mark.parametrize("noise", [-0.1, 1.0])
-def test_latent_noise_out_of_range_is_rejected(noise):
-    with pytest.raises(ConfigError, match=r"stages: latent_noise=.*: expected 0..1"):
-        FlowStageConfig(latent_noise=noise)
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("latent_noise", -0.1, "latent_noise=.*: expected 0..1"),
+        ("latent_noise", 1.0, "latent_noise=.*: expected 0..1"),
+        ("dcf_steps", -1, "dcf_steps="),
+        ("shortest_context", 0, "dcf_steps="),
+        ("shortest_context", 60, "dcf_steps="),
+        ("polish_steps", -1, "polish_steps="),
+        ("critic_updates", 0, "polish_steps="),
+        ("one_step_weight", -0.1, "polish_steps="),
+        ("merge_steps", -1, "merge_steps="),
+        ("merged_jumps", 1, "merge_steps="),
+    ],
+)
+def test_stages_out_of_range_are_rejected(name, value, message):
+    with pytest.raises(ConfigError, match=f"stages: {message}"):
+        FlowStageConfig(**{name: value})
 
 
 def test_one_step_stage_follows_flow_matching(flow_task):
@@ -428,19 +435,9 @@ def test_validation_of_the_flow(flow_task):
     assert figures["error_4"] == pytest.approx(2.0, abs=0.2)
 
 
-@pytest.mark.parametrize(
-    "settings", [{"dcf_steps": -1}, {"shortest_context": 0}, {"shortest_context": 60}]
-)
-def test_stages_out_of_range_are_rejected(settings):
-    with pytest.raises(ConfigError, match=r"stages: dcf_steps="):
-        replace(FlowStageConfig(), **settings)
-
-
-def test_flow_task_trains_the_diffusion_baseline(flow_task, windows, tmp_path):
-    config = replace(flow_task.modules["flow"].config, predicts="noise", static=True)
-    rest = {"steps": 4, "windows": windows, "validation_windows": windows}
-    stages = replace(flow_task.stages, dcf_steps=2)
-    task = FlowTask(FlowTransformer(config), ObjectiveConfig(), stages, **rest)
+def test_flow_task_trains_the_diffusion_baseline(windows, tmp_path):
+    config = replace(FLOW, predicts="noise", static=True)
+    task = make_flow_task(windows, steps=4, config=config, dcf_steps=2)
     settings = TrainConfig(steps=4, batch_clips=4, warmup_steps=1, log_every=1)
     train(task, settings, folder=tmp_path, device=torch.device("cpu"))
     entries = read_journal(tmp_path / "journal.jsonl")
@@ -453,40 +450,11 @@ def test_flow_task_trains_the_diffusion_baseline(flow_task, windows, tmp_path):
     }
     for stage in ("merge_steps", "polish_steps"):
         with pytest.raises(ConfigError, match=rf"{stage}=1.*: expected 0 for a network"):
-            FlowTask(
-                FlowTransformer(config), ObjectiveConfig(), replace(stages, **{stage: 1}), **rest
-            )
-
-
-@pytest.mark.parametrize(
-    "settings", [{"polish_steps": -1}, {"critic_updates": 0}, {"one_step_weight": -0.1}]
-)
-def test_polish_out_of_range_is_rejected(settings):
-    with pytest.raises(ConfigError, match=r"stages: polish_steps="):
-        replace(FlowStageConfig(), **settings)
-
-
-@pytest.mark.parametrize("settings", [{"merge_steps": -1}, {"merged_jumps": 1}])
-def test_merging_out_of_range_is_rejected(settings):
-    with pytest.raises(ConfigError, match=r"stages: merge_steps="):
-        replace(FlowStageConfig(), **settings)
+            make_flow_task(windows, steps=4, config=config, dcf_steps=2, **{stage: 1})
 
 
 def polished_task(windows, steps: int = 6) -> FlowTask:
-    torch.manual_seed(0)
-    config = FlowConfig(
-        channels=6, width=16, layers=1, heads=2, condition_width=16, material_names=("a", "b", "c")
-    )
-    return FlowTask(
-        FlowTransformer(config),
-        ObjectiveConfig(),
-        FlowStageConfig(
-            dcf_steps=1, merge_steps=2, polish_steps=2, shortest_context=4, longest_context=12
-        ),
-        steps=steps,
-        windows=windows,
-        validation_windows=windows,
-    )
+    return make_flow_task(windows, steps=steps, dcf_steps=1, merge_steps=2, polish_steps=2)
 
 
 POLISHED = TrainConfig(
@@ -501,17 +469,9 @@ def trained(task: FlowTask, folder, *, stop_after: int | None = None):
         if step == stop_after:
             raise KeyboardInterrupt
 
-    cpu = torch.device("cpu")
-    if stop_after is None:
-        train(task, POLISHED, folder=folder, device=cpu)
-    else:
-        with pytest.raises(KeyboardInterrupt):
-            train(task, POLISHED, folder=folder, device=cpu, progress=progress)
-    entries = [
-        {key: value for key, value in entry.items() if not key.endswith("_s")}
-        for entry in read_journal(folder / "journal.jsonl")
-    ]
-    return entries, load_file(folder / STATE_NAME)
+    with nullcontext() if stop_after is None else pytest.raises(KeyboardInterrupt):
+        train(task, POLISHED, folder=folder, device=torch.device("cpu"), progress=progress)
+    return losses(folder), load_file(folder / STATE_NAME)
 
 
 @pytest.fixture(scope="module")
@@ -530,27 +490,22 @@ def test_merging_and_polish_are_the_last_steps(polished):
     assert 0 < steps[4]["mismatch"] < 0.2
 
 
-def test_critic_starts_from_the_averaged_flow(windows, tmp_path):
-    _, before = trained(polished_task(windows), tmp_path, stop_after=5)  # state of step 4
-    assert int(before["critic/module/started"]) == 0
+@pytest.mark.parametrize(
+    ("module", "network", "stop_after"), [("critic", "real", 5), ("teacher", "flow", 3)]
+)
+def test_refinements_start_from_the_averaged_flow(windows, tmp_path, module, network, stop_after):
+    # The checkpoint is that of the step before.
+    _, before = trained(polished_task(windows), tmp_path, stop_after=stop_after)
+    assert int(before[f"{module}/module/started"]) == 0
     _, after = trained(polished_task(windows), tmp_path)
     names = [n.removeprefix("flow/average/") for n in before if n.startswith("flow/average/")]
     moved = 0
     for name in names:
         average = before[f"flow/average/{name}"]
-        assert torch.equal(after[f"critic/module/real.{name}"], average), name
-        moved += not torch.equal(after[f"critic/module/fake.{name}"], average)
-    assert moved > len(names) / 2
-
-
-def test_teacher_is_the_averaged_flow(windows, tmp_path):
-    _, before = trained(polished_task(windows), tmp_path, stop_after=3)  # state of step 2
-    assert int(before["teacher/module/started"]) == 0
-    _, after = trained(polished_task(windows), tmp_path)
-    names = [n.removeprefix("flow/average/") for n in before if n.startswith("flow/average/")]
-    for name in names:
-        wanted = before[f"flow/average/{name}"]
-        assert torch.equal(after[f"teacher/module/flow.{name}"], wanted), name
+        assert torch.equal(after[f"{module}/module/{network}.{name}"], average), name
+        if module == "critic":
+            moved += not torch.equal(after[f"critic/module/fake.{name}"], average)
+    assert module != "critic" or moved > len(names) / 2
 
 
 @pytest.mark.parametrize("stopped_at", [3, 4, 5, 6])

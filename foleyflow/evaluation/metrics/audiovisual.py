@@ -44,14 +44,9 @@ METRICS = (
 
 
 def control_shift_s(seed: int, longest_s: float) -> float:
-    """How late (or, below 0, early) the sound of a shifted control pair is.
+    """Delay of the sound of a shifted control pair, at most `longest_s`; negative if it is early.
 
-    Args:
-        seed: determines the shift.
-        longest_s: largest absolute shift.
-
-    Returns:
-        seconds, at least 0.12 in absolute value; a third of these are below 0.32 s.
+    It is at least 0.12 s in absolute value; a third of the shifts are below 0.32 s.
 
     Raises:
         ValueError: no shift of 0.12 s fits.
@@ -70,14 +65,8 @@ def shifted_pair(
 ) -> tuple[Frames, NDArray[np.float32]]:
     """Shift the sound of a pair and cut both to their overlap, so that no edge reveals the shift.
 
-    Args:
-        frames: of the video, times from 0.
-        samples: (N,) float32, its sound.
-        rate_hz: of the sound.
-        shift_s: delay of the sound; below 0 it is early.
-
-    Returns:
-        frames with times from about 0, and the sound; both end with the earlier of the two.
+    The sound is late by `shift_s`, or early if it is negative. The times of the frames start at
+    about 0, and frames and sound end with the earlier of the two.
 
     Raises:
         ValueError: there is no overlap.

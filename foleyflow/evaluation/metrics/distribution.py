@@ -1,4 +1,4 @@
-"""The Fréchet distance of two sets of embeddings; with VGGish it is what the field calls FAD.
+"""The Fréchet distance of two sets of embeddings; with VGGish the field calls it FAD.
 
 With no more than D embeddings of D numbers the covariance is singular and the distance depends
 strongly on their number; `frechet_remark` warns of it.
@@ -15,19 +15,13 @@ from numpy.typing import ArrayLike, NDArray
 from foleyflow.evaluation.computations import AudioJudged, JudgedValues
 from foleyflow.evaluation.metric import Metric
 
-# Relative to the largest eigenvalue: smaller negative eigenvalues are rounding errors.
+# Relative to the largest eigenvalue: smaller negative eigenvalues are rounding errors
 NEGATIVE_TOLERANCE = 1e-8
 
 
 @dataclass(frozen=True, kw_only=True)
 class Gaussian:
-    """The normal distribution fitted to a set of embeddings.
-
-    Attributes:
-        mean: (D,) float64.
-        covariance: (D, D) float64, symmetric.
-        count: number of embeddings.
-    """
+    """Mean (D,) and symmetric covariance (D, D) of a set of embeddings, and their number."""
 
     mean: NDArray[np.float64]
     covariance: NDArray[np.float64]
@@ -35,13 +29,7 @@ class Gaussian:
 
 
 def fit_gaussian(embeddings: ArrayLike) -> Gaussian:
-    """Mean and covariance of a set of embeddings.
-
-    Args:
-        embeddings: (N, D) finite, N >= 2.
-
-    Returns:
-        the fit; the covariance divides by N - 1, as in av-benchmark.
+    """Mean and covariance (by N - 1, as in av-benchmark) of finite embeddings (N, D), N >= 2.
 
     Raises:
         ValueError: another shape, fewer than two embeddings, or a number that is not finite.
@@ -60,10 +48,7 @@ def frechet_distance(first: Gaussian, second: Gaussian) -> float:
 
     The trace of the root of S1 S2 is computed as the sum of the singular values of R1 R2, where R
     are the symmetric roots of S. It equals that of scipy.linalg.sqrtm, is never complex, and is
-    defined for singular covariances, so that nothing has to be added to them.
-
-    Returns:
-        0 or more; 0 for equal distributions.
+    defined for singular covariances.
 
     Raises:
         ValueError: shapes that do not fit, numbers that are not finite, or a covariance that

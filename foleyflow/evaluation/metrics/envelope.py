@@ -26,15 +26,10 @@ FLAT_DEVIATION_DB = 1e-6  # an envelope with a smaller standard deviation is fla
 def envelope_correlation(
     reference: NDArray[np.float32], estimated: NDArray[np.float32], rate_hz: int
 ) -> float:
-    """Pearson correlation of two sounds' levels over time, at lag 0.
+    """Pearson correlation, -1..1, of two sounds' levels over time, at lag 0; the longer is cut.
 
-    Args:
-        reference: (N,) float32, full scale at -1..1.
-        estimated: (N,) float32; the longer of the two is cut.
-        rate_hz: of both.
-
-    Returns:
-        -1..1; 0 if one envelope is flat (silence, for instance), 1 if both are.
+    It is 0 if one envelope is flat (silence, for instance), 1 if both are. The sounds are (N,)
+    float32 at one rate, full scale at -1..1.
 
     Raises:
         ValueError: a sound is not mono, or empty.
@@ -43,17 +38,9 @@ def envelope_correlation(
 
 
 def level_envelope(samples: NDArray[np.float32], rate_hz: int) -> NDArray[np.float64]:
-    """Mean square of a sound every 10 ms, starting at time 0.
+    """Mean square of a (N,) sound every 10 ms from time 0, at 16 kHz.
 
-    Args:
-        samples: (N,) float32, full scale at -1..1.
-        rate_hz: its rate; it is resampled to 16 kHz.
-
-    Returns:
-        (T,) float64; T is the duration in steps of 10 ms, rounded up.
-
-    Raises:
-        ValueError: the sound is not mono, or the rate is not positive.
+    The length is the duration in steps of 10 ms, rounded up.
     """
     levels.check_mono(samples, rate_hz)
     if rate_hz != JUDGED_RATE_HZ:
@@ -66,14 +53,7 @@ def level_envelope(samples: NDArray[np.float32], rate_hz: int) -> NDArray[np.flo
 
 
 def correlate(reference: NDArray[np.float64], estimated: NDArray[np.float64]) -> float:
-    """Pearson correlation in dB of two envelopes of `level_envelope`, (T,); the longer is cut.
-
-    Returns:
-        -1..1; 0 if one is flat, 1 if both are.
-
-    Raises:
-        ValueError: an envelope is empty.
-    """
+    """`envelope_correlation` of two envelopes of `level_envelope`, (T,), T > 0."""
     count = min(len(reference), len(estimated))
     if not count:
         raise ValueError("an empty sound has no envelope to compare")

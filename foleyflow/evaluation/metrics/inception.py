@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import log_softmax
 
 from foleyflow.evaluation.computations import AudioJudged, JudgedValues
 from foleyflow.evaluation.metric import Metric
-from foleyflow.evaluation.metrics.semantics import check_logits, log_softmax
+from foleyflow.evaluation.metrics.semantics import check_logits
 
 SPLIT_COUNT = 10
 SPLIT_SEED = 2020
@@ -18,12 +19,7 @@ SPLIT_SEED = 2020
 
 @dataclass(frozen=True, kw_only=True)
 class InceptionScore:
-    """The score over splits of the clips.
-
-    Attributes:
-        mean: over splits, from 1 to the number of classes.
-        deviation: population standard deviation over splits; not an interval over clips.
-    """
+    """Mean, from 1 to the number of classes, and standard deviation over the splits."""
 
     mean: float
     deviation: float
@@ -32,12 +28,7 @@ class InceptionScore:
 def inception_score(
     logits: ArrayLike, *, splits: int = SPLIT_COUNT, seed: int = SPLIT_SEED
 ) -> InceptionScore:
-    """exp(mean KL(p(y|x) || p(y))) in each split of the shuffled clips.
-
-    Args:
-        logits: (N, C) finite, N >= splits.
-        splits: number of parts, each scored separately.
-        seed: of the shuffle.
+    """exp(mean KL(p(y|x) || p(y))) of finite logits (N, C) in each split of the shuffled clips.
 
     Raises:
         ValueError: logits that are not (N, C) or not finite, or fewer clips than splits.
@@ -48,7 +39,7 @@ def inception_score(
     count = len(values)
     if splits < 1 or count < splits:
         raise ValueError(f"{count} clips for {splits} splits: expected at least one in each")
-    shuffled = log_softmax(values)[np.random.RandomState(seed).permutation(count)]
+    shuffled = log_softmax(values, axis=1)[np.random.RandomState(seed).permutation(count)]
     scores = []
     for split in range(splits):
         log_p = shuffled[split * count // splits : (split + 1) * count // splits]

@@ -28,11 +28,7 @@ def resample(
 
 
 def check_mono(samples: NDArray[np.float32], rate_hz: int) -> None:
-    """Refuse samples that are not mono, and rates that are not positive.
-
-    Raises:
-        ValueError: the samples are not (N,), or the rate is not positive.
-    """
+    """Raise a ValueError for samples that are not (N,) and for rates that are not positive."""
     if samples.ndim != 1 or rate_hz <= 0:
         raise ValueError(f"got {samples.shape} at {rate_hz} Hz, expected (N,) and a rate > 0")
 
@@ -40,16 +36,9 @@ def check_mono(samples: NDArray[np.float32], rate_hz: int) -> None:
 def frame(
     samples: NDArray[np.floating], *, window: int, hop: int, count: int
 ) -> NDArray[np.float64]:
-    """Cut a sound, with zeros around it, into frames.
+    """Cut a (N,) sound, with zeros around it, into frames: a (count, window) view.
 
-    Args:
-        samples: (N,).
-        window: samples per frame.
-        hop: samples between frames; the first frame is centred on sample 0.
-        count: number of frames.
-
-    Returns:
-        (count, window) view.
+    The first frame is centred on sample 0, and each of the others `hop` samples later.
     """
     padded = np.zeros((count - 1) * hop + 2 * window)
     padded[window // 2 : window // 2 + len(samples)] = samples

@@ -66,9 +66,7 @@ class WindowedScore:
 def detect_script_onsets(samples: NDArray[np.float32], rate_hz: int) -> DetectedOnsets:
     """Onsets of the first 8 s by librosa's defaults and delta 0.3, as in MMAudio's eval_onsets.py.
 
-    Args:
-        samples: (N,) float32 mono, finite.
-        rate_hz: its rate; it is resampled to 22050 Hz by soxr HQ, as librosa.load does.
+    The (N,) finite sound is resampled to 22050 Hz by soxr HQ, as librosa.load does.
 
     Raises:
         ValueError: the sound is not mono, or the rate is not positive.
@@ -98,12 +96,8 @@ def annotated_onsets(times_s: ArrayLike) -> DetectedOnsets:
 def script_score(reference: DetectedOnsets, estimated: DetectedOnsets) -> WindowedScore:
     """Accuracy, AP and F1 of one file as the published script prints them before averaging.
 
-    Args:
-        reference: true onsets; no suppression is applied to them.
-        estimated: onsets of the generated sound.
-
-    Returns:
-        accuracy 0 without true onsets; AP 1 and F1 0 if there are some and none is predicted.
+    The accuracy is 0 without true onsets; AP is 1 and F1 is 0 if there are some and none is
+    predicted.
 
     Raises:
         ValueError: the script itself fails: an onset in the first 50 ms, or no onsets on either
@@ -147,17 +141,10 @@ def script_score(reference: DetectedOnsets, estimated: DetectedOnsets) -> Window
 def average_precision(
     labels: Sequence[int], confidences: Sequence[float], *, positive_count: int
 ) -> float:
-    """The area under precision over recall, in steps, with equal confidences as one step.
+    """The area under precision over recall, 0..1, in steps, with equal confidences as one step.
 
-    It equals sklearn.metrics.average_precision_score if positive_count is sum(labels).
-
-    Args:
-        labels: 1 for a correct prediction, else 0.
-        confidences: of the same predictions.
-        positive_count: number of positives, predicted or not.
-
-    Returns:
-        0..1; 0 if there are no positives.
+    `labels` are 1 for correct predictions. `positive_count` includes positives that were not
+    predicted; if it is sum(labels), sklearn.metrics.average_precision_score gives the same.
     """
     if not positive_count or not len(labels):
         return 0.0
@@ -239,11 +226,7 @@ METRICS = windowed_metrics(
         analyse_events=lambda events: annotated_onsets(events.times_s),
         compare=script_score,
     ),
-    (
-        "onset_accuracy_mmaudio_script",
-        "onset_ap_mmaudio_script",
-        "onset_f1_mmaudio_script",
-    ),
+    ("onset_accuracy_mmaudio_script", "onset_ap_mmaudio_script", "onset_f1_mmaudio_script"),
     (
         _REFERENCE,
         f"{_REFERENCE}; 1 where nothing is predicted",

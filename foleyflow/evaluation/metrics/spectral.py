@@ -1,7 +1,7 @@
 """The distance of two sounds' spectra, and a Griffin-Lim baseline that any codec must beat.
 
-The baseline shows how much of a sound the paper's 128 x 128 spectrogram preserves; the paper names
-no decoder for it.
+The baseline shows how much of a sound the paper's 128 x 128 spectrogram preserves; the paper
+describes no decoder for it.
 """
 
 from __future__ import annotations
@@ -27,20 +27,15 @@ PAPER_BAND_COUNT = 128
 # The paper's 50 ms leave gaps between frames 78 ms apart; two hops are what can be inverted.
 PAPER_WINDOW_SAMPLES = 2 * PAPER_HOP_SAMPLES
 PAPER_FFT_SAMPLES = 2048
+GRIFFIN_LIM_ITERATIONS = 32
 
 
 def log_spectral_distance(reference: NDArray[np.float32], estimated: NDArray[np.float32]) -> float:
-    """Mean over frames of the root mean square, over bins, of the level difference.
+    """Mean over frames of the root mean square, over bins, of the level difference in dB.
 
     Levels are those of magnitudes plus 1e-5, under a Hann window of 2048 samples that sums to one,
-    every 512 samples. Both sounds must have the same rate; values are comparable at one rate only.
-
-    Args:
-        reference: (N,) float32, full scale at -1..1.
-        estimated: (N,) float32; the longer of the two is cut.
-
-    Returns:
-        dB, 0 for identical sounds.
+    every 512 samples. The sounds, (N,) float32 with full scale at -1..1, must have the same rate;
+    the longer one is cut. Values are comparable at one rate only.
 
     Raises:
         ValueError: a sound is not mono, or empty.
@@ -51,7 +46,7 @@ def log_spectral_distance(reference: NDArray[np.float32], estimated: NDArray[np.
 
 
 class SpectralLevels:
-    """A sound, (N,) float32, whose levels are computed once for all sounds of its length."""
+    """A (N,) sound whose levels are computed once for all sounds of its length."""
 
     def __init__(self, samples: NDArray[np.float32]) -> None:
         self.samples = samples
@@ -67,11 +62,7 @@ class SpectralLevels:
 
 
 def distance_db(reference: SpectralLevels, estimated: SpectralLevels) -> float:
-    """`log_spectral_distance` of sounds whose levels may already be computed.
-
-    Raises:
-        ValueError: a sound is not mono, or empty.
-    """
+    """`log_spectral_distance` of sounds whose levels may already be computed."""
     shapes = reference.samples.shape, estimated.samples.shape
     if len(shapes[0]) != 1 or len(shapes[1]) != 1 or not min(*shapes[0], *shapes[1]):
         raise ValueError(f"got sounds of shape {shapes[0]} and {shapes[1]}, expected (N,), N > 0")
@@ -81,13 +72,9 @@ def distance_db(reference: SpectralLevels, estimated: SpectralLevels) -> float:
 
 
 def level_db(samples: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Level of every bin of every frame; zeros are added so that every sample lies in a frame.
+    """Level of every bin of every frame of a (N,) sound, (T, 1025) float64 dBFS, at least -100.
 
-    Args:
-        samples: (N,) float32, full scale at -1..1.
-
-    Returns:
-        (T, 1025) float64 dBFS, -100 or more; T is N / 512, rounded up, and at least 1.
+    Zeros are added so that every sample lies in a frame: T is N / 512, rounded up, and at least 1.
     """
     count = max(1, -(-len(samples) // HOP_SAMPLES))
     frames = levels.frame(samples, window=WINDOW_SAMPLES, hop=HOP_SAMPLES, count=count)
@@ -95,22 +82,11 @@ def level_db(samples: NDArray[np.float32]) -> NDArray[np.float64]:
     return np.asarray(20 * np.log10(magnitude + EPSILON))
 
 
-def paper_griffin_lim(
-    samples: NDArray[np.float32], rate_hz: int, *, iterations: int = 32, seed: int = 0
-) -> NDArray[np.float32]:
-    """Encode a sound as the paper's spectrogram and decode it by Griffin-Lim.
+def paper_griffin_lim(samples: NDArray[np.float32], rate_hz: int) -> NDArray[np.float32]:
+    """Encode a (N,) sound as the paper's spectrogram, decode it by Griffin-Lim and return it.
 
     8 kHz mono, 128 mel bands from 0 to 4 kHz, one frame every 625 samples (128 frames in 10 s),
-    inverted by non-negative least squares and Griffin-Lim, and resampled to the given rate.
-
-    Args:
-        samples: (N,) float32 mono, full scale at -1..1.
-        rate_hz: rate of the samples and of the result.
-        iterations: of Griffin-Lim.
-        seed: of the initial phases.
-
-    Returns:
-        (N,) float32.
+    inverted by non-negative least squares and Griffin-Lim, and resampled to the sound's rate.
 
     Raises:
         ValueError: the sound is not mono, or shorter than one hop (78 ms).
@@ -122,19 +98,19 @@ def paper_griffin_lim(
     if samples.ndim != 1 or len(samples) < rate_hz * PAPER_HOP_SAMPLES / PAPER_RATE_HZ:
         raise ValueError(f"got {samples.shape} at {rate_hz} Hz, expected (N,) of 78 ms or more")
     librosa = extra_package("librosa")
-    # The paper's spectrogram.
+    # The paper's spectrogram
     narrow = levels.resample(samples, rate_hz, PAPER_RATE_HZ)
     stft = {"hop_length": PAPER_HOP_SAMPLES, "win_length": PAPER_WINDOW_SAMPLES}
     scale = {"sr": PAPER_RATE_HZ, "n_fft": PAPER_FFT_SAMPLES, "power": 1.0}
     mel = librosa.feature.melspectrogram(y=narrow, n_mels=PAPER_BAND_COUNT, **scale, **stft)
-    # Its inversion.
+    # Its inversion
     magnitude = librosa.feature.inverse.mel_to_stft(mel, **scale)
     sound = librosa.griffinlim(
         magnitude,
-        n_iter=iterations,
+        n_iter=GRIFFIN_LIM_ITERATIONS,
         n_fft=PAPER_FFT_SAMPLES,
         length=len(narrow),
-        random_state=seed,
+        random_state=0,
         **stft,
     )
     restored = levels.resample(sound.astype(np.float32), PAPER_RATE_HZ, rate_hz)

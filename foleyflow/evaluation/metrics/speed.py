@@ -16,13 +16,10 @@ from foleyflow.media.formats import SIDECAR_SUFFIX
 
 
 def generation_time(sound: Path) -> float:
-    """Seconds of computing per second of a generated sound.
-
-    Args:
-        sound: the generated file; its sidecar is NAME.SUFFIX.json or NAME.json.
+    """Seconds of computing per second of a generated sound, from NAME.SUFFIX.json or NAME.json.
 
     Raises:
-        ValueError: there is no sidecar, or it holds no valid times.
+        ValueError: there is no sidecar, or it contains no valid times.
     """
     choices = (sound.with_name(sound.name + SIDECAR_SUFFIX), sound.with_suffix(SIDECAR_SUFFIX))
     path = next((path for path in choices if path.is_file()), None)

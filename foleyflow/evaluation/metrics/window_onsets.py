@@ -2,10 +2,10 @@
 
 It has the detector, the 8 s and the window of `script_onsets.py`, without the bugs described
 there. Every miss counts, a file without predictions scores 0, confidences belong to their own
-onsets and are 0 in silence, windows are cut at the ends of a clip, and of onsets closer than 50 ms
-only the strongest is kept. Matches are one to one, as many as possible, and among these the most
-confident. Two clips without any onset agree (all three are 1). True onsets after the end of a
-shorter sound count as missed, as in the script. 0.3 s is a wide window in which random onsets
+onsets and are 0 in silence, windows are cut at the ends of a clip, and of onsets closer than 50
+ms only the strongest is kept. Matches are one to one, as many as possible, and among these the
+most confident. Two clips without any onset agree (all three are 1). True onsets after the end of
+a shorter sound count as missed, as in the script. 0.3 s is a wide window in which random onsets
 score high, so compare with the controls.
 """
 
@@ -35,23 +35,16 @@ from foleyflow.evaluation.metrics.script_onsets import (
 
 @dataclass(frozen=True, kw_only=True)
 class ConfidentOnsets:
-    """Onsets at least 50 ms apart, with their confidences.
-
-    Attributes:
-        times_s: (K,) float64, ascending seconds below 8.
-        confidences: (K,) float64, 0..1.
-    """
+    """Times, (K,) ascending seconds below 8, at least 50 ms apart; confidences, (K,) 0..1."""
 
     times_s: NDArray[np.float64]
     confidences: NDArray[np.float64]
 
 
 def strongest_onsets(detected: DetectedOnsets) -> ConfidentOnsets:
-    """Suppress weaker onsets within 50 ms of a stronger one.
+    """Suppress weaker onsets within 50 ms of a stronger one; of equal ones the earlier is kept.
 
-    Returns:
-        times, and as confidence the largest magnitude within 50 ms relative to that of the sound;
-        of equal ones the earlier is kept.
+    The confidence of an onset is the largest magnitude within 50 ms relative to that of the sound.
 
     Reference: Du et al., CVPR 2023, with windows that are cut at the sound's ends.
     """
@@ -75,14 +68,9 @@ def annotated_onsets(times_s: ArrayLike) -> ConfidentOnsets:
 
 
 def window_score(reference: ConfidentOnsets, estimated: ConfidentOnsets) -> WindowedScore:
-    """Accuracy, AP and F1 of one clip.
+    """Accuracy, AP and F1 of one clip; the confidences of the true onsets are not used.
 
-    Args:
-        reference: true onsets; their confidences are not used.
-        estimated: onsets of the generated sound.
-
-    Returns:
-        all 1 if there are no onsets at all, all 0 if only one side has some.
+    All are 1 if there are no onsets at all, and 0 if only one side has some.
     """
     true_count, estimated_count = len(reference.times_s), len(estimated.times_s)
     if not true_count or not estimated_count:

@@ -21,7 +21,7 @@ from foleyflow.experiments.robustness.mutations import mutate
 
 @dataclass(frozen=True, kw_only=True, order=True)
 class Case:
-    """One test file: number `number` of a container of `CONTAINERS`."""
+    """The test file with a number, of a container of `CONTAINERS`."""
 
     container: str
     number: int
@@ -33,12 +33,7 @@ class Case:
 
     @classmethod
     def named(cls, name: str) -> Case:
-        """Return the case with a name.
-
-        Raises:
-            ConfigError: the name does not have the form CONTAINER:NUMBER, or the container is
-                unknown.
-        """
+        """Return the case CONTAINER:NUMBER; another name raises `ConfigError`."""
         parts = re.fullmatch(r"([a-z0-9]+):([0-9]{1,9})", name)
         if parts is None or parts[1] not in CONTAINERS:
             raise ConfigError(
@@ -52,7 +47,7 @@ def first_cases(count: int, containers: Sequence[str]) -> list[Case]:
     """Return the first `count` cases, taken from each container in turn.
 
     Raises:
-        ConfigError: an unknown container, or none.
+        ConfigError: a container is unknown, or none is given.
     """
     unknown = [name for name in containers if name not in CONTAINERS]
     if unknown or not containers:
@@ -80,19 +75,14 @@ class Mutant:
 class Corpus:
     """The seed clips in memory, and their mutants."""
 
-    def __init__(self, clips: dict[str, list[tuple[str, bytes]]], *, seed: int) -> None:
-        """Store the (suffix, bytes) of the variants of each container."""
-        self._clips = clips
+    def __init__(self, folder: Path, *, seed: int) -> None:
+        """Read the clips from a folder that `corpus.write_seed_clips` filled."""
         self._seed = seed
-
-    @classmethod
-    def of_folder(cls, folder: Path, *, seed: int) -> Corpus:
-        """Read the corpus from a folder that `corpus.write_seed_clips` filled."""
-        clips: dict[str, list[tuple[str, bytes]]] = {}
+        # (suffix, bytes) of the variants of each container
+        self._clips: dict[str, list[tuple[str, bytes]]] = {}
         for name, recipes in CONTAINERS.items():
             paths = [folder / f"{name}-{n}{recipe.suffix}" for n, recipe in enumerate(recipes)]
-            clips[name] = [(path.suffix, path.read_bytes()) for path in paths]
-        return cls(clips, seed=seed)
+            self._clips[name] = [(path.suffix, path.read_bytes()) for path in paths]
 
     def mutant(self, case: Case) -> Mutant:
         """Return the file of a case."""

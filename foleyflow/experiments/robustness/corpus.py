@@ -7,6 +7,7 @@ the same version of the libraries always gives the same bytes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -27,6 +28,8 @@ FRAME_RATE_HZ = 25
 KEY_FRAME_EVERY = 5
 SOUND_RATE_HZ = 48_000
 
+TimedText = tuple[float, float, str]  # begin and end in seconds, and a text
+
 _TICK = Fraction(1, 90_000)
 _ONE_THREAD = {"threads": "1"}
 _X264 = _ONE_THREAD | {
@@ -38,31 +41,21 @@ _VPX = _ONE_THREAD | {"deadline": "realtime", "cpu-used": "8"}
 
 @dataclass(frozen=True, kw_only=True)
 class ClipRecipe:
-    """The settings of one seed clip.
-
-    Attributes:
-        rotation_deg: clockwise rotation that a player applies.
-        start_s: time stamp of the first frame.
-        sound_codec: encoder of an old audio track; None for a silent file.
-        subtitle_codec: type of a subtitle track with two texts; None for no track.
-        has_chapters: whether two chapters are written.
-        muxer: libavformat's name of the container; None to derive it from the suffix.
-        is_trimmed: whether an edit list hides the first and last frames (mp4, mov).
-    """
+    """The settings of one seed clip."""
 
     suffix: str
     codec: str = "libx264"
     pixel_format: str = "yuv420p"
     codec_options: dict[str, str]
     b_frames: int = 0
-    rotation_deg: int = 0
-    start_s: float = 0.0
-    sound_codec: str | None = None
-    subtitle_codec: str | None = None
-    has_chapters: bool = False
-    muxer: str | None = None
+    rotation_deg: int = 0  # clockwise rotation that a player applies
+    start_s: float = 0.0  # time stamp of the first frame
+    sound_codec: str | None = None  # of an old audio track; None for a silent file
+    subtitle_codec: str | None = None  # of a subtitle track with two texts; None for no track
+    has_chapters: bool = False  # two chapters are written
+    muxer: str | None = None  # libavformat's name; None to derive it from the suffix
     muxer_options: dict[str, str] | None = None
-    is_trimmed: bool = False
+    is_trimmed: bool = False  # an edit list hides the first and last frames (mp4, mov)
 
 
 def _h264(suffix: str, **settings: Any) -> ClipRecipe:
@@ -151,24 +144,13 @@ def write_clip(path: Path, recipe: ClipRecipe) -> Path:
         # Tracks and chapters
         video = _add_video(sink, recipe)
         sound = _add_sound(sink, recipe)
-        text = _add_subtitles(sink, recipe)
+        text = add_subtitles(sink, recipe.subtitle_codec) if recipe.subtitle_codec else None
         if recipe.has_chapters:
-            sink.set_chapters(
-                [
-                    {
-                        "id": number,
-                        "start": 200 * number,
-                        "end": 200 * (number + 1),
-                        "time_base": Fraction(1, 1000),
-                        "metadata": {"title": f"Part {number}"},
-                    }
-                    for number in range(2)
-                ]
-            )
+            set_chapters(sink, [(0.0, 0.2, "Part 0"), (0.2, 0.4, "Part 1")])
         # Packets
         sink.start_encoding()
         if text is not None:
-            _write_subtitles(sink, text, recipe)
+            write_subtitles(sink, text, [(0.05, 0.2, "text 0"), (0.25, 0.4, "text 1")])
         for index in range(FRAME_COUNT):
             frame = av.VideoFrame.from_ndarray(_draw_frame(index), format="rgb24")
             frame = frame.reformat(format=recipe.pixel_format)
@@ -241,24 +223,42 @@ def _write_sound(
     sink.mux(stream.encode(frame))
 
 
-def _add_subtitles(sink: OutputContainer, recipe: ClipRecipe) -> SubtitleStream | None:
-    if recipe.subtitle_codec is None:
-        return None
-    stream = cast(SubtitleStream, sink.add_mux_stream(recipe.subtitle_codec))
+def set_chapters(sink: OutputContainer, chapters: Sequence[TimedText]) -> None:
+    """Add chapters with titles to a file whose header is not written yet."""
+    sink.set_chapters(
+        [
+            {
+                "id": number,
+                "start": round(begin_s * 1000),
+                "end": round(end_s * 1000),
+                "time_base": Fraction(1, 1000),
+                "metadata": {"title": title},
+            }
+            for number, (begin_s, end_s, title) in enumerate(chapters)
+        ]
+    )
+
+
+def add_subtitles(sink: OutputContainer, codec: str) -> SubtitleStream:
+    """Add a subtitle track to a file whose header is not written yet."""
+    stream = cast(SubtitleStream, sink.add_mux_stream(codec))
     stream.time_base = Fraction(1, 1000)
     return stream
 
 
-def _write_subtitles(sink: OutputContainer, stream: SubtitleStream, recipe: ClipRecipe) -> None:
-    for number in range(2):
-        text = f"text {number}".encode()
-        if recipe.subtitle_codec == "mov_text":
-            text = len(text).to_bytes(2, "big") + text
-        packet = av.Packet(text)
+def write_subtitles(
+    sink: OutputContainer, stream: SubtitleStream, lines: Sequence[TimedText]
+) -> None:
+    """Write the packets of a subtitle track; in mp4 and mov they begin with their length."""
+    for begin_s, end_s, line in lines:
+        data = line.encode()
+        if sink.format.name in ("mp4", "mov"):
+            data = len(data).to_bytes(2, "big") + data
+        packet = av.Packet(data)
         packet.stream = stream
         packet.time_base = Fraction(1, 1000)
-        packet.pts = packet.dts = 50 + 200 * number
-        packet.duration = 150
+        packet.pts = packet.dts = round(begin_s * 1000)
+        packet.duration = round((end_s - begin_s) * 1000)
         sink.mux(packet)
 
 

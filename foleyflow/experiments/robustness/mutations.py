@@ -25,24 +25,19 @@ Mutation = Callable[[bytearray, np.random.Generator], str]
 
 
 def mutate(
-    data: bytes, rng: np.random.Generator, *, donors: Sequence[bytes] = ()
+    data: bytes, rng: np.random.Generator, *, donors: Sequence[bytes]
 ) -> tuple[bytes, tuple[str, ...]]:
-    """Damage a file by one to three mutations.
+    """Damage a file of at least 32 bytes by one to three mutations.
 
     Args:
-        data: the file, at least 32 bytes.
+        data: the file.
         rng: selects the mutations, their places and values.
         donors: other files whose bytes a splice may use.
 
     Returns:
         The mutant, different from `data` and not empty, and descriptions of the changes.
-
-    Raises:
-        ValueError: fewer than 32 bytes.
     """
-    if len(data) < 32:
-        raise ValueError(f"data: got {len(data)} bytes, expected at least 32")
-    names = [*_BLIND, *_STRUCTURED] + (["splice"] if donors else [])
+    names = [*_BLIND, *_STRUCTURED, "splice"]
     weights = np.array([1.0 if name in _BLIND else 2.0 for name in names])
     changes: list[str] = []
     mutant = bytearray(data)

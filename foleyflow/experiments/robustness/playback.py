@@ -37,36 +37,22 @@ class ShownFrame:
 
 @dataclass(frozen=True, kw_only=True)
 class Playback:
-    """What a file shows and contains; times in seconds on the file's clock.
+    """What a file shows and contains; times in seconds on the file's clock."""
 
-    Attributes:
-        container: libavformat's names of the container format.
-        codec: name of the video codec.
-        frames: the frames that can be decoded and are shown, in order.
-        packets: the bytes of the video packets, in decoding order.
-        first_packet_s: smallest time stamp of a shown video packet; None without time stamps.
-        end_s: largest end of a shown video packet; None without time stamps.
-        period_s: median distance of the time stamps, or the value of the header; at least 1 ms.
-        sound_start_s: time stamp of the first sample of the first audio track; None without one.
-        sound_length_s: number of samples of that track that are played, over its rate.
-        orientation: signs of the display matrix of the first frame; () without one.
-        pixel_aspect: width over height of a pixel; 1 if it is unknown.
-    """
-
-    container: str
-    codec: str
-    frames: tuple[ShownFrame, ...]
-    packets: tuple[bytes, ...]
-    first_packet_s: float | None
-    end_s: float | None
-    period_s: float
-    sound_start_s: float | None
-    sound_length_s: float
+    container: str  # libavformat's names of the container format
+    codec: str  # name of the video codec
+    frames: tuple[ShownFrame, ...]  # the frames that can be decoded and are shown, in order
+    packets: tuple[bytes, ...]  # the bytes of the video packets, in decoding order
+    first_packet_s: float | None  # smallest time stamp of a shown video packet
+    end_s: float | None  # largest end of a shown video packet
+    period_s: float  # median distance of the time stamps, or the value of the header; at least 1 ms
+    sound_start_s: float | None  # time stamp of the first sample of the first audio track
+    sound_length_s: float  # number of samples of that track that are played, over its rate
     sound_tracks: int
     subtitle_tracks: int
     chapters: int
-    orientation: tuple[int, ...]
-    pixel_aspect: float
+    orientation: tuple[int, ...]  # signs of the display matrix of the first frame; () without one
+    pixel_aspect: float  # width over height of a pixel; 1 if it is unknown
 
     @property
     def span_s(self) -> float:
@@ -77,13 +63,9 @@ class Playback:
 
 
 def play(path: Path, *, with_sound: bool) -> Playback:
-    """Decode a file as a player would.
+    """Decode a file as a player would, with or without its first audio track.
 
     Packets that can't be decoded are skipped, and a file that can't be read further ends there.
-
-    Args:
-        path: the file.
-        with_sound: whether the first audio track is decoded too.
 
     Raises:
         av.FFmpegError, OSError, ValueError: the file can't be opened.
@@ -219,13 +201,9 @@ class _Player:
 
 
 def edited_sound_s(data: bytes) -> float:
-    """Return how long the edit list of the first audio track of an mp4 or mov file plays.
+    """Return the seconds that the edit list of the first audio track of an mp4 or mov file plays.
 
-    Args:
-        data: the file, with a readable index.
-
-    Returns:
-        Seconds; infinity for a track without an edit list.
+    The index of the file must be readable. Without an edit list, the result is infinity.
     """
     timescale = 0
     is_sound = False

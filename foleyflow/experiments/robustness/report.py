@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 from foleyflow.errors import ConfigError, MediaError
 from foleyflow.experiments.robustness.cases import Case, first_cases
 from foleyflow.experiments.robustness.corpus import CONTAINERS
-from foleyflow.experiments.robustness.runner import Result, counts, run_cases
+from foleyflow.experiments.robustness.runner import counts, run_cases
 from foleyflow.experiments.robustness.verdict import KINDS
 
 DEFAULT_CASES = 1000
@@ -20,12 +21,9 @@ DEFAULT_CASES = 1000
 def select_cases(
     names: Sequence[str], *, count: int | None = None, containers: str | None = None
 ) -> list[Case]:
-    """Return the cases with these names, or the first `count` cases of some containers.
+    """Return the cases with these names, or without names the first `count` of some containers.
 
-    Args:
-        names: case names; empty to select by the other arguments.
-        count: number of cases; None for 1000.
-        containers: container names separated by commas; None for all.
+    None means 1000 cases, and all containers; names of containers are separated by commas.
 
     Raises:
         ConfigError: names together with the other arguments, or an unknown case or container.
@@ -51,10 +49,9 @@ def measure(
 ) -> dict[str, Any]:
     """Run `foleyflow generate` on cases and report how each ended.
 
+    Other arguments are those of `run_cases`.
+
     Args:
-        cases: the cases to run.
-        seed: seed of the mutations.
-        workers: processes, at least 1.
         keep: folder for the files of failed cases, created if necessary; None to keep none.
         on_progress: called with (done, total) after each case.
 
@@ -75,14 +72,14 @@ def measure(
                 hint="choose another folder with --keep",
             ) from error
     start_s = time.perf_counter()
-    done = 0
-
-    def on_result(result: Result) -> None:
-        nonlocal done
-        done += 1
-        on_progress(done, len(cases))
-
-    results = run_cases(cases, seed=seed, workers=workers, keep=keep, on_result=on_result)
+    done = itertools.count(1)
+    results = run_cases(
+        cases,
+        seed=seed,
+        workers=workers,
+        keep=keep,
+        on_result=lambda _: on_progress(next(done), len(cases)),
+    )
     command = "foleyflow measure robustness --case {} --seed {} --keep mutants"
     return {
         "seed": seed,

@@ -38,25 +38,17 @@ _SECONDS_PER_SECOND = 0.25
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """The result of one case.
+    """The result of one case."""
 
-    Attributes:
-        case: name of the case.
-        kind: one of `verdict.KINDS`.
-        why: the error line of a refusal, or a description of the failure.
-        changes: descriptions of what was changed in the seed clip.
-        stderr: the last output of the command or of a crashed process, for failures.
-    """
-
-    case: str
-    kind: str
-    why: str
-    changes: tuple[str, ...] = ()
-    stderr: str = ""
+    case: str  # its name
+    kind: str  # one of `verdict.KINDS`
+    why: str  # the error line of a refusal, or a description of the failure
+    changes: tuple[str, ...] = ()  # descriptions of what was changed in the seed clip
+    stderr: str = ""  # of the command or of a crashed process, for failures
 
     @property
     def failed(self) -> bool:
-        """Whether the product has a defect."""
+        """Whether the case shows a defect of the product."""
         return self.kind in FAILURES
 
 
@@ -67,25 +59,20 @@ def run_cases(
     workers: int = 2,
     limit_s: float = DEFAULT_LIMIT_S,
     keep: Path | None = None,
-    model: str = "embedded",
     product: str = FOLEYFLOW,
     on_result: Callable[[Result], None] = lambda result: None,
 ) -> list[Result]:
-    """Run every case and judge the result.
+    """Run every case in one of several processes, and return the results in the same order.
 
     Args:
         cases: the cases to run.
         seed: seed of the mutations.
-        workers: processes, at least 1.
+        workers: number of processes, at least 1.
         limit_s: a case that takes longer is a hang; its process is killed.
         keep: existing folder for the files of failed cases; None to keep none.
-        model: argument of `FoleyFlow.from_pretrained`.
         product: module:function to run, see `worker`.
         on_result: called with each result when it is available, in any order, from one thread at
             a time.
-
-    Returns:
-        One result for each case, in their order.
 
     Raises:
         FoleyflowError: a worker can't be started.
@@ -98,9 +85,9 @@ def run_cases(
         folder = Path(folder_name)
         (folder / "corpus").mkdir()
         write_seed_clips(folder / "corpus")
-        corpus = Corpus.of_folder(folder / "corpus", seed=seed)
+        corpus = Corpus(folder / "corpus", seed=seed)
         processes = [
-            _Worker(folder, number, seed=seed, product=product, model=model)
+            _Worker(folder, number, seed=seed, product=product)
             for number in range(min(workers, len(cases)))
         ]
         free: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
@@ -145,12 +132,12 @@ def counts(results: Iterable[Result]) -> dict[str, dict[str, int]]:
 class _Worker:
     """One worker process, started for its first case."""
 
-    def __init__(self, folder: Path, number: int, *, seed: int, product: str, model: str) -> None:
+    def __init__(self, folder: Path, number: int, *, seed: int, product: str) -> None:
         self._folder = folder
         self._log = folder / f"worker-{number}.log"
         self._command = [
             *(sys.executable, "-m", "foleyflow.experiments.robustness.worker"),
-            *(str(folder / "corpus"), str(seed), product, model),
+            *(str(folder / "corpus"), str(seed), product),
         ]
         self._process: subprocess.Popen[bytes] | None = None
 

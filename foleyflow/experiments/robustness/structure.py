@@ -18,27 +18,16 @@ ByteOrder = Literal["big", "little"]
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """A part of a container file; offsets in bytes.
+    """A part of a container file; offsets in bytes."""
 
-    Attributes:
-        start: first byte of the header.
-        body: first byte after the header.
-        end: after the last byte.
-        order: byte order of its integers.
-        size: the field of its size, if any.
-        name: the field of its type, if any.
-        time: the field of a time stamp, if any.
-        is_leaf: whether its body contains no parts.
-    """
-
-    start: int
-    body: int
-    end: int
-    order: ByteOrder = "big"
+    start: int  # first byte of the header
+    body: int  # first byte after the header
+    end: int  # after the last byte
+    order: ByteOrder = "big"  # of its integers
     size: Field | None = None
-    name: Field | None = None
-    time: Field | None = None
-    is_leaf: bool = True
+    name: Field | None = None  # of its type
+    time: Field | None = None  # a time stamp
+    is_leaf: bool = True  # its body contains no parts
 
 
 def parts_of(data: bytes | bytearray) -> list[Part]:

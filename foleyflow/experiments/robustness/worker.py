@@ -3,13 +3,13 @@
 It reads one JSON object per line from stdin, `{"case": "mp4:17", "folder": ...}`, and writes one
 per line to stdout: `{"stage": "ready"}` at the start; then for each case `{"stage": "played",
 "span_s"}` after decoding the input, `{"stage": "ran"}` after the command, and `{"stage": "done",
-"kind", "why", "changes", "stderr"}` after comparing its result. The last line shows what a dead
-process was doing.
+"kind", "why", "changes", "stderr"}` after comparing its result. After a crash, the last line shows
+which stage failed.
 
-    python -m foleyflow.experiments.robustness.worker CORPUS SEED PRODUCT MODEL
+    python -m foleyflow.experiments.robustness.worker CORPUS SEED PRODUCT
 
-CORPUS is the folder of `corpus.write_seed_clips`. PRODUCT is the module:function to run; it takes
-the arguments of `foleyflow` and exits in the same way.
+CORPUS is the folder of `corpus.write_seed_clips`. PRODUCT is the module:function to run, or a class
+whose instances are called; it takes the arguments of `foleyflow` and exits in the same way.
 """
 
 from __future__ import annotations
@@ -37,24 +37,23 @@ Product = Callable[[Sequence[str]], object]
 
 
 class WarmFoleyflow:
-    """The command line of foleyflow with a model that is loaded once.
+    """The command line of foleyflow with the embedded model, which is loaded once.
 
     Loading the weights and building the parser take longer than processing a short clip; everything
     else happens for each call as in a new process.
     """
 
-    def __init__(self, model: str) -> None:
+    def __init__(self) -> None:
         from foleyflow.cli.app import app
         from foleyflow.inference.pipeline import FoleyFlow
 
         self._command = typer.main.get_command(app)
-        loaded = FoleyFlow.from_pretrained(model, device="cpu")
+        loaded = FoleyFlow.from_pretrained(device="cpu")
         setattr(FoleyFlow, "from_pretrained", lambda *_, **__: loaded)  # noqa: B010
-        self._model = model
 
     def __call__(self, arguments: Sequence[str]) -> object:
         """Run a command; raises SystemExit at the end, like the console script."""
-        return self._command([*arguments, "--model", self._model], prog_name="foleyflow")
+        return self._command(list(arguments), prog_name="foleyflow")
 
 
 def run_product(product: Product, arguments: Sequence[str]) -> Run:
@@ -75,15 +74,15 @@ def run_product(product: Product, arguments: Sequence[str]) -> Run:
 
 def main(arguments: Sequence[str]) -> None:
     """Run cases from stdin until it ends."""
-    corpus_folder, seed, product_name, model = arguments
+    corpus_folder, seed, product_name = arguments
     faulthandler.enable()
     # Text that libraries print must not mix with the replies
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
     os.dup2(2, 1)
-    corpus = Corpus.of_folder(Path(corpus_folder), seed=int(seed))
+    corpus = Corpus(Path(corpus_folder), seed=int(seed))
     module, _, function = product_name.partition(":")
     loaded = getattr(importlib.import_module(module), function)
-    product: Product = loaded(model) if isinstance(loaded, type) else loaded
+    product: Product = loaded() if isinstance(loaded, type) else loaded
 
     def reply(**values: Any) -> None:
         replies.write(json.dumps(values) + "\n")

@@ -46,7 +46,6 @@ from foleyflow.judges.networks.trained import load_tagger
 from foleyflow.pretrained import load_aligner, load_codec, load_flow
 from foleyflow.recipes.flow import FlowRecipe
 from foleyflow.recipes.published import PublishedRecipe
-from foleyflow.system.device import pick_device
 from foleyflow.training import loop
 from foleyflow.training.run import run_config, train
 from foleyflow.weights import CONFIG_NAME, read_record, save_component, write_atomically
@@ -328,7 +327,7 @@ class _Runner:
                     recipe_name=name,
                     init=init,
                     threads=run.threads,
-                    device=pick_device(run.device),
+                    device=run.device,
                     progress=show,
                 )
             return

@@ -19,8 +19,6 @@ EXPANSION = 4
 
 
 class _ConvNorm(nn.Module):
-    """A convolution and its batch norm."""
-
     def __init__(
         self, narrow: int, wide: int, kernel: tuple[int, int, int], *, stride: int = 1
     ) -> None:
@@ -82,9 +80,7 @@ class _SlowOnly(nn.Module):
 
 
 class Cavp(nn.Module):
-    """The video half of CAVP without pooling over time.
-
-    The default arguments are the published shape; others are for tests.
+    """CAVP's video half without pooling over time; other shapes than the default are for tests.
 
     Reference: Luo et al., NeurIPS 2023 (Diff-Foley); Feichtenhofer et al., ICCV 2019 (SlowOnly).
     """

@@ -1,8 +1,8 @@
 """LAION-CLAP's audio encoder: 512-dimensional embeddings of up to 10 s of sound.
 
 Network and front end come from `transformers`, without torchaudio. The weights are those of
-laion/larger_clap_general, converted from music_speech_audioset_epoch_15_esc_89.98; the text half is
-left out. The library takes a random excerpt of sounds longer than 10 s, so they are refused here.
+laion/larger_clap_general; the text half is left out. The library takes a random excerpt of sounds
+longer than 10 s, so they are refused here.
 """
 
 from __future__ import annotations
@@ -30,18 +30,16 @@ PUBLISHED_SHAPE: dict[str, Any] = {
 
 
 class Clap(nn.Module):
-    """The audio half of CLAP, with the published tensor names.
+    """The audio half of CLAP, with the published tensor names; other shapes are for tests.
+
+    Raises:
+        MissingExtra: transformers is not installed.
+        ConfigError: transformers is installed but can't be imported.
 
     Reference: Wu et al., ICASSP 2023; ClapModel of transformers.
     """
 
     def __init__(self, shape: dict[str, Any] | None = None) -> None:
-        """Build the layers; the default is the published shape, others are for tests.
-
-        Raises:
-            MissingExtra: transformers is not installed.
-            ConfigError: transformers is installed but can't be imported.
-        """
         super().__init__()
         try:
             from transformers import (
@@ -65,12 +63,9 @@ class Clap(nn.Module):
         )
 
     def forward(self, sound: Tensor) -> Tensor:
-        """Embedding of one sound, (N,) float32 at 48 kHz to (512,) of unit length.
+        """Embedding of a (N,) float32 sound at 48 kHz of up to 10 s, (512,) of unit length.
 
-        A sound below 10 s is repeated as often as it fits into them, then padded.
-
-        Raises:
-            ValueError: the sound is empty or longer than 10 s.
+        A shorter sound is repeated as often as it fits into 10 s, then padded.
         """
         longest = round(LONGEST_S * RATE_HZ)
         if not 0 < len(sound) <= longest:

@@ -56,9 +56,6 @@ def _norm(channels: int, eps: float = 1e-6) -> nn.GroupNorm:
     return nn.GroupNorm(GROUPS, channels, eps=eps)
 
 
-# ------------------------------------------------------------------------ image encoder
-
-
 class _EncoderBlock(nn.Module):
     def __init__(self, narrow: int, wide: int) -> None:
         super().__init__()
@@ -74,8 +71,6 @@ class _EncoderBlock(nn.Module):
 
 
 class _EncoderAttention(nn.Module):
-    """Attention between all positions, with one head."""
-
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.norm = _norm(channels)
@@ -127,11 +122,8 @@ class _Encoder(nn.Module):
         return self.conv_out(functional.silu(self.norm_out(maps)))
 
 
-# ------------------------------------------------------------------------ classifier
-
-
 class _ResBlock(nn.Module):
-    """Two convolutions; the embedding of the diffusion time is added between them."""
+    """Two convolutions with the embedded diffusion time added between them."""
 
     def __init__(self, narrow: int, wide: int, embedding: int) -> None:
         super().__init__()
@@ -190,8 +182,6 @@ class _TransformerBlock(nn.Module):
 
 
 class _SpatialTransformer(nn.Module):
-    """Positions attend to each other and to the context."""
-
     def __init__(self, channels: int, context_width: int, heads: int) -> None:
         super().__init__()
         self.norm = _norm(channels)
@@ -206,7 +196,7 @@ class _SpatialTransformer(nn.Module):
 
 
 class _Layers(nn.ModuleList):
-    """Layers in sequence, each with the inputs of its kind."""
+    """Layers in sequence; only some take the embedded time or the context."""
 
     def forward(self, maps: Tensor, embedded: Tensor, context: Tensor) -> Tensor:
         for layer in self:
@@ -297,14 +287,11 @@ class AlignmentClassifier(nn.Module):
     def latents(
         self, spectrogram: Tensor, noise: Callable[[torch.Size], Tensor] = torch.zeros
     ) -> Tensor:
-        """Sample the latents of a spectrogram.
+        """Sample the latents (C, H / 8, W / 8) of a spectrogram.
 
         Args:
             spectrogram: (H, W) from `mel_levels`, 0..1; used for all three colour channels.
             noise: returns standard normal numbers of a shape; zeros give the mean.
-
-        Returns:
-            (C, H / 8, W / 8).
         """
         moments = self.first_stage_model(spectrogram.expand(1, 3, -1, -1))[0]
         mean, log_variance = moments.chunk(2)
@@ -312,26 +299,15 @@ class AlignmentClassifier(nn.Module):
         return LATENT_SCALE * (mean + deviation * noise(mean.shape))
 
     def forward(self, latents: Tensor, features: Tensor) -> Tensor:
-        """The () probability that a sound belongs to a video.
-
-        Args:
-            latents: (C, H, W) from `latents`.
-            features: (L, 512) from CAVP, L at most 40.
-        """
+        """Latents (C, H, W) and features (L, 512), L at most 40, to a () probability."""
         return self.model(latents[None], self.cond_model(features[None])).sigmoid()[0]
 
 
 def mel_levels(sound: Tensor) -> Tensor:
     """Mel levels of the first 512 frames of a sound, over a range of 100 dB.
 
-    Args:
-        sound: (N,) float32 at 16 kHz, N at least 131,072.
-
-    Returns:
-        (128, 512), 0 (-80 dB and below) to 1 (20 dB and above).
-
-    Raises:
-        ValueError: the sound is too short.
+    The sound is (N,) float32 at 16 kHz, N at least 131,072. The levels, (128, 512), range from 0
+    (-80 dB and below) to 1 (20 dB and above).
 
     Reference: Diff-Foley's wav2spec.py with librosa 0.8 (magnitudes, reflected ends, Slaney's mel).
     """

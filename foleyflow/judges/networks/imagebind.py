@@ -42,16 +42,9 @@ class ImageBind(nn.Module):
             setattr(self, name, nn.ModuleDict(halves))
 
     def encode_video(self, pixels: Tensor) -> Tensor:
-        """Mean embedding over pairs of consecutive frames and three square crops of each.
+        """Mean unit embedding (E,) over pairs of consecutive frames and three square crops of each.
 
-        Args:
-            pixels: (T, 3, H, W) uint8 RGB at 0.5 Hz, T at least 2, the shorter side `side`.
-
-        Returns:
-            (E,), the mean of embeddings of unit length.
-
-        Raises:
-            ValueError: fewer than two frames.
+        The frames are (T, 3, H, W) uint8 RGB at 0.5 Hz, T at least 2, the shorter side `side`.
         """
         if len(pixels) < 2:
             raise ValueError(f"{len(pixels)} frames at {FRAME_RATE_HZ} Hz, ImageBind needs 2")
@@ -65,16 +58,9 @@ class ImageBind(nn.Module):
         return torch.stack(views).mean((0, 1))
 
     def encode_audio(self, sound: Tensor) -> Tensor:
-        """Mean embedding of three evenly spaced excerpts of 2 s.
+        """Mean unit embedding (E,) over three evenly spaced excerpts of 2 s.
 
-        Args:
-            sound: (N,) float32 at 16 kHz, N at least 32,000.
-
-        Returns:
-            (E,), the mean of embeddings of unit length.
-
-        Raises:
-            ValueError: less than 2 s.
+        The sound is (N,) float32 at 16 kHz, N at least 32,000.
         """
         count = round(SOUND_CLIP_S * RATE_HZ)
         if len(sound) < count:
@@ -90,14 +76,9 @@ class ImageBind(nn.Module):
 
 
 def three_crops(frames: Tensor, side: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Square crops of frames at the start, middle and end of their longer side.
+    """Square crops (..., side, side) of frames at the start, middle and end of their longer side.
 
-    Args:
-        frames: (..., H, W), the shorter side being `side`.
-        side: of the squares.
-
-    Returns:
-        three (..., side, side): left (or upper), middle, right (or lower).
+    The shorter side of the frames, (..., H, W), is `side`.
 
     Reference: PyTorchVideo's uniform_crop, as ImageBind's SpatialCrop uses it.
     """

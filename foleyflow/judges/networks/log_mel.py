@@ -1,6 +1,6 @@
 """The input of the judges that are trained on simulated clips: log-mel levels relative to the peak.
 
-The gain of a sound does not matter, as long as its peak exceeds -70 dBFS.
+The gain of a sound has no effect if its peak exceeds -70 dBFS.
 """
 
 from __future__ import annotations
@@ -42,9 +42,6 @@ class JudgeLogMel(nn.Module):
 
 
 def normalise_to_peak(levels: Tensor) -> Tensor:
-    """Levels (B, T, M) relative to the peak of their clip.
-
-    They range from -1 (8 nepers below the peak or more) to 1 (the peak).
-    """
+    """Levels (B, T, M) relative to the peak of their clip, -1 (70 dB below it or lower) to 1."""
     peak = levels.amax((1, 2), keepdim=True).clamp_min(LOWEST_PEAK)
     return (levels - peak).clamp_min(-RANGE) / (RANGE / 2) + 1

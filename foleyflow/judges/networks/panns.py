@@ -25,10 +25,7 @@ SHORTEST_SAMPLES = 31 * HOP_SAMPLES  # 32 frames: five halvings leave one
 
 
 class _Spectrogram(nn.Module):
-    """Power spectra, (B, N) to (B, T, bins), with reflected ends.
-
-    The Fourier transform is two convolutions, as in the published file.
-    """
+    """Power spectra, (B, N) to (B, T, bins), by convolutions as in the published file."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -65,8 +62,6 @@ class _LogMel(nn.Module):
 
 
 class _ConvBlock(nn.Module):
-    """Two convolutions with batch norms and average pooling."""
-
     def __init__(self, narrow: int, wide: int, pool: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(narrow, wide, 3, padding=1, bias=False)
@@ -81,9 +76,7 @@ class _ConvBlock(nn.Module):
 
 
 class Cnn14(nn.Module):
-    """Six convolution blocks over a log-mel spectrogram.
-
-    The default arguments are the published shape; others are for tests.
+    """Six convolution blocks over log-mel levels; shapes other than the default are for tests.
 
     Reference: Kong et al. 2020, PANNs, table 1; layout of Cnn14_16k in audioset_tagging_cnn.
     """
@@ -107,16 +100,9 @@ class Cnn14(nn.Module):
         self.fc_audioset = nn.Linear(narrow, classes)
 
     def forward(self, sound: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits and embeddings of sounds of one length.
+        """Logits (B, 527) before the sigmoid and embeddings (B, 2048) after the ReLU of fc1.
 
-        Args:
-            sound: (B, N) float32 at 16 kHz, N at least 4,960.
-
-        Returns:
-            (B, 527) logits before the sigmoid, (B, 2048) embeddings after the ReLU of fc1.
-
-        Raises:
-            ValueError: the sounds are too short.
+        The sounds are (B, N) float32 at 16 kHz, N at least 4,960.
         """
         if sound.shape[-1] < SHORTEST_SAMPLES:
             raise ValueError(

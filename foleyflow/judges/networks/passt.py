@@ -99,13 +99,9 @@ class Passt(nn.Module):
         return (mel - LEVEL_MEAN) / LEVEL_SCALE
 
     def forward(self, sound: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits and embeddings of sounds of one length.
+        """Logits (B, 527) and embeddings (B, 768) of sounds (B, N) float32 at 32 kHz.
 
-        Args:
-            sound: (B, N) float32 at 32 kHz, up to 10 s (the published protocol: exactly 10 s).
-
-        Returns:
-            (B, 527) logits, (B, 768) embeddings.
+        They are up to 10 s long (in the published protocol exactly 10 s).
         """
         patches = self.patch_embed["proj"](self.spectrogram(sound)[:, None])
         columns = patches.shape[-1]

@@ -39,13 +39,10 @@ def centred_power(sound: Tensor, window: Tensor, *, fft_samples: int, hop_sample
 def slaney_filters(
     *, bands: int, window_samples: int, rate_hz: int, low_hz: float, high_hz: float
 ) -> Tensor:
-    """Mel filters of librosa's defaults: triangles of unit area in hertz.
+    """Mel filters of librosa's defaults, (window_samples // 2 + 1, bands): triangles of unit area.
 
-    Slaney's mel scale is linear below 1 kHz and logarithmic above. `spectrogram.mel_filters` and
-    `mel_triangles` use the HTK scale and unit peaks.
-
-    Returns:
-        (window_samples // 2 + 1, bands) float32; cached, do not modify.
+    Slaney's mel scale is linear below 1 kHz and logarithmic above. The filters of
+    `foleyflow.spectrogram` have the HTK scale and unit peaks. Do not modify the cached result.
 
     Reference: Slaney 1998, Auditory Toolbox version 2; librosa.filters.mel.
     """

@@ -1,8 +1,8 @@
-"""A small judge of synchrony: does a sound match the video, is it shifted, or is it another clip's?
+"""The judge of synchrony: whether a sound matches a video, is shifted, or belongs to another clip.
 
-It is trained on simulated clips only (`foleyflow train judge --recipe sync`). Features of video and
-sound on a common grid of 20 ms are compared by their products at equal times and at all lags up to
-1.4 s.
+It is trained on simulated clips only (`foleyflow train judge --recipe sync`). Features of video
+and sound on a common grid of 20 ms are compared by their products at equal times and at all lags
+up to 1.4 s.
 
 Dimension letters: B videos, P pairs, T frames, L grid steps, F mel frames, W width, H heads.
 """
@@ -28,23 +28,14 @@ KERNEL_STEPS = 5  # of the temporal convolutions
 
 @dataclass(frozen=True, kw_only=True)
 class SyncConfig:
-    """Shape of the network.
+    """Shape of the network."""
 
-    Attributes:
-        window_s: length of the windows that are classified.
-        hop_s: hop between the windows of a longer pair.
-        grid_rate_hz: rate of the compared features.
-        longest_lag_s: largest lag that is compared.
-        width: of the features.
-        heads: products at each lag, in addition to that of the onsets.
-    """
-
-    window_s: float = 2.56
-    hop_s: float = 0.48
-    grid_rate_hz: float = 50.0
-    longest_lag_s: float = 1.4
-    width: int = 64
-    heads: int = 4
+    window_s: float = 2.56  # length of the windows that are classified
+    hop_s: float = 0.48  # between the windows of a longer pair
+    grid_rate_hz: float = 50.0  # of the compared features
+    longest_lag_s: float = 1.4  # the largest lag that is compared
+    width: int = 64  # of the features
+    heads: int = 4  # products at each lag, in addition to that of the onsets
 
     def __post_init__(self) -> None:
         if FRAME_RATE_HZ % self.grid_rate_hz or self.lags >= self.steps:
@@ -113,15 +104,12 @@ class Sync(nn.Module):
         )
 
     def encode_video(self, pixels: Tensor, times_s: Tensor, steps: int) -> Tensor:
-        """Features of videos on the grid.
+        """Features (B, L, W) of videos on the grid, held before the first and after the last frame.
 
         Args:
             pixels: (B, T + window, 3, S, S) uint8, as the frame encoder takes them.
             times_s: (B, T) ascending seconds from the start of the grid.
             steps: L of the grid.
-
-        Returns:
-            (B, L, W); constant before the first and after the last frame.
         """
         # Features of the frames
         side = self.encoder.config.size
@@ -151,15 +139,7 @@ class Sync(nn.Module):
         return self.audio_temporal(features.transpose(1, 2)).transpose(1, 2)
 
     def compare(self, video: Tensor, sound: Tensor) -> Tensor:
-        """Logits of `CLASSES` for pairs of windows.
-
-        Args:
-            video: (P, L, W) from `encode_video`.
-            sound: (P, L, W) from `encode_audio`.
-
-        Returns:
-            (P, 3).
-        """
+        """Logits of `CLASSES`, (P, 3), for pairs of windows from both encoders, each (P, L, W)."""
         # Products of all times of the video with all times of the sound
         queries = self.query(video).unflatten(-1, (-1, HEAD_WIDTH)).transpose(1, 2)
         keys = self.key(sound).unflatten(-1, (-1, HEAD_WIDTH)).transpose(1, 2)
@@ -180,15 +160,9 @@ class Sync(nn.Module):
 
 
 def sync_probability(logits: Tensor) -> Tensor:
-    """Probability that a pair is in sync, if as many pairs are in sync as are not.
+    """Probability (P,) that a pair is in sync, from logits (P, 3), for a prior of one half.
 
     In training, each true sound comes with two wrong ones; Bayes' rule corrects for that prior.
-
-    Args:
-        logits: (P, 3) from `Sync.compare`.
-
-    Returns:
-        (P,) 0..1.
     """
     balanced = logits.float() + logits.new_tensor([math.log(len(CLASSES) - 1.0), 0.0, 0.0]).float()
     return balanced.softmax(1)[:, 0]
@@ -202,8 +176,8 @@ def diagonal_means(products: Tensor, lags: int) -> Tensor:
         lags: furthest diagonal to each side, below L.
 
     Returns:
-        (P, H, 2 lags + 1): index lags + k has the mean of products[t, t + k], which is large for a
-        sound that is late by k steps.
+        (P, H, 2 lags + 1): the mean of products[t, t + k] at index lags + k, which is large for
+        a sound that is late by k steps.
     """
     count = products.shape[-1]
     # Shift each row to the right by one more than the row below it: diagonals become columns

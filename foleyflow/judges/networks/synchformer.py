@@ -1,11 +1,12 @@
 """Synchformer: the offset between a sound and its video, from -2 to 2 s in steps of 0.2 s.
 
-Two transformers encode segments of 0.64 s: one with divided attention the video, one like AST the
-sound. A third compares fourteen segments of both. Tensor names are the published ones; the
-two-dimensional patch embedding of the published file is never used and is left out.
+Segments of 0.64 s are encoded by two transformers: the video's has divided attention, the sound's
+is an audio spectrogram transformer (AST). A third compares fourteen segments of both. Tensor
+names are the published ones; the two-dimensional patch embedding of the published file is never
+used and is left out.
 
-Dimension letters: B batch, S segments, D width, F and T patches in frequency and time, G patches of
-a frame.
+Dimension letters: B batch, S segments, D width, F and T patches in frequency and time, G patches
+of a frame.
 """
 
 from __future__ import annotations
@@ -90,9 +91,7 @@ class _DividedAttention(QkvAttention):
             part[:, :, None, :1].expand(-1, -1, grids[0].shape[2], -1, -1) for part in parts[1:]
         )
         mixed = functional.scaled_dot_product_attention(
-            grids[0],
-            torch.cat([class_key, grids[1]], -2),
-            torch.cat([class_value, grids[2]], -2),
+            grids[0], torch.cat([class_key, grids[1]], -2), torch.cat([class_value, grids[2]], -2)
         )
         patch_outputs = mixed.movedim(-2, axis).flatten(2, 3)
         return self.merge(torch.cat([class_output, patch_outputs], 2))
@@ -270,10 +269,7 @@ class _CompareBlock(nn.Module):
 
 
 class _Comparison(nn.Module):
-    """A transformer over an offset token, video tokens, a separator token and audio tokens.
-
-    The offset is classified from the first token.
-    """
+    """A transformer over offset, video, separator and audio tokens; the first gives the offset."""
 
     def __init__(self, config: SynchformerConfig) -> None:
         super().__init__()
@@ -302,8 +298,7 @@ class _Comparison(nn.Module):
 class Synchformer(nn.Module):
     """Encoders of video and sound, and the transformer that compares them.
 
-    Reference: Iashin et al., ICASSP 2024; layout of v-iashin/Synchformer, model
-    24-01-04T16-39-21.
+    Reference: Iashin et al., ICASSP 2024; v-iashin/Synchformer, model 24-01-04T16-39-21.
     """
 
     def __init__(self, config: SynchformerConfig | None = None) -> None:
@@ -350,10 +345,7 @@ class Synchformer(nn.Module):
         )
 
     def encode_audio(self, sound: Tensor) -> Tensor:
-        """Features of the segments of a sound, (N,) float32 at 16 kHz to (S, 6, D).
-
-        S is (N - 10240) // 5120 + 1.
-        """
+        """Features of the segments of a sound, (N,) float32 at 16 kHz to (S, 6, D)."""
         segments = sound.unfold(0, SEGMENT_SAMPLES, SEGMENT_SAMPLES // 2)
         return self.afeat_extractor(self.spectrogram(segments))
 

@@ -1,7 +1,7 @@
 """The tagger: a small classifier of the material and the kind of scene of a sound.
 
-It is trained on simulated clips only (`foleyflow train judge --recipe tagger`) and needs no
-published weights. Its metrics have names in -sim, because they do not compare with published ones.
+It is trained on simulated clips only (`foleyflow train judge --recipe tagger`). Its metrics end
+in -sim, because they are not comparable with published ones.
 
 Dimension letters: B batch, T frames, M mel bands, E embedding, U coarse frames.
 """
@@ -23,19 +23,12 @@ HALVINGS = 4  # of the frame rate
 
 @dataclass(frozen=True, kw_only=True)
 class TaggerConfig:
-    """Shape of the network, and its classes.
+    """Shape of the network, and its classes."""
 
-    Attributes:
-        materials: the material classes, including "nothing".
-        kinds: the kinds of scenes.
-        widths: channels after each halving of time and bands.
-        embedding: width of the embeddings.
-    """
-
-    materials: tuple[str, ...]
-    kinds: tuple[str, ...]
-    widths: tuple[int, int, int, int] = (16, 32, 64, 128)
-    embedding: int = 64
+    materials: tuple[str, ...]  # the classes, including "nothing"
+    kinds: tuple[str, ...]  # of scenes
+    widths: tuple[int, int, int, int] = (16, 32, 64, 128)  # channels after each halving
+    embedding: int = 64  # width of the embeddings
 
     def __post_init__(self) -> None:
         if NOTHING not in self.materials or not self.kinds:
@@ -82,14 +75,7 @@ class Tagger(nn.Module):
         return FRAME_RATE_HZ / 2**HALVINGS
 
     def forward(self, levels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Classify sounds.
-
-        Args:
-            levels: (B, T, 64) from `normalise_to_peak`.
-
-        Returns:
-            (B, materials) and (B, kinds) logits, (B, U, E) embeddings.
-        """
+        """Levels (B, T, 64) to logits (B, materials) and (B, kinds) and embeddings (B, U, E)."""
         maps = self.trunk(levels[:, None])
         frames = functional.gelu(self.embed(maps.transpose(1, 2).flatten(2)))
         pooled = torch.cat([frames.mean(1), frames.amax(1)], 1)

@@ -1,4 +1,4 @@
-"""Loads the networks that `foleyflow train judge` trained."""
+"""Load the networks that `foleyflow train judge` trained."""
 
 from __future__ import annotations
 
@@ -24,11 +24,7 @@ def load_tagger(folder: Path) -> Tagger:
 
 
 def load_sync(folder: Path) -> Sync:
-    """Load the judge of synchrony, including its frame encoder, from a folder with config.json.
-
-    Raises:
-        CheckpointError: a file is missing, damaged or of another version.
-    """
+    """Load the judge of synchrony and its frame encoder; errors as for `load_tagger`."""
     stored = read_record(folder, "sync").config
     encoder = MotionEncoder(_config(MotionEncoderConfig, folder, "sync", stored.get("encoder")))
     sync = Sync(_config(SyncConfig, folder, "sync", stored.get("model")), encoder=encoder)

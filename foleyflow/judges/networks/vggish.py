@@ -23,9 +23,7 @@ EMBEDDING = 128
 
 
 class Vggish(nn.Module):
-    """Convolutions over patches of log-mel magnitudes.
-
-    The default arguments are the published shape; others are for tests.
+    """Convolutions over patches of log-mel magnitudes; shapes other than the default are for tests.
 
     Reference: Hershey et al., ICASSP 2017; layout of harritaylor/torchvggish.
     """
@@ -57,12 +55,7 @@ class Vggish(nn.Module):
         self.register_buffer("filters", filters, persistent=False)
 
     def patches(self, sound: Tensor) -> Tensor:
-        """Log-mel patches of one sound, (N,) float32 at 16 kHz to (P, 96, 64).
-
-        An incomplete last patch is dropped.
-
-        Raises:
-            ValueError: the sound is shorter than one patch.
+        """Complete log-mel patches of a (N,) float32 sound at 16 kHz, N >= 15,600, as (P, 96, 64).
 
         Reference: VGGish's mel_features (frames without padding, periodic Hann, magnitudes).
         """

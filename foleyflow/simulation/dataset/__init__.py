@@ -1,1 +1,1 @@
-"""Data sets of simulated clips: one clip from its seed, and many in parallel."""
+"""Data sets of simulated clips: single clips, files, parallel simulation."""

@@ -1,14 +1,14 @@
-"""Makes one clip from its seed: scene, stage, camera, film and sound, a random stream each.
+"""Simulation of one clip from its seed: scene, camera, frames and sound.
 
-The same seed gives the same clip in any process, and a change to one part leaves the streams of
-the others alone. Where clips go and how many workers make them is `simulate.py`'s concern.
+Each part has its own random stream, so a change to one part leaves the others as they were. The
+same seed gives the same clip in any process.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import mujoco
@@ -16,68 +16,67 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foleyflow.signals import Frames
+from foleyflow.simulation.constants import FRAME_SIZE_PX
 from foleyflow.simulation.contacts import ContactLog
-from foleyflow.simulation.picture.camera import draw_shot
+from foleyflow.simulation.picture.camera import sample_shot
 from foleyflow.simulation.picture.frame_exposure import (
     Exposure,
-    draw_exposure,
+    record_frames,
     rendered_size,
+    sample_exposure,
     sample_image_style,
-    shoot,
 )
-from foleyflow.simulation.picture.h264 import Compression, draw_compression
-from foleyflow.simulation.picture.render import Canvas
-from foleyflow.simulation.picture.stage import dress
+from foleyflow.simulation.picture.h264 import Compression, encode, sample_compression
+from foleyflow.simulation.picture.render import SceneRenderer
+from foleyflow.simulation.picture.stage import decorate_scene
 from foleyflow.simulation.scene import Scene
-from foleyflow.simulation.sound.room import random_room
+from foleyflow.simulation.sound.room import sample_room
 from foleyflow.simulation.sound.synthesis import synthesise
+from foleyflow.system.stopwatch import Stopwatch
 
-DrawScene = Callable[[np.random.Generator, float], Scene]
+SceneSampler = Callable[[np.random.Generator, float], Scene]
 PARTS = ("scene", "stage", "render", "develop", "sound", "store")
-SHADOW_SHARE = 0.15  # of clips
+SHADOW_FRACTION = 0.15  # of all clips
 
 
 @dataclass(frozen=True, kw_only=True)
-class Picture:
-    """What the camera delivers.
+class VideoSettings:
+    """Size and quality of the video of a clip.
 
     Attributes:
-        width: pixels.
-        height: pixels.
-        squashed: whether any shape of picture is squashed into width x height, as nets see it;
-            otherwise pixels are square.
-        rate: frames per second; None draws rate, shutter and flaws.
-        detail: multiplies texture sizes, 1 for small pictures.
-        clean: a good camera and fine compression.
-        shadows: whether light casts shadows; None draws it.
-        samples: renders per frame (motion blur); None draws it.
+        width, height: pixels.
+        squashed: whether a view of any aspect is squashed into width x height, as encoders
+            receive it; otherwise pixels are square.
+        rate: frames per second; None samples rate, shutter and clock faults.
+        texture_scale: multiplies the size of the textures; 1 for small frames.
+        clean: a good camera and weak compression.
+        shadows: whether lights cast shadows; None samples it.
+        samples: renders per frame (motion blur); None samples it.
     """
 
-    width: int = 112
-    height: int = 112
+    width: int = FRAME_SIZE_PX
+    height: int = FRAME_SIZE_PX
     squashed: bool = True
     rate: Fraction | None = None
-    detail: int = 1
+    texture_scale: int = 1
     clean: bool = False
     shadows: bool | None = None
     samples: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class FilmedClip:
+class SimulatedClip:
     """A clip before it is stored.
 
     Attributes:
-        kind: the family of its scene.
-        frames: developed, with time stamps.
-        exposure: how they were taken.
-        compression: how they should be stored.
+        kind: family of its scene.
         sound: (N,) float32.
         sound_bits: 16 or 24.
-        log: what sounds.
+        log: all contacts that make sound.
     """
 
     kind: str
+    duration_s: float
     frames: Frames
     exposure: Exposure
     compression: Compression
@@ -85,116 +84,119 @@ class FilmedClip:
     sound_bits: int
     log: ContactLog
 
-
-@dataclass
-class Stopwatch:
-    """Where this process's processor time goes, seconds by part; grows as clips are made."""
-
-    seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(PARTS, 0.0))
-    _since: float = field(default_factory=time.process_time)
-
-    def start(self) -> None:
-        """Forget the time until now."""
-        self._since = time.process_time()
-
-    def lap(self, part: str) -> None:
-        """Give the time since the last lap to a part."""
-        now = time.process_time()
-        self.seconds[part] += now - self._since
-        self._since = now
+    def encode_video(self) -> bytes:
+        """Return the frames as an mp4 file."""
+        exposure = self.exposure
+        return encode(
+            self.frames.pixels, exposure.ticks, exposure.rate, compression=self.compression
+        )
 
 
-def film_clip(
+def new_stopwatch() -> Stopwatch:
+    """Return a stopwatch for the processor time of all `PARTS`."""
+    return Stopwatch(seconds=dict.fromkeys(PARTS, 0.0), clock=time.process_time)
+
+
+def simulate_clip(
     seed: np.random.SeedSequence,
     *,
-    draw_scene: DrawScene,
+    sample_scene: SceneSampler,
     duration_s: float = 4.0,
-    picture: Picture | None = None,
+    settings: VideoSettings | None = None,
     stopwatch: Stopwatch | None = None,
-) -> FilmedClip:
-    """Make a clip: build a scene, film it and let it sound.
+) -> SimulatedClip:
+    """Build a scene, render its frames and synthesise its sound.
 
     Args:
-        seed: all of the clip's chance.
-        draw_scene: a family, or a choice among families.
-        duration_s: seconds.
-        picture: size and quality; None for the small, varied pictures that nets are trained on.
-        stopwatch: told how long each part took.
-
-    Source: ours.
+        seed: of all random choices of the clip.
+        sample_scene: samples the scene from one family or several.
+        settings: of the video; None for the small, varied frames that models are trained on.
+        stopwatch: the duration of each part is added to it.
     """
-    picture = picture or Picture()
-    watch = stopwatch or Stopwatch()
+    settings = settings or VideoSettings()
+    watch = stopwatch or new_stopwatch()
     watch.start()
-    for_scene, for_stage, for_camera, for_film, for_sound = (
+    scene_rng, stage_rng, camera_rng, video_rng, sound_rng = (
         np.random.default_rng(child) for child in seed.spawn(5)
     )
-    scene = draw_scene(for_scene, duration_s)
+    scene = sample_scene(scene_rng, duration_s)
     watch.lap("scene")
-    shot = draw_shot(
-        scene, for_camera, aspect=None if picture.squashed else picture.width / picture.height
+
+    # Camera, frame times, image style and compression
+    aspect = None if settings.squashed else settings.width / settings.height
+    shot = sample_shot(scene, camera_rng, aspect=aspect)
+    shadows = bool(stage_rng.random() < SHADOW_FRACTION)
+    if settings.shadows is not None:
+        shadows = settings.shadows
+    exposure = sample_exposure(
+        video_rng, duration_s=duration_s, rate=settings.rate, samples=settings.samples
     )
-    shadows = bool(for_stage.random() < SHADOW_SHARE)
-    if picture.shadows is not None:
-        shadows = picture.shadows
-    exposure = draw_exposure(
-        for_film, duration_s=duration_s, rate=picture.rate, samples=picture.samples
-    )
-    if shadows and picture.samples is None:  # they are slow to render
+    if shadows and settings.samples is None:  # shadows are slow to render
         exposure = replace(exposure, samples=min(exposure.samples, 2))
-    look = sample_image_style(for_film, samples=exposure.samples, clean=picture.clean)
-    compression = draw_compression(for_film, size=picture.height)
-    if picture.clean:
+    style = sample_image_style(video_rng, samples=exposure.samples, clean=settings.clean)
+    compression = sample_compression(video_rng, height=settings.height)
+    if settings.clean:
         compression = Compression(crf=20, preset="medium", b_frames=2)
-    width, height = rendered_size(look, width=picture.width, height=picture.height)
-    dress(
+
+    # Materials, surroundings and lights
+    width, height = rendered_size(style, width=settings.width, height=settings.height)
+    decorate_scene(
         scene,
         shot,
-        for_stage,
+        stage_rng,
         picture_px=max(width, height),
-        detail=picture.detail,
+        texture_scale=settings.texture_scale,
         shadows=shadows,
     )
     watch.lap("stage")
+
+    # Motion and contacts
     model = scene.spec.compile()
     data = mujoco.MjData(model)
     mujoco.mj_forward(model, data)
-    performance = scene.play(model)
+    motion = scene.compute_motion(model)
     watch.lap("scene")
-    with Canvas(model, width=width, height=height, aspect=shot.aspect, shadows=shadows) as canvas:
+
+    # Frames
+    with SceneRenderer(
+        model, width=width, height=height, aspect=shot.aspect, shadows=shadows
+    ) as renderer:
 
         def render_(
             time_s: float, shift_px: tuple[float, float], pixels: NDArray[np.uint8]
         ) -> None:
             watch.lap("develop")
-            performance.pose(data, time_s)
-            canvas.draw_(data, shot.at(time_s), pixels, shift_px=shift_px)
+            motion.pose(data, time_s)
+            renderer.render_(data, shot.at(time_s), pixels, shift_px=shift_px)
             watch.lap("render")
 
-        frames = shoot(
+        frames = record_frames(
             render_,
             exposure,
-            look,
-            for_film,
+            style,
+            video_rng,
             duration_s=duration_s,
-            width=picture.width,
-            height=picture.height,
+            width=settings.width,
+            height=settings.height,
         )
     watch.lap("develop")
+
+    # Sound
     sound = synthesise(
-        performance.log,
+        motion.log,
         duration_s=duration_s,
-        rng=for_sound,
-        reverberation=random_room(for_sound) if for_sound.random() < 0.8 else None,
-        ambience_db=float(for_sound.uniform(-65.0, -35.0)) if for_sound.random() < 0.4 else None,
+        rng=sound_rng,
+        room=sample_room(sound_rng) if sound_rng.random() < 0.8 else None,
+        ambience_db=float(sound_rng.uniform(-65.0, -35.0)) if sound_rng.random() < 0.4 else None,
     )
     watch.lap("sound")
-    return FilmedClip(
+    return SimulatedClip(
         kind=scene.kind,
+        duration_s=duration_s,
         frames=frames,
         exposure=exposure,
         compression=compression,
         sound=sound,
-        sound_bits=int(for_sound.choice([16, 24], p=[0.8, 0.2])),
-        log=performance.log,
+        sound_bits=int(sound_rng.choice([16, 24], p=[0.8, 0.2])),
+        log=motion.log,
     )

@@ -1,8 +1,8 @@
-"""Makes data sets of simulated clips, in parallel workers that may crash, and example clips.
+"""Simulation of data sets in parallel worker processes, and of example clips.
 
-Shards that are already there are skipped, so the same command again resumes. Workers are plain
-processes that make a few shards and end: graphics drivers don't survive hundreds of models, and a
-worker that dies costs one shard, which is tried again.
+Finished shards are skipped, so a run can be resumed. A worker process ends after a few shards,
+because graphics drivers fail after hundreds of models. If a worker crashes, its shard is tried
+again.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from fractions import Fraction
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
 from foleyflow.errors import ConfigError, DataError
-from foleyflow.parallel.ray_cluster import RayCluster
+from foleyflow.parallel.ray_cluster import ATTEMPTS, RayCluster
+from foleyflow.simulation.constants import SPLITS
 from foleyflow.simulation.dataset.clip_files import (
-    SPLITS,
-    FinishedClip,
     ShardPlan,
     open_manifest,
     plan_shards,
@@ -36,39 +36,38 @@ from foleyflow.simulation.dataset.clip_files import (
 )
 from foleyflow.simulation.dataset.clip_simulation import (
     PARTS,
-    DrawScene,
-    FilmedClip,
-    Picture,
-    Stopwatch,
-    film_clip,
+    SceneSampler,
+    SimulatedClip,
+    VideoSettings,
+    new_stopwatch,
+    simulate_clip,
 )
-from foleyflow.simulation.motion.families import FAMILIES, draw_scene
-from foleyflow.simulation.picture.h264 import encode
+from foleyflow.simulation.motion.families import FAMILIES, sample_scene
+from foleyflow.system.generic_types import Progress
 
 logger = logging.getLogger(__name__)
 
-SHARDS_PER_WORKER = 4  # then a worker ends and a fresh one takes over
-ATTEMPTS = 3
+SHARDS_PER_WORKER = 4
+# One thread per process, so that results and speed do not vary
 WORKER_ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
     "LP_NUM_THREADS": "0",
 }
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """What a run made.
+    """The result of a run.
 
     Attributes:
-        clips: made now.
-        skipped: there from before.
-        frames: stored in the clips made now.
-        wall_s: time of the run.
-        part_s: processor time of the workers by part (`filming.PARTS`), summed over workers.
-        crashes: workers that died and whose shard was made again; 0 on Ray, which does not tell.
+        clips: number of clips simulated in this run.
+        skipped: number of clips that existed before.
+        frames: stored in the new clips.
+        wall_s: elapsed time of the run.
+        part_s: processor time by part (`clip_simulation.PARTS`), summed over workers.
+        crashes: number of workers that crashed; always 0 on Ray, which does not report them.
     """
 
     clips: int
@@ -80,16 +79,13 @@ class Summary:
 
     @property
     def frames_per_core_s(self) -> float:
-        """Stored frames per second of one core's work."""
+        """Stored frames per second of processor time."""
         return self.frames / max(sum(self.part_s.values()), 1e-9)
 
 
 def clip_seed(split: str, seed: int, index: int) -> np.random.SeedSequence:
-    """The chance of one clip; splits share none of it.
-
-    Source: ours.
-    """
-    return np.random.SeedSequence((SPLITS[split], seed, index))
+    """Return the seed of one clip; no two splits have a seed in common."""
+    return np.random.SeedSequence((SPLITS.index(split), seed, index))
 
 
 def simulate(
@@ -103,53 +99,66 @@ def simulate(
     workers: int | None = None,
     ray: str | None = None,
     progress: Progress | None = None,
-    draw_scene: DrawScene = draw_scene,
+    sample_scene: SceneSampler = sample_scene,
 ) -> Summary:
-    """Make a data set of simulated clips, or what is missing of one.
+    """Simulate the clips of a data set that do not exist yet.
 
     Args:
-        out: folder of the data set; see `dataset.py` for what lies in it.
-        clips: wanted in this split, in all.
-        seed: another seed gives other clips.
+        out: folder of the data set; `clip_files` describes its content.
+        clips: number of clips in this split, including existing ones.
         split: "train", "validation" or "test".
-        duration_s: of each clip.
-        rate_hz: frames per second of all clips; None draws it anew for each. The sound is the
-            same at any rate: clips for judges of sound need hardly a frame.
+        rate_hz: frames per second of all clips; None samples it for each. The sound does not depend
+            on it; a low rate suits audio judges, which need no frames.
         workers: processes; None for one per core (on Ray, for as many as there are processors).
-        ray: address of a Ray cluster whose machines all see `out`; None for processes here.
-        progress: told (clips done, clips wanted) after each shard.
-        draw_scene: makes the scenes; must be importable in another process.
+        ray: address of a Ray cluster whose machines all see `out`; None for local processes.
+        progress: called with (finished clips, wanted clips) after each shard.
+        sample_scene: samples the scenes; must be importable in another process.
 
     Raises:
-        ConfigError: a number out of range or an unknown split.
-        DataError: `out` holds other clips, or a shard can't be made.
-
-    Source: ours.
+        ConfigError: a number is out of range or the split is unknown.
+        DataError: `out` holds other clips, or a shard cannot be simulated.
     """
-    _check(clips, seed, split, duration_s, rate_hz, workers)
+    for name, value, valid, expected in (
+        ("clips", clips, clips >= 1, "at least 1"),
+        ("seed", seed, seed >= 0, "0 or more"),
+        ("split", split, split in SPLITS, f"one of {', '.join(SPLITS)}"),
+        ("duration_s", duration_s, 0.5 <= duration_s <= 60.0, "0.5 to 60 seconds"),
+        ("rate_hz", rate_hz, rate_hz is None or 1 <= rate_hz <= 120, "1 to 120 frames per second"),
+        ("workers", workers, workers is None or workers >= 1, "at least 1"),
+    ):
+        if not valid:
+            raise ConfigError(f"{name}={value!r}: expected {expected}")
+    # Missing shards
     open_manifest(out, split=split, clips=clips, seed=seed, duration_s=duration_s, rate_hz=rate_hz)
-    shards = plan_shards(out, split, clips)
-    missing = [shard for shard in shards if not shard.is_finished()]
+    missing = [shard for shard in plan_shards(out, split, clips) if not shard.is_finished()]
     skipped = clips - sum(len(shard.clips) for shard in missing)
-    job = _Job(
-        seed=seed, split=split, duration_s=duration_s, rate_hz=rate_hz, draw_scene=draw_scene
+    # Simulation
+    start_s = time.perf_counter()
+    work = functools.partial(
+        _simulate_shard,
+        seed=seed,
+        split=split,
+        duration_s=duration_s,
+        rate=None if rate_hz is None else _as_fraction(rate_hz),
+        sample_scene=sample_scene,
     )
-    began = time.perf_counter()
-    crew = _Crew(job=job, waiting=deque(missing), done=skipped, wanted=clips, progress=progress)
+    pool = _WorkerPool(
+        work=work, waiting=deque(missing), done=skipped, wanted=clips, progress=progress
+    )
     if progress is not None:
         progress(skipped, clips)
     if ray is not None:
-        crew.run_on_ray(ray, workers)
+        pool.run_on_ray(ray, workers)
     else:
         with _worker_environment():
-            crew.run(min(workers or len(os.sched_getaffinity(0)), max(len(missing), 1)))
+            pool.run(min(workers or len(os.sched_getaffinity(0)), max(len(missing), 1)))
     return Summary(
         clips=clips - skipped,
         skipped=skipped,
-        frames=crew.frames,
-        wall_s=time.perf_counter() - began,
-        part_s=crew.part_s,
-        crashes=crew.crashes,
+        frames=pool.frames,
+        wall_s=time.perf_counter() - start_s,
+        part_s=pool.part_s,
+        crashes=pool.crashes,
     )
 
 
@@ -162,24 +171,16 @@ def write_example(
     width: int = 854,
     height: int = 480,
     fps: float = 30.0,
-    sound_path: Path | None = None,
-) -> FilmedClip:
-    """Make one good-looking, silent mp4 for people to look at.
+) -> SimulatedClip:
+    """Write one silent mp4 of high quality; no data set contains the clip.
 
     Args:
-        path: the mp4 to write.
-        seed: another seed gives another clip; none of them is in a data set.
-        family: a key of `families.FAMILIES`; None draws one.
-        duration_s: seconds.
-        width: pixels, even.
-        height: pixels, even.
+        family: a key of `families.FAMILIES`; None samples one.
+        width, height: pixels, even.
         fps: frames per second.
-        sound_path: also write its sound there (flac or wav); None for none.
 
     Raises:
         ConfigError: the family is unknown or a size is odd.
-
-    Source: ours.
     """
     if family is not None and family not in FAMILIES:
         raise ConfigError(
@@ -187,120 +188,87 @@ def write_example(
         )
     if width % 2 or height % 2:
         raise ConfigError(f"picture of {width} x {height}: expected even sizes")
-    picture = Picture(
+    settings = VideoSettings(
         width=width,
         height=height,
         squashed=False,
-        rate=_as_rate(fps),
-        detail=max(1, min(height // 160, 4)),
+        rate=_as_fraction(fps),
+        texture_scale=max(1, min(height // 160, 4)),
         clean=True,
         shadows=True,
         samples=3,
     )
-    clip = film_clip(
+    clip = simulate_clip(
         np.random.SeedSequence((len(SPLITS), seed)),
-        draw_scene=draw_scene if family is None else FAMILIES[family].draw,
+        sample_scene=sample_scene if family is None else FAMILIES[family].sample,
         duration_s=duration_s,
-        picture=picture,
+        settings=settings,
     )
-    path.write_bytes(_encoded(clip))
-    if sound_path is not None:
-        import soundfile
-
-        soundfile.write(sound_path, clip.sound, 48_000)
+    path.write_bytes(clip.encode_video())
     return clip
 
 
-# ------------------------------------------------------------------------------------- workers
+# --- workers --------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Job:
-    """What every worker needs to know."""
+class _ShardReport:
+    """A worker's report on one shard; `error` is None if the shard is finished."""
 
-    seed: int
-    split: str
-    duration_s: float
-    rate_hz: float | None
-    draw_scene: DrawScene
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Done:
-    """A worker's report on a shard that is finished."""
-
-    frames: int
-    part_s: dict[str, float]
+    frames: int = 0
+    part_s: dict[str, float] = field(default_factory=dict)
+    error: str | None = None
+    traceback: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Failed:
-    """A worker's report on a shard that can't be made."""
-
-    message: str
-    traceback: str
+Work = Callable[[ShardPlan], _ShardReport]
 
 
-def _work(connection: Connection, job: _Job) -> None:
-    """A worker's life: shards come through the connection, reports go back; None ends it."""
-    with contextlib.suppress(EOFError, KeyboardInterrupt):  # the other side is gone
-        while (shard := connection.recv()) is not None:
-            connection.send(_report_on(job, shard))
-
-
-def _make_missing(job: _Job, shard: ShardPlan) -> _Done | _Failed:
-    """A shard, unless a worker made it that died before it said so."""
-    if shard.is_finished():
-        return _Done(frames=0, part_s={})
-    return _report_on(job, shard)
-
-
-def _report_on(job: _Job, shard: ShardPlan) -> _Done | _Failed:
+def _simulate_shard(
+    shard: ShardPlan,
+    *,
+    seed: int,
+    split: str,
+    duration_s: float,
+    rate: Fraction | None,
+    sample_scene: SceneSampler,
+) -> _ShardReport:
+    """Simulate all clips of a shard in this process; any exception becomes a report."""
+    if shard.is_finished():  # by a worker that crashed before its report
+        return _ShardReport()
     try:
-        return make_shard(shard, job)
-    except Exception as error:  # told to the other side, which raises it
-        return _Failed(message=f"{type(error).__name__}: {error}", traceback=traceback.format_exc())
-
-
-def make_shard(shard: ShardPlan, job: _Job) -> _Done:
-    """Make all clips of a shard in this process, then let it appear.
-
-    Source: ours.
-    """
-    watch = Stopwatch()
-    folder = shard.begin()
-    frames = 0
-    rate = None if job.rate_hz is None else _as_rate(job.rate_hz)
-    for index in shard.clips:
-        clip = film_clip(
-            clip_seed(job.split, job.seed, index),
-            draw_scene=job.draw_scene,
-            duration_s=job.duration_s,
-            picture=Picture(rate=rate),
-            stopwatch=watch,
+        watch = new_stopwatch()
+        folder = shard.begin()
+        frames = 0
+        for index in shard.clips:
+            clip = simulate_clip(
+                clip_seed(split, seed, index),
+                sample_scene=sample_scene,
+                duration_s=duration_s,
+                settings=VideoSettings(rate=rate),
+                stopwatch=watch,
+            )
+            frames += len(clip.frames)
+            write_clip(folder, clip, f"clip_{index:06d}", split=split, seed=seed)
+            watch.lap("store")
+        shard.finish()
+    except Exception as error:  # raised again in the parent process
+        return _ShardReport(
+            error=f"{type(error).__name__}: {error}", traceback=traceback.format_exc()
         )
-        frames += len(clip.frames)
-        finished = FinishedClip(
-            name=f"clip_{index:06d}",
-            seed=job.seed,
-            split=job.split,
-            kind=clip.kind,
-            duration_s=job.duration_s,
-            rate=float(clip.exposure.rate),
-            video=_encoded(clip),
-            sound=clip.sound,
-            sound_bits=clip.sound_bits,
-            log=clip.log,
-        )
-        write_clip(folder, finished)
-        watch.lap("store")
-    shard.finish()
-    return _Done(frames=frames, part_s=watch.seconds)
+    return _ShardReport(frames=frames, part_s=watch.seconds)
+
+
+def _run_worker(connection: Connection, work: Work) -> None:
+    """Receive shards and send reports until None arrives or the parent process ends."""
+    with contextlib.suppress(EOFError, KeyboardInterrupt):
+        while (shard := connection.recv()) is not None:
+            connection.send(work(shard))
 
 
 @dataclass
 class _Worker:
-    """A process and the shard that it is making."""
+    """A process and the shard that it simulates."""
 
     process: SpawnProcess
     connection: Connection
@@ -309,10 +277,10 @@ class _Worker:
 
 
 @dataclass
-class _Crew:
-    """Hands shards to workers, replaces workers, tries shards of dead workers again."""
+class _WorkerPool:
+    """Assigns shards to workers, replaces workers, retries the shards of crashed workers."""
 
-    job: _Job
+    work: Work
     waiting: deque[ShardPlan]
     done: int
     wanted: int
@@ -324,77 +292,78 @@ class _Crew:
     workers: list[_Worker] = field(default_factory=list)
 
     def run(self, count: int) -> None:
-        """Work with `count` processes until no shard waits."""
+        """Simulate all waiting shards with `count` processes."""
+        busy: dict[Connection, _Worker] = {}
         try:
-            while self.waiting or any(worker.shard for worker in self.workers):
-                while self.waiting and len(self.workers) < count:
-                    self.workers.append(self._hire())
-                for worker in self.workers:
-                    if self.waiting and worker.shard is None:
-                        self._hand_out(worker)
-                ready = wait([worker.connection for worker in self.workers if worker.shard])
-                for worker in [w for w in self.workers if w.connection in ready]:
-                    self._hear(worker)
+            while self.waiting or busy:
+                while self.waiting and len(busy) < count:
+                    worker = self._assign_shard(self.waiting.popleft())
+                    busy[worker.connection] = worker
+                for connection in wait(list(busy)):
+                    self._receive_report(busy.pop(cast(Connection, connection)))
         finally:
             for worker in self.workers:
                 worker.process.terminate()
                 worker.process.join()
 
     def run_on_ray(self, address: str, count: int | None) -> None:
-        """Work on a cluster; Ray replaces workers and tries their shards again."""
+        """Simulate all waiting shards on a cluster; Ray replaces workers and retries shards."""
         with RayCluster(address) as cluster:
-            done = cluster.parallel_map(
-                functools.partial(_make_missing, self.job),
+            reports = cluster.parallel_map(
+                self.work,
                 list(self.waiting),
                 max_pending=count,
                 calls_per_worker=SHARDS_PER_WORKER,
                 environment=WORKER_ENVIRONMENT,
             )
-            for shard, report in zip(self.waiting, done, strict=True):
-                self._note(shard, report)
+            for shard, report in zip(self.waiting, reports, strict=True):
+                self._record(shard, report)
 
-    def _hire(self) -> _Worker:
-        context = multiprocessing.get_context("spawn")
-        ours, theirs = context.Pipe()
-        process = context.Process(target=_work, args=(theirs, self.job), daemon=True)
-        process.start()
-        theirs.close()
-        return _Worker(process=process, connection=ours)
-
-    def _hand_out(self, worker: _Worker) -> None:
-        worker.shard = self.waiting.popleft()
+    def _assign_shard(self, shard: ShardPlan) -> _Worker:
+        """Send a shard to an idle worker, or to a new one."""
+        idle = next((worker for worker in self.workers if worker.shard is None), None)
+        worker = idle or self._start_worker()
+        worker.shard = shard
         worker.shards_taken += 1
-        with contextlib.suppress(BrokenPipeError):  # it died: `_hear` finds the closed pipe
-            worker.connection.send(worker.shard)
+        with contextlib.suppress(BrokenPipeError):  # it crashed: `_receive_report` notices
+            worker.connection.send(shard)
+        return worker
 
-    def _hear(self, worker: _Worker) -> None:
-        """Take a worker's report, or see that it died."""
-        shard = worker.shard
-        if shard is None:
-            return
-        worker.shard = None
+    def _start_worker(self) -> _Worker:
+        context = multiprocessing.get_context("spawn")
+        connection, worker_connection = context.Pipe()
+        arguments = (worker_connection, self.work)
+        process = context.Process(target=_run_worker, args=arguments, daemon=True)
+        process.start()
+        worker_connection.close()
+        worker = _Worker(process=process, connection=connection)
+        self.workers.append(worker)
+        return worker
+
+    def _receive_report(self, worker: _Worker) -> None:
+        """Record the report of a worker, or handle its crash."""
+        shard, worker.shard = cast(ShardPlan, worker.shard), None
         try:
             report = worker.connection.recv()
         except (EOFError, ConnectionResetError):
-            self._bury(worker, shard)
+            self._handle_crash(worker, shard)
             return
-        self._note(shard, report)
+        self._record(shard, report)
         if worker.shards_taken >= SHARDS_PER_WORKER:
             worker.connection.send(None)
-            worker.process.join()
-            self.workers.remove(worker)
+            self._remove_worker(worker)
 
-    def _note(self, shard: ShardPlan, report: _Done | _Failed) -> None:
-        """Count a shard that is made.
+    def _remove_worker(self, worker: _Worker) -> None:
+        worker.process.join()
+        self.workers.remove(worker)
 
-        Raises:
-            DataError: it can't be made.
-        """
-        if isinstance(report, _Failed):
+    def _record(self, shard: ShardPlan, report: _ShardReport) -> None:
+        """Count a finished shard; a shard that failed raises a DataError."""
+        if report.error is not None:
             logger.error("%s\n%s", shard.folder, report.traceback)
             raise DataError(
-                f"shard {shard.folder} can't be made: {report.message}",
-                hint="the log has the traceback; what is finished is kept",
+                f"shard {shard.folder} cannot be simulated: {report.error}",
+                hint="see the traceback in the log; finished shards are kept",
             )
         self.frames += report.frames
         self.done += len(shard.clips)
@@ -403,31 +372,25 @@ class _Crew:
         if self.progress is not None:
             self.progress(self.done, self.wanted)
 
-    def _bury(self, worker: _Worker, shard: ShardPlan) -> None:
-        """Put a dead worker's shard back, unless it has had its chances."""
-        worker.process.join()
-        self.workers.remove(worker)
+    def _handle_crash(self, worker: _Worker, shard: ShardPlan) -> None:
+        """Put the shard of a crashed worker back; the last attempt raises a DataError."""
+        self._remove_worker(worker)
         self.crashes += 1
-        tried = self.attempts[shard.number] = self.attempts.get(shard.number, 0) + 1
+        attempts = self.attempts[shard.number] = self.attempts.get(shard.number, 0) + 1
         code = worker.process.exitcode
-        if tried >= ATTEMPTS:
+        if attempts >= ATTEMPTS:
             raise DataError(
-                f"shard {shard.folder}: its worker died {tried} times (exit code {code})",
-                hint="another MUJOCO_GL (egl, osmesa), or fewer workers, may help",
+                f"shard {shard.folder}: its worker died {attempts} times (exit code {code})",
+                hint="try another MUJOCO_GL (egl, osmesa) or fewer workers",
             )
-        logger.warning(
-            "the worker on shard %s died (exit code %s); attempt %d of %d follows",
-            shard.folder,
-            code,
-            tried + 1,
-            ATTEMPTS,
-        )
+        next_attempt = f"attempt {attempts + 1} of {ATTEMPTS}"
+        logger.warning("worker on %s died (exit code %s); %s", shard.folder, code, next_attempt)
         self.waiting.appendleft(shard)
 
 
 @contextlib.contextmanager
 def _worker_environment() -> Iterator[None]:
-    """Processes started within use one thread each, so that results and speed are steady."""
+    """Set the environment that started processes inherit."""
     before = {name: os.environ.get(name) for name in WORKER_ENVIRONMENT}
     os.environ.update(WORKER_ENVIRONMENT)
     try:
@@ -440,32 +403,5 @@ def _worker_environment() -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _encoded(clip: FilmedClip) -> bytes:
-    exposure = clip.exposure
-    return encode(clip.frames.pixels, exposure.ticks, exposure.rate, compression=clip.compression)
-
-
-def _as_rate(rate_hz: float) -> Fraction:
+def _as_fraction(rate_hz: float) -> Fraction:
     return Fraction(rate_hz).limit_denominator(1001)
-
-
-def _check(
-    clips: int,
-    seed: int,
-    split: str,
-    duration_s: float,
-    rate_hz: float | None,
-    workers: int | None,
-) -> None:
-    if clips < 1:
-        raise ConfigError(f"clips={clips}: expected at least 1")
-    if seed < 0:
-        raise ConfigError(f"seed={seed}: expected 0 or more")
-    if split not in SPLITS:
-        raise ConfigError(f"split={split!r}: expected one of {', '.join(SPLITS)}")
-    if not 0.5 <= duration_s <= 60.0:
-        raise ConfigError(f"duration_s={duration_s}: expected 0.5 to 60 seconds")
-    if rate_hz is not None and not 1.0 <= rate_hz <= 120.0:
-        raise ConfigError(f"rate_hz={rate_hz}: expected 1 to 120 frames per second")
-    if workers is not None and workers < 1:
-        raise ConfigError(f"workers={workers}: expected at least 1")

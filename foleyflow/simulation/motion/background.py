@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import math
 
+from foleyflow.simulation.constants import GRAVITY_MPS2
 from foleyflow.simulation.materials import sample_material
 from foleyflow.simulation.motion.kinematic_world import KinematicWorld, Motion
-from foleyflow.simulation.motion.rigid_bodies import GRAVITY_MPS2
 from foleyflow.simulation.motion.rotations import (
     NO_ROTATION,
     X_AXIS,

@@ -12,6 +12,7 @@ from dataclasses import replace
 import mujoco
 import numpy as np
 
+from foleyflow.simulation.constants import GRAVITY_MPS2
 from foleyflow.simulation.contacts import Body, Shape
 from foleyflow.simulation.materials import MATERIALS, sample_material
 from foleyflow.simulation.motion.background import add_bystanders
@@ -19,7 +20,6 @@ from foleyflow.simulation.motion.kinematic_world import KinematicWorld
 from foleyflow.simulation.motion.prop_catalogue import sample_main_or_other_material
 from foleyflow.simulation.motion.props import sample_heading
 from foleyflow.simulation.motion.rigid_bodies import (
-    GRAVITY_MPS2,
     Release,
     enable_collisions,
     extract_events,
@@ -41,7 +41,7 @@ from foleyflow.simulation.motion.rotations import (
     scale,
     unit,
 )
-from foleyflow.simulation.scene import Performance, Scene
+from foleyflow.simulation.scene import Scene, SceneMotion
 
 SIMULATION_START_S = -0.9
 
@@ -182,17 +182,17 @@ def simulate_scene(
         elevation_deg=elevation_deg,
     )
 
-    def play(model: mujoco.MjModel) -> Performance:
-        driven = scene.play(model)
+    def compute_motion(model: mujoco.MjModel) -> SceneMotion:
+        driven = scene.compute_motion(model)
         simulated = recording.pose_function(model)
 
         def pose(data: mujoco.MjData, time_s: float) -> None:
             driven.pose(data, time_s)
             simulated(data, time_s)
 
-        return Performance(log=driven.log, pose=pose)
+        return SceneMotion(log=driven.log, pose=pose)
 
-    return replace(scene, play=play)
+    return replace(scene, compute_motion=compute_motion)
 
 
 def sample_drops(rng: np.random.Generator, duration_s: float) -> Scene:

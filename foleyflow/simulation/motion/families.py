@@ -21,26 +21,26 @@ class SceneFamily:
     """One kind of scene.
 
     Attributes:
-        draw: samples a scene from a random generator and a duration in seconds.
+        sample: samples a scene from a random generator and a duration in seconds.
         fraction: of all clips; the fractions of `FAMILIES` sum to 1.
     """
 
-    draw: Callable[[np.random.Generator, float], Scene]
+    sample: Callable[[np.random.Generator, float], Scene]
     fraction: float
 
 
 FAMILIES: dict[str, SceneFamily] = {
-    "strikes": SceneFamily(draw=sample_strikes, fraction=0.42),
-    "drums": SceneFamily(draw=sample_drums, fraction=0.14),
-    "drops": SceneFamily(draw=sample_drops, fraction=0.20),
-    "knocks": SceneFamily(draw=sample_knocks, fraction=0.06),
-    "rolls": SceneFamily(draw=sample_rolls, fraction=0.08),
-    "still": SceneFamily(draw=sample_still, fraction=0.10),
+    "strikes": SceneFamily(sample=sample_strikes, fraction=0.42),
+    "drums": SceneFamily(sample=sample_drums, fraction=0.14),
+    "drops": SceneFamily(sample=sample_drops, fraction=0.20),
+    "knocks": SceneFamily(sample=sample_knocks, fraction=0.06),
+    "rolls": SceneFamily(sample=sample_rolls, fraction=0.08),
+    "still": SceneFamily(sample=sample_still, fraction=0.10),
 }
 
 
-def draw_scene(rng: np.random.Generator, duration_s: float) -> Scene:
+def sample_scene(rng: np.random.Generator, duration_s: float) -> Scene:
     """Sample a family by its fraction, and a scene of it; the same state gives the same scene."""
     names = list(FAMILIES)
     name = names[int(rng.choice(len(names), p=[FAMILIES[key].fraction for key in names]))]
-    return FAMILIES[name].draw(rng, duration_s)
+    return FAMILIES[name].sample(rng, duration_s)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from foleyflow.simulation.contacts import Body, ContactLog, Friction, Impact
 from foleyflow.simulation.motion.rotations import IDENTITY, NO_ROTATION, ORIGIN, Pose, Quat, Vec
-from foleyflow.simulation.scene import Performance, PoseFunction, Scene
+from foleyflow.simulation.scene import PoseFunction, Scene, SceneMotion
 
 Motion = Callable[[float], Sequence[Pose]]
 GEOM_TYPES = {
@@ -188,7 +188,7 @@ class KinematicWorld:
             extent_m=extent_m,
             azimuth_deg=azimuth_deg,
             elevation_deg=elevation_deg,
-            play=lambda model: Performance(log=log, pose=_pose_function(model, motions)),
+            compute_motion=lambda model: SceneMotion(log=log, pose=_pose_function(model, motions)),
         )
 
     def _next_geom_name(self, body: mujoco.MjsBody) -> str:

@@ -13,6 +13,7 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
+from foleyflow.simulation.constants import GRAVITY_MPS2
 from foleyflow.simulation.contacts import Friction, Impact
 from foleyflow.simulation.materials import MATERIALS
 from foleyflow.simulation.motion.kinematic_world import refresh
@@ -20,7 +21,6 @@ from foleyflow.simulation.motion.rotations import NO_ROTATION, ORIGIN, Quat, Vec
 from foleyflow.simulation.scene import PoseFunction
 
 STEP_S = 0.001
-GRAVITY_MPS2 = 9.81
 
 # Impacts with a smaller impulse, a lower closing speed or a smaller fraction of the strongest
 # impulse of the clip are inaudible, and so are frictions with a lower speed.

@@ -10,10 +10,10 @@ import math
 
 import numpy as np
 
+from foleyflow.simulation.constants import GRAVITY_MPS2
 from foleyflow.simulation.motion.background import add_bystanders, add_person
 from foleyflow.simulation.motion.kinematic_world import KinematicWorld, Motion
 from foleyflow.simulation.motion.prop_catalogue import add_ground, add_prop, add_table
-from foleyflow.simulation.motion.rigid_bodies import GRAVITY_MPS2
 from foleyflow.simulation.motion.rotations import (
     NO_ROTATION,
     ORIGIN,

@@ -1,1 +1,1 @@
-"""Rendering of simulated scenes: camera, exposure, surfaces, video compression."""
+"""Rendering of simulated scenes: camera, exposure, textures, video compression."""

@@ -1,7 +1,6 @@
-"""Writes frames as h264 in mp4 with exact time stamps, and reads them back.
+"""H.264 video of simulated clips: one silent mp4 stream with exact time stamps.
 
-It makes only what a simulated clip needs: one silent video stream, the same bytes for the same
-frames in every run on one machine. Users' files are read and written by `foleyflow.media`.
+The same frames give the same bytes in every run on one machine.
 """
 
 from __future__ import annotations
@@ -23,15 +22,15 @@ TICKS_PER_S = 90_000
 
 @dataclass(frozen=True, kw_only=True)
 class Compression:
-    """How hard a clip is compressed.
+    """How strongly a clip is compressed.
 
     Attributes:
         crf: libx264's quality, 0 (best) to 51.
-        keyframe_every: longest distance between key frames.
-        b_frames: most B-frames in a row.
+        keyframe_every: longest distance between key frames, frames.
+        b_frames: largest number of consecutive B-frames.
         preset: libx264's preset.
-        first_size: (width, height) of an earlier, harsher encoding; None for none.
-        first_crf: its quality.
+        first_size: (width, height) of an earlier, stronger compression; None for none.
+        first_crf: the quality of that compression.
     """
 
     crf: int
@@ -42,64 +41,42 @@ class Compression:
     first_crf: int = 34
 
 
-def draw_compression(rng: np.random.Generator, *, size: int) -> Compression:
-    """Choose how hard a clip is compressed.
-
-    Args:
-        rng: the clip's random stream.
-        size: side of the stored frames, pixels.
-
-    Source: ours.
-    """
-    twice = rng.random() < 0.1
-    first = 2 * int(rng.integers(round(0.28 * size), round(0.6 * size)))
+def sample_compression(rng: np.random.Generator, *, height: int) -> Compression:
+    """Sample the compression of a clip whose stored frames are `height` pixels high."""
+    compress_twice = rng.random() < 0.1
+    first = 2 * int(rng.integers(round(0.28 * height), round(0.6 * height)))
     return Compression(
         crf=round(rng.triangular(16.0, 20.0, 36.0)),
         keyframe_every=int(rng.choice([12, 25, 48, 125, 250])),
         b_frames=int(rng.choice([0, 2, 3])),
-        first_size=(first, first) if twice else None,
+        first_size=(first, first) if compress_twice else None,
         first_crf=int(rng.integers(22, 38)),
     )
 
 
 def encode(
-    frames: NDArray[np.uint8],
-    ticks: NDArray[np.int64],
-    rate: Fraction,
-    *,
-    compression: Compression,
+    frames: NDArray[np.uint8], ticks: NDArray[np.int64], rate: Fraction, *, compression: Compression
 ) -> bytes:
     """Compress frames to an mp4 file in memory.
 
     Args:
         frames: (T, H, W, 3) uint8 RGB, even H and W.
         ticks: (T,) time stamps in 1/90000 s, increasing from 0.
-        rate: nominal frames per second.
-        compression: how hard.
-
-    Source: ours.
     """
     if compression.first_size is not None:
         width, height = compression.first_size
-        rough = Compression(crf=compression.first_crf, keyframe_every=250)
         small = np.empty((len(frames), height, width, 3), np.uint8)
-        for row, frame in enumerate(frames):
+        for index, frame in enumerate(frames):
             full = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), "rgb24")
-            small[row] = full.reformat(width, height, interpolation="AREA").to_ndarray()
-        packed = _encode(small, ticks, rate, rough)
+            small[index] = full.reformat(width, height, interpolation="AREA").to_ndarray()
+        first = Compression(crf=compression.first_crf, keyframe_every=250)
+        packed = _encode_once(small, ticks, rate, first)
         frames = decode(BytesIO(packed), size=(frames.shape[2], frames.shape[1])).pixels
-    return _encode(frames, ticks, rate, compression)
+    return _encode_once(frames, ticks, rate, compression)
 
 
 def decode(file: Path | BytesIO, *, size: tuple[int, int] | None = None) -> Frames:
-    """All frames of an mp4 file with their time stamps.
-
-    Args:
-        file: path, or a file in memory.
-        size: (width, height) to scale to; None keeps the stored one.
-
-    Source: ours.
-    """
+    """Return all frames of an mp4 file, scaled to `size` (width, height) unless it is None."""
     source = str(file) if isinstance(file, Path) else file
     pixels, times_s = [], []
     with av.open(source, "r") as container:
@@ -113,13 +90,10 @@ def decode(file: Path | BytesIO, *, size: tuple[int, int] | None = None) -> Fram
     return Frames(pixels=np.stack(pixels), times_s=np.array(times_s))
 
 
-def _encode(
-    frames: NDArray[np.uint8],
-    ticks: NDArray[np.int64],
-    rate: Fraction,
-    compression: Compression,
+def _encode_once(
+    frames: NDArray[np.uint8], ticks: NDArray[np.int64], rate: Fraction, compression: Compression
 ) -> bytes:
-    """One pass through libx264, on one thread: the same frames give the same bytes."""
+    """Run libx264 on one thread, so that the same frames give the same bytes."""
     file = BytesIO()
     options = {"video_track_timescale": str(TICKS_PER_S)}
     settings = {

@@ -1,8 +1,8 @@
-"""Draws a posed scene into arrays of pixels, off screen, with MuJoCo's OpenGL renderer.
+"""Off-screen rendering of scenes with MuJoCo's OpenGL renderer.
 
-One GL context serves a whole process and is never closed: opening many crashes drivers. Each model
-has its own `Canvas`, whose textures and meshes are freed when it is left. Which GL to use is the
-user's choice (`MUJOCO_GL`: egl, glfw, osmesa); without one it is osmesa, which needs no screen.
+One GL context serves the process and is never closed, because drivers crash when many are opened.
+The environment variable `MUJOCO_GL` selects the library: egl, glfw or osmesa (the default, which
+needs no screen).
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import atexit
 import importlib
 import os
-from types import TracebackType
 from typing import Any
 
 import mujoco
@@ -22,18 +21,16 @@ from foleyflow.simulation.picture.camera import CameraPose
 from foleyflow.simulation.picture.stage import CAMERA
 
 GL_BACKENDS = ("osmesa", "egl", "glfw")
-_opened: list[Any] = []
+_contexts: list[Any] = []  # at most one
 
 
 def open_gl() -> None:
-    """Open this process's GL context, once.
+    """Open the GL context of this process, unless it is open.
 
     Raises:
         ConfigError: `MUJOCO_GL` names no known backend, or its library is missing.
-
-    Source: ours.
     """
-    if _opened:
+    if _contexts:
         return
     backend = os.environ.setdefault("MUJOCO_GL", "osmesa").lower()
     if backend not in GL_BACKENDS:
@@ -46,16 +43,16 @@ def open_gl() -> None:
         context = importlib.import_module(f"mujoco.{backend}").GLContext(16, 16)
     except (ImportError, AttributeError, RuntimeError) as error:
         raise ConfigError(
-            f"the OpenGL library for MUJOCO_GL={backend!r} can't be used: {error}",
+            f"the OpenGL library for MUJOCO_GL={backend!r} cannot be used: {error}",
             hint="install libosmesa6 (apt) or set MUJOCO_GL=egl",
         ) from error
     context.make_current()
-    _opened.append(context)
-    atexit.register(context.free)  # before the interpreter takes OpenGL's modules down
+    _contexts.append(context)
+    atexit.register(context.free)  # before the interpreter unloads OpenGL's modules
 
 
-class Canvas:
-    """Everything needed to draw one compiled model; a context manager."""
+class SceneRenderer:
+    """Renders one compiled model; a context manager that frees its textures and meshes."""
 
     def __init__(
         self, model: mujoco.MjModel, *, width: int, height: int, aspect: float, shadows: bool
@@ -63,12 +60,11 @@ class Canvas:
         """Upload the model's textures and meshes.
 
         Args:
-            model: dressed and compiled; its offscreen buffer must hold width x height.
-            width: pixels.
-            height: pixels.
-            aspect: width over height of what is seen; when it is not width / height, the
-                picture comes out squashed.
-            shadows: whether lights that cast shadows do.
+            model: compiled after `stage.decorate_scene`; its offscreen buffer must hold
+                width x height.
+            width, height: pixels.
+            aspect: width over height of the view; if it differs from width / height, the picture
+                is squashed.
         """
         open_gl()
         self.model = model
@@ -77,9 +73,9 @@ class Canvas:
         self._rect = mujoco.MjrRect(0, 0, width, height)
         self._scene = mujoco.MjvScene(model, model.ngeom + 50)
         self._scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = int(shadows)
-        self._scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = 0
-        self._scene.flags[mujoco.mjtRndFlag.mjRND_FOG] = 0
-        self._scene.flags[mujoco.mjtRndFlag.mjRND_HAZE] = 0
+        flags = mujoco.mjtRndFlag
+        for flag in (flags.mjRND_REFLECTION, flags.mjRND_FOG, flags.mjRND_HAZE):
+            self._scene.flags[flag] = 0
         self._option = mujoco.MjvOption()
         self._option.flags[:] = 0
         self._option.flags[mujoco.mjtVisFlag.mjVIS_TEXTURE] = 1
@@ -91,35 +87,27 @@ class Canvas:
         self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_50)
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
 
-    def __enter__(self) -> Canvas:
+    def __enter__(self) -> SceneRenderer:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self._context.free()
 
-    def draw_(
+    def render_(
         self,
         data: mujoco.MjData,
         pose: CameraPose,
         pixels: NDArray[np.uint8],
         *,
-        shift_px: tuple[float, float] = (0.0, 0.0),
+        shift_px: tuple[float, float],
     ) -> None:
-        """Draw the world as it stands in `data`, seen from `pose`.
+        """Render the state of the world in `data`.
 
         Args:
-            data: posed, kinematics up to date; its camera is moved.
-            pose: the camera.
+            data: with kinematics up to date; its camera is moved to `pose`.
             pixels: (height, width, 3) uint8, contiguous; filled **bottom row first**.
-            shift_px: moves the raster of pixels right and up; averaging draws with different
-                shifts smooths edges.
-
-        Source: ours.
+            shift_px: moves the pixel grid right and up; an average over several shifts smooths
+                edges.
         """
         mujoco.mj_camlight(self.model, data)
         data.cam_xpos[self._camera_id] = pose.position_m
@@ -135,10 +123,10 @@ class Canvas:
             self._scene,
         )
         for eye in self._scene.camera:
-            tall = eye.frustum_top - eye.frustum_bottom
-            eye.frustum_width = 0.5 * self.aspect * tall
-            eye.frustum_center += shift_px[0] * self.aspect * tall / self._rect.width
-            eye.frustum_top += shift_px[1] * tall / self._rect.height
-            eye.frustum_bottom += shift_px[1] * tall / self._rect.height
+            frustum_height = eye.frustum_top - eye.frustum_bottom
+            eye.frustum_width = 0.5 * self.aspect * frustum_height
+            eye.frustum_center += shift_px[0] * self.aspect * frustum_height / self._rect.width
+            eye.frustum_top += shift_px[1] * frustum_height / self._rect.height
+            eye.frustum_bottom += shift_px[1] * frustum_height / self._rect.height
         mujoco.mjr_render(self._rect, self._scene, self._context)
         mujoco.mjr_readPixels(pixels, None, self._rect, self._context)

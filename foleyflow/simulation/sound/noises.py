@@ -1,7 +1,7 @@
-"""Sounds that no contact makes: noises, bursts, clicks, sweeps, tones, voices, engines and rain.
+"""Sounds without contacts: noises, bursts, clicks, sweeps, tones, voices, engines and rain.
 
-Each is a function of a generator, a length and a rate; none has a level of its own. They keep the
-codec whole on sound that the simulation doesn't know (`sounds.py`), and are no model of anything.
+They train the codec on sounds that the simulation does not produce; they model nothing exactly and
+have no defined level.
 """
 
 from __future__ import annotations
@@ -13,30 +13,13 @@ from numpy.typing import NDArray
 from scipy.signal import lfilter
 
 
-def other_sound(rng: np.random.Generator, length: int, *, rate_hz: int) -> NDArray[np.float64]:
-    """One sound of a random kind.
-
-    Args:
-        rng: makes every choice.
-        length: samples.
-        rate_hz: samples per second.
-
-    Returns:
-        (length,) float64 of any level.
-
-    Source: ours.
-    """
+def sample_noise(rng: np.random.Generator, length: int, *, rate_hz: int) -> NDArray[np.float64]:
+    """Return a sound of a random kind, (length,) float64 of any level."""
     return _KINDS[int(rng.integers(len(_KINDS)))](rng, length, rate_hz=rate_hz)
 
 
 def coloured_noise(rng: np.random.Generator, length: int, *, rate_hz: int) -> NDArray[np.float64]:
-    """Noise whose power falls as 1/f^slope, often within a band.
-
-    Returns:
-        (length,) float64 of any level.
-
-    Source: ours.
-    """
+    """Return noise whose power falls as 1/f^slope, often within a band: (length,) float64."""
     spectrum = np.fft.rfft(rng.standard_normal(length))
     frequencies = np.fft.rfftfreq(length, 1 / rate_hz)
     slope = rng.uniform(-0.5, 2.0)
@@ -49,16 +32,10 @@ def coloured_noise(rng: np.random.Generator, length: int, *, rate_hz: int) -> ND
     return np.fft.irfft(spectrum * shape, length)
 
 
-def coloured(
+def vary_microphone(
     sound: NDArray[np.float64], rng: np.random.Generator, *, rate_hz: int
 ) -> NDArray[np.float64]:
-    """A sound as another microphone would have recorded it: a tilt and band limits.
-
-    Returns:
-        float64 of the shape of `sound`.
-
-    Source: ours.
-    """
+    """Filter a sound with a random spectral tilt and band limits, as another microphone would."""
     if not len(sound):
         return sound
     frequencies = np.fft.rfftfreq(len(sound), 1 / rate_hz)
@@ -71,11 +48,8 @@ def coloured(
     return np.fft.irfft(np.fft.rfft(sound) * shape, len(sound))
 
 
-def unit_peak(sound: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A sound scaled to a peak of 1; silence stays silence.
-
-    Source: ours.
-    """
+def scale_to_unit_peak(sound: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Scale a sound to a peak of 1; silence stays silent."""
     peak = float(np.abs(sound).max(initial=0.0))
     return np.asarray(sound / peak if peak > 1e-9 else np.zeros_like(sound), dtype=np.float64)
 
@@ -88,15 +62,15 @@ def _bursts(rng: np.random.Generator, length: int, *, rate_hz: int) -> NDArray[n
         attack_s, decay_s = 1e-4 * 300.0 ** rng.random(), 2e-3 * 200.0 ** rng.random()
         envelope = (1 - np.exp(-time_s / attack_s)) * np.exp(-time_s / decay_s)
         noise = coloured_noise(rng, length, rate_hz=rate_hz)[: length - start]
-        out[start:] += rng.uniform(0.2, 1.0) * unit_peak(noise) * envelope
+        out[start:] += rng.uniform(0.2, 1.0) * scale_to_unit_peak(noise) * envelope
     return out
 
 
 def _clicks(rng: np.random.Generator, length: int, *, rate_hz: int) -> NDArray[np.float64]:
     out = np.zeros(length)
     count = int(max(1, rng.poisson(2.0 * 30.0 ** rng.random() * length / rate_hz)))
-    places = rng.integers(0, max(1, length), count)
-    out[places] = rng.standard_normal(count)
+    samples = rng.integers(0, max(1, length), count)
+    out[samples] = rng.standard_normal(count)
     if rng.random() < 0.7:
         keep = rng.uniform(0.2, 0.98)
         out = np.asarray(lfilter([1.0], [1.0, -keep], out))
@@ -107,11 +81,11 @@ def _sweep(rng: np.random.Generator, length: int, *, rate_hz: int) -> NDArray[np
     ends = 40.0 * (0.45 * rate_hz / 40.0) ** rng.random(2)
     frequency = np.geomspace(ends[0], ends[1], max(length, 1))[:length]
     phase = 2 * np.pi * np.cumsum(frequency) / rate_hz
-    return np.sin(phase) * _swell(rng, length, rate_hz=rate_hz)
+    return np.sin(phase) * _envelope(rng, length, rate_hz=rate_hz)
 
 
 def _tones(rng: np.random.Generator, length: int, *, rate_hz: int) -> NDArray[np.float64]:
-    # Notes of a harmonic voice with vibrato: plucked, bowed or blown.
+    """Harmonic notes with vibrato: plucked, bowed or blown."""
     out = np.zeros(length)
     time_s = np.arange(length) / rate_hz
     for _ in range(int(rng.integers(1, 4))):
@@ -128,20 +102,20 @@ def _tones(rng: np.random.Generator, length: int, *, rate_hz: int) -> NDArray[np
             note += level * np.sin(2 * np.pi * harmonic * cycles + phase)
         start = int(rng.integers(0, max(1, length // 2)))
         envelope = np.zeros(length)
-        envelope[start:] = _swell(rng, length - start, rate_hz=rate_hz)
+        envelope[start:] = _envelope(rng, length - start, rate_hz=rate_hz)
         out += note * envelope
     return out
 
 
 def _voice(rng: np.random.Generator, length: int, *, rate_hz: int) -> NDArray[np.float64]:
-    # Syllables: a buzz with a gliding pitch, or a hiss, through three formants.
+    """Syllables: a buzz with a gliding pitch, or a hiss, through three formants."""
     out = np.zeros(length)
     start, pitch_hz = int(rng.integers(0, max(1, length // 3))), 80.0 * 4.0 ** rng.random()
     while start < length:
         count = min(length - start, int(rng.uniform(0.08, 0.35) * rate_hz))
-        time_01 = np.arange(count) / max(count, 1)
+        progress = np.arange(count) / max(count, 1)
         if rng.random() < 0.8:
-            glide = pitch_hz * (1 + rng.uniform(-0.2, 0.2) * time_01)
+            glide = pitch_hz * (1 + rng.uniform(-0.2, 0.2) * progress)
             cycles = np.cumsum(glide) / rate_hz
             source = np.diff(np.floor(cycles), prepend=0.0) + 0.01 * rng.standard_normal(count)
         else:
@@ -150,32 +124,31 @@ def _voice(rng: np.random.Generator, length: int, *, rate_hz: int) -> NDArray[np
         syllable = np.zeros(count)
         for formant_hz, width_hz in zip(formants, (80.0, 120.0, 250.0), strict=True):
             radius = np.exp(-np.pi * width_hz / rate_hz)
-            turn = 2 * np.pi * min(formant_hz, 0.45 * rate_hz) / rate_hz
-            poles = [1.0, -2 * radius * np.cos(turn), radius**2]
+            angle = 2 * np.pi * min(formant_hz, 0.45 * rate_hz) / rate_hz
+            poles = [1.0, -2 * radius * np.cos(angle), radius**2]
             syllable += lfilter([1 - radius], poles, source)
-        out[start : start + count] += syllable * np.sin(np.pi * time_01) ** 0.7
+        out[start : start + count] += syllable * np.sin(np.pi * progress) ** 0.7
         start += count + int(rng.exponential(0.06) * rate_hz)
     return out
 
 
 def _pulsing(rng: np.random.Generator, length: int, *, rate_hz: int) -> NDArray[np.float64]:
-    # Noise whose loudness beats: an engine, a saw, rain, wind, wheels.
+    """Noise with a periodic loudness: an engine, a saw, rain, wind, wheels."""
     time_s = np.arange(length) / rate_hz
     rate = 0.5 * 200.0 ** rng.random()
     beat = 0.5 + 0.5 * np.sin(2 * np.pi * rate * time_s + rng.uniform(0.0, 2 * np.pi))
-    sharp = rng.uniform(0.5, 8.0)
+    sharpness = rng.uniform(0.5, 8.0)
     floor = rng.uniform(0.0, 0.5)
-    sound = unit_peak(coloured_noise(rng, length, rate_hz=rate_hz)) * (
-        floor + (1 - floor) * beat**sharp
-    )
+    noise = scale_to_unit_peak(coloured_noise(rng, length, rate_hz=rate_hz))
+    sound = noise * (floor + (1 - floor) * beat**sharpness)
     if rng.random() < 0.4:
         drops = _clicks(rng, length, rate_hz=rate_hz)
-        sound = sound + unit_peak(drops) * rng.uniform(0.2, 1.0)
+        sound = sound + scale_to_unit_peak(drops) * rng.uniform(0.2, 1.0)
     return np.asarray(sound)
 
 
-def _swell(rng: np.random.Generator, length: int, *, rate_hz: int) -> NDArray[np.float64]:
-    # An envelope: struck and decaying, or rising, held and ending.
+def _envelope(rng: np.random.Generator, length: int, *, rate_hz: int) -> NDArray[np.float64]:
+    """An envelope that decays after an attack, or is held and then ends."""
     time_s = np.arange(length) / rate_hz
     attack_s = 5e-4 * 200.0 ** rng.random()
     envelope = 1 - np.exp(-time_s / attack_s)

@@ -1,7 +1,7 @@
-"""Trains VAMA: recovers hidden audio segments from the video at the same time.
+"""Trains VAMA: hidden audio segments are recovered from the video at the same time.
 
-The frames of a clip pass the frame encoder once and serve several masks. Terms with a weight of 0
-are not computed, so that the same task trains the rivals: contrast alone (CAVP) or labels alone.
+The frames of a clip are encoded once for several masks. Terms with a weight of 0 are not computed,
+so that the same task trains the baselines: contrast alone (CAVP) or labels alone.
 The material term and, with `onset_from="labels"`, the onset term need labels, which only simulated
 clips have.
 """
@@ -98,7 +98,7 @@ class AlignLossConfig:
 
 
 class AlignTask(Task):
-    """VAMA or one of its rivals as a `Task` of one phase."""
+    """VAMA or one of its baselines as a `Task` of one phase."""
 
     phases = ("align",)
 
@@ -119,7 +119,7 @@ class AlignTask(Task):
             losses: masks and weights.
             windows: training windows.
             held_out_windows: validation windows of other clips.
-            target: features that hidden segments are recovered to; None for the codec latents.
+            target: features that hidden segments are recovered as; None for the codec latents.
             patches: spectra at the student's input; None for the model's own.
 
         Raises:
@@ -149,7 +149,7 @@ class AlignTask(Task):
         self._target = target
 
     def sample_batch(self, rng: np.random.Generator, clips: int) -> Batch:
-        """Augmented windows of random clips; see `WindowSource.draw`."""
+        """Augmented windows of random clips, from `WindowSource.draw`."""
         return self.windows.draw(rng, clips)
 
     def sample_part(self, rng: np.random.Generator, clips: int, items: NDArray[np.int64]) -> Batch:
@@ -240,7 +240,7 @@ class AlignTask(Task):
             generator=torch.Generator().manual_seed(0),
         ).to(video.device)
         masked = model.reconstruct(video, times_s, mel=mel, visible=visible, segments=segments)
-        alone = model.reconstruct(video, times_s, mel=None, visible=None, segments=segments)
+        alone = model.reconstruct(video, times_s, segments=segments)
 
         # Recovered patches as a spectrogram
         patches = mel.unflatten(1, (segments, -1)).flatten(2)
@@ -268,7 +268,7 @@ class AlignTask(Task):
         return {"align": (model, config)}
 
     def plot(self, folder: Path, journal: Sequence[Mapping[str, Any]], modules: Modules) -> None:
-        """Draws the recovery of one clip, and the monitors over the steps."""
+        """Plots the recovery of one clip, and the monitors over the steps."""
         plot_run(folder, journal, self.example(aligner_of(modules)))
 
     @property

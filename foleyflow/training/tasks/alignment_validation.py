@@ -36,13 +36,10 @@ def validation_figures(
     longest_block: int,
     shifts_s: tuple[float, ...],
 ) -> Figures:
-    """Monitors of an aligner.
+    """Monitors of an aligner in eval mode.
 
     Args:
-        model: in eval mode.
         batches: windows as `WindowSource.draw` returns them, at least two clips each.
-        mel_of: computes log-mel spectra of sound.
-        target: features that are recovered.
         ratio, longest_block: of the masks for figures with some visible segments.
         shifts_s: of the time-shift curve; shifts beyond a quarter of the window are left out.
 

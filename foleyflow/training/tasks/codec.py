@@ -72,10 +72,9 @@ class CodecTask(Task):
             codec.fit_mel_pca_(self.sample_batch(rng, PCA_CLIPS)["sound"])
 
     def sample_batch(self, rng: np.random.Generator, clips: int) -> Batch:
-        """Random crops of random sounds at random levels.
+        """Random crops of random sounds at random levels: "sound" (clips, crop) float32.
 
-        Returns:
-            "sound" (clips, crop) float32; "clip" (clips,) int64, indices of the sounds.
+        "clip" (clips,) int64 contains the indices of the sounds.
         """
         chosen = rng.integers(len(self._sounds), size=clips)
         starts = rng.integers(self._sounds.shape[1] - self._crop + 1, size=clips)

@@ -17,9 +17,7 @@ from foleyflow.flow.diffusion import diffusion_loss
 from foleyflow.flow.distribution_matching import Critic, critic_loss, distribution_matching_loss
 from foleyflow.flow.flow_matching import flow_matching_loss
 from foleyflow.flow.objective import ObjectiveConfig, masked_error
-from foleyflow.flow.one_step import (
-    one_step_loss,
-)
+from foleyflow.flow.one_step import one_step_loss
 from foleyflow.flow.path import interpolate
 from foleyflow.flow.progressive_distillation import Teacher, progressive_distillation_loss
 from foleyflow.flow.sampling import sample
@@ -105,16 +103,9 @@ class FlowTask(Task):
         validation_windows: ConditionWindows,
         scale: Tensor | None = None,
     ) -> None:
-        """Fits the statistics of the latents and sets up the stages.
+        """Fits the statistics of the latents and sets up the stages of a run of `steps` steps.
 
-        Args:
-            network: the flow.
-            objective: settings of the losses.
-            stages: see `FlowStageConfig`.
-            steps: length of the run.
-            windows: training windows.
-            validation_windows: of other clips.
-            scale: (C,) standard deviations of the standardised latents; None for 1.
+        `scale` is (C,): standard deviations of the standardised latents; None for 1.
 
         Raises:
             ConfigError: the stages do not fit the run or the network.

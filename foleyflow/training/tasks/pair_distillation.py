@@ -1,7 +1,7 @@
 """Trains a one-step flow on stored pairs of noise and the latents that a teacher generates from it.
 
 The pairs are computed before the first step by solving the teacher's ODE. The window, the context
-and the material of a pair depend on its number alone, so that only the solutions are stored.
+and the material of a pair depend only on its number, so that only the solutions are stored.
 """
 
 from __future__ import annotations
@@ -65,11 +65,7 @@ class PairConfig:
 class Pairs:
     """Windows with noise and the teacher's solutions.
 
-    Attributes:
-        windows: source of the conditions.
-        config: settings of the pairs.
-        solutions: (P, L, C) float16 standardised latents of the teacher; None while they are being
-            computed.
+    `solutions` are its (P, L, C) standardised latents; None while they are being computed.
     """
 
     windows: ConditionWindows
@@ -112,8 +108,8 @@ def open_pairs(
     Args:
         folder: one per (teacher, windows, config).
         teacher: a flow in eval mode.
-        windows: see `Pairs`.
-        config: see `Pairs`.
+        windows: source of the conditions.
+        config: settings of the pairs.
         flow_path: of the teacher's training, a key of `flow.path.PATHS`.
     """
     planned = Pairs(windows=windows, config=config)

@@ -1,9 +1,9 @@
 """Trains a judge of synchrony on simulated clips with matching, shifted and other clips' sounds.
 
 Each window of a video is paired with three sounds: its own, its own at a wrong time (a third of the
-shifts are small) and that of the next clip of the batch. A pair without any event on either side
-has no wrong time and is ignored. The onsets, which the simulation knows, are an auxiliary target;
-without them a judge of this size takes ten times as long to train.
+shifts are small) and that of the next clip of the batch. A wrong pair without any event in video or
+sound can't be recognised and is ignored. The simulated onsets are an auxiliary target; without them
+a judge of this size takes ten times as long to train.
 """
 
 from __future__ import annotations
@@ -111,15 +111,13 @@ class SyncTask(Task):
         return total, {name: float(value.detach()) for name, value in terms.items()}
 
     def validate(self, modules: Modules) -> Figures:
-        """See `figures`, on some pairs."""
+        """The `figures` on some pairs."""
         return self.figures(modules, batches=VALIDATION_BATCHES)
 
     def figures(self, modules: Modules, *, batches: int) -> Figures:
         """Accuracy of the three classes, and of "in sync" against the others per class.
 
-        Args:
-            modules: with the judge.
-            batches: number of batches of held-out windows, each paired with three sounds.
+        Each window of the `batches` batches is paired with three sounds.
         """
         model = _judge_of(modules)
         device = next(model.parameters()).device

@@ -20,9 +20,6 @@ pytest.importorskip("librosa")
 RATE_HZ = 8000
 
 
-# ---------------------------------------------------------------------------------- shifts
-
-
 def test_shifts_are_seeded_have_both_signs_and_a_third_are_small():
     shifts = np.array([control_shift_s(seed, 2.0) for seed in range(600)])
     assert control_shift_s(7, 2.0) == control_shift_s(7, 2.0)
@@ -64,19 +61,11 @@ def test_a_shift_beyond_the_end_is_refused():
         shifted_pair(moving_frames(), np.zeros(2 * RATE_HZ, np.float32), RATE_HZ, 3.0)
 
 
-# ---------------------------------------------------------------------------------- judges
-
-
 class LevelJudge:
     """Accepts a pair as in sync if the sound is loud exactly while the frames are bright."""
 
-    name, rate_hz, video_preprocessing, shortest_s = (
-        "sync-sim",
-        RATE_HZ,
-        VideoPreprocessing(size_px=16),
-        0.5,
-    )
-    weights_sha256 = "0" * 64
+    name, rate_hz, shortest_s, weights_sha256 = "sync-sim", RATE_HZ, 0.5, "0" * 64
+    video_preprocessing = VideoPreprocessing(size_px=16)
 
     def __init__(self):
         self.calls = 0
@@ -108,9 +97,8 @@ def folders(tmp_path):
         loud = np.repeat(np.array(own) > 7, RATE_HZ // 25)
         sound = 0.3 * np.sin(np.arange(2 * RATE_HZ)) * loud
         soundfile.write(true / f"{case}.wav", sound, RATE_HZ)
-        soundfile.write(
-            generated / f"{case}.wav", sound if case != "c" else np.roll(sound, 3200), RATE_HZ
-        )
+        shift = 3200 if case == "c" else 0
+        soundfile.write(generated / f"{case}.wav", np.roll(sound, shift), RATE_HZ)
     return generated, true
 
 
@@ -120,9 +108,9 @@ def test_in_sync_fractions_and_false_positives(folders, tmp_path):
     how = {"metrics": ["AlignAcc-sim"], "judges": {"sync-sim": judge}, "cache": cache}
     score = evaluate_folder(*folders, **how).scores["AlignAcc-sim"]
     assert score.clips == {"a": 1.0, "b": 1.0, "c": 0.0}
-    shares = {row: figure.value for row, figure in score.figures.items()}
-    assert shares["generated"] == pytest.approx(2 / 3)
-    assert (shares["true"], shares["silence"], shares["other"], shares["shifted"]) == (1, 0, 0, 0)
+    fractions = {condition: figure.value for condition, figure in score.figures.items()}
+    assert fractions["generated"] == pytest.approx(2 / 3)
+    assert [fractions[name] for name in ("true", "silence", "other", "shifted")] == [1, 0, 0, 0]
     assert score.remarks == (
         "false positives, on true sounds: 0 % of 3 shifted pairs, 0 % of 3 swapped pairs",
     )
@@ -169,12 +157,8 @@ def test_judges_get_frames_on_a_grid_cropped_as_requested(tmp_path, size):
         (VideoPreprocessing(size_px=24), 50, side * side / (width * height)),
     ):
         judge = RecordingJudge(video_preprocessing)
-        report = evaluate_folder(
-            tmp_path / "generated",
-            tmp_path / "true",
-            metrics=["desync"],
-            judges={"synchformer": judge},
-        )
+        folders, judges = (tmp_path / "generated", tmp_path / "true"), {"synchformer": judge}
+        score = evaluate_folder(*folders, metrics=["desync"], judges=judges).scores["desync"]
         frames = judge.frames[0]
         assert frames.pixels.shape == (count, 24, 24, 3)
         step = 50 // count
@@ -186,21 +170,20 @@ def test_judges_get_frames_on_a_grid_cropped_as_requested(tmp_path, size):
             if level:
                 bright = (frames.pixels[index, :, :, 0] > level / 2).mean()
                 assert bright == pytest.approx(inside, abs=0.1)
-        # The judge's output is the value itself, without a threshold.
-        rows = report.scores["desync"].figures
-        assert rows["generated"].value == pytest.approx(1.0)
-        assert rows["true"].value == pytest.approx(2.0)
-        assert report.scores["desync"].judge["sight"]["shape"] == video_preprocessing.shape
-        assert report.scores["desync"].remarks == ()
+        # The judge's output is the value itself, without a threshold
+        assert score.figures["generated"].value == pytest.approx(1.0)
+        assert score.figures["true"].value == pytest.approx(2.0)
+        assert score.judge["sight"]["shape"] == video_preprocessing.shape
+        assert score.remarks == ()
 
 
 def test_a_judge_output_that_is_not_finite_leaves_its_pair_out(folders):
     judge = RecordingJudge(VideoPreprocessing(size_px=8))
     judge.score = lambda frames, samples: float("nan")
-    report = evaluate_folder(*folders, metrics=["desync"], judges={"synchformer": judge})
-    score = report.scores["desync"]
+    judges = {"synchformer": judge}
+    score = evaluate_folder(*folders, metrics=["desync"], judges=judges).scores["desync"]
     assert not score.figures
-    assert "'synchformer' gave a number that is not finite" in score.left_out["a"]
+    assert "'synchformer' returned a number that is not finite" in score.left_out["a"]
 
 
 def test_cropping_needs_a_frame_grid():
@@ -211,9 +194,7 @@ def test_cropping_needs_a_frame_grid():
 def test_an_unreadable_video_leaves_its_clip_out(folders):
     (folders[1] / "b.mp4").write_bytes(b"no video")
     judges = {"sync-sim": LevelJudge()}
-    score = evaluate_folder(*folders, metrics=["AlignAcc-sim"], judges=judges).scores[
-        "AlignAcc-sim"
-    ]
+    (score,) = evaluate_folder(*folders, metrics=["AlignAcc-sim"], judges=judges).scores.values()
     assert set(score.clips) == {"a", "c"}
     assert "b.mp4" in score.left_out["b"]
 

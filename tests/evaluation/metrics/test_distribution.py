@@ -15,11 +15,8 @@ from foleyflow.evaluation.metrics.distribution import (
 
 
 def gaussian(mean, covariance, count=1000):
-    return Gaussian(
-        mean=np.asarray(mean, np.float64),
-        covariance=np.asarray(covariance, np.float64),
-        count=count,
-    )
+    mean, covariance = np.asarray(mean, np.float64), np.asarray(covariance, np.float64)
+    return Gaussian(mean=mean, covariance=covariance, count=count)
 
 
 def embeddings(count, dimension, *, seed=0, shift=0.0):
@@ -63,7 +60,7 @@ def test_the_distance_equals_that_of_the_matrix_square_root():
 
 
 def test_singular_covariances_in_closed_form():
-    # Two embeddings span a line: covariance of rank one in 50 dimensions, in closed form.
+    # Two embeddings span a line: covariance of rank one in 50 dimensions, in closed form
     first = fit_gaussian(np.stack([np.zeros(50), np.r_[2.0, np.zeros(49)]]))
     second = fit_gaussian(np.stack([np.zeros(50), np.r_[0.0, 2.0, np.zeros(48)]]))
     # Means differ by (1, -1), traces are 2 each, and orthogonal lines have no overlap.

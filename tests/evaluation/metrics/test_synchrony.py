@@ -164,10 +164,8 @@ def test_lags_are_positive_when_late():
 def test_the_histogram_is_centred_on_zero():
     histogram = lag_histogram([0.0, 0.004, -0.004, 0.011, -0.1, 0.3])
     assert len(histogram.counts) == 21
-    at = dict(
-        zip(np.round(histogram.centres_s, 3).tolist(), histogram.counts.tolist(), strict=True)
-    )
-    assert (at[0.0], at[0.01], at[-0.1]) == (3, 1, 1)
+    centres_ms = np.round(1000 * histogram.centres_s).astype(int).tolist()
+    assert [histogram.counts[centres_ms.index(lag)] for lag in (0, 10, -100)] == [3, 1, 1]
     assert histogram.counts.sum() == 5
 
 
@@ -201,20 +199,15 @@ def test_a_perfect_system_has_gain_and_random_onsets_have_none():
     assert good.windows[0].gain.low > 0.5
     assert good.median_lag_s == pytest.approx(0.02)
     assert good.lags.counts[good.lags.centres_s.tolist().index(0.02)] == good.matched
-    assert chance.windows[0].gain.low < 0.1
-    assert chance.windows[0].gain.mean == pytest.approx(
-        chance.windows[0].f1.mean - chance.windows[0].shuffled_f1.mean
-    )
+    window = chance.windows[0]
+    assert window.gain.low < 0.1
+    assert window.gain.mean == pytest.approx(window.f1.mean - window.shuffled_f1.mean)
 
 
 def test_lag_free_scores_remove_a_constant_lag_from_every_pair():
-    """Twelve clips of irregular hits, each with a different lag."""
-    lags_s = np.linspace(-0.12, 0.12, 12).round(2)
-    reference = [ClipOnsets(times_s=apart(seed) + 0.2, duration_s=5.0) for seed in range(12)]
-    generated = [
-        ClipOnsets(times_s=clip.times_s + lag_s, duration_s=5.0)
-        for clip, lag_s in zip(reference, lags_s, strict=True)
-    ]
+    lags_s = np.linspace(-0.12, 0.12, 12).round(2)  # each of twelve clips has a different lag
+    reference = [clip(apart(seed) + 0.2, 5.0) for seed in range(12)]
+    generated = [clip(c.times_s + lag_s, 5.0) for c, lag_s in zip(reference, lags_s, strict=True)]
     score = compare(reference, generated)
     free = score.lag_free
     assert free.window_s == 0.05 and score.windows[0].f1.mean < 0.6
@@ -222,7 +215,7 @@ def test_lag_free_scores_remove_a_constant_lag_from_every_pair():
     assert np.abs(free.lags_s - lags_s).max() <= 0.05  # any that brings all within 50 ms will do
     assert np.all(np.abs(free.lags_s) <= np.abs(lags_s) + 1e-9)  # the smallest of them
     assert free.gain.mean == pytest.approx(1.0 - free.shuffled_f1.mean)
-    # Shuffled pairs have the same freedom: each is tried at all lags.
+    # Each shuffled pair is scored at its best lag, too
     steps_s = np.arange(-6, 7) * 0.02
     chance = [
         max(onset_f1(other.times_s, generated[0].times_s - lag_s, 0.05) for lag_s in steps_s)

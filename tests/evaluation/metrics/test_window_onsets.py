@@ -46,33 +46,31 @@ def three(score):
     return score.accuracy, score.average_precision, score.f1
 
 
+def script(true_s, **peaks):
+    return three(script_score(script_reference(true_s), detected(**peaks)))
+
+
+def corrected(true_s, **confidences):
+    return three(window_score(window_reference(true_s), confident(**confidences)))
+
+
 def test_the_script_and_the_corrected_version_agree_without_bugs():
     true_s = [0.5, 1.5, 2.5]
     # One extra onset, less confident than two of the hits and more than one.
-    script = script_score(
-        script_reference(true_s), detected(t0_5=0.9, t1_5=0.8, t2_0=0.5, t2_6=0.2)
-    )
-    corrected = window_score(
-        window_reference(true_s), confident(t0_5=0.9, t1_5=0.8, t2_0=0.5, t2_6=0.2)
-    )
-    expected = (1.0, (1 + 1 + 3 / 4) / 3, 6 / 7)
-    assert three(script) == pytest.approx(expected)
-    assert three(corrected) == pytest.approx(expected)
+    for version in (script, corrected):
+        values = version(true_s, t0_5=0.9, t1_5=0.8, t2_0=0.5, t2_6=0.2)
+        assert values == pytest.approx((1.0, (1 + 1 + 3 / 4) / 3, 6 / 7))
 
 
 def test_bug_a_misses_after_the_last_prediction_are_ignored():
     true_s = [0.5, 1.5, 2.5]
-    assert three(script_score(script_reference(true_s), detected(t0_5=0.9))) == pytest.approx(
-        (1 / 3, 1, 1)
-    )
-    corrected = window_score(window_reference(true_s), confident(t0_5=0.9))
-    assert three(corrected) == pytest.approx((1 / 3, 1 / 3, 1 / 2))
+    assert script(true_s, t0_5=0.9) == pytest.approx((1 / 3, 1, 1))
+    assert corrected(true_s, t0_5=0.9) == pytest.approx((1 / 3, 1 / 3, 1 / 2))
 
 
 def test_bug_b_no_predictions_give_an_ap_of_one():
-    true_s = [0.5, 1.5]
-    assert three(script_score(script_reference(true_s), detected())) == (0.0, 1.0, 0.0)
-    assert three(window_score(window_reference(true_s), confident())) == (0.0, 0.0, 0.0)
+    assert script([0.5, 1.5]) == (0.0, 1.0, 0.0)
+    assert corrected([0.5, 1.5]) == (0.0, 0.0, 0.0)
 
 
 @pytest.mark.parametrize(
@@ -83,85 +81,73 @@ def test_bug_b_no_predictions_give_an_ap_of_one():
 )
 def test_bug_c_candidates_are_looked_up_by_wrong_indices(at_0_5, at_1_0, at_1_5, accuracy):
     true_s = [0.5, 1.25, 1.7]  # the last one is in reach of 1.5 alone
-    script = script_score(script_reference(true_s), detected(t0_5=at_0_5, t1_0=at_1_0, t1_5=at_1_5))
-    assert script.accuracy == pytest.approx(accuracy)
-    corrected = window_score(
-        window_reference(true_s), confident(t0_5=at_0_5, t1_0=at_1_0, t1_5=at_1_5)
-    )
-    assert corrected.accuracy == 1.0
+    peaks = {"t0_5": at_0_5, "t1_0": at_1_0, "t1_5": at_1_5}
+    assert script(true_s, **peaks)[0] == pytest.approx(accuracy)
+    assert corrected(true_s, **peaks)[0] == 1.0
 
 
 def test_bug_d_an_onset_in_the_first_50_ms_is_an_error():
-    with pytest.raises(
-        ValueError, match=r"0\.020 s, in the first 50 ms: the published script fails"
-    ):
-        script_score(script_reference([0.5]), detected(t0_02=0.5, t0_5=0.25))
-    corrected = strongest_onsets(detected(t0_02=0.5, t0_5=0.25))
-    assert corrected.times_s == pytest.approx([0.02, 0.5])
-    assert corrected.confidences == pytest.approx([0.5, 0.25])
+    message = r"0\.020 s, in the first 50 ms: the published script fails"
+    with pytest.raises(ValueError, match=message):
+        script([0.5], t0_02=0.5, t0_5=0.25)
+    onsets = strongest_onsets(detected(t0_02=0.5, t0_5=0.25))
+    assert onsets.times_s == pytest.approx([0.02, 0.5])
+    assert onsets.confidences == pytest.approx([0.5, 0.25])
 
 
 def test_bug_e_suppression_skips_every_second_neighbour():
     # Of three onsets within 40 ms only one should remain; the script keeps two.
-    script = script_score(script_reference([1.0]), detected(t1_0=0.9, t1_03=0.5, t1_04=0.3))
-    assert script.f1 == pytest.approx(2 / 3)
-    corrected = strongest_onsets(detected(t1_0=0.9, t1_03=0.5, t1_04=0.3))
-    assert corrected.times_s == pytest.approx([1.0])
+    peaks = {"t1_0": 0.9, "t1_03": 0.5, "t1_04": 0.3}
+    assert script([1.0], **peaks)[2] == pytest.approx(2 / 3)
+    assert strongest_onsets(detected(**peaks)).times_s == pytest.approx([1.0])
 
 
 def test_edge_cases_of_the_script():
-    assert three(script_score(script_reference([]), detected(t1_0=0.5))) == (0.0, 0.0, 0.0)
+    assert script([], t1_0=0.5) == (0.0, 0.0, 0.0)
     with pytest.raises(ValueError, match="no true and no predicted onsets"):
-        script_score(script_reference([]), detected())
+        script([])
     with pytest.raises(ValueError, match="an empty sound"):
-        script_score(
-            script_reference([1.0]),
-            detect_script_onsets(np.zeros(0, np.float32), RATE_HZ),
-        )
-    # Silence has a confidence of about 0.5, so even a negative peak is "predicted".
-    assert three(script_score(script_reference([1.0]), detected(t1_0=-0.2))) == (1.0, 1.0, 1.0)
-    # The window excludes 0.3 s; onsets after 8 s do not count.
-    assert script_score(script_reference([1.0]), detected(t1_3=0.5)).accuracy == 0.0
-    assert script_score(script_reference([1.0, 8.0]), detected(t1_299=0.5)).accuracy == 1.0
+        empty = detect_script_onsets(np.zeros(0, np.float32), RATE_HZ)
+        script_score(script_reference([1.0]), empty)
+    # Silence has a confidence of about 0.5, so even a negative peak is "predicted"
+    assert script([1.0], t1_0=-0.2) == (1.0, 1.0, 1.0)
+    # The window excludes 0.3 s; onsets after 8 s do not count
+    assert script([1.0], t1_3=0.5)[0] == 0.0
+    assert script([1.0, 8.0], t1_299=0.5)[0] == 1.0
 
 
 def test_edge_cases_of_the_corrected_version():
-    nothing, one = confident(), confident(t1_0=0.5)
-    assert three(window_score(nothing, nothing)) == (1.0, 1.0, 1.0)
-    assert three(window_score(nothing, one)) == (0.0, 0.0, 0.0)
-    assert window_score(window_reference([0.5, 8.0]), confident(t0_5=1.0)).accuracy == 1.0
-    assert window_score(window_reference([1.0]), confident(t1_301=0.5)).accuracy == 0.0
+    assert corrected([]) == (1.0, 1.0, 1.0)
+    assert corrected([], t1_0=0.5) == (0.0, 0.0, 0.0)
+    assert corrected([0.5, 8.0], t0_5=1.0)[0] == 1.0
+    assert corrected([1.0], t1_301=0.5)[0] == 0.0
 
 
 def test_matches_are_as_many_as_possible_then_the_most_confident():
-    # Greedy matching in time would match 1.0 with the confident 1.2, and leave 1.4 unmatched.
-    score = window_score(window_reference([1.0, 1.4]), confident(t0_8=0.1, t1_2=0.9))
-    assert score.accuracy == 1.0
-    confident_first = window_score(window_reference([1.0]), confident(t0_9=0.1, t1_1=0.9))
-    assert confident_first.average_precision == 1.0
+    # Greedy matching in time would match 1.0 with the confident 1.2, and leave 1.4 unmatched
+    accuracy, _, _ = corrected([1.0, 1.4], t0_8=0.1, t1_2=0.9)
+    assert accuracy == 1.0
+    _, confident_first, _ = corrected([1.0], t0_9=0.1, t1_1=0.9)
+    assert confident_first == 1.0
 
 
 def test_average_precision_equals_scikit_learn():
     metrics = pytest.importorskip("sklearn.metrics")
     rng = np.random.default_rng(0)
     for _ in range(20):
-        labels = rng.integers(2, size=12)
-        labels[0] = 1
+        labels = np.r_[1, rng.integers(2, size=11)]
         confidences = rng.integers(5, size=12) / 4  # with ties
-        ours = average_precision(
-            labels.tolist(), confidences.tolist(), positive_count=int(labels.sum())
-        )
+        ours = average_precision(labels, confidences, positive_count=labels.sum())
         assert ours == pytest.approx(metrics.average_precision_score(labels, confidences))
 
 
 def test_both_versions_detect_clicks_at_their_times():
     pytest.importorskip("librosa")
     sound = clicks([0.5, 1.1, 2.0])
-    assert detect_script_onsets(sound, RATE_HZ).positions / RATE_HZ == pytest.approx(
-        [0.5, 1.1, 2.0], abs=0.03
-    )
+    times_s = pytest.approx([0.5, 1.1, 2.0], abs=0.03)
+    assert detect_script_onsets(sound, RATE_HZ).positions / RATE_HZ == times_s
     found = strongest_onsets(detect_script_onsets(sound, RATE_HZ))
-    assert found.times_s == pytest.approx([0.5, 1.1, 2.0], abs=0.03)
+    assert found.times_s == times_s
     assert found.confidences.max() == 1.0
     assert three(window_score(found, found)) == (1.0, 1.0, 1.0)
     assert three(window_score(window_reference([0.5, 1.1, 2.0]), found)) == (1.0, 1.0, 1.0)
@@ -169,9 +155,8 @@ def test_both_versions_detect_clicks_at_their_times():
 
 def test_neighbours_within_50_ms_are_merged_and_only_the_first_8_s_count():
     pytest.importorskip("librosa")
-    found = strongest_onsets(
-        detect_script_onsets(clicks([0.5, 0.547, 2.0, 8.5], duration_s=9.0), RATE_HZ)
-    )
+    sound = clicks([0.5, 0.547, 2.0, 8.5], duration_s=9.0)
+    found = strongest_onsets(detect_script_onsets(sound, RATE_HZ))
     assert len(detect_script_onsets(clicks([0.5, 0.547, 2.0]), RATE_HZ).positions) >= 2
     assert (np.diff(found.times_s) >= 0.05).all()
     assert found.times_s[-1] == pytest.approx(2.0, abs=0.03)
@@ -180,12 +165,8 @@ def test_neighbours_within_50_ms_are_merged_and_only_the_first_8_s_count():
 def test_silence_and_very_short_sounds_have_no_onsets():
     pytest.importorskip("librosa")
     for count in (0, 1, 500, 44100):
-        assert (
-            len(
-                strongest_onsets(detect_script_onsets(np.zeros(count, np.float32), RATE_HZ)).times_s
-            )
-            == 0
-        )
+        detected = detect_script_onsets(np.zeros(count, np.float32), RATE_HZ)
+        assert len(strongest_onsets(detected).times_s) == 0
     assert len(detect_script_onsets(np.full(500, 0.1, np.float32), RATE_HZ).waveform) == 500
 
 

@@ -23,14 +23,9 @@ def sounds(seconds=1.0, count=2, seed=0):
 
 
 def small_sync():
-    encoder = MotionEncoder(
-        MotionEncoderConfig(size=16, widths=(4, 4, 8), dim=8, changes=2, reach=1)
-    )
+    encoder = MotionEncoderConfig(size=16, widths=(4, 4, 8), dim=8, changes=2, reach=1)
     config = SyncConfig(window_s=0.64, hop_s=0.16, longest_lag_s=0.4, width=8, heads=2)
-    return randomised(Sync(config, encoder=encoder))
-
-
-# ---------------------------------------------------------------------------------- levels
+    return randomised(Sync(config, encoder=MotionEncoder(encoder)))
 
 
 def test_levels_have_a_hundred_frames_per_second_and_a_peak_of_one():
@@ -50,9 +45,6 @@ def test_levels_depend_on_gain_only_near_silence():
     time_s = torch.arange(48000) / 48000
     tone = (10 ** (-70 / 20) * torch.sin(2 * torch.pi * 1000 * time_s))[None]
     assert float(front_end(tone).max()) == pytest.approx(-2.3, abs=0.7)
-
-
-# ---------------------------------------------------------------------------------- tagger
 
 
 def test_tagger_accepts_any_length():
@@ -84,9 +76,6 @@ def test_tagger_without_a_class_for_silence_is_refused():
         TaggerConfig(materials=("wood",), kinds=("drop",))
 
 
-# ---------------------------------------------------------------------------------- sync
-
-
 @pytest.mark.parametrize("lags", [0, 3, 7])
 def test_diagonal_means_are_mean_products_at_each_lag(lags):
     rng = np.random.default_rng(0)
@@ -100,10 +89,7 @@ def test_diagonal_means_are_mean_products_at_each_lag(lags):
 
 
 def test_diagonal_means_peak_at_the_lag_of_a_late_sound():
-    track = torch.zeros(32)
-    track[10] = 1.0
-    late = torch.zeros(32)
-    late[14] = 1.0
+    track, late = torch.eye(32)[[10, 14]]
     means = diagonal_means((track[:, None] * late)[None, None], 8)
     assert int(means[0, 0].argmax()) == 8 + 4
 
@@ -130,10 +116,9 @@ def test_frames_of_another_size_are_resized():
     flat = torch.full((1, 9, 3, 40, 40), 77, dtype=torch.uint8)
     times_s = torch.arange(5)[None] * 0.04
     with torch.no_grad():
-        torch.testing.assert_close(
-            sync.encode_video(flat, times_s, 10),
-            sync.encode_video(flat[..., :16, :16], times_s, 10),
-        )
+        resized = sync.encode_video(flat, times_s, 10)
+        cut = sync.encode_video(flat[..., :16, :16], times_s, 10)
+    torch.testing.assert_close(resized, cut)
 
 
 def test_features_of_sound_and_video_have_one_grid():

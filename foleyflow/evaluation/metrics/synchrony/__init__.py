@@ -1,16 +1,17 @@
 """Onset synchrony: whether sounds start when they should.
 
-Onsets are detected in both sounds (`detection.py`), matched one to one (`matching.py`), and scored
-over all clips with shuffled pairs as the chance level (`comparison.py`). Conventions:
+Onsets are detected in both sounds (`detection.py`), matched one to one (`matching.py`), and
+scored over all clips with shuffled pairs as the chance level (`comparison.py`). Conventions:
 
 - Times are seconds from the start of the clip, ascending, float64.
 - A lag is generated minus reference: positive means that the generated sound is late.
 - Two clips without any onset agree (F1 1.0); if only one of them has onsets, F1 is 0.0.
-- Shuffled F1 compares each generated clip with the reference onsets of every *other* clip, both cut
-  to the shorter of the two. A system that ignores the video reaches it; the gain is the difference.
+- Shuffled F1 compares each generated clip with the reference onsets of every *other* clip, both
+  cut to the shorter of the two. A system that ignores the video reaches it; the gain is the
+  difference.
 - Lag-free scores are computed after removing one constant lag of up to 120 ms from each pair, the
   one with the highest F1; shuffled pairs have the same freedom. The sound of web recordings is up
-  to that much early or late, which cannot be seen in the video.
+  to that much early or late, which the video does not show.
 """
 
 from __future__ import annotations

@@ -27,61 +27,38 @@ LAG_STEP_S = 0.02
 
 @dataclass(frozen=True, kw_only=True)
 class WindowScore:
-    """The scores of a set of clips at one tolerance.
+    """The scores of N clips at one tolerance; chance levels are None for a single clip."""
 
-    Attributes:
-        window_s: onsets match within plus or minus this.
-        f1: mean over clips.
-        shuffled_f1: the same against other clips; None for a single clip.
-        gain: f1 - shuffled_f1, clip by clip; None for a single clip.
-        per_clip_f1: (N,) float64.
-    """
-
-    window_s: float
+    window_s: float  # onsets match within plus or minus this
     f1: Interval
-    shuffled_f1: Interval | None
-    gain: Interval | None
-    per_clip_f1: NDArray[np.float64]
+    shuffled_f1: Interval | None  # the F1 against other clips
+    gain: Interval | None  # f1 - shuffled_f1, clip by clip
+    per_clip_f1: NDArray[np.float64]  # (N,)
 
 
 @dataclass(frozen=True, kw_only=True)
 class LagFreeScore(WindowScore):
-    """The scores of a set of clips without each pair's best constant lag.
+    """The scores of N clips after removing the best constant lag of each pair."""
 
-    Attributes:
-        lags_s: (N,) float64, generated minus reference; of equally good lags the smallest.
-    """
-
-    lags_s: NDArray[np.float64]
+    lags_s: NDArray[np.float64]  # (N,) generated minus reference; the smallest of equally good ones
 
 
 @dataclass(frozen=True, kw_only=True)
 class Synchrony:
-    """All synchrony figures of a set of clips.
+    """All synchrony figures of a set of clips."""
 
-    Attributes:
-        windows: one entry per tolerance.
-        lag_free: at the narrowest tolerance, at each pair's best lag.
-        median_lag_s: over all matched onsets at the widest tolerance; None if there are none.
-        matched: number of matched onsets at the widest tolerance.
-        lags: histogram of their lags.
-        reference_onsets: number of reference onsets.
-        generated_onsets: number of generated onsets.
-        clips_without_onsets: clips whose reference has none (F1 is 0 or 1 by convention).
-    """
-
-    windows: tuple[WindowScore, ...]
-    lag_free: LagFreeScore
-    median_lag_s: float | None
-    matched: int
-    lags: LagHistogram
+    windows: tuple[WindowScore, ...]  # one per tolerance
+    lag_free: LagFreeScore  # at the narrowest tolerance
+    median_lag_s: float | None  # of all matched onsets; None if there are none
+    matched: int  # onsets at the widest tolerance
+    lags: LagHistogram  # of all matched onsets
     reference_onsets: int
     generated_onsets: int
-    clips_without_onsets: int
+    clips_without_onsets: int  # in the reference; their F1 is 0 or 1 by convention
 
     @property
     def table_rows(self) -> tuple[WindowScore, ...]:
-        """The scores that a table has rows for: all tolerances, then the best lag."""
+        """The scores of all tolerances, then those at the best lag."""
         return (*self.windows, self.lag_free)
 
 
@@ -90,23 +67,14 @@ def common_onsets(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The times in seconds of both clips' onsets within the shorter of their durations."""
     end_s = min(reference.duration_s, generated.duration_s)
-    return (
-        reference.times_s[reference.times_s < end_s],
-        generated.times_s[generated.times_s < end_s],
-    )
+    true_s, generated_s = reference.times_s, generated.times_s
+    return true_s[true_s < end_s], generated_s[generated_s < end_s]
 
 
 def shuffled_f1(
     reference: Sequence[ClipOnsets], generated: Sequence[ClipOnsets], window_s: float
 ) -> NDArray[np.float64]:
-    """Mean F1 of each of N >= 2 generated clips against the reference onsets of all other clips.
-
-    Returns:
-        (N,) float64, 0..1.
-
-    Raises:
-        ValueError: fewer than two clips, or lists of different length.
-    """
+    """Mean F1, (N,), of each of N >= 2 generated clips with the reference onsets of all others."""
     _check_pairs(reference, generated)
     if len(reference) < 2:
         raise ValueError(f"shuffled pairs need two clips or more, got {len(reference)}")
@@ -114,18 +82,13 @@ def shuffled_f1(
     means = np.zeros(len(generated))
     for i, clip in enumerate(generated):
         ends_s = np.minimum(durations_s, clip.duration_s)
-        means[i] = np.delete(
-            f1_against_each(references_s, clip.times_s, ends_s, window_s), i
-        ).mean()
+        f1 = f1_against_each(references_s, clip.times_s, ends_s, window_s)
+        means[i] = np.delete(f1, i).mean()
     return means
 
 
 def lag_free_score(
-    reference: Sequence[ClipOnsets],
-    generated: Sequence[ClipOnsets],
-    window_s: float,
-    *,
-    seed: int = 0,
+    reference: Sequence[ClipOnsets], generated: Sequence[ClipOnsets], window_s: float
 ) -> LagFreeScore:
     """F1, shuffled F1 and gain with every pair at its best constant lag; else as `compare`."""
     _check_pairs(reference, generated)
@@ -143,7 +106,7 @@ def lag_free_score(
         highest = scores.max(0)
         f1[i] = highest[i]
         shuffled[i] = np.delete(highest, i).mean() if count > 1 else 0.0
-    intervals = _intervals(f1, shuffled if count > 1 else None, seed)
+    intervals = _intervals(f1, shuffled if count > 1 else None)
     return LagFreeScore(window_s=window_s, lags_s=best_s, **intervals)
 
 
@@ -152,15 +115,10 @@ def compare(
     generated: Sequence[ClipOnsets],
     *,
     windows_s: Sequence[float] = WINDOWS_S,
-    seed: int = 0,
 ) -> Synchrony:
-    """Score generated clips against their references, each pair over the shorter duration.
+    """Score N >= 1 generated clips against their references, each pair over the shorter duration.
 
-    Args:
-        reference: N clips, N >= 1.
-        generated: the N clips generated for them, in the same order.
-        windows_s: tolerances, ascending.
-        seed: of the bootstrap intervals.
+    Tolerances are ascending.
 
     Raises:
         ValueError: no clips, lists of different length, or no tolerance.
@@ -175,10 +133,10 @@ def compare(
     for window_s in windows_s:
         f1 = np.array([onset_f1(*pair, window_s) for pair in pairs])
         shuffled = shuffled_f1(reference, generated, window_s) if len(pairs) > 1 else None
-        windows.append(WindowScore(window_s=window_s, **_intervals(f1, shuffled, seed)))
+        windows.append(WindowScore(window_s=window_s, **_intervals(f1, shuffled)))
     return Synchrony(
         windows=tuple(windows),
-        lag_free=lag_free_score(reference, generated, min(windows_s), seed=seed),
+        lag_free=lag_free_score(reference, generated, min(windows_s)),
         median_lag_s=median_lag(lags_s),
         matched=len(lags_s),
         lags=lag_histogram(lags_s, range_s=max(windows_s)),
@@ -188,14 +146,12 @@ def compare(
     )
 
 
-def _intervals(
-    f1: NDArray[np.float64], shuffled: NDArray[np.float64] | None, seed: int
-) -> dict[str, Any]:
+def _intervals(f1: NDArray[np.float64], shuffled: NDArray[np.float64] | None) -> dict[str, Any]:
     """The fields of a `WindowScore` from each clip's F1 and its chance level."""
     return {
-        "f1": bootstrap_mean(f1, seed=seed),
-        "shuffled_f1": None if shuffled is None else bootstrap_mean(shuffled, seed=seed),
-        "gain": None if shuffled is None else bootstrap_mean(f1 - shuffled, seed=seed),
+        "f1": bootstrap_mean(f1),
+        "shuffled_f1": None if shuffled is None else bootstrap_mean(shuffled),
+        "gain": None if shuffled is None else bootstrap_mean(f1 - shuffled),
         "per_clip_f1": f1,
     }
 

@@ -29,19 +29,14 @@ RELATIVE_THRESHOLD = 0.10  # of the clip's largest flux
 THRESHOLD_DB = 0.6  # at least, mean over bands, per hop
 EDGE_HOPS = 16  # mirrored at either end
 EDGE_S = 0.015  # closer to an end, an onset cannot be distinguished from the cut
-# The detector is late by 4 to 8 ms on clicks, rings and thuds at known times; this is subtracted.
+# The detector is late by 4 to 8 ms on clicks, rings and thuds at known times; this is subtracted
 DETECTOR_LAG_S = 0.006
 SILENT_PEAK_DBFS = -70.0  # a clip with a lower peak has no onsets
 
 
 @dataclass(frozen=True, kw_only=True)
 class Onsets:
-    """The onsets of a sound.
-
-    Attributes:
-        times_s: (K,) float64, ascending seconds.
-        strengths: (K,) float64, 0..1, flux relative to the clip's largest.
-    """
+    """Times, (K,) ascending seconds, and strengths, (K,) relative to the clip's largest flux."""
 
     times_s: NDArray[np.float64]
     strengths: NDArray[np.float64]
@@ -49,12 +44,7 @@ class Onsets:
 
 @dataclass(frozen=True, kw_only=True)
 class ClipOnsets:
-    """The onsets of one clip and its length, beyond which nothing can be compared.
-
-    Attributes:
-        times_s: (K,) float64, ascending seconds.
-        duration_s: length of the clip.
-    """
+    """The onset times of a clip, (K,) float64 ascending seconds, and its length."""
 
     times_s: NDArray[np.float64]
     duration_s: float
@@ -72,15 +62,9 @@ def is_silent(samples: NDArray[np.float32]) -> bool:
 
 
 def detect_onsets(samples: NDArray[np.float32], rate_hz: int) -> Onsets:
-    """Detect the onsets of a sound.
+    """Detect the onsets of a (N,) finite sound, full scale at -1..1.
 
-    Args:
-        samples: (N,) float32 mono, finite, full scale at -1..1.
-        rate_hz: samples per second.
-
-    Returns:
-        times and relative strengths; none for a sound whose peak is below -70 dBFS or
-        that is shorter than 30 ms.
+    A sound whose peak is below -70 dBFS or that is shorter than 30 ms has none.
 
     Raises:
         ValueError: the sound is not mono or not finite, or the rate is not positive.
@@ -101,7 +85,7 @@ def detect_onsets(samples: NDArray[np.float32], rate_hz: int) -> Onsets:
     rise_db = float(flux_db.max() - flux_db.min())
     if rise_db < THRESHOLD_DB:
         return none
-    # Peaks of the flux.
+    # Peaks of the flux
     frames_per_s = DETECTION_RATE_HZ / HOP_SAMPLES
     frames = librosa.onset.onset_detect(
         onset_envelope=flux_db,
@@ -116,7 +100,7 @@ def detect_onsets(samples: NDArray[np.float32], rate_hz: int) -> Onsets:
         pre_avg=int(0.10 * frames_per_s),
         post_avg=int(0.10 * frames_per_s) + 1,
     )
-    # Times without the mirrored ends and the detector's lag.
+    # Times without the mirrored ends and the detector's lag
     times_s = (np.asarray(frames) - EDGE_HOPS) / frames_per_s - DETECTOR_LAG_S
     inside = (times_s >= EDGE_S) & (times_s < len(samples) / rate_hz - EDGE_S)
     strengths = (flux_db[frames] / flux_db.max()).astype(np.float64)
@@ -136,7 +120,7 @@ def _flux_db(samples: NDArray[np.float32], rate_hz: int) -> NDArray[np.float32]:
     """Spectral flux, (frames,), mean rise over mel bands in dB per hop."""
     librosa = extra_package("librosa")
     sound = resample(samples, rate_hz, DETECTION_RATE_HZ)
-    # Mirrored ends, so that a cut is no onset.
+    # Mirrored ends, so that a cut is no onset
     sound = np.pad(sound, EDGE_HOPS * HOP_SAMPLES, mode="reflect")
     stft = {"sr": DETECTION_RATE_HZ, "n_fft": WINDOW_SAMPLES, "hop_length": HOP_SAMPLES}
     mel = librosa.feature.melspectrogram(y=sound, n_mels=BAND_COUNT, **stft)

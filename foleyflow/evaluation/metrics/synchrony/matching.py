@@ -9,6 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from foleyflow.evaluation.metric import extra_package
 
+LAG_BIN_S = 0.010
+
 
 @dataclass(frozen=True, kw_only=True)
 class OnsetScore:
@@ -21,12 +23,7 @@ class OnsetScore:
 
 @dataclass(frozen=True, kw_only=True)
 class LagHistogram:
-    """Number of matched onsets by lag; bins are centred on multiples of their width.
-
-    Attributes:
-        centres_s: (B,) float64.
-        counts: (B,) int64.
-    """
+    """Number of matched onsets by lag, (B,); bins are centred on multiples of their width."""
 
     centres_s: NDArray[np.float64]
     counts: NDArray[np.int64]
@@ -35,13 +32,7 @@ class LagHistogram:
 def onset_score(reference_s: ArrayLike, estimated_s: ArrayLike, window_s: float) -> OnsetScore:
     """F1, precision and recall of estimated onsets by mir_eval.onset.f_measure.
 
-    Args:
-        reference_s: (R,) true times, ascending seconds, >= 0.
-        estimated_s: (E,) estimated times, ascending seconds, >= 0.
-        window_s: largest distance of a match, > 0.
-
-    Returns:
-        (1, 1, 1) if both are empty, zeros if one is.
+    Both lists are ascending seconds >= 0. All values are 1 if both are empty, and 0 if one is.
 
     Raises:
         ValueError: times that are negative or out of order, or a window that is not positive.
@@ -69,14 +60,7 @@ def matched_lags_s(
 ) -> NDArray[np.float64]:
     """Estimated minus true time of each pair of onsets that mir_eval.util.match_events matches.
 
-    The arguments are those of `onset_score`.
-
-    Returns:
-        (M,) float64 within plus or minus window_s, in the order of the true times.
-
-    Raises:
-        ValueError: times that are negative or out of order.
-        MissingExtra: mir_eval is not installed.
+    Arguments and errors are those of `onset_score`. The lags are in the order of the true times.
     """
     reference, estimated = _times(reference_s, "reference_s"), _times(estimated_s, "estimated_s")
     if not len(reference) or not len(estimated):
@@ -103,21 +87,16 @@ def median_lag(lags_s: ArrayLike) -> float | None:
     return float(np.median(lags)) if len(lags) else None
 
 
-def lag_histogram(
-    lags_s: ArrayLike, *, bin_s: float = 0.010, range_s: float = 0.100
-) -> LagHistogram:
-    """Count lags in bins centred on 0, plus or minus 10 ms, plus or minus 20 ms and so on.
+def lag_histogram(lags_s: ArrayLike, *, range_s: float = 0.100) -> LagHistogram:
+    """Count lags in bins of 10 ms centred on 0, plus or minus 10 ms, plus or minus 20 ms and so on.
 
-    Args:
-        lags_s: (M,) seconds.
-        bin_s: width of a bin.
-        range_s: centre of the last bin on either side; lags beyond it are not counted.
+    `range_s` is the centre of the last bin on either side; lags beyond it are not counted.
     """
-    half = round(range_s / bin_s)
+    half = round(range_s / LAG_BIN_S)
     centres = np.arange(-half, half + 1, dtype=np.float64)
-    edges = (np.arange(-half, half + 2) - 0.5) * bin_s
+    edges = (np.arange(-half, half + 2) - 0.5) * LAG_BIN_S
     counts, _ = np.histogram(np.asarray(lags_s, dtype=np.float64), bins=edges)
-    return LagHistogram(centres_s=centres * bin_s, counts=counts.astype(np.int64))
+    return LagHistogram(centres_s=centres * LAG_BIN_S, counts=counts.astype(np.int64))
 
 
 def f1_against_each(
@@ -126,7 +105,7 @@ def f1_against_each(
     ends_s: NDArray[np.float64],
     window_s: float,
 ) -> NDArray[np.float64]:
-    """`onset_f1` of one clip against each of N references, both cut at the N ends.
+    """`onset_f1`, (N,), of one clip against each of N references, both cut at the N ends.
 
     One merge of sorted lists, which is optimal in one dimension, serves all references at the same
     time, since N clips have N * N shuffled pairs.
@@ -136,9 +115,6 @@ def f1_against_each(
         estimated_s: (E,) ascending times.
         ends_s: (N,) only earlier onsets count.
         window_s: largest distance of a match.
-
-    Returns:
-        (N,) float64.
     """
     reference_counts = (references_s < ends_s[:, None]).sum(1)
     estimated_counts = np.searchsorted(estimated_s, ends_s)
