@@ -89,7 +89,7 @@ def table(simulated_data, judge, tmp_path_factory):
     assert not (folder / "flow" / f"{MINIATURE}-flow.json").exists()
     result = ablate(*arguments)
     assert result.exit_code == 0, result.output
-    assert "training vama-dynamic-gdcf" in result.stderr
+    assert "training vama-dynamic-diffusion" in result.stderr
     assert (first.read_bytes(), first.stat().st_mtime_ns) == kept
     return folder, arguments, result
 
