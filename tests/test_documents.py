@@ -23,6 +23,7 @@ COLUMNS = 100
 LONGEST_DOCUMENTS = {"README.md": 120, "docs/architecture.md": 100, "docs/results.md": 150}
 # Words that this project's style avoids: they made sentences hard to read.
 AVOIDED = re.compile(r"\b(told|anew|heard|mend|beside)\b", re.IGNORECASE)
+CODE = re.compile(r"`[^`]*`")
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
 
 
@@ -65,7 +66,9 @@ def test_avoided_words_are_not_used():
     # This file has to name the words, and the migration has to name old tensors.
     exceptions = {"tests/test_documents.py", "foleyflow/weights_migration.py"}
     for name in {*DOCUMENTS, *SOURCES} - exceptions:
-        lines = (ROOT / name).read_text("utf-8").splitlines()
+        text = (ROOT / name).read_text("utf-8")
+        # The changelog has to name old keys and files.
+        lines = (CODE.sub("", text) if name == "CHANGELOG.md" else text).splitlines()
         wrong += [
             f"{name}:{number}: {line.strip()}"
             for number, line in enumerate(lines, start=1)

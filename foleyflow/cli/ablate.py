@@ -7,7 +7,7 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from foleyflow.cli.console import print_status, refuse_given
+from foleyflow.cli.console import print_status, refuse_given, training_progress
 from foleyflow.cli.options import (
     SIMULATED,
     Device,
@@ -117,4 +117,4 @@ def ablate(
     if dry_run:
         plan = plan_table(run)
         return plan, json_text(plan)
-    return run_table(run, print_status)
+    return run_table(run, print_status, training_progress)

@@ -113,6 +113,19 @@ def progress_on_stderr(label: str) -> Iterator[Callable[..., None]]:
         yield show
 
 
+@contextmanager
+def training_progress(name: str, steps: int) -> Iterator[Callable[[int, dict[str, float]], None]]:
+    """A progress bar with the last loss; yields the `progress` of `training.run.train`."""
+    label = f"training {name}"
+    with progress_on_stderr(label) as show:
+
+        def progress(step: int, figures: dict[str, float]) -> None:
+            losses = [value for key, value in figures.items() if key.endswith("/loss")]
+            show(step, steps, f"{label}  loss {losses[-1]:.3f}" if losses else "")
+
+        yield progress
+
+
 def check_writable(path: Path | None) -> None:
     """Raises MediaError if `path` is a directory or its folder is missing."""
     if path is not None and path.is_dir():

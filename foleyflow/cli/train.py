@@ -8,7 +8,7 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from foleyflow.cli.console import progress_on_stderr
+from foleyflow.cli.console import training_progress
 from foleyflow.cli.options import (
     SIMULATED,
     Device,
@@ -58,13 +58,7 @@ def train(
     if dry_run:
         config = run.run_config(settings, recipe_name=recipe, data=data, init=init, lora_rank=lora)
         return config, json_text(config)
-    label, steps = f"training {task}", settings.train.steps
-    with progress_on_stderr(label) as show:
-
-        def progress(step: int, figures: dict[str, float]) -> None:
-            losses = [value for key, value in figures.items() if key.endswith("/loss")]
-            show(step, steps, f"{label}  loss {losses[-1]:.3f}" if losses else "")
-
+    with training_progress(task, settings.train.steps) as progress:
         summary = run.train(
             settings,
             recipe_name=recipe,

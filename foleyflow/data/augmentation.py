@@ -39,7 +39,6 @@ class ShotPlan:
     """The augmentation of a window, which may have a cut.
 
     Attributes:
-        first: before the cut.
         second: after the cut; None without a cut.
         cut_fraction: fraction of the frames before the cut.
     """

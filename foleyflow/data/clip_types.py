@@ -23,14 +23,7 @@ SHARDS_FORMAT = "foleyflow-shards-1"  # in the manifest of a data set of real cl
 
 @dataclass(frozen=True, kw_only=True)
 class ClipEvent(Event):
-    """An impact and its labels.
-
-    Attributes:
-        kind: "impact".
-        material: of the struck body.
-        other_material: of the striking body.
-        impulse_ns: newton seconds.
-    """
+    """An impact ("impact"): materials of the struck and of the striking body, newton seconds."""
 
     kind: str
     material: str
@@ -40,11 +33,9 @@ class ClipEvent(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class ClipFriction:
-    """A contact that lasts.
+    """A contact that lasts ("roll" or "scrape").
 
     Attributes:
-        kind: "roll" or "scrape".
-        start_s, end_s: seconds from the start of the clip.
         material: of the body that sounds.
         other_material: of the body that it moves on.
     """
@@ -61,11 +52,9 @@ class ClipLabels:
     """The labels of a clip.
 
     Attributes:
-        name: "train/clip_000000".
-        kind: the family of its scene.
-        duration_s: seconds.
-        material: the dominant struck material; None in a silent clip.
-        striker_material: the dominant striking material.
+        name: such as "train/clip_000000".
+        kind: the family of its scene, or the label of a real clip.
+        material, striker_material: dominant struck and striking materials; None in a silent clip.
         events: impacts in order of time.
         frictions: rolling and scraping.
     """
@@ -99,13 +88,7 @@ class Clip:
 
 
 class Clips(ABC):
-    """One split of a data set.
-
-    Attributes:
-        root: folder of the data set.
-        split: "train", "validation" or "test".
-        manifest: the content of its manifest.json.
-    """
+    """One split ("train", "validation" or "test") of a data set."""
 
     def __init__(self, root: str | Path, split: str) -> None:
         self.root = Path(root)

@@ -14,12 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from foleyflow.data.clip_types import (
-    SHARDS_FORMAT,
-    ClipLabels,
-    Clips,
-    read_manifest,
-)
+from foleyflow.data.clip_types import SHARDS_FORMAT, ClipLabels, Clips, read_manifest
 from foleyflow.data.shards import ShardClips
 from foleyflow.errors import DataError
 

@@ -35,7 +35,6 @@ def write_shard(path: Path, clips: Iterable[tuple[str, bytes, dict[str, Any]]], 
     The tar has neither times nor owners, so that the same clips give the same bytes.
 
     Args:
-        path: of the tar.
         clips: (key, mp4 file, labels) in order.
         plan: identifies the planned content of the shard; see `is_finished`.
     """

@@ -71,9 +71,6 @@ class WindowSource:
     """Samples batches of windows from a split.
 
     Attributes:
-        clips, latents, config: as given.
-        segments: length of a window.
-        rate_hz: sample rate of the sounds.
         spare: the largest start segment of a window.
     """
 
@@ -117,7 +114,6 @@ class WindowSource:
         """Sample a batch of windows.
 
         Args:
-            rng: source of all random choices.
             clips: B.
             plain: no augmentation and no random starts (for validation).
             rows: return only these items of the batch, equal to those of the full batch except

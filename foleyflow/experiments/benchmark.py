@@ -56,11 +56,9 @@ class Row:
     """One measured figure.
 
     Attributes:
-        name: of the figure.
-        value: None where it could not be measured; `how` gives the reason.
-        unit: of the value.
-        target: that the product promises, in words; empty for a figure that is a comparison.
-        how: it was measured.
+        value: None if it could not be measured; `how` gives the reason.
+        target: the promised value in words; empty for a figure that is only a comparison.
+        how: a description of the measurement.
     """
 
     name: str
@@ -72,17 +70,13 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Effort:
-    """The amount of work for the figures; the targets refer to the defaults.
+    """The amount of work; the targets of the figures refer to the defaults.
 
     Attributes:
-        width, height, rate_hz, duration_s: of the clip.
-        repeats: the long clip consists of this many copies of the clip.
+        repeats: copies of the clip that the long clip consists of.
         warm_runs, cold_runs: figures are medians over them.
         many_steps: number of steps that one step is compared with.
-        matrix_side: of the square matrices.
-        recipe: of the measured training steps.
         training_steps: timed steps, after one that is not timed.
-        simulated_clips: for the rate of the simulation.
     """
 
     width: int = 1280
@@ -169,19 +163,18 @@ class Workbench:
 
     def commands(self, video: Path, *, count: int) -> list[tuple[float, dict[str, Any]]]:
         """Run `command` in several processes at the same time."""
+        command = [sys.executable, "-m", "foleyflow", "generate", str(video), "--overwrite"]
+        command += ["--json", "--model", self.model_name, "-o"]
         began_s = time.perf_counter()
-        running = []
-        for number in range(count):
-            arguments = ["-m", "foleyflow", "generate", str(video), "--model", self.model_name]
-            arguments += ["-o", str(self.folder / f"cold{number}.mp4"), "--overwrite", "--json"]
-            running.append(
-                subprocess.Popen(
-                    [sys.executable, *arguments],
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.PIPE,
-                    text=True,
-                )
+        running = [
+            subprocess.Popen(
+                [*command, str(self.folder / f"cold{number}.mp4")],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
             )
+            for number in range(count)
+        ]
         done = []
         for process in running:
             out, err = process.communicate()
@@ -229,8 +222,6 @@ def busy_core() -> Iterator[None]:
 
 def load_average() -> str:
     """A description of the machine's load: other work makes the figures unreliable."""
-    if not hasattr(os, "getloadavg"):
-        return "load average unknown"
     return f"load average {os.getloadavg()[0]:.1f} before"
 
 
@@ -240,11 +231,9 @@ def measure(
     effort: Effort | None = None,
     on_row: Callable[[Row], None] = lambda row: None,
 ) -> list[Row]:
-    """Measure all figures, one after the other.
+    """Measure all figures, one after the other; with the full amount of work by default.
 
     Args:
-        model: as for `FoleyFlow.from_pretrained`.
-        effort: amount of work; None for the full one.
         on_row: called with each row once it is measured.
 
     Raises:
@@ -402,11 +391,11 @@ def decoding(bench: Workbench) -> Iterator[Row]:
 def training(bench: Workbench) -> Iterator[Row]:
     """The fraction of the machine's matrix rate that training steps reach on one thread."""
     with torch_threads(1):  # the default of `train`
-        yield from _training_rows(bench)
+        yield from _training_rows(bench.effort)
 
 
-def _training_rows(bench: Workbench) -> Iterator[Row]:
-    side = bench.effort.matrix_side
+def _training_rows(effort: Effort) -> Iterator[Row]:
+    side = effort.matrix_side
     fast = bfloat16_is_fast(torch.device("cpu"))
     used = precision_on(torch.device("cpu"))  # of training on this machine
     rates: dict[str, float] = {}
@@ -417,8 +406,7 @@ def _training_rows(bench: Workbench) -> Iterator[Row]:
             rates[name] = matrix_flops_per_s(dtype, side)
             value, how = rates[name] / 1e12, f"product of two {side}x{side} matrices, best of 5"
         yield Row(name=f"matrix rate, {name}", value=value, unit="TFLOP/s", how=how)
-    align = recipe_named("align", bench.effort.recipe)
-    flow = recipe_named("flow", bench.effort.recipe)
+    align, flow = (recipe_named(task, effort.recipe) for task in ("align", "flow"))
     flow_task = cast(Task, flow_task_on_noise(flow))
     keep_freed_memory()
     for name, task, config, step in (
@@ -426,13 +414,13 @@ def _training_rows(bench: Workbench) -> Iterator[Row]:
         ("flow training step", flow_task, flow.train, 0),
         ("flow training step, one-step stage", flow_task, flow.train, flow.train.steps - 1),
     ):
-        flops, step_s = step_cost(task, config, step=step, repeats=bench.effort.training_steps)
+        flops, step_s = step_cost(task, config, step=step, repeats=effort.training_steps)
         yield Row(
             name=f"{name}, of the {used} matrix rate",
             value=flops / step_s / rates[used],
             unit="ratio",
             target=">= 0.40",
-            how=f"{bench.effort.recipe} recipe, {config.batch_clips} synthetic clips: "
+            how=f"{effort.recipe} recipe, {config.batch_clips} synthetic clips: "
             f"{flops / 1e9:.0f} GFLOP of matrices, convolutions and attention in {step_s:.2f} s",
         )
 
@@ -453,9 +441,8 @@ def simulation(bench: Workbench) -> Iterator[Row]:
 def _generator_s(bench: Workbench, *, steps: int) -> tuple[float, float]:
     """(flow, codec) seconds for a clip with four random frames per second."""
     model, watch = bench.model, Stopwatch()
-    size = bench.frame_size
     rng = np.random.default_rng(0)
-    shape = (size, size, 3)
+    shape = (bench.frame_size, bench.frame_size, 3)
     frames = (
         (index / 4, rng.integers(256, size=shape, dtype=np.uint8))
         for index in range(count_at(bench.effort.duration_s, 4))

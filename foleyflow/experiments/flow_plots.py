@@ -1,7 +1,7 @@
 """Plot the quality and time of a flow over the number of evaluations.
 
-The figures are those of `measure_flow.measure_model`: a line per sampler, and the decoded true
-latents where they have the figure. matplotlib's global state is not changed.
+Each panel has a line per sampler, and one for the decoded true latents if they have the figure.
+matplotlib's global state is not changed.
 """
 
 from __future__ import annotations
@@ -26,12 +26,7 @@ TRUE_COLOUR = "#8b93a5"
 
 
 def plot_curves(path: Path, result: Mapping[str, Any]) -> None:
-    """Plot onset F1, material accuracy, Fréchet distance, time, variance and noise level.
-
-    Args:
-        path: of the PNG file, which appears complete or not at all.
-        result: of `measure_flow.measure_model`.
-    """
+    """Plot the figures of `measure_flow.measure_model` into a PNG file, which appears complete."""
     judge = next(
         (
             key

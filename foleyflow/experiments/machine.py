@@ -1,4 +1,4 @@
-"""The machine that an experiment runs on, and work in a process of its own."""
+"""The machine that an experiment runs on, and work in a separate process."""
 
 from __future__ import annotations
 

@@ -32,11 +32,11 @@ from foleyflow.evaluation.metric import bootstrap_mean
 from foleyflow.evaluation.metrics.synchrony import (
     WINDOWS_S,
     ClipOnsets,
+    clip_onsets,
     compare,
-    detect_onsets,
     onset_f1,
 )
-from foleyflow.evaluation.metrics.synchrony.comparison import LagFreeScore, WindowScore
+from foleyflow.evaluation.metrics.synchrony.comparison import WindowScore
 from foleyflow.inference.latent_generation import FeatureStream
 from foleyflow.inference.windows import WindowPlan
 from foleyflow.media.reader import read_frames
@@ -74,13 +74,7 @@ class WindowFeatures:
 
 @dataclass(frozen=True, kw_only=True)
 class RealClip:
-    """A decoded real clip.
-
-    Attributes:
-        times_s: (T,) of its frames.
-        pixels: (T, S, S, 3) uint8.
-        onsets: of its own sound.
-    """
+    """A decoded real clip: times (T,) of its frames, pixels (T, S, S, 3), onsets of its sound."""
 
     times_s: NDArray[np.float64]
     pixels: NDArray[np.uint8]
@@ -104,7 +98,7 @@ def measure_model(
     aligner = load_aligner(model)
     recipe = override(recipe_named("align", recipe_name), assignments)
     if not any(each.startswith("windows.segments=") for each in assignments):
-        segments = trained_segments(model) or recipe.windows.segments
+        segments = aligner_segments(model) or recipe.windows.segments
         recipe = replace(recipe, windows=replace(recipe.windows, segments=segments))
     clips: Sequence[RealClip] = ()
     if real is not None:
@@ -112,11 +106,10 @@ def measure_model(
     return measure_aligner(aligner, recipe, data, real=clips, probe_clips=probe_clips)
 
 
-def trained_segments(folder: Path) -> int | None:
-    """Length of the windows in the training of a folder's aligner; None if it is not recorded."""
+def aligner_segments(folder: Path) -> int | None:
+    """Segments per window that a folder's aligner was trained on; None if its record has none."""
     settings = read_record(folder, "align").provenance.get("settings", {})
-    segments: int | None = settings.get("windows", {}).get("segments")
-    return segments
+    return cast("int | None", settings.get("windows", {}).get("segments"))
 
 
 def measure_aligner(
@@ -127,10 +120,9 @@ def measure_aligner(
     real: Sequence[RealClip] = (),
     probe_clips: int = PROBE_CLIPS,
 ) -> dict[str, Any]:
-    """Measure an aligner on the test split.
+    """Measure an aligner in eval mode on the test split.
 
     Args:
-        aligner: in eval mode.
         recipe: of its training: the recovered features and the length of windows.
         data: folder with train, validation and test splits; probes need simulated clips.
         real: clips outside the training data, for the probe of events.
@@ -246,23 +238,13 @@ def read_real_clips(folder: Path, *, size: int) -> list[RealClip]:
             RealClip(
                 times_s=np.array([time_s for time_s, _ in pairs]),
                 pixels=np.stack([picture for _, picture in pairs]),
-                onsets=read_onsets(path),
+                onsets=clip_onsets(read_waveform(path)),
             )
         )
     return clips
 
 
-def read_onsets(path: Path) -> ClipOnsets:
-    """Detect the onsets of a file's sound."""
-    sound = read_waveform(path)
-    samples = sound.mono()
-    return ClipOnsets(
-        times_s=detect_onsets(samples, sound.rate_hz).times_s,
-        duration_s=len(samples) / sound.rate_hz,
-    )
-
-
-def score_intervals(score: WindowScore | LagFreeScore) -> dict[str, dict[str, Any] | None]:
+def score_intervals(score: WindowScore) -> dict[str, dict[str, Any] | None]:
     """ "f1", "shuffled_f1" and "gain" of a score, each the fields of an interval or None."""
     intervals = {"f1": score.f1, "shuffled_f1": score.shuffled_f1, "gain": score.gain}
     return {name: None if each is None else asdict(each) for name, each in intervals.items()}

@@ -42,12 +42,11 @@ def measure_encoders(
     frames: int,
     on_result: Callable[[dict[str, Any]], None] = lambda result: None,
 ) -> list[dict[str, Any]]:
-    """Seconds and peak memory of encoders, each in a process of its own.
+    """Seconds and peak memory of encoders, each in a separate process.
 
     Args:
         names: of the encoders; all if empty.
-        frames: of 640 x 360 pixels, for a video encoder.
-        on_result: called with each result.
+        frames: number of frames of 640 x 360 pixels, for a video encoder.
 
     Raises:
         ConfigError: an unknown name.

@@ -68,10 +68,6 @@ class ExclusiveStopwatch:
 def measure_evaluation(pairs_folder: Path, *, pairs: int) -> dict[str, Any]:
     """Time `evaluate_folder` on pairs of sounds, after a warm-up on two pairs.
 
-    Args:
-        pairs_folder: where the pairs are kept.
-        pairs: their number.
-
     Returns:
         "seconds" and "seconds_per_pair", also of each of the "parts", whose sum and
         "elsewhere_seconds" are the total.

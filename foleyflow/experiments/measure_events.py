@@ -19,8 +19,8 @@ from foleyflow.data.clips import SimulatedClips
 from foleyflow.encoders.motion_encoder import MotionEncoder
 from foleyflow.evaluation.metrics.synchrony import (
     ClipOnsets,
+    clip_onsets,
     compare,
-    detect_onsets,
     onset_f1,
     onset_score,
 )
@@ -28,9 +28,8 @@ from foleyflow.evaluation.metrics.synchrony.matching import matched_references
 from foleyflow.event_peaks import find_event_peaks
 from foleyflow.experiments.measure_aligner import (
     WINDOW_S,
-    read_onsets,
+    aligner_segments,
     score_intervals,
-    trained_segments,
 )
 from foleyflow.features.codec_latents import audible_events
 from foleyflow.inference.event_extraction import EVENT_THRESHOLD
@@ -38,6 +37,7 @@ from foleyflow.inference.latent_generation import FeatureStream, window_conditio
 from foleyflow.inference.video_frames import frames_for_encoder
 from foleyflow.inference.windows import WindowPlan
 from foleyflow.media.probe import probe
+from foleyflow.media.waveform import read_waveform
 from foleyflow.pretrained import load_aligner
 from foleyflow.system.stopwatch import Stopwatch
 
@@ -58,7 +58,7 @@ def measure_events(model: Path, data: Path, *, split: str, clips: int) -> dict[s
     """
     aligner = load_aligner(model)
     source = SimulatedClips(data, split)
-    segments = trained_segments(model) or WindowPlan.length
+    segments = aligner_segments(model) or WindowPlan.length
     end_s = segments * aligner.config.segment_s
     exact: dict[float, list[float]] = defaultdict(list)
     detected: dict[float, list[float]] = defaultdict(list)
@@ -67,7 +67,7 @@ def measure_events(model: Path, data: Path, *, split: str, clips: int) -> dict[s
         clip = source.load(index)
         probability = _probability_of_window(aligner, clip, segments)
         events = audible_events(clip.labels)
-        onsets = detect_onsets(clip.waveform.mono(), clip.waveform.rate_hz).times_s
+        onsets = clip_onsets(clip.waveform).times_s
         events, onsets = (times_s[times_s < end_s] for times_s in (events, onsets))
         for threshold in THRESHOLDS:
             found = find_event_peaks(
@@ -88,27 +88,23 @@ def measure_events(model: Path, data: Path, *, split: str, clips: int) -> dict[s
 
 
 def measure_real_events(
-    model: Path, clips: Sequence[Path], *, threshold: float | None = None
+    model: Path, clips: Sequence[Path], *, threshold: float | None
 ) -> dict[str, Any]:
     """Compare the events that an aligner finds in recordings with the onsets of their sound.
 
     This is an upper bound for a generator that follows the events exactly and adds nothing. The
     constant lag between sound and video of a recording is no fault of the aligner, so precision
-    and recall are those at the best lag of each clip.
-
-    Args:
-        model: folder with an aligner.
-        clips: video files with sound.
-        threshold: of the event probability; None for that of `generate`.
+    and recall are those at the best lag of each clip. The threshold of the event probability is
+    that of `generate` by default.
 
     Returns:
         the scores of `foleyflow evaluate` at each tolerance and at the best lags; "median_lag_s";
         "precision" (fraction of events that are onsets), "recall" (fraction of onsets that are
         found) and "recall_by_gap_s" (by the time to the nearest other onset); "clips".
     """
-    aligner = load_aligner(model).eval()
-    plan = WindowPlan.of_length(trained_segments(model) or WindowPlan.length)
-    true = [read_onsets(path) for path in clips]
+    aligner = load_aligner(model)
+    plan = WindowPlan.of_length(aligner_segments(model) or WindowPlan.length)
+    true = [clip_onsets(read_waveform(path)) for path in clips]
     if threshold is None:
         threshold = EVENT_THRESHOLD
     found = [_events_of_file(aligner, path, plan, threshold) for path in clips]

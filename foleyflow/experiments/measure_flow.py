@@ -33,7 +33,7 @@ from foleyflow.evaluation.metrics.distribution import (
     frechet_distance,
     frechet_remark,
 )
-from foleyflow.evaluation.metrics.synchrony import ClipOnsets, compare, detect_onsets
+from foleyflow.evaluation.metrics.synchrony import ClipOnsets, clip_onsets, compare
 from foleyflow.event_peaks import event_track, find_event_peaks
 from foleyflow.experiments.machine import machine
 from foleyflow.experiments.measure_aligner import (
@@ -95,10 +95,8 @@ class HeldOutWindows:
 
     Attributes:
         condition: B items without known latents; the events are those that the aligner finds.
-        latents: (B, L, C) codec latents of the true sounds.
-        sounds: (B, N) float32, the true sounds.
-        rate_hz: of the sounds.
-        latent_rate_hz: of the latents.
+        latents: (B, L, C) codec latents of the true sounds, at `latent_rate_hz`.
+        sounds: (B, N) float32, the true sounds, at `rate_hz`.
         segments: of each window.
         onsets: detected in the true sounds.
         events_s: B arrays, the true events, seconds from the window's start.
@@ -153,7 +151,7 @@ def held_out_windows(aligner: Alignment, source: WindowSource, *, clips: int) ->
         rate_hz=source.rate_hz,
         latent_rate_hz=rate_hz,
         segments=segments,
-        onsets=[_clip_onsets(sound, source.rate_hz) for sound in sounds.numpy()],
+        onsets=[clip_onsets(each) for each in _waveforms(sounds.numpy(), source.rate_hz)],
         events_s=[times_s[(times_s >= 0) & (times_s < end_s)] for times_s in clip_events_s],
         materials=[
             MATERIAL_NAMES[label] if label >= 0 else None
@@ -177,16 +175,13 @@ def measure_model(
     """Measure the flow of a model at all step counts on simulated test clips.
 
     A network with a velocity is sampled by its flow map and by Euler's method along its velocity;
-    a diffusion network by DPM-Solver++.
+    a diffusion network by DPM-Solver++. For the other arguments see `measure_flow`.
 
     Args:
         model: "embedded", a folder with codec, align and flow, or that of a flow, whose codec and
             aligner are then those of its training.
-        judge: classifies materials and embeds sounds; None leaves both out.
         clips, density_clips: maximum numbers of clips for the samples and for the likelihood.
-        latent_noise: see `measure_flow`; None for that of the training.
-        guidance: guidance scale, at least 1.
-        segments: length of a window; None for that of the training.
+        latent_noise, segments: None for those of the training.
 
     Returns:
         "curves": solver -> number of evaluations -> figures; and the other figures of
@@ -197,13 +192,8 @@ def measure_model(
     """
     folder = model_folder(model)
     settings = training_settings(folder)
-    codec_folder, align_folder = (
-        component_folder(folder, "codec"),
-        component_folder(folder, "align"),
-    )
-    config = settings.get("windows", {})
-    if segments is not None:
-        config = {**config, "segments": segments}
+    codec_folder, align_folder = (component_folder(folder, part) for part in ("codec", "align"))
+    config = settings.get("windows", {}) | ({} if segments is None else {"segments": segments})
     conditions = FlowConditions(
         data=data,
         windows=WindowConfig(**config),
@@ -254,12 +244,10 @@ def measure_flow(
     density_clips: int = 0,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Measure a flow on held-out windows.
+    """Measure a flow in eval mode, on the CPU, on held-out windows.
 
     Args:
-        flow: in eval mode, on the CPU.
         path: of the flow's training.
-        guidance: guidance scale, at least 1.
         judge: classifies materials and embeds sounds; None leaves both out.
         latent_noise: deviation of the noise on standardised latents in the flow's training; the
             same noise is added to the true latents for the comparison and the likelihood.
@@ -282,7 +270,8 @@ def measure_flow(
         noise = latent_noise * flow.latent_scale * _normal(windows.latents.shape, seed + 1)
         noisy = flow.standardise(windows.latents) + noise
         true = flow.restore(noisy)
-        reference = None if judge is None else _embed(windows.sounds, windows.rate_hz, judge)
+        true_sounds = _waveforms(windows.sounds, windows.rate_hz)
+        reference = None if judge is None else _embed(true_sounds, judge)
         first = windows.condition.rows(torch.arange(len(true))[:BATCH_WINDOWS])
         sample_from_flow = functools.partial(sample_latents, flow, path=path, guidance=guidance)
         samples: dict[str, Any] = {}
@@ -406,16 +395,14 @@ def measure_density(
     Args:
         flow: that predicts a velocity.
         audio: (B, L, C) standardised latents, B at least 2.
-        condition: of the same items, without known latents.
         steps: of Heun's method.
 
     Returns:
         "bits_per_dimension" and "bits_per_dimension_other" (intervals over clips, lower is
         likelier), "matched_likelier" (interval of the fraction of clips whose sound is likelier
         given their own video), "round_trip_error" (relative, audio to noise and back),
-        "inverse_error" (the same with the exact inverse of the way back, see
-        `likelihood.invert`), "solver_steps", "probes", "clips"; "remark" instead of the first five
-        where a figure is not finite.
+        "inverse_error" (the same with `likelihood.invert`), "solver_steps", "probes", "clips";
+        "remark" instead of the first five if a figure is not finite.
 
     Reference: paper eqs. 2, 3 and 6.
     """
@@ -467,9 +454,9 @@ def flow_seconds(
     duration_s: float = TIMED_S,
     clock: Callable[[], float] = time.perf_counter,
 ) -> float:
-    """Seconds that the flow takes for a clip of `duration_s`, cut into windows of `segments`.
+    """Seconds that the flow takes for a clip, cut into windows of `segments`.
 
-    The seconds are the sum over windows of the median of three runs, in units of `clock`.
+    This is the sum over windows of the median of three runs, measured by `clock`.
     """
     segment_s = flow.config.latents_per_segment / flow.config.latent_rate_hz
     plan = WindowPlan(length=segments)
@@ -516,15 +503,16 @@ def _sound_figures(
     reference: Gaussian | None,
 ) -> tuple[dict[str, Any], list[ClipOnsets]]:
     """Figures of sounds generated for windows, and the onsets of the sounds."""
-    onsets = [_clip_onsets(sound, windows.rate_hz) for sound in sounds]
+    waveforms = _waveforms(sounds, windows.rate_hz)
+    onsets = [clip_onsets(each) for each in waveforms]
     score = compare(windows.onsets, onsets, windows_s=(WINDOW_S,)).windows[0]
     intervals = score_intervals(score)
     figures: dict[str, Any] = {"onset_f1": intervals.pop("f1"), **intervals, "clips": len(sounds)}
     if judge is not None and reference is not None:
-        generated = _embed(sounds, windows.rate_hz, judge)
+        generated = _embed(waveforms, judge)
         correct = [
-            judge.material(_preprocess(sound, windows.rate_hz, judge)) == material
-            for sound, material in zip(sounds, windows.materials, strict=True)
+            judge.material(preprocess_audio(judge, each)) == material
+            for each, material in zip(waveforms, windows.materials, strict=True)
             if material is not None
         ]
         accuracy = asdict(bootstrap_mean(np.array(correct, float))) if correct else None
@@ -536,22 +524,15 @@ def _sound_figures(
     return figures, onsets
 
 
-def _clip_onsets(sound: NDArray[np.float32], rate_hz: int) -> ClipOnsets:
-    times_s = detect_onsets(sound, rate_hz).times_s
-    return ClipOnsets(times_s=times_s, duration_s=len(sound) / rate_hz)
+def _waveforms(sounds: NDArray[np.float32], rate_hz: int) -> list[Waveform]:
+    return [Waveform(samples=sound[None], rate_hz=rate_hz) for sound in sounds]
 
 
-def _embed(sounds: NDArray[np.float32], rate_hz: int, judge: MaterialJudge) -> Gaussian:
+def _embed(waveforms: Sequence[Waveform], judge: MaterialJudge) -> Gaussian:
     """The distribution of sounds in a judge's space."""
     return fit_gaussian(
-        np.concatenate([judge.embed(_preprocess(sound, rate_hz, judge)) for sound in sounds])
+        np.concatenate([judge.embed(preprocess_audio(judge, each)) for each in waveforms])
     )
-
-
-def _preprocess(
-    sound: NDArray[np.float32], rate_hz: int, judge: MaterialJudge
-) -> NDArray[np.float32]:
-    return preprocess_audio(judge, Waveform(samples=sound[None], rate_hz=rate_hz))
 
 
 def _batches(count: int) -> Iterator[Tensor]:

@@ -17,16 +17,11 @@ from foleyflow.weights import load_into
 def measure_judges(
     folder: Path, data: Path, *, names: Sequence[str], split: str, batches: int
 ) -> dict[str, Any]:
-    """Accuracy of judges on true sounds.
+    """Accuracy of judges ("tagger", "sync") of a model folder on true sounds of simulated clips.
 
     The tagger classifies the material and the kind of scene of a sound. The judge of synchrony
-    classifies pairs, of which one half is in sync, and half of the others are shifted.
-
-    Args:
-        folder: of `foleyflow train judge`, or `assets/judges`.
-        data: simulated clips.
-        names: "tagger" or "sync".
-        batches: of 16 windows, for the judge of synchrony.
+    classifies pairs, in `batches` of 16 windows: half of them are in sync, and half of the others
+    are shifted.
     """
     found: dict[str, Any] = {}
     for name in names:

@@ -24,16 +24,10 @@ def measure_materials(
 ) -> dict[str, Any]:
     """Generate sound for each clip and material, and describe what follows the onsets.
 
-    Args:
-        model: as for `FoleyFlow.from_pretrained`.
-        clips: video files.
-        guidance: guidance scale, at least 1.
-        judge: classifies the generated sounds; None leaves it out.
-
     Returns:
         "clips": file names; "materials": label -> "fall_20db_s" (mean time in which the sound
         falls by 20 dB, at most to the next onset), "centroid_hz" (mean spectral centroid of the
-        150 ms after an onset) and, with a judge, "heard" (fraction of the clips with an event
+        150 ms after an onset) and, with a judge, "recognised" (fraction of the clips with an event
         whose sound is classified as the label).
     """
     flow = FoleyFlow.from_pretrained(model)
@@ -55,7 +49,7 @@ def measure_materials(
         for name, each in values.items()
     }
     for name, found in classified.items():
-        table[name]["heard"] = round(found.count(name) / len(found), 3)
+        table[name]["recognised"] = round(found.count(name) / len(found), 3)
     return {"clips": [clip.name for clip in clips], "materials": table}
 
 

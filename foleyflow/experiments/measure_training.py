@@ -72,17 +72,15 @@ def measure_scales(
     threads: int,
     on_result: Callable[[dict[str, Any]], None] = lambda result: None,
 ) -> list[dict[str, Any]]:
-    """Measure training steps on noise at each size, each in a process of its own.
+    """Measure training steps on noise at each size, each in a separate process.
 
     Everything is in float32, because many CPUs only emulate bfloat16. A flow has two results: for
     flow matching and for the one-step map.
 
     Args:
-        task_names: of `TASKS`.
         recipe_names: of `RECIPES`, or other recipes of these tasks.
-        clips: of a step.
+        clips: number of clips of a step.
         threads: processor threads; 0 for torch's default.
-        on_result: called with each result.
 
     Returns:
         For each size: parameters; operations of a step per clip; processor seconds of a step;
@@ -100,7 +98,7 @@ def measure_scales(
 
 
 def _scale(task_name: str, recipe_name: str, clips: int, threads: int) -> list[dict[str, Any]]:
-    """The results of one size, in a process of its own."""
+    """The results of one size, in a separate process."""
     if threads:
         torch.set_num_threads(threads)
     keep_freed_memory()
@@ -147,8 +145,8 @@ def _scale(task_name: str, recipe_name: str, clips: int, threads: int) -> list[d
 
 def _kept_bytes(task: Task, config: TrainConfig, step: int) -> int:
     """Bytes that autograd keeps of a forward pass: each storage once, without the weights."""
-    turn = task.phases[0]
-    module = task.modules[turn].train()
+    phase = task.phases[0]
+    module = task.modules[phase].train()
     weights = {p.untyped_storage().data_ptr() for p in module.parameters()}
     kept: dict[int, int] = {}
 
@@ -163,20 +161,20 @@ def _kept_bytes(task: Task, config: TrainConfig, step: int) -> int:
         torch.autograd.graph.saved_tensors_hooks(record, lambda tensor: tensor),
         torch.autocast("cpu", torch.bfloat16, enabled=config.bf16),
     ):
-        loss, _ = task.loss(turn, batch, step)
+        loss, _ = task.loss(phase, batch, step)
     del loss
     return sum(kept.values())
 
 
 def _time_fractions(task: Task, config: TrainConfig) -> dict[str, float]:
     """Each operation's fraction of the processor time of a few steps, largest first."""
-    turn = task.phases[0]
-    module = task.modules[turn].train()
+    phase = task.phases[0]
+    module = task.modules[phase].train()
     batch = task.sample_batch(np.random.default_rng(0), config.batch_clips)
     with profile(activities=[ProfilerActivity.CPU]) as profiler:
         for _ in range(PROFILED_STEPS):
             with fast_autocast(torch.device("cpu"), enabled=config.bf16):
-                loss, _ = task.loss(turn, batch, 0)
+                loss, _ = task.loss(phase, batch, 0)
             loss.backward()
             module.zero_grad(set_to_none=True)
     times_us = {event.key: event.self_cpu_time_total for event in profiler.key_averages()}

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from foleyflow.alignment.model import Alignment
 from foleyflow.clock import count_at
@@ -29,7 +28,7 @@ from foleyflow.flow.sampling import SOLVERS
 from foleyflow.flow.transformer import FlowTransformer
 from foleyflow.inference.latent_generation import generate_latents
 from foleyflow.inference.video_frames import frames_for_encoder
-from foleyflow.inference.windows import WindowPlan, trained_plan
+from foleyflow.inference.windows import trained_plan
 from foleyflow.media import mux, peak_gain, probe
 from foleyflow.media.waveform import fit_length
 from foleyflow.pretrained import (
@@ -54,25 +53,17 @@ figcaption { font-size: 13px; }
 """
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class System:
-    """A flow with its codec and aligner, and how it is sampled.
+    """A flow, how it is sampled, and its name on the page.
 
     Attributes:
-        name: on the page and of its files.
-        sampling: solver and step count.
-        codec, aligner, flow: in eval mode.
-        path: of the flow's training.
-        plan: how clips are cut into windows.
+        folder: of a model, or of a flow whose codec and aligner are those of its training.
     """
 
     name: str
+    folder: Path
     sampling: Sampling
-    codec: Codec
-    aligner: Alignment
-    flow: FlowTransformer
-    path: str
-    plan: WindowPlan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,11 +89,9 @@ def write_reel(
     """Generate sound for test clips by each system, and write the page.
 
     Args:
-        out: folder of the reel.
-        model: "embedded" or a folder; all of its step counts are systems.
+        model: "embedded" or a folder; each of its step counts is a system.
         baselines: other systems, each NAME=FOLDER:SOLVER:STEPS.
         clips: their number, evenly spread over the split.
-        guidance: guidance scale, at least 1.
         progress: called with the number of finished and of all sounds.
 
     Raises:
@@ -151,7 +140,7 @@ def own_systems(folder: Path) -> list[System]:
         samplings += [(f"dcf {each.steps}", each) for each in (VELOCITY[0], VELOCITY[-1])]
     else:
         samplings = [(f"{each.solver} {each.steps}", each) for each in DIFFUSION]
-    return [_system(name, folder, sampling) for name, sampling in samplings]
+    return [System(name, folder, sampling) for name, sampling in samplings]
 
 
 def _baseline(text: str) -> System:
@@ -169,20 +158,7 @@ def _baseline(text: str) -> System:
         raise ConfigError(
             f"--baseline {text!r}: solver {solver!r}, expected one of {', '.join(known)}"
         )
-    return _system(name, Path(folder), Sampling(solver=solver, steps=int(steps)))
-
-
-def _system(name: str, folder: Path, sampling: Sampling) -> System:
-    codec, aligner, flow = _networks(folder)
-    return System(
-        name=name,
-        sampling=sampling,
-        codec=codec,
-        aligner=aligner,
-        flow=flow,
-        path=trained_path(folder),
-        plan=trained_plan(folder),
-    )
+    return System(name, Path(folder), Sampling(solver=solver, steps=int(steps)))
 
 
 @functools.cache
@@ -207,33 +183,33 @@ def evenly_spread(source: SimulatedClips, clips: int) -> list[int]:
 @torch.inference_mode()
 def generate_sound(system: System, video: Path, *, seed: int, guidance: float) -> Waveform:
     """The sound of a system for a video, as long as the video."""
+    codec, aligner, flow = _networks(system.folder)
     info = probe(video)
     pieces = generate_latents(
-        system.aligner,
-        system.flow,
-        frames_for_encoder(info, system.aligner),
+        aligner,
+        flow,
+        frames_for_encoder(info, aligner),
         duration_s=info.duration_s,
         seed=seed,
         steps=system.sampling.steps,
         guidance=guidance,
         material=0,
-        plan=system.plan,
+        plan=trained_plan(system.folder),
         stopwatch=Stopwatch(),
         on_window=lambda done_s: None,
         solver=system.sampling.solver,
-        path=system.path,
+        path=trained_path(system.folder),
     )
-    blocks = decode_stream(system.codec, (piece.latents for piece in pieces))
+    blocks = decode_stream(codec, (piece.latents for piece in pieces))
     samples = torch.cat([block[0] for block in blocks]).float().numpy()
-    rate_hz = system.codec.config.rate_hz
+    rate_hz = codec.config.rate_hz
     count = max(1, count_at(info.duration_s, rate_hz))
     return Waveform(samples=fit_length(samples, count)[None], rate_hz=rate_hz)
 
 
 def _write_clip(folder: Path, name: str, video: Path, sound: Waveform) -> str:
     """Write a clip with a sound; returns the HTML that plays it."""
-    samples: NDArray[np.float32] = sound.samples
-    samples = samples * np.float32(peak_gain(float(np.abs(samples).max(initial=0.0))))
+    samples = sound.samples * np.float32(peak_gain(float(np.abs(sound.samples).max(initial=0.0))))
     path = folder / f"{name.replace(' ', '-')}.mp4"
     mux(video, path, [samples], rate_hz=sound.rate_hz, n_samples=samples.shape[1], overwrite=True)
     plot = plot_spectrogram(Waveform(samples=samples, rate_hz=sound.rate_hz), width=4, height=2)

@@ -52,21 +52,18 @@ def step_cost(
     repeats: int,
     clock: Callable[[], float] = time.perf_counter,
 ) -> tuple[int, float]:
-    """Measure an optimiser step of a task's first turn on the CPU.
+    """Measure an optimiser step of a task's first phase on the CPU.
 
     Args:
-        task: of the training.
-        config: of the training.
         step: its number in the run, which may select the stage.
         repeats: timed steps.
-        clock: returns the current time in seconds.
 
     Returns:
         Operations of matrix products, convolutions and attention, forward and backward (counted
-        by torch's `FlopCounterMode`); and the median seconds of a step.
+        by torch's `FlopCounterMode`); and the median seconds of a step, measured by `clock`.
     """
-    turn = task.phases[0]
-    module = task.modules[turn].train()
+    phase = task.phases[0]
+    module = task.modules[phase].train()
     optimiser = make_optimiser(module, config)
     batch = task.sample_batch(np.random.default_rng(0), config.batch_clips)
 
@@ -74,7 +71,7 @@ def step_cost(
         began_s = clock()
         optimiser.zero_grad(set_to_none=True)
         with fast_autocast(torch.device("cpu"), enabled=config.bf16):
-            loss, _ = task.loss(turn, batch, step)
+            loss, _ = task.loss(phase, batch, step)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(module.parameters(), config.clip_norm)
         optimiser.step()
@@ -115,12 +112,11 @@ def align_task_on_noise(recipe: AlignRecipe) -> AlignTask:
     duration_s = segments * windows.segment_s
     frames = count_at(duration_s, FRAME_RATE_HZ)
     shape = (count, count_at(duration_s, SOUND_RATE_HZ))
-    sounds = rng.integers(-9000, 9000, size=shape, dtype=np.int16)
     clips = ClipArrays(
         frames=rng.integers(256, size=(count * frames, size, size, 3), dtype=np.uint8),
         times_s=np.tile(np.arange(frames) / FRAME_RATE_HZ, count),
         offsets=np.arange(count + 1) * frames,
-        sounds=sounds,
+        sounds=rng.integers(-9000, 9000, size=shape, dtype=np.int16),
         rate_hz=SOUND_RATE_HZ,
         event_times_s=[np.array([0.5, 1.5])] * count,
         materials=rng.integers(recipe.model.materials, size=count),

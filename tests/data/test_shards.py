@@ -32,8 +32,7 @@ from typer.testing import CliRunner
 
 from foleyflow.cli.app import app
 from foleyflow.data.build import builder
-from foleyflow.features.frames import cache_frames
-from foleyflow.data.build.builder import BuildSettings, build
+from foleyflow.data.build.builder import BuildSettings, BuildSummary, build
 from foleyflow.data.build.examination import (
     ExamineSettings,
     clear_lag_s,
@@ -43,6 +42,7 @@ from foleyflow.data.build.examination import (
 from foleyflow.data.build.listing import find_files, read_audioset, read_folder, read_vggsound
 from foleyflow.data.clips import open_split
 from foleyflow.errors import DataError
+from foleyflow.features.frames import cache_frames
 from foleyflow.media.probe import probe
 from foleyflow.pretrained import EMBEDDED
 
@@ -50,6 +50,13 @@ from foleyflow.pretrained import EMBEDDED
 @pytest.fixture(scope="module")
 def listing(tmp_path_factory):
     return make_small_vggsound(tmp_path_factory.mktemp("vggsound"))
+
+
+def build_folder(folder: Path, duration_s: float, *, avoid_cuts: bool = True) -> BuildSummary:
+    """Build `folder / "out"` from the videos in `folder / "clips"`."""
+    rows = read_folder(folder / "clips", duration_s=duration_s, validation=0.0)
+    settings = BuildSettings(examine=ExamineSettings(duration_s=duration_s, avoid_cuts=avoid_cuts))
+    return build(rows, folder / "clips", folder / "out", settings, workers=1)
 
 
 @pytest.fixture(scope="module")
@@ -203,9 +210,7 @@ def test_a_file_that_meets_the_requirements_is_copied(tmp_path):
             painter=painter(seed, times_s),
             sound=sound,
         )
-    rows = read_folder(tmp_path / "clips", duration_s=CLIP_S - 0.03, validation=0.0)
-    settings = BuildSettings(examine=ExamineSettings(duration_s=CLIP_S - 0.03))
-    build(rows, tmp_path / "clips", tmp_path / "out", settings, workers=1)
+    build_folder(tmp_path, CLIP_S - 0.03)
     clips = open_split(tmp_path / "out", "train")
     assert [clips.entry(k)["encoded_anew"] for k in range(2)] == [False, True]
     assert clips.content(0) == (tmp_path / "clips" / "one.mp4").read_bytes()
@@ -323,9 +328,7 @@ def test_frames_without_detail_are_not_duplicates(tmp_path):
             painter=grey_painter(96, 64),
             sound=Sound(samples=hum(number, 2.5), rate_hz=16_000),
         )
-    rows = read_folder(tmp_path / "clips", duration_s=2.0, validation=0.0)
-    settings = BuildSettings(examine=ExamineSettings(duration_s=2.0, avoid_cuts=False))
-    summary = build(rows, tmp_path / "clips", tmp_path / "out", settings, workers=1)
+    summary = build_folder(tmp_path, 2.0, avoid_cuts=False)
     assert summary.splits["train"] == 2
 
 

@@ -11,8 +11,8 @@ from foleyflow.data.augmentation import (
     apply_augmentation,
     apply_shots,
     augment,
-    sample_shots,
     sample_augmentation,
+    sample_shots,
 )
 from foleyflow.data.windows import ClipArrays, WindowConfig, WindowSource
 from foleyflow.errors import DataError
@@ -117,16 +117,7 @@ def test_shorter_windows_are_padded_and_marked(source):
 
 def test_batches_are_determined_by_the_generator(source):
     one, same, other = (source.draw(np.random.default_rng(s), 3) for s in (4, 4, 5))
-    assert one.keys() == {
-        "pixels",
-        "times_s",
-        "present",
-        "sound",
-        "latents",
-        "onsets",
-        "material",
-        "clip",
-    }
+    assert one.keys() == set("pixels times_s present sound latents onsets material clip".split())
     assert all(torch.equal(one[key], same[key]) for key in one)
     assert not torch.equal(one["sound"], other["sound"])
     assert one["pixels"].dtype == torch.uint8 and one["sound"].dtype == torch.float32

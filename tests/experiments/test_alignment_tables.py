@@ -53,7 +53,7 @@ def table(simulated_data, smoke_runs, clip_file, tmp_path_factory):
 
 
 def test_every_cell_and_seed_is_measured(table):
-    out, _, _ = table
+    out, _, result = table
     written = json.loads((out / "table2-alignment.json").read_text())
     assert list(written["rows"]) == [cell.name for cell in CELLS]
     for cell in CELLS:
@@ -69,6 +69,7 @@ def test_every_cell_and_seed_is_measured(table):
             assert interval["low"] <= interval["mean"] <= interval["high"]
             assert interval["count"] == 2
     assert not (out / "none" / "seed-0" / "journal.jsonl").exists()
+    assert "training vama" in result.stderr and "training none" not in result.stderr
 
 
 def test_markdown_has_a_line_for_each_row_and_a_dash_for_missing_figures(table):
@@ -103,16 +104,17 @@ def test_a_run_with_other_settings_is_not_resumed(table, smoke_runs):
     assert "was started with other settings: settings.losses.ratio" in result.output
 
 
-def test_an_unknown_table_is_refused_with_the_known_ones():
-    result = ablate("9")
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("9",), "table '9': expected one of table2, table3, table4, table5, targets"),
+        (("table3", "--stage", "flow"), "table 'table3', stage 'flow': expected alignment"),
+    ],
+)
+def test_a_table_or_stage_that_does_not_exist_is_refused(arguments, message):
+    result = ablate(*arguments)
     assert result.exit_code == 2
-    assert "table '9': expected one of table2, table3, table4, table5, targets" in result.output
-
-
-def test_a_stage_that_a_table_lacks_is_refused():
-    result = ablate("table3", "--stage", "flow")
-    assert result.exit_code == 2
-    assert "table 'table3', stage 'flow': expected alignment" in result.output
+    assert message in result.output
 
 
 @pytest.mark.parametrize(

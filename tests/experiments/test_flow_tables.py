@@ -54,17 +54,8 @@ SETTINGS = [part for flag in SIZE for part in ("--set", flag)]
 
 def command(*arguments: object) -> list[str]:
     """A command at the size of the miniature."""
-    return [
-        "ablate",
-        *map(str, arguments),
-        "--stage",
-        "flow",
-        "--device",
-        "cpu",
-        "--clips",
-        "4",
-        *SETTINGS,
-    ]
+    options = "--stage flow --device cpu --clips 4".split()
+    return ["ablate", *map(str, arguments), *options, *SETTINGS]
 
 
 def ablate(*arguments: object):
@@ -72,18 +63,8 @@ def ablate(*arguments: object):
 
 
 @pytest.fixture(scope="module")
-def judge(simulated_data, tmp_path_factory) -> Path:
-    """A tagger after a minimal training."""
-    out = tmp_path_factory.mktemp("judge")
-    arguments = ["train", "judge", "--recipe", "smoke", "--data", simulated_data, "--out", out]
-    result = CliRunner().invoke(app, [str(a) for a in (*arguments, "--device", "cpu")])
-    assert result.exit_code == 0, result.output
-    return out / "model"
-
-
-@pytest.fixture(scope="module")
 def table(simulated_data, judge, tmp_path_factory):
-    """The miniature with one seed; its first run was killed."""
+    """Folder, arguments and result of the miniature with one seed; its first run was killed."""
     folder = tmp_path_factory.mktemp("tables")
     places = ("--out", folder / "flow", "--aligners", folder / "runs", "--seeds", 1)
     arguments = (MINIATURE, "--data", simulated_data, *places, "--judge", judge)
@@ -108,13 +89,18 @@ def table(simulated_data, judge, tmp_path_factory):
     assert not (folder / "flow" / f"{MINIATURE}-flow.json").exists()
     result = ablate(*arguments)
     assert result.exit_code == 0, result.output
+    assert "training vama-dynamic-diffusion" in result.stderr
     assert (first.read_bytes(), first.stat().st_mtime_ns) == kept
     return folder, arguments, result
 
 
-def test_every_row_has_all_its_figures(table):
-    folder, _, _ = table
-    written = json.loads((folder / "flow" / f"{MINIATURE}-flow.json").read_text())
+@pytest.fixture(scope="module")
+def written(table) -> dict:
+    """The table's JSON."""
+    return json.loads((table[0] / "flow" / f"{MINIATURE}-flow.json").read_text())
+
+
+def test_every_row_has_all_its_figures(written):
     assert list(written["rows"]) == [row.name for row in SPEC.rows]
     for name, row in written["rows"].items():
         assert set(row["columns"]) == set(FLOW_COLUMNS), name
@@ -133,10 +119,8 @@ def test_every_row_has_all_its_figures(table):
     assert difference["times faster"]["mean"] == pytest.approx(ratio)
 
 
-def test_decoded_true_latents_keep_the_onsets(table):
-    folder, _, _ = table
-    true = json.loads((folder / "flow" / f"{MINIATURE}-flow.json").read_text())["true"]
-    assert true["onset F1"]["mean"] > 0.8  # limited by the shipped codec
+def test_decoded_true_latents_keep_the_onsets(written):
+    assert written["true"]["onset F1"]["mean"] > 0.8  # limited by the shipped codec
 
 
 def test_markdown_has_a_line_for_each_row_cell_and_comparison(table):
@@ -242,22 +226,25 @@ def test_wrong_options_are_refused(arguments, message, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("name", list(PARTS))
-def test_a_dry_run_lists_all_cells(name, tmp_path):
-    command = ["ablate", name, "--stage", "flow", "--dry-run", "--out", str(tmp_path / "out")]
+def planned_cells(name: str, *arguments: str) -> list[str]:
+    """The cells that a dry run lists."""
+    command = ["ablate", name, "--stage", "flow", "--dry-run", *arguments]
     result = CliRunner().invoke(app, command)
     assert result.exit_code == 0, result.output
-    assert list(json.loads(result.stdout)["cells"]) == [c.name for c in PARTS[name].cells]
+    return list(json.loads(result.stdout)["cells"])
+
+
+@pytest.mark.parametrize("name", list(PARTS))
+def test_a_dry_run_lists_all_cells(name, tmp_path):
+    found = planned_cells(name, "--out", str(tmp_path / "out"))
+    assert found == [cell.name for cell in PARTS[name].cells]
     assert not (tmp_path / "out").exists()
 
 
 def test_an_aligner_may_be_left_out():
-    command = ["ablate", "table2", "--stage", "flow", "--dry-run", "--without", "cavp"]
-    result = CliRunner().invoke(app, command)
-    assert result.exit_code == 0, result.output
     every = [cell.name for cell in PARTS["table2"].cells]
     left = [name for name in every if not name.startswith("cavp")]
-    assert list(json.loads(result.stdout)["cells"]) == left and len(left) < len(every)
+    assert planned_cells("table2", "--without", "cavp") == left and len(left) < len(every)
     table = PARTS["table2"].without(["cavp"])
     rows = {row.name for row in table.rows}
     questions = [each.question for each in table.comparisons]
@@ -291,17 +278,19 @@ def test_tables_share_their_cells():
     assert {"vama-dynamic-dcf", "vama-dynamic-gdcf"} <= cells["table2"] & cells["table4"]
 
 
-def test_a_cells_stages_follow_its_steps():
-    settings = ("train.steps=9", "pairs.count=5")
-    for kind, expected in (
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
         ("dcf", (9, 0, 0)),
         ("unmerged", (0, 0, 0)),
         ("gdcf", (0, 4, 0)),
         ("polished", (0, 0, 9)),
         ("diffusion", (9, 0, 0)),
-    ):
-        cell = FlowCell(aligner="vama", kind=kind)
-        recipe = flow_recipe(cell, seed=0, settings=settings, align=Path("a"), begin=Path("b"))
-        stages = recipe.stages
-        assert (stages.dcf_steps, stages.merge_steps, stages.polish_steps) == expected
-        assert recipe.train.steps == 9
+    ],
+)
+def test_a_cells_stages_follow_its_steps(kind, expected):
+    cell, settings = FlowCell(aligner="vama", kind=kind), ("train.steps=9", "pairs.count=5")
+    recipe = flow_recipe(cell, seed=0, settings=settings, align=Path("a"), begin=Path("b"))
+    stages = recipe.stages
+    assert (stages.dcf_steps, stages.merge_steps, stages.polish_steps) == expected
+    assert recipe.train.steps == 9

@@ -13,7 +13,7 @@ from support.cli_model import ROOT, make_model, run_cli
 from support.small_encoders import ALL, small
 
 from foleyflow.experiments import measure_encoders
-from foleyflow.experiments.measure_aligner import trained_segments
+from foleyflow.experiments.measure_aligner import aligner_segments
 from foleyflow.experiments.measure_evaluation import ExclusiveStopwatch
 from foleyflow.judges.weights import SHIPPED
 from foleyflow.pretrained import EMBEDDED, load_aligner
@@ -28,16 +28,6 @@ def report(*arguments: object) -> dict:
     outcome = run_cli("measure", *map(str, arguments), "--json")
     assert outcome.status == 0, outcome.stderr
     return outcome.answer
-
-
-@pytest.fixture(scope="module")
-def judge(simulated_data, tmp_path_factory):
-    """A tagger after a minimal training."""
-    out = tmp_path_factory.mktemp("judge")
-    arguments = ("train", "judge", "--recipe", "smoke", "--data", simulated_data, "--out", out)
-    outcome = run_cli(*arguments, "--device", "cpu")
-    assert outcome.status == 0, outcome.stderr
-    return out / "model"
 
 
 def test_help_lists_every_command_without_torch():
@@ -72,8 +62,8 @@ def test_aligner_uses_the_window_length_of_its_training(
     assert {"r2", "r2_gain_interval", "onset_f1"} <= found["recovery"].keys()
     assert set(found["real"]) == {"f1", "shuffled_f1", "gain", "median_lag_s"}
     recipe = json.loads((smoke_runs / "align/config.json").read_text())["settings"]
-    assert trained_segments(smoke_model) == recipe["windows"]["segments"] != 40
-    assert trained_segments(EMBEDDED) is None or trained_segments(EMBEDDED) > 0
+    assert aligner_segments(smoke_model) == recipe["windows"]["segments"] != 40
+    assert aligner_segments(EMBEDDED) is None or aligner_segments(EMBEDDED) > 0
 
 
 def test_codec(smoke_model, simulated_data, judge):
@@ -107,8 +97,7 @@ def test_an_unknown_encoder_is_refused():
 
 
 def test_evaluation_counts_each_group_of_metrics(tmp_path):
-    arguments = ("evaluation", "--pairs", 2, "--folder", tmp_path)
-    found = report(*arguments)
+    found = report("evaluation", "--pairs", 2, "--folder", tmp_path)
     assert found["pairs"] == 2
     assert {"reading", "silence"} <= found["parts"].keys()
     seconds = sum(part["seconds"] for part in found["parts"].values())

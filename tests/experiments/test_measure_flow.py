@@ -29,7 +29,9 @@ ITEMS, SEGMENTS, CHANNELS = 6, 3, 4
 FRAMES = 4 * SEGMENTS
 
 
-def small_flow(**settings: object) -> FlowTransformer:
+def small_flow(
+    predicts: str = "velocity", network: type[FlowTransformer] = FlowTransformer
+) -> FlowTransformer:
     torch.manual_seed(0)
     config = FlowConfig(
         channels=CHANNELS,
@@ -38,9 +40,9 @@ def small_flow(**settings: object) -> FlowTransformer:
         heads=2,
         condition_width=8,
         material_names=("a", "b"),
-        **settings,
+        predicts=predicts,
     )
-    return FlowTransformer(config).eval().requires_grad_(False)
+    return network(config).eval().requires_grad_(False)
 
 
 def condition(materials=None) -> Condition:
@@ -135,11 +137,7 @@ def test_evaluations_equal_the_calls_of_the_network():
             return super().forward(*arguments, **named)
 
     for predicts, samplings in (("velocity", (*MAP, *VELOCITY)), ("noise", DIFFUSION)):
-        flow = Counted(
-            FlowConfig(
-                channels=CHANNELS, width=16, layers=1, heads=2, condition_width=8, predicts=predicts
-            )
-        )
+        flow = small_flow(predicts, Counted)
         heun = (Sampling(solver="heun", steps=3),) if predicts == "velocity" else ()
         for sampling in (*samplings, *heun):
             calls = 0

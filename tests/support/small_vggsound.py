@@ -36,7 +36,7 @@ def video_id(number: int) -> str:
 
 
 def painter(seed: int, times_s: np.ndarray, *, hits_s=(), still=False):
-    """Frames with a backbackground that depends on the seed, and a bar that jumps at each hit."""
+    """Frames with a background that depends on the seed, and a bar that jumps at each hit."""
     rng = np.random.default_rng(seed)
     background = np.repeat(np.repeat(rng.integers(30, 220, (8, 12, 3)), 8, 0), 8, 1).astype(
         np.uint8

@@ -7,7 +7,6 @@ same shards, byte by byte.
 """
 
 from __future__ import annotations
-from foleyflow.system.generic_types import Progress
 
 import csv
 import dataclasses
@@ -15,10 +14,9 @@ import functools
 import hashlib
 import io
 import json
-import os
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,11 +32,12 @@ from foleyflow.errors import DataError
 from foleyflow.media.clip_encoder import can_be_copied, encode_clip
 from foleyflow.media.probe import probe
 from foleyflow.parallel.ray_cluster import ParallelMap
+from foleyflow.parallel.threads import available_cores
+from foleyflow.system.generic_types import Progress
 from foleyflow.weights import write_atomically
 
 BUILDER_VERSION = 1  # raised whenever the same files would give other shards
 BLOCK_CLIPS = 64  # examined between two writes
-
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,9 +45,7 @@ class BuildSettings:
     """Settings that determine the shards, in addition to the list and the files.
 
     Attributes:
-        examine: requirements of clips.
         short_side: of frames that are re-encoded, pixels.
-        shard_clips: clips of a shard.
         tagger: name of the music tagger, "" for none.
     """
 
@@ -65,7 +62,6 @@ class BuildSummary:
     Attributes:
         splits: number of clips of each split.
         rejected: number of clips for each kind of reason (the part before its colon).
-        shards: their number.
     """
 
     splits: dict[str, int]
@@ -82,8 +78,8 @@ def build(
     music: MusicTagger | None = None,
     workers: int | None = None,
     parallel_map: ParallelMap | None = None,
-    examining: Progress | None = None,
-    packing: Progress | None = None,
+    examining: Progress = lambda done, total: None,
+    packing: Progress = lambda done, total: None,
 ) -> BuildSummary:
     """Examine the clips of a list and pack those that are kept into shards.
 
@@ -91,7 +87,6 @@ def build(
         rows: the list.
         folder: with the files.
         out: of the data set; created if missing.
-        settings: of the data set.
         music: detects music; its name is in `settings.tagger`.
         workers: threads; None for one per core (decoding releases Python's lock).
         parallel_map: examines clips and packs shards instead of these threads; `music` must then
@@ -105,7 +100,7 @@ def build(
     files = find_files(folder, rows)
     work = out / f".examined-{_key(rows, settings)}"
     work.mkdir(parents=True, exist_ok=True)
-    with _threads(workers or len(os.sched_getaffinity(0))) as pool:
+    with _threads(workers or available_cores()) as pool:
         parallel_map = parallel_map or pool.map
         reports = _examine_all(rows, files, settings.examine, work, parallel_map, music, examining)
         reasons = [report.reason for report in reports]
@@ -135,7 +130,7 @@ def _examine_all(
     work: Path,
     parallel_map: ParallelMap,
     music: MusicTagger | None,
-    progress: Progress | None,
+    progress: Progress,
 ) -> list[ClipReport]:
     """Reports of all rows; stored ones are reused unless the file has changed."""
     reports: list[ClipReport] = []
@@ -155,8 +150,7 @@ def _examine_all(
             ]
             write_atomically(path, json.dumps(entries) + "\n")
         reports += found
-        if progress is not None:
-            progress(len(reports), len(rows))
+        progress(len(reports), len(rows))
     return reports
 
 
@@ -202,7 +196,7 @@ def _pack_all(
     settings: BuildSettings,
     out: Path,
     parallel_map: ParallelMap,
-    progress: Progress | None,
+    progress: Progress,
 ) -> dict[str, int]:
     """Write missing shards and remove unplanned ones; returns the number of clips per split."""
     splits: dict[str, list[int]] = {"train": [], "validation": [], "test": []}
@@ -222,8 +216,7 @@ def _pack_all(
             if path not in planned:
                 path.unlink()
     for done, _ in enumerate(parallel_map(functools.partial(_pack, settings), jobs), start=1):
-        if progress is not None:
-            progress(done, len(jobs))
+        progress(done, len(jobs))
     return {split: len(members) for split, members in splits.items()}
 
 
@@ -312,8 +305,7 @@ def _write_list(
 
 def _kinds(reasons: Sequence[str]) -> dict[str, int]:
     """The number of clips for each kind of reason, in descending order."""
-    kinds = Counter(_kind(reason) for reason in reasons if reason)
-    return dict(kinds.most_common())
+    return dict(Counter(_kind(reason) for reason in reasons if reason).most_common())
 
 
 def _kind(reason: str) -> str:

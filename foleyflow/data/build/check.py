@@ -18,9 +18,7 @@ class SplitCheck:
     """The result of checking a split.
 
     Attributes:
-        split: its name.
-        clips: their number.
-        decoded: how many of them, evenly spread, were decoded.
+        decoded: how many clips, evenly spread, were decoded.
         labels: number of different labels.
         problems: descriptions; empty for a split that can be used for training.
     """
@@ -33,14 +31,10 @@ class SplitCheck:
 
 
 def check_data(root: Path, *, decode: int = 32) -> list[SplitCheck]:
-    """Check every split of a data set of simulated or real clips.
+    """Check every split that has clips, of a data set of simulated or real clips.
 
     Args:
-        root: its folder.
         decode: clips of each split that are decoded.
-
-    Returns:
-        one record for each split that has clips.
 
     Raises:
         DataError: there is no data set.
@@ -85,7 +79,7 @@ def check_data(root: Path, *, decode: int = 32) -> list[SplitCheck]:
 
 
 def _problem(clips: Clips, index: int) -> str:
-    """A description of what is wrong with a clip; empty if nothing is."""
+    """A description of a clip's first problem; empty if it has none."""
     try:
         clip = clips.load(index)
     except (MediaError, DataError, ValueError) as error:

@@ -21,17 +21,10 @@ LARGEST_GROUP = 256  # clips that share a hash: a more common picture is no evid
 
 
 def duplicates(rows: Sequence[ListedClip], reports: Sequence[ClipReport]) -> dict[int, str]:
-    """Find clips that repeat another one.
+    """Find clips that repeat another one: index -> reason, "duplicate of KEY".
 
     Test and validation clips take precedence over training clips, whatever their place in the
-    list, so that the training clip is rejected.
-
-    Args:
-        rows: of the list.
-        reports: of the rows; rows with a reason are ignored.
-
-    Returns:
-        index -> reason, "duplicate of KEY".
+    list, so that the training clip is rejected. Rows whose report has a reason are ignored.
     """
     order = sorted(
         (index for index, report in enumerate(reports) if not report.reason),

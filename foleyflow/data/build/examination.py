@@ -21,8 +21,8 @@ from foleyflow.media.waveform import read_waveform
 SIDE_PX = 36  # of the examined frames
 RATE_HZ = 16_000  # of the examined sound
 GRID_HZ = 25.0  # on which movement and loudness are compared
-MISSING_S = 0.1  # that a clip may be too short by
-WRONG_LENGTH_S = 0.5  # that a cut-out file may differ from its segment by
+MISSING_S = 0.1  # by which a clip may be too short
+WRONG_LENGTH_S = 0.5  # by which a cut-out file may differ from its segment
 LATEST_SOUND_S = 0.25  # largest distance of the starts of sound and video
 STILL = 0.35  # mean change of grey levels (of 255) that all but a tenth of frames stay below
 CUT = 9.0  # of FFmpeg's scene score, 0..100
@@ -43,12 +43,11 @@ MusicTagger = Callable[[NDArray[np.float32]], float]
 
 @dataclass(frozen=True, kw_only=True)
 class ExamineSettings:
-    """Requirements of clips.
+    """Requirements of clips of `duration_s`.
 
     Attributes:
-        duration_s: length of each clip.
         avoid_cuts: a clip must lie within one scene.
-        music_limit: a clip is rejected from this probability of music alone on.
+        music_limit: smallest probability of music alone at which a clip is rejected.
     """
 
     duration_s: float = 8.0
@@ -87,9 +86,7 @@ def examine_clip(
     """Examine one clip of a list.
 
     Args:
-        row: of the list.
         file: that contains the clip; None if it was not downloaded.
-        settings: requirements.
         music: detects music; None skips that check.
     """
     if file is None:
@@ -187,9 +184,7 @@ def scene_safe_start(
 
     Args:
         cuts_s: times of the first frames after cuts.
-        begin_s, end_s: limits of the stretch.
-        duration_s: of the stretch.
-        slack_s: how far the stretch may reach beyond the end.
+        begin_s, end_s: limits of the stretch, which may reach `slack_s` beyond the end.
     """
     for start_s in (begin_s, *(cut for cut in cuts_s if cut > begin_s)):
         stop_s = start_s + duration_s

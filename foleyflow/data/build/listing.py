@@ -28,8 +28,7 @@ class ListedClip:
     """A row of a list of clips.
 
     Attributes:
-        key: identifies the clip; unique, unless the list has a segment twice.
-        video_id: identifies the video.
+        key: unique, unless the list has a segment twice.
         start_s, end_s: the segment of the video.
         label: of the sound, as in the data set.
         split: "train", "validation" or "test".
@@ -45,11 +44,9 @@ class ListedClip:
 
 @dataclass(frozen=True, kw_only=True)
 class ClipFile:
-    """The file that contains a clip.
+    """The file that contains a clip, whose segment begins at `start_s`.
 
     Attributes:
-        path: of the file.
-        start_s: start of the segment in the file.
         cut_out: the file contains only the segment.
     """
 
@@ -64,9 +61,7 @@ def read_vggsound(
     """Read vggsound.csv: youtube id, start second, label, split; without a header.
 
     Args:
-        path: the csv.
         validation: fraction of the training videos that become the validation split.
-        segment_s: length of a segment.
 
     Raises:
         DataError: the file is missing, or a row has another form (its line is named).
@@ -100,7 +95,6 @@ def read_audioset(
     """Read an AudioSet csv: `# YTID, start_seconds, end_seconds, positive_labels`.
 
     Args:
-        path: the csv; lines that begin with # are comments.
         split: "train" or "test": which of AudioSet's files it is.
         validation: fraction of the training videos that become the validation split.
 
@@ -139,7 +133,6 @@ def read_folder(folder: Path, *, duration_s: float, validation: float = 0.05) ->
 
     Args:
         folder: with videos, and folders of them; a folder's name is their label.
-        duration_s: of each stretch.
         validation: fraction of the videos that become the validation split.
 
     Raises:
@@ -198,10 +191,8 @@ def clips_of_categories(
 ) -> list[Path]:
     """The clips of a folder that its manifest.csv assigns to some categories.
 
-    Args:
-        folder: with manifest.csv, which has the columns name, category and clear_onsets.
-        categories: of the clips; by default those of real recordings of impacts.
-        clear_onsets_only: leave out clips whose onsets are not clear.
+    The manifest has the columns name, category and clear_onsets. The default categories are those
+    of real recordings of impacts.
 
     Raises:
         DataError: the manifest is missing or lacks one of the columns.

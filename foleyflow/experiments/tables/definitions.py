@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 from foleyflow.errors import ConfigError
 from foleyflow.experiments.measure_flow import DIFFUSION, MAP, VELOCITY, Sampling
@@ -44,15 +44,14 @@ SAMPLINGS: dict[FlowKind, tuple[Sampling, ...]] = {
 WITH_DENSITY: tuple[FlowKind, ...] = ("dcf", "unmerged", "gdcf", "polished")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class AlignerCell:
     """A training run of stage one.
 
     Attributes:
         name: of its folder.
         meaning: a description for the table.
-        recipe: of the task `align`.
-        settings: changes to the recipe, as for `--set`.
+        recipe: of the task `align`, with `settings` as for `--set`.
         trained: False for random weights.
     """
 
@@ -61,7 +60,12 @@ class AlignerCell:
     recipe: str
     settings: tuple[str, ...] = ()
     trained: bool = True
-    begins_with: None = None
+    begins_with: ClassVar[None] = None
+
+    @property
+    def aligner(self) -> str:
+        """Its own name, as of the aligner of a flow."""
+        return self.name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,7 +162,7 @@ class Table:
         Raises:
             ConfigError: no row has such an aligner, or all rows have.
         """
-        own = {_aligner_of(row) for row in self.rows}
+        own = {row.cell.aligner for row in self.rows}
         if not set(aligners) < own:
             raise ConfigError(
                 f"--without {', '.join(aligners)}: expected some of {', '.join(sorted(own))}, "
@@ -166,17 +170,13 @@ class Table:
             )
         return Table(
             title=self.title,
-            rows=tuple(row for row in self.rows if _aligner_of(row) not in aligners),
+            rows=tuple(row for row in self.rows if row.cell.aligner not in aligners),
             comparisons=tuple(
                 each
                 for each in self.comparisons
-                if not {_aligner_of(each.first), _aligner_of(each.second)} & set(aligners)
+                if not {each.first.cell.aligner, each.second.cell.aligner} & set(aligners)
             ),
         )
-
-
-def _aligner_of(row: Row) -> str:
-    return row.cell.aligner if isinstance(row.cell, FlowCell) else row.cell.name
 
 
 def _aligners(*cells: AlignerCell) -> tuple[Row, ...]:
@@ -199,20 +199,11 @@ def _compare(
 ALIGNMENT_2 = Table(
     title="Table 2, the half that concerns VAMA: the value of the training of stage one",
     rows=_aligners(
-        AlignerCell(
-            name="none",
-            meaning="no alignment: random video encoder",
-            recipe="supervised",
-            trained=False,
-        ),
-        AlignerCell(name="cavp", meaning="contrast, semantic and temporal", recipe="cavp"),
-        AlignerCell(name="vama", meaning="masked alignment (ours)", recipe="vama"),
-        AlignerCell(name="vama-contrast", meaning="VAMA + 0.01 InfoNCE", recipe="vama-contrast"),
-        AlignerCell(
-            name="supervised",
-            meaning="supervised by exact events and materials",
-            recipe="supervised",
-        ),
+        AlignerCell("none", "no alignment: random video encoder", "supervised", trained=False),
+        AlignerCell("cavp", "contrast, semantic and temporal", "cavp"),
+        AlignerCell("vama", "masked alignment (ours)", "vama"),
+        AlignerCell("vama-contrast", "VAMA + 0.01 InfoNCE", "vama-contrast"),
+        AlignerCell("supervised", "supervised by exact events and materials", "supervised"),
     ),
 )
 ALIGNMENT_3 = Table(
@@ -220,9 +211,9 @@ ALIGNMENT_3 = Table(
     rows=_aligners(
         *(
             AlignerCell(
-                name=f"{video}+{sound}",
-                meaning=f"{video} + {sound}",
-                recipe="published",
+                f"{video}+{sound}",
+                f"{video} + {sound}",
+                "published",
                 settings=(f"video={video}", f"sound={sound}", "student=own"),
             )
             for video in ("imagebind-video", "mae", "eva-clip-g")
@@ -235,9 +226,9 @@ ALIGNMENT_5 = Table(
     rows=_aligners(
         *(
             AlignerCell(
-                name=f"ratio-{ratio}",
-                meaning=f"{round(100 * ratio)} % hidden, none fully",
-                recipe="vama",
+                f"ratio-{ratio}",
+                f"{round(100 * ratio)} % hidden, none fully",
+                "vama",
                 settings=(f"losses.ratio={ratio}", "losses.fully_masked_fraction=0"),
             )
             for ratio in (0.3, 0.5, 0.7, 0.8, 0.9)
@@ -248,16 +239,11 @@ TARGETS = Table(
     title="Targets of the recovery (the audio side of table 3, at this size)",
     rows=_aligners(
         AlignerCell(
-            name="mel",
-            meaning="log-mel patches, energy and rises",
-            recipe="vama",
-            settings=("losses.latent=0",),
+            "mel", "log-mel patches, energy and rises", "vama", settings=("losses.latent=0",)
         ),
-        AlignerCell(name="latents", meaning="codec latents in addition", recipe="vama"),
-        AlignerCell(name="slow-student", meaning="features of a slow copy", recipe="slow-student"),
-        AlignerCell(
-            name="literal", meaning="only codec latents, none fully hidden", recipe="latents-only"
-        ),
+        AlignerCell("latents", "codec latents in addition", "vama"),
+        AlignerCell("slow-student", "features of a slow copy", "slow-student"),
+        AlignerCell("literal", "only codec latents, none fully hidden", "latents-only"),
     ),
 )
 

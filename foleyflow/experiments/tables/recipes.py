@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from foleyflow.errors import ConfigError
-from foleyflow.experiments.tables.definitions import AlignerCell, FlowCell, Table
+from foleyflow.experiments.tables.definitions import AlignerCell, FlowCell, FlowKind, Table
 from foleyflow.flow.objective import ObjectiveConfig
 from foleyflow.pretrained import EMBEDDED
 from foleyflow.recipes import recipe_named
@@ -18,6 +18,14 @@ from foleyflow.recipes.flow import DistilRecipe, FlowRecipe, diffusion, distil, 
 from foleyflow.recipes.overrides import flat_keys, override
 from foleyflow.recipes.published import PublishedRecipe
 
+TRAINING: dict[FlowKind, dict[str, Any]] = {
+    "dcf": {"steps": 600, "warmup_steps": 60},
+    "unmerged": {"steps": 360, "warmup_steps": 30, "learning_rate": 5e-4},
+    "gdcf": {"steps": 360, "warmup_steps": 30, "learning_rate": 5e-4},
+    "polished": {"steps": 60, "warmup_steps": 10, "ema": 0.98},
+    "distilled": {"steps": 300, "warmup_steps": 30, "learning_rate": 5e-4, "decay_fraction": 0.5},
+    "diffusion": {"steps": 600, "warmup_steps": 60},
+}
 SET_BY_THE_TABLE = ("align", "teacher", "train.seed", "model.condition_width")
 
 
@@ -106,9 +114,7 @@ def _base_recipe(cell: FlowCell) -> Any:
             pairs=replace(base.pairs, count=768, solver_steps=8),
             objective=ObjectiveConfig(path=cell.path),
             windows=plain.windows,
-            train=replace(
-                plain.train, steps=300, learning_rate=5e-4, warmup_steps=30, decay_fraction=0.5
-            ),
+            train=replace(plain.train, **TRAINING[cell.kind]),
         )
     recipe = small({"polished": polish, "diffusion": diffusion}.get(cell.kind, tiny)())
     recipe = replace(
@@ -118,13 +124,7 @@ def _base_recipe(cell: FlowCell) -> Any:
     )
     if recipe.model.predicts == "velocity":
         recipe = replace(recipe, model=replace(recipe.model, prior_path=cell.path))
-    if cell.kind in ("unmerged", "gdcf"):
-        train = replace(recipe.train, steps=360, learning_rate=5e-4, warmup_steps=30)
-    elif cell.kind == "polished":
-        train = replace(recipe.train, steps=60, ema=0.98, warmup_steps=10)
-    else:
-        train = replace(recipe.train, steps=600, warmup_steps=60)
-    return replace(recipe, train=train)
+    return replace(recipe, train=replace(recipe.train, **TRAINING[cell.kind]))
 
 
 def _key(assignment: str) -> str:

@@ -1,8 +1,8 @@
 """Train and measure all cells of an ablation table, and write the table as Markdown and JSON.
 
-A cell and seed is a run in the folder `OUT/CELL/seed-K`, whichever table needs it, and begins with
-the weights of the cell and seed that it depends on. Finished runs are kept and interrupted ones
-are resumed, so the same call again continues.
+The run of a cell with a seed is in the folder `OUT/CELL/seed-K`, whichever table needs it, and
+begins with the weights of the run that it depends on. A rerun keeps finished runs and resumes an
+interrupted one.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import functools
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,13 +46,14 @@ from foleyflow.judges.networks.trained import load_tagger
 from foleyflow.pretrained import load_aligner, load_codec, load_flow
 from foleyflow.recipes.flow import FlowRecipe
 from foleyflow.recipes.published import PublishedRecipe
-from foleyflow.system.device import pick_device
+from foleyflow.training import loop
 from foleyflow.training.run import run_config, train
 from foleyflow.weights import CONFIG_NAME, read_record, save_component, write_atomically
 
 DENSITY_CLIPS = 24  # maximum: a likelihood takes as long as thousands of samples
 ALIGNER_PREFIX = "aligner."  # of settings for the aligners of a flow table
 Paths = Mapping[str, tuple[str, ...]]
+TrainingProgress = Callable[[str, int], AbstractContextManager[loop.Progress]]
 # Column -> its path in the figures of an aligner, of a flow's samples and of its likelihood.
 ALIGNER_COLUMNS: Paths = {
     "R² hidden": ("recovery", "r2"),
@@ -105,7 +107,6 @@ class TableRun:
         aligners: flow: folder of aligner runs; missing ones are trained there. None for `out`.
         without: flow: aligners whose rows are left out.
         threads: processor threads; 0 keeps torch's default.
-        device: of the training, as on the command line.
     """
 
     name: str
@@ -139,13 +140,16 @@ def plan_table(run: TableRun) -> dict[str, Any]:
 
 
 def run_table(
-    run: TableRun, progress: Callable[[str], None] = lambda text: None
+    run: TableRun,
+    progress: Callable[[str], None] = lambda text: None,
+    training_progress: TrainingProgress | None = None,
 ) -> tuple[dict[str, Any], str]:
     """Train and measure what is missing, and write `OUT/TABLE-STAGE.json` and `.md`.
 
     Args:
-        run: what to run.
         progress: called with a line before each cell.
+        training_progress: called with the name and the number of steps of each training; the
+            context's value is called after each logged step, with the step and its figures.
 
     Returns:
         the table as JSON (see `table_result`) and as Markdown.
@@ -154,7 +158,7 @@ def run_table(
         ConfigError: no such table, setting or aligner.
         FoleyflowError: a cell can't be trained or measured; the message begins with its name.
     """
-    runner = _Runner(run)
+    runner = _Runner(run, progress, training_progress)
     runner.load_inputs()
     table = runner.table
     jobs = [(cell, seed) for seed in range(run.seeds) for cell in table.cells]
@@ -162,7 +166,7 @@ def run_table(
     for number, (cell, seed) in enumerate(jobs, start=1):
         progress(f"{number} of {len(jobs)}: {cell.name}, seed {seed}")
         try:
-            figures[cell.name].append(runner.figures(cell, seed, progress))
+            figures[cell.name].append(runner.figures(cell, seed))
         except FoleyflowError as error:
             kind = UsageError if isinstance(error, UsageError) else FoleyflowError
             message = f"cell {cell.name}, seed {seed}: {error}"
@@ -178,13 +182,16 @@ def run_table(
 class _Runner:
     """Trains and measures the cells of one table."""
 
-    def __init__(self, run: TableRun) -> None:
-        """Check the table and all settings.
-
-        Raises:
-            ConfigError: no such table, setting or aligner.
-        """
+    def __init__(
+        self,
+        run: TableRun,
+        progress: Callable[[str], None] = lambda text: None,
+        training_progress: TrainingProgress | None = None,
+    ) -> None:
+        """Check the table and all settings."""
         self.run = run
+        self.progress = progress
+        self.training_progress = training_progress
         self.stage, self.table = part_of(run.name, run.stage)
         self.aligner_settings = self.flow_settings = run.settings
         if self.stage == "flow":
@@ -196,7 +203,7 @@ class _Runner:
                 s.removeprefix(prefix) for s in run.settings if s.startswith(prefix)
             )
             check_settings(self.table, self.flow_settings)
-        for name in sorted(self._aligner_names()):
+        for name in sorted({cell.aligner for cell in self.table.cells}):
             aligner_recipe(aligner_cell(name), seed=0, settings=self.aligner_settings)
         self.judge: MaterialJudge | None = None
         if run.judge_folder is not None:
@@ -206,11 +213,7 @@ class _Runner:
         self._windows = functools.lru_cache(maxsize=1)(self._load_windows)
 
     def load_inputs(self) -> None:
-        """Decode real clips and set the number of threads.
-
-        Raises:
-            ConfigError: real clips with published encoders.
-        """
+        """Decode real clips and set the number of threads."""
         if self.run.threads:
             torch.set_num_threads(self.run.threads)
         if self.run.real is None:
@@ -253,8 +256,8 @@ class _Runner:
             condition_width=condition_width,
         )
 
-    def figures(self, cell: Cell, seed: int, progress: Callable[[str], None]) -> dict[str, Any]:
-        """The figures of a cell, stored ones if nothing that determines them has changed."""
+    def figures(self, cell: Cell, seed: int) -> dict[str, Any]:
+        """The figures of a cell; stored ones if nothing that they depend on has changed."""
         if isinstance(cell, AlignerCell):
             recipe = self.recipe(cell, seed)
             inputs = {
@@ -264,7 +267,7 @@ class _Runner:
             }
             init, name = None, cell.recipe
         else:
-            recipe, init, inputs = self._flow_inputs(cell, seed, progress)
+            recipe, init, inputs = self._flow_inputs(cell, seed)
             name = cell.name
         config = run_config(recipe, recipe_name=name, data=self.run.data, init=init)
         path = self._folder(cell, seed) / "figures.json"
@@ -287,15 +290,13 @@ class _Runner:
         write_atomically(path, json.dumps(record, indent=1) + "\n")
         return figures
 
-    def _flow_inputs(
-        self, cell: FlowCell, seed: int, progress: Callable[[str], None]
-    ) -> tuple[Any, Path | None, dict[str, Any]]:
-        """Recipe and initial weights of a flow, and what its figures depend on besides them."""
+    def _flow_inputs(self, cell: FlowCell, seed: int) -> tuple[Any, Path | None, dict[str, Any]]:
+        """Recipe and initial weights of a flow, and what else its figures depend on."""
         # The aligner, trained if it is missing
         aligner = aligner_cell(cell.aligner)
         folder = self._folder(aligner, seed)
         if not (folder / "model" / CONFIG_NAME).is_file():
-            progress(f"aligner {aligner.name}, seed {seed}, into {folder}")
+            self.progress(f"aligner {aligner.name}, seed {seed}, into {folder}")
             recipe = self.recipe(aligner, seed)
             self._train(aligner, seed, recipe, aligner.recipe, None)
         record = read_record(folder / "model", "align")
@@ -314,18 +315,21 @@ class _Runner:
         return recipe, begin if isinstance(recipe, FlowRecipe) else None, inputs
 
     def _train(self, cell: Cell, seed: int, recipe: Any, name: str, init: Path | None) -> None:
-        """Train a cell to its last step, from where its folder stands."""
+        """Train a cell to its last step, from the checkpoint in its folder if there is one."""
         run, folder = self.run, self._folder(cell, seed)
         if not isinstance(cell, AlignerCell) or cell.trained:
-            train(
-                recipe,
-                data=run.data,
-                out=folder,
-                recipe_name=name,
-                init=init,
-                threads=run.threads,
-                device=pick_device(run.device),
-            )
+            start = self.training_progress
+            with nullcontext() if start is None else start(cell.name, recipe.train.steps) as show:
+                train(
+                    recipe,
+                    data=run.data,
+                    out=folder,
+                    recipe_name=name,
+                    init=init,
+                    threads=run.threads,
+                    device=run.device,
+                    progress=show,
+                )
             return
         torch.manual_seed(recipe.train.seed)
         task = recipe.build(run.data)
@@ -364,11 +368,6 @@ class _Runner:
             folder = self.run.aligners or folder
         return folder / cell.name / f"seed-{seed}"
 
-    def _aligner_names(self) -> set[str]:
-        return {
-            cell.aligner if isinstance(cell, FlowCell) else cell.name for cell in self.table.cells
-        }
-
 
 def _read_figures(path: Path) -> dict[str, Any]:
     try:
@@ -384,11 +383,7 @@ def _read_figures(path: Path) -> dict[str, Any]:
 def table_result(
     table: Table, figures: Mapping[str, Sequence[Mapping[str, Any]]]
 ) -> dict[str, Any]:
-    """Rows, likelihoods and comparisons of a table.
-
-    Args:
-        table: its definition.
-        figures: cell -> figures of each seed.
+    """Rows, likelihoods and comparisons of a table, from the figures of each cell and seed.
 
     Returns:
         "title"; "rows": row -> "meaning", "evaluations" and "columns" (column -> fields of the
@@ -470,17 +465,15 @@ def figure_at(figures: Mapping[str, Any], path: tuple[str, ...]) -> Any:
     """The value at a path of keys, None if it does not exist."""
     value: Any = figures
     for key in path:
-        if not isinstance(value, Mapping) or key not in value:
-            return None
-        value = value[key]
+        value = value.get(key) if isinstance(value, Mapping) else None
     return value
 
 
 def markdown(result: Mapping[str, Any]) -> str:
     """A result of `table_result` as Markdown: rows, likelihoods and differences.
 
-    A cell is the mean ± half of the 95 % interval over seeds, or a dash for no value; a difference
-    whose interval excludes zero is bold.
+    Values are the mean ± half of the 95 % interval over seeds, or a dash for no value; a
+    difference whose interval excludes zero is bold.
     """
     rows = list(result["rows"].values())
     heads, columns = ["", "NFE"], FLOW_COLUMNS
