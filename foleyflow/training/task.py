@@ -19,6 +19,10 @@ from foleyflow.parallel.ray_cluster import ParallelMap
 RENAMED_SETTINGS = {
     "train.decay_share": "train.decay_fraction",
     "losses.draws": "losses.masks_per_clip",
+    "losses.full_share": "losses.fully_masked_fraction",
+    "model.skeleton_bands": "model.mel_pca_bands",
+    "model.carried_tones": "model.propagates_phase",
+    "model.guide_width": "model.condition_width",
     "losses.small_share": "losses.small_shift_fraction",
     "stages.critic_turns": "stages.critic_updates",
     "stages.map_weight": "stages.one_step_weight",

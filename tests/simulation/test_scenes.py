@@ -53,7 +53,7 @@ LOOKS = {*MATERIAL_NAMES, "skin", "cloth", "ground", "wall", "leaf"}
 
 def build(family: str, seed: int, duration_s: float = 4.0):
     """Return a scene of a family, its compiled model, a fresh state and its motion."""
-    scene = FAMILIES[family].draw(np.random.default_rng(seed), duration_s)
+    scene = FAMILIES[family].sample(np.random.default_rng(seed), duration_s)
     model = scene.spec.compile()
     return scene, model, mujoco.MjData(model), scene.compute_motion(model)
 

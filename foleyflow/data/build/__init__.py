@@ -1,0 +1,1 @@
+"""From a list of real videos to checked shards."""
