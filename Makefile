@@ -12,6 +12,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --no-compile -c constraints.txt
 WORKERS ?= 2
 PRECISION ?= $(or $(FOLEYFLOW_PRECISION),auto)
 EXAMPLES := $(foreach name,drums chopping,foleyflow/assets/examples/$(name).mp4)
@@ -24,10 +25,11 @@ setup: $(STAMP)
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
-# torch is installed first and alone, so that an installed CPU build is kept.
+# torch is installed first and alone, so that an installed CPU build is kept. Bytecode is written
+# when a module is first imported: most files of the large packages never are.
 $(STAMP): pyproject.toml constraints.txt | $(BIN)/python
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt torch
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e '.[dev]'
+	$(PIP) torch
+	$(PIP) -e '.[dev]'
 	@sh scripts/system_packages.sh osmesa
 	@touch $@
 
