@@ -85,3 +85,15 @@ def test_docstrings_wrap():
                 text = ast.get_docstring(node, clean=False) or ""
                 wrong += [f"{name}: {line}" for line in text.splitlines() if len(line) > COLUMNS]
     assert not wrong
+
+
+def test_files_that_the_architecture_page_names_exist():
+    text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    named = set(re.findall(r"`([a-z_]+(?:/[a-z_]*)+(?:\.py)?)`", text))
+    assert len(named) > 25
+    missing = [
+        name
+        for name in named
+        if not ((ROOT / "foleyflow" / name).exists() or (ROOT / name).exists())
+    ]
+    assert not missing
