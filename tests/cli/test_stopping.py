@@ -81,7 +81,7 @@ def test_stopped_while_an_output_is_written(model, tmp_path, temporary):
     process.send_signal(signal.SIGTERM)
     process.send_signal(signal.SIGTERM)  # as `timeout` does: to the process and to its group
     stdout, stderr = process.communicate(timeout=WAIT_S)
-    assert process.returncode == 143
+    assert process.returncode == 143, (stdout, stderr)
     # The first line is the label of the progress bar of a long video.
     assert stderr.decode().splitlines() == ["long.mp4", "foleyflow: stopped"]
     answer = json.loads(stdout)
@@ -119,6 +119,48 @@ def test_ignored_signals_and_other_handlers_are_kept():
     finally:
         for number, old in before.items():
             signal.signal(number, old)
+
+
+def wait_in_steps(duration_s: float) -> None:
+    end_s = time.monotonic() + duration_s
+    while time.monotonic() < end_s:
+        time.sleep(0.01)
+
+
+def test_a_swallowed_interrupt_is_raised_again():
+    swallowed = False
+    with pytest.raises(KeyboardInterrupt), stopped_by_signals() as received:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            wait_in_steps(10.0)
+        except KeyboardInterrupt:
+            swallowed = True
+        wait_in_steps(10.0)
+    assert swallowed and received == [signal.SIGTERM]
+    assert signal.getsignal(signal.SIGALRM) is signal.SIG_DFL
+
+
+def test_a_clean_up_is_not_interrupted():
+    cleaned = []
+
+    def results():
+        try:
+            yield 1
+        finally:
+            wait_in_steps(0.8)
+            cleaned.append("generator")
+
+    with pytest.raises(KeyboardInterrupt), stopped_by_signals():
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            wait_in_steps(10.0)
+        finally:
+            generator = results()
+            next(generator)
+            generator.close()
+            cleaned.append("block")
+    assert cleaned == ["generator", "block"]
+    wait_in_steps(0.5)  # nothing is raised after the block
 
 
 def test_forked_processes_end_by_the_signal():
