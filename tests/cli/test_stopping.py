@@ -121,12 +121,23 @@ def test_ignored_signals_and_other_handlers_are_kept():
             signal.signal(number, old)
 
 
+@pytest.fixture
+def default_signals():
+    """No handlers, also if another test in this process has left one (Ray handles SIGTERM)."""
+    numbers = (signal.SIGTERM, signal.SIGALRM)
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in numbers}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 def wait_in_steps(duration_s: float) -> None:
     end_s = time.monotonic() + duration_s
     while time.monotonic() < end_s:
         time.sleep(0.01)
 
 
+@pytest.mark.usefixtures("default_signals")
 def test_a_swallowed_interrupt_is_raised_again():
     swallowed = False
     with pytest.raises(KeyboardInterrupt), stopped_by_signals() as received:
@@ -140,6 +151,7 @@ def test_a_swallowed_interrupt_is_raised_again():
     assert signal.getsignal(signal.SIGALRM) is signal.SIG_DFL
 
 
+@pytest.mark.usefixtures("default_signals")
 def test_a_clean_up_is_not_interrupted():
     cleaned = []
 
