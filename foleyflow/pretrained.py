@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from torch import nn
 
@@ -16,9 +16,8 @@ from foleyflow.encoders.motion_encoder import MotionEncoder, MotionEncoderConfig
 from foleyflow.encoders.visible_audio_mae import VisibleAudioMae, VisibleAudioMaeConfig
 from foleyflow.errors import CheckpointError, ConfigError
 from foleyflow.flow.transformer import FlowConfig, FlowTransformer
-from foleyflow.weights import CONFIG_NAME, OTHER_VERSION, load_into, read_record
+from foleyflow.weights import CONFIG_NAME, OTHER_VERSION, config_from_json, load_into, read_record
 
-Config = TypeVar("Config")
 EMBEDDED = Path(__file__).parent / "assets" / "model"
 
 
@@ -41,7 +40,7 @@ def model_folder(source: str | Path | None) -> Path:
 
 def load_codec_config(folder: Path) -> CodecConfig:
     """The configuration of a model folder's codec."""
-    return _config(CodecConfig, folder, "codec", read_record(folder, "codec").config)
+    return config_from_json(CodecConfig, folder, "codec", read_record(folder, "codec").config)
 
 
 def load_codec(folder: Path) -> Codec:
@@ -59,14 +58,18 @@ def load_aligner(folder: Path) -> Alignment:
     stored = _aligner_record(folder)
     encoder: nn.Module
     if "published" in stored["encoder"]:
-        encoder = FrameAdapter(_config(FrameAdapterConfig, folder, "align", stored["encoder"]))
+        encoder = FrameAdapter(
+            config_from_json(FrameAdapterConfig, folder, "align", stored["encoder"])
+        )
     else:
-        encoder = MotionEncoder(_config(MotionEncoderConfig, folder, "align", stored["encoder"]))
+        encoder = MotionEncoder(
+            config_from_json(MotionEncoderConfig, folder, "align", stored["encoder"])
+        )
     student = None
     if "student" in stored:
-        shape = _config(VisibleAudioMaeConfig, folder, "align", stored["student"])
+        shape = config_from_json(VisibleAudioMaeConfig, folder, "align", stored["student"])
         student = VisibleAudioMae(catalogue.sound_encoder(shape.published).trunk(), shape)
-    config = _config(AlignmentConfig, folder, "align", stored["model"])
+    config = config_from_json(AlignmentConfig, folder, "align", stored["model"])
     return load_into(Alignment(config, encoder=encoder, student=student), folder, "align")
 
 
@@ -86,7 +89,7 @@ def load_aligner_with_encoder(folder: Path, weights_dir: Path | None = None) -> 
 
 def load_flow(folder: Path) -> FlowTransformer:
     """The flow of a model folder."""
-    config = _config(FlowConfig, folder, "flow", read_record(folder, "flow").config)
+    config = config_from_json(FlowConfig, folder, "flow", read_record(folder, "flow").config)
     return load_into(FlowTransformer(config), folder, "flow")
 
 
@@ -151,13 +154,3 @@ def _aligner_record(folder: Path) -> dict[str, Any]:
             f"{folder}: the aligner's config lacks 'model' or 'encoder'", hint=OTHER_VERSION
         )
     return stored
-
-
-def _config(kind: type[Config], folder: Path, name: str, stored: dict[str, Any]) -> Config:
-    """A config dataclass from JSON, which stores tuples as lists."""
-    try:
-        return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in stored.items()})
-    except TypeError as error:
-        raise CheckpointError(
-            f"{folder / CONFIG_NAME}: config of {name!r}: {error}", hint=OTHER_VERSION
-        ) from error

@@ -32,6 +32,7 @@ CONFIG_NAME = "config.json"
 COPY_AGAIN = "copy the complete model folder again"
 OTHER_VERSION = "use the foleyflow version that wrote it"
 Network = TypeVar("Network", bound=nn.Module)
+Config = TypeVar("Config")
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,20 @@ def read_record(folder: Path, name: str) -> Record:
         raise CheckpointError(f"{where}: {error}", hint=COPY_AGAIN) from error
     _check_format(where, record.format)
     return replace(record, config=migrate_config(name, record.config, record.format))
+
+
+def config_from_json(kind: type[Config], folder: Path, name: str, stored: Any) -> Config:
+    """The config dataclass of component `name` in `folder`, whose JSON stores tuples as lists.
+
+    Raises:
+        CheckpointError: its fields are not those of `kind`.
+    """
+    try:
+        return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in stored.items()})
+    except (TypeError, AttributeError) as error:
+        raise CheckpointError(
+            f"{folder / CONFIG_NAME}: config of {name!r}: {error}", hint=OTHER_VERSION
+        ) from error
 
 
 def load_into(

@@ -169,8 +169,8 @@ def _synchrony_rows(name: str, report: Report) -> list[str]:
 def _synchrony_json(result: Synchrony) -> dict[str, Any]:
     free = result.lag_free
     return {
-        "windows": {_window_key(w.window_s): _window_json(w) for w in result.windows},
-        "lag_free": {"window": _window_key(free.window_s), **_window_json(free)},
+        "windows": {_window_key(w.window_s): w.intervals_json() for w in result.windows},
+        "lag_free": {"window": _window_key(free.window_s), **free.intervals_json()},
         "median_lag_s": result.median_lag_s,
         "matched": result.matched,
         "lags": {
@@ -181,11 +181,6 @@ def _synchrony_json(result: Synchrony) -> dict[str, Any]:
         "generated_onsets": result.generated_onsets,
         "clips_without_onsets": result.clips_without_onsets,
     }
-
-
-def _window_json(window: WindowScore) -> dict[str, Any]:
-    intervals = {"f1": window.f1, "shuffled_f1": window.shuffled_f1, "gain": window.gain}
-    return {name: None if each is None else asdict(each) for name, each in intervals.items()}
 
 
 def _window_key(window_s: float) -> str:

@@ -36,7 +36,6 @@ from foleyflow.evaluation.metrics.synchrony import (
     compare,
     onset_f1,
 )
-from foleyflow.evaluation.metrics.synchrony.comparison import WindowScore
 from foleyflow.inference.latent_generation import FeatureStream
 from foleyflow.inference.windows import WindowPlan
 from foleyflow.media.reader import read_frames
@@ -244,12 +243,6 @@ def read_real_clips(folder: Path, *, size: int) -> list[RealClip]:
     return clips
 
 
-def score_intervals(score: WindowScore) -> dict[str, dict[str, Any] | None]:
-    """ "f1", "shuffled_f1" and "gain" of a score, each the fields of an interval or None."""
-    intervals = {"f1": score.f1, "shuffled_f1": score.shuffled_f1, "gain": score.gain}
-    return {name: None if each is None else asdict(each) for name, each in intervals.items()}
-
-
 def _recovery(aligner: Alignment, task: AlignTask) -> dict[str, Any]:
     """The monitors over the test split: means over batches, and the interval of the gain."""
     windows = task.held_out_windows
@@ -324,4 +317,4 @@ def _real_figures(
         for clip in clips
     ]
     result = compare([clip.onsets for clip in clips], found, windows_s=(WINDOW_S,))
-    return {**score_intervals(result.windows[0]), "median_lag_s": result.median_lag_s}
+    return {**result.windows[0].intervals_json(), "median_lag_s": result.median_lag_s}

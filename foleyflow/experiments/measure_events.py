@@ -29,7 +29,6 @@ from foleyflow.event_peaks import find_event_peaks
 from foleyflow.experiments.measure_aligner import (
     WINDOW_S,
     aligner_segments,
-    score_intervals,
 )
 from foleyflow.features.codec_latents import audible_events
 from foleyflow.inference.event_extraction import EVENT_THRESHOLD
@@ -129,10 +128,10 @@ def measure_real_events(
     gap_s, hit = np.concatenate(gaps), np.concatenate(matched)
     return {
         **{
-            f"within {round(1000 * score.window_s)} ms": score_intervals(score)
+            f"within {round(1000 * score.window_s)} ms": score.intervals_json()
             for score in scores.windows
         },
-        "at the best lags": score_intervals(scores.lag_free),
+        "at the best lags": scores.lag_free.intervals_json(),
         "median_lag_s": scores.median_lag_s,
         "precision": round(float(hit.sum() / max(1, scores.generated_onsets)), 3),
         "recall": round(float(hit.mean()), 3) if len(hit) else None,

@@ -40,7 +40,6 @@ from foleyflow.experiments.measure_aligner import (
     BATCH_WINDOWS,
     WINDOW_S,
     first_windows,
-    score_intervals,
 )
 from foleyflow.features.flow_conditions import FlowConditions, window_conditions
 from foleyflow.flow.guided_model import velocity_field
@@ -506,7 +505,7 @@ def _sound_figures(
     waveforms = _waveforms(sounds, windows.rate_hz)
     onsets = [clip_onsets(each) for each in waveforms]
     score = compare(windows.onsets, onsets, windows_s=(WINDOW_S,)).windows[0]
-    intervals = score_intervals(score)
+    intervals = score.intervals_json()
     figures: dict[str, Any] = {"onset_f1": intervals.pop("f1"), **intervals, "clips": len(sounds)}
     if judge is not None and reference is not None:
         generated = _embed(waveforms, judge)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from foleyflow.encoders.motion_encoder import MotionEncoder, MotionEncoderConfig
-from foleyflow.errors import CheckpointError
 from foleyflow.judges.networks.sync import Sync, SyncConfig
 from foleyflow.judges.networks.tagger import Tagger, TaggerConfig
-from foleyflow.weights import CONFIG_NAME, load_into, read_record
+from foleyflow.weights import config_from_json, load_into, read_record
 
 
 def load_tagger(folder: Path) -> Tagger:
@@ -18,7 +16,9 @@ def load_tagger(folder: Path) -> Tagger:
     Raises:
         CheckpointError: a file is missing, damaged or of another version.
     """
-    tagger = Tagger(_config(TaggerConfig, folder, "tagger", read_record(folder, "tagger").config))
+    tagger = Tagger(
+        config_from_json(TaggerConfig, folder, "tagger", read_record(folder, "tagger").config)
+    )
     load_into(tagger, folder, "tagger")
     return tagger.requires_grad_(False)
 
@@ -26,18 +26,9 @@ def load_tagger(folder: Path) -> Tagger:
 def load_sync(folder: Path) -> Sync:
     """Load the judge of synchrony and its frame encoder; errors as for `load_tagger`."""
     stored = read_record(folder, "sync").config
-    encoder = MotionEncoder(_config(MotionEncoderConfig, folder, "sync", stored.get("encoder")))
-    sync = Sync(_config(SyncConfig, folder, "sync", stored.get("model")), encoder=encoder)
+    encoder = MotionEncoder(
+        config_from_json(MotionEncoderConfig, folder, "sync", stored.get("encoder"))
+    )
+    sync = Sync(config_from_json(SyncConfig, folder, "sync", stored.get("model")), encoder=encoder)
     load_into(sync, folder, "sync")
     return sync.requires_grad_(False)
-
-
-def _config(kind: type, folder: Path, name: str, stored: Any) -> Any:
-    """A config dataclass from its JSON, in which tuples are lists."""
-    try:
-        return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in stored.items()})
-    except (TypeError, AttributeError) as error:
-        raise CheckpointError(
-            f"{folder / CONFIG_NAME}: config of {name!r}: {error}",
-            hint="use the foleyflow version that wrote it",
-        ) from error

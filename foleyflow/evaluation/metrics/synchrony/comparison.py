@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,11 @@ class WindowScore:
     shuffled_f1: Interval | None  # the F1 against other clips
     gain: Interval | None  # f1 - shuffled_f1, clip by clip
     per_clip_f1: NDArray[np.float64]  # (N,)
+
+    def intervals_json(self) -> dict[str, dict[str, Any] | None]:
+        """ "f1", "shuffled_f1" and "gain", each the fields of an interval or None."""
+        intervals = {"f1": self.f1, "shuffled_f1": self.shuffled_f1, "gain": self.gain}
+        return {name: None if each is None else asdict(each) for name, each in intervals.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
