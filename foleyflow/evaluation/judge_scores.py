@@ -280,6 +280,7 @@ class _JudgeVideo:
 
     def _frames_at_rate(self, rate_hz: float) -> Frames:
         settings, side = self._preprocessing, self._preprocessing.size_px
+        # Size before the crop
         info = probe(self._path)
         height = width = side
         if settings.shape != "squashed":
