@@ -164,7 +164,7 @@ class VideoJudgeScores:
         if case.video is None:
             self._left_out[case.name] = NO_VIDEO
             return
-        video = _JudgeVideo(case.video, self._judge.video_preprocessing)
+        video = JudgeVideo(case.video, self._judge.video_preprocessing)
         pairs = {
             condition: (sound, False)
             for condition, sound in sounds.items()
@@ -194,7 +194,7 @@ class VideoJudgeScores:
         remark = "false positives, on true sounds: " + ", ".join(false_positives)
         return replace(score, remarks=(remark,)) if false_positives else score
 
-    def _output(self, video: _JudgeVideo, sound: Sound, *, shifted: bool) -> float:
+    def _output(self, video: JudgeVideo, sound: Sound, *, shifted: bool) -> float:
         judge = self._judge
 
         def compute() -> dict[str, Any]:
@@ -215,7 +215,7 @@ class VideoJudgeScores:
         return float(cached(self._cache, lambda: [*key, video.identity], compute)["output"])
 
 
-class _JudgeVideo:
+class JudgeVideo:
     """The frames of a video, prepared for one judge and read when they are first needed."""
 
     def __init__(self, path: Path, video_preprocessing: VideoPreprocessing) -> None:
@@ -224,12 +224,14 @@ class _JudgeVideo:
 
     @cached_property
     def identity(self) -> str:
+        """Hash of the file."""
         from foleyflow.weights import file_sha256
 
         return file_sha256(self._path)
 
     @cached_property
     def frames(self) -> Frames:
+        """The frames, with times in seconds from the start of the video."""
         rate_hz = self._preprocessing.rate_hz
         return self._all_frames() if rate_hz is None else self._frames_on_grid(rate_hz)
 
