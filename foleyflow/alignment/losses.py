@@ -1,4 +1,8 @@
-"""Losses of VAMA on masked segments; predicting the mean of the targets gives 1."""
+"""Losses of VAMA on masked segments; predicting the mean of the targets gives 1.
+
+Segments at the ends of a visible block, whose guard frames are hidden, do not count: a part of
+their audio is visible, and their targets describe complete segments.
+"""
 
 from __future__ import annotations
 

@@ -52,6 +52,11 @@ class AlignmentConfig:
                 f"width={self.width}, heads={self.heads}: expected an even number of heads "
                 "of even width"
             )
+        if self.mel_frames_per_segment < 2:
+            raise ConfigError(
+                f"mel_frames_per_segment={self.mel_frames_per_segment}: expected at least 2, since "
+                "the first and last frame of a visible block are hidden"
+            )
 
     @property
     def latent_rate_hz(self) -> float:

@@ -159,17 +159,30 @@ def latents_only() -> AlignRecipe:
     return _with_losses(vama(), fully_masked_fraction=0.0, mel=0.0, energy=0.0, onset=0.0)
 
 
+def vama_no_onset() -> AlignRecipe:
+    """Masked reconstruction alone: `vama` without the term of the onsets of the sound."""
+    return _with_losses(vama(), onset=0.0)
+
+
+def onset() -> AlignRecipe:
+    """The onset term of `vama` alone, with its masks: nothing is reconstructed or contrasted."""
+    return _with_losses(vama(), latent=0.0, mel=0.0, energy=0.0)
+
+
 def cavp() -> AlignRecipe:
     """The paper's baseline: semantic and temporal contrast, as in Diff-Foley."""
-    recipe = _with_losses(
-        vama(), latent=0.0, mel=0.0, energy=0.0, onset=0.0, contrast=1.0, stretches=1.0
-    )
+    recipe = _with_losses(onset(), onset=0.0, contrast=1.0, stretches=1.0)
     return replace(
         recipe,
         model=replace(recipe.model, contrast_width=128),
         # At 1e-3 all features collapse and need 400 steps to recover.
         train=replace(recipe.train, learning_rate=3e-4),
     )
+
+
+def cavp_onset() -> AlignRecipe:
+    """CAVP with the onset term of `vama`: the same weight, masks and targets."""
+    return _with_losses(cavp(), onset=vama().losses.onset)
 
 
 def vama_contrast() -> AlignRecipe:

@@ -44,6 +44,17 @@ def times(batch: int, count: int, rate_hz: float = 25.0) -> torch.Tensor:
     return (torch.arange(count) / rate_hz).expand(batch, -1)
 
 
+def sampled_mask(batch: int, ratio: float, longest: int, generator: torch.Generator):
+    return sample_visible_mask(
+        batch,
+        SEGMENTS,
+        frames_per_segment=CONFIG.mel_frames_per_segment,
+        ratio=ratio,
+        longest_block=longest,
+        generator=generator,
+    )
+
+
 def decode(model, mel=None, visible=None, seed=0) -> dict[str, torch.Tensor]:
     return vars(
         model.reconstruct(
@@ -55,7 +66,7 @@ def decode(model, mel=None, visible=None, seed=0) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("seed", range(4))
 def test_masked_audio_has_no_influence(model, patches, seed):
     random = torch.Generator().manual_seed(seed)
-    visible = sample_visible_mask(2, SEGMENTS, ratio=0.7, longest_block=3, generator=random)
+    visible = sampled_mask(2, 0.7, 3, random)
     sound = torch.randn(2, SEGMENTS * SAMPLES, generator=random)
     other = torch.randn(2, SEGMENTS * SAMPLES, generator=random)
     same = visible.repeat_interleave(SAMPLES, dim=1)
@@ -89,9 +100,7 @@ def test_padding_has_no_influence(model, patches):
     padded_features = features(2, padded) * present[..., None]
     stamps = times(2, padded, rate_hz=17.5).clone()
     stamps[:, count:] = stamps[:, count - 1 : count] + 0.04 * torch.arange(1, 1 + padded - count)
-    visible = sample_visible_mask(
-        2, SEGMENTS, ratio=0.5, longest_block=2, generator=torch.Generator().manual_seed(0)
-    )
+    visible = sampled_mask(2, 0.5, 2, torch.Generator().manual_seed(0))
     mel = patches(torch.randn(2, SEGMENTS * SAMPLES))
     got = model.add_temporal_context(padded_features, stamps, present)
     wanted = model.add_temporal_context(padded_features[:, :count], stamps[:, :count])
@@ -161,6 +170,11 @@ def test_heads_of_odd_width_are_refused():
         AlignmentConfig(width=20, heads=4)
     with pytest.raises(ConfigError, match="width=18, heads=3: expected an even number of heads"):
         AlignmentConfig(width=18, heads=3)
+
+
+def test_segments_of_one_frame_are_refused():
+    with pytest.raises(ConfigError, match="mel_frames_per_segment=1: expected at least 2"):
+        AlignmentConfig(mel_frames_per_segment=1)
 
 
 # ---------------------------------------------------------------------------------- time
@@ -239,9 +253,7 @@ def test_the_literal_objective_collapses_and_frozen_targets_do_not(patches):
             before = float(model.encode_audio(mel).std((0, 1)).mean())
         for step in range(steps):
             rows = torch.randint(pool, (batch,), generator=random)
-            visible = sample_visible_mask(
-                batch, SEGMENTS, ratio=0.8, longest_block=2, generator=random
-            )
+            visible = sampled_mask(batch, 0.8, 2, random)
             video = features(batch, 20, seed=step)
             out = model.reconstruct(
                 video, times(batch, 20), mel=mel[rows], visible=visible, segments=SEGMENTS

@@ -6,10 +6,11 @@ import pytest
 import torch
 from support.small_encoders import WIDTH, small
 
+from foleyflow.alignment.masking import sample_visible_mask
 from foleyflow.encoders.catalogue import AUDIOMAE_SOUND
 from foleyflow.encoders.frozen import FrozenSound
 from foleyflow.encoders.kaldi_fbank import FbankLevels
-from foleyflow.encoders.visible_audio_mae import VisibleAudioMae, VisibleAudioMaeConfig
+from foleyflow.encoders.visible_audio_mae import FRAMES, VisibleAudioMae, VisibleAudioMaeConfig
 from foleyflow.errors import ConfigError
 
 SEGMENT_SAMPLES = 2560
@@ -71,6 +72,24 @@ def test_samples_with_fewer_visible_segments_are_independent(student):
         alone = student(levels[row : row + 1], visible[row : row + 1])[0]
         torch.testing.assert_close(together[row], alone, atol=1e-5, rtol=1e-4)
     assert not together[2].any()
+
+
+def test_visible_frames_are_as_many_as_the_mask_ratio_says(student):
+    """Frames of a gradient: the last two of a block are hidden, one at either end elsewhere."""
+    visible = sample_visible_mask(
+        24,
+        40,
+        frames_per_segment=FRAMES,
+        ratio=0.8,
+        longest_block=4,
+        generator=torch.Generator().manual_seed(0),
+    )
+    levels = torch.randn(24, 40 * FRAMES, 128, generator=torch.Generator().manual_seed(0))
+    levels.requires_grad_()
+    student(levels, visible).square().sum().backward()
+    used = levels.grad.abs().amax(-1) > 0
+    assert float(used.float().mean()) == pytest.approx(0.2, abs=0.01)
+    assert bool((used.unflatten(1, (40, FRAMES)).any(-1) == visible).all())
 
 
 def test_only_adapters_and_projection_are_trained(student):

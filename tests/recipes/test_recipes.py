@@ -76,12 +76,40 @@ def test_only_the_embedded_model_and_the_upper_bound_use_labels():
 
 def test_baselines_differ_from_vama_only_in_losses():
     vama = recipe_named("align", "vama")
-    for name in ("cavp", "supervised", "vama-contrast", "slow-student", "teacher", "latents-only"):
+    for name in (
+        "vama-no-onset",
+        "onset",
+        "cavp",
+        "cavp-onset",
+        "supervised",
+        "vama-contrast",
+        "slow-student",
+        "teacher",
+        "latents-only",
+    ):
         baseline = recipe_named("align", name)
         assert (baseline.encoder, baseline.windows) == (vama.encoder, vama.windows), name
         rate = vama.train.learning_rate
         assert dataclasses.replace(baseline.train, learning_rate=rate) == vama.train, name
         assert baseline.model.width == vama.model.width, name
+
+
+def test_the_onset_term_is_crossed_with_reconstruction_and_contrast():
+    """Rows of table 2: with and without the same onset term."""
+    losses = {
+        name: recipe_named("align", name).losses
+        for name in ("vama", "vama-no-onset", "cavp", "cavp-onset", "onset")
+    }
+    onset = losses["vama"].onset
+    for without, with_onset in (("vama-no-onset", "vama"), ("cavp", "cavp-onset")):
+        assert losses[without].onset == 0 < onset == losses[with_onset].onset
+        assert dataclasses.replace(losses[without], onset=onset) == losses[with_onset]
+    alone, both = losses["onset"], losses["cavp-onset"]
+    assert (alone.latent, alone.mel, alone.energy, alone.onset) == (0, 0, 0, onset)
+    assert not alone.contrasts and both.contrasts and not both.latent
+    for other in (alone, both, losses["vama"]):  # the same masks and targets
+        for name in ("ratio", "masks_per_clip", "fully_masked_fraction", "onset_from"):
+            assert getattr(other, name) == getattr(losses["vama"], name)
 
 
 def test_parts_of_the_embedded_model_fit_together():

@@ -155,8 +155,8 @@ def test_loss_of_the_aligner_is_the_weighted_sum_of_its_terms(align_task):
     torch.manual_seed(3)
     loss, figures = align_task.loss("align", align_task.sample_batch(rng(), 4), 0)
     terms = {"latent", "mel", "energy", "onset", "material", "contrast", "stretches"}
-    assert figures.keys() == terms
-    wanted = sum(getattr(align_task.losses, name) * value for name, value in figures.items())
+    assert figures.keys() == terms | {"visible_fraction"}
+    wanted = sum(getattr(align_task.losses, name) * figures[name] for name in terms)
     assert float(loss.detach()) == pytest.approx(wanted, rel=1e-4)
     loss.backward()
     without = [
@@ -182,6 +182,30 @@ def test_validation_of_the_aligner(align_task):
     assert {"r2_shift_-200ms", "r2_shift_+0ms", "r2_shift_+200ms"} <= figures.keys()
     assert {"r2_distance_1", "r2_gain_masked", "r2_gain_energy", "collapsed"} <= figures.keys()
     assert all(np.isfinite(value) for value in figures.values())
+
+
+def test_visible_fraction_of_a_step_and_of_validation(align_task):
+    """A step has fully masked samples, validation has none."""
+    for fraction, wanted in ((0.5, 0.1), (0.0, 0.2), (1.0, 0.0)):
+        losses = AlignLossConfig(fully_masked_fraction=fraction)
+        task = with_losses(align_task, losses)
+        torch.manual_seed(0)
+        with torch.no_grad():
+            _, figures = task.loss("align", task.sample_batch(rng(), 40), 0)
+        assert figures["visible_fraction"] == pytest.approx(wanted, abs=0.02)
+    with torch.no_grad():
+        validated = task.validate(task.modules)
+    assert validated["visible_fraction"] == pytest.approx(0.2, abs=0.02)
+
+
+def test_terms_without_a_weight_are_not_computed(align_task):
+    task = with_losses(align_task, AlignLossConfig(latent=0, mel=0, energy=0))
+    model = task.modules["align"]
+    loss, figures = task.loss("align", task.sample_batch(rng(), 4), 0)
+    loss.backward()
+    assert figures.keys() == {"onset", "visible_fraction"}
+    assert model.latent_head.weight.grad is None and model.mel_head.weight.grad is None
+    assert bool(model.onset_head.weight.grad.any())
 
 
 def test_contrast_alone_does_not_train_the_decoder(align_task):
@@ -255,6 +279,10 @@ def test_resumed_run_keeps_its_slow_student(align_task, tmp_path):
 
 def test_longest_block_follows_the_sampling(align_task):
     assert with_losses(align_task, AlignLossConfig(sampling="random")).longest_block == 1
+    two_frames = with_losses(
+        align_task, AlignLossConfig(sampling="random"), mel_frames_per_segment=2
+    )
+    assert two_frames.longest_block == 2
     assert with_losses(align_task, AlignLossConfig(longest_block=3)).longest_block == 3
 
 
@@ -262,11 +290,13 @@ def test_example_has_masked_and_recovered_segments(align_task):
     example = align_task.example(align_task.modules["align"])
     hidden = np.isnan(example["masked"])
     assert example["true"].shape == example["masked"].shape == (80, 64)
-    assert 0.7 < hidden.mean() < 1.0
+    assert hidden.mean() == pytest.approx(0.8, abs=0.1)
     np.testing.assert_array_equal(example["masked"][~hidden], example["true"][~hidden])
     assert np.isfinite(example["recovered"]).all()
     changed = (example["recovered"] != example["true"]).all(1)
-    assert changed.mean() == pytest.approx(0.8)  # complete segments
+    per_segment = changed.reshape(10, 8)
+    assert (per_segment.all(1) == per_segment.any(1)).all() and hidden.all(1)[changed].all()
+    assert 0.6 < changed.mean() < hidden.mean()  # segments at the ends of blocks are not recovered
     assert example["onsets"].shape == example["rises"].shape == (40,)
     assert float(example["duration_s"]) == pytest.approx(0.8)
 

@@ -21,7 +21,12 @@ from torch.nn import functional
 
 from foleyflow.alignment.contrastive import contrastive_losses
 from foleyflow.alignment.losses import onset_loss, reconstruction_losses
-from foleyflow.alignment.masking import sample_visible_mask, visible_frames
+from foleyflow.alignment.masking import (
+    sample_visible_mask,
+    shortest_block,
+    visible_fraction,
+    visible_frames,
+)
 from foleyflow.alignment.model import Alignment
 from foleyflow.alignment.targets import (
     CodecLatents,
@@ -46,8 +51,9 @@ class AlignLossConfig:
     """Masks and weights of the loss terms.
 
     Attributes:
-        ratio: fraction of the segments that are hidden.
-        sampling: visible segments form "block"s, or are sampled one by one ("random").
+        ratio: fraction of the spectrogram frames that are hidden, guard frames included.
+        sampling: visible segments form "block"s of random lengths, or blocks of the shortest
+            length that shows a frame ("random"; see `masking.shortest_block`).
         longest_block: largest number of segments in a visible block.
         masks_per_clip: number of masks of each clip.
         fully_masked_fraction: fraction of the masks, the last ones, that hide all audio.
@@ -162,7 +168,10 @@ class AlignTask(Task):
         return self.phases
 
     def loss(self, phase: str, batch: Batch, step: int) -> tuple[Tensor, Figures]:
-        """The weighted sum of all terms, and each term."""
+        """The weighted sum of all terms; and each term, and the fraction of visible frames.
+
+        "visible_fraction" is over all masks of the step, also those that hide everything.
+        """
         model = aligner_of(self.modules)
         self._mel.to(batch["sound"].device)
 
@@ -174,8 +183,11 @@ class AlignTask(Task):
 
         # Loss terms
         terms: dict[str, Tensor] = {}
+        monitors: Figures = {}
         if self.losses.recovers:
-            terms |= self._recovery(model, batch, video, mel)
+            visible = self._sample_masks(len(video)).to(video.device)
+            terms |= self._recovery(model, batch, video, mel, visible)
+            monitors["visible_fraction"] = visible_fraction(visible, self._frames_per_segment)
         if self.losses.contrasts:
             terms |= contrastive_losses(
                 model, video, batch["times_s"], mel, present=batch["present"]
@@ -187,7 +199,8 @@ class AlignTask(Task):
             terms["material"] = rescale_to_global_mean(
                 torch.nan_to_num(mean), (batch["material"] >= 0).sum()
             )
-        return weighted_sum(terms, self.losses)
+        total, figures = weighted_sum(terms, self.losses)
+        return total, figures | monitors
 
     def validate(self, modules: Modules) -> Figures:
         """Monitors on some held-out windows; see `figures`."""
@@ -235,6 +248,7 @@ class AlignTask(Task):
         visible = sample_visible_mask(
             1,
             segments,
+            frames_per_segment=config.mel_frames_per_segment,
             ratio=self.losses.ratio,
             longest_block=self.longest_block,
             generator=torch.Generator().manual_seed(0),
@@ -274,7 +288,13 @@ class AlignTask(Task):
     @property
     def longest_block(self) -> int:
         """Segments in the longest visible block."""
-        return self.losses.longest_block if self.losses.sampling == "block" else 1
+        if self.losses.sampling == "block":
+            return self.losses.longest_block
+        return shortest_block(self._frames_per_segment)
+
+    @property
+    def _frames_per_segment(self) -> int:
+        return aligner_of(self.modules).config.mel_frames_per_segment
 
     def _example_batch(self, device: torch.device) -> Batch:
         source = self.held_out_windows
@@ -285,16 +305,20 @@ class AlignTask(Task):
         batch = source.cut(order[middle : middle + 1], np.zeros(1, np.int64), None)
         return {key: value.to(device) for key, value in batch.items()}
 
-    def _recovery(
-        self, model: Alignment, batch: Batch, video: Tensor, mel: Tensor
-    ) -> dict[str, Tensor]:
-        losses, segments, masks = self.losses, self.windows.segments, self.losses.masks_per_clip
+    def _sample_masks(self, clips: int) -> Tensor:
+        """Visible segments for each mask of each clip, (masks * clips, S) bool, on the CPU.
 
-        def sample_masks(clips: int) -> Tensor:
-            """(clips, masks, S): all clips' first masks are sampled before their second ones."""
+        The first masks of all clips come before their second ones, in the full batch too, so that
+        the last masks are those that hide everything.
+        """
+        losses, masks = self.losses, self.losses.masks_per_clip
+
+        def sample(clips: int) -> Tensor:
+            """(clips, masks, S)"""
             visible = sample_visible_mask(
                 masks * clips,
-                segments,
+                self.windows.segments,
+                frames_per_segment=self._frames_per_segment,
                 ratio=losses.ratio,
                 longest_block=self.longest_block,
                 fully_masked_fraction=losses.fully_masked_fraction,
@@ -302,31 +326,40 @@ class AlignTask(Task):
             )
             return visible.unflatten(0, (masks, clips)).transpose(0, 1)
 
+        return sample_for_full_batch(sample, clips).transpose(0, 1).flatten(0, 1)
+
+    def _recovery(
+        self, model: Alignment, batch: Batch, video: Tensor, mel: Tensor, visible: Tensor
+    ) -> dict[str, Tensor]:
+        """Terms with a weight, over the masked segments of `visible` from `_sample_masks`."""
+        losses, masks = self.losses, self.losses.masks_per_clip
+
         def repeat(tensor: Tensor) -> Tensor:
             """Repeats the clips once per mask."""
             return tensor.repeat(masks, *[1] * (tensor.ndim - 1))
 
-        visible = sample_for_full_batch(sample_masks, len(video))
-        visible = visible.transpose(0, 1).flatten(0, 1).to(video.device)
         recovered = model.reconstruct(
             repeat(video),
             repeat(batch["times_s"]),
             mel=repeat(mel),
             visible=visible,
-            segments=segments,
+            segments=self.windows.segments,
             present=repeat(batch["present"]),
         )
+        terms: dict[str, Tensor] = {}
         with torch.autocast(video.device.type, enabled=False):
-            terms = reconstruction_losses(
-                recovered,
-                latents=repeat(self._target(batch, mel)),
-                mel=repeat(self._mel.targets(mel)),
-                masked=~visible,
-            )
-            from_sound = losses.onset_from == "sound"
-            onsets = self._mel.onset_strength(mel) if from_sound else batch["onsets"]
-            terms["onset"] = onset_loss(recovered.onsets, repeat(onsets), ~visible)
-        return terms
+            if losses.latent or losses.mel or losses.energy:
+                terms |= reconstruction_losses(
+                    recovered,
+                    latents=repeat(self._target(batch, mel)),
+                    mel=repeat(self._mel.targets(mel)),
+                    masked=~visible,
+                )
+            if losses.onset:
+                from_sound = losses.onset_from == "sound"
+                onsets = self._mel.onset_strength(mel) if from_sound else batch["onsets"]
+                terms["onset"] = onset_loss(recovered.onsets, repeat(onsets), ~visible)
+        return {name: value for name, value in terms.items() if getattr(losses, name)}
 
 
 def aligner_of(modules: Modules) -> Alignment:

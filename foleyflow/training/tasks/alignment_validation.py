@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from foleyflow.alignment.losses import onset_loss
-from foleyflow.alignment.masking import sample_visible_mask
+from foleyflow.alignment.masking import sample_visible_mask, visible_fraction
 from foleyflow.alignment.model import Alignment
 from foleyflow.alignment.monitors import (
     COLLAPSED,
@@ -45,7 +45,8 @@ def validation_figures(
 
     Returns:
         "r2", "r2_gain" (over another clip's video), the same for "mel" and "energy", all with
-        everything hidden; "r2_masked" and "r2_gain_masked" at `ratio`; "r2_distance_1" .. by
+        everything hidden; "r2_masked" and "r2_gain_masked" at `ratio`, and
+        "visible_fraction", the measured fraction of visible frames there; "r2_distance_1" .. by
         distance to the nearest visible segment; "r2_shift_-400ms" ..; "onset" (loss); "onset_f1"
         if any event is labelled; "material_accuracy" if any material is; "video_deviation",
         "state_deviation", and "collapsed", 1 if either is below `COLLAPSED`. See docs/method.md,
@@ -67,8 +68,16 @@ def validation_figures(
         longest_s = segments * model.config.segment_s / 4
         shifts_s = tuple(shift_s for shift_s in shifts_s if abs(shift_s) <= longest_s)
         visible = sample_visible_mask(
-            len(video), segments, ratio=ratio, longest_block=longest_block, generator=generator
+            len(video),
+            segments,
+            frames_per_segment=model.config.mel_frames_per_segment,
+            ratio=ratio,
+            longest_block=longest_block,
+            generator=generator,
         ).to(video.device)
+        means["visible_fraction"].append(
+            visible_fraction(visible, model.config.mel_frames_per_segment)
+        )
 
         # Recovery from the clip's own video and from another clip's
         own = torch.arange(len(video))
