@@ -463,7 +463,7 @@ def flow_seconds(
     This is the sum over windows of the median of three runs, measured by `clock`.
     """
     segment_s = flow.config.latents_per_segment / flow.config.latent_rate_hz
-    plan = WindowPlan(length=segments)
+    plan = WindowPlan.of_length(segments)
     lengths = [length for _, length, _ in plan.cut(count_covering(duration_s, 1 / segment_s))]
     seconds = {}
     for length in sorted(set(lengths)):

@@ -28,7 +28,12 @@ from foleyflow.experiments.tables.recipes import (
     flow_budget,
     flow_recipe,
 )
-from foleyflow.experiments.tables.rendering import DENSITY_COLUMNS, FLOW_COLUMNS
+from foleyflow.experiments.tables.rendering import (
+    DENSITY_COLUMNS,
+    FLOW_COLUMNS,
+    markdown,
+    table_result,
+)
 from foleyflow.recipes.flow import DistilRecipe
 
 PARTS = {name: parts["flow"] for name, parts in TABLES.items() if "flow" in parts}
@@ -405,3 +410,32 @@ def test_a_cells_stages_follow_its_steps(kind, expected):
     stages = recipe.stages
     assert (stages.dcf_steps, stages.merge_steps, stages.polish_steps) == expected
     assert recipe.train.steps == 18
+
+
+def test_encoders_are_ranked_by_the_sound_of_their_flows_and_not_by_their_recovery():
+    table = PARTS["table3"]
+    assert table.ranked and not PARTS["table5"].ranked
+    pairs = list(dict.fromkeys(row.cell.aligner for row in table.rows))
+
+    def run(place: int, *, published: bool) -> dict:
+        ours = {"KLD-sim": place, "FAD-sim": place, "Align Acc-sim": -place}
+        # By the published judges the order is the opposite one.
+        theirs = {"KLD": -place, "FAD": -place, "Align Acc": place} if published else {}
+        figures = {name: {"mean": float(value)} for name, value in {**ours, **theirs}.items()}
+        return {"samples": {"1": figures, "25": figures}, "true": {}}
+
+    for published in (True, False):
+        runs = {
+            cell.name: [run(pairs.index(cell.aligner), published=published)] for cell in table.cells
+        }
+        found = table_result(table, runs)
+        order = pairs[::-1] if published else pairs
+        for ranks in found["ranking"].values():
+            assert ranks == {pair: place for place, pair in enumerate(order, start=1)}
+        text = markdown(found)
+        assert f"Mean rank by KLD, FAD and Align Acc at 1 evaluations: {order[0]} (1)" in text
+    # R² of targets that differ between rows is no column.
+    recovered = {"recovery": {"r2": 0.5, "r2_gain": 0.2, "shift_peak_s": 0.0}}
+    part = TABLES["table3"]["alignment"]
+    rows = table_result(part, {cell.name: [recovered] for cell in part.cells})["rows"]
+    assert all(set(row["columns"]) == {"shift peak, s"} for row in rows.values())

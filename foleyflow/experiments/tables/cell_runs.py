@@ -99,11 +99,11 @@ class CellRuns:
         self.run = run
         self.progress = progress
         self.training_progress = training_progress
-        self.stage, self.table = part_of(run.name, run.stage, encoders=run.encoders)
+        self.stage, self.table = part_of(
+            run.name, run.stage, encoders=run.encoders, without=run.without
+        )
         self.aligner_settings = self.flow_settings = run.settings
         if self.stage == "flow":
-            if run.without:
-                self.table = self.table.without(run.without)
             prefix = ALIGNER_PREFIX
             self.flow_settings = tuple(s for s in run.settings if not s.startswith(prefix))
             self.aligner_settings = tuple(

@@ -6,6 +6,7 @@ takes hours on two cores, and shows an order rather than the best quality.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 
 from foleyflow.errors import ConfigError
@@ -223,7 +224,9 @@ TABLES: dict[str, dict[Stage, Table]] = {
 _LABELLED = ("supervised",)
 
 
-def part_of(name: str, stage: str | None, *, encoders: str = "own") -> tuple[Stage, Table]:
+def part_of(
+    name: str, stage: str | None, *, encoders: str = "own", without: Collection[str] = ()
+) -> tuple[Stage, Table]:
     """A table's part for a stage, by default for its first one.
 
     Args:
@@ -231,9 +234,11 @@ def part_of(name: str, stage: str | None, *, encoders: str = "own") -> tuple[Sta
         stage: "alignment", "flow" or None.
         encoders: "own", or "published" for the same cells over the recipe `published`, without
             the row that is supervised by labels.
+        without: aligners whose rows are left out.
 
     Raises:
-        ConfigError: no such table, it has no part for the stage, or not over these encoders.
+        ConfigError: no such table, it has no part for the stage or not over these encoders, or
+            `without` are not some of its aligners.
     """
     if name not in TABLES:
         raise ConfigError(f"table {name!r}: expected one of {', '.join(TABLES)}")
@@ -241,18 +246,21 @@ def part_of(name: str, stage: str | None, *, encoders: str = "own") -> tuple[Sta
     found = next(((key, part) for key, part in parts.items() if stage in (key, None)), None)
     if found is None:
         raise ConfigError(f"table {name!r}, stage {stage!r}: expected {' or '.join(parts)}")
-    if encoders not in ("own", "published"):
-        raise ConfigError(f"encoders {encoders!r}: expected own or published")
+    known, table = found
+    if without:
+        table = table.without(without)
     if encoders == "own":
-        return found
-    if parts.get("alignment", found[1]).common_target:
-        known, table = found
-        labelled = {row.cell.aligner for row in table.rows} & set(_LABELLED)
-        table = table.without(labelled) if labelled else table
-        return known, table.over_published_encoders()
-    raise ConfigError(
-        f"table {name!r}: expected no --encoders, since its rows name their own encoders or targets"
-    )
+        return known, table
+    if encoders != "published":
+        raise ConfigError(f"encoders {encoders!r}: expected own or published")
+    if not parts.get("alignment", table).common_target:
+        raise ConfigError(
+            f"table {name!r}: expected no --encoders, since its rows name their own encoders or "
+            "targets"
+        )
+    labelled = {row.cell.aligner for row in table.rows} & set(_LABELLED)
+    table = table.without(labelled) if labelled else table
+    return known, table.over_published_encoders()
 
 
 def aligner_cell(name: str) -> AlignerCell:

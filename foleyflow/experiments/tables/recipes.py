@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from foleyflow.alignment.model import AlignmentConfig
 from foleyflow.errors import ConfigError
 from foleyflow.experiments.tables.cells import AlignerCell, FlowCell, Table
 from foleyflow.experiments.tables.definitions import aligner_cell
@@ -67,10 +68,13 @@ def aligner_recipe(
     if not isinstance(named, AlignRecipe):
         sized = named
     elif cell.published:
-        # The losses of the small recipe, and the head that contrast needs
+        # The losses of the small recipe, and what it changes in the model for them
         sized = published()
-        model = replace(sized.model, contrast_width=named.model.contrast_width)
-        sized = replace(sized, model=model, losses=named.losses)
+        default = asdict(AlignmentConfig())
+        changed = {
+            key: value for key, value in asdict(named.model).items() if value != default[key]
+        }
+        sized = replace(sized, model=replace(sized.model, **changed), losses=named.losses)
     else:
         sized = small_aligner(named)
         sized = replace(sized, windows=replace(sized.windows, segments=WINDOW_SEGMENTS))
@@ -204,10 +208,11 @@ def _plain_recipe(cell: FlowCell) -> Any:
         plain = replace(plain, windows=replace(plain.windows, segments=WINDOW_SEGMENTS))
     train = replace(plain.train, **part)
     if cell.kind == "distilled":
-        base = distil()
+        base, material_fraction = distil(), plain.stages.material_fraction
+        pairs = base.pairs if is_published else replace(base.pairs, **SMALL_PAIRS)
         return replace(
             base,
-            pairs=base.pairs if is_published else replace(base.pairs, **SMALL_PAIRS),
+            pairs=replace(pairs, material_fraction=material_fraction),
             objective=replace(plain.objective, path=cell.path),
             windows=plain.windows,
             views=plain.views,
