@@ -12,7 +12,7 @@ from foleyflow.cli.options import (
     SIMULATED,
     Device,
     DryRun,
-    JudgeFolder,
+    Judges,
     ProbeClips,
     RealClips,
     Threads,
@@ -48,6 +48,13 @@ def ablate(
             help="Part of the table. Default: flow for table4, else alignment.",
         ),
     ] = None,
+    encoders: Annotated[
+        str,
+        Option(
+            metavar="own|published",
+            help="Encoders of stage one in tables 2, 4 and 5; published ones need their weights.",
+        ),
+    ] = "own",
     data: Annotated[
         Path, Option(help="Data set of simulated clips with all three splits.")
     ] = SIMULATED,
@@ -62,21 +69,24 @@ def ablate(
             "--set",
             metavar="KEY=VALUE",
             help="Change a setting of all cells; repeatable. aligner.KEY=VALUE changes the "
-            "aligners of a flow table.",
+            "aligners of a flow table, base_steps=N and further_steps=N the updates of both parts "
+            "of each flow, train.steps=N their sum.",
         ),
     ] = None,
     probe_clips: ProbeClips = None,
     clips: Annotated[
         int | None, Option(min=2, help="Maximum number of test clips. Default: 96.")
     ] = None,
-    judge: JudgeFolder = None,
+    judges: Judges = None,
     aligners: Annotated[
         Path | None,
         Option(help="Folder of aligners; missing ones are trained there. Default: --out."),
     ] = None,
     without: Annotated[
         list[str] | None,
-        Option(metavar="none|cavp|vama", help="Leave out the rows of this aligner; repeatable."),
+        Option(
+            metavar="none|cavp|vama|...", help="Leave out the rows of this aligner; repeatable."
+        ),
     ] = None,
     threads: Threads = 1,
     device: Device = "auto",
@@ -84,11 +94,12 @@ def ablate(
 ) -> Result:
     """Train and measure the cells of one of the paper's tables. Rerun to resume.
 
-    --real and --probe-clips are for alignment tables only. --clips, --judge, --aligners and
+    --real and --probe-clips are for alignment tables only. --clips, --judges, --aligners and
     --without are for flow tables only.
     """
+    from foleyflow.experiments.tables.cell_runs import PROBE_CLIPS, TableRun
     from foleyflow.experiments.tables.definitions import part_of
-    from foleyflow.experiments.tables.runner import PROBE_CLIPS, TableRun, plan_table, run_table
+    from foleyflow.experiments.tables.runner import plan_table, run_table
 
     if table in OLD_NAMES:
         old, (table, stage) = table, OLD_NAMES[table]
@@ -96,11 +107,12 @@ def ablate(
     if part_of(table, stage)[0] == "flow":
         refuse_given(table, {"--real": real, "--probe-clips": probe_clips})
     else:
-        flow_only = {"--clips": clips, "--judge": judge, "--aligners": aligners}
+        flow_only = {"--clips": clips, "--judges": judges, "--aligners": aligners}
         refuse_given(table, flow_only | {"--without": without})
     run = TableRun(
         name=table,
         stage=stage,
+        encoders=encoders,
         data=data,
         out=out,
         seeds=seeds,
@@ -108,7 +120,7 @@ def ablate(
         real=real,
         probe_clips=probe_clips or PROBE_CLIPS,
         clips=clips or TableRun.clips,
-        judge_folder=judge,
+        judge_folder=judges,
         aligners=aligners,
         without=tuple(without or ()),
         threads=threads,

@@ -13,7 +13,7 @@ from foleyflow.cli.console import (
     progress_on_stderr,
     write_report,
 )
-from foleyflow.cli.options import Out
+from foleyflow.cli.options import Judges, Out
 from foleyflow.cli.shared_options import Result, printing
 from foleyflow.errors import FoleyflowError, UsageError
 
@@ -59,10 +59,7 @@ def evaluate(
             help="Published set of metrics, lengths and rates, instead of --metrics.",
         ),
     ] = None,
-    judges: Annotated[
-        Path | None,
-        Option(help="Folder of published judges' weights. Default: ~/.cache/foleyflow/judges."),
-    ] = None,
+    judges: Judges = None,
     cache: Annotated[
         Path | None,
         Option(help="Folder in which computed values are stored and found in later runs."),

@@ -22,6 +22,7 @@ from foleyflow.cli.options import (
     SIMULATED,
     Guidance,
     JudgeFolder,
+    Judges,
     Model,
     Out,
     ProbeClips,
@@ -182,7 +183,7 @@ def flow(
         Path | None,
         Option(help="Also plot the figures over the number of steps to this PNG file."),
     ] = None,
-    judge: JudgeFolder = None,
+    judges: Judges = None,
     clips: ClipCount = 96,
     density_clips: Annotated[
         int, Option(min=0, help="Maximum number of clips whose likelihood is measured.")
@@ -213,7 +214,7 @@ def flow(
         report = measure_model(
             model,
             data,
-            judge=_tagger(judge),
+            judge_folder=judges,
             clips=clips,
             density_clips=density_clips,
             latent_noise=latent_noise,

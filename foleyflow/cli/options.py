@@ -45,6 +45,10 @@ JudgeFolder = Annotated[
     Path | None,
     Option(help="Model folder of a tagger, which classifies the materials of sounds."),
 ]
+Judges = Annotated[
+    Path | None,
+    Option(help="Folder of published judges' weights. Default: ~/.cache/foleyflow/judges."),
+]
 Recipe = Annotated[
     str, Option(metavar="NAME", help="Recipe of the task; an unknown name lists all.")
 ]

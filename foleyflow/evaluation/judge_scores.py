@@ -183,7 +183,7 @@ class VideoJudgeScores:
         if case.video is None:
             self._left_out[case.name] = NO_VIDEO
             return
-        video = _JudgeVideo(case.video, self._judge.video_preprocessing, self._audio_preprocessing)
+        video = JudgeVideo(case.video, self._judge.video_preprocessing, self._audio_preprocessing)
         pairs = {
             condition: (sound, False)
             for condition, sound in sounds.items()
@@ -219,7 +219,7 @@ class VideoJudgeScores:
         return replace(score, remarks=tuple(remarks))
 
     def _output(
-        self, video: _JudgeVideo, sound: Sound, *, shifted: bool
+        self, video: JudgeVideo, sound: Sound, *, shifted: bool
     ) -> tuple[float, PairPadding]:
         """The judge's output for a pair, and the padding of its input."""
         judge = self._judge
@@ -243,7 +243,7 @@ class VideoJudgeScores:
         return float(found["output"]), PairPadding(**found["padding"])
 
 
-class _JudgeVideo:
+class JudgeVideo:
     """The frames of a video, prepared for one judge and read when they are first needed."""
 
     def __init__(
@@ -259,12 +259,14 @@ class _JudgeVideo:
 
     @cached_property
     def identity(self) -> str:
+        """Hash of the file."""
         from foleyflow.weights import file_sha256
 
         return file_sha256(self._path)
 
     @cached_property
     def frames(self) -> Frames:
+        """The frames, with times in seconds from the start of the video."""
         rate_hz = self._preprocessing.rate_hz
         return self._all_frames() if rate_hz is None else self._frames_at_rate(rate_hz)
 

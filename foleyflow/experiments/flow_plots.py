@@ -27,26 +27,11 @@ TRUE_COLOUR = "#8b93a5"
 
 def plot_curves(path: Path, result: Mapping[str, Any]) -> None:
     """Plot the figures of `measure_flow.measure_model` into a PNG file, which appears complete."""
-    judge = next(
-        (
-            key
-            for points in result["curves"].values()
-            for figures in points.values()
-            for key in figures
-            if key.startswith("frechet_") and key not in ("frechet_latent", "frechet_remark")
-        ),
-        None,
-    )
     figure = Figure(figsize=(14, 8), layout="constrained")
     panels = list(figure.subplots(2, 3).flat)
     _plot(panels[0], result, "onset_f1", "onset F1 at ±50 ms (thin: shuffled)", also="shuffled_f1")
-    if judge is None:
-        panels[1].text(0.5, 0.5, "material: no judge was given", ha="center", color=TRUE_COLOUR)
-        panels[1].set_axis_off()
-    else:
-        _plot(panels[1], result, "material_accuracy", "material accuracy (tagger)")
-    space = "codec latents, frames" if judge is None else judge.removeprefix("frechet_")
-    _plot(panels[2], result, judge or "frechet_latent", f"Fréchet distance ({space})")
+    _plot(panels[1], result, "material_accuracy", "material accuracy (tagger)")
+    _plot(panels[2], result, "FAD-sim", "FAD-sim (Fréchet distance, tagger)")
     _plot(panels[3], result, "flow_s_per_10s", "flow, seconds per 10 s of sound")
     panels[3].set_yscale("log")
     panels[3].yaxis.set_major_formatter("{x:g}")
@@ -69,6 +54,12 @@ def _plot(
     axes: Axes, result: Mapping[str, Any], key: str, title: str, *, also: str | None = None
 ) -> None:
     """Plot one figure over evaluations for every sampler, with its interval where it has one."""
+    if all(
+        figures.get(key) is None for line in result["curves"].values() for figures in line.values()
+    ):
+        axes.text(0.5, 0.5, f"{title}: not measured", ha="center", color=TRUE_COLOUR)
+        axes.set_axis_off()
+        return
     for solver, points in result["curves"].items():
         counts = [int(count) for count in points]
         intervals = [_interval(figures.get(key)) for figures in points.values()]
@@ -94,8 +85,10 @@ def _plot(
 
 
 def _interval(value: Any) -> tuple[float, float, float]:
-    """(mean, low, high) of an interval's fields or of a number; NaN for None."""
+    """(mean, low, high) of an interval's fields, which may lack both ends, or of a number; NaN for
+    None."""
     if isinstance(value, Mapping):
-        return float(value["mean"]), float(value["low"]), float(value["high"])
+        mean = float(value["mean"])
+        return mean, float(value.get("low", mean)), float(value.get("high", mean))
     number = float("nan") if value is None else float(value)
     return number, number, number

@@ -27,14 +27,9 @@ from foleyflow.data.windows import WindowConfig, WindowSource
 from foleyflow.errors import CheckpointError
 from foleyflow.evaluation.latent_statistics import compare_latents, quiet_frames, sample_diversity
 from foleyflow.evaluation.metric import bootstrap_mean
-from foleyflow.evaluation.metrics.distribution import (
-    Gaussian,
-    fit_gaussian,
-    frechet_distance,
-    frechet_remark,
-)
 from foleyflow.evaluation.metrics.synchrony import ClipOnsets, clip_onsets, compare
 from foleyflow.event_peaks import event_track, find_event_peaks
+from foleyflow.experiments.judged_sounds import ColumnJudges, SoundScores, load_column_judges
 from foleyflow.experiments.machine import machine
 from foleyflow.experiments.measure_aligner import (
     BATCH_WINDOWS,
@@ -42,13 +37,14 @@ from foleyflow.experiments.measure_aligner import (
     first_windows,
 )
 from foleyflow.features.flow_conditions import FlowConditions, window_conditions
+from foleyflow.features.frames import Split
 from foleyflow.flow.guided_model import velocity_field
 from foleyflow.flow.likelihood import decode, encode, hutchinson, invert, log_likelihood
 from foleyflow.flow.sampling import sample
 from foleyflow.flow.transformer import Condition, FlowTransformer
 from foleyflow.inference.event_extraction import EVENT_THRESHOLD
 from foleyflow.inference.windows import WindowPlan
-from foleyflow.judges.interface import MaterialJudge, judge_json, preprocess_audio
+from foleyflow.judges.interface import preprocess_audio
 from foleyflow.pretrained import (
     component_folder,
     load_aligner,
@@ -100,6 +96,7 @@ class HeldOutWindows:
         onsets: detected in the true sounds.
         events_s: B arrays, the true events, seconds from the window's start.
         materials: B names of the struck material, None where nothing is struck.
+        clips: (B,) int64 indices of the clips in their split.
     """
 
     condition: Condition
@@ -111,9 +108,15 @@ class HeldOutWindows:
     onsets: list[ClipOnsets]
     events_s: list[NDArray[np.float64]]
     materials: list[str | None]
+    clips: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.sounds)
+
+    def scores(self, judges: ColumnJudges, data: Path) -> SoundScores:
+        """Scores of sounds for these windows of the test split of a data set."""
+        true_sounds = _waveforms(self.sounds, self.rate_hz)
+        return SoundScores(judges, true_sounds, Split.at(data, "test"), self.clips.tolist())
 
 
 @torch.no_grad()
@@ -156,6 +159,7 @@ def held_out_windows(aligner: Alignment, source: WindowSource, *, clips: int) ->
             MATERIAL_NAMES[label] if label >= 0 else None
             for label in source.clips.materials[order.numpy()].tolist()
         ],
+        clips=order.numpy(),
     )
 
 
@@ -163,7 +167,7 @@ def measure_model(
     model: str,
     data: Path,
     *,
-    judge: MaterialJudge | None,
+    judge_folder: Path | None,
     clips: int,
     density_clips: int,
     latent_noise: float | None,
@@ -179,12 +183,13 @@ def measure_model(
     Args:
         model: "embedded", a folder with codec, align and flow, or that of a flow, whose codec and
             aligner are then those of its training.
+        judge_folder: where the judges' weights are; None for the default folder.
         clips, density_clips: maximum numbers of clips for the samples and for the likelihood.
         latent_noise, segments: None for those of the training.
 
     Returns:
-        "curves": solver -> number of evaluations -> figures; and the other figures of
-        `measure_flow`.
+        "curves": solver -> number of evaluations -> figures; "left_out": column -> why its judge
+        is missing; and the other figures of `measure_flow`.
 
     Raises:
         CheckpointError, DataError: the model or the clips can't be used.
@@ -200,7 +205,9 @@ def measure_model(
         align=str(align_folder),
         weights_dir=settings.get("weights_dir", ""),
     )
+    judges = load_column_judges(judge_folder)
     windows = held_out_windows(load_aligner(align_folder), conditions.source("test"), clips=clips)
+    scores = windows.scores(judges, data)
     if latent_noise is None:
         latent_noise = settings.get("stages", {}).get("latent_noise", 0.0)
     flow, codec = load_flow(folder), load_codec(codec_folder)
@@ -210,6 +217,8 @@ def measure_model(
         "window_s": conditions.windows.segments * conditions.windows.segment_s,
         "guidance": guidance,
         "machine": machine(),
+        "judges": judges.weights_sha256,
+        "left_out": {column: str(error) for column, error in judges.missing.items()},
         "curves": {},
     }
     for samplings in (MAP, VELOCITY) if flow.config.predicts == "velocity" else (DIFFUSION,):
@@ -220,7 +229,7 @@ def measure_model(
             samplings,
             path=trained_path(folder),
             guidance=guidance,
-            judge=judge,
+            scores=scores,
             latent_noise=latent_noise,
             density_clips=min(density_clips, len(windows)) if samplings is VELOCITY else 0,
             seed=seed,
@@ -238,7 +247,7 @@ def measure_flow(
     *,
     path: str = "linear",
     guidance: float = 1.0,
-    judge: MaterialJudge | None = None,
+    scores: SoundScores | None = None,
     latent_noise: float = 0.0,
     density_clips: int = 0,
     seed: int = 0,
@@ -247,7 +256,7 @@ def measure_flow(
 
     Args:
         path: of the flow's training.
-        judge: classifies materials and embeds sounds; None leaves both out.
+        scores: of sounds for these windows; None leaves out what needs a judge.
         latent_noise: deviation of the noise on standardised latents in the flow's training; the
             same noise is added to the true latents for the comparison and the likelihood.
         density_clips: number of windows for the likelihood, of a flow that has a velocity.
@@ -256,10 +265,10 @@ def measure_flow(
         "samples": number of evaluations -> "solver", "steps", "onset_f1", "shuffled_f1", "gain"
         (intervals over clips), "variance", "noise_level" (relative to the true ones, see
         `evaluation.latent_statistics`), "spread" (of two samples of a clip, first clips only),
-        "frechet_latent" (distance of single latent frames), "flow_s_per_10s" and, with a judge,
-        "material_accuracy" and "frechet_NAME". "true": the same figures of the decoded true
-        latents, an upper bound of codec and detector. "density": see `measure_density`. "judge":
-        a description of the judge.
+        "frechet_latent" (distance of single latent frames), "flow_s_per_10s" and, with `scores`,
+        "material_accuracy" and the columns of `SoundScores.figures`. "true": the same figures of
+        the decoded true latents, an upper bound of codec and detector. "density": see
+        `measure_density`.
 
     Raises:
         CheckpointError: the flow generates values that are not finite.
@@ -269,8 +278,6 @@ def measure_flow(
         noise = latent_noise * flow.latent_scale * _normal(windows.latents.shape, seed + 1)
         noisy = flow.standardise(windows.latents) + noise
         true = flow.restore(noisy)
-        true_sounds = _waveforms(windows.sounds, windows.rate_hz)
-        reference = None if judge is None else _embed(true_sounds, judge)
         first = windows.condition.rows(torch.arange(len(true))[:BATCH_WINDOWS])
         sample_from_flow = functools.partial(sample_latents, flow, path=path, guidance=guidance)
         samples: dict[str, Any] = {}
@@ -284,7 +291,7 @@ def measure_flow(
                 )
             again = sample_from_flow(first, sampling, seed=seed + 1)
             sounds = decode_latents(codec, latents)
-            figures, onsets = _sound_figures(sounds, windows, judge, reference)
+            figures, onsets = _sound_figures(sounds, windows, scores)
             samples[str(sampling.evaluations)] = {
                 "solver": sampling.solver,
                 "steps": sampling.steps,
@@ -297,7 +304,7 @@ def measure_flow(
         decoded = decode_latents(codec, windows.latents)
         result = {
             "samples": samples,
-            "true": _sound_figures(decoded, windows, judge, reference)[0],
+            "true": _sound_figures(decoded, windows, scores)[0],
         }
         if density_clips:
             result["density"] = measure_density(
@@ -308,8 +315,6 @@ def measure_flow(
                 guidance=guidance,
                 seed=seed,
             ) | {"latent_noise": latent_noise}
-    if judge is not None:
-        result["judge"] = judge_json(judge)
     return result
 
 
@@ -462,7 +467,7 @@ def flow_seconds(
     This is the sum over windows of the median of three runs, measured by `clock`.
     """
     segment_s = flow.config.latents_per_segment / flow.config.latent_rate_hz
-    plan = WindowPlan(length=segments)
+    plan = WindowPlan.of_length(segments)
     lengths = [length for _, length, _ in plan.cut(count_covering(duration_s, 1 / segment_s))]
     seconds = {}
     for length in sorted(set(lengths)):
@@ -500,10 +505,7 @@ def _random_condition(flow: FlowTransformer, segments: int) -> Condition:
 
 
 def _sound_figures(
-    sounds: NDArray[np.float32],
-    windows: HeldOutWindows,
-    judge: MaterialJudge | None,
-    reference: Gaussian | None,
+    sounds: NDArray[np.float32], windows: HeldOutWindows, scores: SoundScores | None
 ) -> tuple[dict[str, Any], list[ClipOnsets]]:
     """Figures of sounds generated for windows, and the onsets of the sounds."""
     waveforms = _waveforms(sounds, windows.rate_hz)
@@ -511,31 +513,20 @@ def _sound_figures(
     score = compare(windows.onsets, onsets, windows_s=(WINDOW_S,)).windows[0]
     intervals = score.intervals_json()
     figures: dict[str, Any] = {"onset_f1": intervals.pop("f1"), **intervals, "clips": len(sounds)}
-    if judge is not None and reference is not None:
-        generated = _embed(waveforms, judge)
+    if scores is not None:
+        tagger = scores.tagger
         correct = [
-            judge.material(preprocess_audio(judge, each)) == material
+            tagger.material(preprocess_audio(tagger, each)) == material
             for each, material in zip(waveforms, windows.materials, strict=True)
             if material is not None
         ]
         accuracy = asdict(bootstrap_mean(np.array(correct, float))) if correct else None
-        figures |= {
-            "material_accuracy": accuracy,
-            f"frechet_{judge.name}": frechet_distance(reference, generated),
-            "frechet_remark": frechet_remark(reference, generated),
-        }
+        figures |= {"material_accuracy": accuracy, **scores.figures(waveforms)}
     return figures, onsets
 
 
 def _waveforms(sounds: NDArray[np.float32], rate_hz: int) -> list[Waveform]:
     return [Waveform(samples=sound[None], rate_hz=rate_hz) for sound in sounds]
-
-
-def _embed(waveforms: Sequence[Waveform], judge: MaterialJudge) -> Gaussian:
-    """The distribution of sounds in a judge's space."""
-    return fit_gaussian(
-        np.concatenate([judge.embed(preprocess_audio(judge, each)) for each in waveforms])
-    )
 
 
 def _batches(count: int) -> Iterator[Tensor]:

@@ -109,6 +109,7 @@ class DistilRecipe(Recipe):
     Attributes:
         views: number of views of each training clip; the first one is not augmented.
         codec, align: model folders.
+        weights_dir: as in `FlowRecipe`.
         teacher: model folder of the flow that solves the pairs and initialises the student.
     """
 
@@ -121,6 +122,7 @@ class DistilRecipe(Recipe):
     views: int = 1
     codec: str = "runs/codec/model"
     align: str = "runs/align/model"
+    weights_dir: str = ""
     teacher: str = "runs/flow/model"
 
     def build(self, data: Path) -> DistilTask:
@@ -138,7 +140,11 @@ class DistilRecipe(Recipe):
         self, data: Path, split: str, teacher: FlowTransformer, config: PairConfig, views: int
     ) -> Pairs:
         conditions = FlowConditions(
-            data=data, windows=self.windows, codec=self.codec, align=self.align
+            data=data,
+            windows=self.windows,
+            codec=self.codec,
+            align=self.align,
+            weights_dir=self.weights_dir,
         )
         folder = store_folder(
             data,

@@ -251,6 +251,7 @@ def published_flow() -> FlowRecipe:
             material_names=(),
             events=False,
         ),
+        stages=replace(recipe.stages, material_fraction=0.0),
         windows=aligner.windows,
         codec="runs/codec-clips/model",
         align="runs/published/model",

@@ -77,10 +77,15 @@ def test_markdown_has_a_line_for_each_row_and_a_dash_for_missing_figures(table):
     text = (out / "table2-alignment.md").read_text()
     assert text.strip() in result.stdout
     lines = [line for line in text.splitlines() if line.startswith("|")]
-    assert len(lines) == 2 + len(CELLS)
-    assert len({line.count("|") for line in lines}) == 1
-    assert "–" in lines[2] and "–" not in lines[4]
-    assert re.search(r"\d\.\d{3} ± \d\.\d{3}", lines[4])
+    comparisons = PARTS["table2"].comparisons
+    assert len(lines) == 2 + len(CELLS) + 2 + len(comparisons)
+    rows = dict(zip((cell.name for cell in CELLS), lines[2:], strict=False))
+    assert len({line.count("|") for line in rows.values()}) == 1
+    assert "–" in rows["none"] and "–" not in rows["vama"]
+    assert re.search(r"\d\.\d{3} ± \d\.\d{3}", rows["vama"])
+    assert [line.split("|")[1].strip() for line in lines[-len(comparisons) :]] == [
+        each.question for each in comparisons
+    ]
 
 
 def test_finished_cells_are_kept_and_missing_ones_are_measured(table, smoke_runs):
@@ -108,7 +113,10 @@ def test_a_run_with_other_settings_is_not_resumed(table, smoke_runs):
     ("arguments", "message"),
     [
         (("9",), "table '9': expected one of table2, table3, table4, table5, targets"),
-        (("table3", "--stage", "flow"), "table 'table3', stage 'flow': expected alignment"),
+        (
+            ("table4", "--stage", "alignment"),
+            "table 'table4', stage 'alignment': expected flow",
+        ),
     ],
 )
 def test_a_table_or_stage_that_does_not_exist_is_refused(arguments, message):

@@ -104,14 +104,14 @@ def test_a_likelihood_that_is_not_finite_gives_a_remark():
     assert "bits_per_dimension" not in found
 
 
-@pytest.mark.parametrize("segments", [10, 40])
+@pytest.mark.parametrize("segments", [7, 10, 40])
 def test_flow_seconds_are_summed_over_all_windows(segments):
     ticks = iter(range(10_000))
     took_s = flow_seconds(
         small_flow(), MAP[0], segments=segments, duration_s=10.0, clock=lambda: next(ticks)
     )
     # Every sample takes one tick, so the clip takes as many as it has windows.
-    assert took_s == len(list(WindowPlan(length=segments).cut(125)))
+    assert took_s == len(list(WindowPlan.of_length(segments).cut(125)))
 
 
 def test_noise_depends_only_on_seed_and_item():

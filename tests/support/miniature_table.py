@@ -8,7 +8,8 @@ from __future__ import annotations
 import sys
 
 from foleyflow.cli.app import app
-from foleyflow.experiments.tables.definitions import TABLES, Comparison, FlowCell, Row, Table
+from foleyflow.experiments.tables.cells import Comparison, FlowCell, Row, Table
+from foleyflow.experiments.tables.definitions import TABLES
 
 MINIATURE = "miniature"
 

@@ -1,182 +1,24 @@
-"""Definitions of the ablation tables of the paper, each with a part for one or both stages.
+"""Definitions of the ablation tables 2 to 5 of the paper, with a part for one or both stages.
 
-A cell is one training run per seed. Cells of several tables are the same run, and a cell that
-begins with another one (the one-step map, for instance, with the velocity flow) shares its
-training. Within a part, only the listed settings differ. Networks are small and trainings short:
-a table takes hours on two cores, and shows an order rather than the best quality.
+Within a part, only the listed settings differ. Networks are small and trainings short: a table
+takes hours on two cores, and shows an order rather than the best quality.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from dataclasses import replace
 
 from foleyflow.errors import ConfigError
-from foleyflow.experiments.measure_flow import DIFFUSION, MAP, VELOCITY, Sampling
-
-Stage = Literal["alignment", "flow"]
-FlowKind = Literal["dcf", "unmerged", "gdcf", "polished", "distilled", "diffusion"]
-BEGINS_WITH: dict[FlowKind, FlowKind] = {
-    "unmerged": "dcf",
-    "gdcf": "dcf",
-    "distilled": "dcf",
-    "polished": "gdcf",
-}
-KIND_NAMES: dict[FlowKind, str] = {
-    "dcf": "DCF",
-    "unmerged": "GDCF without merging",
-    "gdcf": "GDCF",
-    "polished": "GDCF + DMD (eq. 7)",
-    "distilled": "distilled from DCF's pairs",
-    "diffusion": "diffusion",
-}
-# A distilled student is trained only for one step.
-SAMPLINGS: dict[FlowKind, tuple[Sampling, ...]] = {
-    "dcf": VELOCITY,
-    "unmerged": MAP,
-    "gdcf": MAP,
-    "polished": MAP,
-    "distilled": MAP[:1],
-    "diffusion": DIFFUSION,
-}
-# Kinds whose network has a velocity, and so a likelihood.
-WITH_DENSITY: tuple[FlowKind, ...] = ("dcf", "unmerged", "gdcf", "polished")
-
-
-@dataclass(frozen=True)
-class AlignerCell:
-    """A training run of stage one.
-
-    Attributes:
-        name: of its folder.
-        meaning: a description for the table.
-        recipe: of the task `align`, with `settings` as for `--set`.
-        trained: False for random weights.
-    """
-
-    name: str
-    meaning: str
-    recipe: str
-    settings: tuple[str, ...] = ()
-    trained: bool = True
-    begins_with: ClassVar[None] = None
-
-    @property
-    def aligner(self) -> str:
-        """Its own name, as of the aligner of a flow."""
-        return self.name
-
-
-@dataclass(frozen=True, kw_only=True)
-class FlowCell:
-    """A training run of the flow.
-
-    Attributes:
-        aligner: name of the aligner cell whose features are the condition.
-        kind: of the flow.
-        static: the condition is the mean over the clip.
-        path: a key of `flow.path.PATHS`.
-    """
-
-    aligner: str
-    kind: FlowKind
-    static: bool = False
-    path: str = "linear"
-
-    @property
-    def name(self) -> str:
-        """Of its folder."""
-        parts = [self.aligner, "static" if self.static else "dynamic", self.kind]
-        return "-".join(parts if self.path == "linear" else [*parts, self.path])
-
-    @property
-    def meaning(self) -> str:
-        """A description for the table."""
-        aligners = {"none": "no alignment", "cavp": "CAVP", "vama": "VAMA"}
-        condition = aligners.get(self.aligner, self.aligner.replace("ratio-", "hidden "))
-        path = "" if self.path == "linear" else f", path {self.path}"
-        time = "static" if self.static else "dynamic"
-        return f"{condition}, {time}, {KIND_NAMES[self.kind]}{path}"
-
-    @property
-    def begins_with(self) -> FlowCell | None:
-        """The cell with its initial weights, None for random ones."""
-        kind = BEGINS_WITH.get(self.kind)
-        return None if kind is None else replace(self, kind=kind)
-
-    @property
-    def samplings(self) -> tuple[Sampling, ...]:
-        """Solvers and step counts of its samples."""
-        return SAMPLINGS[self.kind]
-
-
-Cell = AlignerCell | FlowCell
-
-
-@dataclass(frozen=True, kw_only=True)
-class Row:
-    """A row of a table: a cell, for a flow with a number of evaluations of the network."""
-
-    cell: Cell
-    evaluations: int | None = None
-
-    @property
-    def name(self) -> str:
-        """In the table's JSON."""
-        suffix = "" if self.evaluations is None else f"@{self.evaluations}"
-        return self.cell.name + suffix
-
-
-@dataclass(frozen=True, kw_only=True)
-class Comparison:
-    """The difference of two rows, the first minus the second, for each seed."""
-
-    question: str
-    first: Row
-    second: Row
-
-
-@dataclass(frozen=True, kw_only=True)
-class Table:
-    """One stage's part of a table."""
-
-    title: str
-    rows: tuple[Row, ...]
-    comparisons: tuple[Comparison, ...] = ()
-
-    @property
-    def cells(self) -> tuple[Cell, ...]:
-        """All required runs, each after the one that it begins with."""
-        found: dict[str, Cell] = {}
-        for row in self.rows:
-            chain: list[Cell] = [row.cell]
-            while (before := chain[-1].begins_with) is not None:
-                chain.append(before)
-            found |= {cell.name: cell for cell in reversed(chain) if cell.name not in found}
-        return tuple(found.values())
-
-    def without(self, aligners: Collection[str]) -> Table:
-        """The table without the rows and comparisons of some aligners.
-
-        Raises:
-            ConfigError: no row has such an aligner, or all rows have.
-        """
-        own = {row.cell.aligner for row in self.rows}
-        if not set(aligners) < own:
-            raise ConfigError(
-                f"--without {', '.join(aligners)}: expected some of {', '.join(sorted(own))}, "
-                "and not all of them"
-            )
-        return Table(
-            title=self.title,
-            rows=tuple(row for row in self.rows if row.cell.aligner not in aligners),
-            comparisons=tuple(
-                each
-                for each in self.comparisons
-                if not {each.first.cell.aligner, each.second.cell.aligner} & set(aligners)
-            ),
-        )
+from foleyflow.experiments.tables.cells import (
+    PUBLISHED_PREFIX,
+    AlignerCell,
+    Comparison,
+    FlowCell,
+    Row,
+    Stage,
+    Table,
+)
 
 
 def _aligners(*cells: AlignerCell) -> tuple[Row, ...]:
@@ -196,16 +38,71 @@ def _compare(
     return Comparison(question=question, first=rows[0], second=rows[1])
 
 
-ALIGNMENT_2 = Table(
-    title="Table 2, the half that concerns VAMA: the value of the training of stage one",
-    rows=_aligners(
+# Question -> aligners of the first and of the second row. Masked reconstruction and the onset term
+# are two ideas; each is switched on with and without the other.
+_QUESTIONS_2 = {
+    "masked reconstruction, without onset term: VAMA - no alignment": ("vama-no-onset", "none"),
+    "without onset term: VAMA - CAVP": ("vama-no-onset", "cavp"),
+    "masked reconstruction, with onset term: VAMA - onset term alone": ("vama", "onset"),
+    "with onset term: VAMA - CAVP": ("vama", "cavp-onset"),
+    "onset term: added to VAMA": ("vama", "vama-no-onset"),
+    "onset term: added to CAVP": ("cavp-onset", "cavp"),
+    "onset term: alone - no alignment": ("onset", "none"),
+}
+_CROSSED_2 = ("none", "onset", "cavp", "cavp-onset", "vama-no-onset", "vama")
+
+
+def _alignment_2() -> Table:
+    rows = _aligners(
         AlignerCell("none", "no alignment: random video encoder", "supervised", trained=False),
+        AlignerCell("onset", "onset term alone", "onset"),
         AlignerCell("cavp", "contrast, semantic and temporal", "cavp"),
-        AlignerCell("vama", "masked alignment (ours)", "vama"),
+        AlignerCell("cavp-onset", "contrast and onset term", "cavp-onset"),
+        AlignerCell("vama-no-onset", "masked alignment", "vama-no-onset"),
+        AlignerCell("vama", "masked alignment and onset term (ours)", "vama"),
         AlignerCell("vama-contrast", "VAMA + 0.01 InfoNCE", "vama-contrast"),
         AlignerCell("supervised", "supervised by exact events and materials", "supervised"),
-    ),
-)
+    )
+    row_of = {row.name: row for row in rows}
+    return Table(
+        title="Table 2, the half that concerns VAMA: the value of the training of stage one",
+        rows=rows,
+        comparisons=tuple(
+            Comparison(question=question, first=row_of[first], second=row_of[second])
+            for question, (first, second) in _QUESTIONS_2.items()
+        ),
+    )
+
+
+def _flow_2() -> Table:
+    gdcf = {name: FlowCell(aligner=name, kind="gdcf") for name in _CROSSED_2}
+    dcf = {name: replace(cell, kind="dcf") for name, cell in gdcf.items()}
+    ours, ours_dcf = gdcf["vama"], dcf["vama"]
+    static, static_dcf = replace(ours, static=True), replace(ours_dcf, static=True)
+    neither = FlowCell(aligner="cavp", static=True, kind="diffusion")
+    return Table(
+        title="Table 2, the half that concerns GVAF: condition, timing and flow",
+        rows=(
+            *_rows(neither, 25),
+            *_rows(static_dcf, 25),
+            *_rows(static, 1),
+            *(row for name in _CROSSED_2 for row in (*_rows(dcf[name], 25), *_rows(gdcf[name], 1))),
+            *_rows(ours_dcf, 1),
+        ),
+        comparisons=(
+            *(
+                _compare(f"{question}, {kind}", (cells[first], count), (cells[second], count))
+                for question, (first, second) in _QUESTIONS_2.items()
+                for kind, cells, count in (("GDCF in 1", gdcf, 1), ("DCF in 25", dcf, 25))
+            ),
+            _compare("dynamic - static, VAMA, DCF in 25", (ours_dcf, 25), (static_dcf, 25)),
+            _compare("dynamic - static, VAMA, GDCF in 1", (ours, 1), (static, 1)),
+            _compare("GDCF - DCF, both in 1, VAMA, dynamic", (ours, 1), (ours_dcf, 1)),
+            _compare("both in 1 - neither in 25", (ours, 1), (neither, 25)),
+        ),
+    )
+
+
 ALIGNMENT_3 = Table(
     title="Table 3: frozen encoders of video and sound",
     rows=_aligners(
@@ -220,6 +117,7 @@ ALIGNMENT_3 = Table(
             for sound in ("imagebind-sound", "audiomae")
         )
     ),
+    common_target=False,
 )
 ALIGNMENT_5 = Table(
     title="Table 5: the fraction of hidden audio segments",
@@ -245,50 +143,8 @@ TARGETS = Table(
         AlignerCell("slow-student", "features of a slow copy", "slow-student"),
         AlignerCell("literal", "only codec latents, none fully hidden", "latents-only"),
     ),
+    common_target=False,
 )
-
-
-def _flow_2() -> Table:
-    cell = {
-        (aligner, static, kind): FlowCell(aligner=aligner, static=static, kind=kind)
-        for aligner in ("none", "cavp", "vama")
-        for static in (True, False)
-        for kind in ("dcf", "gdcf", "diffusion")
-    }
-    neither = cell["cavp", True, "diffusion"]
-    crossed = [
-        cell[aligner, static, kind]
-        for aligner in ("cavp", "vama")
-        for static in (True, False)
-        for kind in ("dcf", "gdcf")
-    ]
-    unaligned = [cell["none", False, kind] for kind in ("dcf", "gdcf")]
-    gdcf, dcf = cell["vama", False, "gdcf"], cell["vama", False, "dcf"]
-    return Table(
-        title="Table 2, the half that concerns GVAF: condition, timing and flow",
-        rows=(
-            *_rows(neither, 25),
-            *(row for each in (*crossed, *unaligned) for row in _rows(each, 1, 25)),
-        ),
-        comparisons=(
-            _compare(
-                "dynamic - static, VAMA, DCF in 25", (dcf, 25), (cell["vama", True, "dcf"], 25)
-            ),
-            _compare(
-                "dynamic - static, VAMA, GDCF in 1", (gdcf, 1), (cell["vama", True, "gdcf"], 1)
-            ),
-            _compare("GDCF - DCF, both in 1, VAMA, dynamic", (gdcf, 1), (dcf, 1)),
-            _compare(
-                "VAMA - CAVP, dynamic, GDCF in 1", (gdcf, 1), (cell["cavp", False, "gdcf"], 1)
-            ),
-            _compare(
-                "VAMA - no alignment, dynamic, GDCF in 1",
-                (gdcf, 1),
-                (cell["none", False, "gdcf"], 1),
-            ),
-            _compare("both in 1 - neither in 25", (gdcf, 1), (neither, 25)),
-        ),
-    )
 
 
 def _flow_4() -> Table:
@@ -298,7 +154,7 @@ def _flow_4() -> Table:
     )
     gvp, vp = (replace(dcf, path=path) for path in ("gvp", "vp"))
     return Table(
-        title="Table 4: the type of flow, VAMA conditions, dynamic",
+        title="Table 4: the type of flow, VAMA conditions, dynamic, equal numbers of updates",
         rows=tuple(
             row
             for cell in (dcf, gvp, vp, unmerged, gdcf, polished, distilled, diffused)
@@ -307,6 +163,7 @@ def _flow_4() -> Table:
         comparisons=(
             _compare("GDCF in 1 - DCF in 25", (gdcf, 1), (dcf, 25)),
             _compare("GDCF - GDCF without merging, both in 1", (gdcf, 1), (unmerged, 1)),
+            _compare("GDCF + DMD - GDCF, both in 1", (polished, 1), (gdcf, 1)),
             _compare("GDCF + DMD in 1 - DCF in 25", (polished, 1), (dcf, 25)),
             _compare("distilled in 1 - DCF in 25", (distilled, 1), (dcf, 25)),
             _compare("GDCF - DCF, both in 1", (gdcf, 1), (dcf, 1)),
@@ -319,54 +176,101 @@ def _flow_4() -> Table:
     )
 
 
-def _flow_5() -> Table:
-    cells = {row.name: FlowCell(aligner=row.name, kind="gdcf") for row in ALIGNMENT_5.rows}
+def _two_flows(alignment: Table, title: str, *compared: tuple[str, str, str]) -> Table:
+    """DCF in 25 steps and GDCF in one step on the features of each aligner of a table.
+
+    `compared` are (question, first aligner, second aligner), for GDCF in one step.
+    """
+    cells = {row.name: FlowCell(aligner=row.name, kind="gdcf") for row in alignment.rows}
     return Table(
-        title="Table 5, the half that concerns sound: the fraction of hidden segments in stage one",
+        title=title,
         rows=tuple(
             row
             for cell in cells.values()
             for row in (*_rows(replace(cell, kind="dcf"), 25), *_rows(cell, 1))
         ),
-        comparisons=(
-            _compare(
-                "80 % - 30 % hidden, GDCF in 1", (cells["ratio-0.8"], 1), (cells["ratio-0.3"], 1)
-            ),
+        comparisons=tuple(
+            _compare(question, (cells[first], 1), (cells[second], 1))
+            for question, first, second in compared
         ),
+        ranked=not alignment.common_target,
     )
 
 
 # Table of the paper -> stage -> part; `targets` is table 3's comparison of audio targets, in small.
 TABLES: dict[str, dict[Stage, Table]] = {
-    "table2": {"alignment": ALIGNMENT_2, "flow": _flow_2()},
-    "table3": {"alignment": ALIGNMENT_3},
+    "table2": {"alignment": _alignment_2(), "flow": _flow_2()},
+    "table3": {
+        "alignment": ALIGNMENT_3,
+        "flow": _two_flows(
+            ALIGNMENT_3, "Table 3, the half that concerns sound: frozen encoders of stage one"
+        ),
+    },
     "table4": {"flow": _flow_4()},
-    "table5": {"alignment": ALIGNMENT_5, "flow": _flow_5()},
-    "targets": {"alignment": TARGETS},
+    "table5": {
+        "alignment": ALIGNMENT_5,
+        "flow": _two_flows(
+            ALIGNMENT_5,
+            "Table 5, the half that concerns sound: the fraction of hidden segments in stage one",
+            ("80 % - 30 % hidden, GDCF in 1", "ratio-0.8", "ratio-0.3"),
+        ),
+    },
+    "targets": {
+        "alignment": TARGETS,
+        "flow": _two_flows(TARGETS, "Sound generated on the features of each target"),
+    },
 }
+# Rows whose losses need labels, which clips for published encoders do not have.
+_LABELLED = ("supervised",)
 
 
-def part_of(name: str, stage: str | None) -> tuple[Stage, Table]:
+def part_of(
+    name: str, stage: str | None, *, encoders: str = "own", without: Collection[str] = ()
+) -> tuple[Stage, Table]:
     """A table's part for a stage, by default for its first one.
 
+    Args:
+        name: of the table.
+        stage: "alignment", "flow" or None.
+        encoders: "own", or "published" for the same cells over the recipe `published`, without
+            the row that is supervised by labels.
+        without: aligners whose rows are left out.
+
     Raises:
-        ConfigError: no such table, or it has no part for the stage.
+        ConfigError: no such table, it has no part for the stage or not over these encoders, or
+            `without` are not some of its aligners.
     """
     if name not in TABLES:
         raise ConfigError(f"table {name!r}: expected one of {', '.join(TABLES)}")
     parts = TABLES[name]
-    for known, table in parts.items():
-        if stage in (known, None):
-            return known, table
-    raise ConfigError(f"table {name!r}, stage {stage!r}: expected {' or '.join(parts)}")
+    found = next(((key, part) for key, part in parts.items() if stage in (key, None)), None)
+    if found is None:
+        raise ConfigError(f"table {name!r}, stage {stage!r}: expected {' or '.join(parts)}")
+    known, table = found
+    if without:
+        table = table.without(without)
+    if encoders == "own":
+        return known, table
+    if encoders != "published":
+        raise ConfigError(f"encoders {encoders!r}: expected own or published")
+    if not parts.get("alignment", table).common_target:
+        raise ConfigError(
+            f"table {name!r}: expected no --encoders, since its rows name their own encoders or "
+            "targets"
+        )
+    labelled = {row.cell.aligner for row in table.rows} & set(_LABELLED)
+    table = table.without(labelled) if labelled else table
+    return known, table.over_published_encoders()
 
 
 def aligner_cell(name: str) -> AlignerCell:
     """The aligner cell of a name, in any table."""
-    return next(
+    cell = next(
         row.cell
         for parts in TABLES.values()
         for table in parts.values()
         for row in table.rows
-        if isinstance(row.cell, AlignerCell) and row.cell.name == name
+        if isinstance(row.cell, AlignerCell)
+        and row.cell.name == name.removeprefix(PUBLISHED_PREFIX)
     )
+    return cell if cell.name == name else cell.over_published_encoders()
