@@ -228,6 +228,30 @@ def flow(
 
 
 @_measurement
+def mixture(
+    flow_matching: Annotated[int, Option(min=1, help="Steps of flow matching.")] = 1500,
+    one_step: Annotated[int, Option(min=0, help="Steps of the one-step loss.")] = 800,
+    distillation: Annotated[int, Option(min=0, help="Steps of progressive distillation.")] = 400,
+    batch: Annotated[int, Option(min=1, help="Clips per step.")] = 256,
+    out: Out = None,
+    seed: Seed = 0,
+    threads: Threads = 0,
+) -> Report:
+    """Train a small flow on a known mixture of quiet and loud latents, and measure its samples."""
+    import torch
+
+    from foleyflow.experiments.measure_mixture import MixtureSteps, measure_mixture
+    from foleyflow.parallel.threads import torch_threads
+
+    steps = MixtureSteps(flow_matching=flow_matching, one_step=one_step, distillation=distillation)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        torch_threads(threads or torch.get_num_threads()),
+    ):
+        return measure_mixture(Path(folder), steps=steps, batch_clips=batch, seed=seed)
+
+
+@_measurement
 def judges(
     folder: Annotated[
         Path, Argument(metavar="JUDGES", help="Model folder of `foleyflow train judge`.")

@@ -1,9 +1,8 @@
-"""Train the flow on a known mixture of quiet and loud latents, and measure what it generates.
+"""Train a flow on a known mixture of quiet and loud latents, and measure what it generates.
 
-A half of the clips is quiet and the other half is loud: normal latents with a standard deviation of
-0.25 or 1. A loss that is biased towards clips with small errors generates too few loud ones, which
-neither onsets nor the loss itself would show. Network, task and training loop are those of the
-flow; only the data are known.
+Half of the clips are quiet and half are loud: normal latents with a standard deviation of 0.25 or
+1. A loss with a bias towards clips with small errors generates too few loud ones, which neither
+onsets nor the loss itself would show. Network, task and training loop are those of every flow.
 """
 
 from __future__ import annotations
@@ -84,9 +83,9 @@ def measure_mixture(
         step), each with "loud_fraction" of the samples and "relative_variance", their variance over
         that of the mixture; and the settings.
     """
+    # Data, network and schedule
     torch.manual_seed(seed)
-    latents = sample_mixture(CLIPS, seed=seed)
-    windows = _windows(latents)
+    windows = _windows(sample_mixture(CLIPS, seed=seed))
     flow = FlowTransformer(network)
     config = replace(TRAINING, batch_clips=batch_clips, seed=seed)
     # Name -> (stages, steps, learning rate, solver, its steps)
@@ -108,6 +107,7 @@ def measure_mixture(
         ),
     }
     report: dict[str, Any] = {"true": mixture_figures(sample_mixture(SAMPLES, seed=seed + 1))}
+    # Each stage from the averaged weights of the one before, and its samples
     for name, (lengths, count, learning_rate, solver, solver_steps) in stages.items():
         if not count:
             continue
