@@ -1,4 +1,7 @@
-"""Migration of model folders of format 1, whose tensors and config fields had other names.
+"""Migration of model folders of formats 1 and 2.
+
+Tensors and config fields of format 1 had other names. Flows of both formats did not record whether
+they have a flow map; they are taken for flows with a one-step stage with guidance.
 
 The files are not rewritten: names are translated when a component is read. Weights are written in
 the current format only.
@@ -10,9 +13,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor
 
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +27,11 @@ class Renames:
     tensors: Mapping[str, str] = field(default_factory=dict)
     fields: Mapping[str, str] = field(default_factory=dict)  # fields of the component's config
 
+
+# Tensors that a component of an older format lacks, by its kind.
+ADDED_TENSORS: dict[str, dict[str, Tensor]] = {
+    "flow": {"trained_intervals": torch.tensor(1), "trained_guidance": torch.tensor(1)}
+}
 
 # Renames from each older format to the current one, by component kind.
 RENAMES: dict[int, dict[str, Renames]] = {
@@ -67,7 +76,7 @@ RENAMES: dict[int, dict[str, Renames]] = {
         ),
     }
 }
-READABLE_FORMATS = (*RENAMES, FORMAT)
+READABLE_FORMATS = tuple(range(1, FORMAT + 1))
 
 
 def migrate_config(kind: str, config: Mapping[str, Any], stored_format: int) -> dict[str, Any]:
@@ -85,7 +94,8 @@ def migrate_tensors(
     for name, tensor in tensors.items():
         old = next((prefix for prefix in prefixes if name.startswith(prefix)), "")
         migrated[prefixes.get(old, "") + name.removeprefix(old)] = tensor
-    return migrated
+    added = ADDED_TENSORS.get(kind, {}) if stored_format < FORMAT else {}
+    return migrated | {name: tensor.clone() for name, tensor in added.items()}
 
 
 def _renames(kind: str, stored_format: int) -> Renames:

@@ -1,4 +1,4 @@
-"""Model folders of format 1 are read with their old names translated, as strictly as others."""
+"""Folders of older formats are read with the current names and tensors, as strictly as others."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from foleyflow.weights import (
     read_record,
     save_component,
 )
-from foleyflow.weights_migration import RENAMES, migrate_tensors
+from foleyflow.weights_migration import ADDED_TENSORS, FORMAT, RENAMES, migrate_tensors
 
 CONFIGS = {
     "codec": CodecConfig(
@@ -60,7 +60,8 @@ def write_format_1(folder, kind):
     module, renames = MODULES[kind](CONFIGS[kind]), RENAMES[1][kind]
     save(folder, kind, module)
     path = folder / f"{kind}.safetensors"
-    tensors = {old_name(name, renames.tensors): v for name, v in load_file(path).items()}
+    stored = {k: v for k, v in load_file(path).items() if k not in ADDED_TENSORS.get(kind, {})}
+    tensors = {old_name(name, renames.tensors): v for name, v in stored.items()}
     save_file(tensors, path)
     fields = {new: old for old, new in renames.fields.items()}
 
@@ -83,8 +84,19 @@ def test_a_folder_of_format_1_loads_under_the_current_names(tmp_path, kind):
     expected = json.loads(json.dumps(dataclasses.asdict(CONFIGS[kind])))
     assert (record.format, record.config) == (1, expected)
     loaded = load_into(MODULES[kind](CONFIGS[kind]), tmp_path, kind)
-    for name, value in module.state_dict().items():
-        assert torch.equal(loaded.state_dict()[name], value.half().float()), name
+    for name, value in (module.state_dict() | ADDED_TENSORS.get(kind, {})).items():
+        expected = value.half().float() if value.is_floating_point() else value
+        assert torch.equal(loaded.state_dict()[name], expected), name
+
+
+def test_flows_of_format_2_count_as_one_step_maps_with_guidance(tmp_path):
+    write_format_1(tmp_path, "flow")
+    stored = load_file(tmp_path / "flow.safetensors")
+    for version, added in ((1, 1), (2, 1), (FORMAT, 0)):
+        migrated = migrate_tensors("flow", stored, version)
+        assert len(migrated) == len(stored) + 2 * added
+    codec = {"decoder.input_conv.weight": torch.zeros(1)}
+    assert migrate_tensors("codec", codec, 2) == codec
 
 
 def test_every_rename_is_used_by_the_shipped_weights():
@@ -92,7 +104,7 @@ def test_every_rename_is_used_by_the_shipped_weights():
         folder = SHIPPED if kind == "sync" else EMBEDDED
         stored = load_file(folder / f"{kind}.safetensors")
         migrated = migrate_tensors(kind, stored, 1)
-        assert len(migrated) == len(stored)
+        assert len(migrated) == len(stored) + len(ADDED_TENSORS.get(kind, {}))
         for old, new in renames.tensors.items():
             assert any(name.startswith(old) for name in stored), old
             assert any(name.startswith(new) for name in migrated), new
@@ -127,14 +139,15 @@ def test_components_of_both_formats_share_a_folder(tmp_path):
     merge_models([tmp_path / "old"], tmp_path / "merged")
     assert (tmp_path / "merged/flow.safetensors").read_bytes() == stored
     for folder in (tmp_path / "old", tmp_path / "merged"):
-        assert json.loads((folder / CONFIG_NAME).read_text())["format"] == 2
-        assert (read_record(folder, "flow").format, read_record(folder, "codec").format) == (1, 2)
+        assert json.loads((folder / CONFIG_NAME).read_text())["format"] == FORMAT
+        formats = [read_record(folder, kind).format for kind in ("flow", "codec")]
+        assert formats == [1, FORMAT]
         load_into(FlowTransformer(CONFIGS["flow"]), folder, "flow")
         load_into(Codec(CONFIGS["codec"]), folder, "codec")
 
 
 def test_an_unknown_format_of_one_component_is_refused(tmp_path):
     write_format_1(tmp_path, "flow")
-    edit_config(tmp_path, lambda c: c["components"]["flow"].update(format=3))
-    with pytest.raises(CheckpointError, match="'flow': format 3, expected 1 or 2"):
+    edit_config(tmp_path, lambda c: c["components"]["flow"].update(format=4))
+    with pytest.raises(CheckpointError, match="'flow': format 4, expected 1 or 2 or 3"):
         read_record(tmp_path, "flow")

@@ -21,6 +21,7 @@ from foleyflow.encoders.image_preprocessing import (
     ImagePreprocessing,
 )
 from foleyflow.encoders.imagebind import ImageBindAudio, ImageBindVision, select_modality
+from foleyflow.encoders.kaldi_fbank import HOP_SAMPLES, WINDOW_SAMPLES
 from foleyflow.encoders.timm_trunks import select_eva_trunk, timm_trunk, without_heads
 from foleyflow.errors import CheckpointError, ConfigError
 from foleyflow.weights import file_sha256, read_tensors
@@ -58,7 +59,7 @@ VIDEO_RATE_HZ = 8.0  # frames per second of the image encoders
 CLIP_PICTURES = ImagePreprocessing()
 MAE_PICTURES = ImagePreprocessing(short_side=256, mean=IMAGENET_MEAN, deviation=IMAGENET_DEVIATION)
 AUDIOMAE_SOUND = SoundRule(
-    block_samples=163_840,
+    block_samples=WINDOW_SAMPLES + 1023 * HOP_SAMPLES,  # 1024 frames
     frames=1024,
     mean=-4.2677393,
     deviation=2 * 4.5689974,

@@ -62,7 +62,7 @@ class SoundRule:
     """Preprocessing of an audio encoder, and the layout of its patches."""
 
     block_samples: int  # samples per block at 16 kHz; the encoder takes one block at a time
-    frames: int  # spectrogram frames per block; missing ones are zeros
+    frames: int  # spectrogram frames per block; missing ones are zeros before normalisation
     mean: float  # of the log-mel levels
     deviation: float
     patch_frames: int  # length of the patches in time
@@ -93,6 +93,20 @@ class FrozenSound(nn.Module):
         self.rule = rule
         self.levels = FbankLevels(mean=rule.mean, deviation=rule.deviation)
 
+    def block_levels(self, sound: Tensor) -> Tensor:
+        """Normalised log-mel levels of consecutive blocks, (blocks, frames, bands), of (N,) audio.
+
+        The filter bank of each block is computed from its own samples without padding, and then
+        padded, as `FbankLevels` does.
+        """
+        rule = self.rule
+        hop = rule.columns * rule.step_frames * HOP_SAMPLES
+        blocks = [
+            sound[None, start : start + rule.block_samples]
+            for start in range(0, max(len(sound), 1), hop)
+        ]
+        return torch.cat([self.levels(block, frames=rule.frames) for block in blocks])
+
     @torch.no_grad()
     def forward(self, sound: Tensor) -> Tensor:
         """Features of audio of any length, (N,) float32 at 16 kHz with full scale at -1..1.
@@ -100,15 +114,10 @@ class FrozenSound(nn.Module):
         They are (C, R, W) float32. Column c is centred at first_s + c column_s; C covers the audio.
         """
         rule = self.rule
-        # Overlapping blocks, padded with zeros
-        hop = rule.columns * rule.step_frames * HOP_SAMPLES
-        count = max(1, -(-len(sound) // hop))
-        padded = functional.pad(sound, (0, (count - 1) * hop + rule.block_samples - len(sound)))
-        blocks = padded.unfold(0, rule.block_samples, hop)
         # Tokens of each block
         dtype = next(self.trunk.parameters()).dtype
         with torch.autocast(sound.device.type, enabled=False):
-            levels = self.levels(blocks, frames=rule.frames).to(dtype)
+            levels = self.block_levels(sound).to(dtype)
             spectrograms = levels[:, None] if rule.time_first else levels.transpose(1, 2)
             tokens = all_tokens(self.trunk, spectrograms)[:, 1:].float()
         # Columns of all blocks in order of time

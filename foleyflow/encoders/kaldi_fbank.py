@@ -42,11 +42,13 @@ class Fbank(nn.Module):
         self.register_buffer("window", window, persistent=False)
 
     def forward(self, sound: Tensor) -> Tensor:
-        """Natural logarithms of powers (B, T, M), T = 1 + (N - 400) // 160.
+        """Natural logarithms of powers (B, T, M), T = 1 + (N - 400) // 160, 0 if N is below 400.
 
-        `sound` is (B, N) float32 at 16 kHz, full scale at -1..1, N at least 400. Frame n is centred
-        at 12.5 + 10 n ms.
+        `sound` is (B, N) float32 at 16 kHz, full scale at -1..1. Frame n is centred at
+        12.5 + 10 n ms.
         """
+        if sound.shape[-1] < WINDOW_SAMPLES:
+            return sound.new_zeros(len(sound), 0, self.filters.shape[1])
         sound = sound - sound.mean(-1, keepdim=True)
         frames = sound.unfold(-1, WINDOW_SAMPLES, HOP_SAMPLES)
         frames = frames - frames.mean(-1, keepdim=True)
@@ -68,7 +70,11 @@ class FbankLevels(nn.Module):
     def forward(self, sound: Tensor, frames: int | None = None) -> Tensor:
         """Normalised log-mel powers, (B, T, M), of audio as `Fbank` takes it.
 
-        T is `frames`, or N // 160. Missing frames are zero before the normalisation.
+        T is `frames`, or N // 160. Missing frames are zero before the normalisation, -mean /
+        deviation after it, so `sound` must not be padded before.
+
+        Reference: AudioMAE's dataset.py, AST's dataloader.py and ImageBind's data.py, which pad the
+        filter bank and then normalise it.
         """
         wanted = sound.shape[1] // HOP_SAMPLES if frames is None else frames
         levels = self.fbank(sound)[:, :wanted]

@@ -7,7 +7,7 @@ keeps a sound.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,12 +24,20 @@ from foleyflow.evaluation.metric import Metric
 from foleyflow.evaluation.metrics import audiovisual
 from foleyflow.evaluation.metrics.audiovisual import control_shift_s, shifted_pair
 from foleyflow.evaluation.pairwise_scores import NO_TRUE_SOUND
-from foleyflow.evaluation.scores import CONDITIONS, Figure, MetricScore, mean_figure, mean_score
+from foleyflow.evaluation.scores import (
+    CONDITIONS,
+    Figure,
+    MetricScore,
+    mean_figure,
+    mean_score,
+    padding_remarks,
+)
 from foleyflow.judges import interface, preprocessing
 from foleyflow.judges.interface import (
     LONGEST_PAIR_S,
     Judge,
     PairJudge,
+    PairPadding,
     VideoPreprocessing,
     judge_json,
     pair_judge_json,
@@ -37,11 +45,21 @@ from foleyflow.judges.interface import (
 )
 from foleyflow.judges.networks import time_shifts
 from foleyflow.judges.preprocessing import AudioPreprocessing
-from foleyflow.media import loudness, waveform
+from foleyflow.media import loudness, reader, waveform
+from foleyflow.media.probe import probe
 from foleyflow.signals import Frames, Waveform
 
 # Modules whose code affects the inputs of all judges
-MODULES = (audiovisual, controls, preprocessing, interface, loudness, waveform, time_shifts)
+MODULES = (
+    audiovisual,
+    controls,
+    preprocessing,
+    interface,
+    loudness,
+    reader,
+    waveform,
+    time_shifts,
+)
 NO_VIDEO = "there is no video of it, neither among the references nor among the results"
 MAX_FRAME_RATE_HZ = 32.0  # frames beyond this rate are left out, as in generation
 
@@ -157,6 +175,7 @@ class VideoJudgeScores:
         self._audio_preprocessing = audio_preprocessing
         self._cache = cache
         self._values: dict[str, dict[str, float]] = {}
+        self._padding: dict[str, dict[str, PairPadding]] = {}
         self._left_out: dict[str, str] = {}
 
     def add(self, case: Case, sounds: Mapping[str, Sound]) -> None:
@@ -164,7 +183,7 @@ class VideoJudgeScores:
         if case.video is None:
             self._left_out[case.name] = NO_VIDEO
             return
-        video = JudgeVideo(case.video, self._judge.video_preprocessing)
+        video = JudgeVideo(case.video, self._judge.video_preprocessing, self._audio_preprocessing)
         pairs = {
             condition: (sound, False)
             for condition, sound in sounds.items()
@@ -174,27 +193,35 @@ class VideoJudgeScores:
             pairs["shifted"] = (sounds["true"], True)
         for condition, (sound, shifted) in pairs.items():
             try:
-                output = self._output(video, sound, shifted=shifted)
+                output, padding = self._output(video, sound, shifted=shifted)
             except (ValueError, MediaError) as error:
                 self._left_out[case.label(condition)] = str(error)
             else:
                 value = output if self._threshold is None else float(output > self._threshold)
                 self._values.setdefault(condition, {})[case.name] = value
+                if self._judge.pads is not None:
+                    self._padding.setdefault(condition, {})[case.name] = padding
 
     def score(self, metric: Metric) -> MetricScore:
         """The mean under each condition; with a threshold, also the false positives."""
-        score = mean_score(metric, self._values, self._left_out, judge=self._judge_json)
-        if self._threshold is None:
-            return score
-        false_positives = [
-            f"{100 * figure.value:.0f} % of {figure.count} {pairs}"
-            for condition, pairs in (("shifted", "shifted pairs"), ("other", "swapped pairs"))
-            if (figure := score.figures.get(condition)) is not None
-        ]
-        remark = "false positives, on true sounds: " + ", ".join(false_positives)
-        return replace(score, remarks=(remark,)) if false_positives else score
+        score = mean_score(
+            metric, self._values, self._left_out, judge=self._judge_json, padding=self._padding
+        )
+        remarks = padding_remarks(self._padding)
+        if self._threshold is not None:
+            false_positives = [
+                f"{100 * figure.value:.0f} % of {figure.count} {pairs}"
+                for condition, pairs in (("shifted", "shifted pairs"), ("other", "swapped pairs"))
+                if (figure := score.figures.get(condition)) is not None
+            ]
+            if false_positives:
+                remarks.insert(0, "false positives, on true sounds: " + ", ".join(false_positives))
+        return replace(score, remarks=tuple(remarks))
 
-    def _output(self, video: JudgeVideo, sound: Sound, *, shifted: bool) -> float:
+    def _output(
+        self, video: JudgeVideo, sound: Sound, *, shifted: bool
+    ) -> tuple[float, PairPadding]:
+        """The judge's output for a pair, and the padding of its input."""
         judge = self._judge
 
         def compute() -> dict[str, Any]:
@@ -209,18 +236,26 @@ class VideoJudgeScores:
             output = judge.score(frames, samples)
             if not np.isfinite(output):
                 raise ValueError(f"the judge {judge.name!r} returned a number that is not finite")
-            return {"output": output}
+            return {"output": output, "padding": asdict(judge.padding(frames, samples))}
 
         key = ["video", self._judge_json, code_sha256(*MODULES), sound.identity, shifted]
-        return float(cached(self._cache, lambda: [*key, video.identity], compute)["output"])
+        found = cached(self._cache, lambda: [*key, video.identity], compute)
+        return float(found["output"]), PairPadding(**found["padding"])
 
 
 class JudgeVideo:
     """The frames of a video, prepared for one judge and read when they are first needed."""
 
-    def __init__(self, path: Path, video_preprocessing: VideoPreprocessing) -> None:
+    def __init__(
+        self,
+        path: Path,
+        video_preprocessing: VideoPreprocessing,
+        audio_preprocessing: AudioPreprocessing,
+    ) -> None:
         self._path = path
         self._preprocessing = video_preprocessing
+        self._duration_s = audio_preprocessing.duration_s  # that a protocol fixes
+        self._refuses_short = audio_preprocessing.short == "refused"
 
     @cached_property
     def identity(self) -> str:
@@ -233,13 +268,11 @@ class JudgeVideo:
     def frames(self) -> Frames:
         """The frames, with times in seconds from the start of the video."""
         rate_hz = self._preprocessing.rate_hz
-        return self._all_frames() if rate_hz is None else self._frames_on_grid(rate_hz)
+        return self._all_frames() if rate_hz is None else self._frames_at_rate(rate_hz)
 
     def _all_frames(self) -> Frames:
-        from foleyflow.media.reader import read_frames
-
         size_px = self._preprocessing.size_px
-        pairs = list(read_frames(self._path, size=size_px, max_rate_hz=MAX_FRAME_RATE_HZ))
+        pairs = list(reader.read_frames(self._path, size=size_px, max_rate_hz=MAX_FRAME_RATE_HZ))
         if not pairs:
             raise MediaError(f"{self._path}: expected at least one frame, found none")
         return Frames(
@@ -247,23 +280,44 @@ class JudgeVideo:
             times_s=np.array([time_s for time_s, _ in pairs]),
         )
 
-    def _frames_on_grid(self, rate_hz: float) -> Frames:
-        from foleyflow.media.probe import probe
-        from foleyflow.media.reader import read_frames_at
-
-        side, info = self._preprocessing.size_px, probe(self._path)
-        count = max(1, int(min(info.duration_s, LONGEST_PAIR_S) * rate_hz + 1e-6))
-        times_s = np.arange(count) / rate_hz
+    def _frames_at_rate(self, rate_hz: float) -> Frames:
+        settings, side = self._preprocessing, self._preprocessing.size_px
+        # Size before the crop
+        info = probe(self._path)
         height = width = side
-        if self._preprocessing.shape != "squashed":
+        if settings.shape != "squashed":
             aspect = info.width / info.height
             width, height = round(side * max(aspect, 1)), round(side * max(1 / aspect, 1))
-        frames = read_frames_at(self._path, times_s.tolist(), height=height, width=width, info=info)
-        pixels = np.stack(list(frames))
-        if self._preprocessing.shape == "middle":
+        # Frames of a protocol's length, as many as the published script takes
+        longest_s = LONGEST_PAIR_S if self._duration_s is None else self._duration_s
+        most = int(longest_s * rate_hz + 1e-6)
+        frames = reader.read_frames_at_rate(
+            self._path,
+            rate_hz,
+            most=most,
+            height=height,
+            width=width,
+            origin=settings.origin,
+            info=info,
+        )
+        if not frames:
+            raise MediaError(
+                f"{self._path}: {info.duration_s:.2f} s of video give no frame at {rate_hz:g} Hz"
+            )
+        missing = most - len(frames)
+        if self._duration_s is not None and missing <= settings.end_copies:
+            frames += frames[-1:] * missing
+        elif missing > 0 and self._refuses_short:
+            raise MediaError(
+                f"{self._path}: {len(frames)} frames at {rate_hz:g} Hz, expected at least "
+                f"{most - settings.end_copies} for {longest_s:g} s"
+            )
+        # Crop
+        pixels = np.stack(frames)
+        if settings.shape == "middle":
             top, left = (height - side) // 2, (width - side) // 2
             pixels = pixels[:, top : top + side, left : left + side]
-        return Frames(pixels=pixels, times_s=times_s)
+        return Frames(pixels=pixels, times_s=np.arange(len(frames)) / rate_hz)
 
 
 class FileScores:

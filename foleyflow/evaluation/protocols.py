@@ -70,6 +70,8 @@ PROTOCOLS: dict[str, Protocol] = {
             "pairs; shorter sounds are not filled, incomplete patches are dropped",
             "the published system generates 8 kHz sound: figures are given against full-band "
             "references and against references below 4 kHz, as two rows",
+            "Align Acc: the first 8.192 s of sound and 8 s of video; the report states how much of "
+            "shorter pairs was padding",
             "no script of this protocol is public: it is reconstructed from the papers",
         ),
     ),
@@ -92,6 +94,8 @@ PROTOCOLS: dict[str, Protocol] = {
         ),
         notes=(
             "sounds below 8 s are refused and listed (the script drops them from a batch or stops)",
+            "videos are cut to 8 s; the last frame is repeated if at most one frame at 0.5 Hz or "
+            "three at 25 Hz are missing, and shorter videos are refused and listed",
             "PaSST takes 10 s: 8 s and zeros; VGGish 8 patches of each sound",
             "Fréchet distances are over paired clips; the script takes all files of either side",
         ),

@@ -12,6 +12,7 @@ from typing import Any
 
 from foleyflow.errors import ConfigError
 from foleyflow.evaluation.metric import Metric, bootstrap_mean
+from foleyflow.judges.interface import PairPadding
 
 # Condition -> its label in tables. "Narrow" is limited to the band that a protocol names.
 CONDITIONS = {
@@ -64,6 +65,8 @@ class MetricScore:
     remarks: tuple[str, ...] = ()  # printed with the figures
     judge: Mapping[str, Any] | None = None  # `judge_json` of its judge
     protocol: str | None = None  # name of the protocol that it follows
+    # Condition -> clip -> padding of the judge's input; empty for judges that do not pad
+    padding: Mapping[str, Mapping[str, PairPadding]] = field(default_factory=dict)
 
     @property
     def controls_as_good(self) -> tuple[str, ...]:
@@ -89,6 +92,10 @@ class MetricScore:
             "remarks": list(self.remarks),
             "judge": None if self.judge is None else dict(self.judge),
             "protocol": self.protocol,
+            "padding": {
+                condition: {clip: asdict(padding) for clip, padding in clips.items()}
+                for condition, clips in self.padding.items()
+            },
         }
 
 
@@ -106,6 +113,27 @@ def mean_score(
     }
     clips = values.get("generated", {})
     return MetricScore(metric=metric, figures=figures, clips=clips, left_out=left_out, **more)
+
+
+def padding_remarks(padding: Mapping[str, Mapping[str, PairPadding]]) -> list[str]:
+    """One line per different amount of padding in condition -> clip -> padding."""
+    labels: dict[str, list[str]] = {}
+    for condition in CONDITIONS:
+        clips = list(padding.get(condition, {}).values())
+        parts = [
+            f"{kind} of {len(padded)} of {len(clips)} clips padded by "
+            f"{sum(s for s, _ in padded) / len(padded):.2f} s "
+            f"({100 * sum(fraction for _, fraction in padded) / len(padded):.1f} % of the input) "
+            f"on average, {means}"
+            for kind, means, amounts in (
+                ("sound", "with zeros", [(c.sound_s, c.sound_fraction) for c in clips]),
+                ("video", "by repeating it", [(c.video_s, c.video_fraction) for c in clips]),
+            )
+            if (padded := [amount for amount in amounts if amount[0] > 0])
+        ]
+        if parts:
+            labels.setdefault("; ".join(parts), []).append(CONDITIONS[condition])
+    return [f"padding, {', '.join(conditions)}: {text}" for text, conditions in labels.items()]
 
 
 def scores_text(scores: Mapping[str, Mapping[str, MetricScore]]) -> str:

@@ -178,7 +178,7 @@ class SoundScores:
             judge = cast(PairJudge, self.judges.judges[judged.judge])
             # A judge keeps the features of its latest video: a copy per clip keeps those of all.
             self._pair_judges[judged.judge] = [
-                (copy.copy(judge), self._frames(judge, clip, true.samples.shape[1] / true.rate_hz))
+                (copy.copy(judge), self._frames(judge, preprocessing, clip, true.duration_s))
                 for clip, true in zip(self._clips, self._true_sounds, strict=True)
             ]
         values, why = [], ""
@@ -193,14 +193,16 @@ class SoundScores:
             raise ValueError(why)
         return asdict(bootstrap_mean(values))
 
-    def _frames(self, judge: PairJudge, clip: int, end_s: float) -> Frames:
+    def _frames(
+        self, judge: PairJudge, preprocessing: AudioPreprocessing, clip: int, end_s: float
+    ) -> Frames:
         """The frames of a clip up to the end of its sound, as a judge takes them.
 
         Of the video's own frames, the first one after the end belongs to them, since a judge
         measures the duration of a video by its last frame.
         """
         with self._split.clips.files(clip) as (path, _):
-            frames = JudgeVideo(path, judge.video_preprocessing).frames
+            frames = JudgeVideo(path, judge.video_preprocessing, preprocessing).frames
         count = int(np.searchsorted(frames.times_s, end_s - 1e-6))
         if judge.video_preprocessing.rate_hz is None:
             count += 1

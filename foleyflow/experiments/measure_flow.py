@@ -311,6 +311,7 @@ def measure_flow(
                 flow,
                 noisy[:density_clips],
                 windows.condition.rows(torch.arange(len(noisy))[:density_clips]),
+                path=path,
                 guidance=guidance,
                 seed=seed,
             ) | {"latent_noise": latent_noise}
@@ -387,6 +388,7 @@ def measure_density(
     audio: Tensor,
     condition: Condition,
     *,
+    path: str = "linear",
     guidance: float = 1.0,
     steps: int = SOLVER_STEPS,
     seed: int = 0,
@@ -423,12 +425,14 @@ def measure_density(
             divergence = hutchinson(block, probes=PROBES)
         for given, bits in ((condition, own_bits), (other, other_bits)):
             velocity = velocity_field(flow, given.rows(items), guidance=guidance)
-            likelihood = log_likelihood(velocity, block, steps=steps, divergence=divergence)
+            likelihood = log_likelihood(
+                velocity, block, steps=steps, path=path, divergence=divergence
+            )
             bits += likelihood.bits_per_dimension.tolist()
         # To noise and back
         velocity = velocity_field(flow, condition.rows(items), guidance=guidance)
-        noises = encode(velocity, block, steps=steps), invert(velocity, block, steps=steps)
-        errors = [decode(velocity, noise, steps=steps) - block for noise in noises]
+        noises = [method(velocity, block, steps=steps, path=path) for method in (encode, invert)]
+        errors = [decode(velocity, noise, steps=steps, path=path) - block for noise in noises]
         error += float(errors[0].double().square().sum())
         inverse_error += float(errors[1].double().square().sum())
         size += float(block.double().square().sum())

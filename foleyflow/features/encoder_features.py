@@ -1,7 +1,8 @@
 """Features of frozen published encoders for all clips of a data set, computed once and cached.
 
-A cache is named by the encoder, its weights and the clips. The precision is not part of the name:
-encoders compute in fp32 under every setting (see `encoders.frozen`).
+A cache is named by the encoder, its weights and the clips; a cache of audio features also by the
+version of the front end. The precision is not part of the name: encoders compute in fp32 under
+every setting (see `encoders.frozen`).
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ from foleyflow.features.store import Arrays, offsets_of, open_store, store_folde
 from foleyflow.media.reader import read_frames_with_aspect
 from foleyflow.parallel.ray_cluster import ParallelMap
 from foleyflow.weights import file_sha256
+
+# Of the audio encoders; raised whenever the same sound would give them other input
+FRONT_END_VERSION = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,8 +174,9 @@ def segment_features(
         CheckpointError: the weights are missing or do not fit.
     """
     name = f"sound_features-{split.name}-{sound.encoder}"
+    depends_on = (sound.sha256, FRONT_END_VERSION, segment_s, bands, split.fingerprint)
     return open_store(
-        store_folder(split.data, name, sound.sha256, segment_s, bands, split.fingerprint),
+        store_folder(split.data, name, *depends_on),
         functools.partial(_segment_block, split, sound, segment_s, bands),
         range(len(split.clips)),
         parallel_map=parallel_map,

@@ -17,19 +17,20 @@ from torch import Tensor
 from foleyflow.flow.conversion import convert
 from foleyflow.flow.objective import (
     ObjectiveConfig,
-    adaptively_weighted,
     masked_error,
     predict,
     sample_dropout_and_guidance,
+    sample_times,
     sample_uniform,
 )
-from foleyflow.flow.path import interpolate, sample_tau
+from foleyflow.flow.path import SMALLEST_TAU, interpolate
 from foleyflow.flow.snapshot import Snapshot
 from foleyflow.flow.transformer import Condition, FlowTransformer
 from foleyflow.parallel.batch_sharding import normal_like
 
 # Range of flow times for the comparison; the ends carry no information (no noise, or no audio).
-SMALLEST_TAU, LARGEST_TAU = 0.02, 0.98
+FIRST_TAU, LAST_TAU = 0.02, 0.98
+SMALLEST_DISTANCE = 1e-2  # bound of the distance that the gradient is divided by
 
 
 class Critic(Snapshot):
@@ -47,14 +48,16 @@ def generate_one_step(
     condition: Condition,
     drops: Tensor,
     guidance_scale: Tensor,
+    path: str,
 ) -> Tensor:
     """One-step samples eps - u(eps, 0, 1) (paper eq. 8), (B, L, C), from new noise.
 
     Known frames are those of `audio`.
     """
     noise = normal_like(audio)
-    one = torch.ones(len(audio), device=audio.device)
-    generated = noise - predict(network, noise, one, condition, drops, guidance_scale, r=0 * one)
+    one, end = torch.ones(len(audio), device=audio.device), SMALLEST_TAU[path]
+    mean_velocity = predict(network, noise, one, condition, drops, guidance_scale, r=end * one)
+    generated = noise - (1 - end) * mean_velocity
     return torch.where(condition.known[..., None], audio, generated)
 
 
@@ -75,12 +78,14 @@ def critic_loss(
     batch, device = len(audio), audio.device
     drops, guidance_scale = sample_dropout_and_guidance(batch, config, device)
     with torch.no_grad():
-        generated = generate_one_step(generator, audio, condition, drops, guidance_scale)
-    tau = sample_tau(batch, mean=config.tau_mean, deviation=config.tau_deviation, device=device)
+        generated = generate_one_step(
+            generator, audio, condition, drops, guidance_scale, config.path
+        )
+    tau = sample_times(batch, config, device)
     x, velocity = interpolate(generated, normal_like(generated), tau, config.path)
     predicted = predict(fake, x, tau, condition, drops, guidance_scale)
-    errors = masked_error(predicted, velocity, condition.known)
-    return adaptively_weighted(errors, config), {"critic_error": float(errors.detach().mean())}
+    error = masked_error(predicted, velocity, condition.known).mean()
+    return error, {"critic_error": float(error.detach())}
 
 
 def distribution_matching_loss(
@@ -102,11 +107,10 @@ def distribution_matching_loss(
     """
     # One-step samples of the generator
     drops, guidance_scale = sample_dropout_and_guidance(len(audio), config, audio.device)
-    generated = generate_one_step(generator, audio, condition, drops, guidance_scale)
+    generated = generate_one_step(generator, audio, condition, drops, guidance_scale, config.path)
     with torch.no_grad():
         # Samples with noise added
-        span = LARGEST_TAU - SMALLEST_TAU
-        tau = SMALLEST_TAU + span * sample_uniform(len(audio), audio.device)
+        tau = FIRST_TAU + (LAST_TAU - FIRST_TAU) * sample_uniform(len(audio), audio.device)
         x, _ = interpolate(generated, normal_like(generated), tau, config.path)
         # Data prediction of both networks
         velocities = (
@@ -120,7 +124,7 @@ def distribution_matching_loss(
         weights = (~condition.known)[..., None].float()
         distance = ((generated - real_data).abs() * weights).sum((1, 2), keepdim=True)
         distance /= (weights.sum((1, 2), keepdim=True) * generated.shape[2]).clamp_min(1)
-        gradient = (fake_data - real_data) / distance.clamp_min(config.floor)
+        gradient = (fake_data - real_data) / distance.clamp_min(SMALLEST_DISTANCE)
     # Squared error whose gradient is the one above
     errors = masked_error(generated, (generated - gradient).detach(), condition.known)
     return 0.5 * errors.mean(), {"mismatch": float(errors.detach().mean().sqrt())}

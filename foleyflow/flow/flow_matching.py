@@ -6,12 +6,12 @@ from torch import Tensor
 
 from foleyflow.flow.objective import (
     ObjectiveConfig,
-    adaptively_weighted,
     masked_error,
     predict,
     sample_dropout,
+    sample_times,
 )
-from foleyflow.flow.path import interpolate, sample_tau
+from foleyflow.flow.path import interpolate
 from foleyflow.flow.transformer import Condition, FlowTransformer
 from foleyflow.parallel.batch_sharding import normal_like
 
@@ -22,17 +22,18 @@ def flow_matching_loss(
     """The paper's dynamic conditional flow (DCF): flow matching with per-frame conditions.
 
     E || u(x_tau, tau, tau) - (alpha' x + sigma' eps) ||^2 at x_tau = alpha x + sigma eps, where u
-    is the network. Arguments as in objective.py.
+    is the network. It is smallest for the marginal velocity E[alpha' x + sigma' eps | x_tau].
+    Arguments as in objective.py.
 
     Reference: paper eq. 5.
     """
     batch, device = len(audio), audio.device
     # Point on the path and its velocity
-    tau = sample_tau(batch, mean=config.tau_mean, deviation=config.tau_deviation, device=device)
+    tau = sample_times(batch, config, device)
     x, velocity = interpolate(audio, normal_like(audio), tau, config.path)
     # Prediction without guidance, with condition dropout
     drops = sample_dropout(batch, config, device)
     predicted = predict(network, x, tau, condition, drops)
     # Error over the frames that are not context
-    errors = masked_error(predicted, velocity, condition.known)
-    return adaptively_weighted(errors, config), {"error": float(errors.detach().mean())}
+    error = masked_error(predicted, velocity, condition.known).mean()
+    return error, {"error": float(error.detach())}

@@ -2,6 +2,7 @@
 
 The flow of the velocity (the diagonal of the flow map) is invertible: integrated from tau = 0 to 1
 it gives the noise of some audio, and the integral of its divergence gives the change of density.
+On a path that ends above tau = 0 (`path.SMALLEST_TAU`), that end takes the place of tau = 0.
 The density is that of latents under this flow, not of waveforms nor of the one-step map. Latents
 that repeat exactly (silence) have no density: report the noise level that was added to the latents.
 
@@ -20,6 +21,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from foleyflow.flow.path import SMALLEST_TAU
 from foleyflow.flow.samplers import Velocity, heun, uniform_grid
 
 MAX_EXACT_TRACE = 256  # dimensions per sample up to which the trace is computed exactly
@@ -45,14 +47,14 @@ class Likelihood:
         return -self.nats_per_dimension / math.log(2)
 
 
-def encode(velocity: Velocity, audio: Tensor, *, steps: int = 25) -> Tensor:
+def encode(velocity: Velocity, audio: Tensor, *, steps: int = 25, path: str = "linear") -> Tensor:
     """Audio latents to their noise, (B, L, C), by Heun's method (paper eq. 6)."""
-    return heun(velocity, audio, uniform_grid(steps, start=0.0, end=1.0))
+    return heun(velocity, audio, uniform_grid(steps, start=SMALLEST_TAU[path], end=1.0))
 
 
-def decode(velocity: Velocity, noise: Tensor, *, steps: int = 25) -> Tensor:
+def decode(velocity: Velocity, noise: Tensor, *, steps: int = 25, path: str = "linear") -> Tensor:
     """Noise to audio latents, (B, L, C); the inverse of `encode` up to the solver's error."""
-    return heun(velocity, noise, uniform_grid(steps))
+    return heun(velocity, noise, uniform_grid(steps, end=SMALLEST_TAU[path]))
 
 
 def invert(
@@ -60,6 +62,7 @@ def invert(
     audio: Tensor,
     *,
     steps: int = 25,
+    path: str = "linear",
     tolerance: float = 1e-5,
     max_iterations: int = 30,
 ) -> Tensor:
@@ -76,7 +79,8 @@ def invert(
     Reference: fixed-point inversion of samplers (Pan et al. 2023, AIDI; Hong et al. 2024).
     """
     x = audio
-    for after, tau in itertools.pairwise(uniform_grid(steps, start=0.0, end=1.0)):
+    grid = uniform_grid(steps, start=SMALLEST_TAU[path], end=1.0)
+    for after, tau in itertools.pairwise(grid):
         scale = _rms(x).clamp_min(torch.finfo(x.dtype).tiny)
         weight, error = torch.ones_like(scale), torch.full_like(scale, torch.inf)
         best, residual = heun(velocity, x, (after, tau)), torch.zeros_like(x)
@@ -101,7 +105,12 @@ def _rms(values: Tensor) -> Tensor:
 
 
 def log_likelihood(
-    velocity: Velocity, audio: Tensor, *, steps: int = 50, divergence: Divergence | None = None
+    velocity: Velocity,
+    audio: Tensor,
+    *,
+    steps: int = 50,
+    path: str = "linear",
+    divergence: Divergence | None = None,
 ) -> Likelihood:
     """Log-density of audio latents by the change of variables along the flow.
 
@@ -118,7 +127,8 @@ def log_likelihood(
         exact = audio[0].numel() <= MAX_EXACT_TRACE
         divergence = exact_divergence if exact else hutchinson(audio, probes=4)
     x, log_volume = audio, torch.zeros(len(audio), dtype=audio.dtype, device=audio.device)
-    for tau, after in itertools.pairwise(uniform_grid(steps, start=0.0, end=1.0)):
+    grid = uniform_grid(steps, start=SMALLEST_TAU[path], end=1.0)
+    for tau, after in itertools.pairwise(grid):
         step = after - tau
         # Heun's method for the position and the log-volume
         slope, rate = divergence(velocity, x, tau)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from foleyflow.errors import ConfigError
-from foleyflow.flow.path import sample_tau
+from foleyflow.flow.path import SMALLEST_TAU, sample_tau
 from foleyflow.flow.transformer import DROP_ALL, DROP_TIMING, KEEP_ALL, Condition, FlowTransformer
 from foleyflow.parallel.batch_sharding import sample_for_full_batch
 
@@ -31,8 +31,6 @@ class ObjectiveConfig:
     endpoint_share: float = 0.3  # fraction of those with tau near 1 and r = 0, as in generation
     largest_guidance: float = 4.0  # the guidance scale w is sampled from 1 to this value
     difference: float = 2e-3  # half step of the central difference along the flow
-    balance: float = 0.75  # exponent p of the adaptive weight 1 / (error + floor)^p
-    floor: float = 1e-2  # constant in the adaptive weight
 
     def __post_init__(self) -> None:
         if self.largest_guidance < 1 or not 0 <= self.interval_share <= 1:
@@ -72,20 +70,28 @@ def sample_intervals(
 
     The fraction of samples with r < tau grows over the first tenth of training (`progress` 0..1).
     """
-    samples = [
-        sample_tau(batch, mean=config.tau_mean, deviation=config.tau_deviation, device=device)
-        for _ in range(2)
-    ]
+    samples = [sample_times(batch, config, device) for _ in range(2)]
     tau, r = torch.maximum(*samples), torch.minimum(*samples)
-    # Some intervals are those of one-step generation: tau near 1 and r = 0
+    # Some intervals are those of one-step generation: from tau near 1 to the end of the path
     endpoint = sample_uniform(batch, device) < config.endpoint_share
     tau = torch.where(endpoint, 1 - 0.02 * sample_uniform(batch, device), tau)
-    r = torch.where(endpoint, torch.zeros_like(r), r)
+    r = torch.where(endpoint, torch.full_like(r, SMALLEST_TAU[config.path]), r)
     # The other samples are on the diagonal r = tau
     fraction = config.interval_share * min(1.0, progress / 0.1)
     diagonal = sample_uniform(batch, device) >= fraction
     tau = torch.where(diagonal, samples[0], tau)
     return tau, torch.where(diagonal, tau, r)
+
+
+def sample_times(batch: int, config: ObjectiveConfig, device: torch.device) -> Tensor:
+    """Sample logit-normal flow times, (batch,)."""
+    return sample_tau(
+        batch,
+        mean=config.tau_mean,
+        deviation=config.tau_deviation,
+        path=config.path,
+        device=device,
+    )
 
 
 def sample_uniform(batch: int, device: torch.device) -> Tensor:
@@ -119,15 +125,11 @@ def predict(
 
 
 def masked_error(predicted: Tensor, target: Tensor, known: Tensor) -> Tensor:
-    """Mean squared error of each sample over the frames that are not context, (B,)."""
+    """Mean squared error of each sample over the frames that are not context, (B,).
+
+    Losses are plain means of these errors. A weight that depends on a sample's own error, like the
+    1 / (error + c)^p of MeanFlow, would move the minimum away from the conditional mean.
+    """
     weights = (~known).float()
     per_frame = (predicted - target).square().mean(-1)
     return (per_frame * weights).sum(1) / weights.sum(1).clamp_min(1)
-
-
-def adaptively_weighted(errors: Tensor, config: ObjectiveConfig) -> Tensor:
-    """Mean of the samples' errors (B,), each weighted by 1 / (error + floor)^balance.
-
-    Reference: Geng et al. 2025 (MeanFlow), adaptive loss weighting.
-    """
-    return (errors / (errors.detach() + config.floor) ** config.balance).mean()

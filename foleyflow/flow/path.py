@@ -18,6 +18,11 @@ from torch import Tensor
 from foleyflow.parallel.batch_sharding import sample_for_full_batch
 
 BETA_MIN, BETA_MAX = 0.1, 20.0  # of the variance-preserving path (Song et al. 2021)
+# Flow time at which each path ends. The velocity of "vp" grows without bound towards tau = 0
+# (5.7 eps at 1e-3, 50 eps at 1e-5), so that training, solvers and likelihoods end at 1e-3, where
+# sigma is 0.011: less than the noise that the codec's decoder tolerates. Song et al. 2021 sample
+# this path to the same time.
+SMALLEST_TAU = {"linear": 0.0, "gvp": 0.0, "vp": 1e-3}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,11 +54,15 @@ def generalised_variance_preserving(tau: Tensor) -> Coefficients:
 
 
 def variance_preserving(tau: Tensor) -> Coefficients:
-    """The diffusion path with beta from 0.1 to 20. Reference: Song et al. 2021, eq. 33."""
+    """The diffusion path with beta from 0.1 to 20, for tau from `SMALLEST_TAU` to 1.
+
+    Reference: Song et al. 2021, eq. 33.
+    """
     log_alpha = -0.25 * tau.square() * (BETA_MAX - BETA_MIN) - 0.5 * tau * BETA_MIN
     rate = -0.5 * tau * (BETA_MAX - BETA_MIN) - 0.5 * BETA_MIN
     alpha = log_alpha.exp()
-    # expm1, because 1 - alpha^2 would lose all digits in float32 near tau = 0
+    # expm1, because 1 - alpha^2 would lose all digits in float32 near tau = 0. The bound keeps the
+    # derivatives finite where a difference quotient evaluates the path below `SMALLEST_TAU`.
     sigma = (-torch.expm1(2 * log_alpha)).clamp_min(1e-12).sqrt()
     return Coefficients(
         alpha=alpha, sigma=sigma, alpha_dot=rate * alpha, sigma_dot=-rate * alpha.square() / sigma
@@ -78,7 +87,13 @@ def interpolate(
     return c.alpha * audio + c.sigma * noise, c.alpha_dot * audio + c.sigma_dot * noise
 
 
-def sample_tau(batch: int, *, mean: float, deviation: float, device: torch.device) -> Tensor:
-    """Sample logit-normal flow times, (batch,) in 0..1. Reference: Esser et al. 2024."""
+def sample_tau(
+    batch: int, *, mean: float, deviation: float, path: str, device: torch.device
+) -> Tensor:
+    """Sample logit-normal flow times, (batch,), between the path's end and 1.
+
+    Reference: Esser et al. 2024.
+    """
     normal = sample_for_full_batch(lambda rows: torch.randn(rows, device=device), batch)
-    return torch.sigmoid(mean + deviation * normal)
+    smallest = SMALLEST_TAU[path]
+    return smallest + (1 - smallest) * torch.sigmoid(mean + deviation * normal)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -18,7 +19,6 @@ from torch import Tensor
 
 from foleyflow.flow.objective import (
     ObjectiveConfig,
-    adaptively_weighted,
     masked_error,
     predict,
     sample_dropout_and_guidance,
@@ -26,7 +26,7 @@ from foleyflow.flow.objective import (
 )
 from foleyflow.flow.path import interpolate
 from foleyflow.flow.snapshot import Snapshot
-from foleyflow.flow.transformer import Condition, FlowTransformer
+from foleyflow.flow.transformer import DROP_ALL, Condition, FlowTransformer
 from foleyflow.parallel.batch_sharding import normal_like
 
 INTERVAL_FRACTION = 0.8  # of the samples have an interval; the others preserve the velocity
@@ -52,8 +52,9 @@ def progressive_distillation_loss(
 ) -> tuple[Tensor, dict[str, float]]:
     """Error of one step against the teacher's mean velocity over several steps.
 
-    Only `network`, the student, is trained; the teacher is a flow map of the same path, and takes
-    `teacher_steps` (at least 2) equal steps. Arguments as in objective.py.
+    Only `network`, the student, is trained. The teacher is a flow of the same path and takes
+    `teacher_steps` (at least 2) equal steps: of its flow map, or of Euler's method if it has none.
+    Arguments as in objective.py.
 
     Reference: Salimans & Ho 2022; for a two-time map this is the identity of SplitMeanFlow (Guo et
         al. 2025) with a frozen teacher.
@@ -67,24 +68,52 @@ def progressive_distillation_loss(
     x, _ = interpolate(audio, noise, tau, config.path)
     with torch.no_grad():
         # Mean velocity of the teacher over its steps
-        embedded = teacher.embed(condition, drops)
+        teacher_velocity = _velocity_of(teacher, condition, drops, guidance_scale)
         grid = [tau + (r - tau) * k / teacher_steps for k in range(teacher_steps + 1)]
         position, target = x, torch.zeros_like(x)
         for start, end in itertools.pairwise(grid):
             # Known frames are placed on the path, as in sampling
             on_path, _ = interpolate(audio, noise, start, config.path)
             position = torch.where(condition.known[..., None], on_path, position)
-            velocity = teacher(
-                position,
-                r=end,
-                tau=start,
-                guidance_scale=guidance_scale,
-                embedded=embedded,
-                condition=condition,
-            )
+            velocity = teacher_velocity(position, end, start)
             position = position - (start - end)[:, None, None] * velocity
             target = target + velocity / teacher_steps
     # One step of the student
     predicted = predict(network, x, tau, condition, drops, guidance_scale, r=r)
-    errors = masked_error(predicted, target, condition.known)
-    return adaptively_weighted(errors, config), {"merge_error": float(errors.detach().mean())}
+    error = masked_error(predicted, target, condition.known).mean()
+    return error, {"merge_error": float(error.detach())}
+
+
+def _velocity_of(
+    teacher: FlowTransformer, condition: Condition, drops: Tensor, guidance_scale: Tensor
+) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    """The teacher's mean velocity `(x, r, tau) -> u` over its next step.
+
+    A teacher that was trained by flow matching alone has no flow map: its steps are Euler's, with
+    classifier-free guidance by two evaluations.
+    """
+    one = torch.ones_like(guidance_scale)
+
+    def evaluate(
+        x: Tensor, r: Tensor, tau: Tensor, embedded: Tensor, guidance_scale: Tensor
+    ) -> Tensor:
+        return teacher(
+            x,
+            r=r,
+            tau=tau,
+            guidance_scale=guidance_scale,
+            embedded=embedded,
+            condition=condition,
+        )
+
+    embedded = teacher.embed(condition, drops)
+    if teacher.trained_intervals:
+        return lambda x, r, tau: evaluate(x, r, tau, embedded, guidance_scale)
+    without = teacher.embed(condition, torch.full_like(drops, DROP_ALL))
+
+    def guided(x: Tensor, r: Tensor, tau: Tensor) -> Tensor:
+        base = evaluate(x, tau, tau, without, one)
+        conditional = evaluate(x, tau, tau, embedded, one)
+        return base + guidance_scale[:, None, None] * (conditional - base)
+
+    return guided

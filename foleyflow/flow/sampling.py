@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 
 from foleyflow.errors import ConfigError
-from foleyflow.flow.diffusion import DIFFUSION_SAMPLERS
+from foleyflow.flow.diffusion import DIFFUSION_SAMPLERS, log_snr_grid
 from foleyflow.flow.diffusion import PATH as DIFFUSION_PATH
 from foleyflow.flow.guided_model import flow_map, noise_prediction, velocity_field
-from foleyflow.flow.path import PATHS
+from foleyflow.flow.path import PATHS, SMALLEST_TAU
 from foleyflow.flow.samplers import SAMPLERS, apply_flow_map, uniform_grid
 from foleyflow.flow.transformer import Condition, FlowTransformer
 
-# Solvers for each kind of network; the first one is the default.
+# Solvers for each kind of network
 SOLVERS = {"velocity": ("map", *SAMPLERS), "noise": tuple(DIFFUSION_SAMPLERS)}
 
 
@@ -36,13 +36,19 @@ def sample(
 
     Args:
         guidance: scale w, at least 1.
-        solver: one of `SOLVERS` for the network's prediction, by default the first; any other
-            raises a ConfigError. "map" applies the flow map; "euler", "midpoint" and "heun"
-            integrate the velocity; "dpm" and "ddim" are the diffusion baseline's.
+        solver: one of `SOLVERS` for the network's prediction. "map" applies the flow map; "euler",
+            "midpoint" and "heun" integrate the velocity; "dpm" and "ddim" are the diffusion
+            baseline's. None for "map", "dpm", or "euler" if the network has no flow map.
         path: the path of a velocity network's training, a key of `path.PATHS`.
+
+    Raises:
+        ConfigError: the network can't be sampled with this solver, or with the solver and this
+            guidance.
     """
     solvers = SOLVERS[flow.config.predicts]
-    solver = solvers[0] if solver is None else solver
+    if solver is None:
+        has_no_map = flow.config.predicts == "velocity" and not flow.trained_intervals
+        solver = "euler" if has_no_map else solvers[0]
     if solver not in solvers:
         raise ConfigError(
             f"solver {solver!r}: expected one of {', '.join(solvers)} for a network that predicts "
@@ -68,7 +74,8 @@ def sample(
         field, solve = velocity_field, SAMPLERS[solver]
     evaluate = field(flow, condition, guidance=guidance)
     # The last one of `times` is the flow time of x
-    latents = solve(
-        lambda x, *times: evaluate(place_known(x, times[-1]), *times), noise, uniform_grid(steps)
-    )
+    grid = [*log_snr_grid(steps - 1), 0.0] if diffusion and steps > 1 else uniform_grid(steps)
+    if not diffusion:
+        grid = uniform_grid(steps, end=SMALLEST_TAU[path])
+    latents = solve(lambda x, *times: evaluate(place_known(x, times[-1]), *times), noise, grid)
     return torch.where(condition.known[..., None], condition.context, latents)

@@ -161,6 +161,8 @@ class FlowTransformer(nn.Module):
     latent_mean: Tensor
     latent_deviation: Tensor
     latent_scale: Tensor
+    trained_intervals: Tensor
+    trained_guidance: Tensor
 
     def __init__(self, config: FlowConfig) -> None:
         super().__init__()
@@ -195,6 +197,10 @@ class FlowTransformer(nn.Module):
         self.register_buffer(
             "latent_scale", torch.ones(config.channels), persistent=bool(config.prior_path)
         )
+        # 1 if the network was trained on intervals r < tau, and with guidance scales above 1. Flow
+        # matching trains neither embedding.
+        self.register_buffer("trained_intervals", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("trained_guidance", torch.zeros((), dtype=torch.int64))
 
     @torch.no_grad()
     def fit_latents_(self, latents: Tensor, scale: Tensor) -> None:
@@ -202,6 +208,12 @@ class FlowTransformer(nn.Module):
         self.latent_mean.copy_(latents.mean(0))
         self.latent_deviation.copy_(latents.std(0).clamp_min(1e-3) / scale)
         self.latent_scale.copy_(scale)
+
+    def record_training_(self, *, guidance: bool) -> None:
+        """Record a training on intervals r < tau, and with guidance scales above 1."""
+        self.trained_intervals.fill_(1)
+        if guidance:
+            self.trained_guidance.fill_(1)
 
     def standardise(self, latents: Tensor) -> Tensor:
         """Codec latents to zero mean and a standard deviation of `latent_scale` per channel."""

@@ -14,7 +14,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from foleyflow.errors import CheckpointError, FoleyflowError
-from foleyflow.judges.interface import LONGEST_PAIR_S, AnyJudge, ClipRule, VideoPreprocessing
+from foleyflow.judges.interface import (
+    LONGEST_PAIR_S,
+    AnyJudge,
+    ClipRule,
+    PairJudge,
+    PairPadding,
+    VideoPreprocessing,
+)
 from foleyflow.judges.networks import (
     cavp,
     clap,
@@ -117,12 +124,8 @@ class TaggerJudge:
         return outputs
 
 
-class _PairJudge:
+class _PairJudge(PairJudge):
     """Keeps the features of the latest video, because a video is scored with several sounds."""
-
-    name: str
-    rate_hz: int
-    shortest_s: float
 
     def __init__(self, weights_sha256: str) -> None:
         self.weights_sha256 = weights_sha256
@@ -203,7 +206,10 @@ class SynchformerJudge(_PairJudge):
     def __init__(self, network: Synchformer, weights_sha256: str) -> None:
         super().__init__(weights_sha256)
         self.video_preprocessing = VideoPreprocessing(
-            size_px=network.config.side, rate_hz=synchformer.FRAME_RATE_HZ, shape="middle"
+            size_px=network.config.side,
+            rate_hz=synchformer.FRAME_RATE_HZ,
+            shape="middle",
+            end_copies=synchformer.END_COPIES,
         )
         self._network = network
 
@@ -243,8 +249,11 @@ class DiffFoleyJudge(_PairJudge):
 
     name = "diff-foley"
     rate_hz = diff_foley.RATE_HZ
-    shortest_s = diff_foley.SHORTEST_S
-    video_preprocessing = VideoPreprocessing(size_px=cavp.SIDE_PX, rate_hz=cavp.FRAME_RATE_HZ)
+    shortest_s = 1 / cavp.FRAME_RATE_HZ  # one video feature
+    video_preprocessing = VideoPreprocessing(
+        size_px=cavp.SIDE_PX, rate_hz=cavp.FRAME_RATE_HZ, origin="file"
+    )
+    pads = "sound with zeros to 8.192 s, video by repeating its features to 8 s"
 
     def __init__(
         self, classifier: AlignmentClassifier, video_encoder: Cavp, weights_sha256: str
@@ -257,25 +266,36 @@ class DiffFoleyJudge(_PairJudge):
     def score(self, frames: Frames, samples: NDArray[np.float32]) -> float:
         """The probability that the sound belongs to the video, from the first 8.192 s of both.
 
-        Each pair has its own generator for the latents, so that no figure depends on the order of
-        the clips; the published script samples all pairs from one generator.
+        Shorter sounds are padded with zeros, and the features of shorter videos are repeated. Each
+        pair has its own generator for the latents, so that no figure depends on the order of the
+        clips; the published script samples all pairs from one generator.
 
         Reference: Diff-Foley, evaluation/align_acc.py.
         """
-        count = diff_foley.VIDEO_FEATURES
-        if len(frames) < count:
-            raise ValueError(
-                f"{len(frames)} frames at {cavp.FRAME_RATE_HZ:g} Hz, the judge {self.name!r} needs "
-                f"{count}"
-            )
+        video_s, sound_s = len(frames) / cavp.FRAME_RATE_HZ, len(samples) / self.rate_hz
+        if min(video_s, sound_s) < self.shortest_s:
+            raise self._too_short(video_s, sound_s)
         levels = diff_foley.mel_levels(_tensor(samples))
         features = self._video_features(
             frames,
-            count,
-            lambda: self._video_encoder(_channels_first(frames)[: cavp.MOST_FRAMES])[:count],
+            diff_foley.VIDEO_FEATURES,
+            lambda: diff_foley.repeat_features(
+                self._video_encoder(_channels_first(frames)[: cavp.MOST_FRAMES])
+            ),
         )
         latents = self._classifier.latents(levels, _seeded_normal)
         return float(self._classifier(latents, features))
+
+    def padding(self, frames: Frames, samples: NDArray[np.float32]) -> PairPadding:
+        """Zeros after the sound, and repeated video features; see `PairJudge.padding`."""
+        sound = max(0, diff_foley.USED_SAMPLES - len(samples))
+        video = max(0, diff_foley.VIDEO_FEATURES - len(frames))
+        return PairPadding(
+            sound_s=sound / self.rate_hz,
+            sound_fraction=sound / diff_foley.USED_SAMPLES,
+            video_s=video / cavp.FRAME_RATE_HZ,
+            video_fraction=video / diff_foley.VIDEO_FEATURES,
+        )
 
 
 class ImageBindJudge(_PairJudge):
@@ -288,7 +308,10 @@ class ImageBindJudge(_PairJudge):
     def __init__(self, network: ImageBind, weights_sha256: str) -> None:
         super().__init__(weights_sha256)
         self.video_preprocessing = VideoPreprocessing(
-            size_px=network.side, rate_hz=imagebind.FRAME_RATE_HZ, shape="whole"
+            size_px=network.side,
+            rate_hz=imagebind.FRAME_RATE_HZ,
+            shape="whole",
+            end_copies=imagebind.END_COPIES,
         )
         self._network = network
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,21 +49,36 @@ class VideoPreprocessing:
 
     Attributes:
         size_px: side of the square frames.
-        rate_hz: frames on screen at this rate, from time 0; None for the video's own frames, up to
-            32 per second.
+        rate_hz: rate of the frames, from `media.reader.read_frames_at_rate`; None for the video's
+            own frames, up to 32 per second.
         shape: "squashed" for complete frames resized to squares. Else the shorter side is scaled to
             `size_px`: "middle" for the square in the middle, "whole" for complete frames.
+        origin: where the rounded times of the frames count from, see `read_frames_at_rate`.
+        end_copies: number of copies of the last frame by which a video may reach the length that a
+            protocol requires.
     """
 
     size_px: int
     rate_hz: float | None = None
     shape: Literal["squashed", "middle", "whole"] = "squashed"
+    origin: Literal["stream", "file"] = "stream"
+    end_copies: int = 0
 
     def __post_init__(self) -> None:
         if self.shape != "squashed" and self.rate_hz is None:
             raise ConfigError(
                 f"shape={self.shape!r}: expected rate_hz; a video's own frames can only be squashed"
             )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairPadding:
+    """How much of the input of a judge of pairs is padding, in seconds and as a fraction."""
+
+    sound_s: float = 0.0
+    sound_fraction: float = 0.0
+    video_s: float = 0.0
+    video_fraction: float = 0.0
 
 
 class _AnyJudge(Protocol):
@@ -97,10 +112,20 @@ class MaterialJudge(Judge, Protocol):
 
 
 class PairJudge(_AnyJudge, Protocol):
-    """A network that scores a video together with a sound, both of at least `shortest_s`."""
+    """A network that scores a video together with a sound, both of at least `shortest_s`.
+
+    Attributes:
+        pads: in words, how the judge pads pairs that are shorter than its input; None if it takes
+            pairs of any length from `shortest_s`.
+    """
 
     video_preprocessing: VideoPreprocessing
     shortest_s: float
+    pads: ClassVar[str | None] = None
+
+    def padding(self, frames: Frames, samples: NDArray[np.float32]) -> PairPadding:
+        """How much padding `score` adds to a pair; none if `pads` is None."""
+        return PairPadding()
 
     def score(self, frames: Frames, samples: NDArray[np.float32]) -> float:
         """The score of a video, with times from 0, and a (N,) float32 sound at `rate_hz`.
@@ -151,5 +176,6 @@ def pair_judge_json(judge: PairJudge, preprocessing: AudioPreprocessing) -> dict
         "rate_hz": judge.rate_hz,
         "sight": asdict(judge.video_preprocessing),
         "shortest_s": judge.shortest_s,
+        "pads": judge.pads,
         "resampler": preprocessing.description,
     }

@@ -9,6 +9,7 @@ from foleyflow.media.reader import (
     FrameStream,
     read_frames,
     read_frames_at,
+    read_frames_at_rate,
     read_frames_with_aspect,
 )
 from foleyflow.media.waveform import fit_blocks, read_sound_blocks, read_waveform
@@ -29,6 +30,7 @@ __all__ = [
     "probe",
     "read_frames",
     "read_frames_at",
+    "read_frames_at_rate",
     "read_frames_with_aspect",
     "read_sound_blocks",
     "read_waveform",

@@ -7,11 +7,14 @@ in memory. HDR is not tone-mapped.
 from __future__ import annotations
 
 import heapq
+import itertools
 import logging
+import math
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import Literal, TypeVar, cast
 
 import av
 import numpy as np
@@ -215,13 +218,7 @@ def read_frames_at(
         MediaError: the file can't be used, or no frame could be decoded.
     """
     info = info or probe(path)
-    # Size of the frames as they are stored, before rotation
-    shown_height = max(height, 1)
-    swaps_axes = info.orientation[0] == 0
-    aspect = info.width / info.height
-    aspect = aspect / info.pixel_aspect if swaps_axes else aspect * info.pixel_aspect
-    shown_width = max(round(shown_height * aspect) if width is None else width, 1)
-    stored = (shown_height, shown_width) if swaps_axes else (shown_width, shown_height)
+    stored = _stored_size(info, height, width)
 
     # Read the frames in one pass, or seek to each
     order = np.argsort(times_s, kind="stable")
@@ -234,6 +231,99 @@ def read_frames_at(
         for index, frame in _frames_on_screen(info, wanted):
             frames[index] = _to_rgb(frame, scaler, *stored, info)
     return [frames[index] for index in range(len(times_s))]
+
+
+def read_frames_at_rate(
+    path: str | Path,
+    rate_hz: float,
+    *,
+    most: int,
+    height: int,
+    width: int | None = None,
+    origin: Literal["stream", "file"] = "stream",
+    info: MediaInfo | None = None,
+) -> list[NDArray[np.uint8]]:
+    """Resample the frames of a video to a constant rate, with the rule of ffmpeg's filter `fps`.
+
+    The time of each source frame is rounded to the nearest multiple of 1 / rate_hz, halves away
+    from zero. The first result is at the rounded time of the first frame; each result is the last
+    source frame whose rounded time is not later. The results end before the rounded end of the
+    last frame, so a video that ends within half a period gives none. A result can show a frame up
+    to half a period before its time.
+
+    Args:
+        path: a video file.
+        rate_hz: rate of the results.
+        most: number of results after which reading stops.
+        height: of the results, pixels.
+        width: of the results, pixels; None to keep the aspect ratio.
+        origin: where the rounded times count from: the zero of the stream's own time stamps, as
+            torio passes them to the filter, or the start of the earliest of the video and the
+            audio track, as ffmpeg's command does. Both are equal if the file starts at 0.
+        info: the result of `probe`, if it is known.
+
+    Returns:
+        (height, width, 3) uint8 RGB arrays; repeated frames are the same array.
+
+    Raises:
+        MediaError: the file can't be used, or no frame could be decoded.
+        ValueError: a rate that is not positive.
+
+    Reference: libavfilter/vf_fps.c with its defaults, round=near and eof_action=round.
+    """
+    if not rate_hz > 0:
+        raise ValueError(f"rate_hz: got {rate_hz}, expected a positive rate")
+    info = info or probe(path)
+    stored = _stored_size(info, height, width)
+    scaler = VideoReformatter()
+    results: list[NDArray[np.uint8]] = []
+    latest: VideoFrame | None = None
+    for frame in itertools.islice(_frames_at_rate(info, Fraction(rate_hz), origin), most):
+        results.append(results[-1] if frame is latest else _to_rgb(frame, scaler, *stored, info))
+        latest = frame
+    return results
+
+
+def _frames_at_rate(
+    info: MediaInfo, rate_hz: Fraction, origin: Literal["stream", "file"]
+) -> Iterator[VideoFrame]:
+    """The source frame of each result of `read_frames_at_rate`."""
+    audio_start_s = info.start_s if info.audio_start_s is None else info.audio_start_s
+    origin_s = 0.0 if origin == "stream" else min(info.start_s, audio_start_s)
+    on_screen: VideoFrame | None = None
+    place = end_place = 0  # of the next result, and of the end of the frame on screen
+    for _, frame in _decode(info, start_s=0.0, end_s=None, counts=DecodeCounts()):
+        # Exact times, because a rounding error would decide ties
+        tick_s = cast(Fraction, frame.time_base)
+        per_tick = tick_s * rate_hz
+        ticks = cast(int, frame.pts) - round(origin_s / tick_s)
+        frame_place = _round_half_away(ticks * per_tick)
+        if on_screen is None:
+            place = frame_place
+        else:
+            yield from itertools.repeat(on_screen, max(frame_place - place, 0))
+        place = max(place, frame_place)
+        end_place = _round_half_away((ticks + frame.duration) * per_tick)
+        on_screen = frame
+    if on_screen is None:
+        raise _no_frame_error(info)
+    yield from itertools.repeat(on_screen, max(end_place - place, 0))
+
+
+def _round_half_away(value: Fraction) -> int:
+    """The nearest integer, halves away from zero, as libavutil's AV_ROUND_NEAR_INF."""
+    nearest = math.floor(abs(value) + Fraction(1, 2))
+    return nearest if value >= 0 else -nearest
+
+
+def _stored_size(info: MediaInfo, height: int, width: int | None) -> tuple[int, int]:
+    """(width, height) before rotation of frames of a displayed size; None keeps the aspect."""
+    shown_height = max(height, 1)
+    swaps_axes = info.orientation[0] == 0
+    aspect = info.width / info.height
+    aspect = aspect / info.pixel_aspect if swaps_axes else aspect * info.pixel_aspect
+    shown_width = max(round(shown_height * aspect) if width is None else width, 1)
+    return (shown_height, shown_width) if swaps_axes else (shown_width, shown_height)
 
 
 def _frames_on_screen(
@@ -312,6 +402,8 @@ def _decode_from(
             if seek_s is None or last_s >= 0:
                 _check_gap(info, max(last_s, 0.0), time_s)
             last_s = time_s
+            # Decoders of AVI give no or other stamps, and PyAV gives no time base
+            frame.pts, frame.time_base = stamp, time_base
             yield max(time_s, 0.0), frame
         _check_gap(info, max(last_s, 0.0), info.duration_s if end_s is None else last_s)
 

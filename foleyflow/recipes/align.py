@@ -170,14 +170,13 @@ def onset() -> AlignRecipe:
 
 
 def cavp() -> AlignRecipe:
-    """The paper's baseline: semantic and temporal contrast, as in Diff-Foley."""
+    """The paper's baseline: semantic and temporal contrast, as in Diff-Foley.
+
+    The negatives are all parts of the batch. docs/decisions/005-baselines-and-probes.md has the
+    reasons against a memory of negatives and larger batches.
+    """
     recipe = _with_losses(onset(), onset=0.0, contrast=1.0, stretches=1.0)
-    return replace(
-        recipe,
-        model=replace(recipe.model, contrast_width=128),
-        # At 1e-3 all features collapse and need 400 steps to recover.
-        train=replace(recipe.train, learning_rate=3e-4),
-    )
+    return replace(recipe, model=replace(recipe.model, contrast_width=128))
 
 
 def cavp_onset() -> AlignRecipe:
@@ -187,7 +186,7 @@ def cavp_onset() -> AlignRecipe:
 
 def vama_contrast() -> AlignRecipe:
     """VAMA with a small contrast term between clips, weighted as in CAV-MAE."""
-    recipe = _with_losses(vama(), contrast=0.01)
+    recipe = _with_losses(vama(), contrast=0.01, contrast_parts=1, contrast_pooling="mean")
     return replace(recipe, model=replace(recipe.model, contrast_width=128))
 
 

@@ -22,7 +22,7 @@ from foleyflow.encoders.catalogue import (
     video_encoder,
     weights_path,
 )
-from foleyflow.encoders.frozen import all_tokens
+from foleyflow.encoders.frozen import FrozenSound, all_tokens
 from foleyflow.encoders.image_preprocessing import (
     CLIP_DEVIATION,
     CLIP_MEAN,
@@ -284,6 +284,59 @@ def test_columns_of_an_audio_encoder_are_in_order_of_time(tmp_path, timm):
         clicked[round(centre_s * 16_000) : round(centre_s * 16_000) + 40] = 0.9
         moved = (frozen(clicked) - frozen(quiet)).norm(dim=-1).mean(-1)
         assert abs(int(moved.argmax()) - column) <= 1, name
+
+
+def fading_noise(seconds: float) -> torch.Tensor:
+    """Noise that is 40 dB quieter in its second half."""
+    sound = 0.1 * torch.randn(round(16_000 * seconds), generator=torch.Generator().manual_seed(2))
+    sound[len(sound) // 2 :] *= 0.01
+    return sound
+
+
+@pytest.mark.filterwarnings("ignore:At least one mel filter")  # as in the published setting
+@pytest.mark.parametrize("seconds", [0.5, 3.0, 8.0, 10.0, 10.24, 12.0])
+def test_audiomae_gets_the_published_spectrogram(seconds):
+    """Reference: transformers' extractor of AST, whose front end AudioMAE has."""
+    pytest.importorskip("transformers", reason="needs transformers (extra 'dev')")
+    from transformers import ASTFeatureExtractor
+
+    extractor = ASTFeatureExtractor(max_length=1024, mean=-4.2677393, std=4.5689974)
+    sound = fading_noise(seconds)
+    theirs = extractor(sound.numpy(), sampling_rate=16_000, return_tensors="np").input_values[0]
+    frozen = sound_encoder("audiomae").wrap(torch.nn.Identity())
+    ours = frozen.block_levels(sound)
+    assert ours.shape == (2 if seconds > 10.24 else 1, 1024, 128)
+    assert np.abs(ours[0].numpy() - theirs).max() < 1e-3
+
+
+def test_the_filter_bank_is_padded_and_not_the_sound():
+    """10 s are 998 frames; the rest is zero before normalisation, so -mean / deviation after it."""
+    rule = AUDIOMAE_SOUND
+    levels = FrozenSound(torch.nn.Identity(), rule).block_levels(fading_noise(10.0))[0]
+    padded = (levels - -rule.mean / rule.deviation).abs().amax(1) < 1e-6
+    assert int(padded.sum()) == 26 and padded[998:].all()
+    # The first frame after the end of a partly filled second block
+    levels = FrozenSound(torch.nn.Identity(), rule).block_levels(fading_noise(10.24 + 0.1))
+    assert (levels[1, 8:] == levels[1, -1]).all() and (levels[1, 7] != levels[1, -1]).any()
+    # Fewer samples than one window are no frame
+    levels = FrozenSound(torch.nn.Identity(), rule).block_levels(fading_noise(0.02))
+    assert torch.allclose(levels, torch.full_like(levels, -rule.mean / rule.deviation))
+
+
+def test_imagebind_gets_the_published_spectrogram():
+    """198 frames of 2 s, or those of a shorter sound, padded to 204 before normalisation."""
+    rule = IMAGEBIND_SOUND
+    frozen, fbank = FrozenSound(torch.nn.Identity(), rule), Fbank()
+    for seconds, count in ((2.0, 198), (1.0, 98), (0.1, 8)):
+        sound = fading_noise(seconds)
+        expected = torch.zeros(204, 128)
+        expected[:count] = fbank(sound[None])[0]
+        expected = (expected - rule.mean) / rule.deviation
+        assert torch.allclose(frozen.block_levels(sound)[0], expected, atol=1e-6)
+    # Blocks start after the 19 columns of the previous one, 1.9 s
+    blocks = frozen.block_levels(fading_noise(4.0))
+    assert blocks.shape == (3, 204, 128)
+    assert torch.allclose(blocks[1, :8], blocks[0, 190:198], atol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -144,7 +144,10 @@ def test_a_network_that_predicts_noise_is_sampled_by_diffusion(network, solver):
     chosen, noise = condition(), torch.randn(2, 8, 2)
     result = sample(network, chosen, noise, steps=8, guidance=2.0, solver=solver)
     predict = noise_prediction(network, chosen, guidance=2.0)
-    assert torch.equal(result, DIFFUSION_SAMPLERS[solver](predict, noise, uniform_grid(8)))
+    grid = [*log_snr_grid(7), 0.0]
+    assert torch.equal(result, DIFFUSION_SAMPLERS[solver](predict, noise, grid))
+    one = sample(network, chosen, noise, steps=1, guidance=2.0, solver=solver)
+    assert torch.equal(one, DIFFUSION_SAMPLERS[solver](predict, noise, [1.0, 0.0]))
     default = sample(network, chosen, noise, steps=8, guidance=2.0)
     assert torch.equal(default, result) == (solver == "dpm")
 

@@ -19,7 +19,7 @@ from foleyflow.flow.distribution_matching import (
 from foleyflow.flow.objective import ObjectiveConfig
 from foleyflow.flow.transformer import KEEP_ALL, FlowConfig, FlowTransformer
 
-CONFIG = ObjectiveConfig(balance=0.0, largest_guidance=1.0)
+CONFIG = ObjectiveConfig(largest_guidance=1.0)
 FRAMES, CHANNELS = 8, 2
 
 
@@ -93,7 +93,7 @@ def test_known_frames_are_copied_and_have_no_loss():
     torch.manual_seed(0)
     audio, chosen = torch.randn(4, FRAMES, CHANNELS), zero_condition(4, known=5)
     flow, one = Exact(Mixture()), torch.ones(4)
-    result = generate_one_step(flow, audio, chosen, torch.full((4,), KEEP_ALL), one)
+    result = generate_one_step(flow, audio, chosen, torch.full((4,), KEEP_ALL), one, "linear")
     assert torch.equal(result[:, :5], audio[:, :5])
     assert not torch.isclose(result[:, 5:], audio[:, 5:]).any()
 

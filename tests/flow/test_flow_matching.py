@@ -26,7 +26,7 @@ def test_an_exact_network_has_no_error(seed):
 
 def test_a_constant_error_costs_its_square():
     torch.manual_seed(0)
-    network, config = ConstantAudioFlow(shift=0.3), ObjectiveConfig(balance=0.0)
+    network, config = ConstantAudioFlow(shift=0.3), ObjectiveConfig()
     value, figures = flow_matching_loss(network, AUDIO, zero_condition(64), config)
     assert figures["error"] == pytest.approx(0.09, rel=1e-3)
     assert float(value) == pytest.approx(0.09, rel=1e-3)

@@ -1,4 +1,4 @@
-"""Helpers of the training objectives: error, adaptive weights, and the sampling of settings."""
+"""Helpers of the training objectives: the error, and the sampling of settings."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import torch
 from foleyflow.errors import ConfigError
 from foleyflow.flow.objective import (
     ObjectiveConfig,
-    adaptively_weighted,
     masked_error,
     sample_dropout,
     sample_intervals,
 )
+from foleyflow.flow.path import SMALLEST_TAU
 from foleyflow.flow.transformer import DROP_ALL, DROP_TIMING, KEEP_ALL
 
 CPU = torch.device("cpu")
@@ -25,17 +25,6 @@ def test_masked_error_is_the_mean_over_unknown_frames():
     expected = torch.tensor([4.0 / 3, 4.0])
     torch.testing.assert_close(masked_error(predicted, target, known), expected)
     assert masked_error(predicted, target, torch.ones(2, 4, dtype=torch.bool)).tolist() == [0, 0]
-
-
-def test_adaptive_weights_are_constants_for_the_gradient():
-    errors = torch.tensor([0.01, 1.0, 4.0], requires_grad=True)
-    plain = adaptively_weighted(errors, ObjectiveConfig(balance=0.0))
-    assert float(plain.detach()) == pytest.approx(5.01 / 3)
-    weighted = adaptively_weighted(errors, ObjectiveConfig(balance=1.0, floor=0.01))
-    assert float(weighted.detach()) == pytest.approx((0.5 + 1 / 1.01 + 4 / 4.01) / 3)
-    weighted.backward()
-    expected = [1 / (e + 0.01) / 3 for e in (0.01, 1.0, 4.0)]
-    assert errors.grad.tolist() == pytest.approx(expected)
 
 
 def test_fractions_of_dropped_conditions():
@@ -59,6 +48,14 @@ def test_the_fraction_of_intervals_grows_and_some_are_those_of_generation():
         ends = wide & (r == 0)
         assert float(ends.float().mean()) == pytest.approx(0.2 * fraction, abs=0.02)
         assert float(tau[ends].min()) >= 0.98 and float(tau.max()) <= 1.0
+
+
+def test_intervals_of_generation_end_where_the_path_ends():
+    torch.manual_seed(0)
+    config = ObjectiveConfig(interval_share=1.0, endpoint_share=1.0, path="vp")
+    tau, r = sample_intervals(100, config, 1.0, CPU)
+    assert torch.equal(r, torch.full((100,), SMALLEST_TAU["vp"]))
+    assert float(tau.min()) >= 0.98
 
 
 @pytest.mark.parametrize(

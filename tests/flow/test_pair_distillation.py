@@ -8,13 +8,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from support.flow_networks import random_flow, zero_condition
+from support.flow_networks import Unconditional, random_flow, zero_condition
 from support.gaussian_mixture import Exact, Mixture, TwoModes
 
 from foleyflow.errors import ConfigError
 from foleyflow.features.flow_conditions import ConditionWindows
 from foleyflow.flow.objective import ObjectiveConfig
 from foleyflow.flow.pair_distillation import pair_distillation_loss
+from foleyflow.flow.path import SMALLEST_TAU
 from foleyflow.flow.samplers import heun, uniform_grid
 from foleyflow.flow.sampling import sample
 from foleyflow.flow.transformer import FlowConfig, FlowTransformer
@@ -24,7 +25,6 @@ from foleyflow.training.tasks.flow import prepare
 from foleyflow.training.tasks.pair_distillation import DistilTask, PairConfig, Pairs, open_pairs
 
 FRAMES, CHANNELS = 8, 2
-PLAIN = ObjectiveConfig(balance=0.0)
 MODES = Mixture(means=(-1.0, 1.0), deviations=(0.3, 0.3), weights=(0.5, 0.5))
 
 
@@ -33,13 +33,30 @@ def test_the_loss_is_the_squared_error_of_the_map():
     noise = torch.randn(16, FRAMES, CHANNELS)
     result = MODES.generated(noise.double()).float()
     chosen = zero_condition(16, known=3)
-    value, figures = pair_distillation_loss(Exact(MODES), noise, result, chosen, PLAIN)
+    value, figures = pair_distillation_loss(Exact(MODES), noise, result, chosen)
     assert figures["error"] < 1e-10
     shifted = result.clone()
     shifted[:, 3:] += 0.2
     shifted[:, :3] += 9.0  # known frames are ignored
-    value, figures = pair_distillation_loss(Exact(MODES), noise, shifted, chosen, PLAIN)
+    value, figures = pair_distillation_loss(Exact(MODES), noise, shifted, chosen)
     assert float(value) == figures["error"] == pytest.approx(0.04, rel=1e-3)
+
+
+def test_the_step_ends_where_the_path_ends():
+    torch.manual_seed(0)
+    noise, result = torch.randn(2, 16, FRAMES, CHANNELS)
+    times = {}
+
+    class Step(Unconditional):
+        """The mean velocity from `noise` to `result` over the interval that it is asked for."""
+
+        def forward(self, x, *, r, tau, **rest):
+            times.update(r=r, tau=tau)
+            return (x - result) / (tau - r)[:, None, None]
+
+    _, figures = pair_distillation_loss(Step(), noise, result, zero_condition(16), path="vp")
+    assert figures["error"] < 1e-10
+    assert times["r"].tolist() == pytest.approx([SMALLEST_TAU["vp"]] * 16)
 
 
 def test_the_student_gets_the_guidance_scale_of_its_teacher():
@@ -51,7 +68,7 @@ def test_the_student_gets_the_guidance_scale_of_its_teacher():
             return super().forward(x, **inputs)
 
     noise = torch.randn(4, FRAMES, CHANNELS)
-    pair_distillation_loss(Recorder(MODES), noise, noise, zero_condition(4), PLAIN, guidance=2.5)
+    pair_distillation_loss(Recorder(MODES), noise, noise, zero_condition(4), guidance=2.5)
     assert calls["guidance_scale"].tolist() == [2.5] * 4
     assert calls["r"].tolist() == [0.0] * 4 and calls["tau"].tolist() == [1.0] * 4
 
@@ -67,7 +84,7 @@ def test_a_student_learns_modes_from_solver_pairs():
         rows = slice(64 * (step % 8), 64 * (step % 8) + 64)
         optimiser.zero_grad()
         batch = student, noise[rows], result[rows], zero_condition(64)
-        pair_distillation_loss(*batch, PLAIN)[0].backward()
+        pair_distillation_loss(*batch)[0].backward()
         optimiser.step()
     assert float(student.middle.detach()) == pytest.approx(1.0, abs=0.03)
     assert float(student.deviation.detach()) == pytest.approx(0.3, abs=0.03)

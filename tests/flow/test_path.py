@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from foleyflow.flow.path import PATHS, interpolate, sample_tau
+from foleyflow.flow.path import PATHS, SMALLEST_TAU, interpolate, sample_tau
 
 
 @pytest.mark.parametrize("name", ["linear", "gvp"])
@@ -64,8 +64,19 @@ def test_the_linear_path_is_a_straight_line():
 
 def test_flow_times_are_logit_normal():
     torch.manual_seed(0)
-    tau = sample_tau(20_000, mean=-0.4, deviation=0.7, device=torch.device("cpu"))
+    tau = sample_tau(20_000, mean=-0.4, deviation=0.7, path="linear", device=torch.device("cpu"))
     assert 0 < float(tau.min()) and float(tau.max()) < 1
     logits = torch.logit(tau)
     assert float(logits.mean()) == pytest.approx(-0.4, abs=0.02)
     assert float(logits.std()) == pytest.approx(0.7, abs=0.02)
+
+
+def test_every_path_ends_where_its_velocity_is_bounded():
+    assert SMALLEST_TAU.keys() == PATHS.keys()
+    for name, smallest in SMALLEST_TAU.items():
+        end = PATHS[name](torch.tensor(smallest, dtype=torch.float64))
+        assert abs(float(end.sigma_dot)) < 6.0 and abs(float(end.alpha_dot)) < 6.0
+        assert float(end.sigma) < 0.011
+        assert float(end.alpha) > 0.9999
+        tau = sample_tau(20_000, mean=-8.0, deviation=2.0, path=name, device=torch.device("cpu"))
+        assert smallest <= float(tau.min()) < smallest + 1e-4

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import pytest
 import torch
-from support.flow_networks import Unconditional, zero_condition
+from support.flow_networks import (
+    Unconditional,
+    random_condition,
+    random_flow,
+    zero_condition,
+)
 from support.gaussian_mixture import GaussianMap, Mixture
 from torch import nn
 
+from foleyflow.flow.guided_model import velocity_field
 from foleyflow.flow.objective import ObjectiveConfig
 from foleyflow.flow.path import PATHS
 from foleyflow.flow.progressive_distillation import (
@@ -15,10 +21,10 @@ from foleyflow.flow.progressive_distillation import (
     Teacher,
     progressive_distillation_loss,
 )
-from foleyflow.flow.samplers import apply_flow_map, uniform_grid
+from foleyflow.flow.samplers import apply_flow_map, euler, uniform_grid
 from foleyflow.flow.transformer import FlowConfig, FlowTransformer
 
-CONFIG = ObjectiveConfig(balance=0.0)
+CONFIG = ObjectiveConfig()
 ROWS, FRAMES, CHANNELS = 64, 8, 2
 
 
@@ -52,7 +58,7 @@ def merge_error(student, teacher, *, steps: int, config: ObjectiveConfig = CONFI
 @pytest.mark.parametrize("steps", [2, 4])
 def test_several_steps_of_an_exact_map_equal_one(path, steps):
     torch.manual_seed(0)
-    config = ObjectiveConfig(balance=0.0, path=path)
+    config = ObjectiveConfig(path=path)
     exact = GaussianMap(path)
     assert merge_error(exact, exact, steps=steps, config=config) < 1e-9
     # A constant error of every step is the error of their mean
@@ -83,6 +89,35 @@ def test_the_target_is_the_sampler_result_after_the_same_steps(steps):
     assert merge_error(Network(several_steps), teacher, steps=steps) < 1e-9
     # One step of a plain velocity ends elsewhere
     assert merge_error(teacher, teacher, steps=steps) > 0.01
+
+
+def test_a_teacher_without_a_map_takes_guided_euler_steps():
+    torch.manual_seed(0)
+    config = FlowConfig(channels=CHANNELS, width=16, layers=1, heads=2, condition_width=4)
+    teacher = random_flow(config, deviation=0.2)
+    teacher.trained_intervals.zero_()
+    teacher.trained_guidance.zero_()
+    chosen = random_condition(1, FRAMES, width=4, channels=CHANNELS)
+    asked = []
+
+    class Student(Unconditional):
+        def forward(self, x, *, r, tau, guidance_scale, **rest):
+            asked.append((x, r, tau, guidance_scale))
+            return torch.zeros_like(x)
+
+    settings = ObjectiveConfig(drop_all=0.0, drop_timing=0.0)
+    for _ in range(20):
+        _, figures = progressive_distillation_loss(
+            Student(), teacher, torch.randn(1, FRAMES, CHANNELS), chosen, settings, teacher_steps=3
+        )
+        x, r, tau, scale = asked[-1]
+        velocity = velocity_field(teacher, chosen, guidance=float(scale))
+        grid = uniform_grid(3, start=float(tau), end=float(r))
+        # Where the interval is empty, the target is the velocity
+        target = velocity(x, float(tau))
+        if float(tau) > float(r):
+            target = (x - euler(velocity, x, grid)) / (tau - r)
+        assert figures["merge_error"] == pytest.approx(float(target.square().mean()), rel=1e-3)
 
 
 def test_samples_without_an_interval_preserve_the_velocity():

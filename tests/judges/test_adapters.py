@@ -17,7 +17,7 @@ from foleyflow.errors import CheckpointError, MissingExtra
 from foleyflow.evaluation.metrics import METRICS
 from foleyflow.judges import adapters
 from foleyflow.judges.adapters import PUBLISHED, load_judge, load_judges
-from foleyflow.judges.interface import preprocess_audio
+from foleyflow.judges.interface import PairPadding, preprocess_audio
 from foleyflow.judges.networks import diff_foley
 from foleyflow.judges.weights import FILES, SHIPPED_JUDGES, load_published, verify_file
 from foleyflow.signals import Frames, Waveform
@@ -248,10 +248,41 @@ def test_diff_foley_score_is_reproducible_and_matches_its_networks(published):
         torch.manual_seed(0)
         latents = classifier.latents(levels, torch.randn)
         assert probability == pytest.approx(float(classifier(latents, features)), abs=1e-6)
-    with pytest.raises(ValueError, match="31 frames at 4 Hz, the judge 'diff-foley' needs 32"):
-        judge.score(film(7.8, 4, 32), samples)
-    with pytest.raises(ValueError, match=r"128000 samples at 16000 Hz, .* needs at least 131072"):
-        judge.score(frames, samples[:128000])
+    with pytest.raises(ValueError, match=r"0.00 s of video .* 'diff-foley' needs 0.25 s of both"):
+        judge.score(film(0, 4, 32), samples)
+    with pytest.raises(ValueError, match=r"10.00 s of video with 0.10 s of sound"):
+        judge.score(frames, samples[:1600])
+
+
+@pytest.mark.parametrize("seconds", [8.0, 5.0, 0.5])
+def test_diff_foley_pads_short_pairs_as_its_authors(published, seconds):
+    """Reference: a sound with zeros up to 10 s, and the features of the video end to end."""
+    judge = load_judge("diff-foley", published)
+    frames, samples = film(seconds, 4, 32), sound(seconds, 16000).mono()
+    filled = np.zeros(160_000, np.float32)
+    filled[: len(samples)] = samples
+    cavp, classifier = (randomised(NETWORKS[name]()) for name in ("cavp", "diff-foley"))
+    with torch.no_grad():
+        features = cavp(torch.from_numpy(frames.pixels).permute(0, 3, 1, 2)).numpy()
+        tiled = torch.from_numpy(np.tile(features, (64, 1))[:32])
+        levels = diff_foley.mel_levels(torch.from_numpy(filled[:-1]))
+        torch.manual_seed(0)
+        expected = float(classifier(classifier.latents(levels, torch.randn), tiled))
+    assert judge.score(frames, samples) == pytest.approx(expected, abs=1e-6)
+    padding = judge.padding(frames, samples)
+    assert padding.sound_s == pytest.approx(8.192 - seconds)
+    assert padding.sound_fraction == pytest.approx(1 - seconds / 8.192)
+    assert padding.video_s == pytest.approx(8.0 - seconds)
+    assert padding.video_fraction == pytest.approx(1 - seconds / 8.0)
+
+
+def test_no_padding_is_reported_for_complete_pairs_and_for_other_judges(published):
+    judge = load_judge("diff-foley", published)
+    assert judge.padding(film(10.0, 4, 32), sound(10.0, 16000).mono()) == PairPadding()
+    for name in ("synchformer", "imagebind"):
+        judge = load_judge(name, published)
+        assert judge.pads is None
+        assert judge.padding(film(1.0, 4, 32), sound(1.0, 16000).mono()) == PairPadding()
 
 
 def test_diff_foley_score_depends_only_on_the_start_of_a_pair(published):

@@ -5,12 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 from fractions import Fraction
 
+import av
 import numpy as np
 import pytest
-from support.media_files import corner_painter, damage, grey_level, make_video
+from support.media_files import (
+    Sound,
+    corner_painter,
+    damage,
+    grey_level,
+    impulses,
+    make_video,
+)
 
 from foleyflow.errors import MediaError
-from foleyflow.media import probe, read_frames, read_frames_at
+from foleyflow.media import probe, read_frames, read_frames_at, read_frames_at_rate
 from foleyflow.media.reader import keep_at_rate
 
 
@@ -237,6 +245,142 @@ def test_frames_at_given_times(tmp_path, duration_s):
     assert [picture.shape for picture in pictures] == [(32, 48, 3)] * 6
     for picture, index in zip(pictures, indices, strict=True):
         assert abs(int(np.median(picture)) - grey_level(index)) <= 6, index
+
+
+BIT_PX = 8  # width of a bit in the pictures of `number_painter`
+
+
+def number_painter(index):
+    """A picture with the bits of a frame's number as stripes."""
+    stripes = np.repeat([(index >> bit & 1) * 255 for bit in range(12)], BIT_PX).astype(np.uint8)
+    return np.broadcast_to(stripes[None, :, None], (64, 12 * BIT_PX, 3)).copy()
+
+
+def number_in(picture):
+    """The frame number in a picture of `number_painter`."""
+    bits = picture[picture.shape[0] // 2, BIT_PX // 2 :: BIT_PX].mean(-1) > 127
+    return sum(1 << bit for bit, is_set in enumerate(bits) if is_set)
+
+
+def numbers_by_filter(path, rate_hz, *, first_s=0.0):
+    """Source frames that ffmpeg's filter chooses, when its input begins at `first_s`."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        graph = av.filter.Graph()
+        source = graph.add_buffer(template=stream, time_base=stream.time_base)
+        resampler, sink = graph.add("fps", f"fps={rate_hz}"), graph.add("buffersink")
+        source.link_to(resampler)
+        resampler.link_to(sink)
+        graph.configure()
+        numbers = []
+        shift = None
+        for frame in [*container.decode(stream), None]:
+            if frame is not None:
+                shift = frame.pts - round(first_s / stream.time_base) if shift is None else shift
+                frame.pts -= shift if first_s else 0
+            graph.vpush(frame)
+            while True:
+                try:
+                    numbers.append(number_in(graph.vpull().to_ndarray(format="rgb24")))
+                except (av.BlockingIOError, av.EOFError):
+                    break
+        return numbers
+
+
+def numbers_at_rate(path, rate_hz, **options):
+    """Source frames that `read_frames_at_rate` chooses."""
+    frames = read_frames_at_rate(path, rate_hz, **{"most": 10_000, "height": 64, **options})
+    return [number_in(picture) for picture in frames]
+
+
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [
+        (30, 25),
+        (30, 4),
+        (24, 4),
+        (25, 0.5),
+        (30, 0.5),
+        (Fraction(30000, 1001), 25),
+        (50, 25),
+        (10, 25),
+    ],
+)
+@pytest.mark.parametrize(("suffix", "start_s"), [("mp4", 0.0), ("mkv", 0.3), ("avi", 0.0)])
+def test_frames_at_a_rate_are_those_of_the_filter(tmp_path, source, target, suffix, start_s):
+    n_frames = int(5.3 * source) + 1
+    path = make_video(
+        tmp_path / f"a.{suffix}",
+        rate=source,
+        n_frames=n_frames,
+        start_s=start_s,
+        painter=number_painter,
+    )
+    numbers = numbers_at_rate(path, target)
+    assert numbers == numbers_by_filter(path, target)
+    assert len(numbers) == pytest.approx(n_frames / source * target, abs=1)
+
+
+@pytest.mark.parametrize("target", [0.5, 4, 25])
+def test_frames_at_a_rate_of_a_variable_rate_are_those_of_the_filter(tmp_path, target):
+    rng = np.random.default_rng(4)
+    steps_s = rng.uniform(0.01, 0.2, 60)
+    steps_s[30] = 5.0  # a gap
+    path = make_video(
+        tmp_path / "a.mkv", times_s=0.7 + np.cumsum(steps_s), painter=number_painter, b_frames=2
+    )
+    assert numbers_at_rate(path, target) == numbers_by_filter(path, target)
+
+
+def test_frames_at_a_rate_in_closed_form(tmp_path):
+    """A frame takes the nearest place on the grid, and halves are rounded up."""
+    path = make_video(tmp_path / "a.mp4", rate=8, n_frames=16, painter=number_painter)
+    # Frame n has the place n / 2, hence the places 0, 1, 1, 2, 2, 3, 3 ..., and the end is 8
+    assert numbers_at_rate(path, 4) == [0, 2, 4, 6, 8, 10, 12, 14]
+    # Place n / 16: from frame 8, at 1 s, the second picture; the end at 2 s is place 1
+    assert numbers_at_rate(path, 0.5) == [7]
+    assert numbers_at_rate(path, 0.1) == []
+    assert numbers_at_rate(path, 16)[:5] == [0, 0, 1, 1, 2]
+    assert numbers_at_rate(path, 4, most=3) == [0, 2, 4]
+
+
+@pytest.mark.parametrize("source", [25, 30])
+def test_frames_at_a_rate_are_nearest_and_not_those_on_screen(tmp_path, source):
+    path = make_video(tmp_path / "a.mp4", rate=source, n_frames=8 * source, painter=number_painter)
+    before_s, after_s = {}, {}
+    for rate_hz in (0.5, 4, 25):
+        numbers = np.array(numbers_at_rate(path, rate_hz))
+        wanted_s = np.arange(len(numbers)) / rate_hz
+        on_screen = read_frames_at(path, wanted_s.tolist(), height=64)
+        before_s[rate_hz] = np.array([number_in(p) for p in on_screen]) / source - wanted_s
+        after_s[rate_hz] = numbers / source - wanted_s
+        assert len(numbers) == round(8 * rate_hz)
+    if source == 30:
+        moved_s = [np.abs(after_s[rate_hz] - before_s[rate_hz]).max() for rate_hz in before_s]
+        assert moved_s == pytest.approx([29 / 30, 4 / 30, 1 / 30], abs=1e-9)
+
+
+def test_frames_at_a_rate_can_count_from_the_start_of_the_file(tmp_path):
+    tone = Sound(samples=impulses(48_000 * 3, [24_000]), start_s=0.9)
+    path = make_video(
+        tmp_path / "a.mkv", n_frames=60, start_s=1.1, painter=number_painter, sound=tone
+    )
+    info = probe(path)
+    from_start = info.start_s - info.audio_start_s
+    assert from_start == pytest.approx(0.2, abs=0.03)
+    from_file = numbers_at_rate(path, 4, origin="file")
+    assert from_file == numbers_by_filter(path, 4, first_s=from_start)
+    assert from_file != numbers_at_rate(path, 4) == numbers_by_filter(path, 4)
+
+
+def test_frames_at_a_rate_have_the_size_of_the_result_and_repeats_are_shared(tmp_path):
+    path = make_video(tmp_path / "a.mp4", rate=10, n_frames=10, rotation_deg=90)
+    frames = read_frames_at_rate(path, 25, most=99, height=30)
+    assert {frame.shape for frame in frames} == {(30, 20, 3)} and len(frames) == 25
+    assert frames[0] is frames[1]
+    assert read_frames_at_rate(path, 25, most=1, height=8, width=8)[0].shape == (8, 8, 3)
+    with pytest.raises(ValueError, match="rate_hz: got 0, expected a positive rate"):
+        read_frames_at_rate(path, 0, most=1, height=8)
 
 
 def test_no_times_give_no_frames(tmp_path):

@@ -22,8 +22,14 @@ from foleyflow.encoders.frozen import TOKENS
 from foleyflow.errors import CheckpointError, ConfigError, DataError
 from foleyflow.experiments.tables.definitions import TABLES
 from foleyflow.experiments.tables.recipes import aligner_recipe
-from foleyflow.features.encoder_features import Weights, resample_to_segments, video_features
+from foleyflow.features.encoder_features import (
+    FRONT_END_VERSION,
+    Weights,
+    resample_to_segments,
+    video_features,
+)
 from foleyflow.features.frames import Split
+from foleyflow.features.store import store_folder
 from foleyflow.flow.sampling import sample
 from foleyflow.flow.transformer import FlowConfig, FlowTransformer
 from foleyflow.inference.latent_generation import FeatureStream
@@ -116,6 +122,14 @@ def test_literal_recipe_trains_two_steps(small_encoders, vggsound_folder, tmp_pa
         ".mono_sounds-train-8000-",
     ):
         assert list(vggsound_folder.glob(f"{start}*")), start
+    # A store of the front end that padded the samples has another name
+    split = Split.at(vggsound_folder, "train")
+    sha256 = Weights.of(catalogue.sound_encoder(sound), str(weights)).sha256
+    shape = aligner.config.segment_s, aligner.config.latents_per_segment
+    name = f"sound_features-train-{sound}"
+    assert not store_folder(vggsound_folder, name, sha256, *shape, split.fingerprint).exists()
+    key = (sha256, FRONT_END_VERSION, *shape, split.fingerprint)
+    assert store_folder(vggsound_folder, name, *key).is_dir()
 
 
 def small_aligner(video: str, sound: str) -> Alignment:

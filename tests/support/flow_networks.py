@@ -46,20 +46,29 @@ def random_condition(
 def random_flow(
     config: FlowConfig, *, deviation: float, zero: tuple[str, ...] = ()
 ) -> FlowTransformer:
-    """A network with random parameters where a new one has zeros, except those named in `zero`."""
+    """A network with random parameters where a new one has zeros, except those named in `zero`.
+
+    It counts as trained on intervals and with guidance.
+    """
     torch.manual_seed(0)
     network = FlowTransformer(config).eval().requires_grad_(False)
     for name, value in network.named_parameters():
         if not name.startswith(zero) and float(value.abs().max()) == 0:
             value.normal_(std=deviation)
+    network.record_training_(guidance=True)
     return network
 
 
 class Unconditional(nn.Module):
-    """A stand-in for the flow's network whose output does not depend on the condition."""
+    """A stand-in for the flow's network whose output does not depend on the condition.
+
+    It has a flow map.
+    """
+
+    trained_intervals = trained_guidance = torch.tensor(1)
 
     def embed(self, condition, drop=None):
-        return None
+        return torch.zeros(*condition.known.shape, 1)
 
 
 class ConstantAudioFlow:

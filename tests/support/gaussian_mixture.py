@@ -143,11 +143,11 @@ class GaussianMap(Unconditional):
     It has the network's interface; where r = tau it is the velocity.
     """
 
-    mean, deviation = 0.7, 0.4
+    mean = 0.7
 
-    def __init__(self, path: str = "linear") -> None:
+    def __init__(self, path: str = "linear", *, deviation: float = 0.4) -> None:
         super().__init__()
-        self.path = path
+        self.path, self.deviation = path, deviation
 
     def moments(self, tau: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and deviation of x_tau."""

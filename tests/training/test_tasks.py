@@ -155,7 +155,8 @@ def test_loss_of_the_aligner_is_the_weighted_sum_of_its_terms(align_task):
     torch.manual_seed(3)
     loss, figures = align_task.loss("align", align_task.sample_batch(rng(), 4), 0)
     terms = {"latent", "mel", "energy", "onset", "material", "contrast", "stretches"}
-    assert figures.keys() == terms | {"visible_fraction"}
+    assert figures["contrast_chance"] == pytest.approx(np.log(3 * 4))
+    assert figures.keys() == terms | {"visible_fraction", "contrast_chance"}
     wanted = sum(getattr(align_task.losses, name) * figures[name] for name in terms)
     assert float(loss.detach()) == pytest.approx(wanted, rel=1e-4)
     loss.backward()
@@ -182,6 +183,8 @@ def test_validation_of_the_aligner(align_task):
     assert {"r2_shift_-200ms", "r2_shift_+0ms", "r2_shift_+200ms"} <= figures.keys()
     assert {"r2_distance_1", "r2_gain_masked", "r2_gain_energy", "collapsed"} <= figures.keys()
     assert all(np.isfinite(value) for value in figures.values())
+    assert figures["contrast_chance"] == pytest.approx(np.log(3 * 16))
+    assert {"contrast", "stretches"} <= figures.keys()
 
 
 def test_visible_fraction_of_a_step_and_of_validation(align_task):
@@ -214,7 +217,7 @@ def test_contrast_alone_does_not_train_the_decoder(align_task):
     model = task.modules["align"]
     loss, figures = task.loss("align", task.sample_batch(rng(), 4), 0)
     loss.backward()
-    assert figures.keys() == {"contrast", "stretches"}
+    assert figures.keys() == {"contrast", "stretches", "contrast_chance"}
     assert all(p.grad is None for p in model.decoder_blocks.parameters())
     assert all(p.grad is not None for p in model.audio_blocks.parameters())
     assert all(p.grad is not None for p in model.encoder.parameters())
@@ -228,9 +231,16 @@ def test_contrast_requires_a_contrast_space(align_task):
 
 @pytest.mark.parametrize(
     "settings",
-    [{"ratio": 1.2}, {"fully_masked_fraction": -0.1}, {"masks_per_clip": 0}, {"longest_block": 0}],
+    [
+        {"ratio": 1.2},
+        {"fully_masked_fraction": -0.1},
+        {"masks_per_clip": 0},
+        {"longest_block": 0},
+        {"contrast_parts": 0},
+        {"contrast_parts": 1, "stretches": 1.0},
+    ],
 )
-def test_masks_out_of_range_are_rejected(settings):
+def test_settings_out_of_range_are_rejected(settings):
     with pytest.raises(ConfigError, match=r"losses: .*expected"):
         AlignLossConfig(**settings)
 

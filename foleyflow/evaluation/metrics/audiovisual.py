@@ -22,7 +22,7 @@ METRICS = (
         name="align_acc",
         reference="Luo et al. 2023 (Diff-Foley): fraction of pairs its classifier accepts as in "
         "sync, by the first 8.192 s; as its script, but each pair's latents are sampled from "
-        "seed 0",
+        "seed 0; shorter sounds are padded with zeros, shorter videos by repeating their features",
         computation=VideoJudged(judge="diff-foley", threshold=IN_SYNC),
     ),
     Metric(

@@ -26,8 +26,8 @@ FFT_SAMPLES, HOP_SAMPLES = 1024, 256
 BANDS, LOWEST_HZ, HIGHEST_HZ = 128, 125.0, 7600.0
 MAGNITUDE_FLOOR = 1e-5
 SPECTROGRAM_FRAMES, VIDEO_FEATURES = 512, 32  # 8.192 s; complete features at 4 Hz within it
-SHORTEST_SAMPLES = SPECTROGRAM_FRAMES * HOP_SAMPLES
-SHORTEST_S = SHORTEST_SAMPLES / RATE_HZ
+USED_SAMPLES = SPECTROGRAM_FRAMES * HOP_SAMPLES
+USED_S = USED_SAMPLES / RATE_HZ
 LATENT_SCALE = 0.18215
 LOG_VARIANCE_RANGE = (-30.0, 20.0)
 GROUPS = 32
@@ -303,21 +303,30 @@ class AlignmentClassifier(nn.Module):
         return self.model(latents[None], self.cond_model(features[None])).sigmoid()[0]
 
 
+def repeat_features(features: Tensor) -> Tensor:
+    """The first 32 features of a video, (N, 512) with N at least 1 to (32, 512).
+
+    Fewer features are repeated from the first one. The published evaluation never pads them, since
+    its clips last 10 s; this is what its authors' loaders do with shorter videos.
+
+    Reference: Diff-Foley, `load_spec_and_feat` in evaluation/dataset.py and in
+    training/stage2_ldm/adm/data/video_spec_dataset.py.
+    """
+    return features[torch.arange(VIDEO_FEATURES, device=features.device) % len(features)]
+
+
 def mel_levels(sound: Tensor) -> Tensor:
     """Mel levels of the first 512 frames of a sound, over a range of 100 dB.
 
-    The sound is (N,) float32 at 16 kHz, N at least 131,072. The levels, (128, 512), range from 0
-    (-80 dB and below) to 1 (20 dB and above).
+    The sound is (N,) float32 at 16 kHz; the script pads it with zeros to 10 s, which is more than
+    the 512 frames reach. The levels, (128, 512), range from 0 (-80 dB and below) to 1 (20 dB and
+    above).
 
-    Reference: Diff-Foley's wav2spec.py with librosa 0.8 (magnitudes, reflected ends, Slaney's mel).
+    Reference: Diff-Foley's data_preprocess/wav2spec.py with librosa 0.8 (magnitudes, reflected
+    ends, Slaney's mel), and the first 512 frames in its evaluation/dataset.py.
     """
-    if len(sound) < SHORTEST_SAMPLES:
-        raise ValueError(
-            f"{len(sound)} samples at {RATE_HZ} Hz, Diff-Foley's classifier needs at least "
-            f"{SHORTEST_SAMPLES}"
-        )
-    used = sound[: SHORTEST_SAMPLES + FFT_SAMPLES]
-    padded = functional.pad(used, (0, SHORTEST_SAMPLES + FFT_SAMPLES - len(used)))
+    used = sound[: USED_SAMPLES + FFT_SAMPLES]
+    padded = functional.pad(used, (0, USED_SAMPLES + FFT_SAMPLES - len(used)))
     window = torch.hann_window(FFT_SAMPLES, device=sound.device)
     spectrum = centred_stft(padded, window, fft_samples=FFT_SAMPLES, hop_samples=HOP_SAMPLES)
     filters = slaney_filters(

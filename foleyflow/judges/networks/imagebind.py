@@ -17,6 +17,7 @@ from foleyflow.encoders.imagebind import ImageBindAudio, ImageBindVision
 PUBLISHED_FILE = IMAGEBIND_FILE
 RATE_HZ = 16_000
 FRAME_RATE_HZ = 0.5
+END_COPIES = 1  # of the last frame, in av-benchmark's video_dataset.py
 SOUND_CLIP_S, SOUND_CLIPS = 2.0, 3
 SHORTEST_S = 4.0  # two frames
 OTHER_MODALITIES = ("text", "depth", "thermal", "imu")

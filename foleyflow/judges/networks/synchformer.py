@@ -25,6 +25,7 @@ from foleyflow.spectrogram import mel_filters
 
 RATE_HZ = 16_000
 FRAME_RATE_HZ = 25.0
+END_COPIES = 3  # of the last frame at most, in av-benchmark's video_dataset.py
 SEGMENT_SAMPLES, SEGMENT_FRAMES = 10_240, 16  # the step between segments is half of each
 WINDOW_SAMPLES, HOP_SAMPLES, FFT_SAMPLES = 400, 160, 1024
 BANDS, SPECTROGRAM_FRAMES = 128, 66

@@ -19,7 +19,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from foleyflow.alignment.contrastive import contrastive_losses
+from foleyflow.alignment.contrastive import (
+    ContrastiveLosses,
+    Pooling,
+    contrastive_losses,
+    part_embeddings,
+    sharpness_of,
+)
 from foleyflow.alignment.losses import onset_loss, reconstruction_losses
 from foleyflow.alignment.masking import (
     sample_visible_mask,
@@ -64,6 +70,8 @@ class AlignLossConfig:
         material: weight of the labelled material term; 0 in the paper.
         contrast, stretches: weights of the contrast between clips and within a clip; 0 in the
             paper.
+        contrast_parts: equal parts of a window that contrast compares.
+        contrast_pooling: of the features of a part over time, "mean" or "max".
     """
 
     ratio: float = 0.8
@@ -79,6 +87,8 @@ class AlignLossConfig:
     material: float = 0.0
     contrast: float = 0.0
     stretches: float = 0.0
+    contrast_parts: int = 3
+    contrast_pooling: Pooling = "max"
 
     def __post_init__(self) -> None:
         if not (0 <= self.ratio <= 1 and 0 <= self.fully_masked_fraction <= 1):
@@ -90,6 +100,11 @@ class AlignLossConfig:
             raise ConfigError(
                 f"losses: masks_per_clip={self.masks_per_clip}, longest_block="
                 f"{self.longest_block}: expected at least 1"
+            )
+        if self.contrast_parts < 1 + bool(self.stretches):
+            raise ConfigError(
+                f"losses: contrast_parts={self.contrast_parts}: expected at least "
+                f"{1 + bool(self.stretches)} with stretches={self.stretches}"
             )
 
     @property
@@ -168,9 +183,10 @@ class AlignTask(Task):
         return self.phases
 
     def loss(self, phase: str, batch: Batch, step: int) -> tuple[Tensor, Figures]:
-        """The weighted sum of all terms; and each term, and the fraction of visible frames.
+        """The weighted sum of all terms; and each term, and monitors.
 
-        "visible_fraction" is over all masks of the step, also those that hide everything.
+        Monitors: "visible_fraction" of the frames over all masks of the step, also those that hide
+        everything; "contrast_chance", the term "contrast" of uninformative embeddings.
         """
         model = aligner_of(self.modules)
         self._mel.to(batch["sound"].device)
@@ -189,9 +205,9 @@ class AlignTask(Task):
             terms |= self._recovery(model, batch, video, mel, visible)
             monitors["visible_fraction"] = visible_fraction(visible, self._frames_per_segment)
         if self.losses.contrasts:
-            terms |= contrastive_losses(
-                model, video, batch["times_s"], mel, present=batch["present"]
-            )
+            contrast = self._contrast(model, batch, features, mel)
+            terms |= {"contrast": contrast.contrast, "stretches": contrast.stretches}
+            monitors["contrast_chance"] = contrast.chance
         if self.losses.material:
             materials = model.classify_material(video, batch["present"])
             with torch.autocast(video.device.type, enabled=False):
@@ -199,7 +215,8 @@ class AlignTask(Task):
             terms["material"] = rescale_to_global_mean(
                 torch.nan_to_num(mean), (batch["material"] >= 0).sum()
             )
-        total, figures = weighted_sum(terms, self.losses)
+        weighted = {name: value for name, value in terms.items() if getattr(self.losses, name)}
+        total, figures = weighted_sum(weighted, self.losses)
         return total, figures | monitors
 
     def validate(self, modules: Modules) -> Figures:
@@ -225,6 +242,7 @@ class AlignTask(Task):
             ratio=self.losses.ratio,
             longest_block=self.longest_block,
             shifts_s=shifts_s,
+            contrast=self._contrast if self.losses.contrasts else None,
         )
 
     @torch.no_grad()
@@ -328,10 +346,29 @@ class AlignTask(Task):
 
         return sample_for_full_batch(sample, clips).transpose(0, 1).flatten(0, 1)
 
+    def _contrast(
+        self,
+        model: Alignment,
+        batch: Batch,
+        features: Tensor,
+        mel: Tensor,
+    ) -> ContrastiveLosses:
+        video, audio = part_embeddings(
+            model,
+            features,
+            batch["times_s"],
+            mel,
+            parts=self.losses.contrast_parts,
+            pooling=self.losses.contrast_pooling,
+            present=batch["present"],
+        )
+        with torch.autocast(mel.device.type, enabled=False):  # similarities need float32
+            return contrastive_losses(video, audio, sharpness_of(model))
+
     def _recovery(
         self, model: Alignment, batch: Batch, video: Tensor, mel: Tensor, visible: Tensor
     ) -> dict[str, Tensor]:
-        """Terms with a weight, over the masked segments of `visible` from `_sample_masks`."""
+        """Terms over the masked segments of `visible`, (masks * clips, S) bool."""
         losses, masks = self.losses, self.losses.masks_per_clip
 
         def repeat(tensor: Tensor) -> Tensor:
@@ -359,7 +396,7 @@ class AlignTask(Task):
                 from_sound = losses.onset_from == "sound"
                 onsets = self._mel.onset_strength(mel) if from_sound else batch["onsets"]
                 terms["onset"] = onset_loss(recovered.onsets, repeat(onsets), ~visible)
-        return {name: value for name, value in terms.items() if getattr(losses, name)}
+        return terms
 
 
 def aligner_of(modules: Modules) -> Alignment:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from foleyflow.alignment.contrastive import ContrastiveLosses
 from foleyflow.alignment.losses import onset_loss
 from foleyflow.alignment.masking import sample_visible_mask, visible_fraction
 from foleyflow.alignment.model import Alignment
@@ -35,6 +36,7 @@ def validation_figures(
     ratio: float,
     longest_block: int,
     shifts_s: tuple[float, ...],
+    contrast: Callable[[Alignment, Batch, Tensor, Tensor], ContrastiveLosses] | None = None,
 ) -> Figures:
     """Monitors of an aligner in eval mode.
 
@@ -42,15 +44,18 @@ def validation_figures(
         batches: windows as `WindowSource.draw` returns them, at least two clips each.
         ratio, longest_block: of the masks for figures with some visible segments.
         shifts_s: of the time-shift curve; shifts beyond a quarter of the window are left out.
+        contrast: losses of the model, a batch, features of its frames and its log-mel; None for an
+            aligner without contrast.
 
     Returns:
         "r2", "r2_gain" (over another clip's video), the same for "mel" and "energy", all with
-        everything hidden; "r2_masked" and "r2_gain_masked" at `ratio`, and
-        "visible_fraction", the measured fraction of visible frames there; "r2_distance_1" .. by
-        distance to the nearest visible segment; "r2_shift_-400ms" ..; "onset" (loss); "onset_f1"
-        if any event is labelled; "material_accuracy" if any material is; "video_deviation",
-        "state_deviation", and "collapsed", 1 if either is below `COLLAPSED`. See docs/method.md,
-        section 2.5.
+        everything hidden; "r2_masked" and "r2_gain_masked" at `ratio`, and "visible_fraction", the
+        measured fraction of visible frames there; "r2_distance_1" .. by distance to the nearest
+        visible segment; "r2_shift_-400ms" ..; "onset" (loss); "onset_f1" if any event is labelled;
+        "material_accuracy" if any material is; with `contrast`, the losses "contrast" and
+        "stretches", and "contrast_chance", the former for uninformative embeddings;
+        "video_deviation", "state_deviation", and "collapsed", 1 if either is below `COLLAPSED`.
+        See docs/method.md, section 2.5.
     """
     sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros(()))
     means: dict[str, list[float]] = defaultdict(list)
@@ -101,7 +106,12 @@ def validation_figures(
                 means["onset"].append(float(onset_loss(recovered.onsets, batch["onsets"], hidden)))
                 means["onset_f1"].append(best_onset_f1(recovered.onsets, batch["onsets"]))
 
-        # Time shifts, deviation of features and materials
+        # Contrast, time shifts, deviation of features and materials
+        if contrast is not None:
+            contrastive = contrast(model, batch, features, mel)
+            means["contrast"].append(float(contrastive.contrast))
+            means["stretches"].append(float(contrastive.stretches))
+            means["contrast_chance"].append(contrastive.chance)
         shifts = torch.tensor(shifts_s)
         shifted = shifted_errors(model, video, times_s, **targets, shifts_s=shifts, present=present)
         sums["shift"] = sums["shift"] + shifted.cpu()

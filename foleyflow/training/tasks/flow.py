@@ -171,7 +171,13 @@ class FlowTask(Task):
         return batch
 
     def begin_step(self, step: int, averages: Modules) -> tuple[str, ...]:
-        """All phases in the polish, else the flow's; starts the critic and the teacher."""
+        """All phases in the polish, else the flow's; starts the critic and the teacher.
+
+        From the one-step stage on, the network records that it has a flow map.
+        """
+        network = flow_of(self.modules)
+        if step >= self.stages.dcf_steps and network.config.predicts == "velocity":
+            network.record_training_(guidance=self.objective.largest_guidance > 1)
         if step >= self._polish_from:
             self._start(self._critic, averages, is_first=step == self._polish_from)
             return self.phases

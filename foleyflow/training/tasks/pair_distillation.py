@@ -149,6 +149,7 @@ class DistilTask(Task):
         validation_pairs: Pairs,
     ) -> None:
         self.objective = objective
+        student.record_training_(guidance=pairs.config.guidance > 1)
         self.modules = {"flow": student.requires_grad_(True)}
         self._pairs = pairs
         self._validation = validation_pairs
@@ -166,8 +167,8 @@ class DistilTask(Task):
             batch["noise"],
             batch["solution"],
             condition,
-            self.objective,
             guidance=self._pairs.config.guidance,
+            path=self.objective.path,
         )
 
     def validate(self, modules: Modules) -> Figures:
@@ -178,7 +179,14 @@ class DistilTask(Task):
         batch = {key: value.to(device) for key, value in self._validation.batch(numbers).items()}
         _, condition = prepare(student, batch)
         guidance = self._validation.config.guidance
-        latents = sample(student, condition, batch["noise"], steps=1, guidance=guidance)
+        latents = sample(
+            student,
+            condition,
+            batch["noise"],
+            steps=1,
+            guidance=guidance,
+            path=self.objective.path,
+        )
         error = masked_error(latents, batch["solution"], condition.known).mean()
         size = masked_error(batch["solution"], torch.zeros_like(latents), condition.known).mean()
         return {

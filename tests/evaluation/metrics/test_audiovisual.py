@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import soundfile
@@ -10,9 +12,11 @@ from support.media_files import grey_level, make_video
 from foleyflow.errors import ConfigError
 from foleyflow.evaluation.cache import ResultCache
 from foleyflow.evaluation.folder import evaluate_folder
+from foleyflow.evaluation.html_report import page_text
 from foleyflow.evaluation.metrics import METRICS
 from foleyflow.evaluation.metrics.audiovisual import control_shift_s, shifted_pair
-from foleyflow.judges.interface import VideoPreprocessing
+from foleyflow.evaluation.protocols import protocol_named
+from foleyflow.judges.interface import PairJudge, PairPadding, VideoPreprocessing
 from foleyflow.signals import Frames
 
 pytest.importorskip("librosa")
@@ -61,7 +65,7 @@ def test_a_shift_beyond_the_end_is_refused():
         shifted_pair(moving_frames(), np.zeros(2 * RATE_HZ, np.float32), RATE_HZ, 3.0)
 
 
-class LevelJudge:
+class LevelJudge(PairJudge):
     """Accepts a pair as in sync if the sound is loud exactly while the frames are bright."""
 
     name, rate_hz, shortest_s, weights_sha256 = "sync-sim", RATE_HZ, 0.5, "0" * 64
@@ -164,7 +168,8 @@ def test_judges_get_frames_on_a_grid_cropped_as_requested(tmp_path, size):
         step = 50 // count
         np.testing.assert_allclose(frames.times_s, np.arange(count) * step / 25, atol=1e-6)
         for index in range(count):
-            level = grey_level(index * step % 14)
+            # At 5 Hz, the last frame whose rounded place is `index`
+            level = grey_level((index * step + step // 2) % 14)
             middle = frames.pixels[index, 8:16, 8:16].mean()
             assert middle == pytest.approx(level, abs=4)
             if level:
@@ -175,6 +180,114 @@ def test_judges_get_frames_on_a_grid_cropped_as_requested(tmp_path, size):
         assert score.figures["true"].value == pytest.approx(2.0)
         assert score.judge["sight"]["shape"] == video_preprocessing.shape
         assert score.remarks == ()
+
+
+def make_pairs(folder, seconds, *, n_frames, rate=25):
+    """Folders with the clips "a", "b" ... of given lengths, of a video and two sounds each."""
+    for name in ("generated", "true"):
+        (folder / name).mkdir()
+    for case, length_s in zip("abc", seconds, strict=False):
+        make_video(folder / "true" / f"{case}.mp4", n_frames=n_frames, rate=rate)
+        sound = 0.1 * np.random.default_rng(0).standard_normal(round(length_s * RATE_HZ))
+        for name in ("generated", "true"):
+            soundfile.write(folder / name / f"{case}.wav", sound, RATE_HZ)
+    return folder / "generated", folder / "true"
+
+
+class PaddingJudge(LevelJudge):
+    """Pads sounds to 3 s and accepts every pair."""
+
+    name, pads = "diff-foley", "sound with zeros to 3 s"
+
+    def score(self, frames, samples):
+        self.calls += 1
+        return 0.9
+
+    def padding(self, frames, samples):
+        missing_s = max(0.0, 3.0 - len(samples) / RATE_HZ)
+        return PairPadding(sound_s=missing_s, sound_fraction=missing_s / 3)
+
+
+def test_padding_is_stated_in_text_json_and_html(tmp_path):
+    folders = make_pairs(tmp_path, (2.0, 2.5, 3.5), n_frames=50)
+    judge, cache = PaddingJudge(), ResultCache(tmp_path / "cache")
+    how = {"metrics": ["align_acc"], "judges": {"diff-foley": judge}, "cache": cache}
+    report = evaluate_folder(*folders, **how)
+    score = report.scores["align_acc"]
+    # (1.0 + 0.5) / 2 s of 3 s
+    stated = "sound of 2 of 3 clips padded by 0.75 s (25.0 % of the input) on average, with zeros"
+    (line,) = [line for line in score.remarks if stated in line]
+    assert line.startswith("padding, generated, true sound, silence, white noise")
+    assert any("padding" in line and "shifted true sound" in line for line in score.remarks)
+    assert stated in report.to_text()
+    assert stated in page_text({"generated": report}, title="t", clips=0)
+    content = json.loads(json.dumps(report.to_json()))["scores"]["align_acc"]
+    assert content["judge"]["pads"] == judge.pads
+    padding = content["padding"]["generated"]
+    assert [padding[case]["sound_s"] for case in "abc"] == pytest.approx([1.0, 0.5, 0.0])
+    assert padding["a"]["sound_fraction"] == pytest.approx(1 / 3)
+    assert padding["a"]["video_s"] == padding["a"]["video_fraction"] == 0.0
+    # A shifted pair is shorter, so it has more padding
+    shifted = content["padding"]["shifted"]
+    assert all(shifted[case]["sound_s"] > padding[case]["sound_s"] for case in "ab")
+    calls = judge.calls
+    assert evaluate_folder(*folders, **how).scores["align_acc"] == score
+    assert judge.calls == calls  # the padding comes from the cache too
+
+
+def test_judges_that_do_not_pad_report_none(folders):
+    judges = {"sync-sim": LevelJudge()}
+    score = evaluate_folder(*folders, metrics=["AlignAcc-sim"], judges=judges).scores[
+        "AlignAcc-sim"
+    ]
+    assert score.to_json()["padding"] == {}
+    assert not any("padding" in remark for remark in score.remarks)
+
+
+def test_judges_get_the_frames_of_the_filter(tmp_path):
+    """Frame n of 30 Hz has the place 2 n / 15 at 4 Hz; each picture is the last of its place."""
+    folders = make_pairs(tmp_path, (4.0,), n_frames=120, rate=30)
+    judge = RecordingJudge(VideoPreprocessing(size_px=24, rate_hz=4.0))
+    evaluate_folder(*folders, metrics=["desync"], judges={"synchformer": judge})
+    frames = judge.frames[0]
+    indices = [max(n for n in range(120) if np.floor(2 * n / 15 + 0.5) <= k) for k in range(16)]
+    found = frames.pixels[:, 12, 12].mean(-1)
+    assert found == pytest.approx([grey_level(index) for index in indices], abs=4)
+    assert frames.times_s == pytest.approx(np.arange(16) / 4)
+
+
+@pytest.mark.parametrize(
+    ("n_frames", "count"), [(250, 200), (200, 200), (197, 200), (196, None), (110, None)]
+)
+def test_a_protocol_completes_videos_as_its_script(tmp_path, n_frames, count):
+    """av-benchmark takes 8 s, and repeats the last frame up to three times."""
+    folders = make_pairs(tmp_path, (8.5,), n_frames=n_frames)
+    judge = RecordingJudge(VideoPreprocessing(size_px=24, rate_hz=25.0, end_copies=3))
+    report = evaluate_folder(
+        *folders,
+        judges={"synchformer": judge},
+        protocol=protocol_named("av-benchmark"),
+    )
+    if count is None:
+        reason = report.scores["desync"].left_out["a"]
+        assert f"{n_frames} frames at 25 Hz, expected at least 197 for 8 s" in reason
+        return
+    pixels = judge.frames[0].pixels
+    assert len(pixels) == count
+    last = min(n_frames, 200) - 1
+    assert pixels[-1, 12, 12].mean() == pytest.approx(grey_level(last), abs=4)
+    # Without a protocol, a video keeps its own length
+    free = RecordingJudge(judge.video_preprocessing)
+    evaluate_folder(*folders, metrics=["desync"], judges={"synchformer": free})
+    assert len(free.frames[0]) == n_frames
+
+
+def test_a_video_without_a_frame_at_the_rate_of_the_judge_is_left_out(tmp_path):
+    folders = make_pairs(tmp_path, (0.8,), n_frames=20)
+    judge = RecordingJudge(VideoPreprocessing(size_px=24, rate_hz=0.5))
+    report = evaluate_folder(*folders, metrics=["desync"], judges={"synchformer": judge})
+    left_out = report.scores["desync"].left_out["a"]
+    assert "0.80 s of video give no frame at 0.5 Hz" in left_out
 
 
 def test_a_judge_output_that_is_not_finite_leaves_its_pair_out(folders):

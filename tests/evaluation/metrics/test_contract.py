@@ -20,7 +20,7 @@ from foleyflow.evaluation.folder import evaluate_folder
 from foleyflow.evaluation.metrics import METRICS
 from foleyflow.evaluation.scores import WORSE_CONDITIONS, flags
 from foleyflow.evaluation.scoring import ALWAYS_REPORTED
-from foleyflow.judges.interface import VideoPreprocessing
+from foleyflow.judges.interface import PairJudge, VideoPreprocessing
 
 pytest.importorskip("librosa")
 pytest.importorskip("mir_eval")
@@ -33,7 +33,7 @@ WITHOUT_REFERENCE = ("inception_panns", "inception_passt")
 SCORED = [name for name in METRICS if name not in ALWAYS_REPORTED]
 
 
-class AgreementJudge:
+class AgreementJudge(PairJudge):
     """Correlation of the level of a sound and the brightness of a video, scaled for each metric."""
 
     rate_hz, shortest_s, weights_sha256 = RATE_HZ, 0.5, "0" * 64

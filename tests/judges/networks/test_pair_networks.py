@@ -286,7 +286,7 @@ def test_diff_foley_mel_levels_match_librosa():
     np.testing.assert_allclose(levels, np.clip(expected, 0, 1)[:, :512], atol=1e-4)
     assert not diff_foley.mel_levels(torch.zeros(131_072)).any()
     assert diff_foley.mel_levels(noise(131_072)).shape == (128, 512)
-    assert diff_foley.SHORTEST_S == pytest.approx(8.192)
+    assert diff_foley.USED_S == pytest.approx(8.192)
 
 
 def grouped(norm, maps):
@@ -439,7 +439,9 @@ def test_imagebind_score_is_the_cosine_of_mean_embeddings():
     network = randomised(SMALL_NETWORKS["imagebind"]())
     judge = ImageBindJudge(network, "0" * 64)
     film, sound = pictures(3, 28, 40), noise(80_000)
-    assert judge.video_preprocessing == VideoPreprocessing(size_px=28, rate_hz=0.5, shape="whole")
+    assert judge.video_preprocessing == VideoPreprocessing(
+        size_px=28, rate_hz=0.5, shape="whole", end_copies=1
+    )
     vision, audio = network._halves
     frames = torch.from_numpy(film.pixels).permute(0, 3, 1, 2).double() / 255
     mean = torch.tensor([0.48145466, 0.4578275, 0.40821073]).double()[:, None, None]
