@@ -116,6 +116,7 @@ def ablate(
     --systems, --videos, --ours and --judges. --real and --probe-clips are for alignment tables
     only. --clips, --judges, --aligners and --without are for flow tables only.
     """
+    # Table 1, which trains nothing
     training_only = {
         "--stage": stage,
         "--encoders": encoders,
@@ -136,6 +137,7 @@ def ablate(
     from foleyflow.experiments.tables.definitions import part_of
     from foleyflow.experiments.tables.runner import plan_table, run_table
 
+    # Names and options of the other tables
     if table in OLD_NAMES:
         old, (table, stage) = table, OLD_NAMES[table]
         print_status(f"foleyflow: table {old!r} is deprecated, use: ablate {table} --stage {stage}")
@@ -145,6 +147,8 @@ def ablate(
     else:
         flow_only = {"--clips": clips, "--judges": judges, "--aligners": aligners}
         refuse_given(table, flow_only | {"--without": without})
+
+    # Plan or run
     run = TableRun(
         name=table,
         stage=stage,

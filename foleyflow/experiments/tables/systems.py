@@ -120,6 +120,7 @@ def run_systems(
         DataError: no such folder, no videos, or nothing to score.
         CheckpointError: our model can't be used, or a judge that ships with foleyflow.
     """
+    # Systems, judges and our sound
     folders = _system_folders(run)
     _references(run)
     judges = load_column_judges(run.judge_folder)
@@ -129,7 +130,7 @@ def run_systems(
     if run.ours is not None:
         folders[OURS] = _generate_ours(run, progress)
 
-    # Systems, and the true sound, whose controls cover all clips
+    # Scores of each system
     cache = ResultCache(run.out / "cache")
     rows: dict[str, Any] = {}
     reports: dict[str, Any] = {}
@@ -145,6 +146,8 @@ def run_systems(
         for report in scored:
             for metric, score in report.scores.items():
                 scores.setdefault(metric, {})[name] = score
+
+    # Controls: those of the true sound cover all clips
     progress("controls")
     scored = _score(run.videos, run.videos, judges, cache)
     controls = {
@@ -152,6 +155,8 @@ def run_systems(
         for condition in ("true", "silence", "noise", "other", "shifted")
         if (columns := _columns(scored, condition))
     }
+
+    # Table
     result = {
         "title": "Table 1: generated sound against the true sound of the same videos",
         "rows": rows,
