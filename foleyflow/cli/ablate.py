@@ -1,4 +1,4 @@
-"""`foleyflow ablate`: train and measure the ablation tables of the paper."""
+"""`foleyflow ablate`: train and measure the tables of the paper, and score other systems."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from foleyflow.cli.options import (
     Threads,
 )
 from foleyflow.cli.shared_options import Result, printing
+from foleyflow.errors import ConfigError
 from foleyflow.system.printable import json_text
 
 # Deprecated names of tables -> name and stage; to be removed after the next release.
@@ -37,8 +38,8 @@ def ablate(
         str,
         Argument(
             metavar="TABLE",
-            help="table2, table3, table4 or table5 of the paper; or targets, which compares the "
-            "features that stage one recovers.",
+            help="table1, table2, table3, table4 or table5 of the paper; or targets, which "
+            "compares the features that stage one recovers.",
         ),
     ],
     stage: Annotated[
@@ -49,19 +50,22 @@ def ablate(
         ),
     ] = None,
     encoders: Annotated[
-        str,
+        str | None,
         Option(
             metavar="own|published",
-            help="Encoders of stage one in tables 2, 4 and 5; published ones need their weights.",
+            help="Encoders of stage one in tables 2, 4 and 5; published ones need their weights. "
+            "Default: own.",
         ),
-    ] = "own",
+    ] = None,
     data: Annotated[
         Path, Option(help="Data set of simulated clips with all three splits.")
     ] = SIMULATED,
     out: Annotated[Path, Option(help="Folder of runs and tables; all tables can share it.")] = Path(
         "runs/tables"
     ),
-    seeds: Annotated[int, Option(min=1, help="Number of runs of each cell.")] = 3,
+    seeds: Annotated[
+        int | None, Option(min=1, help="Number of runs of each cell. Default: 3.")
+    ] = None,
     real: RealClips = None,
     set_: Annotated[
         list[str] | None,
@@ -88,37 +92,73 @@ def ablate(
             metavar="none|cavp|vama|...", help="Leave out the rows of this aligner; repeatable."
         ),
     ] = None,
+    systems: Annotated[
+        Path | None,
+        Option(help="table1: folder of other systems' outputs, SYSTEM/CASE.wav, .flac or .mp4."),
+    ] = None,
+    videos: Annotated[
+        Path | None, Option(help="table1: folder of videos with true sound, CASE.mp4.")
+    ] = None,
+    ours: Annotated[
+        str | None,
+        Option(
+            metavar="embedded|MODEL|none",
+            help="table1: model whose sound is generated for all videos. Default: embedded.",
+        ),
+    ] = None,
     threads: Threads = 1,
     device: Device = "auto",
     dry_run: DryRun = False,
 ) -> Result:
     """Train and measure the cells of one of the paper's tables. Rerun to resume.
 
-    --real and --probe-clips are for alignment tables only. --clips, --judges, --aligners and
-    --without are for flow tables only.
+    table1 trains nothing: it scores folders of other systems' outputs together with our sound, by
+    --systems, --videos, --ours and --judges. --real and --probe-clips are for alignment tables
+    only. --clips, --judges, --aligners and --without are for flow tables only.
     """
-    from foleyflow.experiments.tables.cell_runs import PROBE_CLIPS, TableRun
+    # Table 1, which trains nothing
+    training_only = {
+        "--stage": stage,
+        "--encoders": encoders,
+        "--seeds": seeds,
+        "--real": real,
+        "--set": set_,
+        "--probe-clips": probe_clips,
+        "--clips": clips,
+        "--aligners": aligners,
+        "--without": without,
+    }
+    if table == "table1":
+        refuse_given(table, training_only)
+        return _score_systems(
+            systems, videos, ours, judges=judges, out=out, device=device, dry_run=dry_run
+        )
+    from foleyflow.experiments.tables.cell_runs import TableRun
     from foleyflow.experiments.tables.definitions import part_of
     from foleyflow.experiments.tables.runner import plan_table, run_table
 
+    # Names and options of the other tables
     if table in OLD_NAMES:
         old, (table, stage) = table, OLD_NAMES[table]
         print_status(f"foleyflow: table {old!r} is deprecated, use: ablate {table} --stage {stage}")
+    refuse_given(table, {"--systems": systems, "--videos": videos, "--ours": ours})
     if part_of(table, stage)[0] == "flow":
         refuse_given(table, {"--real": real, "--probe-clips": probe_clips})
     else:
         flow_only = {"--clips": clips, "--judges": judges, "--aligners": aligners}
         refuse_given(table, flow_only | {"--without": without})
+
+    # Plan or run
     run = TableRun(
         name=table,
         stage=stage,
-        encoders=encoders,
+        encoders=encoders or TableRun.encoders,
         data=data,
         out=out,
-        seeds=seeds,
+        seeds=seeds or TableRun.seeds,
         settings=tuple(set_ or ()),
         real=real,
-        probe_clips=probe_clips or PROBE_CLIPS,
+        probe_clips=probe_clips or TableRun.probe_clips,
         clips=clips or TableRun.clips,
         judge_folder=judges,
         aligners=aligners,
@@ -130,3 +170,35 @@ def ablate(
         plan = plan_table(run)
         return plan, json_text(plan)
     return run_table(run, print_status, training_progress)
+
+
+def _score_systems(
+    systems: Path | None,
+    videos: Path | None,
+    ours: str | None,
+    *,
+    judges: Path | None,
+    out: Path,
+    device: str,
+    dry_run: bool,
+) -> Result:
+    """Table 1."""
+    from foleyflow.experiments.tables.systems import SystemsRun, plan_systems, run_systems
+
+    if videos is None:
+        raise ConfigError(
+            "table1: expected --videos, a folder of videos with true sound",
+            hint="foleyflow ablate table1 --systems DIR --videos DIR; see docs/baselines.md",
+        )
+    run = SystemsRun(
+        systems=systems,
+        videos=videos,
+        ours=None if ours == "none" else ours or SystemsRun.ours,
+        out=out,
+        judge_folder=judges,
+        device=device,
+    )
+    if dry_run:
+        plan = plan_systems(run)
+        return plan, json_text(plan)
+    return run_systems(run, print_status)

@@ -143,12 +143,12 @@ def write_report(path: Path | None, report: Any) -> None:
 
 
 def refuse_given(table: str, options: Mapping[str, object]) -> None:
-    """Raises ConfigError if an option was given that only tables of the other stage have."""
+    """Raises ConfigError if an option was given that only other tables or stages have."""
     given = [name for name, value in options.items() if value is not None]
     if given:
         raise ConfigError(
-            f"table {table!r}: {', '.join(given)} is for the other stage's tables",
-            hint="foleyflow ablate --help lists the options of each stage",
+            f"table {table!r}: {', '.join(given)} is for other tables or stages",
+            hint="foleyflow ablate --help lists the options of each table and stage",
         )
 
 

@@ -32,6 +32,7 @@ from foleyflow.judges.interface import (
     Judge,
     MaterialJudge,
     PairJudge,
+    PairPadding,
     preprocess_audio,
 )
 from foleyflow.judges.preprocessing import AudioPreprocessing
@@ -131,8 +132,9 @@ class SoundScores:
 
         Returns:
             Column -> "mean" and "count" (clips with a value), for values per clip also "low" and
-            "high", the ends of the bootstrap interval over clips. "not_measured": column -> the
-            reason why it has no value, of columns whose judge is present.
+            "high", the ends of the bootstrap interval over clips, and for a judge that pads pairs
+            "sound_padding" and "video_padding", the mean fractions of its input. "not_measured":
+            column -> the reason why it has no value, of columns whose judge is present.
         """
         figures: dict[str, Any] = {}
         not_measured: dict[str, str] = {}
@@ -181,17 +183,26 @@ class SoundScores:
                 (copy.copy(judge), self._frames(judge, preprocessing, clip, true.duration_s))
                 for clip, true in zip(self._clips, self._true_sounds, strict=True)
             ]
-        values, why = [], ""
+        values: list[float] = []
+        padding: list[PairPadding] = []
+        why = ""
         for (judge, frames), sound in zip(self._pair_judges[judged.judge], sounds, strict=True):
+            samples = preprocessing.apply(sound, judge.rate_hz)
             try:
-                output = judge.score(frames, preprocessing.apply(sound, judge.rate_hz))
+                output = judge.score(frames, samples)
             except ValueError as error:
                 why = str(error)
                 continue
             values.append(output if judged.threshold is None else float(output > judged.threshold))
+            if judge.pads is not None:
+                padding.append(judge.padding(frames, samples))
         if not values:
             raise ValueError(why)
-        return asdict(bootstrap_mean(values))
+        figure = asdict(bootstrap_mean(values))
+        if padding:
+            figure["sound_padding"] = float(np.mean([each.sound_fraction for each in padding]))
+            figure["video_padding"] = float(np.mean([each.video_fraction for each in padding]))
+        return figure
 
     def _frames(
         self, judge: PairJudge, preprocessing: AudioPreprocessing, clip: int, end_s: float

@@ -177,8 +177,9 @@ def measure_model(
 ) -> dict[str, Any]:
     """Measure the flow of a model at all step counts on simulated test clips.
 
-    A network with a velocity is sampled by its flow map and by Euler's method along its velocity;
-    a diffusion network by DPM-Solver++. For the other arguments see `measure_flow`.
+    A network with a velocity is sampled by its flow map, if it has learnt one, and by Euler's
+    method along its velocity; a diffusion network by DPM-Solver++. For the other arguments see
+    `measure_flow`.
 
     Args:
         model: "embedded", a folder with codec, align and flow, or that of a flow, whose codec and
@@ -221,7 +222,7 @@ def measure_model(
         "left_out": {column: str(error) for column, error in judges.missing.items()},
         "curves": {},
     }
-    for samplings in (MAP, VELOCITY) if flow.config.predicts == "velocity" else (DIFFUSION,):
+    for samplings in _samplings_of(flow):
         figures = measure_flow(
             flow,
             codec,
@@ -237,6 +238,13 @@ def measure_model(
         result["curves"][samplings[0].solver] = figures.pop("samples")
         result |= figures
     return result
+
+
+def _samplings_of(flow: FlowTransformer) -> tuple[tuple[Sampling, ...], ...]:
+    """The solvers of a network: its flow map, if it has learnt one, and those of its output."""
+    if flow.config.predicts == "noise":
+        return (DIFFUSION,)
+    return (MAP, VELOCITY) if flow.trained_intervals else (VELOCITY,)
 
 
 def measure_flow(

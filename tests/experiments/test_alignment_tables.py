@@ -112,7 +112,7 @@ def test_a_run_with_other_settings_is_not_resumed(table, smoke_runs):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("9",), "table '9': expected one of table2, table3, table4, table5, targets"),
+        (("9",), "table '9': expected one of table1, table2, table3, table4, table5, targets"),
         (
             ("table4", "--stage", "alignment"),
             "table 'table4', stage 'alignment': expected flow",

@@ -229,15 +229,15 @@ def test_a_run_with_other_settings_is_not_resumed(table):
         (("table4", "--set", "train.stepps=3"), "did you mean train.steps?"),
         (("table4", "--set", "aligner.train.stepps=3"), "did you mean train.steps?"),
         (("table4", "--set", "align=x"), "the table sets this itself"),
-        (("table4", "--real", "x"), "--real is for the other stage's tables"),
-        (("table2", "--judges", "x"), "--judges is for the other stage's tables"),
-        (("table2", "--without", "cavp"), "--without is for the other stage's tables"),
+        (("table4", "--real", "x"), "--real is for other tables or stages"),
+        (("table2", "--judges", "x"), "--judges is for other tables or stages"),
+        (("table2", "--without", "cavp"), "--without is for other tables or stages"),
         (
             ("table2", "--stage", "flow", "--without", "cvap"),
             "--without cvap: expected some of cavp, cavp-onset, none, onset, vama, vama-no-onset",
         ),
         (("table4", "--without", "vama"), "--without vama: expected some of vama, and not all"),
-        (("9",), "expected one of table2, table3, table4, table5, targets"),
+        (("9",), "expected one of table1, table2, table3, table4, table5, targets"),
     ],
 )
 def test_wrong_options_are_refused(arguments, message, tmp_path):

@@ -13,6 +13,7 @@ from foleyflow.experiments.measure_flow import (
     MAP,
     VELOCITY,
     Sampling,
+    _samplings_of,
     flow_seconds,
     measure_density,
     sample_latents,
@@ -42,7 +43,9 @@ def small_flow(
         material_names=("a", "b"),
         predicts=predicts,
     )
-    return network(config).eval().requires_grad_(False)
+    flow = network(config).eval().requires_grad_(False)
+    flow.record_training_(guidance=True)
+    return flow
 
 
 def condition(materials=None) -> Condition:
@@ -161,3 +164,11 @@ def test_a_tagger_classifies_the_material_with_the_largest_probability():
         assert judge.material(sound) == config.materials[best]
         named.add(judge.material(sound))
     assert named <= set(config.materials)
+
+
+def test_a_flow_without_a_map_is_sampled_along_its_velocity_only():
+    flow = small_flow()
+    assert _samplings_of(flow) == (MAP, VELOCITY)
+    flow.trained_intervals.zero_()
+    assert _samplings_of(flow) == (VELOCITY,)
+    assert _samplings_of(small_flow("noise")) == (DIFFUSION,)

@@ -241,7 +241,7 @@ def part_of(
             `without` are not some of its aligners.
     """
     if name not in TABLES:
-        raise ConfigError(f"table {name!r}: expected one of {', '.join(TABLES)}")
+        raise ConfigError(f"table {name!r}: expected one of table1, {', '.join(TABLES)}")
     parts = TABLES[name]
     found = next(((key, part) for key, part in parts.items() if stage in (key, None)), None)
     if found is None:

@@ -64,8 +64,9 @@ def table_result(
     Returns:
         "title"; "rows": row -> "meaning", "evaluations" and "columns" (column -> fields of the
         interval over seeds, by Student's t; columns that a run lacks are left out); for a flow
-        table "density": the same for cells, "true": the columns of the decoded true latents, and
-        if rows are ranked "ranking" (see `ranking`); "comparisons": question -> the same columns,
+        table "density": the same for cells, "true": the columns of the decoded true latents,
+        "padding": column -> fraction of the sound that its judge pads, and if rows are ranked
+        "ranking" (see `ranking`); "comparisons": question -> the same columns,
         as differences of the rows for each seed, and "times faster"; "not_measured": column -> why
         a run lacks it; "runs": the figures.
     """
@@ -105,7 +106,14 @@ def table_result(
             }
             for cell in with_density
         }
-        result["true"] = _columns([figures[table.rows[0].cell.name][0]["true"]], paths)
+        true = figures[table.rows[0].cell.name][0]["true"]
+        result["true"] = _columns([true], paths)
+        # Windows of all rows are equally long, so that a judge pads all of them alike.
+        result["padding"] = {
+            column: padded
+            for column in JUDGED_COLUMNS
+            if (padded := figure_at(true, (column, "sound_padding")))
+        }
         for row in table.rows:
             for run in runs_of(row):
                 not_measured |= run.get("not_measured", {})
@@ -204,6 +212,8 @@ def markdown(result: Mapping[str, Any]) -> str:
         [([row["meaning"], str(row["evaluations"])][: len(heads)], row["columns"]) for row in rows],
         columns,
     )
+    for column, fraction in result.get("padding", {}).items():
+        lines += ["", f"{column}: {100 * fraction:.0f} % of its judge's sound is padding."]
     absent = {**result.get("left_out", {}), **result["not_measured"]}
     if absent:
         lines += ["", f"Columns left out or incomplete: {', '.join(absent)}."]
