@@ -114,7 +114,7 @@ def ablate(
 
     table1 trains nothing: it scores folders of other systems' outputs together with our sound, by
     --systems, --videos, --ours and --judges. --real and --probe-clips are for alignment tables
-    only. --clips, --judges, --aligners and --without are for flow tables only.
+    only. --clips, --judges and --aligners are for flow tables only.
     """
     # Table 1, which trains nothing
     training_only = {
@@ -146,7 +146,7 @@ def ablate(
         refuse_given(table, {"--real": real, "--probe-clips": probe_clips})
     else:
         flow_only = {"--clips": clips, "--judges": judges, "--aligners": aligners}
-        refuse_given(table, flow_only | {"--without": without})
+        refuse_given(table, flow_only)
 
     # Plan or run
     run = TableRun(

@@ -28,15 +28,21 @@ class ObjectiveConfig:
     drop_all: float = 0.1  # probability of dropping the condition
     drop_timing: float = 0.05  # probability of dropping only its timing
     interval_share: float = 0.5  # fraction of samples with r < tau, at the end of the curriculum
-    endpoint_share: float = 0.3  # fraction of those with tau near 1 and r = 0, as in generation
+    endpoint_share: float = 0.6  # fraction of those that end at r = 0, as in generation
+    noise_share: float = 0.5  # fraction of those that start near tau = 1; the others anywhere
     largest_guidance: float = 4.0  # the guidance scale w is sampled from 1 to this value
     difference: float = 2e-3  # half step of the central difference along the flow
 
     def __post_init__(self) -> None:
-        if self.largest_guidance < 1 or not 0 <= self.interval_share <= 1:
+        shares = {
+            name: getattr(self, name)
+            for name in ("interval_share", "endpoint_share", "noise_share")
+        }
+        if self.largest_guidance < 1 or not all(0 <= share <= 1 for share in shares.values()):
+            given = ", ".join(f"{name}={share}" for name, share in shares.items())
             raise ConfigError(
-                f"largest_guidance={self.largest_guidance}, interval_share={self.interval_share}: "
-                "expected largest_guidance >= 1 and interval_share in 0..1"
+                f"largest_guidance={self.largest_guidance}, {given}: expected largest_guidance >= "
+                "1 and shares in 0..1"
             )
 
 
@@ -69,13 +75,19 @@ def sample_intervals(
     """Sample flow times (tau, r), each (batch,), with r <= tau.
 
     The fraction of samples with r < tau grows over the first tenth of training (`progress` 0..1).
+    The MeanFlow identity relates intervals of the same r and neighbouring tau, so that one-step
+    generation, from tau = 1 to the end of the path, needs intervals to that end from all tau.
     """
     samples = [sample_times(batch, config, device) for _ in range(2)]
     tau, r = torch.maximum(*samples), torch.minimum(*samples)
-    # Some intervals are those of one-step generation: from tau near 1 to the end of the path
+    # Some intervals go to the end of the path, from tau near 1, as in one-step generation, or from
+    # anywhere
     endpoint = sample_uniform(batch, device) < config.endpoint_share
-    tau = torch.where(endpoint, 1 - 0.02 * sample_uniform(batch, device), tau)
-    r = torch.where(endpoint, torch.full_like(r, SMALLEST_TAU[config.path]), r)
+    from_noise = sample_uniform(batch, device) < config.noise_share
+    uniform, smallest = sample_uniform(batch, device), SMALLEST_TAU[config.path]
+    start = torch.where(from_noise, 1 - 0.02 * uniform, smallest + (1 - smallest) * uniform)
+    tau = torch.where(endpoint, start, tau)
+    r = torch.where(endpoint, torch.full_like(r, smallest), r)
     # The other samples are on the diagonal r = tau
     fraction = config.interval_share * min(1.0, progress / 0.1)
     diagonal = sample_uniform(batch, device) >= fraction

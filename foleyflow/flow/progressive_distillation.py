@@ -30,7 +30,7 @@ from foleyflow.flow.transformer import DROP_ALL, Condition, FlowTransformer
 from foleyflow.parallel.batch_sharding import normal_like
 
 INTERVAL_FRACTION = 0.8  # of the samples have an interval; the others preserve the velocity
-ENDPOINT_FRACTION = 0.7  # of those have the interval of one-step generation
+ENDPOINT_FRACTION = 0.7  # of those have the interval of one-step generation, from tau near 1
 
 
 class Teacher(Snapshot):
@@ -61,7 +61,12 @@ def progressive_distillation_loss(
     """
     batch, device = len(audio), audio.device
     # Interval, condition dropout, guidance scale and starting point of each sample
-    intervals = replace(config, interval_share=INTERVAL_FRACTION, endpoint_share=ENDPOINT_FRACTION)
+    intervals = replace(
+        config,
+        interval_share=INTERVAL_FRACTION,
+        endpoint_share=ENDPOINT_FRACTION,
+        noise_share=1.0,
+    )
     tau, r = sample_intervals(batch, intervals, 1.0, device)
     drops, guidance_scale = sample_dropout_and_guidance(batch, config, device)
     noise = normal_like(audio)

@@ -149,6 +149,15 @@ def test_a_dry_run_prints_the_recipe_of_each_cell(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_rows_of_an_alignment_table_may_be_left_out(tmp_path):
+    leave_out = ("--without", "supervised", "--without", "vama-contrast")
+    result = ablate("table2", "--dry-run", *leave_out, "--out", tmp_path / "out")
+    assert result.exit_code == 0
+    every = [cell.name for cell in PARTS["table2"].cells]
+    left = [name for name in every if name not in leave_out]
+    assert list(json.loads(result.stdout)["cells"]) == left and len(left) == len(every) - 2
+
+
 @pytest.mark.parametrize("name", list(PARTS))
 def test_cells_of_a_table_have_the_same_size_data_and_steps(name):
     cells = PARTS[name].cells

@@ -231,11 +231,11 @@ def test_a_run_with_other_settings_is_not_resumed(table):
         (("table4", "--set", "align=x"), "the table sets this itself"),
         (("table4", "--real", "x"), "--real is for other tables or stages"),
         (("table2", "--judges", "x"), "--judges is for other tables or stages"),
-        (("table2", "--without", "cavp"), "--without is for other tables or stages"),
         (
             ("table2", "--stage", "flow", "--without", "cvap"),
             "--without cvap: expected some of cavp, cavp-onset, none, onset, vama, vama-no-onset",
         ),
+        (("table5", "--without", "vama"), "--without vama: expected some of ratio-0.3, ratio-0.5"),
         (("table4", "--without", "vama"), "--without vama: expected some of vama, and not all"),
         (("9",), "expected one of table1, table2, table3, table4, table5, targets"),
     ],

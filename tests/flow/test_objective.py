@@ -37,7 +37,7 @@ def test_fractions_of_dropped_conditions():
 
 def test_the_fraction_of_intervals_grows_and_some_are_those_of_generation():
     torch.manual_seed(0)
-    config = ObjectiveConfig(interval_share=0.5, endpoint_share=0.2)
+    config = ObjectiveConfig(interval_share=0.5, endpoint_share=0.2, noise_share=1.0)
     tau, r = sample_intervals(20_000, config, 0.0, CPU)
     assert torch.equal(tau, r)
     for progress, fraction in ((0.05, 0.25), (0.1, 0.5), (1.0, 0.5)):
@@ -52,17 +52,24 @@ def test_the_fraction_of_intervals_grows_and_some_are_those_of_generation():
 
 def test_intervals_of_generation_end_where_the_path_ends():
     torch.manual_seed(0)
-    config = ObjectiveConfig(interval_share=1.0, endpoint_share=1.0, path="vp")
-    tau, r = sample_intervals(100, config, 1.0, CPU)
+    settings = {"interval_share": 1.0, "endpoint_share": 1.0, "path": "vp"}
+    tau, r = sample_intervals(100, ObjectiveConfig(noise_share=1.0, **settings), 1.0, CPU)
     assert torch.equal(r, torch.full((100,), SMALLEST_TAU["vp"]))
     assert float(tau.min()) >= 0.98
+    # Other intervals to the end start anywhere
+    tau, r = sample_intervals(20_000, ObjectiveConfig(noise_share=0.25, **settings), 1.0, CPU)
+    assert torch.equal(r, torch.full((20_000,), SMALLEST_TAU["vp"]))
+    assert bool((tau > r).all())
+    assert float((tau >= 0.98).float().mean()) == pytest.approx(0.25 + 0.75 * 0.02, abs=0.02)
+    assert float(tau[tau < 0.98].mean()) == pytest.approx(0.49, abs=0.02)
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
         ({"largest_guidance": 0.5}, r"largest_guidance=0.5.*largest_guidance >= 1"),
-        ({"interval_share": 1.5}, r"interval_share=1.5.*interval_share in 0..1"),
+        ({"interval_share": 1.5}, r"interval_share=1.5.*shares in 0..1"),
+        ({"noise_share": -0.1}, r"noise_share=-0.1.*shares in 0..1"),
     ],
 )
 def test_settings_out_of_range_are_refused(settings, message):

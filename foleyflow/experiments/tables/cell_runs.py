@@ -65,7 +65,7 @@ class TableRun:
         clips: flow: maximum number of test clips.
         judge_folder: flow: where the judges' weights are; None for the default folder.
         aligners: flow: folder of aligner runs; missing ones are trained there. None for `out`.
-        without: flow: aligners whose rows are left out.
+        without: aligners whose rows are left out.
         threads: processor threads; 0 keeps torch's default.
     """
 
