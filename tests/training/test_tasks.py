@@ -465,6 +465,21 @@ def test_one_step_stage_follows_flow_matching(flow_task):
         assert ("slope" in figures) == (step >= 3)
 
 
+@pytest.mark.parametrize(
+    ("dcf_steps", "largest_guidance", "expected"),
+    [(4, 4.0, (0, 0)), (2, 4.0, (1, 1)), (2, 1.0, (1, 0))],
+)
+def test_a_trained_flow_records_its_map_and_its_guidance(
+    windows, tmp_path, dcf_steps, largest_guidance, expected
+):
+    task = make_flow_task(windows, steps=4, dcf_steps=dcf_steps)
+    task.objective = replace(task.objective, largest_guidance=largest_guidance)
+    settings = TrainConfig(steps=4, batch_clips=4, warmup_steps=1, log_every=1)
+    averages = train(task, settings, folder=tmp_path, device=torch.device("cpu"))
+    flow = task.export(averages)["flow"][0]
+    assert (int(flow.trained_intervals), int(flow.trained_guidance)) == expected
+
+
 def test_validation_of_the_flow(flow_task):
     with torch.no_grad():
         torch.manual_seed(0)
