@@ -97,7 +97,7 @@ def measure_mixture(
             "heun",
             50,
         ),
-        "one_step": ({"dcf_steps": 0}, steps.one_step, 1.5e-3, "map", 1),
+        "one_step": ({"dcf_steps": 0}, steps.one_step, 7e-4, "map", 1),
         "distillation": (
             {"dcf_steps": 0, "merge_steps": steps.distillation},
             steps.distillation,

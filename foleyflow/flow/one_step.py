@@ -16,6 +16,7 @@ from foleyflow.flow.path import interpolate
 from foleyflow.flow.transformer import DROP_ALL, Condition, FlowTransformer
 from foleyflow.parallel.batch_sharding import any_rank, normal_like
 
+SHORTEST_INTERVAL = 1e-4  # shorter intervals count as empty
 UNGUIDED_PROGRESS = 0.2  # fraction of the stage that is trained without guidance
 
 
@@ -33,17 +34,21 @@ def one_step_loss(
 
         v(x_tau, tau) = u(x_tau, r, tau) + (tau - r) d/dtau u(x_tau, r, tau).
 
-    The loss is the squared error of the right-hand side against the (guided) conditional velocity.
-    The derivative is taken along the network's own velocity, which carries no gradient; the
-    derivative does. The loss is then the squared residual of the identity plus a constant, and
-    training reduces it. MeanFlow stops the gradient of the derivative: then each step moves u to
-    v - (tau - r) du/dtau with the present u, an iteration that enlarges errors which change fast
-    along the flow, and that diverged here without a bound on the derivative.
+    The loss is the squared residual of this identity, where v is the network's own velocity
+    u(x_tau, tau, tau) without gradient, as target and as the direction of the derivative. Samples
+    with r = tau train that velocity on the (guided) conditional velocity.
+
+    MeanFlow has the conditional velocity as the target of all samples, and no gradient through the
+    derivative. The latter moves u to v - (tau - r) du/dtau with the present u: an iteration that
+    enlarges errors which change fast along the flow, and that diverged here without a bound on the
+    derivative. With a gradient, the noise of conditional velocities would be multiplied by the
+    derivative's own gradient.
 
     The network must be trained by `flow_matching_loss` before. `progress` (0..1) is the position
     within this stage, for the curriculum of intervals and guidance. Arguments as in objective.py.
 
-    Reference: paper eqs. 6 and 8; improved MeanFlow (Geng et al. 2025).
+    Reference: paper eqs. 6 and 8; MeanFlow (Geng et al. 2025), in the form of Eulerian
+        self-distillation (Boffi et al. 2025).
     """
     batch, device = len(audio), audio.device
     # Interval, condition dropout and guidance scale of each sample
@@ -61,21 +66,24 @@ def one_step_loss(
         own = network(
             x, r=tau, tau=tau, guidance_scale=guidance_scale, embedded=embedded, condition=condition
         )
-        # Classifier-free guidance in the target: v + (1 - 1 / w) (u_conditional - u_unconditional)
-        target = velocity
-        guided = some_rows(guidance_scale > 1)
+        # Target where the interval is empty, with classifier-free guidance:
+        # v + (1 - 1 / w) (u_conditional - u_unconditional)
+        is_wide = tau - r > SHORTEST_INTERVAL
+        target = velocity.clone()
+        guided = some_rows((guidance_scale > 1) & ~is_wide)
         if len(guided):
             dropped = torch.full_like(guided, DROP_ALL)
             unconditional = predict(
                 network, x[guided], tau[guided], condition.rows(guided), dropped
             )
             weight = (1 - 1 / guidance_scale[guided])[:, None, None]
-            target = velocity.clone()
             target[guided] += weight * (own[guided] - unconditional)
+        # Target of the other samples
+        target = torch.where(is_wide[:, None, None], own, target)
 
     # Derivative along the flow, where the interval is not empty
     derivative = torch.zeros_like(x)
-    wide = some_rows(tau - r > 1e-4)
+    wide = some_rows(is_wide)
     if len(wide):
         slopes = derivative_along_flow(
             network,

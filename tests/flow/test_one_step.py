@@ -125,10 +125,14 @@ def test_fast_derivatives_of_an_exact_map_are_not_changed():
     rows, deviation = 4096, 0.05
     audio = network.mean + deviation * torch.randn(rows, 8, 2)
     config = ObjectiveConfig(interval_share=1.0, difference=5e-4, tau_mean=-2.0)
-    torch.manual_seed(1)
     _, figures = one_step_loss(Exact(), audio, zero_condition(rows), config, progress=1.0)
     assert figures["slope"] > 1.0
-    # What remains is the variance of the conditional velocity, s^2 / (alpha^2 s^2 + sigma^2).
+    assert figures["error"] < 1e-3
+    # Without an interval, the variance of the conditional velocity remains: s^2 / (alpha^2 s^2 +
+    # sigma^2).
+    config = ObjectiveConfig(interval_share=0.0, tau_mean=-2.0)
+    torch.manual_seed(1)
+    _, figures = one_step_loss(Exact(), audio, zero_condition(rows), config, progress=1.0)
     torch.manual_seed(1)
     tau, _ = sample_intervals(rows, config, 1.0, torch.device("cpu"))
     variance = deviation**2 / ((1 - tau) ** 2 * deviation**2 + tau**2)
@@ -160,12 +164,12 @@ def test_the_derivative_carries_a_gradient_and_the_tangent_does_not():
     torch.manual_seed(1)
     tau, r = sample_intervals(rows, config, 1.0, torch.device("cpu"))
     sample_dropout_and_guidance(rows, config, torch.device("cpu"))
-    x, velocity = interpolate(audio, torch.randn_like(audio), tau)
+    x, _ = interpolate(audio, torch.randn_like(audio), tau)
     a, b = (torch.tensor(value, requires_grad=True) for value in (0.3, -0.2))
     times, gap = tau[:, None, None], (tau - r)[:, None, None]
     tangent = 0.3 * x - 0.2 * times
     compound = a * x + b * times + gap * (a * tangent + b)
-    (compound - velocity).square().mean().backward()
+    (compound - tangent).square().mean().backward()
     assert found == pytest.approx([float(a.grad), float(b.grad)], rel=1e-3)
 
 
