@@ -27,22 +27,21 @@ class ObjectiveConfig:
     tau_deviation: float = 1.3
     drop_all: float = 0.1  # probability of dropping the condition
     drop_timing: float = 0.05  # probability of dropping only its timing
-    interval_share: float = 0.5  # fraction of samples with r < tau, at the end of the curriculum
-    endpoint_share: float = 0.6  # fraction of those that end at r = 0, as in generation
-    noise_share: float = 0.5  # fraction of those that start near tau = 1; the others anywhere
+    interval_share: float = 0.6  # fraction of samples with r < tau, after the curriculum
+    noise_share: float = 0.5  # fraction of those that start at tau = 1, as in generation
+    shortest_interval: float = 1 / 32  # lengths are log-uniform from this to 1
     largest_guidance: float = 4.0  # the guidance scale w is sampled from 1 to this value
-    difference: float = 2e-3  # half step of the central difference along the flow
 
     def __post_init__(self) -> None:
-        shares = {
-            name: getattr(self, name)
-            for name in ("interval_share", "endpoint_share", "noise_share")
-        }
-        if self.largest_guidance < 1 or not all(0 <= share <= 1 for share in shares.values()):
-            given = ", ".join(f"{name}={share}" for name, share in shares.items())
+        shares = (self.interval_share, self.noise_share)
+        if self.largest_guidance < 1 or not all(0 <= share <= 1 for share in shares):
             raise ConfigError(
-                f"largest_guidance={self.largest_guidance}, {given}: expected largest_guidance >= "
-                "1 and shares in 0..1"
+                f"largest_guidance={self.largest_guidance}, interval_share={self.interval_share}, "
+                f"noise_share={self.noise_share}: expected largest_guidance >= 1 and shares in 0..1"
+            )
+        if not 0 < self.shortest_interval <= 0.5:
+            raise ConfigError(
+                f"shortest_interval={self.shortest_interval}: expected more than 0, at most 0.5"
             )
 
 
@@ -74,25 +73,25 @@ def sample_intervals(
 ) -> tuple[Tensor, Tensor]:
     """Sample flow times (tau, r), each (batch,), with r <= tau.
 
-    The fraction of samples with r < tau grows over the first tenth of training (`progress` 0..1).
-    The MeanFlow identity relates intervals of the same r and neighbouring tau, so that one-step
-    generation, from tau = 1 to the end of the path, needs intervals to that end from all tau.
+    Lengths tau - r are log-uniform from `shortest_interval` to the length of the path, and a part
+    of the intervals starts at tau = 1, the others anywhere. The fraction of samples with r < tau
+    grows over the first tenth of training (`progress` 0..1); the others have logit-normal times.
     """
-    samples = [sample_times(batch, config, device) for _ in range(2)]
-    tau, r = torch.maximum(*samples), torch.minimum(*samples)
-    # Some intervals go to the end of the path, from tau near 1, as in one-step generation, or from
-    # anywhere
-    endpoint = sample_uniform(batch, device) < config.endpoint_share
+    # Lengths, as fractions of the path
+    shortest = torch.tensor(config.shortest_interval, device=device)
+    length = torch.exp(sample_uniform(batch, device) * torch.log(shortest))
+    # Starts, with room for the length
     from_noise = sample_uniform(batch, device) < config.noise_share
-    uniform, smallest = sample_uniform(batch, device), SMALLEST_TAU[config.path]
-    start = torch.where(from_noise, 1 - 0.02 * uniform, smallest + (1 - smallest) * uniform)
-    tau = torch.where(endpoint, start, tau)
-    r = torch.where(endpoint, torch.full_like(r, smallest), r)
+    uniform = sample_uniform(batch, device)
+    end = torch.where(from_noise, 1 - length, (1 - length) * uniform)
+    smallest = SMALLEST_TAU[config.path]
+    r, tau = (smallest + (1 - smallest) * place for place in (end, end + length))
     # The other samples are on the diagonal r = tau
     fraction = config.interval_share * min(1.0, progress / 0.1)
     diagonal = sample_uniform(batch, device) >= fraction
-    tau = torch.where(diagonal, samples[0], tau)
-    return tau, torch.where(diagonal, tau, r)
+    times = sample_times(batch, config, device)
+    tau = torch.where(diagonal, times, tau.clamp_max(1.0))
+    return tau, torch.where(diagonal, times, r)
 
 
 def sample_times(batch: int, config: ObjectiveConfig, device: torch.device) -> Tensor:

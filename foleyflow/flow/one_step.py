@@ -1,6 +1,8 @@
-"""The one-step flow map: improved MeanFlow, trained from a flow-matching network."""
+"""The one-step flow map, trained from a flow-matching network by its own shorter jumps."""
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor
@@ -16,7 +18,6 @@ from foleyflow.flow.path import interpolate
 from foleyflow.flow.transformer import DROP_ALL, Condition, FlowTransformer
 from foleyflow.parallel.batch_sharding import any_rank, normal_like
 
-SHORTEST_INTERVAL = 1e-4  # shorter intervals count as empty
 UNGUIDED_PROGRESS = 0.2  # fraction of the stage that is trained without guidance
 
 
@@ -30,25 +31,24 @@ def one_step_loss(
 ) -> tuple[Tensor, dict[str, float]]:
     """The paper's generalised dynamic conditional flow (GDCF): a flow map for one-step generation.
 
-    The MeanFlow identity relates the mean velocity u over [r, tau] to the velocity v at tau:
+    A jump from tau to r equals two jumps by way of the middle m. With the mean velocity u,
 
-        v(x_tau, tau) = u(x_tau, r, tau) + (tau - r) d/dtau u(x_tau, r, tau).
+        u(x_tau, r, tau) = (u(x_tau, m, tau) + u(x_m, r, m)) / 2,
+        x_m = x_tau - (tau - m) u(x_tau, m, tau).
 
-    The loss is the squared residual of this identity, where v is the network's own velocity
-    u(x_tau, tau, tau) without gradient, as target and as the direction of the derivative. Samples
-    with r = tau train that velocity on the (guided) conditional velocity.
-
-    MeanFlow has the conditional velocity as the target of all samples, and no gradient through the
-    derivative. The latter moves u to v - (tau - r) du/dtau with the present u: an iteration that
-    enlarges errors which change fast along the flow, and that diverged here without a bound on the
-    derivative. With a gradient, the noise of conditional velocities would be multiplied by the
-    derivative's own gradient.
+    Samples with an interval have the right-hand side as their target, by the present network and
+    without gradient; jumps of half of the shortest interval follow the velocity u(x, tau, tau). The
+    other samples, with r = tau, train the velocity on the (guided) conditional velocity. Every
+    target is then either that of flow matching or the result of shorter jumps, so that errors do
+    not grow with the derivatives of the network.
 
     The network must be trained by `flow_matching_loss` before. `progress` (0..1) is the position
-    within this stage, for the curriculum of intervals and guidance. Arguments as in objective.py.
+    within this stage, for the curriculum of intervals and guidance. In the training log, "error" is
+    that of all samples, and "interval_error" the part of it from samples with an interval.
+    Arguments as in objective.py.
 
-    Reference: paper eqs. 6 and 8; MeanFlow (Geng et al. 2025), in the form of Eulerian
-        self-distillation (Boffi et al. 2025).
+    Reference: paper eqs. 6 and 8; Frans et al. 2024 (shortcut models) with free interval ends, a
+        form of progressive self-distillation (Boffi et al. 2025).
     """
     batch, device = len(audio), audio.device
     # Interval, condition dropout and guidance scale of each sample
@@ -56,57 +56,47 @@ def one_step_loss(
     drops, guidance_scale = sample_dropout_and_guidance(batch, config, device)
     if progress <= UNGUIDED_PROGRESS:
         guidance_scale = torch.ones_like(guidance_scale)
+    has_interval = tau > r
 
     # Point on the path and its conditional velocity
-    x, velocity = interpolate(audio, normal_like(audio), tau, config.path)
-    embedded = network.embed(condition, drops)
+    noise = normal_like(audio)
+    x, velocity = interpolate(audio, noise, tau, config.path)
 
     with torch.no_grad():
-        # The network's own velocity, on the diagonal r = tau
-        own = network(
-            x, r=tau, tau=tau, guidance_scale=guidance_scale, embedded=embedded, condition=condition
-        )
-        # Target where the interval is empty, with classifier-free guidance:
+        # Target without an interval, with classifier-free guidance:
         # v + (1 - 1 / w) (u_conditional - u_unconditional)
-        is_wide = tau - r > SHORTEST_INTERVAL
         target = velocity.clone()
-        guided = some_rows((guidance_scale > 1) & ~is_wide)
+        guided = some_rows((guidance_scale > 1) & ~has_interval)
         if len(guided):
-            dropped = torch.full_like(guided, DROP_ALL)
-            unconditional = predict(
-                network, x[guided], tau[guided], condition.rows(guided), dropped
+            chosen, scale = condition.rows(guided), guidance_scale[guided]
+            at = x[guided], tau[guided], chosen
+            conditional = predict(network, *at, drops[guided], scale)
+            unconditional = predict(network, *at, torch.full_like(guided, DROP_ALL))
+            target[guided] += (1 - 1 / scale)[:, None, None] * (conditional - unconditional)
+        # Target with an interval: two jumps of half its length
+        wide = some_rows(has_interval)
+        if len(wide):
+            jumps = _two_jumps(
+                network,
+                x[wide],
+                audio[wide],
+                noise[wide],
+                r=r[wide],
+                tau=tau[wide],
+                condition=condition.rows(wide),
+                drops=drops[wide],
+                guidance_scale=guidance_scale[wide],
+                config=config,
             )
-            weight = (1 - 1 / guidance_scale[guided])[:, None, None]
-            target[guided] += weight * (own[guided] - unconditional)
-        # Target of the other samples
-        target = torch.where(is_wide[:, None, None], own, target)
+            chosen_rows = has_interval[wide][:, None, None]
+            target[wide] = torch.where(chosen_rows, jumps, target[wide])
 
-    # Derivative along the flow, where the interval is not empty
-    derivative = torch.zeros_like(x)
-    wide = some_rows(is_wide)
-    if len(wide):
-        slopes = derivative_along_flow(
-            network,
-            x[wide],
-            own[wide],
-            r=r[wide],
-            tau=tau[wide],
-            guidance_scale=guidance_scale[wide],
-            embedded=embedded[wide].float(),
-            condition=condition.rows(wide),
-            half_step=config.difference,
-        )
-        derivative = derivative.index_copy(0, wide, slopes)
-
-    # MeanFlow identity: u + (tau - r) du/dtau is a velocity
-    predicted = network(
-        x, r=r, tau=tau, guidance_scale=guidance_scale, embedded=embedded, condition=condition
-    )
-    compound = predicted + (tau - r)[:, None, None] * derivative
-    error = masked_error(compound, target, condition.known).mean()
-    return error, {
-        "error": float(error.detach()),
-        "slope": float(derivative.detach().square().mean().sqrt()),
+    # Error of one jump
+    predicted = predict(network, x, tau, condition, drops, guidance_scale, r=r)
+    errors = masked_error(predicted, target, condition.known)
+    return errors.mean(), {
+        "error": float(errors.detach().mean()),
+        "interval_error": float((errors.detach() * has_interval).mean()),
     }
 
 
@@ -115,37 +105,34 @@ def some_rows(mask: Tensor) -> Tensor:
 
     All processes evaluate the network equally often, as sharded weights require.
     """
+    is_needed = any_rank(mask)
     rows = mask.nonzero()[:, 0]
-    return rows if len(rows) or not any_rank(mask) else rows.new_zeros(1)
+    return rows if len(rows) or not is_needed else rows.new_zeros(1)
 
 
-def derivative_along_flow(
+def _two_jumps(
     network: FlowTransformer,
     x: Tensor,
-    velocity: Tensor,
+    audio: Tensor,
+    noise: Tensor,
     *,
     r: Tensor,
     tau: Tensor,
-    guidance_scale: Tensor,
-    embedded: Tensor,
     condition: Condition,
-    half_step: float,
+    drops: Tensor,
+    guidance_scale: Tensor,
+    config: ObjectiveConfig,
 ) -> Tensor:
-    """d/dtau u(x_tau, r, tau) along `velocity`, (B, L, C), by a central difference in float32.
-
-    Context frames have no tangent. The network is evaluated up to `half_step` outside of 0..1.
-    """
-    tangent = velocity * (~condition.known)[..., None]
-    with torch.autocast(x.device.type, enabled=False):
-        ahead, behind = (
-            network(
-                x + step * tangent,
-                r=r,
-                tau=tau + step,
-                guidance_scale=guidance_scale,
-                embedded=embedded,
-                condition=condition,
-            )
-            for step in (half_step, -half_step)
-        )
-    return (ahead - behind) / (2 * half_step)
+    """The mean velocity of two jumps of equal length from tau to r, (B, L, C)."""
+    middle = 0.5 * (tau + r)
+    # The halves of the shortest intervals are steps of Euler's method
+    is_shortest = tau - r < math.sqrt(2) * config.shortest_interval
+    first_end = torch.where(is_shortest, tau, middle)
+    last_end = torch.where(is_shortest, middle, r)
+    first = predict(network, x, tau, condition, drops, guidance_scale, r=first_end)
+    # Known frames are placed on the path, as in sampling
+    on_path, _ = interpolate(audio, noise, middle, config.path)
+    position = x - (tau - middle)[:, None, None] * first
+    position = torch.where(condition.known[..., None], on_path, position)
+    last = predict(network, position, middle, condition, drops, guidance_scale, r=last_end)
+    return 0.5 * (first + last)

@@ -23,14 +23,16 @@ from foleyflow.flow.objective import (
     predict,
     sample_dropout_and_guidance,
     sample_intervals,
+    sample_uniform,
 )
-from foleyflow.flow.path import interpolate
+from foleyflow.flow.path import SMALLEST_TAU, interpolate
 from foleyflow.flow.snapshot import Snapshot
 from foleyflow.flow.transformer import DROP_ALL, Condition, FlowTransformer
 from foleyflow.parallel.batch_sharding import normal_like
 
 INTERVAL_FRACTION = 0.8  # of the samples have an interval; the others preserve the velocity
-ENDPOINT_FRACTION = 0.7  # of those have the interval of one-step generation, from tau near 1
+ONE_STEP_FRACTION = 0.6  # of those have the interval of one-step generation
+NOISE_FRACTION = 0.5  # of the other ones start at tau = 1
 
 
 class Teacher(Snapshot):
@@ -61,13 +63,13 @@ def progressive_distillation_loss(
     """
     batch, device = len(audio), audio.device
     # Interval, condition dropout, guidance scale and starting point of each sample
-    intervals = replace(
-        config,
-        interval_share=INTERVAL_FRACTION,
-        endpoint_share=ENDPOINT_FRACTION,
-        noise_share=1.0,
-    )
+    intervals = replace(config, interval_share=INTERVAL_FRACTION, noise_share=NOISE_FRACTION)
     tau, r = sample_intervals(batch, intervals, 1.0, device)
+    one_step = sample_uniform(batch, device) < ONE_STEP_FRACTION
+    tau, r = (
+        torch.where(one_step & (tau > r), end, times)
+        for times, end in ((tau, 1.0), (r, SMALLEST_TAU[config.path]))
+    )
     drops, guidance_scale = sample_dropout_and_guidance(batch, config, device)
     noise = normal_like(audio)
     x, _ = interpolate(audio, noise, tau, config.path)

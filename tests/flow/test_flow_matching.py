@@ -6,10 +6,13 @@ import math
 
 import pytest
 import torch
-from support.flow_networks import ConstantAudioFlow, zero_condition
+from support.flow_networks import ConstantAudioFlow, Unconditional, zero_condition
+from torch import nn
 
+from foleyflow.flow.distribution_matching import critic_loss
 from foleyflow.flow.flow_matching import flow_matching_loss
 from foleyflow.flow.objective import ObjectiveConfig
+from foleyflow.flow.one_step import one_step_loss
 
 AUDIO = torch.full((64, 8, 2), ConstantAudioFlow.mean)
 
@@ -50,3 +53,41 @@ def test_the_target_is_the_velocity_of_the_path():
     )
     speed = (math.pi / 2) ** 2 * (4 * angle.sin() ** 2 + angle.cos() ** 2)
     assert figures["error"] == pytest.approx(float(speed.mean()), rel=0.1)
+
+
+class Constant(Unconditional):
+    """The same velocity everywhere, one parameter: each loss has its minimum at a known mean."""
+
+    def __init__(self, value: float) -> None:
+        super().__init__()
+        self.value = nn.Parameter(torch.tensor(value))
+
+    def forward(self, x, **rest):
+        return self.value.expand_as(x)
+
+
+@pytest.mark.parametrize("loss", ["flow matching", "critic", "one step"])
+def test_the_minimum_is_the_mean_velocity_of_quiet_and_loud_audio(loss):
+    # 70 % of the clips are near 0, the others near 1.3. The mean of the velocity eps - x over all
+    # clips is -0.4. Weighted by powers of their own errors, clips would have another mean.
+    torch.manual_seed(0)
+    rows = 2000
+    level = torch.where(torch.arange(rows) < 0.7 * rows, 0.0143, 1.3)
+    audio, chosen = level[:, None, None].expand(-1, 8, 2), zero_condition(rows)
+    mean = -float(audio.mean())
+    network = Constant(mean)
+    config = ObjectiveConfig(interval_share=0.0, largest_guidance=1.0)
+    if loss == "critic":
+
+        class Generator(Unconditional):
+            def forward(self, x, **rest):
+                return x - audio
+
+        value, _ = critic_loss(network, Generator(), audio, chosen, config)
+    elif loss == "one step":
+        value, _ = one_step_loss(network, audio, chosen, config, progress=1.0)
+    else:
+        value, _ = flow_matching_loss(network, audio, chosen, config)
+    value.backward()
+    # Half of the gradient is the distance from the minimum, up to the mean of the noise
+    assert abs(float(network.value.grad) / 2) < 0.02

@@ -12,7 +12,7 @@ from foleyflow.flow.objective import (
     sample_dropout,
     sample_intervals,
 )
-from foleyflow.flow.path import SMALLEST_TAU
+from foleyflow.flow.path import PATHS, SMALLEST_TAU
 from foleyflow.flow.transformer import DROP_ALL, DROP_TIMING, KEEP_ALL
 
 CPU = torch.device("cpu")
@@ -35,33 +35,35 @@ def test_fractions_of_dropped_conditions():
     assert fractions == pytest.approx([0.85, 0.05, 0.1], abs=0.01)
 
 
-def test_the_fraction_of_intervals_grows_and_some_are_those_of_generation():
+def test_the_fraction_of_intervals_grows():
     torch.manual_seed(0)
-    config = ObjectiveConfig(interval_share=0.5, endpoint_share=0.2, noise_share=1.0)
+    config = ObjectiveConfig(interval_share=0.5)
     tau, r = sample_intervals(20_000, config, 0.0, CPU)
     assert torch.equal(tau, r)
     for progress, fraction in ((0.05, 0.25), (0.1, 0.5), (1.0, 0.5)):
         tau, r = sample_intervals(20_000, config, progress, CPU)
         assert bool((r <= tau).all())
-        wide = r < tau
-        assert float(wide.float().mean()) == pytest.approx(fraction, abs=0.02)
-        ends = wide & (r == 0)
-        assert float(ends.float().mean()) == pytest.approx(0.2 * fraction, abs=0.02)
-        assert float(tau[ends].min()) >= 0.98 and float(tau.max()) <= 1.0
+        assert float((r < tau).float().mean()) == pytest.approx(fraction, abs=0.02)
 
 
-def test_intervals_of_generation_end_where_the_path_ends():
+@pytest.mark.parametrize("path", PATHS)
+def test_interval_lengths_are_log_uniform_and_some_start_at_noise(path):
     torch.manual_seed(0)
-    settings = {"interval_share": 1.0, "endpoint_share": 1.0, "path": "vp"}
-    tau, r = sample_intervals(100, ObjectiveConfig(noise_share=1.0, **settings), 1.0, CPU)
-    assert torch.equal(r, torch.full((100,), SMALLEST_TAU["vp"]))
-    assert float(tau.min()) >= 0.98
-    # Other intervals to the end start anywhere
-    tau, r = sample_intervals(20_000, ObjectiveConfig(noise_share=0.25, **settings), 1.0, CPU)
-    assert torch.equal(r, torch.full((20_000,), SMALLEST_TAU["vp"]))
-    assert bool((tau > r).all())
-    assert float((tau >= 0.98).float().mean()) == pytest.approx(0.25 + 0.75 * 0.02, abs=0.02)
-    assert float(tau[tau < 0.98].mean()) == pytest.approx(0.49, abs=0.02)
+    config = ObjectiveConfig(
+        interval_share=1.0, noise_share=0.25, shortest_interval=1 / 16, path=path
+    )
+    tau, r = sample_intervals(40_000, config, 1.0, CPU)
+    smallest = SMALLEST_TAU[path]
+    assert float(r.min()) >= smallest and float(tau.max()) <= 1.0
+    octaves = torch.log2((tau - r) / (1 - smallest))
+    counts = torch.histc(octaves, bins=4, min=-4.0, max=0.0) / len(octaves)
+    assert counts.tolist() == pytest.approx([0.25] * 4, abs=0.01)
+    from_noise = tau > 1 - 1e-6
+    assert float(from_noise.float().mean()) == pytest.approx(0.25, abs=0.01)
+    # The other intervals lie anywhere: uniform in the room that their length leaves
+    place = ((r - smallest) / (1 - smallest - (tau - r)))[~from_noise]
+    assert float(place.mean()) == pytest.approx(0.5, abs=0.01)
+    assert float(place.std()) == pytest.approx(12**-0.5, abs=0.01)
 
 
 @pytest.mark.parametrize(
@@ -70,6 +72,7 @@ def test_intervals_of_generation_end_where_the_path_ends():
         ({"largest_guidance": 0.5}, r"largest_guidance=0.5.*largest_guidance >= 1"),
         ({"interval_share": 1.5}, r"interval_share=1.5.*shares in 0..1"),
         ({"noise_share": -0.1}, r"noise_share=-0.1.*shares in 0..1"),
+        ({"shortest_interval": 0.0}, "shortest_interval=0.0: expected more than 0, at most 0.5"),
     ],
 )
 def test_settings_out_of_range_are_refused(settings, message):

@@ -34,4 +34,5 @@ def flow():
             value.normal_(std=0.2)
     network.latent_mean.normal_()
     network.latent_deviation.uniform_(0.5, 2.0)
+    network.record_training_(guidance=True)
     return network

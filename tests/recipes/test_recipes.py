@@ -251,7 +251,7 @@ def test_smoke_runs_record_settings_and_environment(smoke_runs, task):
 def test_flow_run_has_two_stages(smoke_runs):
     entries = read_journal(smoke_runs / "flow/journal.jsonl")
     steps = [entry for entry in entries if "flow/loss" in entry]
-    assert ["slope" in entry for entry in steps] == [False, False, True, True]
+    assert ["interval_error" in entry for entry in steps] == [False, False, True, True]
 
 
 @pytest.fixture

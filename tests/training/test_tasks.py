@@ -462,7 +462,7 @@ def test_one_step_stage_follows_flow_matching(flow_task):
     batch = flow_task.sample_batch(rng(0), 8)
     for step in range(6):
         _, figures = flow_task.loss("flow", batch, step)
-        assert ("slope" in figures) == (step >= 3)
+        assert ("interval_error" in figures) == (step >= 3)
 
 
 @pytest.mark.parametrize(
@@ -499,7 +499,7 @@ def test_flow_task_trains_the_diffusion_baseline(windows, tmp_path):
     errors = [entry["error"] for entry in entries if "error" in entry]
     # The output of a new network is 0: the error is that of standard noise in all steps.
     assert len(errors) == 4 and errors == pytest.approx([1.0] * 4, abs=0.2)
-    assert not any("slope" in entry for entry in entries)
+    assert not any("interval_error" in entry for entry in entries)
     assert {"noise_error_0.6", "error_4", "deviation_25"} <= {
         key.removeprefix("validation/") for key in entries[-1]
     }
@@ -537,7 +537,7 @@ def polished(windows, tmp_path_factory):
 def test_merging_and_polish_are_the_last_steps(polished):
     entries, _ = polished
     steps = [entry for entry in entries if "flow/loss" in entry]
-    assert ["slope" in entry for entry in steps] == [False, True, False, False, True, True]
+    assert ["interval_error" in entry for entry in steps] == [False, True, False, False, True, True]
     assert ["merge_error" in entry for entry in steps] == [False] * 2 + [True] * 2 + [False] * 2
     assert ["mismatch" in entry for entry in steps] == [False] * 4 + [True] * 2
     assert ["critic/loss" in entry for entry in steps] == [False] * 4 + [True] * 2
