@@ -29,7 +29,7 @@ class ObjectiveConfig:
     drop_timing: float = 0.05  # probability of dropping only its timing
     interval_share: float = 0.6  # fraction of samples with r < tau, after the curriculum
     noise_share: float = 0.5  # fraction of those that start at tau = 1, as in generation
-    shortest_interval: float = 1 / 32  # lengths are log-uniform from this to 1
+    halvings: int = 5  # lengths of intervals are 1, 1/2, ..., 2^-halvings of the path
     largest_guidance: float = 4.0  # the guidance scale w is sampled from 1 to this value
 
     def __post_init__(self) -> None:
@@ -39,10 +39,8 @@ class ObjectiveConfig:
                 f"largest_guidance={self.largest_guidance}, interval_share={self.interval_share}, "
                 f"noise_share={self.noise_share}: expected largest_guidance >= 1 and shares in 0..1"
             )
-        if not 0 < self.shortest_interval <= 0.5:
-            raise ConfigError(
-                f"shortest_interval={self.shortest_interval}: expected more than 0, at most 0.5"
-            )
+        if self.halvings < 1:
+            raise ConfigError(f"halvings={self.halvings}: expected at least 1")
 
 
 def sample_dropout(batch: int, config: ObjectiveConfig, device: torch.device) -> Tensor:
@@ -73,13 +71,14 @@ def sample_intervals(
 ) -> tuple[Tensor, Tensor]:
     """Sample flow times (tau, r), each (batch,), with r <= tau.
 
-    Lengths tau - r are log-uniform from `shortest_interval` to the length of the path, and a part
-    of the intervals starts at tau = 1, the others anywhere. The fraction of samples with r < tau
-    grows over the first tenth of training (`progress` 0..1); the others have logit-normal times.
+    Lengths tau - r are the path's, halved up to `halvings` times with equal probabilities: half of
+    an interval is then an interval of training too, down to the shortest. A part of the intervals
+    starts at tau = 1, the others anywhere. The fraction of samples with r < tau grows over the
+    first tenth of training (`progress` 0..1); the others have logit-normal times.
     """
     # Lengths, as fractions of the path
-    shortest = torch.tensor(config.shortest_interval, device=device)
-    length = torch.exp(sample_uniform(batch, device) * torch.log(shortest))
+    halvings = (sample_uniform(batch, device) * (config.halvings + 1)).floor()
+    length = 0.5 ** halvings.clamp_max(config.halvings)
     # Starts, with room for the length
     from_noise = sample_uniform(batch, device) < config.noise_share
     uniform = sample_uniform(batch, device)

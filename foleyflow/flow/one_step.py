@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
@@ -37,7 +35,7 @@ def one_step_loss(
         x_m = x_tau - (tau - m) u(x_tau, m, tau).
 
     Samples with an interval have the right-hand side as their target, by the present network and
-    without gradient; jumps of half of the shortest interval follow the velocity u(x, tau, tau). The
+    without gradient; jumps over half of a shortest interval follow the velocity u(x, tau, tau). The
     other samples, with r = tau, train the velocity on the (guided) conditional velocity. Every
     target is then either that of flow matching or the result of shorter jumps, so that errors do
     not grow with the derivatives of the network.
@@ -126,7 +124,7 @@ def _two_jumps(
     """The mean velocity of two jumps of equal length from tau to r, (B, L, C)."""
     middle = 0.5 * (tau + r)
     # The halves of the shortest intervals are steps of Euler's method
-    is_shortest = tau - r < math.sqrt(2) * config.shortest_interval
+    is_shortest = tau - r < 1.5 * 0.5**config.halvings
     first_end = torch.where(is_shortest, tau, middle)
     last_end = torch.where(is_shortest, middle, r)
     first = predict(network, x, tau, condition, drops, guidance_scale, r=first_end)

@@ -47,21 +47,21 @@ def test_the_fraction_of_intervals_grows():
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_interval_lengths_are_log_uniform_and_some_start_at_noise(path):
+def test_interval_lengths_are_halved_and_some_start_at_noise(path):
     torch.manual_seed(0)
-    config = ObjectiveConfig(
-        interval_share=1.0, noise_share=0.25, shortest_interval=1 / 16, path=path
-    )
+    config = ObjectiveConfig(interval_share=1.0, noise_share=0.25, halvings=3, path=path)
     tau, r = sample_intervals(40_000, config, 1.0, CPU)
     smallest = SMALLEST_TAU[path]
     assert float(r.min()) >= smallest and float(tau.max()) <= 1.0
-    octaves = torch.log2((tau - r) / (1 - smallest))
-    counts = torch.histc(octaves, bins=4, min=-4.0, max=0.0) / len(octaves)
-    assert counts.tolist() == pytest.approx([0.25] * 4, abs=0.01)
-    from_noise = tau > 1 - 1e-6
+    lengths = (tau - r) / (1 - smallest)
+    for length in (1.0, 0.5, 0.25, 0.125):
+        fraction = ((lengths - length).abs() < 1e-5).float().mean()
+        assert float(fraction) == pytest.approx(0.25, abs=0.01)
+    # A quarter of those with room start at noise, the others uniformly in the room
+    has_room = lengths < 0.6
+    from_noise = (tau > 1 - 1e-6)[has_room]
     assert float(from_noise.float().mean()) == pytest.approx(0.25, abs=0.01)
-    # The other intervals lie anywhere: uniform in the room that their length leaves
-    place = ((r - smallest) / (1 - smallest - (tau - r)))[~from_noise]
+    place = ((r - smallest) / (1 - smallest - (tau - r)))[has_room][~from_noise]
     assert float(place.mean()) == pytest.approx(0.5, abs=0.01)
     assert float(place.std()) == pytest.approx(12**-0.5, abs=0.01)
 
@@ -72,7 +72,7 @@ def test_interval_lengths_are_log_uniform_and_some_start_at_noise(path):
         ({"largest_guidance": 0.5}, r"largest_guidance=0.5.*largest_guidance >= 1"),
         ({"interval_share": 1.5}, r"interval_share=1.5.*shares in 0..1"),
         ({"noise_share": -0.1}, r"noise_share=-0.1.*shares in 0..1"),
-        ({"shortest_interval": 0.0}, "shortest_interval=0.0: expected more than 0, at most 0.5"),
+        ({"halvings": 0}, "halvings=0: expected at least 1"),
     ],
 )
 def test_settings_out_of_range_are_refused(settings, message):
