@@ -1,8 +1,7 @@
 """Pair distillation: one step trained on stored pairs of noise and a solver's result.
 
-It is a fallback and a reference for `one_step.one_step_loss`. Its targets are fixed and contain no
-derivative, so that training is stable, but it learns only the single step from noise to audio, and
-needs a store of pairs.
+It is a reference for `one_step.one_step_loss`. Its targets are fixed and exact, but it learns only
+the single step from noise to audio, and needs a store of pairs.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ def variance_preserving(tau: Tensor) -> Coefficients:
     rate = -0.5 * tau * (BETA_MAX - BETA_MIN) - 0.5 * BETA_MIN
     alpha = log_alpha.exp()
     # expm1, because 1 - alpha^2 would lose all digits in float32 near tau = 0. The bound keeps the
-    # derivatives finite where a difference quotient evaluates the path below `SMALLEST_TAU`.
+    # derivatives finite at 0.
     sigma = (-torch.expm1(2 * log_alpha)).clamp_min(1e-12).sqrt()
     return Coefficients(
         alpha=alpha, sigma=sigma, alpha_dot=rate * alpha, sigma_dot=-rate * alpha.square() / sigma

@@ -25,8 +25,8 @@ from foleyflow.flow.path import PATHS
 
 # Condition dropout: nothing, the timing (the clip's global condition stays), or everything.
 KEEP_ALL, DROP_TIMING, DROP_ALL = 0, 1, 2
-# Highest angular rate of the flow-time embedding, radians per unit of flow time. The one-step loss
-# differentiates by flow time, so that high rates amplify its target: training diverged with 60.
+# Highest angular rate of the flow-time embedding, radians per unit of flow time: outputs change
+# smoothly between the flow times of training.
 MAX_TIME_RATE = 12.0
 # Prefixes of the tensors that depend on the codec's latents; they are reinitialised for another.
 LATENT_TENSORS = ("input_conv.", "output_conv.", "latent_")
