@@ -38,17 +38,16 @@ def test_figures_of_the_mixture_itself():
 def report(tmp_path_factory):
     return measure_mixture(
         tmp_path_factory.mktemp("mixture"),
-        steps=MixtureSteps(flow_matching=1000, one_step=800, distillation=0),
-        network=replace(NETWORK, width=48),
+        steps=MixtureSteps(flow_matching=600, one_step=400, distillation=150),
+        network=replace(NETWORK, width=32),
+        frames=4,
         batch_clips=128,
     )
 
 
-def test_flow_matching_generates_both_parts_of_the_mixture(report):
-    assert report["flow_matching"]["loud_fraction"] == pytest.approx(0.5, abs=0.03)
-    assert report["flow_matching"]["relative_variance"] == pytest.approx(1.0, abs=0.05)
-
-
-def test_one_step_generates_both_parts_of_the_mixture(report):
-    assert report["one_step"]["loud_fraction"] == pytest.approx(0.5, abs=0.05)
-    assert report["one_step"]["relative_variance"] == pytest.approx(1.0, abs=0.1)
+# The defaults of `foleyflow measure mixture` train ten times as long and come closer; the weighted
+# loss of earlier versions drew 17 % loud clips with 43 % of the variance.
+@pytest.mark.parametrize("stage", ["flow_matching", "one_step", "distillation"])
+def test_every_stage_generates_both_parts_of_the_mixture(report, stage):
+    assert report[stage]["loud_fraction"] == pytest.approx(0.5, abs=0.1)
+    assert report[stage]["relative_variance"] == pytest.approx(1.0, abs=0.15)
