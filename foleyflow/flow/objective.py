@@ -7,15 +7,20 @@ training log.
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from foleyflow.errors import ConfigError
-from foleyflow.flow.path import SMALLEST_TAU, sample_tau
+from foleyflow.flow.path import SMALLEST_TAU, interpolate, sample_tau
 from foleyflow.flow.transformer import DROP_ALL, DROP_TIMING, KEEP_ALL, Condition, FlowTransformer
 from foleyflow.parallel.batch_sharding import sample_for_full_batch
+
+# A mean velocity (x, r, tau) -> u, with x (B, L, C) and flow times (B,).
+MeanVelocity = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,6 +137,34 @@ def predict(
         embedded=network.embed(condition, drops),
         condition=condition,
     )
+
+
+def mean_velocity_of_jumps(
+    velocity_of: MeanVelocity,
+    audio: Tensor,
+    noise: Tensor,
+    condition: Condition,
+    *,
+    tau: Tensor,
+    r: Tensor,
+    jumps: int,
+    path: str,
+) -> Tensor:
+    """The mean velocity of equal jumps from tau to r, (B, L, C), which begin on the path.
+
+    `velocity_of` is the mean velocity (x, r, tau) -> u of a jump. Known frames are placed on the
+    path before each jump, as in sampling.
+    """
+    grid = [tau + (r - tau) * k / jumps for k in range(jumps + 1)]
+    position, _ = interpolate(audio, noise, tau, path)
+    mean = torch.zeros_like(position)
+    for start, end in itertools.pairwise(grid):
+        on_path, _ = interpolate(audio, noise, start, path)
+        position = torch.where(condition.known[..., None], on_path, position)
+        velocity = velocity_of(position, end, start)
+        position = position - (start - end)[:, None, None] * velocity
+        mean = mean + velocity / jumps
+    return mean
 
 
 def masked_error(predicted: Tensor, target: Tensor, known: Tensor) -> Tensor:

@@ -6,8 +6,10 @@ import torch
 from torch import Tensor
 
 from foleyflow.flow.objective import (
+    MeanVelocity,
     ObjectiveConfig,
     masked_error,
+    mean_velocity_of_jumps,
     predict,
     sample_dropout_and_guidance,
     sample_intervals,
@@ -74,17 +76,22 @@ def one_step_loss(
         # Target with an interval: two jumps of half its length
         wide = some_rows(has_interval)
         if len(wide):
-            jumps = _two_jumps(
-                network,
-                x[wide],
+            jumps = mean_velocity_of_jumps(
+                _half_jump(
+                    network,
+                    condition.rows(wide),
+                    drops[wide],
+                    guidance_scale[wide],
+                    # The halves of the shortest intervals are steps of Euler's method
+                    is_euler=(tau - r < 1.5 * 0.5**config.halvings)[wide],
+                ),
                 audio[wide],
                 noise[wide],
-                r=r[wide],
+                condition.rows(wide),
                 tau=tau[wide],
-                condition=condition.rows(wide),
-                drops=drops[wide],
-                guidance_scale=guidance_scale[wide],
-                config=config,
+                r=r[wide],
+                jumps=2,
+                path=config.path,
             )
             chosen_rows = has_interval[wide][:, None, None]
             target[wide] = torch.where(chosen_rows, jumps, target[wide])
@@ -108,29 +115,18 @@ def some_rows(mask: Tensor) -> Tensor:
     return rows if len(rows) or not is_needed else rows.new_zeros(1)
 
 
-def _two_jumps(
+def _half_jump(
     network: FlowTransformer,
-    x: Tensor,
-    audio: Tensor,
-    noise: Tensor,
-    *,
-    r: Tensor,
-    tau: Tensor,
     condition: Condition,
     drops: Tensor,
     guidance_scale: Tensor,
-    config: ObjectiveConfig,
-) -> Tensor:
-    """The mean velocity of two jumps of equal length from tau to r, (B, L, C)."""
-    middle = 0.5 * (tau + r)
-    # The halves of the shortest intervals are steps of Euler's method
-    is_shortest = tau - r < 1.5 * 0.5**config.halvings
-    first_end = torch.where(is_shortest, tau, middle)
-    last_end = torch.where(is_shortest, middle, r)
-    first = predict(network, x, tau, condition, drops, guidance_scale, r=first_end)
-    # Known frames are placed on the path, as in sampling
-    on_path, _ = interpolate(audio, noise, middle, config.path)
-    position = x - (tau - middle)[:, None, None] * first
-    position = torch.where(condition.known[..., None], on_path, position)
-    last = predict(network, position, middle, condition, drops, guidance_scale, r=last_end)
-    return 0.5 * (first + last)
+    *,
+    is_euler: Tensor,
+) -> MeanVelocity:
+    """The network's mean velocity, or its velocity at the start of the jump in some rows (B,)."""
+
+    def velocity_of(x: Tensor, r: Tensor, tau: Tensor) -> Tensor:
+        end = torch.where(is_euler, tau, r)
+        return predict(network, x, tau, condition, drops, guidance_scale, r=end)
+
+    return velocity_of

@@ -10,16 +10,16 @@ few-step sampling.
 from __future__ import annotations
 
 import copy
-import itertools
-from collections.abc import Callable
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from foleyflow.flow.objective import (
+    MeanVelocity,
     ObjectiveConfig,
     masked_error,
+    mean_velocity_of_jumps,
     predict,
     sample_dropout_and_guidance,
     sample_intervals,
@@ -75,16 +75,16 @@ def progressive_distillation_loss(
     x, _ = interpolate(audio, noise, tau, config.path)
     with torch.no_grad():
         # Mean velocity of the teacher over its steps
-        teacher_velocity = _velocity_of(teacher, condition, drops, guidance_scale)
-        grid = [tau + (r - tau) * k / teacher_steps for k in range(teacher_steps + 1)]
-        position, target = x, torch.zeros_like(x)
-        for start, end in itertools.pairwise(grid):
-            # Known frames are placed on the path, as in sampling
-            on_path, _ = interpolate(audio, noise, start, config.path)
-            position = torch.where(condition.known[..., None], on_path, position)
-            velocity = teacher_velocity(position, end, start)
-            position = position - (start - end)[:, None, None] * velocity
-            target = target + velocity / teacher_steps
+        target = mean_velocity_of_jumps(
+            _velocity_of(teacher, condition, drops, guidance_scale),
+            audio,
+            noise,
+            condition,
+            tau=tau,
+            r=r,
+            jumps=teacher_steps,
+            path=config.path,
+        )
     # One step of the student
     predicted = predict(network, x, tau, condition, drops, guidance_scale, r=r)
     error = masked_error(predicted, target, condition.known).mean()
@@ -93,7 +93,7 @@ def progressive_distillation_loss(
 
 def _velocity_of(
     teacher: FlowTransformer, condition: Condition, drops: Tensor, guidance_scale: Tensor
-) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+) -> MeanVelocity:
     """The teacher's mean velocity `(x, r, tau) -> u` over its next step.
 
     A teacher that was trained by flow matching alone has no flow map: its steps are Euler's, with
