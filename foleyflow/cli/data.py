@@ -71,6 +71,13 @@ def simulate(
             help="Frames per second; 1 is enough for judges of sound. Default: random per clip.",
         ),
     ] = None,
+    audio_only: Annotated[
+        bool,
+        Option(
+            "--audio-only",
+            help="Write sounds and labels without videos; they are those of the clips with videos.",
+        ),
+    ] = False,
     workers: Annotated[int, Option(min=0, help="Number of processes; 0 uses one per core.")] = 0,
     ray: Ray = None,
 ) -> Result:
@@ -86,16 +93,21 @@ def simulate(
             split=split,
             duration_s=duration,
             rate_hz=rate,
+            audio_only=audio_only,
             workers=workers or None,
             ray=ray,
             progress=show,
         )
+    frames = "" if audio_only else f"{summary.frames_per_core_s:.0f} frames, "
     text = (
-        f"{summary.clips} clips created, {summary.skipped} existed; "
-        f"{summary.frames_per_core_s:.0f} frames per second and core, {summary.crashes} crashes"
+        f"{summary.clips} clips created, {summary.skipped} existed; {frames}"
+        f"{summary.clips_per_core_s:.1f} clips per second and core, {summary.crashes} crashes"
     )
-    value = dataclasses.asdict(summary) | {"frames_per_core_s": summary.frames_per_core_s}
-    return value, text
+    rates = {
+        "frames_per_core_s": summary.frames_per_core_s,
+        "clips_per_core_s": summary.clips_per_core_s,
+    }
+    return dataclasses.asdict(summary) | rates, text
 
 
 @app.command()

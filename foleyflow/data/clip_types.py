@@ -23,12 +23,25 @@ SHARDS_FORMAT = "foleyflow-shards-1"  # in the manifest of a data set of real cl
 
 @dataclass(frozen=True, kw_only=True)
 class ClipEvent(Event):
-    """An impact ("impact"): materials of the struck and of the striking body, newton seconds."""
+    """An impact ("impact").
+
+    Attributes:
+        material: of the struck body.
+        other_material: of the striking body.
+        impulse_ns: newton seconds.
+        level_db: peak level of its dry sound, dB relative to the nominal peak of the simulation
+            (0.45 of full scale); at least -60.
+        pitch_hz: frequency of the struck body's lowest mode.
+        decay_s: time in which this mode falls by 60 dB.
+    """
 
     kind: str
     material: str
     other_material: str
     impulse_ns: float
+    level_db: float
+    pitch_hz: float
+    decay_s: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +51,11 @@ class ClipFriction:
     Attributes:
         material: of the body that sounds.
         other_material: of the body that it moves on.
+        level_db: RMS levels of its dry sound, on the scale of `ClipEvent.level_db`; value i is that
+            of the time from start_s + i * step_s on, smoothed over about 120 ms.
+        step_s: time between the levels.
+        pitch_hz: frequency of the lowest mode of the body that sounds.
+        decay_s: time in which this mode falls by 60 dB.
     """
 
     kind: str
@@ -45,6 +63,10 @@ class ClipFriction:
     end_s: float
     material: str
     other_material: str
+    level_db: tuple[float, ...]
+    step_s: float
+    pitch_hz: float
+    decay_s: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,13 +135,21 @@ class Clips(ABC):
     def fingerprint(self) -> str:
         """Hash of the split's settings, file names and file sizes, 16 hex digits."""
 
+    @property
+    def has_frames(self) -> bool:
+        """Whether the clips have videos, not only sounds."""
+        return True
+
     @abstractmethod
     def entry(self, index: int) -> dict[str, Any]:
         """The labels of a clip as they are stored."""
 
     @abstractmethod
     def files(self, index: int) -> AbstractContextManager[tuple[Path, Path]]:
-        """The files with a clip's frames and sound, which exist while the context lasts."""
+        """The files with a clip's frames and sound, which exist while the context lasts.
+
+        If the clips have no frames, the first file is missing.
+        """
 
     @property
     def duration_s(self) -> float:
@@ -134,22 +164,48 @@ class Clips(ABC):
         """Decode a clip; frames are squashed to squares.
 
         Raises:
-            DataError: its labels are damaged.
+            DataError: its labels are damaged, or the clips have no frames.
             MediaError: a file can't be read.
         """
+        self.require_frames()
         labels = self.labels(index)
         with self.files(index) as (video, sound):
             pairs = list(read_frames(video, size=self.frame_size_px, max_rate_hz=1000.0))
-            waveform = read_waveform(sound, rate_hz=self.rate_hz).mono()
-        samples = fit_length(waveform, count_at(labels.duration_s, self.rate_hz))
+            waveform = self._decode_sound(sound)
         return Clip(
             labels=labels,
             frames=Frames(
                 pixels=np.stack([picture for _, picture in pairs]),
                 times_s=np.array([time_s for time_s, _ in pairs]),
             ),
-            waveform=Waveform(samples=samples[None], rate_hz=self.rate_hz),
+            waveform=waveform,
         )
+
+    def load_sound(self, index: int) -> Waveform:
+        """Decode the sound of a clip: mono and as long as the clip.
+
+        Raises:
+            MediaError: its file can't be read.
+        """
+        with self.files(index) as (_, sound):
+            return self._decode_sound(sound)
+
+    def require_frames(self) -> None:
+        """Check that the clips have frames.
+
+        Raises:
+            DataError: they have only sounds.
+        """
+        if not self.has_frames:
+            raise DataError(
+                f"{self.root} has sounds without frames, expected clips with videos",
+                hint="simulate into another folder without --audio-only",
+            )
+
+    def _decode_sound(self, path: Path) -> Waveform:
+        samples = read_waveform(path, rate_hz=self.rate_hz).mono()
+        samples = fit_length(samples, count_at(self.duration_s, self.rate_hz))
+        return Waveform(samples=samples[None], rate_hz=self.rate_hz)
 
 
 def read_manifest(root: Path) -> dict[str, Any]:
@@ -191,5 +247,6 @@ def labels_from(entry: dict[str, Any]) -> ClipLabels:
 
 
 def _of_fields(kind: Any, entry: dict[str, Any]) -> Any:
-    """A dataclass from the entries of a JSON object that are its fields."""
-    return kind(**{name: entry[name] for name in kind.__dataclass_fields__})
+    """A dataclass from the entries of a JSON object that are its fields; lists become tuples."""
+    values = {name: entry[name] for name in kind.__dataclass_fields__}
+    return kind(**{n: tuple(v) if isinstance(v, list) else v for n, v in values.items()})

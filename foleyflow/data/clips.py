@@ -18,6 +18,8 @@ from foleyflow.data.clip_types import SHARDS_FORMAT, ClipLabels, Clips, read_man
 from foleyflow.data.shards import ShardClips
 from foleyflow.errors import DataError
 
+OLDEST_GENERATOR = 6  # labels of earlier generator versions have no levels, pitches and decays
+
 
 class SimulatedClips(Clips):
     """One split of a data set created by `foleyflow data simulate`."""
@@ -26,9 +28,17 @@ class SimulatedClips(Clips):
         """List the clips.
 
         Raises:
-            DataError: there is no such data set or split, or clips are missing.
+            DataError: there is no such data set or split, clips are missing, or they are of a
+                generator version whose labels are incomplete.
         """
         super().__init__(root, split)
+        version = self.manifest.get("generator_version", 0)
+        if version < OLDEST_GENERATOR:
+            raise DataError(
+                f"{root} has clips of generator version {version}, whose labels have no levels; "
+                f"expected version {OLDEST_GENERATOR} or later",
+                hint="simulate again into a new folder: foleyflow data simulate",
+            )
         expected = self.manifest["splits"].get(split)
         if expected is None:
             available = ", ".join(self.manifest["splits"]) or "none"
@@ -56,13 +66,23 @@ class SimulatedClips(Clips):
         """Sample rate of the sound."""
         return int(self.manifest["sound_rate_hz"])
 
+    @property
+    def has_frames(self) -> bool:
+        """Whether the clips have videos, not only sounds."""
+        return not self.manifest["audio_only"]
+
+    @property
+    def suffixes(self) -> tuple[str, ...]:
+        """Suffixes of the files of a clip."""
+        return (".json", ".mp4", ".flac") if self.has_frames else (".json", ".flac")
+
     @cached_property
     def fingerprint(self) -> str:
         """Hash of the manifest's settings and of all file names and sizes, 16 hex digits."""
         settings = {key: value for key, value in self.manifest.items() if key != "splits"}
         digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
         for path in self.paths:
-            for file in (path, path.with_suffix(".mp4"), path.with_suffix(".flac")):
+            for file in map(path.with_suffix, self.suffixes):
                 if not file.exists():
                     raise DataError(
                         f"{file} is missing", hint="delete its folder and simulate again"
@@ -91,7 +111,7 @@ class SimulatedClips(Clips):
 
     @contextmanager
     def files(self, index: int) -> Iterator[tuple[Path, Path]]:
-        """The files with a clip's frames and sound."""
+        """The files with a clip's frames and sound; without frames, the first file is missing."""
         path = self.paths[index]
         yield path.with_suffix(".mp4"), path.with_suffix(".flac")
 

@@ -15,10 +15,21 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from foleyflow.clock import count_at
+from foleyflow.cues.arrays import CueArrays
+from foleyflow.cues.targets import cue_targets
 from foleyflow.data.augmentation import apply_shots, sample_shots
 from foleyflow.errors import DataError
 from foleyflow.event_peaks import event_track
 from foleyflow.signals import INT16_FULL_SCALE
+
+# Key of a batch -> field of `CueTargets`
+CUE_TARGETS = {
+    "cue_levels_db": "levels_db",
+    "cue_materials": "materials",
+    "cue_strikers": "strikers",
+    "friction": "friction",
+    "friction_levels_db": "friction_levels_db",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +45,7 @@ class ClipArrays:
         rate_hz: sample rate of the sounds.
         event_times_s: per clip, (E,) float64: times of audible events.
         materials: (N,) int, class of the struck material or -1.
+        cues: per clip; empty for clips without labels.
     """
 
     frames: NDArray[np.uint8] | NDArray[np.float16]
@@ -43,6 +55,7 @@ class ClipArrays:
     rate_hz: int
     event_times_s: Sequence[NDArray[np.float64]]
     materials: NDArray[np.int64]
+    cues: Sequence[CueArrays] = ()
 
     def __len__(self) -> int:
         return len(self.sounds)
@@ -123,7 +136,9 @@ class WindowSource:
             "pixels" (B, T + 2 neighbours, 3, S, S) uint8, or stored features (B, T, K, W);
             "times_s" (B, T) float32 from the window's start; "present" (B, T) bool; "sound" (B, N)
             float32; "latents" (B, L, C); "onsets" (B, L) 0..1, 1 where an event starts;
-            "material" (B,) int64 or -1; "clip" (B,) index in the split.
+            "material" (B,) int64 or -1; "clip" (B,) index in the split. For clips with labels of
+            cues, the attributes of `cues.targets.CueTargets`, (B, L) each: "cue_levels_db",
+            "cue_materials", "cue_strikers", "friction" and "friction_levels_db".
         """
         chosen = self._sample_similar(rng, clips)
         starts = rng.integers(self.spare + 1, size=len(chosen))
@@ -190,8 +205,18 @@ class WindowSource:
             event_track(self.clips.event_times_s[c] - s, self._latent_frames, rate_hz)
             for c, s in zip(chosen, starts_s, strict=True)
         ]
+        cues = {}
+        if self.clips.cues:
+            targets = [
+                cue_targets(self.clips.cues[c].shift(-s), self._latent_frames, rate_hz=rate_hz)
+                for c, s in zip(chosen, starts_s, strict=True)
+            ]
+            cues = {
+                key: torch.from_numpy(np.stack([getattr(each, name) for each in targets]))
+                for key, name in CUE_TARGETS.items()
+            }
         batch = torch.from_numpy(pixels)
-        return {
+        return cues | {
             "pixels": batch.permute(0, 1, 4, 2, 3) if batch.ndim == 5 else batch,
             "times_s": torch.from_numpy(times),
             "present": torch.from_numpy(present),

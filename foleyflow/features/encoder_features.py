@@ -109,7 +109,9 @@ def video_features(
 
     Raises:
         CheckpointError: the weights do not fit.
+        DataError: the clips have no frames.
     """
+    split.clips.require_frames()
     name = f"video_features-{split.name}-{video.encoder}"
     arrays = open_store(
         store_folder(split.data, name, video.sha256, split.fingerprint),

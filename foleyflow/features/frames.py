@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foleyflow.clock import count_at
-from foleyflow.data.clip_types import ClipLabels, Clips, labels_from
+from foleyflow.data.clip_types import ClipLabels, Clips
 from foleyflow.data.clips import open_split
 from foleyflow.features.store import Arrays, offsets_of, open_store, store_folder
 from foleyflow.media.waveform import fit_length, read_waveform
@@ -43,7 +43,7 @@ class Split:
 
     def labels(self) -> tuple[ClipLabels, ...]:
         """The labels of all clips."""
-        return tuple(labels_from(self.clips.entry(index)) for index in range(len(self.clips)))
+        return tuple(self.clips.labels(index) for index in range(len(self.clips)))
 
 
 @functools.lru_cache(maxsize=4)
@@ -98,9 +98,10 @@ def cache_frames(
         parallel_map: decodes the clips; None decodes in one thread per core.
 
     Raises:
-        DataError: the data set is missing or damaged.
+        DataError: the data set is missing or damaged, or has no frames.
     """
     opened = Split.at(Path(root), split)
+    opened.clips.require_frames()
     folder = store_folder(opened.data, f"frames-{split}", opened.fingerprint)
     arrays = open_store(
         folder,

@@ -46,7 +46,7 @@ class Scene:
         azimuth_deg: (low, high) directions from which the action is visible (MuJoCo's free camera).
         elevation_deg: (low, high) camera elevation; negative looks down.
         compute_motion: returns contacts and motion for the compiled model; call it once, after
-            `stage.decorate_scene`.
+            `stage.decorate_scene` if frames are rendered. The contacts do not depend on the model.
     """
 
     spec: mujoco.MjSpec

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from support import bouncing_ball
 
+from foleyflow.data.clip_types import labels_from
 from foleyflow.data.clips import SimulatedClips
 from foleyflow.errors import ConfigError, DataError
 from foleyflow.features.frames import cache_frames
@@ -18,6 +19,7 @@ from foleyflow.simulation.dataset import clip_files
 from foleyflow.simulation.dataset.clip_simulation import simulate_clip
 from foleyflow.simulation.dataset.simulate import clip_seed, simulate, write_example
 from foleyflow.simulation.materials import MATERIALS
+from foleyflow.simulation.motion.families import FAMILIES
 from foleyflow.simulation.picture.textures import LOOKS, Look
 
 
@@ -88,6 +90,49 @@ def test_labels_describe_the_contacts_of_the_scene(root):
     event = entry["events"][0]
     assert (event["body"], event["other"], event["kind"]) == ("floor", "ball", "impact")
     assert event["strength"] == pytest.approx(clip_files.strength_01(0.48), abs=1e-4)
+
+
+def test_labels_state_levels_pitch_and_decay():
+    seed = np.random.SeedSequence(2)
+    settings = {"sample_scene": FAMILIES["rolls"].sample, "duration_s": 3.0, "audio_only": True}
+    clip = simulate_clip(seed, **settings)
+    entry = clip_files.clip_labels(clip, "clip_000000", split="train", seed=0)
+    assert entry["generator_version"] == 6
+    labels = labels_from(json.loads(json.dumps(entry)))
+    assert labels.events and labels.frictions
+    sound = clip.sound
+    assert [e.level_db for e in labels.events] == pytest.approx(sound.impact_levels_db, abs=5e-3)
+    for friction, logged, curve in zip(
+        labels.frictions, clip.log.frictions, sound.friction_levels_db, strict=True
+    ):
+        assert friction.level_db == pytest.approx(curve, abs=5e-3)
+        # The curve covers the friction.
+        span_s = friction.end_s - friction.start_s
+        assert 0 <= len(friction.level_db) * friction.step_s - span_s < friction.step_s + 1e-4
+        lowest = sound.lowest_modes[logged.body]
+        assert friction.pitch_hz == pytest.approx(lowest.frequency_hz, rel=1e-4)
+        assert friction.decay_s == pytest.approx(lowest.decay_s, rel=1e-3)
+    for event, hit in zip(labels.events, clip.log.impacts, strict=True):
+        assert event.pitch_hz == pytest.approx(sound.lowest_modes[hit.body].frequency_hz, rel=1e-4)
+
+
+def test_labels_of_an_earlier_generator_are_rejected(root, tmp_path):
+    copy = shutil.copytree(root, tmp_path / "copy", ignore=shutil.ignore_patterns(".*"))
+    # One label file without the levels
+    path = copy / "train/00000/clip_000000.json"
+    entry = json.loads(path.read_text())
+    del entry["events"][0]["level_db"]
+    path.write_text(json.dumps(entry))
+    with pytest.raises(DataError, match=r"clip_000000\.json is damaged: KeyError\('level_db'\)"):
+        SimulatedClips(copy, "train").labels(0)
+    # A data set of version 5
+    manifest = json.loads((copy / "manifest.json").read_text())
+    (copy / "manifest.json").write_text(json.dumps({**manifest, "generator_version": 5}))
+    with pytest.raises(DataError, match=r"generator version 5.*expected version 6") as raised:
+        cache_frames(copy, "train")
+    assert raised.value.hint.startswith("simulate again")
+    with pytest.raises(DataError, match="generator_version=5, asked for 6"):
+        _simulate(copy, clips=3)
 
 
 def test_strength_is_logarithmic_between_its_limits():
@@ -240,10 +285,10 @@ def test_reading_missing_data_is_rejected(root, tmp_path):
 
 def test_example_has_the_given_size_and_frame_count(tmp_path):
     path = tmp_path / "example.mp4"
-    clip = write_example(path, seed=1, duration_s=0.5, width=256, height=144, fps=25.0)
+    video = write_example(path, seed=1, duration_s=0.5, width=256, height=144, fps=25.0)
     info = probe(path)
     assert (info.width, info.height) == (256, 144)
-    assert len(clip.frames) == 13
+    assert len(video.frames) == 13
     with pytest.raises(ConfigError, match="unknown scene family 'opera'"):
         write_example(path, seed=1, family="opera")
 
@@ -271,4 +316,4 @@ def test_a_material_is_added_by_one_record_and_a_look(monkeypatch):
     clip = simulate_clip(seed, sample_scene=draw_icy_scene, duration_s=0.5)
     labels = clip_files.clip_labels(clip, "clip_000000", split="train", seed=0)
     assert labels["material"] == labels["striker_material"] == "ice"
-    assert clip.sound.any()
+    assert clip.sound.waveform.any()

@@ -81,16 +81,22 @@ def check_data(root: Path, *, decode: int = 32) -> list[SplitCheck]:
 def _problem(clips: Clips, index: int) -> str:
     """A description of a clip's first problem; empty if it has none."""
     try:
-        clip = clips.load(index)
+        if clips.has_frames:
+            clip = clips.load(index)
+            waveform, times_s = clip.waveform, clip.frames.times_s
+        else:
+            clips.labels(index)
+            waveform, times_s = clips.load_sound(index), None
     except (MediaError, DataError, ValueError) as error:
         return " ".join(str(error).split())
-    step_s = float(np.median(np.diff(clip.frames.times_s))) if len(clip.frames) > 1 else 0.0
-    video_s = float(clip.frames.times_s[-1]) + step_s
-    if abs(video_s - clips.duration_s) > 0.1 + step_s:
-        return f"frames for {video_s:.2f} s of {clips.duration_s:g} s"
+    if times_s is not None:
+        step_s = float(np.median(np.diff(times_s))) if len(times_s) > 1 else 0.0
+        video_s = float(times_s[-1]) + step_s
+        if abs(video_s - clips.duration_s) > 0.1 + step_s:
+            return f"frames for {video_s:.2f} s of {clips.duration_s:g} s"
     expected = count_at(clips.duration_s, clips.rate_hz)
-    if clip.waveform.samples.shape[1] != expected:
-        return f"{clip.waveform.samples.shape[1]} samples of {expected}"
-    if not np.isfinite(clip.waveform.samples).all():
+    if waveform.samples.shape[1] != expected:
+        return f"{waveform.samples.shape[1]} samples of {expected}"
+    if not np.isfinite(waveform.samples).all():
         return "the sound has values that are not finite"
     return ""

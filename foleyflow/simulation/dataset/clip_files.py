@@ -4,7 +4,8 @@
     ROOT/train/00000/clip_000000.{mp4,flac,json}
     ROOT/train/00000/clip_000001...         32 clips per shard; shards are renamed when complete
 
-`foleyflow.data.clips` reads them back without MuJoCo and `soundfile`.
+With `audio_only` there are no mp4 files. `foleyflow.data.clips` reads clips back without MuJoCo and
+`soundfile`.
 """
 
 from __future__ import annotations
@@ -25,9 +26,11 @@ from foleyflow.errors import DataError
 from foleyflow.simulation.constants import AUDIO_RATE_HZ, FRAME_SIZE_PX, SPLITS
 from foleyflow.simulation.contacts import Friction, Impact
 from foleyflow.simulation.dataset.clip_simulation import SimulatedClip
+from foleyflow.simulation.sound.levels import FAINTEST_DB, NOMINAL_PEAK, STEP_S
 from foleyflow.system.atomic_files import draft_of
 
-GENERATOR_VERSION = 5  # raised whenever the same seed would give another clip
+# Raised whenever the same seed would give another clip, or labels change.
+GENERATOR_VERSION = 6
 SHARD_CLIPS = 32
 WEAKEST_NS = 1e-3  # impulses of strength 0 and 1, newton seconds
 STRONGEST_NS = 3.0
@@ -43,14 +46,22 @@ def strength_01(impulse_ns: float) -> float:
 
 
 def clip_labels(clip: SimulatedClip, name: str, *, split: str, seed: int) -> dict[str, Any]:
-    """Return the content of the JSON file of a clip called `name` ("clip_000000")."""
+    """Return the content of the JSON file of a clip called `name` ("clip_000000").
 
-    def bodies(contact: Impact | Friction) -> dict[str, str]:
+    Impacts outside the clip are left out. Levels are those of `SynthesisedSound`; pitch and decay
+    are those of the lowest mode of the struck or moving body.
+    """
+    sound = clip.sound
+
+    def bodies(contact: Impact | Friction) -> dict[str, Any]:
+        mode = sound.lowest_modes[contact.body]
         return {
             "body": contact.body,
             "other": contact.other,
             "material": clip.log.bodies[contact.body].material,
             "other_material": clip.log.bodies[contact.other].material,
+            "pitch_hz": float(f"{mode.frequency_hz:.5g}"),
+            "decay_s": float(f"{mode.decay_s:.4g}"),
         }
 
     events = [
@@ -59,19 +70,23 @@ def clip_labels(clip: SimulatedClip, name: str, *, split: str, seed: int) -> dic
             "time_s": round(hit.time_s, 6),
             "strength": round(strength_01(hit.impulse_ns), 4),
             "impulse_ns": float(f"{hit.impulse_ns:.5g}"),
+            "level_db": round(level, 2),
             **bodies(hit),
         }
-        for hit in clip.log.impacts
+        for hit, level in zip(clip.log.impacts, sound.impact_levels_db, strict=True)
+        if level is not None
     ]
     frictions = [
         {
             "kind": friction.kind,
             "start_s": round(float(friction.times_s[0]), 6),
             "end_s": round(float(friction.times_s[-1]), 6),
+            "level_db": curve.round(2).tolist(),
+            "step_s": STEP_S,
             **bodies(friction),
         }
-        for friction in clip.log.frictions
-        if len(friction.times_s)
+        for friction, curve in zip(clip.log.frictions, sound.friction_levels_db, strict=True)
+        if len(curve)
     ]
     return {
         "id": f"{split}/{name}",
@@ -80,7 +95,7 @@ def clip_labels(clip: SimulatedClip, name: str, *, split: str, seed: int) -> dic
         "generator_version": GENERATOR_VERSION,
         "kind": clip.kind,
         "duration_s": clip.duration_s,
-        "frame_rate_hz": round(float(clip.exposure.rate), 6),
+        "frame_rate_hz": None if clip.video is None else round(float(clip.video.exposure.rate), 6),
         "material": _dominant(events, frictions, "material"),
         "striker_material": _dominant(events, frictions, "other_material"),
         "events": events,
@@ -89,10 +104,11 @@ def clip_labels(clip: SimulatedClip, name: str, *, split: str, seed: int) -> dic
 
 
 def write_clip(folder: Path, clip: SimulatedClip, name: str, *, split: str, seed: int) -> None:
-    """Write the three files of a clip."""
-    (folder / f"{name}.mp4").write_bytes(clip.encode_video())
+    """Write the three files of a clip, or two without a video."""
+    if clip.video is not None:
+        (folder / f"{name}.mp4").write_bytes(clip.video.encode())
     subtype = f"PCM_{clip.sound_bits}"
-    soundfile.write(folder / f"{name}.flac", clip.sound, AUDIO_RATE_HZ, subtype=subtype)
+    soundfile.write(folder / f"{name}.flac", clip.sound.waveform, AUDIO_RATE_HZ, subtype=subtype)
     text = json.dumps(clip_labels(clip, name, split=split, seed=seed), indent=1)
     (folder / f"{name}.json").write_text(text + "\n", encoding="utf-8")
 
@@ -139,7 +155,14 @@ def plan_shards(root: Path, split: str, clips: int) -> list[ShardPlan]:
 
 
 def open_manifest(
-    root: Path, *, split: str, clips: int, seed: int, duration_s: float, rate_hz: float | None
+    root: Path,
+    *,
+    split: str,
+    clips: int,
+    seed: int,
+    duration_s: float,
+    rate_hz: float | None,
+    audio_only: bool,
 ) -> None:
     """Create the manifest, or add a split to it.
 
@@ -148,14 +171,16 @@ def open_manifest(
         split: "train", "validation" or "test".
         clips: number of clips in this split; a greater number of an earlier run is kept.
         rate_hz: frames per second of all clips; None if each clip has its own.
+        audio_only: whether the clips have no videos.
 
     Raises:
-        DataError: the folder holds clips of another seed, duration, rate or generator version,
-            or is not a data set.
+        DataError: the folder holds clips of another seed, duration, rate or generator version, or
+            clips with videos and not without or the reverse, or is not a data set.
     """
     settings = {
         "format": "foleyflow simulated clips",
         "generator_version": GENERATOR_VERSION,
+        "audio_only": audio_only,
         "seed": seed,
         "duration_s": duration_s,
         "sound_rate_hz": AUDIO_RATE_HZ,
@@ -164,6 +189,10 @@ def open_manifest(
         "shard_clips": SHARD_CLIPS,
         "strength": (
             f"log(impulse / {WEAKEST_NS} Ns) / log({STRONGEST_NS} Ns / {WEAKEST_NS} Ns), in 0..1"
+        ),
+        "level_db": (
+            f"dB relative to {NOMINAL_PEAK} of full scale, at least {FAINTEST_DB:g}: peak of the "
+            "dry sound of an event, RMS of that of a friction"
         ),
     }
     splits: dict[str, int] = {}

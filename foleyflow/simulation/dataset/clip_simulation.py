@@ -1,7 +1,7 @@
 """Simulation of one clip from its seed: scene, camera, frames and sound.
 
-Each part has its own random stream, so a change to one part leaves the others as they were. The
-same seed gives the same clip in any process.
+Each part has its own random stream, so a change to one part leaves the others as they were, and
+the sound is the same without a video. The same seed gives the same clip in any process.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from foleyflow.simulation.picture.frame_exposure import (
 from foleyflow.simulation.picture.h264 import Compression, encode, sample_compression
 from foleyflow.simulation.picture.render import SceneRenderer
 from foleyflow.simulation.picture.stage import decorate_scene
-from foleyflow.simulation.scene import Scene
+from foleyflow.simulation.scene import Scene, SceneMotion
 from foleyflow.simulation.sound.room import sample_room
-from foleyflow.simulation.sound.synthesis import synthesise
+from foleyflow.simulation.sound.synthesis import SynthesisedSound, synthesise
 from foleyflow.system.stopwatch import Stopwatch
 
 SceneSampler = Callable[[np.random.Generator, float], Scene]
@@ -65,31 +65,47 @@ class VideoSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SimulatedClip:
-    """A clip before it is stored.
+class SimulatedVideo:
+    """The frames of a clip before they are stored."""
 
-    Attributes:
-        kind: family of its scene.
-        sound: (N,) float32.
-        sound_bits: 16 or 24.
-        log: all contacts that make sound.
-    """
-
-    kind: str
-    duration_s: float
     frames: Frames
     exposure: Exposure
     compression: Compression
-    sound: NDArray[np.float32]
-    sound_bits: int
-    log: ContactLog
 
-    def encode_video(self) -> bytes:
+    def encode(self) -> bytes:
         """Return the frames as an mp4 file."""
         exposure = self.exposure
         return encode(
             self.frames.pixels, exposure.ticks, exposure.rate, compression=self.compression
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimulatedClip:
+    """A clip before it is stored.
+
+    Attributes:
+        kind: family of its scene.
+        log: all contacts that make sound.
+        sound_bits: 16 or 24.
+        video: None if only the sound was simulated.
+    """
+
+    kind: str
+    duration_s: float
+    log: ContactLog
+    sound: SynthesisedSound
+    sound_bits: int
+    video: SimulatedVideo | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _VideoStreams:
+    """The random streams that determine what a video looks like."""
+
+    stage: np.random.Generator
+    camera: np.random.Generator
+    video: np.random.Generator
 
 
 def new_stopwatch() -> Stopwatch:
@@ -103,6 +119,7 @@ def simulate_clip(
     sample_scene: SceneSampler,
     duration_s: float = 4.0,
     settings: VideoSettings | None = None,
+    audio_only: bool = False,
     stopwatch: Stopwatch | None = None,
 ) -> SimulatedClip:
     """Build a scene, render its frames and synthesise its sound.
@@ -111,9 +128,10 @@ def simulate_clip(
         seed: of all random choices of the clip.
         sample_scene: samples the scene from one family or several.
         settings: of the video; None for the small, varied frames that models are trained on.
+        audio_only: simulate motion and sound without a video, which needs no OpenGL; the sound is
+            the same.
         stopwatch: the duration of each part is added to it.
     """
-    settings = settings or VideoSettings()
     watch = stopwatch or new_stopwatch()
     watch.start()
     scene_rng, stage_rng, camera_rng, video_rng, sound_rng = (
@@ -122,19 +140,51 @@ def simulate_clip(
     scene = sample_scene(scene_rng, duration_s)
     watch.lap("scene")
 
+    # Motion, and the video
+    video = None
+    if audio_only:
+        motion = scene.compute_motion(scene.spec.compile())
+        watch.lap("scene")
+    else:
+        streams = _VideoStreams(stage=stage_rng, camera=camera_rng, video=video_rng)
+        motion, video = _record_video(scene, settings or VideoSettings(), streams, watch)
+
+    # Sound
+    sound = synthesise(
+        motion.log,
+        duration_s=duration_s,
+        rng=sound_rng,
+        room=sample_room(sound_rng) if sound_rng.random() < 0.8 else None,
+        ambience_db=float(sound_rng.uniform(-65.0, -35.0)) if sound_rng.random() < 0.4 else None,
+    )
+    watch.lap("sound")
+    return SimulatedClip(
+        kind=scene.kind,
+        duration_s=duration_s,
+        log=motion.log,
+        sound=sound,
+        sound_bits=int(sound_rng.choice([16, 24], p=[0.8, 0.2])),
+        video=video,
+    )
+
+
+def _record_video(
+    scene: Scene, settings: VideoSettings, streams: _VideoStreams, watch: Stopwatch
+) -> tuple[SceneMotion, SimulatedVideo]:
+    """Decorate a scene, compute its motion and render its frames."""
     # Camera, frame times, image style and compression
     aspect = None if settings.squashed else settings.width / settings.height
-    shot = sample_shot(scene, camera_rng, aspect=aspect)
-    shadows = bool(stage_rng.random() < SHADOW_FRACTION)
+    shot = sample_shot(scene, streams.camera, aspect=aspect)
+    shadows = bool(streams.stage.random() < SHADOW_FRACTION)
     if settings.shadows is not None:
         shadows = settings.shadows
     exposure = sample_exposure(
-        video_rng, duration_s=duration_s, rate=settings.rate, samples=settings.samples
+        streams.video, duration_s=scene.duration_s, rate=settings.rate, samples=settings.samples
     )
     if shadows and settings.samples is None:  # shadows are slow to render
         exposure = replace(exposure, samples=min(exposure.samples, 2))
-    style = sample_image_style(video_rng, samples=exposure.samples, clean=settings.clean)
-    compression = sample_compression(video_rng, height=settings.height)
+    style = sample_image_style(streams.video, samples=exposure.samples, clean=settings.clean)
+    compression = sample_compression(streams.video, height=settings.height)
     if settings.clean:
         compression = Compression(crf=20, preset="medium", b_frames=2)
 
@@ -143,7 +193,7 @@ def simulate_clip(
     decorate_scene(
         scene,
         shot,
-        stage_rng,
+        streams.stage,
         picture_px=max(width, height),
         texture_scale=settings.texture_scale,
         shadows=shadows,
@@ -174,29 +224,10 @@ def simulate_clip(
             render_,
             exposure,
             style,
-            video_rng,
-            duration_s=duration_s,
+            streams.video,
+            duration_s=scene.duration_s,
             width=settings.width,
             height=settings.height,
         )
     watch.lap("develop")
-
-    # Sound
-    sound = synthesise(
-        motion.log,
-        duration_s=duration_s,
-        rng=sound_rng,
-        room=sample_room(sound_rng) if sound_rng.random() < 0.8 else None,
-        ambience_db=float(sound_rng.uniform(-65.0, -35.0)) if sound_rng.random() < 0.4 else None,
-    )
-    watch.lap("sound")
-    return SimulatedClip(
-        kind=scene.kind,
-        duration_s=duration_s,
-        frames=frames,
-        exposure=exposure,
-        compression=compression,
-        sound=sound,
-        sound_bits=int(sound_rng.choice([16, 24], p=[0.8, 0.2])),
-        log=motion.log,
-    )
+    return motion, SimulatedVideo(frames=frames, exposure=exposure, compression=compression)

@@ -12,8 +12,6 @@ from foleyflow.data.clips import SimulatedClips
 from foleyflow.simulation.dataset.clip_files import plan_shards
 from foleyflow.weights import write_atomically
 
-SUFFIXES = (".mp4", ".flac", ".json")
-
 
 def select_clips(data: Path, out: Path, *, material: str, without: bool) -> dict[str, int]:
     """Link (or copy, where links are impossible) the selected clips of `data` into `out`.
@@ -46,7 +44,7 @@ def select_clips(data: Path, out: Path, *, material: str, without: bool) -> dict
         for shard in plan_shards(out, split, len(chosen)):
             shard.folder.mkdir(parents=True)
             for index in shard.clips:
-                for suffix in SUFFIXES:
+                for suffix in clips.suffixes:
                     target = shard.folder / f"clip_{index:06d}{suffix}"
                     _link_or_copy(chosen[index].with_suffix(suffix), target)
         if chosen:

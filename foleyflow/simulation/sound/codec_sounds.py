@@ -143,7 +143,7 @@ def _contact_sound(
         rng=rng,
         room=room,
         ambience_db=ambience_db,
-    )
+    ).waveform
     length = count_at(duration_s, rate_hz)
     return sound[len(sound) - length :].astype(np.float64)
 

@@ -28,6 +28,14 @@ BRIGHTEST_HZ = 2500.0
 
 
 @dataclass(frozen=True, kw_only=True)
+class LowestMode:
+    """The lowest mode of a body; `decay_s` is the time in which it falls by 60 dB."""
+
+    frequency_hz: float
+    decay_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Modes:
     """The K modes of one body, by rising frequency.
 
@@ -47,6 +55,14 @@ class Modes:
 
     def __len__(self) -> int:
         return len(self.frequencies_hz)
+
+    @property
+    def lowest(self) -> LowestMode:
+        """The mode of the lowest frequency."""
+        return LowestMode(
+            frequency_hz=float(self.frequencies_hz[0]),
+            decay_s=float(np.log(1000.0) / self.decays_per_s[0]),
+        )
 
     @property
     def duration_s(self) -> float:
