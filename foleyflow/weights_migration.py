@@ -1,7 +1,8 @@
-"""Migration of model folders of formats 1 and 2.
+"""Migration of model folders of formats 1 to 3.
 
-Tensors and config fields of format 1 had other names. Flows of both formats did not record whether
-they have a flow map; they are taken for flows with a one-step stage with guidance.
+Tensors and config fields of format 1 had other names. Flows of formats 1 and 2 did not record
+whether they have a flow map; they are taken for flows with a one-step stage with guidance. Codecs
+of formats 1 to 3 had no gains over time, and equal weights of the bands.
 
 The files are not rewritten: names are translated when a component is read. Weights are written in
 the current format only.
@@ -16,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-FORMAT = 3
+FORMAT = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,10 +29,8 @@ class Renames:
     fields: Mapping[str, str] = field(default_factory=dict)  # fields of the component's config
 
 
-# Tensors that a component of an older format lacks, by its kind.
-ADDED_TENSORS: dict[str, dict[str, Tensor]] = {
-    "flow": {"trained_intervals": torch.tensor(1), "trained_guidance": torch.tensor(1)}
-}
+# Config fields that components of a format and of all older ones lack.
+ADDED_FIELDS: dict[int, dict[str, dict[str, Any]]] = {3: {"codec": {"gains_per_spectrum": 0}}}
 
 # Renames from each older format to the current one, by component kind.
 RENAMES: dict[int, dict[str, Renames]] = {
@@ -82,7 +81,11 @@ READABLE_FORMATS = tuple(range(1, FORMAT + 1))
 def migrate_config(kind: str, config: Mapping[str, Any], stored_format: int) -> dict[str, Any]:
     """A component's stored config with the current field names."""
     fields = _renames(kind, stored_format).fields
-    return {fields.get(name, name): value for name, value in config.items()}
+    migrated = {fields.get(name, name): value for name, value in config.items()}
+    for last_format, added in ADDED_FIELDS.items():
+        if stored_format <= last_format:
+            migrated |= added.get(kind, {})
+    return migrated
 
 
 def migrate_tensors(
@@ -94,8 +97,21 @@ def migrate_tensors(
     for name, tensor in tensors.items():
         old = next((prefix for prefix in prefixes if name.startswith(prefix)), "")
         migrated[prefixes.get(old, "") + name.removeprefix(old)] = tensor
-    added = ADDED_TENSORS.get(kind, {}) if stored_format < FORMAT else {}
-    return migrated | {name: tensor.clone() for name, tensor in added.items()}
+    return migrated | added_tensors(kind, migrated, stored_format)
+
+
+def added_tensors(
+    kind: str, tensors: Mapping[str, Tensor], stored_format: int
+) -> dict[str, Tensor]:
+    """Tensors that a component of an older format lacks, with the values that keep its output."""
+    added: dict[str, Tensor] = {}
+    if kind == "flow" and stored_format <= 2:
+        added |= {name: torch.tensor(1) for name in ("trained_intervals", "trained_guidance")}
+    if kind == "codec" and stored_format <= 3:
+        for part in ("encoder.mel_pca.", "decoder.mel_pca."):
+            if f"{part}mean" in tensors:
+                added[f"{part}band_weights"] = torch.ones_like(tensors[f"{part}mean"])
+    return added
 
 
 def _renames(kind: str, stored_format: int) -> Renames:

@@ -24,11 +24,16 @@ from foleyflow.weights import (
     read_record,
     save_component,
 )
-from foleyflow.weights_migration import ADDED_TENSORS, FORMAT, RENAMES, migrate_tensors
+from foleyflow.weights_migration import FORMAT, RENAMES, added_tensors, migrate_tensors
 
 CONFIGS = {
     "codec": CodecConfig(
-        encoder_width=8, encoder_blocks=1, decoder_width=8, decoder_blocks=1, fine_blocks=1
+        encoder_width=8,
+        encoder_blocks=1,
+        decoder_width=8,
+        decoder_blocks=1,
+        fine_blocks=1,
+        gains_per_spectrum=0,  # as in all codecs before format 4
     ),
     "flow": FlowConfig(channels=3, width=8, layers=1, heads=2, condition_width=4),
 }
@@ -60,14 +65,16 @@ def write_format_1(folder, kind):
     module, renames = MODULES[kind](CONFIGS[kind]), RENAMES[1][kind]
     save(folder, kind, module)
     path = folder / f"{kind}.safetensors"
-    stored = {k: v for k, v in load_file(path).items() if k not in ADDED_TENSORS.get(kind, {})}
+    added = added_tensors(kind, module.state_dict(), 1)
+    stored = {k: v for k, v in load_file(path).items() if k not in added}
     tensors = {old_name(name, renames.tensors): v for name, v in stored.items()}
     save_file(tensors, path)
     fields = {new: old for old, new in renames.fields.items()}
 
     def change(content):
         record = content["components"][kind]
-        record["config"] = {fields.get(name, name): v for name, v in record["config"].items()}
+        config = {k: v for k, v in record["config"].items() if k != "gains_per_spectrum"}
+        record["config"] = {fields.get(name, name): v for name, v in config.items()}
         record["sha256"] = file_sha256(path)
         del record["format"]
         content["format"] = 1
@@ -84,7 +91,8 @@ def test_a_folder_of_format_1_loads_under_the_current_names(tmp_path, kind):
     expected = json.loads(json.dumps(dataclasses.asdict(CONFIGS[kind])))
     assert (record.format, record.config) == (1, expected)
     loaded = load_into(MODULES[kind](CONFIGS[kind]), tmp_path, kind)
-    for name, value in (module.state_dict() | ADDED_TENSORS.get(kind, {})).items():
+    added = added_tensors(kind, module.state_dict(), 1)
+    for name, value in (module.state_dict() | added).items():
         expected = value.half().float() if value.is_floating_point() else value
         assert torch.equal(loaded.state_dict()[name], expected), name
 
@@ -104,7 +112,7 @@ def test_every_rename_is_used_by_the_shipped_weights():
         folder = SHIPPED if kind == "sync" else EMBEDDED
         stored = load_file(folder / f"{kind}.safetensors")
         migrated = migrate_tensors(kind, stored, 1)
-        assert len(migrated) == len(stored) + len(ADDED_TENSORS.get(kind, {}))
+        assert len(migrated) == len(stored) + len(added_tensors(kind, migrated, 1))
         for old, new in renames.tensors.items():
             assert any(name.startswith(old) for name in stored), old
             assert any(name.startswith(new) for name in migrated), new
@@ -148,6 +156,6 @@ def test_components_of_both_formats_share_a_folder(tmp_path):
 
 def test_an_unknown_format_of_one_component_is_refused(tmp_path):
     write_format_1(tmp_path, "flow")
-    edit_config(tmp_path, lambda c: c["components"]["flow"].update(format=4))
-    with pytest.raises(CheckpointError, match="'flow': format 4, expected 1 or 2 or 3"):
+    edit_config(tmp_path, lambda c: c["components"]["flow"].update(format=5))
+    with pytest.raises(CheckpointError, match="'flow': format 5, expected 1 or 2 or 3 or 4"):
         read_record(tmp_path, "flow")

@@ -11,9 +11,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from foleyflow.codec.mel_pca import MelPca
 from foleyflow.codec.phase_propagation import PhasePropagation
@@ -30,7 +32,7 @@ class CodecConfig:
 
     rate_hz: int = 48_000  # audio samples per second
     hop_samples: int = 960  # audio samples per latent frame
-    channels: int = 48  # latent channels
+    channels: int = 64  # latent channels
     encoder_width: int = 256
     encoder_blocks: int = 5  # ConvNeXt blocks at the latent rate
     decoder_width: int = 320
@@ -38,12 +40,19 @@ class CodecConfig:
     fine_blocks: int = 3  # decoder blocks at twice the latent rate
     mel_bands: int = 128  # bands of the encoder's log-mel input
     mel_pca_bands: int = 128  # bands of the linear part (mel_pca.py); 0 for none
+    gains_per_spectrum: int = 8  # gains over time per half latent frame (`Decoder`); 0 for none
     # Whether `Codec.decode` propagates phases (phase_propagation.py); training never does
     propagates_phase: bool = True
 
     def __post_init__(self) -> None:
         if self.hop_samples % 8:
             raise ConfigError(f"hop_samples={self.hop_samples}: expected a multiple of 8")
+        gains = self.gains_per_spectrum
+        if gains and self.hop_samples % (4 * gains):
+            raise ConfigError(
+                f"gains_per_spectrum={gains}: expected 0 or a number of which four times divides "
+                f"hop_samples={self.hop_samples}"
+            )
 
     @property
     def latent_rate_hz(self) -> float:
@@ -79,7 +88,7 @@ class ConvNextBlock(nn.Module):
     def forward(self, hidden: Tensor) -> Tensor:
         """(B, T, D) to (B, T, D)."""
         mixed = self.depthwise(hidden.transpose(1, 2)).transpose(1, 2)
-        mixed = self.contract(nn.functional.gelu(self.expand(self.norm(mixed))))
+        mixed = self.contract(functional.gelu(self.expand(self.norm(mixed))))
         return hidden + self.scale * mixed
 
 
@@ -135,8 +144,21 @@ class Encoder(nn.Module):
         return mean, log_variance.clamp(-12.0, 4.0)
 
 
+class DecodedSpectra(NamedTuple):
+    """The decoder's output before the inverse STFT."""
+
+    log_magnitudes: Tensor  # (B, 2 T, K) natural logarithm
+    phase: Tensor  # (B, 2 T, K) radians
+    gains: Tensor  # (B, 2 T, G) gains over time, 0..2; G may be 0
+
+
 class Decoder(nn.Module):
-    """Latents to audio, through magnitudes and phases at twice the latent rate."""
+    """Latents to audio: magnitudes and phases at twice the latent rate, then gains over time.
+
+    A window of the inverse STFT is 40 ms long, so that the energy of an attack also reaches the
+    time before it. The gains multiply the sound in steps of a few milliseconds and suppress it
+    there.
+    """
 
     def __init__(self, config: CodecConfig) -> None:
         super().__init__()
@@ -149,6 +171,11 @@ class Decoder(nn.Module):
         self.fine = nn.Sequential(*(ConvNextBlock(width) for _ in range(config.fine_blocks)))
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, 2 * (self.window_samples // 2 + 1))
+        self.gain_head = None
+        if config.gains_per_spectrum:
+            self.gain_head = nn.Linear(width, config.gains_per_spectrum)
+            nn.init.zeros_(self.gain_head.weight)  # gains start at 1
+            nn.init.zeros_(self.gain_head.bias)
         self.mel_pca = config.new_mel_pca()
         if self.mel_pca is not None:
             # Magnitudes start as those of the linear part. Phases start so that the energy of a
@@ -161,25 +188,54 @@ class Decoder(nn.Module):
 
     def forward(self, latents: Tensor) -> Tensor:
         """(B, T, C) to (B, T * hop) audio, float32, with the network's phases."""
-        return self.synthesise(*self.spectra(latents))
+        return self.synthesise(self.spectra(latents))
 
-    def spectra(self, latents: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, T, C) to log magnitudes and phases, each (B, 2 T, K) float32."""
+    def spectra(self, latents: Tensor) -> DecodedSpectra:
+        """(B, T, C) to magnitudes, phases and gains, float32."""
         # Blocks at the latent rate, then at twice the rate
         hidden = self.blocks(self.input_conv(latents.transpose(1, 2)).transpose(1, 2))
         batch, count, width = hidden.shape
         hidden = self.fine(self.upsample(hidden).reshape(batch, 2 * count, width))
         # Magnitudes relative to the linear part, and phases
-        log_magnitudes, phase = self.head(self.norm(hidden)).float().chunk(2, -1)
+        hidden = self.norm(hidden)
+        log_magnitudes, phase = self.head(hidden).float().chunk(2, -1)
         if self.mel_pca is not None:
             with torch.autocast(latents.device.type, enabled=False):
                 log_magnitudes = log_magnitudes + self.mel_pca.log_magnitudes(latents.float())
-        return log_magnitudes, phase
+        if self.gain_head is None:
+            gains = log_magnitudes.new_zeros(batch, 2 * count, 0)
+        else:
+            gains = 2 * self.gain_head(hidden).float().sigmoid()
+        return DecodedSpectra(log_magnitudes=log_magnitudes, phase=phase, gains=gains)
 
-    def synthesise(self, log_magnitudes: Tensor, phase: Tensor) -> Tensor:
-        """Log magnitudes and phases, each (B, 2 T, K), to (B, T * hop) audio by an ISTFT."""
-        spectrum = torch.polar(torch.exp(log_magnitudes.clamp(max=MAX_LOG_MAGNITUDE)), phase)
-        return istft(spectrum, window_samples=self.window_samples, hop_samples=self.hop_samples)
+    def synthesise(self, spectra: DecodedSpectra) -> Tensor:
+        """(B, T * hop) audio by an inverse STFT; gains are interpolated between their steps."""
+        magnitudes = torch.exp(spectra.log_magnitudes.clamp(max=MAX_LOG_MAGNITUDE))
+        audio = istft(
+            torch.polar(magnitudes, spectra.phase),
+            window_samples=self.window_samples,
+            hop_samples=self.hop_samples,
+        )
+        gains = spectra.gains.flatten(1)
+        if not gains.shape[1]:
+            return audio
+        return audio * interpolate_steps(gains, audio.shape[1] // gains.shape[1])
+
+
+def interpolate_steps(values: Tensor, step_samples: int) -> Tensor:
+    """Linear interpolation between the centres of steps, (B, K) to (B, K * step_samples).
+
+    `step_samples` is even. Unlike `functional.interpolate`, whose positions are rounded to float32,
+    the result does not depend on the position of a step in a long sound.
+    """
+    before, after = (
+        torch.cat([values[:, :1], values[:, :-1]], 1),
+        torch.cat([values[:, 1:], values[:, -1:]], 1),
+    )
+    half = (torch.arange(step_samples // 2, device=values.device) + 0.5) / step_samples
+    first = torch.lerp(before[..., None], values[..., None], half + 0.5)
+    second = torch.lerp(values[..., None], after[..., None], half)
+    return torch.cat([first, second], -1).flatten(1)
 
 
 class Codec(nn.Module):
@@ -211,14 +267,14 @@ class Codec(nn.Module):
 
     def decode(self, latents: Tensor) -> Tensor:
         """Standardised latents (B, T, C) to audio (B, T * hop_samples) float32."""
-        log_magnitudes, phase = self.spectra(latents)
+        spectra = self.spectra(latents)
         # Phases are propagated along each sound of the batch
-        items = zip(log_magnitudes, phase, strict=True)
+        items = zip(spectra.log_magnitudes, spectra.phase, strict=True)
         phase = torch.stack([self.phase_processor()(*item) for item in items])
-        return self.decoder.synthesise(log_magnitudes, phase)
+        return self.decoder.synthesise(spectra._replace(phase=phase))
 
-    def spectra(self, latents: Tensor) -> tuple[Tensor, Tensor]:
-        """Standardised latents (B, T, C) to log magnitudes and phases, each (B, 2 T, K)."""
+    def spectra(self, latents: Tensor) -> DecodedSpectra:
+        """Standardised latents (B, T, C) to magnitudes, phases and gains."""
         return self.decoder.spectra(latents * self.latent_deviation + self.latent_mean)
 
     def phase_processor(self) -> Callable[[Tensor, Tensor], Tensor]:

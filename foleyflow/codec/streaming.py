@@ -28,13 +28,13 @@ def decode_stream(codec: Codec, pieces: Iterable[Tensor]) -> Iterator[Tensor]:
     def decoded(ready: int) -> Tensor:
         """Audio of `held`; phases become final for all spectra that reach into `ready` frames."""
         nonlocal final_phase
-        log_magnitude, phase = codec.spectra(held)
+        spectra = codec.spectra(held)
+        log_magnitude, phase = spectra.log_magnitudes, spectra.phase
         begin, end = len(final_phase), FRAMES * ready + SPECTRA_AHEAD
         later = process(log_magnitude[0, begin:end], phase[0, begin:end])
         final_phase = torch.cat([final_phase, later]) if begin else later
-        return codec.decoder.synthesise(
-            log_magnitude, torch.cat([final_phase, phase[0, end:]])[None]
-        )
+        phase = torch.cat([final_phase, phase[0, end:]])[None]
+        return codec.decoder.synthesise(spectra._replace(phase=phase))
 
     for piece in pieces:
         held = torch.cat([held.to(piece.device), piece], 1)

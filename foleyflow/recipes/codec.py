@@ -52,12 +52,13 @@ class CodecRecipe(Recipe):
 
 
 def tiny() -> CodecRecipe:
-    """The embedded model's codec: 48 kHz, 50 Hz x 48, 8.5 M parameters.
+    """The embedded model's codec: 48 kHz, 50 Hz x 64, 8.5 M parameters.
 
     Command: foleyflow train codec --data data/codec --out runs/codec
     """
     return CodecRecipe(
-        train=TrainConfig(steps=5000, batch_clips=8, learning_rate=1e-3, decay_fraction=0.4)
+        bank=SoundBankConfig(items=4000),
+        train=TrainConfig(steps=6000, batch_clips=8, learning_rate=1e-3, decay_fraction=0.4),
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 
 from foleyflow.codec.autoencoder import Codec, CodecConfig
 from foleyflow.errors import ConfigError
@@ -47,7 +48,7 @@ def test_the_tiny_codec_has_at_most_12_million_parameters():
 def test_silence_and_loud_audio_stay_finite(codec, level):
     sound = level * torch.randn(1, 4 * HOP, generator=torch.Generator().manual_seed(0))
     assert bool(torch.isfinite(codec.decode(codec.encode(sound))).all())
-    assert bool(torch.isfinite(codec.decode(level * torch.ones(1, 4, 48))).all())
+    assert bool(torch.isfinite(codec.decode(level * torch.ones(1, 4, SMALL.channels))).all())
 
 
 @pytest.mark.parametrize("fine_blocks", [0, 1, 2, 3])
@@ -55,8 +56,9 @@ def test_context_frames_is_the_receptive_field(fine_blocks):
     torch.manual_seed(1)
     config = replace(SMALL, decoder_width=8, decoder_blocks=1, fine_blocks=fine_blocks)
     codec = Codec(config).requires_grad_(False)
+    nn.init.normal_(codec.decoder.gain_head.weight)
     reach = codec.context_frames
-    latents = torch.randn(1, 2 * reach + 5, 48)
+    latents = torch.randn(1, 2 * reach + 5, SMALL.channels)
     middle = reach + 2
     changed = latents.clone()
     changed[0, middle] += 10.0
@@ -76,11 +78,30 @@ def test_latents_are_equivariant_to_shifts_by_a_hop(codec):
     torch.testing.assert_close(shifted, wanted, atol=1e-4, rtol=0)
 
 
+def test_gains_multiply_the_sound_in_steps_of_a_few_milliseconds():
+    """A gain of zero before a moment removes what a window spreads to the time before it."""
+    config = replace(SMALL, fine_blocks=0, propagates_phase=False)
+    codec = Codec(config).eval().requires_grad_(False)
+    assert torch.equal(
+        codec.decoder.spectra(torch.randn(1, 4, SMALL.channels)).gains.unique(), torch.ones(1)
+    )
+    spectra = codec.spectra(torch.randn(1, 4, SMALL.channels))
+    gains = spectra.gains.clone()
+    gains.view(-1)[:20] = 0.0  # the first 20 of 64 steps of 60 samples
+    full, gated = (codec.decoder.synthesise(s) for s in (spectra, spectra._replace(gains=gains)))
+    step = HOP // (2 * config.gains_per_spectrum)
+    middle = 20 * step - step // 2  # the centre of the last step with a gain of 0
+    assert bool((gated[0, :middle] == 0).all())
+    torch.testing.assert_close(gated[0, middle + step :], full[0, middle + step :])
+    ramp = (gated / full)[0, middle : middle + step]
+    torch.testing.assert_close(ramp, (torch.arange(step) + 0.5) / step, atol=1e-3, rtol=0)
+
+
 def test_decoding_inverts_the_standardisation(codec):
     torch.manual_seed(3)
     other = Codec(SMALL).requires_grad_(False)
     other.load_state_dict(codec.state_dict())
-    other.latent_mean += torch.randn(48)
+    other.latent_mean += torch.randn(SMALL.channels)
     other.latent_deviation *= 3.0
     sound = 0.1 * torch.randn(1, 5 * HOP)
     plain, standardised = codec.encode(sound), other.encode(sound)

@@ -43,8 +43,25 @@ def test_a_full_set_of_components_is_lossless():
     full = MelPca(rate_hz=48_000, hop_samples=HOP, bands=16, channels=32)
     levels = full.levels(rings(64))
     full.fit_(levels.flatten(0, 1))
-    again = (full.latents(rings(64)) * full.deviation) @ full.components + full.mean
+    again = full.levels_from(full.latents(rings(64)))
     assert torch.allclose(again, levels, atol=1e-3)
+
+
+def test_errors_of_high_bands_count_twice(fitted):
+    """The components minimise the weighted error: no other orthonormal basis gives a lower one."""
+    bands = 64
+    weights = fitted.band_weights.reshape(2, bands)
+    assert torch.equal(weights[0], weights[1])
+    assert (weights[0][:20] == 1).all() and (weights[0][-10:] == 2).all()
+    assert (weights[0].diff() >= 0).all()
+    sounds = rings(64)
+    levels = fitted.levels(sounds)
+    error = (fitted.levels_from(fitted.latents(sounds)) - levels) * fitted.band_weights
+    centred = ((levels - fitted.mean) * fitted.band_weights).flatten(0, 1)
+    singular = torch.linalg.svdvals(centred.double())
+    assert float(error.square().sum()) == pytest.approx(
+        float(singular[24:].square().sum()), rel=1e-3
+    )
 
 
 def test_magnitudes_of_noise_are_reconstructed_at_their_level(fitted):

@@ -104,7 +104,7 @@ def test_a_codec_propagates_phases_within_each_sound():
     )
     codec = Codec(config).eval().requires_grad_(False)
     codec.decoder.head.weight *= 4.0
-    latents = torch.randn(2, 30, 48)
+    latents = torch.randn(2, 30, config.channels)
     both = codec.decode(latents)
     torch.testing.assert_close(both[1:], codec.decode(latents[1:]), atol=1e-4, rtol=0)
     assert not torch.allclose(both, codec.decoder(latents), atol=1e-2)
