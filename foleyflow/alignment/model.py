@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from foleyflow.alignment.attributes import AttributeHead, CueAttributes
 from foleyflow.alignment.masking import visible_frames
 from foleyflow.attention import FeedForward, TimedAttention
 from foleyflow.errors import ConfigError
@@ -39,12 +40,13 @@ class AlignmentConfig:
     decoder_layers: int = 3
     segment_s: float = 0.08  # length of an audio segment
     latents_per_segment: int = 4  # frames of the target features, and of the flow's condition
-    latent_channels: int = 48  # of the target features, mostly the codec's latents
+    latent_channels: int = 64  # of the target features, mostly the codec's latents
     mel_frames_per_segment: int = 8  # of the student's input and of the mel target
     mel_bands: int = 64
     window_s: float = 0.6  # reach of the local half of the cross-attention heads
     materials: int = 9  # classes of the material head
     contrast_width: int = 0  # width of the contrastive space; 0 for none, as in the paper's method
+    predicts_attributes: bool = False  # level, materials and friction of cues (attributes.py)
 
     def __post_init__(self) -> None:
         if self.width % (2 * self.heads) or self.heads % 2:
@@ -82,6 +84,7 @@ class FlowCondition:
     states: Tensor  # (B, S, D) decoder states G with all audio masked
     onsets: Tensor  # (B, L) probability of an event that starts in this latent frame
     materials: Tensor  # (B, materials) probabilities of the struck material
+    attributes: CueAttributes | None  # of cues, if the aligner predicts them
 
 
 class SelfBlock(nn.Module):
@@ -172,6 +175,11 @@ class Alignment(nn.Module):
         self.direct_onset_head = nn.Linear(width, 1)
         self.pool = nn.Linear(width, 1)
         self.material_head = nn.Linear(width, config.materials)
+        self.attribute_head = None
+        if config.predicts_attributes:
+            self.attribute_head = AttributeHead(
+                width, latents_per_segment=per_segment, materials=config.materials
+            )
         if config.contrast_width:
             self.video_projection = nn.Linear(width, config.contrast_width)
             self.audio_projection = nn.Linear(width, config.contrast_width)
@@ -267,10 +275,27 @@ class Alignment(nn.Module):
 
     def classify_material(self, video: Tensor, present: Tensor | None = None) -> Tensor:
         """(B, T, D) F^v to (B, materials) logits of the struck material, by attention pooling."""
+        return self.material_head(self._pool(video, present)).float()
+
+    def predict_attributes(
+        self, video: Tensor, times_s: Tensor, states: Tensor, present: Tensor | None = None
+    ) -> CueAttributes | None:
+        """Attributes of cues in each latent frame; None if the aligner does not predict them.
+
+        Takes F^v (B, T, D), its times (B, T), and states (B, S, D) with all audio masked.
+        """
+        if self.attribute_head is None:
+            return None
+        latent_times_s = self.latent_times_s(states.shape[1], video)
+        aligned = interpolate_in_time(video, times_s, latent_times_s, present=present)
+        return self.attribute_head(aligned, states, self._pool(video, present))
+
+    def _pool(self, video: Tensor, present: Tensor | None) -> Tensor:
+        """(B, T, D) F^v to features of the complete window (B, D), by attention pooling."""
         scores = self.pool(video).float()
         if present is not None:
             scores = scores.masked_fill(~present[..., None], -1e4)
-        return self.material_head((scores.softmax(1).to(video.dtype) * video).sum(1)).float()
+        return (scores.softmax(1).to(video.dtype) * video).sum(1)
 
     def flow_condition(self, features: Tensor, times_s: Tensor, *, segments: int) -> FlowCondition:
         """The condition of the flow for one window of S `segments`.
@@ -284,6 +309,7 @@ class Alignment(nn.Module):
             states=decoded.states,
             onsets=decoded.onsets.sigmoid(),
             materials=self.classify_material(video).softmax(-1),
+            attributes=self.predict_attributes(video, times_s, decoded.states),
         )
 
     def segment_times_s(self, segments: int, like: Tensor) -> Tensor:

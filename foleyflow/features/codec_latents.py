@@ -14,6 +14,7 @@ from foleyflow.codec.autoencoder import Codec
 from foleyflow.data.clips import ClipLabels
 from foleyflow.data.windows import ClipArrays, WindowConfig, WindowSource
 from foleyflow.errors import DataError
+from foleyflow.features.cue_labels import cues_of_labels
 from foleyflow.features.frames import FrameCache, Split, cache_frames, mono_sounds
 from foleyflow.features.store import Arrays, open_store, store_folder
 from foleyflow.parallel.ray_cluster import ParallelMap
@@ -105,6 +106,7 @@ def clip_arrays(cache: FrameCache) -> ClipArrays:
         rate_hz=cache.rate_hz,
         event_times_s=[audible_events(labels) for labels in cache.labels],
         materials=material_classes(cache.labels),
+        cues=[cues_of_labels(labels) for labels in cache.labels],
     )
 
 

@@ -32,6 +32,7 @@ from foleyflow.pretrained import load_aligner, load_codec_config, published_enco
 from foleyflow.weights import read_record
 
 CLIPS_PER_BLOCK = 8
+STORED_ARRAYS = 2  # version of the set of arrays in a store
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +46,7 @@ class ConditionWindows:
         latents: (N, L, C) float16 codec latents of the sound.
         material: (N,) int64 class of the struck material, or -1.
         clip: (N,) int64 index of the clip.
+        start_s: (N,) float64 start of the window in the clip.
     """
 
     video: NDArray[np.float16]
@@ -53,6 +55,7 @@ class ConditionWindows:
     latents: NDArray[np.float16]
     material: NDArray[np.int64]
     clip: NDArray[np.int64]
+    start_s: NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +82,7 @@ class FlowConditions:
         trained on features of either precision.
         """
         parts: list[object] = [
+            STORED_ARRAYS,
             read_record(Path(self.align), "align").sha256,
             read_record(Path(self.codec), "codec").sha256,
             open_split(self.data, split).fingerprint,
@@ -182,6 +186,7 @@ def _compute_block(conditions: FlowConditions, split: str, key: str, block: Wind
         "latents": cut["latents"].numpy().astype(np.float16),
         "material": cut["material"].numpy(),
         "clip": cut["clip"].numpy(),
+        "start_s": block.starts * source.config.segment_s,
     }
 
 

@@ -72,18 +72,24 @@ def sample_dropout_and_guidance(
 
 
 def sample_intervals(
-    batch: int, config: ObjectiveConfig, progress: float, device: torch.device
+    batch: int,
+    config: ObjectiveConfig,
+    progress: float,
+    device: torch.device,
+    *,
+    longest: float = 1.0,
 ) -> tuple[Tensor, Tensor]:
     """Sample flow times (tau, r), each (batch,), with r <= tau.
 
-    Lengths tau - r are the path's, halved up to `halvings` times with equal probabilities: half of
-    an interval is then an interval of training too, down to the shortest. A part of the intervals
-    starts at tau = 1, the others anywhere. The fraction of samples with r < tau grows over the
-    first tenth of training (`progress` 0..1); the others have logit-normal times.
+    Lengths tau - r are a fraction `longest` of the path, halved up to `halvings` times with equal
+    probabilities: half of an interval is then an interval of training too, down to the shortest. A
+    part of the intervals starts at tau = 1, the others anywhere. The fraction of samples with
+    r < tau grows over the first tenth of training (`progress` 0..1); the others have logit-normal
+    times.
     """
     # Lengths, as fractions of the path
     halvings = (sample_uniform(batch, device) * (config.halvings + 1)).floor()
-    length = 0.5 ** halvings.clamp_max(config.halvings)
+    length = longest * 0.5 ** halvings.clamp_max(config.halvings)
     # Starts, with room for the length
     from_noise = sample_uniform(batch, device) < config.noise_share
     uniform = sample_uniform(batch, device)

@@ -31,7 +31,7 @@ from foleyflow.flow.transformer import DROP_ALL, Condition, FlowTransformer
 from foleyflow.parallel.batch_sharding import normal_like
 
 INTERVAL_FRACTION = 0.8  # of the samples have an interval; the others preserve the velocity
-ONE_STEP_FRACTION = 0.6  # of those have the interval of one-step generation
+GENERATION_FRACTION = 0.6  # of those have an interval of generation in equal steps
 NOISE_FRACTION = 0.5  # of the other ones start at tau = 1
 
 
@@ -51,12 +51,13 @@ def progressive_distillation_loss(
     config: ObjectiveConfig,
     *,
     teacher_steps: int,
+    student_steps: int = 1,
 ) -> tuple[Tensor, dict[str, float]]:
     """Error of one step against the teacher's mean velocity over several steps.
 
-    Only `network`, the student, is trained. The teacher is a flow of the same path and takes
-    `teacher_steps` (at least 2) equal steps: of its flow map, or of Euler's method if it has none.
-    Arguments as in objective.py.
+    Only `network`, the student, is trained, to generate in `student_steps` equal steps. The teacher
+    is a flow of the same path and takes `teacher_steps` (at least 2) equal steps within each of
+    them: of its flow map, or of Euler's method if it has none. Other arguments as in objective.py.
 
     Reference: Salimans & Ho 2022; for a two-time map this is the identity of SplitMeanFlow (Guo et
         al. 2025) with a frozen teacher.
@@ -64,11 +65,13 @@ def progressive_distillation_loss(
     batch, device = len(audio), audio.device
     # Interval, condition dropout, guidance scale and starting point of each sample
     intervals = replace(config, interval_share=INTERVAL_FRACTION, noise_share=NOISE_FRACTION)
-    tau, r = sample_intervals(batch, intervals, 1.0, device)
-    one_step = sample_uniform(batch, device) < ONE_STEP_FRACTION
+    tau, r = sample_intervals(batch, intervals, 1.0, device, longest=1 / student_steps)
+    of_generation = (sample_uniform(batch, device) < GENERATION_FRACTION) & (tau > r)
+    number = (sample_uniform(batch, device) * student_steps).floor().clamp_max(student_steps - 1)
+    smallest = SMALLEST_TAU[config.path]
     tau, r = (
-        torch.where(one_step & (tau > r), end, times)
-        for times, end in ((tau, 1.0), (r, SMALLEST_TAU[config.path]))
+        torch.where(of_generation, smallest + (1 - smallest) * place / student_steps, times)
+        for times, place in ((tau, number + 1), (r, number))
     )
     drops, guidance_scale = sample_dropout_and_guidance(batch, config, device)
     noise = normal_like(audio)

@@ -1,11 +1,12 @@
 """The flow's network: a 1-D diffusion transformer from noisy latents to a mean velocity.
 
 Each latent frame is modulated by the condition at its own time (adaLN-zero per token). Positions
-are in seconds. Known latents (the end of the previous window) enter as context channels. With
-r = tau the output is the velocity of the flow; with r < tau it is the mean velocity of its flow
-map.
+are in seconds. Known latents (of the previous window, or around an edited stretch) enter as context
+channels. With r = tau the output is the velocity of the flow; with r < tau it is the mean velocity
+of its flow map.
 
-Dimension letters: B batch, L latent frames, C latent channels, S segments (L / 4), D width.
+Dimension letters: B batch, L latent frames, C latent channels, S segments (L / 4), T tokens, Q cue
+channels, D width.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from foleyflow.attention import FeedForward, TimedAttention
+from foleyflow.cues.tracks import TrackLayout
 from foleyflow.errors import ConfigError
 from foleyflow.flow import preconditioning
 from foleyflow.flow.path import PATHS
@@ -37,10 +39,11 @@ SEGMENT_CHANNELS = 96  # channels per latent frame that the aligner's states are
 class FlowConfig:
     """Shape of the flow's network; the defaults are those of the tiny model."""
 
-    channels: int = 48  # latent channels
+    channels: int = 64  # latent channels; recipes set it to the codec's
     width: int = 192
     layers: int = 4
     heads: int = 6
+    frames_per_token: int = 1  # latent frames that are one token of the transformer
     condition_width: int = 192  # width of the aligner's features
     latents_per_segment: int = 4  # latent frames per segment of the aligner
     latent_rate_hz: float = 50.0  # latent frames per second
@@ -52,6 +55,10 @@ class FlowConfig:
     factorised: bool = False
     predicts: Literal["velocity", "noise"] = "velocity"  # noise for the diffusion baseline
     events: bool = True  # use the event track; the paper's timing comes from the features alone
+    # Materials of the cue tracks (`cues.tracks`), in the order of their classes; without any, the
+    # network has no cue tracks, as in the paper
+    cue_materials: tuple[str, ...] = ()
+    default_guidance: float = 2.5  # scale of classifier-free guidance in generation
     # Path of the training (a key of `path.PATHS`) if the network learns a residual to the exact
     # solution for Gaussian latents (preconditioning.py), else ""
     prior_path: str = ""
@@ -67,11 +74,21 @@ class FlowConfig:
             raise ConfigError(
                 f"prior_path={self.prior_path!r}: expected one of {', '.join(PATHS)}, or ''"
             )
+        if self.frames_per_token < 1 or self.latents_per_segment % self.frames_per_token:
+            raise ConfigError(
+                f"frames_per_token={self.frames_per_token}: expected a divisor of "
+                f"latents_per_segment={self.latents_per_segment}"
+            )
         if self.static and self.factorised:
             raise ConfigError(
                 "static and factorised are both set: expected at most one of them; without timing, "
                 "all independent segments would get the same condition"
             )
+
+    @property
+    def cue_channels(self) -> int:
+        """Channels of the cue tracks."""
+        return TrackLayout(materials=len(self.cue_materials)).channels if self.cue_materials else 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +99,8 @@ class Condition:
     states: Tensor  # (B, S, condition_width) the aligner's states with all audio masked
     events: Tensor  # (B, L) event track, 1 where an event starts (`event_peaks.event_track`)
     material: Tensor  # (B,) int64, 0 for "not given", else 1 + class
+    cues: Tensor  # (B, L, Q) tracks of the cues (`cues.tracks.condition_tracks`)
+    has_video: Tensor  # (B,) bool, False where `video` and `states` are not given
     context: Tensor  # (B, L, C) known latents, zero elsewhere
     known: Tensor  # (B, L) bool, True where `context` holds a latent
 
@@ -93,11 +112,14 @@ class Condition:
         """The condition with each segment as a sample of its own: B * S samples of L / S frames."""
         count = self.states.shape[1]
         parts = {
-            name: split_time(value, count)
-            for name, value in vars(self).items()
-            if name != "material"
+            name: split_time(value, count) for name, value in vars(self).items() if value.ndim > 1
         }
-        return Condition(**parts, material=self.material.repeat_interleave(count))
+        clips = {
+            name: value.repeat_interleave(count)
+            for name, value in vars(self).items()
+            if value.ndim == 1
+        }
+        return Condition(**parts, **clips)
 
 
 def split_time(value: Tensor, count: int) -> Tensor:
@@ -167,16 +189,29 @@ class FlowTransformer(nn.Module):
     def __init__(self, config: FlowConfig) -> None:
         super().__init__()
         self.config = config
-        width = config.width
-        self.input_conv = nn.Conv1d(2 * config.channels + 1, width, 7, padding=3)
+        width, frames = config.width, config.frames_per_token
+        # The kernel reaches 3 latent frames beyond a token
+        self.input_conv = nn.Conv1d(
+            2 * config.channels + 1, width, frames + 6, stride=frames, padding=3
+        )
         self.unfold = nn.Linear(
             config.condition_width, config.latents_per_segment * SEGMENT_CHANNELS
         )
         self.frame_condition = nn.Sequential(
             nn.Conv1d(config.condition_width + SEGMENT_CHANNELS + 1, width, 3, padding=1),
             nn.SiLU(),
-            nn.Conv1d(width, width, 3, padding=1),
+            nn.Conv1d(width, width, frames + 2, stride=frames, padding=1),
         )
+        self.cue_condition = None
+        if config.cue_channels:
+            self.cue_condition = nn.Sequential(
+                nn.Conv1d(config.cue_channels, width, 5, padding=2),
+                nn.SiLU(),
+                nn.Conv1d(width, width, frames + 4, stride=frames, padding=2),
+                nn.SiLU(),
+                nn.Conv1d(width, width, 3, padding=1),
+            )
+            self.no_video = nn.Parameter(torch.zeros(width))
         self.global_condition = nn.Linear(config.condition_width, width)
         self.material = nn.Embedding(len(config.material_names) + 1, width)
         self.null_frame_condition = nn.Parameter(torch.zeros(width))
@@ -187,7 +222,7 @@ class FlowTransformer(nn.Module):
         self.blocks = nn.ModuleList(FlowBlock(width, config.heads) for _ in range(config.layers))
         self.final_modulation = nn.Linear(width, 2 * width)
         self.final_norm = nn.LayerNorm(width, elementwise_affine=False)
-        self.output_conv = nn.Conv1d(width, config.channels, 7, padding=3)
+        self.output_conv = nn.Conv1d(width, frames * config.channels, 7, padding=3)
         for layer in (self.final_modulation, self.output_conv):
             nn.init.zeros_(layer.weight)
             if layer.bias is not None:
@@ -224,7 +259,7 @@ class FlowTransformer(nn.Module):
         return latents * self.latent_deviation + self.latent_mean
 
     def embed(self, condition: Condition, drop: Tensor | None = None) -> Tensor:
-        """Embed the condition of each latent frame, (B, L, D).
+        """Embed the condition of each token, (B, T, D).
 
         `drop` is (B,) int of `KEEP_ALL`, `DROP_TIMING` or `DROP_ALL`; None keeps everything.
         """
@@ -243,6 +278,12 @@ class FlowTransformer(nn.Module):
         frames = self.frame_condition(joined.transpose(1, 2)).transpose(1, 2)
         # Global condition from the mean video features and the material
         clip = self.global_condition(condition.video.mean(1)) + self.material(condition.material)
+        # Cue tracks, which can replace the video
+        if self.cue_condition is not None:
+            has_video = condition.has_video[:, None, None]
+            cues = self.cue_condition(condition.cues.to(frames.dtype).transpose(1, 2))
+            frames = torch.where(has_video, frames, self.no_video) + cues.transpose(1, 2)
+            clip = torch.where(has_video[:, 0], clip, torch.zeros_like(clip))
         # Learned null embeddings where the condition is dropped
         if drop is not None:
             timing_dropped = (drop >= DROP_TIMING)[:, None, None]
@@ -266,7 +307,7 @@ class FlowTransformer(nn.Module):
             x: (B, L, C) standardised latents at flow time tau.
             r, tau: (B,) end and start of the interval, 0 <= r <= tau <= 1.
             guidance_scale: (B,) guidance scale w, at least 1; 1 means no guidance.
-            embedded: (B, L, D) from `embed`.
+            embedded: (B, T, D) from `embed`.
             condition: only its context channels are used.
         """
         segments = condition.states.shape[1]
@@ -293,14 +334,16 @@ class FlowTransformer(nn.Module):
         scalars = scalars + self.guidance_scale(1 - 1 / guidance_scale)
         modulation = functional.silu(embedded + scalars[:, None])
         # Transformer blocks, with positions in seconds
-        frames = torch.arange(x.shape[1], device=x.device)
-        times_s = ((frames + 0.5) / self.config.latent_rate_hz).expand(len(x), -1)
+        token_rate_hz = self.config.latent_rate_hz / self.config.frames_per_token
+        centres = torch.arange(tokens.shape[1], device=x.device) + 0.5
+        times_s = (centres / token_rate_hz).expand(len(x), -1)
         for block in self.blocks:
             tokens = block(tokens, modulation, times_s)
         # Modulated output layer, then the exact solution for Gaussian latents
         scale, shift = self.final_modulation(modulation).chunk(2, -1)
         tokens = (1 + scale) * self.final_norm(tokens) + shift
         output = self.output_conv(tokens.transpose(1, 2)).transpose(1, 2).float()
+        output = output.reshape(x.shape)
         return output if factors is None else factors.skip * x + factors.outward * output
 
     def _preconditioning(self, r: Tensor, tau: Tensor) -> preconditioning.Preconditioning | None:

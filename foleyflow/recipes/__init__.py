@@ -39,6 +39,8 @@ RECIPES: dict[str, dict[str, Callable[[], Recipe]]] = {
     },
     "flow": {
         "tiny": flow.tiny,
+        "paper": flow.paper,
+        "quarters": flow.quarters,
         "merge": flow.merge,
         "polish": flow.polish,
         "distil": flow.distil,

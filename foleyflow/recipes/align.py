@@ -23,7 +23,7 @@ from foleyflow.encoders.motion_encoder import MotionEncoder, MotionEncoderConfig
 from foleyflow.errors import ConfigError
 from foleyflow.features.codec_latents import window_source
 from foleyflow.parallel.ray_cluster import ParallelMap
-from foleyflow.pretrained import load_aligner
+from foleyflow.pretrained import load_aligner, load_codec_config
 from foleyflow.recipes.sizes import SMALL_WIDTH, SMOKE_TRAIN, TEACHER_CLIPS
 from foleyflow.training.task import Recipe, TrainConfig
 from foleyflow.training.tasks.alignment import AlignLossConfig, AlignTask
@@ -69,8 +69,12 @@ class AlignRecipe(Recipe):
                 f"{data}: real clips have no labels of events",
                 hint="--recipe vama, or --set losses.onset_from=sound --set losses.material=0",
             )
-        model = aligner or Alignment(self.model, encoder=MotionEncoder(self.encoder))
         windows = self.source(data, "train")
+        shape = self.model
+        if self.target == "latents":
+            channels = load_codec_config(Path(self.codec)).channels
+            shape = replace(shape, latent_channels=channels)
+        model = aligner or Alignment(shape, encoder=MotionEncoder(self.encoder))
         task = AlignTask(
             model,
             self.losses,
@@ -147,11 +151,14 @@ def vama() -> AlignRecipe:
 
 
 def tiny() -> AlignRecipe:
-    """The embedded model's aligner: VAMA with the exact onsets and materials of the simulation.
+    """The embedded model's aligner: VAMA with the exact cues and materials of the simulation.
 
     Command: foleyflow train align --data data/sim --out runs/align
     """
-    return _with_losses(vama(), onset_from="labels", material=0.1)
+    recipe = _with_losses(
+        vama(), onset_from="labels", material=0.1, cue_level=0.5, cue_material=0.3, friction=0.2
+    )
+    return replace(recipe, model=replace(recipe.model, predicts_attributes=True))
 
 
 def latents_only() -> AlignRecipe:

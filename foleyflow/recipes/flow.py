@@ -7,9 +7,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+from foleyflow.cues.arrays import CueArrays
+from foleyflow.cues.variation import CueVariation
+from foleyflow.data.clips import is_of_real_clips
 from foleyflow.data.windows import WindowConfig
 from foleyflow.errors import ConfigError
+from foleyflow.features.cue_labels import cues_of_labels
 from foleyflow.features.flow_conditions import FlowConditions
+from foleyflow.features.frames import Split
+from foleyflow.features.sound_windows import open_sounds
 from foleyflow.features.store import store_folder
 from foleyflow.flow.diffusion import PATH as DIFFUSION_PATH
 from foleyflow.flow.objective import ObjectiveConfig
@@ -20,6 +26,7 @@ from foleyflow.recipes.sizes import SMALL_WIDTH, SMOKE_TRAIN
 from foleyflow.simulation.materials import MATERIAL_NAMES
 from foleyflow.training.task import Recipe, TrainConfig
 from foleyflow.training.tasks.flow import VALIDATION_WINDOWS, FlowStageConfig, FlowTask
+from foleyflow.training.tasks.flow_batches import ContextConfig, FlowData
 from foleyflow.training.tasks.pair_distillation import DistilTask, PairConfig, Pairs, open_pairs
 from foleyflow.weights import file_sha256
 
@@ -29,7 +36,10 @@ class FlowRecipe(Recipe):
     """Configuration of a flow.
 
     Attributes:
+        context: known latents of the training windows.
+        cues: variation of the cues, for a model with cue materials.
         views: number of views of each training clip; the first one is not augmented.
+        sounds: data set of clips without videos, for `stages.sound_fraction`; "" for none.
         codec, align: model folders.
         weights_dir: folder of published weights, for an aligner over a published encoder; "" means
             ~/.cache/foleyflow/encoders.
@@ -47,9 +57,12 @@ class FlowRecipe(Recipe):
     )
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     stages: FlowStageConfig = field(default_factory=FlowStageConfig)
+    context: ContextConfig = field(default_factory=ContextConfig)
+    cues: CueVariation = field(default_factory=CueVariation)
     windows: WindowConfig = field(default_factory=WindowConfig)
     train: TrainConfig
     views: int = 1
+    sounds: str = ""
     codec: str = "runs/codec/model"
     align: str = "runs/align/model"
     weights_dir: str = ""
@@ -60,8 +73,19 @@ class FlowRecipe(Recipe):
         """The task on a data set; the aligner's features are computed first if missing.
 
         Raises:
-            ConfigError: the network's prior belongs to another path than the training's.
+            ConfigError: the network's prior belongs to another path than the training's, or the
+                recipe needs cues, which real clips do not have, or sounds that it has not.
         """
+        if self.model.cue_materials and is_of_real_clips(data):
+            raise ConfigError(
+                f"{data}: real clips have no labels of cues", hint="--set model.cue_materials=[]"
+            )
+        if self.stages.sound_fraction and not self.sounds:
+            raise ConfigError(
+                f"stages.sound_fraction={self.stages.sound_fraction}: expected a data set of "
+                "sounds",
+                hint="--set sounds=FOLDER, created by: foleyflow data simulate --audio-only",
+            )
         noise = self.model.predicts == "noise"
         path = DIFFUSION_PATH if noise else self.objective.path
         if self.model.prior_path not in ("", path):
@@ -70,15 +94,17 @@ class FlowRecipe(Recipe):
                 f"{path!r}, or nothing",
                 hint=f"--set model.prior_path={path}",
             )
-        effects = load_codec(Path(self.codec)).level_deviations()
-        conditions = self.conditions(data)
+        codec = load_codec(Path(self.codec))
+        effects = codec.level_deviations()
         task = FlowTask(
-            FlowTransformer(self.model),
+            FlowTransformer(replace(self.model, channels=codec.config.channels)),
             self.objective,
             self.stages,
             steps=self.train.steps,
-            windows=conditions.open_windows("train", self.views),
-            validation_windows=conditions.open_windows("validation", 1),
+            data=self._data(data, "train"),
+            validation_data=self._data(data, "validation"),
+            context=self.context,
+            variation=self.cues,
             scale=(effects / effects.max()) ** self.fine_power,
         )
         if self.reinitialise_latents:
@@ -90,6 +116,18 @@ class FlowRecipe(Recipe):
         views = self.views if split == "train" else 1
         windows = self.conditions(data).open_windows(split, views, parallel_map=parallel_map)
         return len(windows.clip)
+
+    def _data(self, data: Path, split: str) -> FlowData:
+        """Windows, cues and sounds of one split; validation uses no sounds."""
+        training = split == "train"
+        cues: tuple[CueArrays, ...] = ()
+        if self.model.cue_materials:
+            cues = tuple(cues_of_labels(labels) for labels in Split.at(data, split).labels())
+        sounds = None
+        if self.sounds and training:
+            sounds = open_sounds(Path(self.sounds), split, codec_folder=Path(self.codec))
+        windows = self.conditions(data).open_windows(split, self.views if training else 1)
+        return FlowData(windows=windows, cues=cues, sounds=sounds)
 
     def conditions(self, data: Path) -> FlowConditions:
         """Sources of the windows."""
@@ -159,14 +197,80 @@ class DistilRecipe(Recipe):
 
 
 def tiny() -> FlowRecipe:
-    """The embedded model's flow: 3.4 M parameters, flow matching, then the one-step map.
+    """The embedded model's flow: 9 M parameters, conditioned on cues and video; flow matching.
 
-    `merge` refines it.
+    `quarters` and `merge` then distil it into four steps and into one. Most windows are cut from
+    sounds without pictures, which are simulated nine times as fast.
 
-    Command: foleyflow train flow --data data/sim --out runs/flow
+    Command: foleyflow data simulate --audio-only --clips 8000 --seed 5 --out data/sounds;
+        foleyflow train flow --data data/sim --set sounds=data/sounds --out runs/flow
     """
     return FlowRecipe(
-        stages=FlowStageConfig(latent_noise=0.05),
+        model=FlowConfig(
+            width=256,
+            layers=6,
+            heads=4,
+            frames_per_token=2,
+            cue_materials=MATERIAL_NAMES,
+            events=False,
+            default_guidance=1.3,
+            prior_path="linear",
+        ),
+        objective=ObjectiveConfig(drop_timing=0.02, largest_guidance=2.5),
+        stages=FlowStageConfig(
+            dcf_steps=9000,
+            latent_noise=0.05,
+            material_fraction=0.0,
+            sound_fraction=0.75,
+            no_video_fraction=0.2,
+        ),
+        context=ContextConfig(tail_fraction=0.2),
+        train=TrainConfig(
+            steps=9000,
+            batch_clips=32,
+            learning_rate=1e-3,
+            warmup_steps=100,
+            weight_decay=0.0,
+            beta2=0.95,
+            ema=0.998,
+            decay_fraction=0.5,
+            validate_every=1000,
+            save_every=100,
+        ),
+    )
+
+
+def quarters() -> FlowRecipe:
+    """Distils a flow of flow matching into four steps: six guided Euler steps in each of them.
+
+    Command: foleyflow train flow --recipe quarters --init runs/flow/model --data data/sim
+        --set sounds=data/sounds --out runs/flow-4
+    """
+    recipe = _refinement(steps=1500, learning_rate=4e-4, warmup_steps=30, decay_fraction=0.6)
+    stages = replace(recipe.stages, merge_steps=1500, merged_jumps=6, merged_steps=4)
+    return replace(recipe, stages=stages)
+
+
+def merge() -> FlowRecipe:
+    """Distils a flow of four steps into one step.
+
+    Command: foleyflow train flow --recipe merge --init runs/flow-4/model --data data/sim
+        --set sounds=data/sounds --out runs/flow-1
+    """
+    recipe = _refinement(steps=1500, learning_rate=4e-4, warmup_steps=30, decay_fraction=0.6)
+    return replace(recipe, stages=replace(recipe.stages, merge_steps=1500))
+
+
+def paper() -> FlowRecipe:
+    """The paper's dynamic conditional flow: the features of the video alone are the condition.
+
+    3.4 M parameters; flow matching, then the one-step map.
+
+    Command: foleyflow train flow --recipe paper --data data/sim --out runs/flow-paper
+    """
+    return FlowRecipe(
+        model=FlowConfig(prior_path="linear", events=False),
+        stages=FlowStageConfig(latent_noise=0.05, material_fraction=0.0),
         train=TrainConfig(
             steps=1700,
             batch_clips=20,
@@ -180,16 +284,6 @@ def tiny() -> FlowRecipe:
             save_every=100,
         ),
     )
-
-
-def merge() -> FlowRecipe:
-    """Refines a trained one-step map by progressive distillation of four steps into one.
-
-    Command: foleyflow train flow --recipe merge --init runs/flow/model --data data/sim
-        --out runs/flow-merged
-    """
-    recipe = _refinement(steps=500, learning_rate=3e-4, warmup_steps=30, decay_fraction=0.5)
-    return replace(recipe, stages=replace(recipe.stages, merge_steps=500))
 
 
 def polish() -> FlowRecipe:
@@ -222,7 +316,7 @@ def distil() -> DistilRecipe:
     """
     return DistilRecipe(
         train=replace(
-            tiny().train,
+            paper().train,
             steps=700,
             learning_rate=5e-4,
             warmup_steps=50,
@@ -235,26 +329,20 @@ def distil() -> DistilRecipe:
 def diffusion() -> FlowRecipe:
     """The baseline of table 2's row "neither": DDPM, the clip's mean condition, no one-step map.
 
-    It has the network, data and steps of `tiny`, and is sampled by DPM-Solver++ in about 25 steps.
+    It has the network, data and steps of `paper`, and is sampled by DPM-Solver++ in about 25 steps.
 
     Command: foleyflow train flow --recipe diffusion --data data/sim --out runs/diffusion
     """
-    recipe = tiny()
+    recipe = paper()
     model = replace(recipe.model, static=True, predicts="noise", prior_path=DIFFUSION_PATH)
     return replace(recipe, model=model)
 
 
 def small(recipe: FlowRecipe) -> FlowRecipe:
-    """A recipe at the ablation tables' size: a tenth of the embedded model's work per step.
-
-    As in the paper, there is no event condition. With it, a flow would learn the times of events
-    from the aligner's event head instead of the features that the table compares.
-    """
+    """A recipe like `paper` at the ablation tables' size: a tenth of its work per step."""
     return replace(
         recipe,
-        model=replace(
-            recipe.model, width=96, layers=3, heads=4, condition_width=SMALL_WIDTH, events=False
-        ),
+        model=replace(recipe.model, width=96, layers=3, heads=4, condition_width=SMALL_WIDTH),
         windows=replace(recipe.windows, segments=30),
         train=replace(recipe.train, batch_clips=12, ema=0.995, validate_every=400, save_every=100),
     )
@@ -271,7 +359,8 @@ def smoke() -> FlowRecipe:
             material_names=MATERIAL_NAMES,
             prior_path="linear",
         ),
-        stages=FlowStageConfig(dcf_steps=2, longest_context=10, shortest_context=4),
+        stages=FlowStageConfig(dcf_steps=2),
+        context=ContextConfig(longest_context=10, shortest_context=4),
         windows=WindowConfig(segments=10),
         train=SMOKE_TRAIN,
     )

@@ -234,8 +234,7 @@ def published() -> PublishedRecipe:
 
 
 def published_flow() -> FlowRecipe:
-    """GVAF of base size over the aligner of `published`, without events and materials, since real
-    clips have no labels of them.
+    """GVAF of base size over the aligner of `published`.
 
     The windows are the aligner's, 6.4 s, so that no time exceeds those of either training.
 
@@ -248,10 +247,7 @@ def published_flow() -> FlowRecipe:
             recipe.model,
             condition_width=aligner.model.width,
             latents_per_segment=aligner.model.latents_per_segment,
-            material_names=(),
-            events=False,
         ),
-        stages=replace(recipe.stages, material_fraction=0.0),
         windows=aligner.windows,
         codec="runs/codec-clips/model",
         align="runs/published/model",

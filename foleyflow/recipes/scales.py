@@ -74,7 +74,7 @@ def align_large() -> AlignRecipe:
 
 
 def flow_base() -> FlowRecipe:
-    """The flow with 157 M parameters: 300 k steps at batch size 512, the last third for the
+    """The flow with 158 M parameters: 300 k steps at batch size 512, the last third for the
     one-step map.
 
     Command: torchrun --nproc-per-node 8 -m foleyflow train flow --recipe base --data DATA
@@ -82,7 +82,7 @@ def flow_base() -> FlowRecipe:
 
     Reference: Cheng et al. 2024 (MMAudio) for batch size, learning rate and steps.
     """
-    recipe = flow.tiny()
+    recipe = flow.paper()
     return replace(
         recipe,
         model=replace(

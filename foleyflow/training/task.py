@@ -26,7 +26,11 @@ RENAMED_SETTINGS = {
     "losses.small_share": "losses.small_shift_fraction",
     "stages.critic_turns": "stages.critic_updates",
     "stages.map_weight": "stages.one_step_weight",
-    "stages.context_share": "stages.context_fraction",
+    "stages.context_share": "context.context_fraction",
+    **{
+        f"stages.{name}": f"context.{name}"
+        for name in ("context_fraction", "shortest_context", "longest_context", "context_noise")
+    },
     "stages.material_share": "stages.material_fraction",
     "pairs.context_share": "pairs.context_fraction",
     "pairs.material_share": "pairs.material_fraction",
@@ -45,7 +49,8 @@ class TrainConfig:
         learning_rate: peak of the schedule.
         warmup_steps: linear warm-up from zero.
         decay_fraction: last fraction of the steps, in which the rate falls linearly to zero.
-        weight_decay: of AdamW; matrices only.
+        weight_decay: matrices only.
+        muon: uses Muon for the matrices of blocks, and AdamW for the rest; not with `shard`.
         beta2: second-moment decay of AdamW.
         clip_norm: largest norm of the gradient.
         ema: decay of the averaged weights, which are validated and exported.
@@ -64,6 +69,7 @@ class TrainConfig:
     warmup_steps: int = 200
     decay_fraction: float = 0.3
     weight_decay: float = 0.01
+    muon: bool = False
     beta2: float = 0.98
     clip_norm: float = 1.0
     ema: float = 0.999
@@ -79,6 +85,8 @@ class TrainConfig:
         for name in (*counts, "log_every", "validate_every", "save_every"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"train.{name}={getattr(self, name)}: expected at least 1")
+        if self.muon and self.shard:
+            raise ConfigError("train.muon and train.shard are both set: expected at most one")
         if self.batch_clips % self.accumulate:
             raise ConfigError(
                 f"train.batch_clips={self.batch_clips}: expected a multiple of "

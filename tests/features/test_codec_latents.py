@@ -30,6 +30,9 @@ def labels(strengths: list[float]) -> ClipLabels:
             material="wood",
             other_material="metal",
             impulse_ns=1.0,
+            level_db=0.0,
+            pitch_hz=440.0,
+            decay_s=0.2,
         )
         for number, strength in enumerate(strengths)
     )
@@ -74,7 +77,7 @@ def test_latents_are_cached_for_each_codec(smoke_runs, simulated_data, tmp_path)
     clips = clip_arrays(cache_frames(simulated_data, "validation"))
     wanted = encode_sounds(load_codec(folder), clips.sounds)
     np.testing.assert_allclose(source.latents, wanted, atol=2e-2)
-    assert wanted.shape == (4, 60, 48)
+    assert wanted.shape == (4, 60, 64)
     # A codec with other weights has its own cache.
     merge_models([folder], tmp_path / "model")
     codec = load_codec(folder)

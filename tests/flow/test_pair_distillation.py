@@ -107,6 +107,7 @@ def windows():
         latents=5 + 3 * random(3, 10, 40, 6),
         material=np.arange(10) % 4 - 1,
         clip=np.arange(10),
+        start_s=np.zeros(10),
     )
 
 

@@ -50,9 +50,18 @@ class Outcome:
         return self.stderr.splitlines()
 
 
-def make_model(folder: Path, *, seed: int = 0) -> Path:
-    """Writes codec, aligner and flow of the smoke recipes with random weights."""
+def make_model(
+    folder: Path, *, seed: int = 0, with_cue_tracks: bool = False, certainty: float = 20.0
+) -> Path:
+    """Writes codec, aligner and flow of the smoke recipes with random weights.
+
+    With `with_cue_tracks` the flow takes all fields of cues. With less `certainty`, the onset
+    probabilities are further from 0 and 1.
+    """
     align, codec, flow = (recipe_named(task, "smoke") for task in ("align", "codec", "flow"))
+    flow_config = flow.model
+    if with_cue_tracks:
+        flow_config = dataclasses.replace(flow_config, cue_materials=flow_config.material_names)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed + 5)  # with seed 0, the aligner finds events in the tests' clips
         modules = {
@@ -64,12 +73,12 @@ def make_model(folder: Path, *, seed: int = 0) -> Path:
                     "encoder": dataclasses.asdict(align.encoder),
                 },
             ),
-            "flow": (FlowTransformer(flow.model), dataclasses.asdict(flow.model)),
+            "flow": (FlowTransformer(flow_config), dataclasses.asdict(flow_config)),
         }
         with torch.no_grad():
             for parameter in modules["flow"][0].parameters():
                 parameter.add_(0.1 * torch.randn_like(parameter))
-            modules["align"][0].onset_head.weight.mul_(20)
+            modules["align"][0].onset_head.weight.mul_(certainty)
     for name, (module, config) in modules.items():
         save_component(folder, name, module=module, config=config, provenance={"seed": seed})
     return folder

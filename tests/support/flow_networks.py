@@ -15,6 +15,8 @@ def zero_condition(batch: int, frames: int = 8, *, channels: int = 2, known: int
         states=torch.zeros(batch, frames // 4, 4),
         events=torch.zeros(batch, frames),
         material=torch.zeros(batch, dtype=torch.int64),
+        cues=torch.zeros(batch, frames, 0),
+        has_video=torch.ones(batch, dtype=torch.bool),
         context=torch.zeros(batch, frames, channels),
         known=(torch.arange(frames) < known).expand(batch, -1),
     )
@@ -29,6 +31,7 @@ def random_condition(
     seed: int = 0,
     known: int = 0,
     material: int = 0,
+    cue_channels: int = 0,
 ) -> Condition:
     """A random condition with `known` random context frames."""
     random = torch.Generator().manual_seed(seed)
@@ -38,6 +41,8 @@ def random_condition(
         states=torch.randn(batch, frames // 4, width, generator=random),
         events=torch.rand(batch, frames, generator=random),
         material=torch.full((batch,), material),
+        cues=torch.randn(batch, frames, cue_channels, generator=random),
+        has_video=torch.ones(batch, dtype=torch.bool),
         context=torch.randn(batch, frames, channels, generator=random) * is_known[..., None],
         known=is_known,
     )

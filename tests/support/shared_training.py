@@ -28,6 +28,7 @@ from foleyflow.training.processes import SINGLE_PROCESS, Processes, join_process
 from foleyflow.training.task import Task, TrainConfig
 from foleyflow.training.tasks.alignment import AlignLossConfig, AlignTask
 from foleyflow.training.tasks.flow import FlowStageConfig, FlowTask
+from foleyflow.training.tasks.flow_batches import ContextConfig, FlowData
 
 CONFIG = TrainConfig(
     steps=6,
@@ -90,6 +91,7 @@ def flow_task(*, broken: bool = False, **stages: int) -> FlowTask:
         latents=rng.normal(size=(rows, frames, 6)).astype(np.float16),
         material=np.arange(rows) % 4 - 1,
         clip=100 + np.arange(rows),
+        start_s=np.zeros(rows),
     )
     torch.manual_seed(0)
     network = FlowTransformer(
@@ -105,10 +107,11 @@ def flow_task(*, broken: bool = False, **stages: int) -> FlowTask:
     return FlowTask(
         network,
         ObjectiveConfig(interval_share=0.9),
-        FlowStageConfig(**{"dcf_steps": 3, "shortest_context": 4, "longest_context": 12, **stages}),
+        FlowStageConfig(**{"dcf_steps": 3, **stages}),
         steps=CONFIG.steps,
-        windows=windows,
-        validation_windows=windows,
+        data=FlowData(windows=windows),
+        validation_data=FlowData(windows=windows),
+        context=ContextConfig(shortest_context=4, longest_context=12),
     )
 
 

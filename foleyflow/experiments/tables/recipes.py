@@ -16,7 +16,7 @@ from foleyflow.pretrained import EMBEDDED
 from foleyflow.recipes import recipe_named
 from foleyflow.recipes.align import AlignRecipe
 from foleyflow.recipes.align import small as small_aligner
-from foleyflow.recipes.flow import DistilRecipe, FlowRecipe, distil, small, tiny
+from foleyflow.recipes.flow import DistilRecipe, FlowRecipe, distil, paper, small
 from foleyflow.recipes.overrides import flat_keys, override
 from foleyflow.recipes.published import PublishedRecipe, published, published_flow
 
@@ -150,7 +150,7 @@ def flow_budget(
         )
     if not total:
         return override(default, own), rest
-    train = override(tiny(), total).train
+    train = override(paper(), total).train
     share = default.base_steps / (default.base_steps + default.further_steps)
     base_steps = round(share * train.steps)
     return FlowBudget(base_steps=base_steps, further_steps=train.steps - base_steps), rest
@@ -204,7 +204,7 @@ def _plain_recipe(cell: FlowCell) -> Any:
         # The first part has no decay, as at the tables' size
         part = {key: part[key] for key in ("decay_fraction",) if cell.begins_with is None}
     else:
-        plain = small(tiny())
+        plain = small(paper())
         plain = replace(plain, windows=replace(plain.windows, segments=WINDOW_SEGMENTS))
     train = replace(plain.train, **part)
     if cell.kind == "distilled":

@@ -36,7 +36,7 @@ from foleyflow.experiments.judged_sounds import (
     ColumnJudges,
     load_column_judges,
 )
-from foleyflow.inference.pipeline import DEFAULT_GUIDANCE, DEFAULT_LUFS, FoleyFlow
+from foleyflow.inference.pipeline import DEFAULT_LUFS, FoleyFlow
 from foleyflow.pretrained import model_folder
 from foleyflow.weights import read_record, write_atomically
 
@@ -217,7 +217,6 @@ def _generate_ours(run: SystemsRun, progress: Callable[[str], None]) -> Path:
     settings: dict[str, Any] = {
         "seed": 0,
         "steps": 1,
-        "guidance": DEFAULT_GUIDANCE,
         "loudness_lufs": DEFAULT_LUFS,
     }
     key = hashlib.sha256(json.dumps([hashes, settings]).encode()).hexdigest()[:12]

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from foleyflow.alignment.attributes import CueAttributes, attribute_losses
 from foleyflow.alignment.contrastive import (
     ContrastiveLosses,
     Pooling,
@@ -68,6 +69,8 @@ class AlignLossConfig:
         onset_from: onsets are detected in the "sound" (`MelPatches.onset_strength`), or are the
             "labels" of the simulation.
         material: weight of the labelled material term; 0 in the paper.
+        cue_level, cue_material, friction: weights of the labelled terms of
+            `attributes.attribute_losses`; 0 in the paper.
         contrast, stretches: weights of the contrast between clips and within a clip; 0 in the
             paper.
         contrast_parts: equal parts of a window that contrast compares.
@@ -85,6 +88,9 @@ class AlignLossConfig:
     onset: float = 3.0
     onset_from: Literal["sound", "labels"] = "sound"
     material: float = 0.0
+    cue_level: float = 0.0
+    cue_material: float = 0.0
+    friction: float = 0.0
     contrast: float = 0.0
     stretches: float = 0.0
     contrast_parts: int = 3
@@ -111,6 +117,11 @@ class AlignLossConfig:
     def recovers(self) -> bool:
         """Whether any term needs the decoder."""
         return any((self.latent, self.mel, self.energy, self.onset))
+
+    @property
+    def predicts_attributes(self) -> bool:
+        """Whether any term needs the attributes of cues."""
+        return any((self.cue_level, self.cue_material, self.friction))
 
     @property
     def contrasts(self) -> bool:
@@ -144,13 +155,20 @@ class AlignTask(Task):
             patches: spectra at the student's input; None for the model's own.
 
         Raises:
-            ConfigError: a contrast term for a model without a contrast space.
+            ConfigError: a contrast term for a model without a contrast space, or terms of cues for
+                a model that does not predict their attributes.
         """
         if losses.contrasts and not model.config.contrast_width:
             raise ConfigError(
                 f"losses.contrast={losses.contrast}, losses.stretches={losses.stretches}: the "
                 "model has no contrast space",
                 hint="set model.contrast_width=128",
+            )
+        if losses.predicts_attributes and not model.config.predicts_attributes:
+            raise ConfigError(
+                f"losses.cue_level={losses.cue_level}, losses.cue_material={losses.cue_material}, "
+                f"losses.friction={losses.friction}: the model does not predict attributes of cues",
+                hint="set model.predicts_attributes=true",
             )
         self.losses = losses
         self.modules: dict[str, nn.Module] = {"align": model}
@@ -215,6 +233,8 @@ class AlignTask(Task):
             terms["material"] = rescale_to_global_mean(
                 torch.nan_to_num(mean), (batch["material"] >= 0).sum()
             )
+        if self.losses.predicts_attributes:
+            terms |= self._attributes(model, batch, video)
         weighted = {name: value for name, value in terms.items() if getattr(self.losses, name)}
         total, figures = weighted_sum(weighted, self.losses)
         return total, figures | monitors
@@ -397,6 +417,14 @@ class AlignTask(Task):
                 onsets = self._mel.onset_strength(mel) if from_sound else batch["onsets"]
                 terms["onset"] = onset_loss(recovered.onsets, repeat(onsets), ~visible)
         return terms
+
+    def _attributes(self, model: Alignment, batch: Batch, video: Tensor) -> dict[str, Tensor]:
+        """Terms of the attributes of cues, with all audio masked as in stage two."""
+        times_s, present = batch["times_s"], batch["present"]
+        hidden = model.reconstruct(video, times_s, segments=self.windows.segments, present=present)
+        predicted = model.predict_attributes(video, times_s, hidden.states, present)
+        with torch.autocast(video.device.type, enabled=False):
+            return attribute_losses(cast(CueAttributes, predicted), batch)
 
 
 def aligner_of(modules: Modules) -> Alignment:

@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from foleyflow.cues.variation import CueVariation
 from foleyflow.errors import ConfigError, DataError
-from foleyflow.features.flow_conditions import ConditionWindows
 from foleyflow.flow.diffusion import PATH as DIFFUSION_PATH
 from foleyflow.flow.diffusion import diffusion_loss
 from foleyflow.flow.distribution_matching import Critic, critic_loss, distribution_matching_loss
@@ -21,9 +21,9 @@ from foleyflow.flow.one_step import one_step_loss
 from foleyflow.flow.path import interpolate
 from foleyflow.flow.progressive_distillation import Teacher, progressive_distillation_loss
 from foleyflow.flow.sampling import sample
-from foleyflow.flow.transformer import Condition, FlowTransformer
-from foleyflow.parallel.batch_sharding import normal_like
+from foleyflow.flow.transformer import FlowTransformer
 from foleyflow.training.task import Batch, Exported, Figures, Modules, Task
+from foleyflow.training.tasks.flow_batches import ContextConfig, FlowBatches, FlowData, prepare
 
 VALIDATION_WINDOWS = 192
 
@@ -37,14 +37,14 @@ class FlowStageConfig:
         merge_steps: last steps before the polish, in which one jump learns the result of several
             jumps of the flow so far; 0 for none.
         merged_jumps: number of jumps that are merged into one.
+        merged_steps: number of equal steps in which the result generates.
         polish_steps: last steps of the run, with distribution matching; 0 for none.
         critic_updates: updates of the critic in each of these steps.
         one_step_weight: weight of the one-step loss in these steps, which keeps sampling in few
             steps usable.
-        context_fraction: fraction of the windows that start with known latents.
-        shortest_context, longest_context: number of known latent frames.
-        context_noise: standard deviation of noise on some of them, like that of generated latents.
         material_fraction: fraction of the windows with a known material.
+        sound_fraction: fraction of the windows without video that are cut from sounds.
+        no_video_fraction: fraction of the other windows, which do not use their video.
         latent_noise: standard deviation of noise on the standardised latents. Without it the
             latents lie so close together that the flow is stiff near the audio, where solvers and
             the inverse fail. The codec's decoder was trained to tolerate 0.05. 0 for none.
@@ -53,14 +53,13 @@ class FlowStageConfig:
     dcf_steps: int = 1000
     merge_steps: int = 0
     merged_jumps: int = 4
+    merged_steps: int = 1
     polish_steps: int = 0
     critic_updates: int = 2
     one_step_weight: float = 0.25
-    context_fraction: float = 0.4
-    shortest_context: int = 10
-    longest_context: int = 50
-    context_noise: float = 0.1
     material_fraction: float = 0.5
+    sound_fraction: float = 0.0
+    no_video_fraction: float = 0.0
     latent_noise: float = 0.0
 
     def __post_init__(self) -> None:
@@ -72,17 +71,13 @@ class FlowStageConfig:
                 f"{self.critic_updates} (at least 1), one_step_weight={self.one_step_weight} "
                 "(at least 0)"
             )
-        if self.merge_steps < 0 or self.merged_jumps < 2:
+        if self.merge_steps < 0 or self.merged_jumps < 2 or self.merged_steps < 1:
             raise ConfigError(
                 f"stages: merge_steps={self.merge_steps} (at least 0), merged_jumps="
-                f"{self.merged_jumps} (at least 2)"
+                f"{self.merged_jumps} (at least 2), merged_steps={self.merged_steps} (at least 1)"
             )
-        if self.dcf_steps < 0 or not 0 < self.shortest_context <= self.longest_context:
-            raise ConfigError(
-                f"stages: dcf_steps={self.dcf_steps} (at least 0), shortest_context="
-                f"{self.shortest_context}, longest_context={self.longest_context} (0 < shortest <= "
-                "longest)"
-            )
+        if self.dcf_steps < 0:
+            raise ConfigError(f"stages: dcf_steps={self.dcf_steps}: expected at least 0")
 
 
 class FlowTask(Task):
@@ -99,13 +94,22 @@ class FlowTask(Task):
         stages: FlowStageConfig,
         *,
         steps: int,
-        windows: ConditionWindows,
-        validation_windows: ConditionWindows,
+        data: FlowData,
+        validation_data: FlowData,
+        context: ContextConfig | None = None,
+        variation: CueVariation | None = None,
         scale: Tensor | None = None,
     ) -> None:
         """Fits the statistics of the latents and sets up the stages of a run of `steps` steps.
 
-        `scale` is (C,): standard deviations of the standardised latents; None for 1.
+        Args:
+            network: the flow.
+            objective, stages: settings of the losses and of their order.
+            steps: of the run.
+            data, validation_data: sources of the windows.
+            context: known latents of the windows.
+            variation: of the cues.
+            scale: (C,) standard deviations of the standardised latents; None for 1.
 
         Raises:
             ConfigError: the stages do not fit the run or the network.
@@ -116,10 +120,21 @@ class FlowTask(Task):
         self.steps = steps
         self.phases: tuple[str, ...] = ("flow",)
         self.modules: dict[str, nn.Module] = {"flow": network}
-        self._windows = windows
-        self._validation = validation_windows
+        self._batches, self._validation = (
+            FlowBatches(
+                source,
+                network.config,
+                context=context or ContextConfig(),
+                variation=variation or CueVariation(),
+                material_fraction=stages.material_fraction,
+                sound_fraction=stages.sound_fraction,
+                no_video_fraction=stages.no_video_fraction,
+            )
+            for source in (data, validation_data)
+        )
 
         # Statistics of the latents
+        windows = data.windows
         stride = max(1, len(windows.latents) // 2000)
         latents = torch.from_numpy(np.asarray(windows.latents[::stride], np.float32)).flatten(0, 1)
         if not latents.isfinite().all():
@@ -152,23 +167,12 @@ class FlowTask(Task):
             self.modules["critic"] = Critic(network)
 
     def sample_batch(self, rng: np.random.Generator, clips: int) -> Batch:
-        """Random windows, some of them with context and material."""
+        """Random windows; see `FlowBatches.sample`."""
         return self.sample_part(rng, clips, np.arange(clips))
 
     def sample_part(self, rng: np.random.Generator, clips: int, items: NDArray[np.int64]) -> Batch:
         """Some windows of the batch; only these are read."""
-        stages = self.stages
-        chosen = np.sort(rng.integers(len(self._windows.clip), size=clips))
-        batch = read_windows(self._windows, chosen[items])
-        longest = min(stages.longest_context, batch["latents"].shape[1] - 1)
-        lengths = rng.integers(min(stages.shortest_context, longest), longest + 1, size=clips)
-        lengths[rng.random(clips) >= stages.context_fraction] = 0
-        has_material = (rng.random(clips) < stages.material_fraction)[items]
-        noisy = (rng.random(clips) < 0.3)[items]
-        batch["context_length"] = torch.from_numpy(lengths[items])
-        batch["material"] = torch.where(torch.from_numpy(has_material), batch["material"] + 1, 0)
-        batch["context_noise"] = torch.from_numpy(stages.context_noise * noisy.astype(np.float32))
-        return batch
+        return self._batches.sample(rng, clips, items)
 
     def begin_step(self, step: int, averages: Modules) -> tuple[str, ...]:
         """All phases in the polish, else the flow's; starts the critic and the teacher.
@@ -207,9 +211,14 @@ class FlowTask(Task):
             progress = (step - stages.dcf_steps) / (self._merge_from - stages.dcf_steps)
             return one_step_loss(network, audio, condition, objective, progress=progress)
         if step < self._polish_from:
-            teacher, teacher_steps = self._teacher.flow, stages.merged_jumps
             return progressive_distillation_loss(
-                network, teacher, audio, condition, objective, teacher_steps=teacher_steps
+                network,
+                self._teacher.flow,
+                audio,
+                condition,
+                objective,
+                teacher_steps=stages.merged_jumps,
+                student_steps=stages.merged_steps,
             )
         matching, figures = distribution_matching_loss(
             network, self._critic.real, self._critic.fake, audio, condition, objective
@@ -224,14 +233,9 @@ class FlowTask(Task):
         network = flow_of(modules)
         device = next(network.parameters()).device
 
-        # Windows without context and material
-        count = min(VALIDATION_WINDOWS, len(self._validation.clip))
-        batch = read_windows(self._validation, np.arange(count))
-        batch |= {
-            "context_length": torch.zeros(count, dtype=torch.int64),
-            "context_noise": torch.zeros(count),
-            "material": torch.zeros(count, dtype=torch.int64),
-        }
+        # Windows with exact cues, without context and material
+        count = min(VALIDATION_WINDOWS, len(self._validation.data.windows.clip))
+        batch = self._validation.exact(np.arange(count))
         audio, condition = prepare(network, {k: v.to(device) for k, v in batch.items()})
 
         # Prediction at three levels of noise
@@ -283,35 +287,3 @@ class FlowTask(Task):
 def flow_of(modules: Modules) -> FlowTransformer:
     """The flow among a task's modules."""
     return cast(FlowTransformer, modules["flow"])
-
-
-def prepare(
-    network: FlowTransformer, batch: Batch, *, latent_noise: float = 0.0
-) -> tuple[Tensor, Condition]:
-    """Standardised latents of a sampled batch, and the condition with their known beginning."""
-    with torch.autocast(batch["latents"].device.type, enabled=False):
-        audio = network.standardise(batch["latents"])
-        if latent_noise:
-            audio = audio + latent_noise * network.latent_scale * normal_like(audio)
-        frames = torch.arange(audio.shape[1], device=audio.device)
-        known = frames[None] < batch["context_length"][:, None]
-        noise = batch["context_noise"][:, None, None] * normal_like(audio) * network.latent_scale
-        context = (audio + noise) * known[..., None]
-    return audio, Condition(
-        video=batch["video"],
-        states=batch["states"],
-        events=batch["events"],
-        material=batch["material"],
-        context=context,
-        known=known,
-    )
-
-
-def read_windows(windows: ConditionWindows, indices: NDArray[np.int64]) -> Batch:
-    """Some windows as tensors; floating-point arrays become float32."""
-    batch: Batch = {}
-    for name in ("video", "states", "events", "latents"):
-        batch[name] = torch.from_numpy(np.asarray(getattr(windows, name)[indices], np.float32))
-    for name in ("material", "clip"):
-        batch[name] = torch.from_numpy(np.asarray(getattr(windows, name)[indices]))
-    return batch

@@ -22,7 +22,8 @@ from foleyflow.flow.pair_distillation import pair_distillation_loss
 from foleyflow.flow.sampling import sample
 from foleyflow.flow.transformer import FlowTransformer
 from foleyflow.training.task import Batch, Exported, Figures, Modules, Task
-from foleyflow.training.tasks.flow import VALIDATION_WINDOWS, flow_of, prepare, read_windows
+from foleyflow.training.tasks.flow import VALIDATION_WINDOWS, flow_of
+from foleyflow.training.tasks.flow_batches import prepare, read_windows
 
 BLOCK = 16  # pairs that are solved together
 
@@ -87,7 +88,6 @@ class Pairs:
             has_material.append(rng.random() < config.material_fraction)
             noises.append(rng.standard_normal((frames, channels), np.float32))
         batch["context_length"] = torch.tensor(lengths)
-        batch["context_noise"] = torch.zeros(len(numbers))
         batch["material"] = torch.where(torch.tensor(has_material), batch["material"] + 1, 0)
         batch["noise"] = torch.from_numpy(np.stack(noises))
         if self.solutions is not None:
