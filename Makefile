@@ -17,6 +17,7 @@ WORKERS ?= 2
 PRECISION ?= $(or $(FOLEYFLOW_PRECISION),auto)
 EXAMPLES := $(foreach name,drums chopping,foleyflow/assets/examples/$(name).mp4)
 SHOWN = $(if $(VIDEO),"$(VIDEO)",$(EXAMPLES))
+EDITED = $(if $(VIDEO),"$(VIDEO)",$(firstword $(EXAMPLES)))
 
 .PHONY: setup demo test check bench clean
 
@@ -37,7 +38,12 @@ demo: setup
 	@mkdir -p demo
 	$(BIN)/foleyflow generate $(SHOWN) -o demo/ --report --overwrite
 	@echo
-	@echo "Videos with sound, and a report picture of each, are in demo/"
+	@echo 'Videos with sound, and a report picture of each, are in demo/'
+	@echo
+	@echo 'To change what sounds, write the cue sheet of a video:'
+	@echo '  $(BIN)/foleyflow spot $(EDITED) -o demo/cues.json --overwrite'
+	@echo 'Edit demo/cues.json (times, materials, enabled; add or delete lines), and generate again:'
+	@echo '  $(BIN)/foleyflow generate $(EDITED) --cues demo/cues.json -o demo/ --report --overwrite'
 
 test: setup
 	@sh scripts/system_packages.sh chromium

@@ -2,7 +2,8 @@
 
     from foleyflow import FoleyFlow
     model = FoleyFlow.from_pretrained()
-    model.generate("clip.mp4", seed=0).save("clip.foley.mp4")
+    cues = model.spot("clip.mp4")  # what sounds and when; every edit returns a new sheet
+    model.generate("clip.mp4", cues=cues, seed=0).save("clip.foley.mp4")
 
 Public names are imported when they are first used: `import foleyflow` does not import torch.
 """
@@ -13,14 +14,17 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from foleyflow.cues.cue import Cue
+    from foleyflow.cues.sheet import CueSheet
     from foleyflow.errors import FoleyflowError
     from foleyflow.inference.pipeline import FoleyFlow
     from foleyflow.inference.result import Generated
-    from foleyflow.signals import Event, Frames, Waveform
+    from foleyflow.signals import Frames, Waveform
 
 __version__ = "0.1.0"
 __all__ = [
-    "Event",
+    "Cue",
+    "CueSheet",
     "FoleyFlow",
     "FoleyflowError",
     "Frames",
@@ -29,7 +33,8 @@ __all__ = [
     "__version__",
 ]
 _MODULES = {
-    "Event": "foleyflow.signals",
+    "Cue": "foleyflow.cues.cue",
+    "CueSheet": "foleyflow.cues.sheet",
     "FoleyFlow": "foleyflow.inference.pipeline",
     "FoleyflowError": "foleyflow.errors",
     "Frames": "foleyflow.signals",

@@ -13,6 +13,7 @@ from foleyflow.clock import centres_s
 
 BUMP_S = 0.013  # standard deviation of a bump: two thirds of a latent frame at 50 Hz
 SMALLEST_LEVEL = 0.05  # lower levels of a bump are set to zero
+EVENT_THRESHOLD = 0.5  # onset probability of an event; best on simulated validation clips
 SHORTEST_GAP_S = 0.03  # the lower one of two closer peaks is discarded
 
 

@@ -18,6 +18,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 GROUND = {
     "attention",
     "clock",
+    "cues",
     "errors",
     "event_peaks",
     "parallel",
@@ -319,8 +320,10 @@ def loaded_by(*arguments: str) -> set[str]:
         ("-c", "import foleyflow"),
         ("-m", "foleyflow", "--help"),
         ("-m", "foleyflow", "generate", "--help"),
+        ("-m", "foleyflow", "spot", "--help"),
+        ("-c", "from foleyflow import Cue, CueSheet"),
     ],
-    ids=["import", "help", "generate-help"],
+    ids=["import", "help", "generate-help", "spot-help", "cues"],
 )
 def test_torch_stays_unloaded(arguments):
     loaded = loaded_by(*arguments)

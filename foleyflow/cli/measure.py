@@ -272,6 +272,35 @@ def judges(
 
 
 @_measurement
+def cues(
+    data: SimulatedData,
+    model: Model = EMBEDDED,
+    judge: JudgeFolder = None,
+    split: Annotated[
+        str, Option(metavar="validation|test", help="Split of the data set.")
+    ] = "test",
+    clips: Annotated[int, Option(min=2, help="Maximum number of clips.")] = 96,
+    steps: Annotated[int, Option(min=1, help="Evaluations of the flow per window.")] = 1,
+    guidance: Annotated[
+        float | None, Option(min=1.0, max=20.0, help="Guidance. Default: that of the model.")
+    ] = None,
+) -> Report:
+    """Measure the sound of exact cues and of found cues, and the found cues themselves."""
+    from foleyflow.experiments.measure_cues import measure_cues
+    from foleyflow.judges.weights import SHIPPED
+
+    return measure_cues(
+        model,
+        data,
+        split=split,
+        clips=clips,
+        judge=_load_tagger(judge or SHIPPED),
+        steps=steps,
+        guidance=guidance,
+    )
+
+
+@_measurement
 def materials(
     clips: Videos,
     model: Model = EMBEDDED,
@@ -366,9 +395,13 @@ def robustness(
 
 
 def _tagger(folder: Path | None) -> MaterialJudge | None:
+    return None if folder is None else _load_tagger(folder)
+
+
+def _load_tagger(folder: Path) -> MaterialJudge:
     from foleyflow.judges.adapters import load_judge
 
-    return None if folder is None else cast("MaterialJudge", load_judge("tagger-sim", folder))
+    return cast("MaterialJudge", load_judge("tagger-sim", folder))
 
 
 def _lines(report: Report, indent: str = "") -> Iterator[str]:

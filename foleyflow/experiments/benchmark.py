@@ -23,8 +23,9 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from foleyflow.clock import count_at
+from foleyflow.clock import count_at, count_covering
 from foleyflow.codec.streaming import decode_stream
+from foleyflow.cues.arrays import hits
 from foleyflow.encoders.motion_encoder import MotionEncoder
 from foleyflow.errors import DataError, FoleyflowError
 from foleyflow.experiments.training_cost import (
@@ -34,8 +35,10 @@ from foleyflow.experiments.training_cost import (
     matrix_flops_per_s,
     step_cost,
 )
-from foleyflow.inference.latent_generation import generate_latents
+from foleyflow.inference.analysis import collect_analysis
+from foleyflow.inference.feature_stream import FeatureStream, window_conditions
 from foleyflow.inference.pipeline import FoleyFlow
+from foleyflow.inference.rendering import Sampling, generate_latents
 from foleyflow.media import read_frames
 from foleyflow.media.measurement_clips import decode_with_pyav, repeat_clip, write_test_clip
 from foleyflow.parallel.precision import bfloat16_is_fast, precision_on
@@ -439,33 +442,35 @@ def simulation(bench: Workbench) -> Iterator[Row]:
 
 
 def _generator_s(bench: Workbench, *, steps: int) -> tuple[float, float]:
-    """(flow, codec) seconds for a clip with four random frames per second."""
-    model, watch = bench.model, Stopwatch()
+    """(flow, codec) seconds for a clip with four random frames and two hits per second."""
+    model, watch, duration_s = bench.model, Stopwatch(), bench.effort.duration_s
     rng = np.random.default_rng(0)
     shape = (bench.frame_size, bench.frame_size, 3)
     frames = (
         (index / 4, rng.integers(256, size=shape, dtype=np.uint8))
-        for index in range(count_at(bench.effort.duration_s, 4))
+        for index in range(count_at(duration_s, 4))
     )
     with torch_threads(model.threads), torch.inference_mode():
+        windows = window_conditions(
+            model.aligner,
+            FeatureStream(model.aligner, frames, watch),
+            model.plan.cut(count_covering(duration_s, 1 / model.aligner.config.segment_s)),
+            watch,
+            lambda end: None,
+        )
+        analysis = collect_analysis(model.aligner, windows, duration_s=duration_s)
         pieces = list(
             generate_latents(
-                model.aligner,
                 model.flow,
-                frames,
-                duration_s=bench.effort.duration_s,
-                seed=0,
-                steps=steps,
-                guidance=1.0,
-                material=0,
+                analysis.windows,
+                hits(np.arange(0.25, duration_s, 0.5)),
                 plan=model.plan,
-                path=model.path,
+                sampling=Sampling(seed=0, steps=steps, guidance=1.0, path=model.path),
                 stopwatch=watch,
-                on_window=lambda done_s: None,
             )
         )
         began_s = time.perf_counter()
-        for _ in decode_stream(model.codec, (piece.latents for piece in pieces)):
+        for _ in decode_stream(model.codec, map(model.flow.restore, pieces)):
             pass
         codec_s = time.perf_counter() - began_s
     return watch.seconds["flow"], codec_s

@@ -36,7 +36,7 @@ from foleyflow.evaluation.metrics.synchrony import (
     compare,
     onset_f1,
 )
-from foleyflow.inference.latent_generation import FeatureStream
+from foleyflow.inference.feature_stream import FeatureStream
 from foleyflow.inference.windows import WindowPlan
 from foleyflow.media.reader import read_frames
 from foleyflow.media.waveform import read_waveform

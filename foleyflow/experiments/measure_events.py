@@ -25,14 +25,13 @@ from foleyflow.evaluation.metrics.synchrony import (
     onset_score,
 )
 from foleyflow.evaluation.metrics.synchrony.matching import matched_references
-from foleyflow.event_peaks import find_event_peaks
+from foleyflow.event_peaks import EVENT_THRESHOLD, find_event_peaks
 from foleyflow.experiments.measure_aligner import (
     WINDOW_S,
     aligner_segments,
 )
 from foleyflow.features.codec_latents import audible_events
-from foleyflow.inference.event_extraction import EVENT_THRESHOLD
-from foleyflow.inference.latent_generation import FeatureStream, window_conditions
+from foleyflow.inference.feature_stream import FeatureStream, window_conditions
 from foleyflow.inference.video_frames import frames_for_encoder
 from foleyflow.inference.windows import WindowPlan
 from foleyflow.media.probe import probe

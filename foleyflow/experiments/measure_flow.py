@@ -28,7 +28,7 @@ from foleyflow.errors import CheckpointError
 from foleyflow.evaluation.latent_statistics import compare_latents, quiet_frames, sample_diversity
 from foleyflow.evaluation.metric import bootstrap_mean
 from foleyflow.evaluation.metrics.synchrony import ClipOnsets, clip_onsets, compare
-from foleyflow.event_peaks import event_track, find_event_peaks
+from foleyflow.event_peaks import EVENT_THRESHOLD, event_track, find_event_peaks
 from foleyflow.experiments.judged_sounds import ColumnJudges, SoundScores, load_column_judges
 from foleyflow.experiments.machine import machine
 from foleyflow.experiments.measure_aligner import (
@@ -42,7 +42,6 @@ from foleyflow.flow.guided_model import velocity_field
 from foleyflow.flow.likelihood import decode, encode, hutchinson, invert, log_likelihood
 from foleyflow.flow.sampling import sample
 from foleyflow.flow.transformer import Condition, FlowTransformer
-from foleyflow.inference.event_extraction import EVENT_THRESHOLD
 from foleyflow.inference.windows import WindowPlan
 from foleyflow.judges.interface import preprocess_audio
 from foleyflow.pretrained import (
@@ -140,6 +139,8 @@ def held_out_windows(aligner: Alignment, source: WindowSource, *, clips: int) ->
         states=torch.cat([guide.states for guide in guides]).float(),
         events=torch.stack(tracks),
         material=torch.zeros(items, dtype=torch.int64),
+        cues=torch.zeros(items, count, 0),
+        has_video=torch.ones(items, dtype=torch.bool),
         context=torch.zeros_like(latents),
         known=torch.zeros(items, count, dtype=torch.bool),
     )
@@ -507,6 +508,8 @@ def _random_condition(flow: FlowTransformer, segments: int) -> Condition:
         states=_normal((1, segments, config.condition_width), 2),
         events=torch.zeros(1, count),
         material=torch.zeros(1, dtype=torch.int64),
+        cues=torch.zeros(1, count, 0),
+        has_video=torch.ones(1, dtype=torch.bool),
         context=torch.zeros(1, count, config.channels),
         known=torch.zeros(1, count, dtype=torch.bool),
     )

@@ -39,7 +39,7 @@ def measure_materials(
             values[material or "auto"].append(
                 decay_and_centroid(generated.waveform, generated.sample_rate_hz)
             )
-            if judge is not None and material and generated.events:
+            if judge is not None and material and generated.cues.enabled:
                 classified[material].append(judge.material(generated.waveform))
     table = {
         name: {

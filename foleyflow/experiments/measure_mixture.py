@@ -25,6 +25,7 @@ from foleyflow.flow.transformer import Condition, FlowConfig, FlowTransformer
 from foleyflow.training.loop import train
 from foleyflow.training.task import TrainConfig
 from foleyflow.training.tasks.flow import FlowStageConfig, FlowTask, flow_of
+from foleyflow.training.tasks.flow_batches import ContextConfig, FlowData
 
 QUIET, LOUD = 0.25, 1.0  # standard deviations of the latents
 FRAMES, CHANNELS = 8, 2
@@ -119,10 +120,11 @@ def measure_mixture(
         task = FlowTask(
             flow,
             OBJECTIVE,
-            FlowStageConfig(context_fraction=0.0, material_fraction=0.0, **lengths),
+            FlowStageConfig(material_fraction=0.0, **lengths),
             steps=count,
-            windows=windows,
-            validation_windows=windows,
+            data=FlowData(windows=windows),
+            validation_data=FlowData(windows=windows),
+            context=ContextConfig(context_fraction=0.0),
         )
         averages = train(
             task,
@@ -187,6 +189,8 @@ def _condition(batch: int, frames: int) -> Condition:
         states=torch.zeros(batch, frames // NETWORK.latents_per_segment, width),
         events=torch.zeros(batch, frames),
         material=torch.zeros(batch, dtype=torch.int64),
+        cues=torch.zeros(batch, frames, 0),
+        has_video=torch.ones(batch, dtype=torch.bool),
         context=torch.zeros(batch, frames, CHANNELS),
         known=torch.zeros(batch, frames, dtype=torch.bool),
     )
@@ -206,4 +210,5 @@ def _windows(latents: Tensor) -> ConditionWindows:
         latents=latents.numpy(),
         material=np.full(count, -1),
         clip=np.arange(count),
+        start_s=np.zeros(count),
     )

@@ -20,14 +20,16 @@ from foleyflow.alignment.model import Alignment
 from foleyflow.clock import count_at
 from foleyflow.codec.autoencoder import Codec
 from foleyflow.codec.streaming import decode_stream
+from foleyflow.cues.arrays import arrays_of
 from foleyflow.data.clips import SimulatedClips
 from foleyflow.errors import ConfigError, MediaError
 from foleyflow.evaluation.html_report import document_text, image_tag, plot_spectrogram
 from foleyflow.experiments.measure_flow import DIFFUSION, MAP, VELOCITY, Sampling
 from foleyflow.flow.sampling import SOLVERS
 from foleyflow.flow.transformer import FlowTransformer
-from foleyflow.inference.latent_generation import generate_latents
-from foleyflow.inference.video_frames import frames_for_encoder
+from foleyflow.inference import rendering
+from foleyflow.inference.analysis import analyse_video
+from foleyflow.inference.spotting import Calibration, spot_cues
 from foleyflow.inference.windows import trained_plan
 from foleyflow.media import mux, peak_gain, probe
 from foleyflow.media.waveform import fit_length
@@ -184,23 +186,25 @@ def evenly_spread(source: SimulatedClips, clips: int) -> list[int]:
 def generate_sound(system: System, video: Path, *, seed: int, guidance: float) -> Waveform:
     """The sound of a system for a video, as long as the video."""
     codec, aligner, flow = _networks(system.folder)
-    info = probe(video)
-    pieces = generate_latents(
-        aligner,
+    info, plan = probe(video), trained_plan(system.folder)
+    analysis, _ = analyse_video(aligner, info, plan, Stopwatch(), threads=torch.get_num_threads())
+    # A flow without cue tracks gets no material, as in its trainings
+    materials = flow.config.cue_materials
+    spotting = spot_cues(analysis, materials=materials, calibration=Calibration())
+    pieces = rendering.generate_latents(
         flow,
-        frames_for_encoder(info, aligner),
-        duration_s=info.duration_s,
-        seed=seed,
-        steps=system.sampling.steps,
-        guidance=guidance,
-        material=0,
-        plan=trained_plan(system.folder),
-        stopwatch=Stopwatch(),
-        on_window=lambda done_s: None,
-        solver=system.sampling.solver,
-        path=trained_path(system.folder),
+        analysis.windows,
+        arrays_of(spotting.cues, materials),
+        plan=plan,
+        sampling=rendering.Sampling(
+            seed=seed,
+            steps=system.sampling.steps,
+            guidance=guidance,
+            solver=system.sampling.solver,
+            path=trained_path(system.folder),
+        ),
     )
-    blocks = decode_stream(codec, (piece.latents for piece in pieces))
+    blocks = decode_stream(codec, map(flow.restore, pieces))
     samples = torch.cat([block[0] for block in blocks]).float().numpy()
     rate_hz = codec.config.rate_hz
     count = max(1, count_at(info.duration_s, rate_hz))

@@ -25,6 +25,7 @@ from foleyflow.training.optimiser import make_optimiser
 from foleyflow.training.task import Task, TrainConfig
 from foleyflow.training.tasks.alignment import AlignTask
 from foleyflow.training.tasks.flow import FlowTask
+from foleyflow.training.tasks.flow_batches import FlowData
 
 FRAME_RATE_HZ, SOUND_RATE_HZ = 25.0, 48_000  # of the synthetic clips
 MATRIX_SIDE = 2048
@@ -140,14 +141,15 @@ def flow_task_on_noise(recipe: FlowRecipe) -> FlowTask:
         latents=_noise(rng, count, length, config.channels),
         material=rng.integers(len(config.material_names), size=count),
         clip=np.arange(count),
+        start_s=np.zeros(count),
     )
     return FlowTask(
         FlowTransformer(config),
         recipe.objective,
         recipe.stages,
         steps=recipe.train.steps,
-        windows=guided,
-        validation_windows=guided,
+        data=FlowData(windows=guided),
+        validation_data=FlowData(windows=guided),
     )
 
 

@@ -35,29 +35,15 @@ def choose_material(probabilities: NDArray[np.float32], names: Sequence[str]) ->
     return order[0]
 
 
-def guess_material(
-    windows: Sequence[NDArray[np.float32]], names: Sequence[str]
-) -> tuple[str, float] | None:
-    """The chosen material of a clip and its probability; None for a model without materials."""
-    if not names:
-        return None
-    probabilities = material_of_clip(windows)
-    chosen = choose_material(probabilities, names)
-    return names[chosen], float(probabilities[chosen])
-
-
-def material_label(material: str | None, names: Sequence[str]) -> int:
-    """The flow's label of a material: 0 for None, else 1 + its index.
+def check_material(material: str, names: Sequence[str]) -> None:
+    """Check a material that a user gave.
 
     Raises:
         ConfigError: the model does not know the material.
     """
-    if material is None:
-        return 0
     if material not in names:
         raise ConfigError(
             f"material {material!r}: expected {'auto or one of ' if names else 'auto'}"
             f"{', '.join(names)}",
             hint="auto chooses the material from the video",
         )
-    return 1 + names.index(material)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from foleyflow import __version__
 from foleyflow.errors import MediaError, UsageError
-from foleyflow.inference.event_files import write_events
-from foleyflow.inference.request import REPORT_SUFFIX, Job, Request
+from foleyflow.inference.event_files import write_event_files
+from foleyflow.inference.request import REPORT_SUFFIX, BatchRequest, Job, Request
 from foleyflow.inference.result import Generated
-from foleyflow.media import check_output, default_suffix, read_frames_at, read_waveform
-from foleyflow.media.formats import SIDECAR_SUFFIX, format_of
+from foleyflow.media import check_output, read_frames_at, read_waveform
+from foleyflow.media.formats import SIDECAR_SUFFIX
 from foleyflow.pretrained import model_folder
 from foleyflow.system.printable import json_text
 from foleyflow.weights import read_record, write_atomically
@@ -23,18 +23,17 @@ REPORT_PICTURES = 10
 
 
 def plan_outputs(
-    names: list[str], request: Request
+    names: Sequence[str], output_of: Callable[[Path], Path]
 ) -> tuple[dict[str, Path], dict[str, MediaError]]:
     """The output of each video, and an error for each name that no video can have.
 
     Raises:
-        UsageError: two videos have the same output, an output is another input, or its suffix does
-            not fit `audio_only`.
-        MediaError: no video format has that suffix.
+        UsageError: two videos have the same output, an output is another input, or `output_of`
+            refuses it.
     """
     errors = {name: error for name in names if (error := _error_of_name(name)) is not None}
     videos = [Path(name) for name in names if name not in errors]
-    outputs = [_output_of(video, request) for video in videos]
+    outputs = [output_of(video) for video in videos]
     # os.path.realpath, because Path.resolve raises on links that form a circle
     inputs = {os.path.realpath(video) for video in videos} if len(videos) > 1 else set()
     for output in outputs:
@@ -61,26 +60,7 @@ def _error_of_name(name: str) -> MediaError | None:
     return None
 
 
-def _output_of(video: Path, request: Request) -> Path:
-    audio_only = request.audio_only
-    name = f"{video.stem}.foley{'.wav' if audio_only else default_suffix(video)}"
-    if request.folder is not None:
-        return request.folder / name
-    if request.output is None:
-        return video.with_name(name)
-    output = Path(request.output)
-    if audio_only != (output.suffix.lower() == ".wav"):
-        expected = ".wav" if audio_only else "a video suffix such as .mp4"
-        raise UsageError(
-            f"-o {output}: expected a name ending in {expected}",
-            hint="--audio-only writes a .wav file; without it, a video is written",
-        )
-    if not audio_only:
-        format_of(output)
-    return output
-
-
-def check_outputs(video: Path, output: Path, request: Request) -> None:
+def check_outputs(video: Path, output: Path, request: BatchRequest) -> None:
     """Checks that the output and the files next to it can be written.
 
     Raises:
@@ -110,11 +90,11 @@ def created_folder(folder: Path | None) -> Iterator[None]:
             folder.rmdir()
 
 
-def write_companions(described: dict[str, Any], result: Generated, job: Job) -> None:
+def write_companions(described: dict[str, Any], result: Generated, job: Job[Request]) -> None:
     """Writes the requested files next to the output, and adds their names to `described`."""
     output, request = job.output, job.request
     if request.events:
-        described["event_files"] = [str(p) for p in write_events(output, result.events)]
+        described["event_files"] = [str(path) for path in write_event_files(output, result.cues)]
     if request.report:
         path = output.with_name(output.name + REPORT_SUFFIX)
         described["warnings"] += _write_report(path, result, job)
@@ -133,7 +113,7 @@ def write_companions(described: dict[str, Any], result: Generated, job: Job) -> 
         described["sidecar"] = str(path)
 
 
-def _write_report(path: Path, result: Generated, job: Job) -> list[str]:
+def _write_report(path: Path, result: Generated, job: Job[Request]) -> list[str]:
     """Draws the report, with the sound of the video if it has one; returns warnings."""
     from foleyflow.inference.report import plot_report  # matplotlib takes most of a second to load
 
@@ -150,7 +130,7 @@ def _write_report(path: Path, result: Generated, job: Job) -> list[str]:
         path,
         pictures=list(zip(times_s, pictures, strict=True)),
         generated=result.as_waveform(),
-        events=result.events,
+        cues=result.cues,
         reference=reference,
         title=Path(job.name).name,
     )

@@ -1,17 +1,19 @@
 """Generates the sound of a silent video. This file contains the complete data flow:
 
-    frames --encoder--> features --aligner--> conditions --flow--> latents --codec--> sound
+    frames --encoder--> features --aligner--> conditions and cues
+    conditions and cues --flow--> latents --codec--> sound
 
-All stages process streams, so memory does not grow with the length of the video. Frames are decoded
-and encoded in two background threads while the caller's thread aligns, generates and decodes
-latents.
+All stages process streams or keep their results in temporary files, so memory hardly grows with the
+length of the video. Frames are decoded and encoded in two background threads while the caller's
+thread aligns.
 """
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
-from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -20,24 +22,34 @@ from foleyflow import pretrained
 from foleyflow.alignment.model import Alignment
 from foleyflow.clock import count_at
 from foleyflow.codec.autoencoder import Codec
+from foleyflow.cues.sheet import CueSheet
 from foleyflow.encoders.motion_encoder import MotionEncoder
 from foleyflow.errors import ConfigError
 from foleyflow.flow.transformer import FlowTransformer
-from foleyflow.inference.event_extraction import audible_events
-from foleyflow.inference.latent_generation import generate_latents
-from foleyflow.inference.material_choice import guess_material, material_label
+from foleyflow.inference.analysis import Analysis, analyse_video
+from foleyflow.inference.cue_checks import (
+    fit_to_clip,
+    known_materials,
+    warn_of_unused,
+    with_material,
+)
+from foleyflow.inference.material_choice import check_material
+from foleyflow.inference.rendering import Sampling
+from foleyflow.inference.rerendering import edit_take
 from foleyflow.inference.result import Generated
-from foleyflow.inference.sound_spool import decode_chunks
-from foleyflow.inference.video_frames import frames_for_encoder
+from foleyflow.inference.sensitivity import DEFAULT_SENSITIVITY, check_sensitivity
+from foleyflow.inference.spotting import Calibration, Spotting, spot_cues
+from foleyflow.inference.takes import generate_take
 from foleyflow.inference.windows import WindowPlan, trained_plan
 from foleyflow.media import MediaInfo, probe
 from foleyflow.parallel.precision import precision_on
-from foleyflow.parallel.threads import choose_threads, torch_threads
+from foleyflow.parallel.threads import choose_threads
 from foleyflow.system.device import pick_device
 from foleyflow.system.stopwatch import Stopwatch
 
 DEFAULT_LUFS = -23.0
-DEFAULT_GUIDANCE = 2.5  # better than 1 on simulated and real clips, see docs/results.md
+
+logger = logging.getLogger(__name__)
 
 
 class FoleyFlow:
@@ -52,6 +64,7 @@ class FoleyFlow:
         name: str,
         plan: WindowPlan | None = None,
         path: str = "linear",
+        calibration: Calibration | None = None,
         threads: int | None = None,
     ) -> None:
         """Takes networks in eval mode, all on one device.
@@ -60,6 +73,7 @@ class FoleyFlow:
             name: of the model, for reports and error messages.
             plan: windows that the flow was trained on; None for those of the embedded model.
             path: probability path that the flow was trained with.
+            calibration: of the aligner; None uses its onset probabilities unchanged.
             threads: torch threads per operation in `generate`; None or 0 chooses by the size of
                 the networks. The number changes how sums are rounded.
 
@@ -69,6 +83,7 @@ class FoleyFlow:
         pretrained.check_compatible(codec, aligner, flow, name)
         self.codec, self.aligner, self.flow = codec, aligner, flow
         self.name, self.plan, self.path = name, plan or WindowPlan(), path
+        self.calibration = calibration or Calibration()
         self.threads = choose_threads(threads, (codec, aligner, flow))
 
     @classmethod
@@ -111,17 +126,45 @@ class FoleyFlow:
 
     @property
     def materials(self) -> tuple[str, ...]:
-        """The names that `generate` accepts as `material`."""
-        return self.flow.config.material_names
+        """The names that cues and `generate` accept as materials."""
+        return known_materials(self.flow.config)
+
+    def spot(
+        self,
+        video: str | Path | MediaInfo,
+        *,
+        sensitivity: float = DEFAULT_SENSITIVITY,
+        progress: Callable[[float], None] | None = None,
+    ) -> CueSheet:
+        """Finds the cues of a video; uncertain ones are disabled.
+
+        Args:
+            video: any file that PyAV can decode, or its `probe` result.
+            sensitivity: above 0 and below 1; higher values enable more uncertain cues.
+            progress: called with the seconds of video processed.
+
+        Raises:
+            MediaError: the video can't be used.
+            ConfigError: the sensitivity is out of range.
+        """
+        check_sensitivity(sensitivity)
+        info = video if isinstance(video, MediaInfo) else probe(video)
+        analysis, warnings = self._analyse(info, Stopwatch(), progress)
+        spotting = self._spot(analysis, sensitivity)
+        for text in (*warnings, *spotting.warnings):
+            logger.warning("%s: %s", info.path, text)
+        return spotting.cues
 
     def generate(
         self,
         video: str | Path | MediaInfo,
         *,
+        cues: CueSheet | None = None,
         seed: int = 0,
         steps: int = 1,
-        guidance: float = DEFAULT_GUIDANCE,
+        guidance: float | None = None,
         material: str | None = None,
+        sensitivity: float = DEFAULT_SENSITIVITY,
         loudness_lufs: float | None = DEFAULT_LUFS,
         progress: Callable[[float], None] | None = None,
     ) -> Generated:
@@ -129,59 +172,62 @@ class FoleyFlow:
 
         Args:
             video: any file that PyAV can decode, or its `probe` result.
+            cues: what sounds; None finds the cues in the video (see `spot`).
             seed: the same seed gives the same samples on the same device in the same precision.
             steps: number of function evaluations of the flow per window.
-            guidance: scale of classifier-free guidance, 1 to about 4.
-            material: of the struck objects, one of `materials`; None chooses it from the video.
+            guidance: scale of classifier-free guidance, 1 to about 4; None for the model's default.
+            material: of all struck objects, one of `materials`; None for those of the cues.
+            sensitivity: of finding cues, above 0 and below 1.
             loudness_lufs: target integrated loudness, or None to keep the generated level.
             progress: called with the seconds of video processed.
 
         Raises:
             MediaError: the video can't be used.
-            ConfigError: a setting is out of range.
+            ConfigError: a setting is out of range, or a material of the cues is unknown.
         """
-        label = material_label(material, self.materials)
+        # Settings, before any work
+        if material is not None:
+            check_material(material, self.materials)
+        guidance = self.flow.config.default_guidance if guidance is None else guidance
         if steps < 1 or not 1.0 <= guidance <= 20.0 or seed < 0:
             raise ConfigError(
                 f"seed={seed}, steps={steps}, guidance={guidance}: expected seed >= 0, "
                 "steps >= 1, guidance from 1 to 20",
-                hint=f"the defaults are seed=0, steps=1, guidance={DEFAULT_GUIDANCE:g}",
+                hint="the defaults are seed=0, steps=1 and the guidance of the model",
             )
+        check_sensitivity(sensitivity)
         start_s, stopwatch = time.perf_counter(), Stopwatch()
         info = video if isinstance(video, MediaInfo) else probe(video)
-        # Frames to features to latents, window by window
-        frames = frames_for_encoder(info, self.aligner)
-        chunks = generate_latents(
-            self.aligner,
+        if cues is not None:
+            cues = fit_to_clip(cues, self.flow.config, duration_s=info.duration_s)
+        # Frames to features to cues
+        analysis, warnings = self._analyse(info, stopwatch, progress)
+        if cues is None:
+            spotting = self._spot(analysis, sensitivity)
+            cues = spotting.cues
+            warnings += spotting.warnings
+        else:
+            warnings += warn_of_unused(cues, self.flow.config)
+        if material is not None:
+            cues = with_material(cues, material)
+        # Cues to latents to sound
+        take = generate_take(
+            self.codec,
             self.flow,
-            frames,
-            duration_s=info.duration_s,
-            seed=seed,
-            steps=steps,
-            guidance=guidance,
-            material=label,
-            guess_material=material is None and bool(self.materials),
+            analysis,
+            cues,
             plan=self.plan,
-            path=self.path,
+            sampling=Sampling(seed=seed, steps=steps, guidance=guidance, path=self.path),
+            loudness_lufs=loudness_lufs,
+            threads=self.threads,
             stopwatch=stopwatch,
-            on_window=progress,
         )
-        # Latents to sound; closing `chunks` ends its threads, also after an error
-        with torch_threads(self.threads), closing(chunks):
-            spool, findings = decode_chunks(self.codec, chunks, stopwatch)
-        gain, config = spool.gain(loudness_lufs), self.codec.config
         stopwatch.seconds["total"] = time.perf_counter() - start_s
         return Generated(
             info=info,
-            sample_rate_hz=config.rate_hz,
-            sample_count=max(1, count_at(info.duration_s, config.rate_hz)),
-            events=audible_events(
-                findings.events_s,
-                spool.levels,
-                rate_hz=config.latent_rate_hz,
-                duration_s=info.duration_s,
-            ),
-            material_guess=guess_material(findings.materials, self.materials),
+            sample_rate_hz=self.codec.config.rate_hz,
+            sample_count=max(1, count_at(info.duration_s, self.codec.config.rate_hz)),
+            cues=cues,
             settings={
                 "model": self.name,
                 "seed": seed,
@@ -193,7 +239,44 @@ class FoleyFlow:
                 "threads": self.threads,
             },
             timings_s=stopwatch.seconds,
-            warnings=[*info.warnings, *frames.counts.warnings()],
-            _spool=spool,
-            _gain=gain,
+            warnings=warnings + take.warnings(),
+            _take=take,
+            _rerender=self._rerender,
+        )
+
+    def _analyse(
+        self, info: MediaInfo, stopwatch: Stopwatch, progress: Callable[[float], None] | None
+    ) -> tuple[Analysis, list[str]]:
+        return analyse_video(
+            self.aligner, info, self.plan, stopwatch, threads=self.threads, progress=progress
+        )
+
+    def _spot(self, analysis: Analysis, sensitivity: float) -> Spotting:
+        return spot_cues(
+            analysis,
+            materials=self.materials,
+            calibration=self.calibration,
+            sensitivity=sensitivity,
+        )
+
+    def _rerender(self, result: Generated, cues: CueSheet) -> Generated:
+        """See `Generated.rerender`."""
+        start_s = time.perf_counter()
+        cues = fit_to_clip(cues, self.flow.config, duration_s=result.info.duration_s)
+        take = edit_take(
+            self.codec,
+            self.flow,
+            result._take,
+            result.cues,
+            cues,
+            plan=self.plan,
+            threads=self.threads,
+        )
+        return replace(
+            result,
+            cues=cues,
+            settings=dict(result.settings),
+            timings_s={"total": time.perf_counter() - start_s},
+            warnings=warn_of_unused(cues, self.flow.config) + take.warnings(),
+            _take=take,
         )

@@ -1,4 +1,4 @@
-"""Plots a result: frames, waveform, spectrogram and events on one time axis.
+"""Plots a result: frames, cues, waveform and spectrogram on one time axis.
 
 The original sound, if there is one, is plotted below on the same axis. Detail finer than a pixel
 column is plotted as its extremes.
@@ -17,8 +17,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from foleyflow.cues.cue import Cue
 from foleyflow.errors import MediaError
-from foleyflow.signals import Event, Waveform
+from foleyflow.inference.report_cues import INK, PALE, mark_hits, plot_cues, write_legend
+from foleyflow.signals import Waveform
 from foleyflow.system.atomic_files import draft_of
 from foleyflow.system.printable import printable
 
@@ -26,7 +28,8 @@ WIDTH_PX = 1600
 HEIGHT_PX = 1000
 DOTS_PER_INCH = 100
 LEFT, RIGHT = 0.078, 0.982  # of the width
-TITLE_PX, LABEL_PX, GAP_PX, FOOT_PX = 70, 30, 12, 62
+TITLE_PX, LABEL_PX, GAP_PX, FOOT_PX = 84, 30, 12, 62
+CUES_PX = 74
 HIGHEST_STRIP_PX = 190.0
 
 COLUMN_COUNT = 1446  # pixel columns of the time axis
@@ -37,7 +40,7 @@ SPECTROGRAM_WINDOW_SAMPLES = 1024
 FFT_SAMPLES = 2048
 LONGEST_HOP_SAMPLES = 1024
 
-INK, PALE, ACCENT, SECOND = "#1f2430", "#8b93a5", "#e4572e", "#2f6f8f"
+ACCENT, SECOND = "#e4572e", "#2f6f8f"
 
 
 def plot_report(
@@ -45,7 +48,7 @@ def plot_report(
     *,
     pictures: Sequence[tuple[float, NDArray[np.uint8]]],
     generated: Waveform,
-    events: Sequence[Event],
+    cues: Sequence[Cue],
     reference: Waveform | None = None,
     title: str = "",
 ) -> None:
@@ -56,7 +59,7 @@ def plot_report(
         pictures: (time in seconds, (H, W, 3) uint8 RGB) of some frames, ascending in time. Those
             that would overlap are left out; six to twelve look best.
         generated: the generated sound; its length is the time axis.
-        events: marked in waveform and spectrogram.
+        cues: plotted with material and level, the disabled ones faintly.
         reference: the original sound, if there is one.
         title: usually the name of the video.
 
@@ -72,20 +75,24 @@ def plot_report(
     if reference is not None:
         sounds.append(("original", reference, SECOND))
     strip_px = _strip_height_px(pictures, generated.duration_s)
-    picture_axes, *sound_axes = _lay_out(figure, strip_px, len(sounds))
+    picture_axes, cue_axes, *sound_axes = _lay_out(figure, strip_px, len(sounds))
     duration_s = max(generated.duration_s, 0.001)
-    for axes in (picture_axes, *sound_axes):
+    for axes in (picture_axes, cue_axes, *sound_axes):
         axes.set_xlim(0, duration_s)
         axes.set_autoscale_on(False)
-    # Pictures, sounds and events on the same time axis
+    # Pictures, cues and sounds on the same time axis
     _plot_pictures(picture_axes, pictures, duration_s, height_px=strip_px)
+    inside = [cue for cue in cues if 0 <= cue.time_s <= duration_s]
+    plot_cues(cue_axes, inside)
+    _plain(cue_axes)
     for index, (name, sound, colour) in enumerate(sounds):
         wave_axes, spectrum_axes = sound_axes[2 * index : 2 * index + 2]
         _plot_waveform(wave_axes, sound, name=name, colour=colour)
         _plot_spectrogram(spectrum_axes, sound)
-        _mark_events(wave_axes, spectrum_axes, events, duration_s, labelled=index == 0)
+        mark_hits(wave_axes, inside)
     _time_axis(sound_axes[-1])
-    # Title on the left, numbers on the right
+    # Title on the left with the legend of the cues below, numbers on the right
+    write_legend(figure, inside, left=LEFT, height=0.936)
     figure.text(
         LEFT,
         0.968,
@@ -96,11 +103,14 @@ def plot_report(
         va="center",
         parse_math=False,
     )
-    noun = "event" if len(events) == 1 else "events"
+    enabled = sum(cue.enabled for cue in inside)
+    counts = f"{enabled} cues" if enabled != 1 else "1 cue"
+    if len(inside) > enabled:
+        counts += f", {len(inside) - enabled} disabled"
     figure.text(
         RIGHT,
         0.968,
-        f"{generated.duration_s:.2f} s   {generated.rate_hz / 1000:g} kHz   {len(events)} {noun}",
+        f"{generated.duration_s:.2f} s   {generated.rate_hz / 1000:g} kHz   {counts}",
         fontsize=12,
         color=PALE,
         ha="right",
@@ -123,10 +133,12 @@ def _strip_height_px(
 
 
 def _lay_out(figure: Figure, strip_px: float, sound_count: int) -> list[Axes]:
-    """Axes from top to bottom: the pictures, then waveform and spectrogram of each sound."""
+    """Axes from top to bottom: pictures, cues, then waveform and spectrogram of each sound."""
     from_top_px = float(TITLE_PX)
     spans_px = [(from_top_px, max(strip_px, 1.0))]
     from_top_px += strip_px + (LABEL_PX if strip_px else 0)
+    spans_px.append((from_top_px, CUES_PX))
+    from_top_px += CUES_PX
     sound_px = (HEIGHT_PX - FOOT_PX - from_top_px) / sound_count
     for _ in range(sound_count):
         spans_px.append((from_top_px + GAP_PX, 0.30 * sound_px - GAP_PX))
@@ -217,47 +229,6 @@ def _plot_spectrogram(axes: Axes, sound: Waveform) -> None:
     axes.set_yticks([_band_of(frequency_hz) for frequency_hz in ticks_hz], ["100", "1 k", "10 k"])
     axes.set_ylabel("Hz", fontsize=9, color=PALE, labelpad=2)
     _plain(axes)
-
-
-def _mark_events(
-    wave_axes: Axes,
-    spectrum_axes: Axes,
-    events: Sequence[Event],
-    duration_s: float,
-    *,
-    labelled: bool,
-) -> None:
-    """A line in the waveform and a triangle at the top of the spectrogram for each event."""
-    inside = [event for event in events if 0 <= event.time_s <= duration_s]
-    if not inside:
-        return
-    times_s = np.array([event.time_s for event in inside])
-    strengths = np.clip([event.strength for event in inside], 0.15, 1.0)
-    crowded = len(inside) > 150
-    for time_s, strength in zip(times_s, strengths, strict=True):
-        line_alpha = (0.25 if crowded else 0.75) * float(strength)
-        wave_axes.axvline(time_s, color=INK, alpha=line_alpha, linewidth=1, zorder=1)
-    spectrum_axes.scatter(
-        times_s,
-        np.full(len(inside), BAND_COUNT - 5.0),
-        s=(14 if crowded else 70) * strengths,
-        marker="v",
-        color="white",
-        edgecolors=INK,
-        linewidths=0.6,
-        zorder=3,
-    )
-    if labelled:
-        spectrum_axes.text(
-            0.994,
-            0.05,
-            "▾ events found in the video",
-            transform=spectrum_axes.transAxes,
-            ha="right",
-            fontsize=9,
-            color="white",
-            bbox=dict(facecolor="black", alpha=0.55, linewidth=0, pad=3),
-        )
 
 
 def _log_spectrogram_db(sound: Waveform) -> NDArray[np.float32]:

@@ -1,10 +1,11 @@
-"""Describes the work of `foleyflow generate`: its settings, and one job per video."""
+"""Describes the work of `foleyflow generate` and `spot`: its settings, and one job per video."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from foleyflow.inference.event_files import EVENT_SUFFIXES
 from foleyflow.media.formats import SIDECAR_SUFFIX
@@ -14,28 +15,23 @@ REPORT_SUFFIX = ".report.png"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
-    """The settings of a batch; see `foleyflow generate --help`.
+class BatchRequest:
+    """Settings of every batch of videos.
 
-    `output` is a file, or a folder with a slash at its end; None writes next to each video. Without
-    `loudness_lufs`, the generated level is kept.
+    Attributes:
+        output: a file, or a folder with a slash at its end; None writes next to each video.
+        model, device, weights_dir, threads: see `FoleyFlow.from_pretrained`.
+        overwrite: replace existing outputs.
+        sensitivity: of finding cues.
     """
 
     output: str | None
     model: str
-    seed: int
-    steps: int
-    guidance: float | None
-    material: str
-    loudness_lufs: float | None
-    audio_only: bool
-    overwrite: bool
-    report: bool
-    events: bool
-    sidecar: bool
     device: str
     weights_dir: str | None
     threads: int
+    overwrite: bool
+    sensitivity: float
 
     @property
     def folder(self) -> Path | None:
@@ -47,16 +43,48 @@ class Request:
     @property
     def companion_suffixes(self) -> list[str]:
         """Suffixes, appended to the name of an output, of the files to write next to it."""
+        return []
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpotRequest(BatchRequest):
+    """The settings of a batch; see `foleyflow spot --help`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request(BatchRequest):
+    """The settings of a batch; see `foleyflow generate --help`.
+
+    Without `loudness_lufs`, the generated level is kept. Without `cues`, a file, they are found.
+    """
+
+    seed: int
+    steps: int
+    guidance: float | None
+    material: str
+    cues: str | None
+    loudness_lufs: float | None
+    audio_only: bool
+    report: bool
+    events: bool
+    sidecar: bool
+
+    @property
+    def companion_suffixes(self) -> list[str]:
+        """Suffixes, appended to the name of an output, of the files to write next to it."""
         wanted = list(EVENT_SUFFIXES) if self.events else []
         wanted += [REPORT_SUFFIX] if self.report else []
         return wanted + ([SIDECAR_SUFFIX] if self.sidecar else [])
 
 
+AnyRequest = TypeVar("AnyRequest", bound=BatchRequest, covariant=True)
+
+
 @dataclass(frozen=True, kw_only=True)
-class Job:
+class Job(Generic[AnyRequest]):
     """One video and its output; `name` is the video as the user gave it."""
 
     name: str
     video: Path
     output: Path
-    request: Request
+    request: AnyRequest

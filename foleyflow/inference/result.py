@@ -1,18 +1,20 @@
-"""The result of a generation: sound, events, settings and timings."""
+"""The result of a generation: sound, cues, settings and timings; and edits of its cues."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from foleyflow.inference.sound_spool import SoundSpool
+from foleyflow.cues.sheet import CueSheet
+from foleyflow.inference.sound_spool import patched_blocks
+from foleyflow.inference.takes import Take
 from foleyflow.media import MediaInfo, fit_blocks, mux, write_wav
-from foleyflow.signals import Event, Waveform
+from foleyflow.signals import Waveform
 
 
 @dataclass(kw_only=True, eq=False)
@@ -23,9 +25,7 @@ class Generated:
         info: the video.
         sample_rate_hz: of the sound.
         sample_count: length of the sound: that of the video, rounded to the sample.
-        events: found in the video and audible in the sound, in order of time.
-        material_guess: the most likely struck material and its probability, from the clip's first
-            minute; None if the model knows no materials.
+        cues: the cues of the sound; disabled ones are uncertain or switched off.
         settings: seed, steps, guidance, material, loudness, model, precision and threads.
         timings_s: seconds in each part, and the elapsed time as "total". Parts overlap, so their
             sum may exceed it. `save` adds "mux".
@@ -35,17 +35,31 @@ class Generated:
     info: MediaInfo
     sample_rate_hz: int
     sample_count: int
-    events: tuple[Event, ...]
-    material_guess: tuple[str, float] | None
+    cues: CueSheet
     settings: dict[str, object]
     timings_s: dict[str, float]
     warnings: list[str]
-    _spool: SoundSpool = field(repr=False)
-    _gain: float = field(repr=False)
+    _take: Take = field(repr=False)
+    _rerender: Callable[[Generated, CueSheet], Generated] = field(repr=False)
+
+    def rerender(self, cues: CueSheet) -> Generated:
+        """The sound for edited cues; only the stretches that the edits touch are generated again.
+
+        A stretch lasts from 50 ms before a changed cue to the end of its ring. All samples outside
+        are bit-identical, and the gain stays the same.
+
+            edited = result.rerender(result.cues.replace(3, material="glass"))
+
+        Raises:
+            ConfigError: a cue is outside the clip, or the model does not know its material.
+        """
+        return self._rerender(self, cues)
 
     def blocks(self) -> Iterator[NDArray[np.float32]]:
         """The sound in (1, n) float32 blocks, `sample_count` samples in total."""
-        return fit_blocks(self._spool.blocks(self._gain), self.sample_count)
+        take = self._take
+        blocks = patched_blocks(take.sound.blocks(take.gain), take.sound_patches)
+        return fit_blocks(blocks, self.sample_count)
 
     @property
     def waveform(self) -> NDArray[np.float32]:

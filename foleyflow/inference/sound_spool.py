@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import tempfile
-import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from foleyflow.codec.autoencoder import Codec
 from foleyflow.codec.streaming import decode_stream
-from foleyflow.inference.latent_generation import ClipFindings, LatentChunk
+from foleyflow.inference.temporary_bytes import TemporaryBytes
 from foleyflow.media import LoudnessMeter, loudness_gain, peak_gain
 from foleyflow.system.stopwatch import Stopwatch
 
-MEMORY_BYTES = 2 * 2**20  # longer sound (11 s at 48 kHz) goes to a temporary file
 BLOCK_SAMPLES = 48_000
 
 
@@ -24,8 +23,7 @@ class SoundSpool:
     """Mono float32 sound with its loudness and its level per latent frame."""
 
     def __init__(self, rate_hz: int, *, hop_samples: int) -> None:
-        self._file = tempfile.SpooledTemporaryFile(max_size=MEMORY_BYTES)
-        weakref.finalize(self, self._file.close)
+        self._bytes = TemporaryBytes()
         self._meter = LoudnessMeter(rate_hz, 1)
         self._hop_samples = hop_samples
         self._levels: list[NDArray[np.float32]] = []
@@ -37,7 +35,7 @@ class SoundSpool:
 
     def append(self, block: NDArray[np.float32]) -> None:
         """Adds (n,) samples, where n is a multiple of the latent hop."""
-        self._file.write(np.ascontiguousarray(block, np.float32).tobytes())
+        self._bytes.append(block.astype(np.float32, copy=False))
         self._meter.add(block[None])
         self._levels.append(np.abs(block.reshape(-1, self._hop_samples)).max(axis=1))
 
@@ -48,23 +46,59 @@ class SoundSpool:
             gain = loudness_gain(self._meter.integrated_lufs(), target_lufs)
         return gain * peak_gain(float(self.levels.max(initial=0.0)) * gain)
 
-    def blocks(self, gain: float) -> Iterator[NDArray[np.float32]]:
-        """All samples times `gain`, in (1, n) blocks."""
-        self._file.seek(0)
-        while data := self._file.read(4 * BLOCK_SAMPLES):
-            yield np.frombuffer(data, np.float32)[None] * np.float32(gain)
-        self._file.seek(0, 2)
+    def blocks(
+        self, gain: float, *, start: int = 0, stop: int | None = None
+    ) -> Iterator[NDArray[np.float32]]:
+        """Samples from `start` to before `stop`, by default all, times `gain`: (1, n) blocks."""
+        total = len(self._bytes) // 4
+        stop = total if stop is None else min(stop, total)
+        for first in range(start, stop, BLOCK_SAMPLES):
+            count = min(BLOCK_SAMPLES, stop - first)
+            samples = self._bytes.read(4 * first, count, np.float32)
+            yield samples.astype(np.float32)[None] * np.float32(gain)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SoundPatch:
+    """Samples (n,) that replace those of a sound from `start` on."""
+
+    start: int
+    samples: NDArray[np.float32]
+
+    @property
+    def end(self) -> int:
+        """The first sample after the patch."""
+        return self.start + len(self.samples)
+
+
+def patched_blocks(
+    blocks: Iterable[NDArray[np.float32]], patches: Sequence[SoundPatch]
+) -> Iterator[NDArray[np.float32]]:
+    """Blocks (1, n) of a sound with its patches, of which later ones replace earlier ones."""
+    position = 0
+    for block in blocks:
+        end = position + block.shape[1]
+        touching = [p for p in patches if p.start < end and p.end > position]
+        if touching:
+            block = block.copy()
+        for patch in touching:
+            begin, stop = max(patch.start, position), min(patch.end, end)
+            own = patch.samples[begin - patch.start : stop - patch.start]
+            block[0, begin - position : stop - position] = own
+        yield block
+        position = end
 
 
 @torch.inference_mode()
-def decode_chunks(
-    codec: Codec, chunks: Iterable[LatentChunk], stopwatch: Stopwatch
-) -> tuple[SoundSpool, ClipFindings]:
-    """Decodes the latents of a clip; `stopwatch` receives the part "codec"."""
+def decode_latents(codec: Codec, latents: Iterable[Tensor], stopwatch: Stopwatch) -> SoundSpool:
+    """Decodes the codec latents of a clip, in pieces (1, T, C).
+
+    `stopwatch` receives the part "codec".
+    """
     spool = SoundSpool(codec.config.rate_hz, hop_samples=codec.config.hop_samples)
-    findings, waiting = ClipFindings(), Stopwatch()
-    latents = waiting.timed("latents", findings.collect(chunks))
-    for block in stopwatch.timed("codec", decode_stream(codec, latents)):
+    waiting = Stopwatch()
+    pieces = waiting.timed("latents", latents)
+    for block in stopwatch.timed("codec", decode_stream(codec, pieces)):
         spool.append(block[0].float().cpu().numpy())
     stopwatch.add("codec", -waiting.seconds["latents"])  # the decoder waits for the generation
-    return spool, findings
+    return spool

@@ -75,7 +75,7 @@ def test_a_slightly_damaged_video_gives_a_warning(model, tmp_path):
     assert outcome.stderr == ""
     outcome = run_cli("generate", bad, "--model", model, "--overwrite")
     assert (outcome.stdout + outcome.stderr).count("are damaged") == 1
-    assert f"  warning: {warning}" in outcome.stdout
+    assert f"foleyflow: warning: {bad}: {warning}" in outcome.stderr
 
 
 def test_the_input_is_refused_as_output(model, clip, tmp_path):

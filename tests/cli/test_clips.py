@@ -78,7 +78,7 @@ def test_the_video_is_copied_and_the_sound_is_as_long(model, tmp_path, name):
     assert outcome.status == 0, outcome.stderr
     with wave.open(outcome.answer["output"]) as file:
         assert file.getnframes() == math.floor(answer["duration_s"] * RATE_HZ + 0.5)
-    assert all(0 <= event["time_s"] < answer["duration_s"] for event in answer["events"])
+    assert all(0 <= cue["time_s"] < answer["duration_s"] for cue in answer["cues"])
 
 
 @pytest.fixture

@@ -275,6 +275,26 @@ def test_simulate_two_clips_and_rerun(tmp_path):
     assert (again["clips"], again["skipped"]) == (0, 2)
 
 
+def test_simulate_without_videos(tmp_path):
+    pytest.importorskip("mujoco")
+    command = ("data", "simulate", "--out", tmp_path / "sim", "--duration", "1", "--clips", "2")
+    outcome = run_cli(*command, "--workers", "1", "--audio-only")
+    assert outcome.status == 0, outcome.stderr
+    assert outcome.stdout.startswith("2 clips created, 0 existed; ")
+    assert "clips per second and core" in outcome.stdout and "frames" not in outcome.stdout
+    assert len(list(tmp_path.rglob("*.flac"))) == 2 and not list(tmp_path.rglob("*.mp4"))
+    refused = run_cli(*command)
+    assert refused.status == 2 and refused.stdout == ""
+    assert "audio_only=True, asked for False" in refused.error_lines[0]
+    rate = run_cli(
+        "data", "simulate", "--out", tmp_path / "x", "--clips", "1", "--rate", "5", "--audio-only"
+    )
+    assert rate.status == 2 and "expected none with audio_only" in rate.error_lines[0]
+    # A training that needs frames
+    train = run_cli("train", "align", "--data", tmp_path / "sim", "--out", tmp_path / "run")
+    assert train.status == 2 and "has sounds without frames" in train.error_lines[0]
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import wave
 from pathlib import Path
 
@@ -12,13 +13,16 @@ import torch
 from support.cli_model import make_model, run_cli, run_process
 from support.media_files import Sound, impulses, make_video, video_packet_bytes
 
-from foleyflow.inference.event_files import write_events
+from foleyflow.cues.fields import cue_from_fields
+from foleyflow.cues.sheet import CueSheet
+from foleyflow.inference.event_files import write_event_files
 from foleyflow.media import loudness_lufs
-from foleyflow.signals import Event, Waveform
+from foleyflow.signals import Waveform
 from foleyflow.weights import file_sha256
 
 DOCUMENTED_KEYS = (
-    "video output duration_s sample_rate_hz seed steps model events timings_s peak_rss_mb warnings"
+    "video output duration_s sample_rate_hz seed steps model cues cue_file sensitivity "
+    "timings_s peak_rss_mb warnings"
 ).split()
 DOCUMENTED_TIMINGS = "decode encode align flow codec mux total".split()
 
@@ -110,8 +114,9 @@ def test_json_contains_all_documented_keys(generate, clip, model, tmp_path):
     assert answer["duration_s"] == pytest.approx(2.0)
     assert (answer["sample_rate_hz"], answer["seed"], answer["steps"]) == (48_000, 5, 2)
     assert answer["model"] == str(model)
-    assert all({"time_s", "strength"} == event.keys() for event in answer["events"])
-    assert answer["events"] and answer["warnings"] == []
+    assert all({"time_s", "kind", "material", "enabled"} <= cue.keys() for cue in answer["cues"])
+    assert answer["cues"] and answer["warnings"] == []
+    assert (answer["sensitivity"], answer["cue_file"]) == (0.5, None)
     assert 50 < answer["peak_rss_mb"] < 8000
 
 
@@ -206,7 +211,7 @@ def test_an_output_is_replaced_only_with_overwrite(generate, model, clip, tmp_pa
     assert output.read_bytes() != before
 
 
-@pytest.mark.parametrize("suffix", [".events.csv", ".mid", ".report.png", ".json"])
+@pytest.mark.parametrize("suffix", [".cues.csv", ".cues.json", ".mid", ".report.png", ".json"])
 def test_files_next_to_the_output_are_not_replaced(model, clip, tmp_path, suffix):
     output = tmp_path / "a.mp4"
     precious = tmp_path / f"a.mp4{suffix}"
@@ -245,11 +250,12 @@ def test_the_report_is_a_picture(complete):
     assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 200
 
 
-def test_event_files_contain_the_events(complete, tmp_path):
+def test_event_files_contain_the_cues(complete, tmp_path):
     folder, answer = complete
-    events = [Event(**event) for event in answer["events"]]
-    assert len(events) > 5
-    wanted = write_events(tmp_path / "out.mp4", events)
+    cues = tuple(cue_from_fields(fields, None) for fields in answer["cues"])
+    assert len(cues) > 5 and {cue.material for cue in cues} == {"glass"}
+    sheet = CueSheet(cues=cues, duration_s=answer["duration_s"])
+    wanted = write_event_files(tmp_path / "out.mp4", sheet)
     assert answer["event_files"] == [str(folder / path.name) for path in wanted]
     for path in wanted:
         assert (folder / path.name).read_bytes() == path.read_bytes()
@@ -271,7 +277,7 @@ def test_the_sidecar_is_enough_to_regenerate_the_sound(complete, model):
     outcome = run_cli("generate", record["video"], "-o", again, *(str(flag) for flag in flags))
     assert outcome.status == 0, outcome.stderr
     assert audio_hash(again) == audio_hash(folder / "out.mp4")
-    assert outcome.answer["events"] == record["events"]
+    assert outcome.answer["cues"] == record["cues"]
 
 
 def test_only_the_output_is_written_by_default(generate, clip, tmp_path):
@@ -310,9 +316,13 @@ def test_dry_run_prints_the_plan_and_writes_nothing(clip, model, tmp_path):
 def test_the_text_output_lists_every_file(model, clip, tmp_path):
     outcome = run_cli("generate", clip, "--model", model, "-o", tmp_path / "a.mp4", "--sidecar")
     assert outcome.status == 0
-    first, second = outcome.stdout.splitlines()
-    assert first.startswith(f"{tmp_path / 'a.mp4'}  (2.00 s, ")
+    first, second, third = outcome.stdout.splitlines()
+    assert re.match(rf"{re.escape(str(tmp_path / 'a.mp4'))}  \(2\.00 s, \d+ cues?, ", first)
     assert second.strip() == str(tmp_path / "a.mp4.json")
+    assert third.startswith(f"  to change the cues: foleyflow spot {clip}, edit ")
+    assert third.endswith(
+        f"foleyflow generate {clip} --cues {clip.with_suffix('.cues.json')} --overwrite"
+    )
 
 
 def test_a_separate_process_prints_only_json(model, clip, tmp_path):

@@ -39,9 +39,15 @@ def test_odd_name(model, clip, tmp_path, monkeypatch, name):
     shutil.copy(clip, tmp_path / name)
     outcome = run_cli("generate", "--model", model, "--seed", "2", "--", name)
     assert (outcome.status, outcome.stderr) == (0, "")
-    assert is_printable(outcome.stdout) and len(outcome.stdout.splitlines()) == 1
-    outputs = f"{name[:-4]}.foley{name[-4:]}"
-    assert sorted(os.listdir(tmp_path)) == sorted([name, outputs])
+    assert is_printable(outcome.stdout) and len(outcome.stdout.splitlines()) == 2
+    output, sheet = f"{name[:-4]}.foley{name[-4:]}", f"{name[:-4]}.cues.json"
+    assert sorted(os.listdir(tmp_path)) == sorted([name, output])
+    outcome = run_cli("spot", "--model", model, "--", name)
+    assert (outcome.status, outcome.stderr) == (0, "")
+    assert is_printable(outcome.stdout) and len(outcome.stdout.splitlines()) == 2
+    assert sorted(os.listdir(tmp_path)) == sorted([name, output, sheet])
+    flags = ("--model", model, "--overwrite", f"--cues={sheet}")
+    assert run_cli("generate", *flags, "--", name).status == 0
 
 
 @pytest.mark.parametrize("name", [NOT_UTF8, "a\x1b[31mred\nline.mp4", "日.mp4"])
@@ -50,7 +56,7 @@ def test_odd_name_with_all_files_next_to_the_output(model, clip, tmp_path, name)
     outcome = run_cli("generate", tmp_path / name, "--model", model, *COMPANIONS, "--json")
     assert (outcome.status, outcome.stderr) == (0, "")
     assert outcome.stdout.isascii() and is_printable(outcome.stdout)
-    assert len(list(tmp_path.iterdir())) == 7
+    assert len(list(tmp_path.iterdir())) == 8
     for content in (
         outcome.answer,
         json.loads((tmp_path / f"{name[:-4]}.foley.mp4.json").read_text()),
@@ -194,8 +200,15 @@ def test_the_longest_names_work(model, clip, tmp_path):
     shutil.copy(clip, video)
     outcome = run_cli("generate", video, "--model", model, "-o", output, *COMPANIONS)
     assert outcome.status == 0, outcome.stderr
-    assert len(os.listdir(tmp_path)) == 7
-    assert {len(os.fsencode(name)) for name in os.listdir(tmp_path)} == {244, 248, 249, 255}
+    assert len(os.listdir(tmp_path)) == 8
+    assert {len(os.fsencode(name)) for name in os.listdir(tmp_path)} == {
+        244,
+        248,
+        249,
+        253,
+        254,
+        255,
+    }
 
 
 @pytest.mark.parametrize("overwrite", [False, True])

@@ -72,7 +72,7 @@ def test_codec(smoke_model, simulated_data, judge):
     found = report(*arguments, "--judge", judge)
     assert found["clips"] == 2 and found["distance_db"] > 0
     assert set(found["tones_db"]) == {"220", "500", "1000", "2000", "4000", "8000"}
-    assert 0 <= found["material_heard_decoded"] <= 1
+    assert 0 <= found["material_recognised_decoded"] <= 1
 
 
 def test_encoders_of_video_and_sound(monkeypatch, tmp_path, timm):

@@ -55,6 +55,8 @@ def condition(materials=None) -> Condition:
         states=torch.randn(ITEMS, SEGMENTS, 8, generator=rng),
         events=torch.zeros(ITEMS, FRAMES),
         material=torch.zeros(ITEMS, dtype=torch.int64) if materials is None else materials,
+        cues=torch.zeros(ITEMS, FRAMES, 0),
+        has_video=torch.ones(ITEMS, dtype=torch.bool),
         context=torch.zeros(ITEMS, FRAMES, CHANNELS),
         known=torch.zeros(ITEMS, FRAMES, dtype=torch.bool),
     )

@@ -1,21 +1,24 @@
-"""A small untrained aligner and flow."""
+"""A small untrained aligner, and flows with random weights."""
 
 from __future__ import annotations
 
 import pytest
 import torch
+from support.films import SIZE
+from support.flow_networks import random_flow
 
 from foleyflow.alignment.model import Alignment, AlignmentConfig
 from foleyflow.encoders.motion_encoder import MotionEncoder, MotionEncoderConfig
 from foleyflow.flow.transformer import FlowConfig, FlowTransformer
 
-FRAME_SIZE = 16
+MATERIALS = ("wood", "metal")
+SHAPE = {"channels": 48, "width": 16, "layers": 1, "heads": 2, "condition_width": 16}
 
 
 @pytest.fixture(scope="module")
 def aligner():
     torch.manual_seed(0)
-    encoder = MotionEncoder(MotionEncoderConfig(size=FRAME_SIZE, widths=(4, 4, 8), dim=16))
+    encoder = MotionEncoder(MotionEncoderConfig(size=SIZE, widths=(4, 4, 8), dim=16))
     config = AlignmentConfig(
         width=16, heads=2, video_layers=1, audio_layers=1, decoder_layers=1, materials=2
     )
@@ -24,15 +27,24 @@ def aligner():
 
 @pytest.fixture(scope="module")
 def flow():
-    torch.manual_seed(1)
-    config = FlowConfig(
-        width=16, layers=1, heads=2, condition_width=16, material_names=("wood", "metal")
-    )
-    network = FlowTransformer(config).eval().requires_grad_(False)
-    for value in network.parameters():
-        if float(value.abs().max()) == 0:
-            value.normal_(std=0.2)
+    """A flow that takes event times and one material."""
+    return with_statistics(FlowConfig(**SHAPE, material_names=MATERIALS))
+
+
+@pytest.fixture(scope="module")
+def cue_flow():
+    """A flow that takes all fields of cues."""
+    return with_statistics(FlowConfig(**SHAPE, cue_materials=MATERIALS))
+
+
+@pytest.fixture(params=["flow", "cue_flow"])
+def any_flow(request):
+    """Both kinds of flow."""
+    return request.getfixturevalue(request.param)
+
+
+def with_statistics(config: FlowConfig) -> FlowTransformer:
+    network = random_flow(config, deviation=0.2)
     network.latent_mean.normal_()
     network.latent_deviation.uniform_(0.5, 2.0)
-    network.record_training_(guidance=True)
     return network

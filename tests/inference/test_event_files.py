@@ -1,20 +1,32 @@
-"""Event files contain the events when they are read back."""
+"""Event files contain the cues when they are read back."""
 
 from __future__ import annotations
 
-import csv
-
 import pytest
 
-from foleyflow.inference.event_files import midi_bytes, write_events
-from foleyflow.signals import Event
+from foleyflow.cues.cue import Cue
+from foleyflow.cues.files import read_cues
+from foleyflow.cues.sheet import CueSheet
+from foleyflow.inference.event_files import midi_bytes, write_event_files
 
-EVENTS = (
-    Event(time_s=0.0, strength=1.0),
-    Event(time_s=0.02, strength=0.5),  # before the first note has ended
-    Event(time_s=1.2345, strength=0.004),
-    Event(time_s=1.2345, strength=0.25),
-    Event(time_s=754.3, strength=0.75),
+CUES = CueSheet(
+    cues=(
+        Cue(time_s=0.0, level_db=3.0, material="wood"),
+        Cue(time_s=0.02, level_db=-6.0, confidence=0.9),  # before the first note has ended
+        Cue(time_s=0.5, material="glass", enabled=False),
+        Cue(time_s=1.2345, level_db=-50.0),
+        Cue(time_s=2.0, kind="roll", end_s=3.5, level_curve_db=(-40.0, -12.0), material="metal"),
+        Cue(time_s=754.3, level_db=-2.5),
+        Cue(time_s=754.4),
+    )
+)
+LABELS = (
+    (0.0, 0.0, "hit wood 3 dB"),
+    (0.02, 0.02, "hit -6 dB"),
+    (1.2345, 1.2345, "hit -50 dB"),
+    (2.0, 3.5, "roll metal -12 dB"),
+    (754.3, 754.3, "hit -2 dB"),
+    (754.4, 754.4, "hit"),
 )
 
 
@@ -44,47 +56,45 @@ def read_midi(data: bytes) -> tuple[dict[str, int], list[tuple[int, bytes]]]:
     return header, messages
 
 
-def test_midi_notes_have_the_times_and_strengths_of_the_events():
-    header, messages = read_midi(midi_bytes(EVENTS))
+def test_midi_notes_have_the_times_and_amplitudes_of_the_cues():
+    header, messages = read_midi(midi_bytes(CUES.enabled))
     assert (header["format"], header["tracks"]) == (0, 1)
     assert messages[0] == (0, b"\xff\x51\x03" + (500_000).to_bytes(3, "big"))
     assert messages[-1][1] == b"\xff\x2f\x00"
     ticks_per_s = header["ticks"] * 1_000_000 / 500_000
     starts = [(tick / ticks_per_s, message[2]) for tick, message in messages if message[0] == 0x90]
-    assert [velocity for _, velocity in starts] == [127, 64, 1, 32, 95]
-    for (time_s, _), event in zip(starts, EVENTS, strict=True):
-        assert time_s == pytest.approx(event.time_s, abs=0.5 / ticks_per_s + 1e-9)
+    # 127 times the amplitude, at least 1; the loudest level of a curve
+    assert [velocity for _, velocity in starts] == [127, 64, 1, 32, 95, 127]
+    for (time_s, _), cue in zip(starts, CUES.enabled, strict=True):
+        assert time_s == pytest.approx(cue.time_s, abs=0.5 / ticks_per_s + 1e-9)
     ends = [tick for tick, message in messages if message[0] == 0x80]
-    assert len(ends) == len(EVENTS)
+    assert len(ends) == len(CUES.enabled)
     assert [tick for tick, _ in messages] == sorted(tick for tick, _ in messages)
 
 
-def test_midi_without_events_is_a_valid_file():
+def test_midi_without_cues_is_a_valid_file():
     _, messages = read_midi(midi_bytes(()))
     assert [message[:2] for _, message in messages] == [b"\xff\x51", b"\xff\x2f"]
 
 
-def test_csv_and_labels_contain_the_events(tmp_path):
-    paths = write_events(tmp_path / "clip.foley.mp4", EVENTS)
+def test_sheets_have_all_cues_and_labels_those_that_sound(tmp_path):
+    paths = write_event_files(tmp_path / "clip.foley.mp4", CUES)
     assert [path.name for path in paths] == [
-        "clip.foley.mp4.events.csv",
+        "clip.foley.mp4.cues.json",
+        "clip.foley.mp4.cues.csv",
         "clip.foley.mp4.labels.txt",
         "clip.foley.mp4.mid",
     ]
-    with paths[0].open() as stream:
-        rows = list(csv.DictReader(stream))
-    assert [(float(r["time_s"]), float(r["strength"])) for r in rows] == [
-        (e.time_s, e.strength) for e in EVENTS
-    ]
-    for line, event in zip(paths[1].read_text().splitlines(), EVENTS, strict=True):
+    for path in paths[:2]:
+        assert read_cues(path, duration_s=None, materials=None) == CUES
+    for line, expected in zip(paths[2].read_text().splitlines(), LABELS, strict=True):
         start, end, label = line.split("\t")
-        assert float(start) == float(end) == event.time_s
-        assert label == f"hit {event.strength:.2f}"
-    assert paths[2].read_bytes() == midi_bytes(EVENTS)
-    assert len(list(tmp_path.iterdir())) == 3
+        assert (float(start), float(end), label) == expected
+    assert paths[3].read_bytes() == midi_bytes(CUES.enabled)
+    assert len(list(tmp_path.iterdir())) == 4
 
 
-def test_csv_without_events_has_a_header(tmp_path):
-    table, labels, _ = write_events(tmp_path / "x.wav", ())
-    assert table.read_text() == "time_s,strength\n"
-    assert labels.read_text() == ""
+def test_files_without_cues_are_valid(tmp_path):
+    sheet, table, labels, _ = write_event_files(tmp_path / "x.wav", CueSheet())
+    assert read_cues(sheet, duration_s=None, materials=None) == CueSheet()
+    assert table.read_text().startswith("time_s,kind,") and labels.read_text() == ""

@@ -211,7 +211,7 @@ def test_a_batch_with_a_killed_worker_equals_a_serial_one(local_ray, tmp_path):
     assert [entry["video"] for entry in answer["errors"]] == [str(broken)]
     assert "not a media file" in answer["errors"][0]["error"] and answer["errors"][0]["hint"]
     for entry, other in zip(answer["results"], local.answer["results"], strict=True):
-        assert entry["events"] == other["events"]
+        assert entry["cues"] == other["cues"]
     names = sorted(path.name for path in serial.iterdir())
     assert sorted(path.name for path in parallel.iterdir()) == names  # and no draft
     assert len([name for name in names if name.endswith(".wav")]) == CLIPS

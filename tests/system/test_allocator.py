@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from foleyflow.inference import latent_generation
+from foleyflow.inference import analysis
 from foleyflow.inference.pipeline import FoleyFlow
 from foleyflow.system.allocator import release_freed_memory
 
@@ -49,7 +49,7 @@ def test_only_long_videos_release_memory(smoke_model, clip_file, monkeypatch, af
         calls.append(True)
         return release_freed_memory()
 
-    monkeypatch.setattr(latent_generation, "RELEASE_AFTER_S", after_s)
-    monkeypatch.setattr(latent_generation, "release_freed_memory", counted)
+    monkeypatch.setattr(analysis, "RELEASE_AFTER_S", after_s)
+    monkeypatch.setattr(analysis, "release_freed_memory", counted)
     FoleyFlow.from_pretrained(smoke_model).generate(clip_file)
     assert bool(calls) == expected

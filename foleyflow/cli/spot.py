@@ -1,0 +1,93 @@
+"""`foleyflow spot`: find the cues of videos."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from typer import Option
+
+from foleyflow.cli.console import handle_errors
+from foleyflow.cli.options import EMBEDDED, Debug, Device, DryRun, Json, Model
+from foleyflow.cli.video_batch import (
+    ModelThreads,
+    Overwrite,
+    Sensitivity,
+    VideoBatch,
+    VideoNames,
+    WeightsFolder,
+    as_argument,
+    checked_sensitivity,
+    cue_counts,
+)
+from foleyflow.system.printable import printable
+
+
+def spot(
+    videos: VideoNames,
+    output: Annotated[
+        # Text, not a path: the slash at the end of a folder would be lost.
+        str | None,
+        Option(
+            "-o",
+            "--output",
+            metavar="FILE|FOLDER/",
+            help="Output file (.json or .csv), or folder of the outputs. Default: NAME.cues.json "
+            "next to each video.",
+        ),
+    ] = None,
+    model: Model = EMBEDDED,
+    sensitivity: Sensitivity = None,
+    overwrite: Overwrite = False,
+    device: Device = "auto",
+    weights_dir: WeightsFolder = None,
+    threads: ModelThreads = 0,
+    as_json: Json = False,
+    dry_run: DryRun = False,
+    debug: Debug = False,
+) -> None:
+    """Find what sounds in each video and write it as a cue sheet, which you can edit.
+
+    `foleyflow generate VIDEO --cues FILE` generates the sound of the edited cues. Uncertain cues
+    are disabled: set "enabled" to true to use one. With several videos, those whose output exists
+    are skipped.
+    """
+    with handle_errors(debug=debug, as_json=as_json):
+        from foleyflow.inference.request import SpotRequest
+        from foleyflow.inference.spotting_job import sheet_output, spot_video
+
+        request = SpotRequest(
+            output=output,
+            model=model,
+            sensitivity=checked_sensitivity(sensitivity),
+            overwrite=overwrite,
+            device=device,
+            weights_dir=None if weights_dir is None else str(weights_dir),
+            threads=threads,
+        )
+        batch = VideoBatch(
+            command="spot",
+            videos=videos,
+            request=request,
+            output_of=sheet_output,
+            work=spot_video,
+            result_text=_result_text,
+        )
+        batch.check()
+        if dry_run:
+            status = batch.print_plan(dict(vars(request)))
+        else:
+            status = batch.run(as_json=as_json, debug=debug)
+    raise typer.Exit(status)
+
+
+def _result_text(described: dict[str, Any], is_only: bool) -> str:
+    output, video = described["output"], described["video"]
+    lines = [
+        f"{output}  ({described['duration_s']:.2f} s, {cue_counts(described)}, "
+        f"{described['timings_s']['total']:.2f} s)"
+    ]
+    if video != "-":
+        again = f"foleyflow generate {as_argument(video)} --cues {as_argument(output)}"
+        lines.append(f"  edit it, then: {again}")
+    return "\n".join(map(printable, lines))

@@ -1,0 +1,148 @@
+"""Generates stretches of a result again, and replaces its samples there."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from foleyflow.codec.autoencoder import Codec
+from foleyflow.cues.arrays import CueArrays, arrays_of
+from foleyflow.cues.sheet import CueSheet
+from foleyflow.flow.transformer import FlowTransformer
+from foleyflow.inference.cue_checks import known_materials
+from foleyflow.inference.latent_spool import LatentPatch
+from foleyflow.inference.rendering import SeededFrames, regenerate_latents, seeded_frames
+from foleyflow.inference.sound_spool import SoundPatch, patched_blocks
+from foleyflow.inference.stretches import Stretch, changed_stretches
+from foleyflow.inference.takes import Take
+from foleyflow.inference.windows import WindowPlan
+from foleyflow.parallel.threads import torch_threads
+
+FADE_S = 0.01  # between the old and the new sound at both ends of a stretch
+
+
+def edit_take(
+    codec: Codec,
+    flow: FlowTransformer,
+    take: Take,
+    old: CueSheet,
+    new: CueSheet,
+    *,
+    plan: WindowPlan,
+    threads: int,
+) -> Take:
+    """The take with other cues; see `Generated.rerender`.
+
+    Args:
+        codec, flow: in eval mode.
+        take: the sound of the cues `old`.
+        plan: sizes of the windows.
+        threads: torch threads per operation.
+    """
+    arrays = arrays_of(new, known_materials(flow.config))
+    seeded = seeded_frames(new, rate_hz=take.analysis.rate_hz, frames=len(take.latents))
+    with torch_threads(threads):
+        for stretch in changed_stretches(old, new, duration_s=take.analysis.duration_s):
+            take = rerender_stretch(codec, flow, take, arrays, stretch, plan=plan, seeded=seeded)
+    return take
+
+
+@torch.inference_mode()
+def rerender_stretch(
+    codec: Codec,
+    flow: FlowTransformer,
+    take: Take,
+    cues: CueArrays,
+    stretch: Stretch,
+    *,
+    plan: WindowPlan,
+    seeded: Sequence[SeededFrames],
+) -> Take:
+    """The take with a stretch generated again for other cues.
+
+    Samples outside the stretch are those of `take`.
+    """
+    hop, rate_hz = codec.config.hop_samples, codec.config.rate_hz
+    total = len(take.latents)
+    first = min(math.floor(stretch.start_s * codec.config.latent_rate_hz), total - 1)
+    last = min(math.ceil(stretch.end_s * codec.config.latent_rate_hz), total)
+    if stretch.end_s >= take.analysis.duration_s:
+        last = total  # the last frame reaches beyond the clip
+
+    def read(begin: int, end: int) -> torch.Tensor:
+        return take.latents.read(begin, end, take.latent_patches)
+
+    # Latents of the stretch
+    new = regenerate_latents(
+        flow,
+        take.analysis.windows,
+        cues,
+        read,
+        first=first,
+        last=last,
+        plan=plan,
+        sampling=take.sampling,
+        seeded=seeded,
+    )
+    latent_patch = LatentPatch(start=first, latents=new.cpu())
+    # Sound of the stretch, decoded with the codec's receptive field on both sides
+    begin, end = max(first - codec.context_frames, 0), min(last + codec.context_frames, total)
+    latents = take.latents.read(begin, end, (*take.latent_patches, latent_patch)).to(new.device)
+    decoded = codec.decode(flow.restore(latents))[0].float().cpu().numpy()
+    start = round(stretch.start_s * rate_hz)
+    stop = last * hop if last == total else round(stretch.end_s * rate_hz)
+    samples = decoded[start - begin * hop : stop - begin * hop] * np.float32(take.gain)
+    samples = _fade(
+        _present_sound(take, start, stop),
+        np.clip(samples, -1.0, 1.0),
+        round(FADE_S * rate_hz),
+        at_start=start > 0,
+        at_end=last < total,
+    )
+    sound_patch = SoundPatch(start=start, samples=samples)
+    # Earlier patches that the new ones cover completely have no effect
+    return replace(
+        take,
+        latent_patches=(
+            *(p for p in take.latent_patches if p.start < first or p.end > last),
+            latent_patch,
+        ),
+        sound_patches=(
+            *(p for p in take.sound_patches if p.start < start or p.end > stop),
+            sound_patch,
+        ),
+    )
+
+
+def _present_sound(take: Take, start: int, stop: int) -> NDArray[np.float32]:
+    """The present samples from `start` to before `stop`."""
+    blocks = take.sound.blocks(take.gain, start=start, stop=stop)
+    shifted = [replace(patch, start=patch.start - start) for patch in take.sound_patches]
+    return np.concatenate([block[0] for block in patched_blocks(blocks, shifted)])
+
+
+def _fade(
+    old: NDArray[np.float32],
+    new: NDArray[np.float32],
+    count: int,
+    *,
+    at_start: bool,
+    at_end: bool,
+) -> NDArray[np.float32]:
+    """The new samples, faded from the old ones at the start and to them at the end, if wanted.
+
+    A fade has `count` samples, or fewer in a short stretch.
+    """
+    count = min(count, len(new) // 2)
+    weight = np.ones(len(new), np.float32)
+    ramp = (np.arange(count, dtype=np.float32) + 0.5) / max(count, 1)
+    if at_start:
+        weight[:count] = ramp
+    if at_end:
+        weight[len(new) - count :] = ramp[::-1]
+    return old + weight * (new - old)

@@ -1,0 +1,68 @@
+"""The stretches of a clip that an edit of its cues changes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from foleyflow.cues.cue import Cue
+from foleyflow.cues.sheet import CueSheet
+
+BEFORE_S = 0.05  # before a changed cue: the codec spreads the sound of a frame so far
+UNKNOWN_RING_S = 1.0  # of a cue without decay, and without material or of an unknown one
+SHORTEST_RING_S = 0.1
+RING_DB = 40.0  # a ring that has fallen so far is over
+SHORTEST_GAP_S = 0.5  # stretches that are closer are one
+# Material -> time in which the lowest mode of its least damped body falls by 60 dB; the ranges of
+# `simulation.materials` end there.
+LONGEST_DECAYS_S = {
+    "wood": 0.14,
+    "metal": 4.6,
+    "glass": 0.86,
+    "ceramic": 0.28,
+    "plastic": 0.063,
+    "rubber": 0.023,
+    "membrane": 0.63,
+    "stone": 0.053,
+    "cardboard": 0.053,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stretch:
+    """Seconds from the start of the clip."""
+
+    start_s: float
+    end_s: float
+
+
+def changed_stretches(old: CueSheet, new: CueSheet, *, duration_s: float) -> list[Stretch]:
+    """From 50 ms before each changed cue to the end of its ring, in order of time.
+
+    Args:
+        old, new: cues before and after the edit. Disabled cues do not count.
+        duration_s: length of the clip.
+    """
+    before, after = ({_audible(cue) for cue in sheet if cue.enabled} for sheet in (old, new))
+    stretches: list[Stretch] = []
+    for cue in sorted(before ^ after, key=lambda cue: cue.time_s):
+        start_s = max(0.0, cue.time_s - BEFORE_S)
+        end_s = min(duration_s, end_of_ring_s(cue))
+        if stretches and start_s < stretches[-1].end_s + SHORTEST_GAP_S:
+            last = stretches.pop()
+            start_s, end_s = last.start_s, max(last.end_s, end_s)
+        stretches.append(Stretch(start_s=start_s, end_s=end_s))
+    return stretches
+
+
+def end_of_ring_s(cue: Cue) -> float:
+    """Time at which the sound of a cue has fallen by `RING_DB`."""
+    last_s = cue.time_s if cue.end_s is None else cue.end_s
+    decay_s = LONGEST_DECAYS_S.get(cue.material or "") if cue.decay_s is None else cue.decay_s
+    if decay_s is None:
+        return last_s + UNKNOWN_RING_S
+    return last_s + max(SHORTEST_RING_S, decay_s * RING_DB / 60.0)
+
+
+def _audible(cue: Cue) -> Cue:
+    """The cue without what does not change its sound."""
+    return Cue(**{**vars(cue), "confidence": None})

@@ -1,0 +1,99 @@
+"""The sound of a clip with everything that a further edit of its cues needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from foleyflow.codec.autoencoder import Codec
+from foleyflow.cues.arrays import arrays_of
+from foleyflow.cues.sheet import CueSheet
+from foleyflow.flow.transformer import FlowTransformer
+from foleyflow.inference.analysis import Analysis
+from foleyflow.inference.cue_checks import known_materials
+from foleyflow.inference.latent_spool import LatentPatch, LatentSpool
+from foleyflow.inference.rendering import Sampling, generate_latents, seeded_frames
+from foleyflow.inference.sound_spool import SoundPatch, SoundSpool, decode_latents
+from foleyflow.inference.windows import WindowPlan
+from foleyflow.parallel.threads import torch_threads
+from foleyflow.system.stopwatch import Stopwatch
+
+SILENT_PEAK = 1e-3  # of full scale; a sound that stays below counts as silent
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Take:
+    """What a further edit of a result needs.
+
+    Attributes:
+        analysis: of the video.
+        sampling: settings of the flow.
+        latents, latent_patches: of the clip, and of its edited stretches in order of the edits.
+        sound, sound_patches: the same for its sound; patches have the final gain.
+        gain: of the sound.
+    """
+
+    analysis: Analysis
+    sampling: Sampling
+    latents: LatentSpool
+    sound: SoundSpool
+    gain: float
+    latent_patches: tuple[LatentPatch, ...] = ()
+    sound_patches: tuple[SoundPatch, ...] = ()
+
+    def warnings(self) -> list[str]:
+        """Warnings about the level of the sound."""
+        peaks = [float(np.abs(patch.samples).max(initial=0.0)) for patch in self.sound_patches]
+        peak = max([float(self.sound.levels.max(initial=0.0)) * self.gain, *peaks])
+        if peak < SILENT_PEAK:
+            return ["the generated sound is silent (check the cues, or try another seed)"]
+        if max(peaks, default=0.0) >= 1.0:
+            return ["an edited stretch was too loud and was clipped (generate the sound again)"]
+        return []
+
+
+def generate_take(
+    codec: Codec,
+    flow: FlowTransformer,
+    analysis: Analysis,
+    cues: CueSheet,
+    *,
+    plan: WindowPlan,
+    sampling: Sampling,
+    loudness_lufs: float | None,
+    threads: int,
+    stopwatch: Stopwatch,
+) -> Take:
+    """Cues to latents to sound.
+
+    Args:
+        codec, flow: in eval mode.
+        analysis: of the video.
+        cues: of the clip, with materials that the flow knows.
+        plan: sizes of the windows.
+        sampling: settings of the flow.
+        loudness_lufs: target integrated loudness, or None to keep the generated level.
+        threads: torch threads per operation.
+        stopwatch: receives the parts "flow" and "codec".
+    """
+    latents = LatentSpool(codec.config.channels)
+    frames = len(analysis.curves.onsets)
+    pieces = generate_latents(
+        flow,
+        analysis.windows,
+        arrays_of(cues, known_materials(flow.config)),
+        plan=plan,
+        sampling=sampling,
+        seeded=seeded_frames(cues, rate_hz=analysis.rate_hz, frames=frames),
+        stopwatch=stopwatch,
+    )
+    with torch_threads(threads):
+        sound = decode_latents(codec, map(flow.restore, latents.collect(pieces)), stopwatch)
+    return Take(
+        analysis=analysis,
+        sampling=sampling,
+        latents=latents,
+        sound=sound,
+        gain=sound.gain(loudness_lufs),
+    )

@@ -1,0 +1,243 @@
+"""Latents of a clip, generated window by window from its analysis and cues."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from support.films import PLAN, analyse_film, film
+
+from foleyflow.cues.arrays import UNKNOWN, arrays_of, hits
+from foleyflow.cues.cue import Cue
+from foleyflow.inference import feature_stream
+from foleyflow.inference.rendering import (
+    Sampling,
+    SeededFrames,
+    _noise,
+    generate_latents,
+    regenerate_latents,
+)
+from foleyflow.inference.windows import WindowPlan
+
+NAMES = ("wood", "metal")
+TWO_HITS = hits(np.array([0.3, 0.7]))
+
+
+@pytest.fixture(scope="module")
+def two_seconds(aligner):
+    return analyse_film(aligner, film(np.arange(0, 2, 1 / 25)), duration_s=2.0)
+
+
+def pieces(
+    flow, analysis, cues=TWO_HITS, *, plan=PLAN, seeded=(), **settings
+) -> list[torch.Tensor]:
+    sampling = Sampling(**{"seed": 0, "steps": 1, "guidance": 1.0, **settings})
+    return list(
+        generate_latents(flow, analysis.windows, cues, plan=plan, sampling=sampling, seeded=seeded)
+    )
+
+
+def latents(flow, analysis, cues=TWO_HITS, **settings) -> torch.Tensor:
+    return torch.cat(pieces(flow, analysis, cues, **settings), 1)
+
+
+def material(name: str):
+    return arrays_of([Cue(time_s=0.3, material=name), Cue(time_s=0.7, material=name)], NAMES)
+
+
+@pytest.mark.parametrize("duration_s", [0.01, 0.5, 0.96, 1.0, 3.21])
+def test_windows_cover_the_clip(aligner, any_flow, duration_s):
+    done = []
+    frames = film(np.arange(0, duration_s, 1 / 25))
+    analysis = analyse_film(aligner, frames, duration_s=duration_s, on_window=done.append)
+    found = latents(any_flow, analysis, hits(np.array([0.0])))
+    segments = int(np.ceil(duration_s / 0.08 - 1e-6))
+    assert found.shape == (1, 4 * segments, 48)
+    assert bool(torch.isfinite(found).all())
+    assert done == sorted(done) and done[-1] == segments
+    assert len(done) == len(analysis.windows)
+
+
+@pytest.mark.parametrize("times_s", [[0.0], [0.0, 0.04, 4.8], np.r_[0:1:0.04, 4:5:0.04]])
+def test_few_frames_and_long_gaps_work(aligner, flow, times_s):
+    found = latents(flow, analyse_film(aligner, film(times_s), duration_s=5.0))
+    assert found.shape == (1, 252, 48)
+    assert bool(torch.isfinite(found).all())
+
+
+def test_the_batch_size_of_the_encoder_does_not_change_the_latents(aligner, flow, monkeypatch):
+    frames = film(np.arange(0, 3, 1 / 30))
+    plain = latents(flow, analyse_film(aligner, frames, duration_s=3.0))
+    for count in (1, 7, 500):
+        monkeypatch.setattr(feature_stream, "FRAMES_PER_BATCH", count)
+        same = latents(flow, analyse_film(aligner, frames, duration_s=3.0))
+        # Features are stored in half precision, so a difference in the last bit may grow
+        torch.testing.assert_close(same, plain, atol=1e-2, rtol=1e-2)
+
+
+def test_latents_depend_on_the_seed(any_flow, two_seconds):
+    one, same, other = (latents(any_flow, two_seconds, seed=seed) for seed in (3, 3, 4))
+    assert torch.equal(one, same)
+    assert not torch.allclose(one, other, atol=0.1)
+
+
+def test_each_window_has_different_noise():
+    noises = [_noise((0, window), 8, 32) for window in range(3)]
+    assert not torch.equal(noises[0], noises[1])
+    assert torch.equal(noises[1], _noise((0, 1), 8, 32))
+    assert float(torch.cat(noises).std()) == pytest.approx(1.0, abs=0.1)
+
+
+@pytest.mark.parametrize("change", [{"steps": 3}, {"guidance": 3.0}])
+def test_settings_change_the_latents(any_flow, two_seconds, change):
+    plain = latents(any_flow, two_seconds)
+    assert not torch.allclose(latents(any_flow, two_seconds, **change), plain)
+
+
+def test_times_and_materials_of_cues_change_the_latents(any_flow, two_seconds):
+    plain = latents(any_flow, two_seconds)
+    later = latents(any_flow, two_seconds, hits(np.array([0.3, 0.8])))
+    assert not torch.allclose(later, plain, atol=1e-4)
+    wood, metal = (latents(any_flow, two_seconds, material(name)) for name in NAMES)
+    assert not torch.allclose(wood, metal, atol=1e-4) and not torch.allclose(wood, plain, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "fields", [{"level_db": -30.0}, {"striker": "metal"}, {"pitch_hz": 400.0}, {"decay_s": 2.0}]
+)
+def test_only_networks_with_cue_tracks_use_the_other_fields(flow, cue_flow, two_seconds, fields):
+    plain, changed = (arrays_of([Cue(time_s=0.3, **each)], NAMES) for each in ({}, fields))
+    assert torch.equal(latents(flow, two_seconds, changed), latents(flow, two_seconds, plain))
+    before, after = (latents(cue_flow, two_seconds, cues) for cues in (plain, changed))
+    assert not torch.allclose(before, after, atol=1e-5)
+
+
+def test_friction_sounds_only_in_networks_with_cue_tracks(flow, cue_flow, two_seconds):
+    none = arrays_of([], NAMES)
+    curve = (-40.0, -5.0, -20.0)
+    roll = arrays_of([Cue(time_s=0.2, kind="roll", end_s=1.5, level_curve_db=curve)], NAMES)
+    assert torch.equal(latents(flow, two_seconds, roll), latents(flow, two_seconds, none))
+    before, after = (latents(cue_flow, two_seconds, cues) for cues in (none, roll))
+    assert not torch.allclose(before, after, atol=1e-5)
+
+
+def test_the_material_of_a_window_is_that_of_its_own_cues(aligner, flow):
+    """A network with one material per window gets the most frequent one of the new cues in it."""
+    clip = analyse_film(aligner, film(np.arange(0, 3, 1 / 25)), duration_s=3.0)
+    assert len(clip.windows) == 5
+
+    def of(*names: str | None):
+        times_s = (0.1, 0.2, 2.7, 2.8)
+        cues = [Cue(time_s=t, material=name) for t, name in zip(times_s, names, strict=True)]
+        return pieces(flow, clip, arrays_of(cues, NAMES))
+
+    # Both materials are equally frequent in the clip; the first one counts where no cue starts.
+    mixed, wood, metal = of("wood", "wood", "metal", "metal"), of(*["wood"] * 4), of(*["metal"] * 4)
+    assert all(torch.equal(own, same) for own, same in zip(mixed[:4], wood[:4], strict=True))
+    assert not torch.allclose(mixed[4], wood[4], atol=1e-4)
+    assert not torch.allclose(mixed[0], metal[0], atol=1e-4)
+    # Cues without a material don't count
+    unknown, none = of("metal", None, None, None), of(None, None, None, None)
+    assert all(torch.equal(own, same) for own, same in zip(unknown, metal, strict=True))
+    assert not torch.allclose(none[0], metal[0], atol=1e-4)
+
+
+def test_the_frames_change_the_latents(aligner, any_flow):
+    one, other = (
+        latents(any_flow, analyse_film(aligner, film(np.arange(0, 1, 0.04), seed), duration_s=1.0))
+        for seed in (1, 2)
+    )
+    assert not torch.allclose(one, other, atol=1e-3)
+
+
+def test_a_window_depends_on_the_previous_one_through_its_context(aligner, flow):
+    frames = film(np.arange(0, 1.6, 1 / 25))
+    plain = pieces(flow, analyse_film(aligner, frames, duration_s=1.6))
+    assert len(plain) > 1
+    assert plain[0].shape[1] == (PLAN.length - PLAN.ahead) * 4
+    # Other first frames change the first window, and the second one, which does not contain them.
+    changed = [(t, p if t >= 0.3 else 255 - p) for t, p in frames]
+    half = aligner.encoder.config.window // 2
+    assert min(t for t, _ in frames if t >= PLAN.hop * 0.08) > 0.3 + half / 25
+    other = pieces(flow, analyse_film(aligner, changed, duration_s=1.6))
+    assert not torch.allclose(other[0], plain[0], atol=1e-4)
+    assert not torch.allclose(other[1], plain[1], atol=1e-4)
+
+
+def test_a_seed_of_its_own_changes_the_latents_of_its_frames_first(aligner, any_flow):
+    """One window with two stretches: each has its noise wherever it is."""
+    plan = WindowPlan(length=40, context=3, ahead=5)
+    clip = analyse_film(aligner, film(np.arange(0, 2, 1 / 25)), duration_s=2.0, plan=plan)
+    stretch = SeededFrames(first=10, last=30, seed=7)
+    plain, seeded, again, other = (
+        latents(any_flow, clip, plan=plan, seeded=each, seed=seed)
+        for each, seed in (
+            ((), 0),
+            ((stretch,), 0),
+            ((stretch,), 0),
+            ((SeededFrames(first=10, last=30, seed=8),), 0),
+        )
+    )
+    assert torch.equal(seeded, again)
+    change = (seeded - plain).abs().mean((0, 2))
+    assert float(change[10:30].mean()) > 3 * float(change[40:].mean())
+    assert not torch.allclose(seeded, other, atol=0.1)
+
+
+@pytest.mark.parametrize("first", [0, 10, 37, 42])
+@pytest.mark.parametrize("count", [1, 8, 58])
+def test_a_regenerated_stretch_fits_its_surroundings(aligner, any_flow, first, count):
+    """All its windows are used once, and what surrounds it changes it."""
+    clip = analyse_film(aligner, film(np.arange(0, 2, 1 / 25)), duration_s=2.0)
+    whole = latents(any_flow, clip)
+    last = min(first + count, whole.shape[1])
+
+    def again(before: float = 0.0, behind: float = 0.0):
+        surroundings = whole.clone()
+        surroundings[:, :first] += before
+        surroundings[:, last:] += behind
+
+        def read(begin: int, end: int) -> torch.Tensor:
+            assert 0 <= begin < end <= whole.shape[1]
+            return surroundings[:, begin:end]
+
+        return regenerate_latents(
+            any_flow,
+            clip.windows,
+            TWO_HITS,
+            read,
+            first=first,
+            last=last,
+            plan=PLAN,
+            sampling=Sampling(seed=0, steps=1, guidance=1.0),
+        )
+
+    found = again()
+    assert found.shape == (1, last - first, 48)
+    assert torch.equal(found, again()) and bool(torch.isfinite(found).all())
+    assert float(found.abs().mean((0, 2)).min()) > 0
+    if first > 0:
+        assert not torch.equal(again(before=1.0), found)
+    if last < whole.shape[1]:
+        assert not torch.equal(again(behind=1.0), found)
+
+
+def test_the_material_of_a_stretch_is_that_of_its_cues(aligner, flow):
+    clip = analyse_film(aligner, film(np.arange(0, 0.96, 1 / 25)), duration_s=0.96)
+    whole = latents(flow, clip)
+
+    def again(*materials: int):
+        return regenerate_latents(
+            flow,
+            clip.windows,
+            hits(np.array([0.1, 0.2, 0.6]), materials=np.array(materials)),
+            lambda begin, end: whole[:, begin:end],
+            first=28,
+            last=36,
+            plan=PLAN,
+            sampling=Sampling(seed=0, steps=1, guidance=1.0),
+        )
+
+    assert torch.equal(again(0, 0, 1), again(1, 1, 1))
+    assert torch.equal(again(0, 1, UNKNOWN), again(0, 0, UNKNOWN))
+    assert not torch.allclose(again(0, 0, 0), again(0, 0, 1), atol=1e-4)
