@@ -51,6 +51,10 @@ class MuonAdamW(torch.optim.AdamW):
     Reference: Jordan et al. 2024 (Muon); Liu et al. 2025, "Muon is Scalable for LLM Training".
     """
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # AdamW's own method expects its state for every parameter
+        torch.optim.Optimizer.__setstate__(self, state)
+
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
         """Update all parameters."""

@@ -15,7 +15,7 @@ from torch import nn
 
 from foleyflow.flow.guided_model import velocity_field
 from foleyflow.flow.objective import ObjectiveConfig
-from foleyflow.flow.path import PATHS
+from foleyflow.flow.path import PATHS, SMALLEST_TAU
 from foleyflow.flow.progressive_distillation import (
     INTERVAL_FRACTION,
     Teacher,
@@ -118,6 +118,33 @@ def test_a_teacher_without_a_map_takes_guided_euler_steps():
         if float(tau) > float(r):
             target = (x - euler(velocity, x, grid)) / (tau - r)
         assert figures["merge_error"] == pytest.approx(float(target.square().mean()), rel=1e-3)
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_student_of_four_steps_learns_a_quarter_of_the_path_at_most(path):
+    """Its targets are exact too, and none of its intervals is longer than one of its steps."""
+    torch.manual_seed(0)
+    config, exact, lengths = ObjectiveConfig(path=path), GaussianMap(path), []
+
+    def student(x, r, tau):
+        lengths.append(tau - r)
+        return exact(x, r=r, tau=tau)
+
+    _, figures = progressive_distillation_loss(
+        Network(student),
+        exact,
+        audio(),
+        zero_condition(ROWS),
+        config,
+        teacher_steps=6,
+        student_steps=4,
+    )
+    assert figures["merge_error"] < 1e-9
+    steps = torch.cat(lengths) / (1 - SMALLEST_TAU[path])
+    assert float(steps.max()) == pytest.approx(0.25, abs=1e-5)
+    # 60 % of the 80 % with an interval have that of generation, and a sixth of the others
+    share = float((steps > 0.249).float().mean())
+    assert share == pytest.approx(0.8 * (0.6 + 0.4 / 6), abs=0.2)
 
 
 def test_samples_without_an_interval_preserve_the_velocity():

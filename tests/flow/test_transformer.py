@@ -235,3 +235,66 @@ def test_the_tiny_flow_has_fewer_than_6_million_parameters():
 def test_heads_of_odd_width_are_refused():
     with pytest.raises(ConfigError, match="width=18, heads=6: expected heads of even width"):
         FlowConfig(width=18, heads=6)
+
+
+# ---------------------------------------------------------------------------------- cues
+
+
+CUES = replace(CONFIG, material_names=(), cue_materials=MATERIALS, frames_per_token=2)
+
+
+def cue_condition(seed: int = 0) -> Condition:
+    return random_condition(
+        BATCH, FRAMES, width=8, channels=6, seed=seed, cue_channels=CUES.cue_channels
+    )
+
+
+@pytest.fixture(scope="module")
+def cue_network():
+    return build(CUES)
+
+
+def test_cues_are_used_with_the_video_and_without_it(cue_network):
+    chosen, other = cue_condition(), cue_condition(5)
+    with_other_cues = changed(chosen, cues=other.cues)
+    without_video = torch.zeros(BATCH, dtype=torch.bool)
+    for has_video in (chosen.has_video, without_video):
+        outs = [
+            run(cue_network, changed(c, has_video=has_video)) for c in (chosen, with_other_cues)
+        ]
+        assert outs[0].shape == (BATCH, FRAMES, 6) and differ(*outs)
+    # Video and states matter only where they are given
+    with_other_video = changed(chosen, video=other.video, states=other.states)
+    assert differ(run(cue_network, with_other_video), run(cue_network, chosen))
+    blind = [changed(c, has_video=without_video) for c in (chosen, with_other_video)]
+    assert torch.equal(*(run(cue_network, each) for each in blind))
+    assert differ(run(cue_network, blind[0]), run(cue_network, chosen))
+
+
+def test_rows_with_and_without_video_do_not_mix(cue_network):
+    chosen = cue_condition()
+    mixed = run(cue_network, changed(chosen, has_video=torch.tensor([True, False])))
+    torch.testing.assert_close(mixed[:1], run(cue_network, chosen)[:1])
+    without = changed(chosen, has_video=torch.zeros(BATCH, dtype=torch.bool))
+    torch.testing.assert_close(mixed[1:], run(cue_network, without)[1:])
+
+
+def test_dropped_conditions_include_cues(cue_network):
+    outs = [run(cue_network, cue_condition(seed), drop=DROP_ALL) for seed in (0, 5)]
+    assert torch.equal(*outs)
+
+
+def test_a_cue_changes_the_condition_of_its_neighbourhood_only(cue_network):
+    chosen = cue_condition()
+    cues = chosen.cues.clone()
+    cues[:, 2] += 1.0
+    moved = cue_network.embed(changed(chosen, cues=cues)) - cue_network.embed(chosen)
+    tokens = {int(t) for t in (moved.abs().amax((0, 2)) > 1e-5).nonzero()[:, 0]}
+    # Frames 0 to 4 after the first convolution, tokens 0 to 3 and 0 to 4 after the others
+    assert tokens <= set(range(5)) and 1 in tokens
+    assert moved.shape[1] == FRAMES // CUES.frames_per_token
+
+
+def test_tokens_must_divide_a_segment():
+    with pytest.raises(ConfigError, match="frames_per_token=3: expected a divisor"):
+        replace(CONFIG, frames_per_token=3)
