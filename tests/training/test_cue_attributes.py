@@ -1,4 +1,4 @@
-"""The aligner's task with attributes of cues: targets of the windows, terms, gradients, settings."""
+"""Attributes of cues in the aligner's task: targets, terms, gradients and settings."""
 
 from __future__ import annotations
 
