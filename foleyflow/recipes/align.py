@@ -9,7 +9,12 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from torch import Tensor, nn
 
-from foleyflow.alignment.model import LATENT_TENSORS, Alignment, AlignmentConfig
+from foleyflow.alignment.model import (
+    ATTRIBUTE_TENSORS,
+    LATENT_TENSORS,
+    Alignment,
+    AlignmentConfig,
+)
 from foleyflow.alignment.targets import (
     FeatureTarget,
     MelPatches,
@@ -40,6 +45,8 @@ class AlignRecipe(Recipe):
         teacher: model folder of the teacher, an aligner.
         reinitialise_latents: with --init, tensors that depend on the codec's latents start from
             random weights, because the initial model was trained with another codec.
+        reinitialise_attributes: with --init, the network of the attributes of cues starts from
+            random weights, because the initial model has none.
     """
 
     task: ClassVar[str] = "align"
@@ -53,6 +60,7 @@ class AlignRecipe(Recipe):
     target: Literal["latents", "student", "teacher"] = "latents"
     teacher: str = "runs/cavp/model"
     reinitialise_latents: bool = False
+    reinitialise_attributes: bool = False
 
     def build(
         self, data: Path, *, held_out: str = "validation", aligner: Alignment | None = None
@@ -82,8 +90,10 @@ class AlignRecipe(Recipe):
             held_out_windows=self.source(data, held_out),
             target=self._target(model, windows),
         )
-        if self.reinitialise_latents:
-            task.reinitialised_prefixes = LATENT_TENSORS
+        task.reinitialised_prefixes = (
+            *(LATENT_TENSORS if self.reinitialise_latents else ()),
+            *(ATTRIBUTE_TENSORS if self.reinitialise_attributes else ()),
+        )
         return task
 
     def prepare(self, data: Path, split: str, parallel_map: ParallelMap | None) -> int:

@@ -309,6 +309,30 @@ def test_models_are_initialised_from_models_of_another_codec(smoke_runs, simulat
         )
 
 
+def test_an_aligner_learns_attributes_from_one_without_them(smoke_runs, simulated_data, tmp_path):
+    out = tmp_path / "align"
+    settings = [
+        f"codec={smoke_runs / 'codec/model'}",
+        "model.predicts_attributes=true",
+        "losses.cue_material=0.3",
+        "reinitialise_attributes=true",
+        "train.learning_rate=1e-12",
+    ]
+    train(
+        *("align", "--recipe", "smoke", "--data", simulated_data, "--out", out),
+        *("--init", smoke_runs / "align/model"),
+        settings=settings,
+    )
+    found, begun = (
+        load_file(folder / "model/align.safetensors") for folder in (out, smoke_runs / "align")
+    )
+    assert all(torch.equal(found[key], value) for key, value in begun.items())
+    assert {key.split(".")[0] for key in found.keys() - begun.keys()} == {"attribute_head"}
+    entries = read_journal(out / "journal.jsonl")
+    assert all(np.isfinite(entry["cue_material"]) for entry in entries if "cue_material" in entry)
+    assert any("cue_material" in entry for entry in entries)
+
+
 def test_flow_is_distilled_from_another_run(smoke_runs, simulated_data, train_flow):
     conditions = set(simulated_data.glob(".flow_conditions-*"))
     others = set(simulated_data.glob(".pairs-train-*"))
