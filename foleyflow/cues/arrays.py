@@ -53,6 +53,14 @@ class CueArrays:
         """Which cues are hits, (K,)."""
         return self.kinds == HIT
 
+    def friction_levels_db(self, index: int, times_s: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Levels of a friction at times (T,), constant beyond its ends; NaN if not given."""
+        curve_db = self.curves_db[index]
+        if not len(curve_db):
+            return np.full(len(times_s), self.levels_db[index])
+        steps_s = np.linspace(self.times_s[index], self.ends_s[index], len(curve_db))
+        return np.asarray(np.interp(times_s, steps_s, curve_db))
+
     def shift(self, by_s: float) -> CueArrays:
         """The same cues later by some seconds."""
         return replace(self, times_s=self.times_s + by_s, ends_s=self.ends_s + by_s)

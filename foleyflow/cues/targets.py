@@ -57,11 +57,7 @@ def cue_targets(cues: CueArrays, count: int, *, rate_hz: float) -> CueTargets:
     centres = centres_s(count, rate_hz)
     for index in np.flatnonzero(~cues.is_hit).tolist():
         inside = np.flatnonzero((centres >= cues.times_s[index]) & (centres < cues.ends_s[index]))
-        curve_db = cues.curves_db[index]
-        if not len(curve_db):
-            curve_db = np.full(2, cues.levels_db[index])
-        steps_s = np.linspace(cues.times_s[index], cues.ends_s[index], len(curve_db))
-        own_db = np.interp(centres[inside], steps_s, curve_db)
+        own_db = cues.friction_levels_db(index, centres[inside])
         louder = ~(friction_levels_db[inside] >= own_db)
         chosen = inside[louder]
         friction[chosen] = ROLLING if cues.kinds[index] == ROLL else SCRAPING

@@ -128,14 +128,9 @@ def _write_friction_(
     for index in range(len(cues)):
         start_s, end_s = float(cues.times_s[index]), float(cues.ends_s[index])
         inside = (centres >= start_s - 0.5 / rate_hz) & (centres < end_s + 0.5 / rate_hz)
-        curve, level_db = cues.curves_db[index], cues.levels_db[index]
-        is_assumed = not len(curve) and np.isnan(level_db)
-        if len(curve):
-            steps_s = np.linspace(start_s, end_s, len(curve))
-            levels = level_01(np.interp(centres[inside], steps_s, curve))
-        else:
-            level_db = ASSUMED_LEVEL_DB if is_assumed else level_db
-            levels = np.full(int(inside.sum()), level_01(np.asarray(level_db)))
+        levels_db = cues.friction_levels_db(index, centres[inside])
+        is_assumed = np.isnan(levels_db)
+        levels = level_01(np.where(is_assumed, ASSUMED_LEVEL_DB, levels_db))
         material, striker = int(cues.materials[index]), int(cues.strikers[index])
         for name, value in (("friction", material), ("friction_striker", striker)):
             channel = parts[name][:, unknown if value < 0 else value]

@@ -189,16 +189,16 @@ def test_a_seed_of_its_own_changes_the_latents_of_its_frames_first(aligner, any_
 def test_a_regenerated_stretch_fits_its_surroundings(aligner, any_flow, first, count):
     """All its windows are used once, and what surrounds it changes it."""
     clip = analyse_film(aligner, film(np.arange(0, 2, 1 / 25)), duration_s=2.0)
-    whole = latents(any_flow, clip)
-    last = min(first + count, whole.shape[1])
+    complete = latents(any_flow, clip)
+    last = min(first + count, complete.shape[1])
 
     def again(before: float = 0.0, behind: float = 0.0):
-        surroundings = whole.clone()
+        surroundings = complete.clone()
         surroundings[:, :first] += before
         surroundings[:, last:] += behind
 
         def read(begin: int, end: int) -> torch.Tensor:
-            assert 0 <= begin < end <= whole.shape[1]
+            assert 0 <= begin < end <= complete.shape[1]
             return surroundings[:, begin:end]
 
         return regenerate_latents(
@@ -218,20 +218,20 @@ def test_a_regenerated_stretch_fits_its_surroundings(aligner, any_flow, first, c
     assert float(found.abs().mean((0, 2)).min()) > 0
     if first > 0:
         assert not torch.equal(again(before=1.0), found)
-    if last < whole.shape[1]:
+    if last < complete.shape[1]:
         assert not torch.equal(again(behind=1.0), found)
 
 
 def test_the_material_of_a_stretch_is_that_of_its_cues(aligner, flow):
     clip = analyse_film(aligner, film(np.arange(0, 0.96, 1 / 25)), duration_s=0.96)
-    whole = latents(flow, clip)
+    complete = latents(flow, clip)
 
     def again(*materials: int):
         return regenerate_latents(
             flow,
             clip.windows,
             hits(np.array([0.1, 0.2, 0.6]), materials=np.array(materials)),
-            lambda begin, end: whole[:, begin:end],
+            lambda begin, end: complete[:, begin:end],
             first=28,
             last=36,
             plan=PLAN,

@@ -69,21 +69,21 @@ def test_latents_come_back_with_their_patches():
     pieces = [torch.randn(1, count, 3) for count in (5, 8, 2)]
     spool = LatentSpool(3)
     assert [piece.shape[1] for piece in spool.collect(pieces)] == [5, 8, 2]
-    whole = torch.cat(pieces, 1)
+    complete = torch.cat(pieces, 1)
     assert len(spool) == 15
-    assert torch.equal(spool.read(0, 15), whole)
-    assert torch.equal(spool.read(4, 7), whole[:, 4:7])
-    assert torch.equal(spool.read(-3, 99), whole)  # cut to the clip
+    assert torch.equal(spool.read(0, 15), complete)
+    assert torch.equal(spool.read(4, 7), complete[:, 4:7])
+    assert torch.equal(spool.read(-3, 99), complete)  # cut to the clip
     assert spool.read(9, 9).shape == (1, 0, 3)
     patches = (
         LatentPatch(start=2, latents=torch.full((1, 4, 3), 7.0)),
         LatentPatch(start=5, latents=torch.full((1, 4, 3), 8.0)),  # the later one is above
     )
-    expected = whole.clone()
+    expected = complete.clone()
     expected[:, 2:6], expected[:, 5:9] = 7.0, 8.0
     for first, last in ((0, 15), (3, 6), (8, 15), (0, 3)):
         assert torch.equal(spool.read(first, last, patches), expected[:, first:last])
-    assert torch.equal(spool.read(0, 15), whole)
+    assert torch.equal(spool.read(0, 15), complete)
 
 
 def test_samples_come_back_with_their_patches_and_gain(random):
