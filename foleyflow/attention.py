@@ -17,6 +17,7 @@ from torch.nn import functional
 
 FASTEST_HZ = 12.5
 SLOWEST_HZ = 1.0 / 16.0
+MOST_SCORES = 256 * 256  # per head, that training on a CPU keeps in memory
 
 
 class RotaryTime(nn.Module):
@@ -84,12 +85,8 @@ class TimedAttention(nn.Module):
         query = self.rotary(self.query_norm(split(self.query(queries)).float()), query_times_s)
         key = self.rotary(self.key_norm(split(key).float()), key_times_s)
         value = split(value)
-        mixed = functional.scaled_dot_product_attention(
-            query.to(value.dtype),
-            key.to(value.dtype),
-            value,
-            attn_mask=self._bias(query_times_s, key_times_s, key_present, value.dtype),
-        )
+        bias = self._bias(query_times_s, key_times_s, key_present, value.dtype)
+        mixed = _attend(query.to(value.dtype), key.to(value.dtype), value, bias)
         return self.out(mixed.transpose(1, 2).flatten(2))
 
     def _bias(
@@ -111,6 +108,22 @@ class TimedAttention(nn.Module):
         if key_present is not None:
             bias = bias + (~key_present).float()[:, None, None, :] * -3e4
         return bias.to(dtype)
+
+
+def _attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Tensor:
+    """Scaled dot-product attention of queries (B, H, Q, E) to keys and values (B, H, K, E).
+
+    On a CPU, the backward pass of the fused kernel takes several times as long as that of two
+    matrix products, so short sequences with gradients use the latter.
+    """
+    scores = query.shape[2] * key.shape[2]
+    is_trained = torch.is_grad_enabled() and value.requires_grad
+    if not is_trained or value.device.type != "cpu" or scores > MOST_SCORES:
+        return functional.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+    logits = (query @ key.transpose(2, 3)).float() * query.shape[-1] ** -0.5
+    if bias is not None:
+        logits = logits + bias
+    return logits.softmax(-1).to(value.dtype) @ value
 
 
 class FeedForward(nn.Sequential):

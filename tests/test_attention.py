@@ -88,3 +88,16 @@ def test_a_query_without_keys_in_its_window_stays_finite():
     keys = torch.randn(1, 3, WIDTH), torch.tensor([[0.0, 0.1, 0.2]])
     out = attend(local, query, keys, present=torch.tensor([[True, False, False]]))
     assert bool(torch.isfinite(out).all())
+
+
+@pytest.mark.parametrize("window_s", [None, 0.5])
+def test_training_and_inference_agree_on_a_cpu(window_s):
+    # With gradients, short sequences use matrix products instead of the fused kernel
+    layer = TimedAttention(WIDTH, HEADS, window_s=window_s)
+    queries, keys = tokens(6, 0), tokens(9, 1)
+    present = torch.arange(9) < torch.tensor([[9], [5]])
+    trained = attend(layer, queries, keys, present=present)
+    with torch.no_grad():
+        fused = attend(layer, queries, keys, present=present)
+    assert trained.requires_grad and not fused.requires_grad
+    torch.testing.assert_close(trained.detach(), fused, rtol=1e-5, atol=1e-6)
