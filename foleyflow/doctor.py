@@ -251,6 +251,7 @@ def _model(folder: Path | None) -> Finding:
     fix = "pip install --force-reinstall --no-deps foleyflow" if folder is None else ""
     try:
         from foleyflow import pretrained
+        from foleyflow.inference.calibration import read_calibration
 
         folder = folder or pretrained.EMBEDDED
         if not (folder / "config.json").is_file():
@@ -258,6 +259,7 @@ def _model(folder: Path | None) -> Finding:
             return _finding(name, False, detail, fix=fix, failed="missing", needed=True)
         for load in (pretrained.load_codec, pretrained.load_aligner, pretrained.load_flow):
             load(folder)
+        read_calibration(folder)
     except (CheckpointError, OSError, ImportError) as error:
         return _finding(name, False, _one_line(error), fix=fix, needed=True)
     size_bytes = sum(path.stat().st_size for path in folder.glob("*.safetensors"))

@@ -3,6 +3,7 @@
     model/
       codec.safetensors   align.safetensors   flow.safetensors
       config.json         {"format": 2, "components": {"codec": {format, kind, config, ...}}}
+      calibration.json    optional, of the aligner: see `inference.calibration`
 
 Loading is strict: all tensors must be present, fit and be used, and the file must have the recorded
 hash. Nothing is unpickled. The caller chooses the class of a component; no class names are stored.
@@ -29,6 +30,7 @@ from foleyflow.system.atomic_files import draft_of
 from foleyflow.weights_migration import FORMAT, READABLE_FORMATS, migrate_config, migrate_tensors
 
 CONFIG_NAME = "config.json"
+CALIBRATION_NAME = "calibration.json"  # valid for one aligner, and replaced with it
 COPY_AGAIN = "copy the complete model folder again"
 OTHER_VERSION = "use the foleyflow version that wrote it"
 Network = TypeVar("Network", bound=nn.Module)
@@ -74,7 +76,8 @@ def save_component(
 
     `name` is the file name without suffix, and the component's kind. `config` must suffice to build
     the module again; it and `provenance`, how the weights were trained, must be JSON-able.
-    Floating-point tensors are stored as `dtype` and loaded as float32.
+    Floating-point tensors are stored as `dtype` and loaded as float32. The calibration of an
+    aligner that is replaced is removed.
 
     Raises:
         CheckpointError: a tensor is not finite, or overflows `dtype`.
@@ -90,6 +93,8 @@ def save_component(
                 hint="train again from the last good checkpoint, or store another dtype",
             )
         stored[key] = value.contiguous()
+    if name == "align":
+        (folder / CALIBRATION_NAME).unlink(missing_ok=True)
     path = folder / f"{name}.safetensors"
     with draft_of(path, one_writer=True) as draft:
         save_file(stored, draft)
@@ -204,8 +209,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 def merge_models(folders: Sequence[Path], out: Path) -> list[str]:
     """Copy all components of several model folders into one, with their records.
 
-    Components in `out` are replaced by new ones of the same name. Returns the sorted names of the
-    components in `out`.
+    The calibration of an aligner, if it has one, is copied with it. Components in `out` are
+    replaced by new ones of the same name. Returns the sorted names of the components in `out`.
 
     Raises:
         CheckpointError: two folders hold the same component, or a component is missing or damaged.
@@ -225,7 +230,18 @@ def merge_models(folders: Sequence[Path], out: Path) -> list[str]:
     for name, folder in found.items():
         with draft_of(out / f"{name}.safetensors", one_writer=True) as draft:
             shutil.copyfile(folder / f"{name}.safetensors", draft)
+    if "align" in found:
+        _copy_calibration(found["align"], out)
     return _add_components(out, {name: _read_components(found[name])[name] for name in found})
+
+
+def _copy_calibration(source: Path, out: Path) -> None:
+    """Copy the calibration of an aligner; if it has none, remove that of the replaced aligner."""
+    if not (source / CALIBRATION_NAME).exists():
+        (out / CALIBRATION_NAME).unlink(missing_ok=True)
+        return
+    with draft_of(out / CALIBRATION_NAME, one_writer=True) as draft:
+        shutil.copyfile(source / CALIBRATION_NAME, draft)
 
 
 def _checked_file(folder: Path, name: str, sha256: str) -> Path:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 from typer import Argument, Option
 
+from foleyflow.cli.calibration import calibration
 from foleyflow.cli.console import (
     check_writable,
     print_status,
@@ -298,6 +299,9 @@ def cues(
         steps=steps,
         guidance=guidance,
     )
+
+
+_measurement(calibration)
 
 
 @_measurement

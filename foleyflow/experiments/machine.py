@@ -1,12 +1,14 @@
-"""The machine that an experiment runs on, and work in a separate process."""
+"""The machine and code that an experiment runs on, and work in a separate process."""
 
 from __future__ import annotations
 
 import multiprocessing
 import platform
 import resource
+import subprocess
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -29,6 +31,19 @@ def machine() -> dict[str, str | int]:
         "python": platform.python_version(),
         "os": platform.platform(),
     }
+
+
+def code_commit() -> str | None:
+    """The commit of foleyflow, with "-dirty" after changes; None outside a git checkout."""
+    root = Path(__file__).parents[2]
+    if not (root / ".git").exists():
+        return None
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    try:
+        done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()
 
 
 def peak_rss_mb() -> float:

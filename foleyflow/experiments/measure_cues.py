@@ -18,6 +18,7 @@ from foleyflow.data.clips import SimulatedClips
 from foleyflow.evaluation.metrics.distribution import fit_gaussian, frechet_distance
 from foleyflow.evaluation.metrics.semantics import kl_divergence
 from foleyflow.evaluation.metrics.synchrony import detect_onsets, onset_f1
+from foleyflow.experiments.found_cues import FEWEST_HITS, cue_figures, rounded_mean
 from foleyflow.experiments.measure_aligner import WINDOW_S
 from foleyflow.features.cue_labels import sheet_of_labels
 from foleyflow.inference.pipeline import FoleyFlow
@@ -28,9 +29,7 @@ from foleyflow.simulation.materials import MATERIAL_NAMES
 # after its time.
 ALONE_BEFORE_S, ALONE_AFTER_S = 0.12, 0.07
 PEAK_BEFORE_S, PEAK_AFTER_S = 0.01, 0.06
-FEWEST_HITS = 4  # of a clip whose levels are correlated with their strengths
 FRICTION_STEP_S = 0.1  # of the levels of friction
-CONFIDENCE_BINS = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,10 +149,10 @@ def sound_figures(
         "kld": round(float(kld.mean()), 3),
         "fad": round(float(fad), 2),
         "onset_f1": round(float(np.mean(f1)), 3),
-        "level_correlation": _rounded_mean(correlations),
+        "level_correlation": rounded_mean(correlations),
         "db_per_tenth": round(float(np.median(slopes)), 2) if slopes else None,
         "level_clips": len(slopes),
-        "friction_correlation": _rounded_mean(frictions),
+        "friction_correlation": rounded_mean(frictions),
         "frictions": len(frictions),
     }
 
@@ -174,50 +173,6 @@ def levels_of_hits(
         if len(piece):
             rows.append((strength, 20 * np.log10(float(np.abs(piece).max()) + 1e-5)))
     return np.array(rows, np.float64).reshape(-1, 2)
-
-
-def cue_figures(found: Sequence[tuple[ClipLabels, CueSheet]]) -> dict[str, Any]:
-    """Figures of found cues against the exact impacts.
-
-    Returns:
-        "f1" of the enabled hits at 50 ms, mean over clips with impacts; "material", the fraction of
-        enabled hits near an impact that name its material; "level_correlation" of their levels;
-        "confidence": per bin, [mean confidence, fraction of hits near an impact, number], also of
-        disabled hits.
-    """
-    f1, materials, levels, confident = [], [], [], []
-    for labels, sheet in found:
-        exact = sheet_of_labels(labels).hits
-        times_s = np.array([cue.time_s for cue in exact])
-        enabled = sheet.enabled.hits
-        if len(times_s):
-            f1.append(onset_f1(times_s, np.array([c.time_s for c in enabled]), WINDOW_S))
-        for cue in sheet.hits:
-            distances_s = np.abs(times_s - cue.time_s)
-            is_near = bool(len(times_s)) and float(distances_s.min()) <= WINDOW_S
-            if cue.confidence is not None:
-                confident.append((cue.confidence, is_near))
-            if is_near and cue.enabled:
-                nearest = exact[int(distances_s.argmin())]
-                materials.append(cue.material == nearest.material)
-                if cue.level_db is not None and nearest.level_db is not None:
-                    levels.append((nearest.level_db, cue.level_db))
-    bins: dict[int, list[tuple[float, bool]]] = defaultdict(list)
-    for confidence, is_near in confident:
-        bins[min(int(confidence * CONFIDENCE_BINS), CONFIDENCE_BINS - 1)].append(
-            (confidence, is_near)
-        )
-    return {
-        "f1": _rounded_mean(f1),
-        "material": _rounded_mean([float(each) for each in materials]),
-        "level_correlation": round(float(np.corrcoef(np.array(levels).T)[0, 1]), 3)
-        if len(levels) > FEWEST_HITS
-        else None,
-        "confidence": [
-            [*np.mean(np.array(each, np.float64), axis=0).round(3).tolist(), len(each)]
-            for _, each in sorted(bins.items())
-        ],
-    }
 
 
 def _friction_correlations(
@@ -258,7 +213,3 @@ def _decoded(flow: FoleyFlow, sound: NDArray[np.float32]) -> NDArray[np.float32]
     padded = np.pad(sound, (0, -len(sound) % hop))
     decoded = flow.codec.decode(flow.codec.encode(torch.from_numpy(padded)[None]))[0]
     return decoded.numpy()[: len(sound)]
-
-
-def _rounded_mean(values: Sequence[float]) -> float | None:
-    return round(float(np.mean(values)), 3) if len(values) else None

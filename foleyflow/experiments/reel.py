@@ -29,7 +29,8 @@ from foleyflow.flow.sampling import SOLVERS
 from foleyflow.flow.transformer import FlowTransformer
 from foleyflow.inference import rendering
 from foleyflow.inference.analysis import analyse_video
-from foleyflow.inference.spotting import Calibration, spot_cues
+from foleyflow.inference.calibration import read_calibration
+from foleyflow.inference.spotting import spot_cues
 from foleyflow.inference.windows import trained_plan
 from foleyflow.media import mux, peak_gain, probe
 from foleyflow.media.waveform import fit_length
@@ -190,7 +191,8 @@ def generate_sound(system: System, video: Path, *, seed: int, guidance: float) -
     analysis, _ = analyse_video(aligner, info, plan, Stopwatch(), threads=torch.get_num_threads())
     # A flow without cue tracks gets no material, as in its trainings
     materials = flow.config.cue_materials
-    spotting = spot_cues(analysis, materials=materials, calibration=Calibration())
+    calibration = read_calibration(component_folder(system.folder, "align"))
+    spotting = spot_cues(analysis, materials=materials, calibration=calibration)
     pieces = rendering.generate_latents(
         flow,
         analysis.windows,

@@ -61,12 +61,13 @@ def sheet_of_labels(labels: ClipLabels) -> CueSheet:
     for index in range(len(arrays)):
         kind = KINDS[int(arrays.kinds[index])]
         time_s = float(arrays.times_s[index])
+        curve_db = np.clip(arrays.curves_db[index], -60.0, 12.0).tolist()
         cue = Cue(
             time_s=time_s,
             kind=kind,
             end_s=None if kind == "hit" else min(float(arrays.ends_s[index]), labels.duration_s),
             level_db=float(np.clip(arrays.levels_db[index], -60.0, 12.0)),
-            level_curve_db=tuple(np.clip(arrays.curves_db[index], -60.0, 12.0).tolist()),
+            level_curve_db=tuple(curve_db) if len(curve_db) > 1 else (),  # else level_db alone
             material=MATERIAL_NAMES[arrays.materials[index]],
             striker=MATERIAL_NAMES[arrays.strikers[index]],
             pitch_hz=float(np.clip(arrays.pitches_hz[index], 20.0, 20_000.0)),

@@ -27,6 +27,7 @@ from foleyflow.encoders.motion_encoder import MotionEncoder
 from foleyflow.errors import ConfigError
 from foleyflow.flow.transformer import FlowTransformer
 from foleyflow.inference.analysis import Analysis, analyse_video
+from foleyflow.inference.calibration import Calibration, read_calibration
 from foleyflow.inference.cue_checks import (
     fit_to_clip,
     known_materials,
@@ -38,7 +39,7 @@ from foleyflow.inference.rendering import Sampling
 from foleyflow.inference.rerendering import edit_take
 from foleyflow.inference.result import Generated
 from foleyflow.inference.sensitivity import DEFAULT_SENSITIVITY, check_sensitivity
-from foleyflow.inference.spotting import Calibration, Spotting, spot_cues
+from foleyflow.inference.spotting import Spotting, spot_cues
 from foleyflow.inference.takes import generate_take
 from foleyflow.inference.windows import WindowPlan, trained_plan
 from foleyflow.media import MediaInfo, probe
@@ -105,7 +106,7 @@ class FoleyFlow:
             threads: torch threads per operation; None or 0 chooses by the size of the model.
 
         Raises:
-            CheckpointError: weights are missing, damaged or of another model.
+            CheckpointError: weights or their calibration are missing, damaged or of another model.
             ConfigError: the device can't be used.
         """
         folder = pretrained.model_folder(source)
@@ -121,6 +122,7 @@ class FoleyFlow:
             name=str(source or "embedded"),
             plan=trained_plan(folder),
             path=pretrained.trained_path(folder),
+            calibration=read_calibration(folder),
             threads=threads,
         )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -13,8 +12,8 @@ from foleyflow.clock import count_covering
 from foleyflow.cues.cue import Cue, CueKind
 from foleyflow.cues.sheet import CueSheet
 from foleyflow.cues.tracks import QUIETEST_DB
-from foleyflow.event_peaks import EVENT_THRESHOLD
 from foleyflow.inference.analysis import Analysis, HitCandidate
+from foleyflow.inference.calibration import Calibration
 from foleyflow.inference.material_choice import choose_material, material_of_clip
 from foleyflow.inference.sensitivity import DEFAULT_SENSITIVITY, check_sensitivity
 
@@ -32,28 +31,6 @@ FRICTION_PROBABILITY = 0.5
 SHORTEST_FRICTION_S = 0.2
 LONGEST_BREAK_S = 0.12
 CURVE_STEP_S = 0.1
-
-
-@dataclass(frozen=True, kw_only=True)
-class Calibration:
-    """Confidence of a hit from the onset probability: logistic in its logit.
-
-    Attributes:
-        slope, offset: confidence = sigmoid(slope * logit(probability) + offset).
-        threshold: confidence from which a cue is enabled at the default sensitivity.
-    """
-
-    slope: float = 1.0
-    offset: float = 0.0
-    threshold: float = EVENT_THRESHOLD
-
-    def confidence(self, probability: float) -> float:
-        """The confidence, 0..1."""
-        return 1 / (1 + math.exp(-(self.slope * _logit(probability) + self.offset)))
-
-    def enables(self, confidence: float, sensitivity: float) -> bool:
-        """Whether a cue is enabled; a sensitivity of 0.5 keeps the threshold."""
-        return _logit(confidence) + _logit(sensitivity) >= _logit(self.threshold)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,8 +181,3 @@ def _stretches(active: NDArray[np.bool_], *, longest_break: int) -> list[tuple[i
     firsts = [indices[0], *indices[borders + 1]]
     lasts = [*indices[borders], indices[-1]]
     return [(int(first), int(last)) for first, last in zip(firsts, lasts, strict=True)]
-
-
-def _logit(probability: float) -> float:
-    clipped = min(max(probability, 1e-6), 1 - 1e-6)
-    return math.log(clipped / (1 - clipped))

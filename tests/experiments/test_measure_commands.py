@@ -19,8 +19,8 @@ from foleyflow.judges.weights import SHIPPED
 from foleyflow.pretrained import EMBEDDED, load_aligner
 
 COMMANDS = (
-    "aligner codec encoders evaluation events flow judges materials mixture real-events scales "
-    "training"
+    "aligner calibration codec cues encoders evaluation events flow judges materials mixture "
+    "real-events scales training"
 ).split()
 
 

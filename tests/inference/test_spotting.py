@@ -7,7 +7,8 @@ import pytest
 from support.hand_made_analysis import MATERIALS, analysis_of, attributes_of, bumps
 
 from foleyflow.errors import ConfigError
-from foleyflow.inference.spotting import Calibration, spot_cues
+from foleyflow.inference.calibration import Calibration
+from foleyflow.inference.spotting import spot_cues
 from foleyflow.inference.windows import WindowPlan
 
 PLAN = WindowPlan(length=12, context=3, ahead=2)

@@ -17,6 +17,7 @@ from foleyflow.evaluation.metrics.synchrony.matching import (
     lag_histogram,
     matched_lags_s,
     median_lag,
+    nearest_pairs,
     onset_f1,
     onset_score,
 )
@@ -159,6 +160,16 @@ def test_lags_are_positive_when_late():
     assert lags_s == pytest.approx([0.03, 0.03])
     assert median_lag(lags_s) == pytest.approx(0.03)
     assert median_lag([]) is None
+
+
+def test_nearest_pairs_are_taken_first():
+    # 1.04 could belong to both references and belongs to the nearer one
+    assert nearest_pairs([1.0, 1.05], [0.97, 1.04], 0.05) == [(1, 1), (0, 0)]
+    assert nearest_pairs([1.0], [0.98, 1.01], 0.05) == [(0, 1)]
+    # The largest number of pairs would be two
+    assert nearest_pairs([1.0, 1.0625], [0.9375, 1.0], 0.0625) == [(0, 1)]
+    assert nearest_pairs([1.0, 2.0], [1.0625, 2.09375], 0.0625) == [(0, 0)]
+    assert nearest_pairs([], [1.0], 0.05) == nearest_pairs([1.0], [], 0.05) == []
 
 
 def test_the_histogram_is_centred_on_zero():

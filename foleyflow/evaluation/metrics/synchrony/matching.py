@@ -81,6 +81,29 @@ def matched_references(
     return matched
 
 
+def nearest_pairs(
+    reference_s: ArrayLike, estimated_s: ArrayLike, window_s: float
+) -> list[tuple[int, int]]:
+    """Indices (reference, estimated) of pairs within the window, each onset in one pair at most.
+
+    The nearest pair comes first, then the nearest one of the remaining onsets and so on. In
+    contrast to `matched_lags_s`, there may be fewer pairs than possible; an onset that could belong
+    to two others belongs to the nearer one.
+    """
+    reference, estimated = _times(reference_s, "reference_s"), _times(estimated_s, "estimated_s")
+    distances_s = np.abs(reference[:, None] - estimated[None, :])
+    pairs: list[tuple[int, int]] = []
+    free_rows, free_columns = np.ones(len(reference), bool), np.ones(len(estimated), bool)
+    for flat in np.argsort(distances_s, axis=None, kind="stable"):
+        row, column = divmod(int(flat), len(estimated))
+        if distances_s[row, column] > window_s:
+            break
+        if free_rows[row] and free_columns[column]:
+            pairs.append((row, column))
+            free_rows[row] = free_columns[column] = False
+    return pairs
+
+
 def median_lag(lags_s: ArrayLike) -> float | None:
     """The median of matched lags in seconds; None if there are none."""
     lags = np.asarray(lags_s, dtype=np.float64)
