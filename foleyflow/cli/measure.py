@@ -45,6 +45,10 @@ app = typer.Typer(
 )
 
 ClipCount = Annotated[int, Option(min=1, help="Maximum number of clips.")]
+FlowSteps = Annotated[int, Option(min=1, help="Evaluations of the flow per window.")]
+ModelGuidance = Annotated[
+    float | None, Option(min=1.0, max=20.0, help="Guidance. Default: that of the model.")
+]
 Report = Mapping[str, Any]
 
 
@@ -281,10 +285,8 @@ def cues(
         str, Option(metavar="validation|test", help="Split of the data set.")
     ] = "test",
     clips: Annotated[int, Option(min=2, help="Maximum number of clips.")] = 96,
-    steps: Annotated[int, Option(min=1, help="Evaluations of the flow per window.")] = 1,
-    guidance: Annotated[
-        float | None, Option(min=1.0, max=20.0, help="Guidance. Default: that of the model.")
-    ] = None,
+    steps: FlowSteps = 1,
+    guidance: ModelGuidance = None,
 ) -> Report:
     """Measure the sound of exact cues and of found cues, and the found cues themselves."""
     from foleyflow.experiments.measure_cues import measure_cues
@@ -302,6 +304,92 @@ def cues(
 
 
 _measurement(calibration)
+
+
+@_measurement
+def spectrograms(
+    data: SimulatedData,
+    output: Annotated[
+        Path, Option("--output", "-o", metavar="FOLDER", help="Folder of the pictures.")
+    ],
+    model: Model = EMBEDDED,
+    judge: JudgeFolder = None,
+    split: Annotated[
+        str, Option(metavar="train|validation|test", help="Split of the data set.")
+    ] = "test",
+    material: Annotated[
+        list[str] | None,
+        Option(metavar="NAME", help="Draw only this material; repeatable. Default: all."),
+    ] = None,
+    per_material: Annotated[int, Option(min=1, help="Number of clips per picture.")] = 2,
+    steps: FlowSteps = 1,
+    guidance: ModelGuidance = None,
+    seed: Seed = 0,
+) -> Report:
+    """Draw true and generated spectrograms of each material.
+
+    There is one PNG per material; the generated sounds are those of the exact cues. In both
+    spectrograms of a clip, 0 dB is the loudest point of the true sound, and black is 80 dB below.
+    The folder also gets spectrograms.json with levels and with the materials that the judge
+    recognises.
+    """
+    from foleyflow.experiments.cue_pictures import measure_spectrograms
+    from foleyflow.judges.weights import SHIPPED
+
+    report = measure_spectrograms(
+        model,
+        data,
+        output,
+        split=split,
+        materials=material or (),
+        per_material=per_material,
+        judge=_load_tagger(judge or SHIPPED),
+        steps=steps,
+        guidance=guidance,
+        seed=seed,
+        on_picture=lambda path: print_status(str(path)),
+    )
+    return {name: value for name, value in report.items() if name != "clips"}
+
+
+@_measurement
+def real_cues(
+    recordings: Annotated[
+        list[Path],
+        Argument(
+            metavar="CLIPS",
+            help="Videos with their own sound, or folders of them. Of a folder with a "
+            "manifest.csv, the videos that `foleyflow data list` lists.",
+        ),
+    ],
+    model: Model = EMBEDDED,
+    clips: Annotated[
+        int | None, Option(min=1, help="Maximum number of clips. Default: all.")
+    ] = None,
+    levels: Annotated[
+        bool,
+        Option("--levels", help="Give each cue the level of the recording at its time."),
+    ] = False,
+    steps: FlowSteps = 1,
+    guidance: ModelGuidance = None,
+    seed: Seed = 0,
+    out: Out = None,
+) -> Report:
+    """Score the timing of sounds generated for recordings.
+
+    Each recording gets two sounds: one whose cues are the onsets of its own sound, and one whose
+    cues are found in the video. Both are compared with its own sound.
+    """
+    from foleyflow.experiments.measure_real_cues import measure_real_cues, recordings_of
+
+    return measure_real_cues(
+        model,
+        recordings_of(recordings)[:clips],
+        with_levels=levels,
+        steps=steps,
+        guidance=guidance,
+        seed=seed,
+    )
 
 
 @_measurement

@@ -19,16 +19,15 @@ from foleyflow.evaluation.metrics.distribution import fit_gaussian, frechet_dist
 from foleyflow.evaluation.metrics.semantics import kl_divergence
 from foleyflow.evaluation.metrics.synchrony import detect_onsets, onset_f1
 from foleyflow.experiments.found_cues import FEWEST_HITS, cue_figures, rounded_mean
+from foleyflow.experiments.hit_peaks import peaks_of_hits
 from foleyflow.experiments.measure_aligner import WINDOW_S
 from foleyflow.features.cue_labels import sheet_of_labels
 from foleyflow.inference.pipeline import FoleyFlow
 from foleyflow.judges.interface import MaterialJudge
 from foleyflow.simulation.materials import MATERIAL_NAMES
 
-# A hit stands alone if no other one is closer; its level is the peak from 10 ms before to 60 ms
-# after its time.
+# A hit stands alone if no other one is closer.
 ALONE_BEFORE_S, ALONE_AFTER_S = 0.12, 0.07
-PEAK_BEFORE_S, PEAK_AFTER_S = 0.01, 0.06
 FRICTION_STEP_S = 0.1  # of the levels of friction
 
 
@@ -163,15 +162,14 @@ def levels_of_hits(
     """Strength and peak level in dB, (K, 2), of each impact that stands alone."""
     times_s = labels.event_times_s
     rows = []
-    for time_s, strength in zip(times_s, labels.event_strengths, strict=True):
+    peaks = peaks_of_hits(sound, times_s, rate_hz)
+    for time_s, strength, peak in zip(times_s, labels.event_strengths, peaks, strict=True):
         gaps_s = times_s - time_s
         after, before = gaps_s[gaps_s > 0], -gaps_s[gaps_s < 0]
         if after.min(initial=np.inf) < ALONE_AFTER_S or before.min(initial=np.inf) < ALONE_BEFORE_S:
             continue
-        first = max(0, round((time_s - PEAK_BEFORE_S) * rate_hz))
-        piece = sound[first : round((time_s + PEAK_AFTER_S) * rate_hz)]
-        if len(piece):
-            rows.append((strength, 20 * np.log10(float(np.abs(piece).max()) + 1e-5)))
+        if np.isfinite(peak):
+            rows.append((strength, 20 * np.log10(peak + 1e-5)))
     return np.array(rows, np.float64).reshape(-1, 2)
 
 

@@ -24,6 +24,7 @@ from foleyflow.evaluation.metrics.synchrony import (
     onset_f1,
     onset_score,
 )
+from foleyflow.evaluation.metrics.synchrony.comparison import Synchrony
 from foleyflow.evaluation.metrics.synchrony.matching import matched_references
 from foleyflow.event_peaks import EVENT_THRESHOLD, find_event_peaks
 from foleyflow.experiments.measure_aligner import (
@@ -126,12 +127,7 @@ def measure_real_events(
         matched.append(matched_references(reference.times_s, shifted_s, WINDOW_S))
     gap_s, hit = np.concatenate(gaps), np.concatenate(matched)
     return {
-        **{
-            f"within {round(1000 * score.window_s)} ms": score.intervals_json()
-            for score in scores.windows
-        },
-        "at the best lags": scores.lag_free.intervals_json(),
-        "median_lag_s": scores.median_lag_s,
+        **synchrony_figures(scores),
         "precision": round(float(hit.sum() / max(1, scores.generated_onsets)), 3),
         "recall": round(float(hit.mean()), 3) if len(hit) else None,
         "recall_by_gap_s": {
@@ -140,6 +136,18 @@ def measure_real_events(
             if (inside := (gap_s >= low) & (gap_s < high)).any()
         },
         "clips": by_clip,
+    }
+
+
+def synchrony_figures(scores: Synchrony) -> dict[str, Any]:
+    """F1, shuffled F1 and gain at each tolerance and at the best lags, and "median_lag_s"."""
+    return {
+        **{
+            f"within {round(1000 * score.window_s)} ms": score.intervals_json()
+            for score in scores.windows
+        },
+        "at the best lags": scores.lag_free.intervals_json(),
+        "median_lag_s": scores.median_lag_s,
     }
 
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from foleyflow.cues.cue import Cue
 from foleyflow.errors import MediaError
 from foleyflow.inference.report_cues import INK, PALE, mark_hits, plot_cues, write_legend
+from foleyflow.inference.report_spectrogram import band_power, plot_band_power
 from foleyflow.signals import Waveform
 from foleyflow.system.atomic_files import draft_of
 from foleyflow.system.printable import printable
@@ -33,12 +34,7 @@ CUES_PX = 74
 HIGHEST_STRIP_PX = 190.0
 
 COLUMN_COUNT = 1446  # pixel columns of the time axis
-BAND_COUNT = 220
-LOWEST_HZ, HIGHEST_HZ = 50.0, 20000.0
-RANGE_DB = 75.0
-SPECTROGRAM_WINDOW_SAMPLES = 1024
-FFT_SAMPLES = 2048
-LONGEST_HOP_SAMPLES = 1024
+RANGE_DB = 75.0  # of the spectrograms
 
 ACCENT, SECOND = "#e4572e", "#2f6f8f"
 
@@ -88,7 +84,15 @@ def plot_report(
     for index, (name, sound, colour) in enumerate(sounds):
         wave_axes, spectrum_axes = sound_axes[2 * index : 2 * index + 2]
         _plot_waveform(wave_axes, sound, name=name, colour=colour)
-        _plot_spectrogram(spectrum_axes, sound)
+        power = band_power(sound, most_columns=COLUMN_COUNT)
+        plot_band_power(
+            spectrum_axes,
+            power,
+            duration_s=sound.duration_s,
+            loudest=float(power.max()),
+            range_db=RANGE_DB,
+        )
+        _plain(spectrum_axes)
         mark_hits(wave_axes, inside)
     _time_axis(sound_axes[-1])
     # Title on the left with the legend of the cues below, numbers on the right
@@ -209,77 +213,6 @@ def _plot_waveform(axes: Axes, sound: Waveform, *, name: str, colour: str) -> No
             -0.006, height, text, transform=axes.transAxes, ha="right", fontsize=size, color=ink
         )
     _plain(axes)
-
-
-def _plot_spectrogram(axes: Axes, sound: Waveform) -> None:
-    image = axes.imshow(
-        _log_spectrogram_db(sound),
-        extent=(0, max(sound.duration_s, 0.001), 0, BAND_COUNT),
-        origin="lower",
-        aspect="auto",
-        cmap="magma",
-        vmin=-RANGE_DB,
-        vmax=0,
-        interpolation="bilinear",
-    )
-    image.set_clip_on(True)
-    axes.set_facecolor("#000004")  # the lowest colour of the map, for the time after the sound
-    axes.set_ylim(0, BAND_COUNT)
-    ticks_hz = (100, 1000, 10000)
-    axes.set_yticks([_band_of(frequency_hz) for frequency_hz in ticks_hz], ["100", "1 k", "10 k"])
-    axes.set_ylabel("Hz", fontsize=9, color=PALE, labelpad=2)
-    _plain(axes)
-
-
-def _log_spectrogram_db(sound: Waveform) -> NDArray[np.float32]:
-    """(bands, columns) dB relative to the loudest point; the maximum of the frames in a column."""
-    samples = sound.mono() if sound.samples.shape[1] else np.zeros(1, np.float32)
-    # A hop that gives about one frame per column, or several for long sounds
-    hop_samples = int(np.clip(len(samples) // COLUMN_COUNT, 16, LONGEST_HOP_SAMPLES))
-    frame_count = -(-len(samples) // hop_samples)
-    frames_per_column = -(-frame_count // COLUMN_COUNT)
-    column_count = -(-frame_count // frames_per_column)
-    padded = np.zeros(
-        column_count * frames_per_column * hop_samples + SPECTROGRAM_WINDOW_SAMPLES,
-        dtype=np.float32,
-    )
-    padded[SPECTROGRAM_WINDOW_SAMPLES // 2 : SPECTROGRAM_WINDOW_SAMPLES // 2 + len(samples)] = (
-        samples
-    )
-    # Power in logarithmic bands, block by block
-    windows = np.lib.stride_tricks.sliding_window_view(padded, SPECTROGRAM_WINDOW_SAMPLES)[
-        ::hop_samples
-    ]
-    taper = np.hanning(SPECTROGRAM_WINDOW_SAMPLES).astype(np.float32)
-    bands = _band_weights(sound.rate_hz)
-    power = np.zeros((BAND_COUNT, column_count), dtype=np.float32)
-    block = max(1, 4096 // frames_per_column)  # columns per block, which bounds memory
-    for first in range(0, column_count, block):
-        last = min(first + block, column_count)
-        cut = windows[first * frames_per_column : last * frames_per_column]
-        spectrum = np.abs(np.fft.rfft(cut * taper, FFT_SAMPLES, axis=1)) ** 2
-        power[:, first:last] = (
-            (spectrum.astype(np.float32) @ bands)
-            .reshape(last - first, frames_per_column, BAND_COUNT)
-            .max(axis=1)
-            .T
-        )
-    loudest = max(float(power.max()), 1e-9)
-    return np.asarray(10 * np.log10(np.maximum(power / loudest, 1e-12)), dtype=np.float32)
-
-
-def _band_weights(rate_hz: int) -> NDArray[np.float32]:
-    """(bins, bands) triangular filters on a logarithmic axis, at least one bin wide."""
-    bins_hz = np.fft.rfftfreq(FFT_SAMPLES, 1 / rate_hz)[:, None]
-    steps = (np.arange(BAND_COUNT) + 0.5) / BAND_COUNT
-    centres_hz = LOWEST_HZ * (HIGHEST_HZ / LOWEST_HZ) ** steps
-    half_hz = np.maximum(centres_hz * np.log(HIGHEST_HZ / LOWEST_HZ) / BAND_COUNT, bins_hz[1, 0])
-    weights = np.maximum(0.0, 1 - np.abs(bins_hz - centres_hz) / half_hz)
-    return np.asarray(weights / np.maximum(weights.sum(axis=0), 1.0), dtype=np.float32)
-
-
-def _band_of(frequency_hz: float) -> float:
-    return float(BAND_COUNT * np.log(frequency_hz / LOWEST_HZ) / np.log(HIGHEST_HZ / LOWEST_HZ))
 
 
 def _thumbnail(pixels: NDArray[np.uint8], height_px: int) -> NDArray[np.uint8]:

@@ -34,18 +34,20 @@ MOST_NAMES = 9  # in the legend
 LEGEND_GAP_PX = 16
 
 
-def plot_cues(axes: Axes, cues: Sequence[Cue]) -> None:
+def plot_cues(axes: Axes, cues: Sequence[Cue], *, labelled: bool = True) -> None:
     """A stem for each hit and an area for each roll and scrape, as high as its level.
 
-    The head of a hit is open if its level is left to the model, and friction is hatched.
+    The head of a hit is open if its level is left to the model, and friction is hatched. With
+    `labelled`, the meaning of the axis is written on its left.
     """
     axes.set_ylim(0, 1.12)
     axes.set_yticks([1.0, 0.5], ["0", "-30"])
     axes.axhline(0, color=PALE, linewidth=0.6, zorder=1)
-    axes.text(-0.032, 0.42, "cues", transform=axes.transAxes, ha="right", fontsize=11, color=INK)
-    axes.text(
-        -0.032, 0.14, "level, dB", transform=axes.transAxes, ha="right", fontsize=8, color=PALE
-    )
+    if labelled:
+        for height, text, size, ink in ((0.42, "cues", 11, INK), (0.14, "level, dB", 8, PALE)):
+            axes.text(
+                -0.032, height, text, transform=axes.transAxes, ha="right", fontsize=size, color=ink
+            )
     # Disabled cues first, so that enabled ones are drawn over them
     for enabled in (False, True):
         chosen = [cue for cue in cues if cue.enabled == enabled]
