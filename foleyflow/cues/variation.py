@@ -32,17 +32,17 @@ class CueVariation:
         no_friction_fraction: of the windows without cues of friction.
     """
 
-    wrong_fraction: float = 0.35
+    wrong_fraction: float = 0.1
     shift_s: float = 0.012
     missing_fraction: float = 0.15
     added_fraction: float = 0.1
     level_error_db: float = 4.0
     confused_fraction: float = 0.15
-    no_material_fraction: float = 0.12
-    no_level_fraction: float = 0.12
-    no_striker_fraction: float = 0.5
-    body_fraction: float = 0.4
-    no_friction_fraction: float = 0.15
+    no_material_fraction: float = 0.08
+    no_level_fraction: float = 0.08
+    no_striker_fraction: float = 0.4
+    body_fraction: float = 0.5
+    no_friction_fraction: float = 0.1
 
     def __post_init__(self) -> None:
         for each in fields(self):
