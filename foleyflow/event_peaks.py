@@ -1,7 +1,7 @@
-"""Event times from a probability curve, and the event track that conditions the flow.
+"""Event times from a probability curve, and tracks with a bump at each event.
 
-The aligner predicts an onset probability for each latent frame; the flow takes a track with a bump
-at each event. Training (true events) and generation (detected events) share these functions.
+The aligner learns such a track as its onset probability for each latent frame, and the cue tracks
+of the flow contain one.
 """
 
 from __future__ import annotations

@@ -120,7 +120,8 @@ def read_record(folder: Path, name: str) -> Record:
     except TypeError as error:
         raise CheckpointError(f"{where}: {error}", hint=COPY_AGAIN) from error
     _check_format(where, record.format)
-    return replace(record, config=migrate_config(name, record.config, record.format))
+    config = migrate_config(name, record.config, record.format, where=where)
+    return replace(record, config=config)
 
 
 def config_from_json(kind: type[Config], folder: Path, name: str, stored: Any) -> Config:

@@ -1,8 +1,9 @@
-"""Migration of model folders of formats 1 to 3.
+"""Migration of model folders of formats 1 to 4.
 
 Tensors and config fields of format 1 had other names. Flows of formats 1 and 2 did not record
 whether they have a flow map; they are taken for flows with a one-step stage with guidance. Codecs
-of formats 1 to 3 had no gains over time, and equal weights of the bands.
+of formats 1 to 3 had no gains over time, and equal weights of the bands. Flows of formats 1 to 4
+had inputs for a track of events and for a material per window; flows that used them are refused.
 
 The files are not rewritten: names are translated when a component is read. Weights are written in
 the current format only.
@@ -17,7 +18,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-FORMAT = 4
+from foleyflow.errors import CheckpointError
+
+FORMAT = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +34,10 @@ class Renames:
 
 # Config fields that components of a format and of all older ones lack.
 ADDED_FIELDS: dict[int, dict[str, dict[str, Any]]] = {3: {"codec": {"gains_per_spectrum": 0}}}
+
+# Fields of flows up to format 4 whose values made them use inputs that no longer exist, with their
+# defaults.
+REMOVED_FIELDS: dict[str, Any] = {"events": True, "material_names": ()}
 
 # Renames from each older format to the current one, by component kind.
 RENAMES: dict[int, dict[str, Renames]] = {
@@ -78,13 +85,27 @@ RENAMES: dict[int, dict[str, Renames]] = {
 READABLE_FORMATS = tuple(range(1, FORMAT + 1))
 
 
-def migrate_config(kind: str, config: Mapping[str, Any], stored_format: int) -> dict[str, Any]:
-    """A component's stored config with the current field names."""
+def migrate_config(
+    kind: str, config: Mapping[str, Any], stored_format: int, *, where: str
+) -> dict[str, Any]:
+    """A component's stored config with the current field names; `where` names it in errors.
+
+    Raises:
+        CheckpointError: a flow that used inputs which no longer exist.
+    """
     fields = _renames(kind, stored_format).fields
     migrated = {fields.get(name, name): value for name, value in config.items()}
     for last_format, added in ADDED_FIELDS.items():
         if stored_format <= last_format:
             migrated |= added.get(kind, {})
+    if kind == "flow" and stored_format <= 4:
+        removed = {name: migrated.pop(name, unset) for name, unset in REMOVED_FIELDS.items()}
+        if any(removed.values()):
+            raise CheckpointError(
+                f"{where}: a flow with an event track or a material per window: expected one "
+                "without, because this version conditions flows on cues",
+                hint="train the flow again: foleyflow train flow",
+            )
     return migrated
 
 
@@ -97,6 +118,8 @@ def migrate_tensors(
     for name, tensor in tensors.items():
         old = next((prefix for prefix in prefixes if name.startswith(prefix)), "")
         migrated[prefixes.get(old, "") + name.removeprefix(old)] = tensor
+    if kind == "flow" and stored_format <= 4:
+        migrated = _without_removed_inputs(migrated)
     return migrated | added_tensors(kind, migrated, stored_format)
 
 
@@ -112,6 +135,21 @@ def added_tensors(
             if f"{part}mean" in tensors:
                 added[f"{part}band_weights"] = torch.ones_like(tensors[f"{part}mean"])
     return added
+
+
+def _without_removed_inputs(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A flow's tensors without the track of events, which was 0, and the material "not given".
+
+    The only row of `material` was added to the output of `global_condition` wherever that was used,
+    so it becomes part of its bias.
+    """
+    kept = dict(tensors)
+    row, bias = kept.pop("material.weight", None), kept.get("global_condition.bias")
+    if row is not None and bias is not None:
+        kept["global_condition.bias"] = bias.float() + row[0].float()
+    if (weight := kept.get("frame_condition.0.weight")) is not None:
+        kept["frame_condition.0.weight"] = weight[:, :-1]
+    return kept
 
 
 def _renames(kind: str, stored_format: int) -> Renames:

@@ -173,7 +173,7 @@ def test_a_folder_without_a_model_is_refused(tmp_path):
         ("{", "not JSON"),
         ("[]", "format 'list', expected 1 or 2"),
         ('{"components": {}}', "format None, expected 1 or 2"),
-        ('{"format": 5, "components": {}}', "format 5, expected 1 or 2 or 3 or 4"),
+        ('{"format": 6, "components": {}}', "format 6, expected 1 or 2 or 3 or 4 or 5"),
         ('{"format": 2}', "has no components"),
         ('{"format": 1, "components": {"codec": {"kind": "codec"}}}', "record of 'codec'"),
         ('{"format": 1, "components": {"codec": 3}}', "record of 'codec'"),

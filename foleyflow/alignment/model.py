@@ -84,7 +84,6 @@ class FlowCondition:
     video: Tensor  # (B, L, D) video features F^v, interpolated to the centres of the latent frames
     states: Tensor  # (B, S, D) decoder states G with all audio masked
     onsets: Tensor  # (B, L) probability of an event that starts in this latent frame
-    materials: Tensor  # (B, materials) probabilities of the struck material
     attributes: CueAttributes | None  # of cues, if the aligner predicts them
 
 
@@ -309,7 +308,6 @@ class Alignment(nn.Module):
             video=interpolate_in_time(video, times_s, self.latent_times_s(segments, video)),
             states=decoded.states,
             onsets=decoded.onsets.sigmoid(),
-            materials=self.classify_material(video).softmax(-1),
             attributes=self.predict_attributes(video, times_s, decoded.states),
         )
 

@@ -118,8 +118,6 @@ def _latents(name: str, features: Tensor) -> Tensor:
     condition = Condition(
         video=guide.video,
         states=guide.states,
-        events=guide.onsets,
-        material=torch.zeros(1, dtype=torch.int64),
         cues=torch.zeros(1, count, 0),
         has_video=torch.ones(1, dtype=torch.bool),
         context=torch.zeros_like(noise),

@@ -20,15 +20,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from foleyflow.alignment.model import Alignment
+from foleyflow.alignment.model import Alignment, FlowCondition
 from foleyflow.clock import count_covering
 from foleyflow.codec.autoencoder import Codec
+from foleyflow.cues.arrays import arrays_of
+from foleyflow.cues.tracks import TrackLayout, condition_tracks
 from foleyflow.data.windows import WindowConfig, WindowSource
 from foleyflow.errors import CheckpointError
 from foleyflow.evaluation.latent_statistics import compare_latents, quiet_frames, sample_diversity
 from foleyflow.evaluation.metric import bootstrap_mean
 from foleyflow.evaluation.metrics.synchrony import ClipOnsets, clip_onsets, compare
-from foleyflow.event_peaks import EVENT_THRESHOLD, event_track, find_event_peaks
 from foleyflow.experiments.judged_sounds import ColumnJudges, SoundScores, load_column_judges
 from foleyflow.experiments.machine import machine
 from foleyflow.experiments.measure_aligner import (
@@ -42,6 +43,9 @@ from foleyflow.flow.guided_model import velocity_field
 from foleyflow.flow.likelihood import decode, encode, hutchinson, invert, log_likelihood
 from foleyflow.flow.sampling import sample
 from foleyflow.flow.transformer import Condition, FlowTransformer
+from foleyflow.inference.analysis import collect_analysis
+from foleyflow.inference.calibration import Calibration, read_calibration
+from foleyflow.inference.spotting import spot_cues
 from foleyflow.inference.windows import WindowPlan
 from foleyflow.judges.interface import preprocess_audio
 from foleyflow.pretrained import (
@@ -88,7 +92,7 @@ class HeldOutWindows:
     """The first windows of a split's clips, with the conditions of a flow.
 
     Attributes:
-        condition: B items without known latents; the events are those that the aligner finds.
+        condition: B items without known latents; the cues are those that the aligner finds.
         latents: (B, L, C) codec latents of the true sounds, at `latent_rate_hz`.
         sounds: (B, N) float32, the true sounds, at `rate_hz`.
         segments: of each window.
@@ -119,8 +123,21 @@ class HeldOutWindows:
 
 
 @torch.no_grad()
-def held_out_windows(aligner: Alignment, source: WindowSource, *, clips: int) -> HeldOutWindows:
-    """The first windows of at most `clips` clips, for an aligner in eval mode on the CPU."""
+def held_out_windows(
+    aligner: Alignment,
+    source: WindowSource,
+    *,
+    clips: int,
+    cue_materials: Sequence[str] = (),
+    calibration: Calibration | None = None,
+) -> HeldOutWindows:
+    """The first windows of a split, for an aligner in eval mode on the CPU.
+
+    Args:
+        clips: largest number of windows.
+        cue_materials: of the flow's cue tracks; empty for a flow without.
+        calibration: of the aligner.
+    """
     segments, rate_hz = source.config.segments, aligner.config.latent_rate_hz
     # Aligner
     batches = list(first_windows(source, clips))
@@ -129,17 +146,11 @@ def held_out_windows(aligner: Alignment, source: WindowSource, *, clips: int) ->
         torch.cat([batch[name] for batch in batches]) for name in ("latents", "sound", "clip")
     )
     items, count = latents.shape[:2]
-    tracks = []
-    for guide in guides:
-        probability = guide.onsets[0].float().numpy()
-        peaks_s = find_event_peaks(probability, rate_hz=rate_hz, threshold=EVENT_THRESHOLD)
-        tracks.append(torch.from_numpy(event_track(peaks_s, count, rate_hz)))
+    cues = [_found_tracks(aligner, each, cue_materials, calibration) for each in guides]
     condition = Condition(
         video=torch.cat([guide.video for guide in guides]).float(),
         states=torch.cat([guide.states for guide in guides]).float(),
-        events=torch.stack(tracks),
-        material=torch.zeros(items, dtype=torch.int64),
-        cues=torch.zeros(items, count, 0),
+        cues=torch.stack(cues),
         has_video=torch.ones(items, dtype=torch.bool),
         context=torch.zeros_like(latents),
         known=torch.zeros(items, count, dtype=torch.bool),
@@ -162,6 +173,23 @@ def held_out_windows(aligner: Alignment, source: WindowSource, *, clips: int) ->
         ],
         clips=order.numpy(),
     )
+
+
+def _found_tracks(
+    aligner: Alignment,
+    guide: FlowCondition,
+    materials: Sequence[str],
+    calibration: Calibration | None,
+) -> Tensor:
+    """The tracks (L, Q) of the cues that an aligner finds in one window."""
+    count, segments = guide.onsets.shape[1], guide.states.shape[1]
+    if not materials:
+        return torch.zeros(count, 0)
+    rate_hz, windows = aligner.config.latent_rate_hz, iter([(0, segments, segments, guide)])
+    analysis = collect_analysis(aligner, windows, duration_s=count / rate_hz)
+    spotting = spot_cues(analysis, materials=materials, calibration=calibration or Calibration())
+    cues, layout = arrays_of(spotting.cues, materials), TrackLayout(materials=len(materials))
+    return torch.from_numpy(condition_tracks(cues, count, rate_hz=rate_hz, layout=layout))
 
 
 def measure_model(
@@ -208,11 +236,17 @@ def measure_model(
         weights_dir=settings.get("weights_dir", ""),
     )
     judges = load_column_judges(judge_folder)
-    windows = held_out_windows(load_aligner(align_folder), conditions.source("test"), clips=clips)
+    flow, codec = load_flow(folder), load_codec(codec_folder)
+    windows = held_out_windows(
+        load_aligner(align_folder),
+        conditions.source("test"),
+        clips=clips,
+        cue_materials=flow.config.cue_materials,
+        calibration=read_calibration(align_folder),
+    )
     scores = windows.scores(judges, data)
     if latent_noise is None:
         latent_noise = settings.get("stages", {}).get("latent_noise", 0.0)
-    flow, codec = load_flow(folder), load_codec(codec_folder)
     result: dict[str, Any] = {
         "model": model,
         "clips": len(windows),
@@ -506,9 +540,7 @@ def _random_condition(flow: FlowTransformer, segments: int) -> Condition:
     return Condition(
         video=_normal((1, count, config.condition_width), 1),
         states=_normal((1, segments, config.condition_width), 2),
-        events=torch.zeros(1, count),
-        material=torch.zeros(1, dtype=torch.int64),
-        cues=torch.zeros(1, count, 0),
+        cues=torch.zeros(1, count, config.cue_channels),
         has_video=torch.ones(1, dtype=torch.bool),
         context=torch.zeros(1, count, config.channels),
         known=torch.zeros(1, count, dtype=torch.bool),

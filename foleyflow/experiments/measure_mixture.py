@@ -36,7 +36,6 @@ NETWORK = FlowConfig(
     layers=2,
     heads=4,
     condition_width=4,
-    events=False,
     prior_path="linear",
 )
 # Without condition dropout, guidance and context: the mixture has no condition.
@@ -120,7 +119,7 @@ def measure_mixture(
         task = FlowTask(
             flow,
             OBJECTIVE,
-            FlowStageConfig(material_fraction=0.0, **lengths),
+            FlowStageConfig(**lengths),
             steps=count,
             data=FlowData(windows=windows),
             validation_data=FlowData(windows=windows),
@@ -187,8 +186,6 @@ def _condition(batch: int, frames: int) -> Condition:
     return Condition(
         video=torch.zeros(batch, frames, width),
         states=torch.zeros(batch, frames // NETWORK.latents_per_segment, width),
-        events=torch.zeros(batch, frames),
-        material=torch.zeros(batch, dtype=torch.int64),
         cues=torch.zeros(batch, frames, 0),
         has_video=torch.ones(batch, dtype=torch.bool),
         context=torch.zeros(batch, frames, CHANNELS),
@@ -206,9 +203,7 @@ def _windows(latents: Tensor) -> ConditionWindows:
     return ConditionWindows(
         video=repeat(condition.video),
         states=repeat(condition.states),
-        events=repeat(condition.events),
         latents=latents.numpy(),
-        material=np.full(count, -1),
         clip=np.arange(count),
         start_s=np.zeros(count),
     )

@@ -14,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from foleyflow.alignment.model import Alignment
 from foleyflow.clock import count_at
+from foleyflow.cues.arrays import hits
 from foleyflow.data.windows import ClipArrays, WindowSource
 from foleyflow.encoders.motion_encoder import MotionEncoder
 from foleyflow.features.flow_conditions import ConditionWindows
@@ -137,19 +138,18 @@ def flow_task_on_noise(recipe: FlowRecipe) -> FlowTask:
     guided = ConditionWindows(
         video=_noise(rng, count, length, config.condition_width),
         states=_noise(rng, count, windows.segments, config.condition_width),
-        events=rng.random((count, length)).astype(np.float16),
         latents=_noise(rng, count, length, config.channels),
-        material=rng.integers(len(config.material_names), size=count),
         clip=np.arange(count),
         start_s=np.zeros(count),
     )
+    data = FlowData(windows=guided, cues=[hits(np.array([0.5, 1.5]))] * count)
     return FlowTask(
         FlowTransformer(config),
         recipe.objective,
         recipe.stages,
         steps=recipe.train.steps,
-        data=FlowData(windows=guided),
-        validation_data=FlowData(windows=guided),
+        data=data,
+        validation_data=data,
     )
 
 

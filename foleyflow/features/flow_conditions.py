@@ -32,7 +32,7 @@ from foleyflow.pretrained import load_aligner, load_codec_config, published_enco
 from foleyflow.weights import read_record
 
 CLIPS_PER_BLOCK = 8
-STORED_ARRAYS = 2  # version of the set of arrays in a store
+STORED_ARRAYS = 3  # version of the set of arrays in a store
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,18 +42,14 @@ class ConditionWindows:
     Attributes:
         video: (N, L, D) float16 aligned features at latent frames.
         states: (N, S, D) float16 decoder states with all audio hidden.
-        events: (N, L) float16 track of the labelled events (see `event_peaks.event_track`).
         latents: (N, L, C) float16 codec latents of the sound.
-        material: (N,) int64 class of the struck material, or -1.
         clip: (N,) int64 index of the clip.
         start_s: (N,) float64 start of the window in the clip.
     """
 
     video: NDArray[np.float16]
     states: NDArray[np.float16]
-    events: NDArray[np.float16]
     latents: NDArray[np.float16]
-    material: NDArray[np.int64]
     clip: NDArray[np.int64]
     start_s: NDArray[np.float64]
 
@@ -182,9 +178,7 @@ def _compute_block(conditions: FlowConditions, split: str, key: str, block: Wind
     return {
         "video": torch.cat([each.video for each in found]).numpy().astype(np.float16),
         "states": torch.cat([each.states for each in found]).numpy().astype(np.float16),
-        "events": cut["onsets"].numpy().astype(np.float16),
         "latents": cut["latents"].numpy().astype(np.float16),
-        "material": cut["material"].numpy(),
         "clip": cut["clip"].numpy(),
         "start_s": block.starts * source.config.segment_s,
     }

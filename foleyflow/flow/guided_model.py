@@ -100,7 +100,7 @@ def _guide_by_two_evaluations(
     network: FlowTransformer, condition: Condition, *, guidance: float
 ) -> Callable[[Tensor, float], Tensor]:
     """Classifier-free guidance of the network's output at r = tau."""
-    dropped = torch.full_like(condition.material, DROP_ALL)
+    dropped = torch.full((len(condition.known),), DROP_ALL, device=condition.known.device)
     conditional = _evaluate(network, condition)
     unconditional = _evaluate(network, condition, drops=dropped)
 

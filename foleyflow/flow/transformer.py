@@ -47,14 +47,11 @@ class FlowConfig:
     condition_width: int = 192  # width of the aligner's features
     latents_per_segment: int = 4  # latent frames per segment of the aligner
     latent_rate_hz: float = 50.0  # latent frames per second
-    # Labels that a user can give; index 0 of the embedding is "not given"
-    material_names: tuple[str, ...] = ()
     static: bool = False  # use the mean condition of the window in every frame (an ablation)
     # Generate each segment independently from its own noise and condition, a literal reading of
     # eq. 5 (an ablation; sounds are cut at segment borders)
     factorised: bool = False
     predicts: Literal["velocity", "noise"] = "velocity"  # noise for the diffusion baseline
-    events: bool = True  # use the event track; the paper's timing comes from the features alone
     # Materials of the cue tracks (`cues.tracks`), in the order of their classes; without any, the
     # network has no cue tracks, as in the paper
     cue_materials: tuple[str, ...] = ()
@@ -97,8 +94,6 @@ class Condition:
 
     video: Tensor  # (B, L, condition_width) video features at the centres of the latent frames
     states: Tensor  # (B, S, condition_width) the aligner's states with all audio masked
-    events: Tensor  # (B, L) event track, 1 where an event starts (`event_peaks.event_track`)
-    material: Tensor  # (B,) int64, 0 for "not given", else 1 + class
     cues: Tensor  # (B, L, Q) tracks of the cues (`cues.tracks.condition_tracks`)
     has_video: Tensor  # (B,) bool, False where `video` and `states` are not given
     context: Tensor  # (B, L, C) known latents, zero elsewhere
@@ -198,7 +193,7 @@ class FlowTransformer(nn.Module):
             config.condition_width, config.latents_per_segment * SEGMENT_CHANNELS
         )
         self.frame_condition = nn.Sequential(
-            nn.Conv1d(config.condition_width + SEGMENT_CHANNELS + 1, width, 3, padding=1),
+            nn.Conv1d(config.condition_width + SEGMENT_CHANNELS, width, 3, padding=1),
             nn.SiLU(),
             nn.Conv1d(width, width, frames + 2, stride=frames, padding=1),
         )
@@ -213,7 +208,6 @@ class FlowTransformer(nn.Module):
             )
             self.no_video = nn.Parameter(torch.zeros(width))
         self.global_condition = nn.Linear(config.condition_width, width)
-        self.material = nn.Embedding(len(config.material_names) + 1, width)
         self.null_frame_condition = nn.Parameter(torch.zeros(width))
         self.null_global_condition = nn.Parameter(torch.zeros(width))
         self.tau = ScalarEmbedding(width, zero=False)
@@ -268,16 +262,14 @@ class FlowTransformer(nn.Module):
             drops = None if drop is None else drop.repeat_interleave(segments)
             embedded = self.embed(condition.split_segments(), drops)
             return embedded.unflatten(0, (-1, segments)).flatten(1, 2)
-        # Per-frame condition from video features, the segments' states and the event track
+        # Per-frame condition from video features and the segments' states
         states = self.unfold(condition.states).unflatten(-1, (self.config.latents_per_segment, -1))
-        events = condition.events if self.config.events else torch.zeros_like(condition.events)
-        parts = [condition.video, states.flatten(1, 2), events[..., None]]
-        joined = torch.cat([p.to(parts[0].dtype) for p in parts], -1)
+        joined = torch.cat([condition.video, states.flatten(1, 2).to(condition.video.dtype)], -1)
         if self.config.static:
             joined = joined.mean(1, keepdim=True).expand_as(joined)
         frames = self.frame_condition(joined.transpose(1, 2)).transpose(1, 2)
-        # Global condition from the mean video features and the material
-        clip = self.global_condition(condition.video.mean(1)) + self.material(condition.material)
+        # Global condition from the mean video features
+        clip = self.global_condition(condition.video.mean(1))
         # Cue tracks, which can replace the video
         if self.cue_condition is not None:
             has_video = condition.has_video[:, None, None]

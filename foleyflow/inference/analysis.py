@@ -81,7 +81,6 @@ class Analysis:
         windows: conditions of the flow.
         candidates: of hits, in order of time.
         curves: predictions per latent frame.
-        window_materials: (M,) probabilities of the struck material per window.
     """
 
     duration_s: float
@@ -89,7 +88,6 @@ class Analysis:
     windows: WindowSpool
     candidates: list[HitCandidate]
     curves: FrameCurves
-    window_materials: list[NDArray[np.float32]]
 
 
 def analyse_video(
@@ -152,7 +150,6 @@ def collect_analysis(
     per_segment, rate_hz = aligner.config.latents_per_segment, aligner.config.latent_rate_hz
     spool = WindowSpool()
     candidates: list[HitCandidate] = []
-    window_materials: list[NDArray[np.float32]] = []
     parts: list[dict[str, NDArray[np.float32]]] = []
     done = 0  # latent frames of the clip that earlier windows have covered
     for start, length, kept, found in windows:
@@ -161,7 +158,6 @@ def collect_analysis(
         spool.append(
             AnalysedWindow(start=start, length=length, kept=kept, video=video, states=states)
         )
-        window_materials.append(_array(found.materials))
         # Curves of the frames that neither an earlier nor a later window covers
         first, end = start * per_segment, (start + kept) * per_segment
         curves = _curves(found, aligner.config.materials)
@@ -184,7 +180,6 @@ def collect_analysis(
             friction_levels_db=joined["friction_levels_db"],
             materials=joined["materials"].astype(np.float16),
         ),
-        window_materials=window_materials,
     )
 
 

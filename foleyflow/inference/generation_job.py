@@ -61,7 +61,8 @@ def generate_sound(job: Job[Request], hooks: Hooks, logged: list[str]) -> dict[s
         check_copy(info, job.output)
     model, cues = model_of(request), None
     if request.cues is not None:
-        cues = read_cues(Path(request.cues), duration_s=info.duration_s, materials=model.materials)
+        names = model.materials or None  # without any, the model refuses the cues
+        cues = read_cues(Path(request.cues), duration_s=info.duration_s, materials=names)
     # Sound
     start_s = time.perf_counter()
     with hooks.progress(Path(job.name).name) as show:

@@ -28,13 +28,7 @@ from foleyflow.errors import ConfigError
 from foleyflow.flow.transformer import FlowTransformer
 from foleyflow.inference.analysis import Analysis, analyse_video
 from foleyflow.inference.calibration import Calibration, read_calibration
-from foleyflow.inference.cue_checks import (
-    fit_to_clip,
-    known_materials,
-    warn_of_unused,
-    with_material,
-)
-from foleyflow.inference.material_choice import check_material
+from foleyflow.inference.cue_checks import check_material, fit_to_clip, with_material
 from foleyflow.inference.rendering import Sampling
 from foleyflow.inference.rerendering import edit_take
 from foleyflow.inference.result import Generated
@@ -128,8 +122,8 @@ class FoleyFlow:
 
     @property
     def materials(self) -> tuple[str, ...]:
-        """The names that cues and `generate` accept as materials."""
-        return known_materials(self.flow.config)
+        """The names that cues and `generate` accept as materials; none without cue tracks."""
+        return self.flow.config.cue_materials
 
     def spot(
         self,
@@ -174,7 +168,9 @@ class FoleyFlow:
 
         Args:
             video: any file that PyAV can decode, or its `probe` result.
-            cues: what sounds; None finds the cues in the video (see `spot`).
+            cues: what sounds; None finds the cues in the video (see `spot`). A model whose flow
+                has no cue tracks generates from the video alone: it takes none, and has none in
+                its result.
             seed: the same seed gives the same samples on the same device in the same precision.
             steps: number of function evaluations of the flow per window.
             guidance: scale of classifier-free guidance, 1 to about 4; None for the model's default.
@@ -185,7 +181,8 @@ class FoleyFlow:
 
         Raises:
             MediaError: the video can't be used.
-            ConfigError: a setting is out of range, or a material of the cues is unknown.
+            ConfigError: a setting is out of range, a material of the cues is unknown, or the model
+                takes no cues.
         """
         # Settings, before any work
         if material is not None:
@@ -204,12 +201,12 @@ class FoleyFlow:
             cues = fit_to_clip(cues, self.flow.config, duration_s=info.duration_s)
         # Frames to features to cues
         analysis, warnings = self._analyse(info, stopwatch, progress)
-        if cues is None:
+        if cues is None and not self.materials:
+            cues = CueSheet(duration_s=info.duration_s)
+        elif cues is None:
             spotting = self._spot(analysis, sensitivity)
             cues = spotting.cues
             warnings += spotting.warnings
-        else:
-            warnings += warn_of_unused(cues, self.flow.config)
         if material is not None:
             cues = with_material(cues, material)
         # Cues to latents to sound
@@ -279,6 +276,6 @@ class FoleyFlow:
             cues=cues,
             settings=dict(result.settings),
             timings_s={"total": time.perf_counter() - start_s},
-            warnings=warn_of_unused(cues, self.flow.config) + take.warnings(),
+            warnings=take.warnings(),
             _take=take,
         )

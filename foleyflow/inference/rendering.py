@@ -14,13 +14,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from foleyflow.cues.arrays import UNKNOWN, CueArrays
+from foleyflow.cues.arrays import CueArrays
 from foleyflow.cues.sheet import CueSheet
 from foleyflow.cues.tracks import TrackLayout, condition_tracks
-from foleyflow.event_peaks import event_track
 from foleyflow.flow.sampling import sample
 from foleyflow.flow.transformer import Condition, FlowTransformer
 from foleyflow.inference.stretches import BEFORE_S
@@ -119,7 +117,6 @@ def generate_latents(
                 cues,
                 context=context,
                 known=torch.arange(count, device=device)[None] < known,
-                wanted=(known, window.kept * per_segment),
                 sampling=sampling,
                 seeded=seeded,
             )
@@ -173,7 +170,6 @@ def regenerate_latents(
             cues,
             context=context,
             known=known,
-            wanted=(done - start, end - start),
             sampling=sampling,
             seeded=seeded,
         )
@@ -190,20 +186,20 @@ def _sample_window(
     *,
     context: Tensor,
     known: Tensor,
-    wanted: tuple[int, int],
     sampling: Sampling,
     seeded: Sequence[SeededFrames],
 ) -> Tensor:
-    """The standardised latents of one window, (1, L, C).
-
-    The frames from the first of `wanted` to before the second one will be used.
-    """
+    """The standardised latents of one window, (1, L, C)."""
     config, device = flow.config, context.device
     count = context.shape[1]
     first = window.start * config.latents_per_segment
     # Conditions
-    cues = cues.shift(-first / config.latent_rate_hz)
-    events, material, tracks = _tracks(flow, cues, count, wanted)
+    tracks = np.zeros((count, 0), np.float32)
+    if config.cue_materials:
+        rate_hz, layout = config.latent_rate_hz, TrackLayout(materials=len(config.cue_materials))
+        tracks = condition_tracks(
+            cues.shift(-first / rate_hz), count, rate_hz=rate_hz, layout=layout
+        )
     video, states = (
         torch.from_numpy(values.astype(np.float32))[None].to(device)
         for values in (window.video, window.states)
@@ -211,8 +207,6 @@ def _sample_window(
     condition = Condition(
         video=video,
         states=states,
-        events=torch.from_numpy(events)[None].to(device),
-        material=torch.tensor([material], device=device),
         cues=torch.from_numpy(tracks)[None].to(device),
         has_video=torch.ones(1, dtype=torch.bool, device=device),
         context=context,
@@ -236,32 +230,6 @@ def _sample_window(
         solver=sampling.solver,
         path=sampling.path,
     )
-
-
-def _tracks(
-    flow: FlowTransformer, cues: CueArrays, count: int, wanted: tuple[int, int]
-) -> tuple[NDArray[np.float32], int, NDArray[np.float32]]:
-    """The event track, the material label and the cue tracks of a window of `count` frames.
-
-    A network without cue tracks takes one material: the most frequent one of the cues that start in
-    the frames of `wanted`, or of all cues if these have none.
-    """
-    config, rate_hz = flow.config, flow.config.latent_rate_hz
-    events = event_track(cues.times_s[cues.is_hit], count, rate_hz)
-    if config.cue_materials:
-        layout = TrackLayout(materials=len(config.cue_materials))
-        return events, 0, condition_tracks(cues, count, rate_hz=rate_hz, layout=layout)
-    frames = np.floor(cues.times_s * rate_hz)
-    material = _most_frequent(cues.materials[(frames >= wanted[0]) & (frames < wanted[1])])
-    if material == UNKNOWN:
-        material = _most_frequent(cues.materials)
-    return events, 1 + material, np.zeros((count, 0), np.float32)
-
-
-def _most_frequent(materials: NDArray[np.int64]) -> int:
-    """The most frequent known material, or `UNKNOWN`."""
-    given = materials[materials >= 0]
-    return int(np.bincount(given).argmax()) if len(given) else UNKNOWN
 
 
 def _noise(key: Sequence[int], count: int, channels: int) -> Tensor:

@@ -14,7 +14,6 @@ from foleyflow.codec.autoencoder import Codec
 from foleyflow.cues.arrays import CueArrays, arrays_of
 from foleyflow.cues.sheet import CueSheet
 from foleyflow.flow.transformer import FlowTransformer
-from foleyflow.inference.cue_checks import known_materials
 from foleyflow.inference.latent_spool import LatentPatch
 from foleyflow.inference.rendering import SeededFrames, regenerate_latents, seeded_frames
 from foleyflow.inference.sound_spool import SoundPatch, patched_blocks
@@ -44,7 +43,7 @@ def edit_take(
         plan: sizes of the windows.
         threads: torch threads per operation.
     """
-    arrays = arrays_of(new, known_materials(flow.config))
+    arrays = arrays_of(new, flow.config.cue_materials)
     seeded = seeded_frames(new, rate_hz=take.analysis.rate_hz, frames=len(take.latents))
     with torch_threads(threads):
         for stretch in changed_stretches(old, new, duration_s=take.analysis.duration_s):

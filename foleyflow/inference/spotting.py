@@ -14,7 +14,6 @@ from foleyflow.cues.sheet import CueSheet
 from foleyflow.cues.tracks import QUIETEST_DB
 from foleyflow.inference.analysis import Analysis, HitCandidate
 from foleyflow.inference.calibration import Calibration
-from foleyflow.inference.material_choice import choose_material, material_of_clip
 from foleyflow.inference.sensitivity import DEFAULT_SENSITIVITY, check_sensitivity
 
 LISTED_CONFIDENCE = 0.1  # less confident cues are in the sheet only if they are enabled
@@ -84,7 +83,7 @@ def spot_cues(
     # Levels relative to the loudest hit, and materials
     chosen = [each for each, on in zip(candidates, enabled, strict=True) if on]
     loudest_db = max((each.level_db for each in chosen if each.level_db is not None), default=0.0)
-    name_of_hit = _material_namer(analysis, chosen, materials)
+    name_of_hit = _material_namer(chosen, materials)
     cues = [
         Cue(
             time_s=_rounded_s(candidate.time_s, analysis.duration_s),
@@ -110,21 +109,21 @@ def _prominent(analysis: Analysis) -> list[bool]:
 
 
 def _material_namer(
-    analysis: Analysis, hits: Sequence[HitCandidate], names: Sequence[str]
+    hits: Sequence[HitCandidate], names: Sequence[str]
 ) -> Callable[[HitCandidate], str | None]:
-    """A function that names the material of a hit.
+    """A function that names the material of a hit; None without names or predictions.
 
     Most clips have one or two materials. If each hit were named by its own probabilities alone, the
-    timbre of an object would change from hit to hit. So those of all enabled hits are added, or one
-    material is chosen for the clip if the aligner predicts none for single hits.
+    timbre of an object would change from hit to hit. So those of all enabled hits are added.
     """
-    if not names:
-        return lambda hit: None
-    if not len(analysis.curves.materials):
-        shared = names[choose_material(material_of_clip(analysis.window_materials), names)]
-        return lambda hit: shared
     of_all = np.mean([hit.materials for hit in hits], axis=0) if hits else 0.0
-    return lambda hit: names[int(np.argmax(hit.materials + of_all))]
+
+    def name_of(hit: HitCandidate) -> str | None:
+        if not names or not len(hit.materials):
+            return None
+        return names[int(np.argmax(hit.materials + of_all))]
+
+    return name_of
 
 
 def _find_frictions(analysis: Analysis) -> list[tuple[int, int]]:

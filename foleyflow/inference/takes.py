@@ -11,7 +11,6 @@ from foleyflow.cues.arrays import arrays_of
 from foleyflow.cues.sheet import CueSheet
 from foleyflow.flow.transformer import FlowTransformer
 from foleyflow.inference.analysis import Analysis
-from foleyflow.inference.cue_checks import known_materials
 from foleyflow.inference.latent_spool import LatentPatch, LatentSpool
 from foleyflow.inference.rendering import Sampling, generate_latents, seeded_frames
 from foleyflow.inference.sound_spool import SoundPatch, SoundSpool, decode_latents
@@ -82,7 +81,7 @@ def generate_take(
     pieces = generate_latents(
         flow,
         analysis.windows,
-        arrays_of(cues, known_materials(flow.config)),
+        arrays_of(cues, flow.config.cue_materials),
         plan=plan,
         sampling=sampling,
         seeded=seeded_frames(cues, rate_hz=analysis.rate_hz, frames=frames),

@@ -52,9 +52,7 @@ class FlowRecipe(Recipe):
 
     task: ClassVar[str] = "flow"
     component: ClassVar[str] = "flow"
-    model: FlowConfig = field(
-        default_factory=lambda: FlowConfig(material_names=MATERIAL_NAMES, prior_path="linear")
-    )
+    model: FlowConfig = field(default_factory=lambda: FlowConfig(prior_path="linear"))
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     stages: FlowStageConfig = field(default_factory=FlowStageConfig)
     context: ContextConfig = field(default_factory=ContextConfig)
@@ -78,7 +76,7 @@ class FlowRecipe(Recipe):
         """
         if self.model.cue_materials and is_of_real_clips(data):
             raise ConfigError(
-                f"{data}: real clips have no labels of cues", hint="--set model.cue_materials=[]"
+                f"{data}: real clips have no labels of cues", hint="--set model.cue_materials="
             )
         if self.stages.sound_fraction and not self.sounds:
             raise ConfigError(
@@ -164,8 +162,17 @@ class DistilRecipe(Recipe):
     teacher: str = "runs/flow/model"
 
     def build(self, data: Path) -> DistilTask:
-        """The task on a data set; pairs are solved first if missing."""
+        """The task on a data set; pairs are solved first if missing.
+
+        Raises:
+            ConfigError: the teacher is conditioned on cues, which pairs do not have.
+        """
         teacher = load_flow(Path(self.teacher)).eval()
+        if teacher.config.cue_materials:
+            raise ConfigError(
+                f"teacher={self.teacher}: expected a flow without cue tracks",
+                hint="use a flow of the recipe paper, or the recipes quarters and merge",
+            )
         validation = replace(self.pairs, count=min(self.pairs.count, VALIDATION_WINDOWS))
         return DistilTask(
             copy.deepcopy(teacher),
@@ -212,7 +219,6 @@ def tiny() -> FlowRecipe:
             heads=4,
             frames_per_token=2,
             cue_materials=MATERIAL_NAMES,
-            events=False,
             default_guidance=1.3,
             prior_path="linear",
         ),
@@ -220,7 +226,6 @@ def tiny() -> FlowRecipe:
         stages=FlowStageConfig(
             dcf_steps=9000,
             latent_noise=0.05,
-            material_fraction=0.0,
             sound_fraction=0.75,
             no_video_fraction=0.2,
         ),
@@ -269,8 +274,7 @@ def paper() -> FlowRecipe:
     Command: foleyflow train flow --recipe paper --data data/sim --out runs/flow-paper
     """
     return FlowRecipe(
-        model=FlowConfig(prior_path="linear", events=False),
-        stages=FlowStageConfig(latent_noise=0.05, material_fraction=0.0),
+        stages=FlowStageConfig(latent_noise=0.05),
         train=TrainConfig(
             steps=1700,
             batch_clips=20,
@@ -356,7 +360,7 @@ def smoke() -> FlowRecipe:
             layers=1,
             heads=2,
             condition_width=16,
-            material_names=MATERIAL_NAMES,
+            cue_materials=MATERIAL_NAMES,
             prior_path="linear",
         ),
         stages=FlowStageConfig(dcf_steps=2),

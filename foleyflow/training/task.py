@@ -31,9 +31,7 @@ RENAMED_SETTINGS = {
         f"stages.{name}": f"context.{name}"
         for name in ("context_fraction", "shortest_context", "longest_context", "context_noise")
     },
-    "stages.material_share": "stages.material_fraction",
     "pairs.context_share": "pairs.context_fraction",
-    "pairs.material_share": "pairs.material_fraction",
     "new_latents": "reinitialise_latents",
 }
 

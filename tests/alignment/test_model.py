@@ -149,10 +149,8 @@ def test_shapes_and_ranges_of_the_flow_condition(model, count, segments):
     assert condition.video.shape == (2, frames, CONFIG.width)
     assert condition.states.shape == (2, segments, CONFIG.width)
     assert condition.onsets.shape == (2, frames)
-    assert condition.materials.shape == (2, CONFIG.materials)
     for value in (condition.video, condition.states, condition.onsets):
         assert bool(torch.isfinite(value).all())
-    torch.testing.assert_close(condition.materials.sum(-1), torch.ones(2))
     assert 0 <= float(condition.onsets.min()) and float(condition.onsets.max()) <= 1
 
 

@@ -114,7 +114,7 @@ def test_json_contains_all_documented_keys(generate, clip, model, tmp_path):
     assert answer["duration_s"] == pytest.approx(2.0)
     assert (answer["sample_rate_hz"], answer["seed"], answer["steps"]) == (48_000, 5, 2)
     assert answer["model"] == str(model)
-    assert all({"time_s", "kind", "material", "enabled"} <= cue.keys() for cue in answer["cues"])
+    assert all({"time_s", "kind", "enabled"} <= cue.keys() for cue in answer["cues"])
     assert answer["cues"] and answer["warnings"] == []
     assert (answer["sensitivity"], answer["cue_file"]) == (0.5, None)
     assert 50 < answer["peak_rss_mb"] < 8000

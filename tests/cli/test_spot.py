@@ -261,6 +261,14 @@ def test_a_bad_table_names_its_line(model, video):
     assert "did you mean 'wood'?" in outcome.error_lines[1]
 
 
+def test_a_model_without_cue_tracks_refuses_cues(spot, video, tmp_path):
+    path = spot(video)["output"]
+    model = make_model(tmp_path / "model", with_cue_tracks=False)
+    line = check_refusal(run_cli("generate", video, "--model", model, "--cues", path))
+    assert line.startswith("foleyflow: cues were given: expected none")
+    assert not list(video.parent.glob("*.foley.*"))
+
+
 def test_options_that_do_not_fit_cues_are_refused(model, spot, video, tmp_path):
     path = spot(video)["output"]
     other = make_video(tmp_path / "other.mp4", n_frames=5)

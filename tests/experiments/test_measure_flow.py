@@ -40,7 +40,6 @@ def small_flow(
         layers=1,
         heads=2,
         condition_width=8,
-        material_names=("a", "b"),
         predicts=predicts,
     )
     flow = network(config).eval().requires_grad_(False)
@@ -48,13 +47,11 @@ def small_flow(
     return flow
 
 
-def condition(materials=None) -> Condition:
+def condition() -> Condition:
     rng = torch.Generator().manual_seed(1)
     return Condition(
         video=torch.randn(ITEMS, FRAMES, 8, generator=rng),
         states=torch.randn(ITEMS, SEGMENTS, 8, generator=rng),
-        events=torch.zeros(ITEMS, FRAMES),
-        material=torch.zeros(ITEMS, dtype=torch.int64) if materials is None else materials,
         cues=torch.zeros(ITEMS, FRAMES, 0),
         has_video=torch.ones(ITEMS, dtype=torch.bool),
         context=torch.zeros(ITEMS, FRAMES, CHANNELS),
@@ -85,7 +82,7 @@ def test_density_of_a_flow_that_depends_only_on_its_condition_has_a_closed_form(
         flow.final_modulation.weight[:16] = 0
         flow.final_modulation.bias[:16] = -1
         torch.nn.init.normal_(flow.output_conv.weight, std=0.5)
-    given = condition(torch.tensor([0, 1, 2, 0, 1, 2]))
+    given = condition()
     zeros = torch.zeros(ITEMS, FRAMES, CHANNELS)
     displacement = encode(velocity_field(flow, given), zeros, steps=25)
     noise = 0.5 * torch.randn(ITEMS, FRAMES, CHANNELS)

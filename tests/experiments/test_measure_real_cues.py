@@ -51,7 +51,7 @@ def test_folders_give_their_videos_or_those_of_the_manifest(tmp_path):
 
 
 def test_each_recording_gets_two_sounds(tmp_path, clip_file):
-    model = make_model(tmp_path / "model", with_cue_tracks=True)
+    model = make_model(tmp_path / "model")
     folder = tmp_path / "clips"
     folder.mkdir()
     for name in ("one.mp4", "three.mp4", "two.mp4"):

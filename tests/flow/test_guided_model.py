@@ -31,7 +31,7 @@ def test_guidance_without_a_guided_training_takes_two_evaluations(untrained):
     x, chosen, tau = torch.randn(3, 8, 2), condition(), torch.full((3,), 0.4)
     with torch.no_grad():
         conditional = predict(untrained, x, tau, chosen)
-        dropped = torch.full_like(chosen.material, DROP_ALL)
+        dropped = torch.full((3,), DROP_ALL)
         unconditional = predict(untrained, x, tau, chosen, dropped)
         guided = velocity_field(untrained, chosen, guidance=2.5)(x, 0.4)
         plain = velocity_field(untrained, chosen)(x, 0.4)

@@ -103,9 +103,7 @@ def windows():
     return ConditionWindows(
         video=random(0, 10, 40, 16),
         states=random(1, 10, 10, 16),
-        events=np.abs(random(2, 10, 40)),
         latents=5 + 3 * random(3, 10, 40, 6),
-        material=np.arange(10) % 4 - 1,
         clip=np.arange(10),
         start_s=np.zeros(10),
     )
@@ -113,9 +111,7 @@ def windows():
 
 @pytest.fixture(scope="module")
 def teacher():
-    config = FlowConfig(
-        channels=6, width=16, layers=1, heads=2, condition_width=16, material_names=("a", "b", "c")
-    )
+    config = FlowConfig(channels=6, width=16, layers=1, heads=2, condition_width=16)
     network = random_flow(config, deviation=0.2, zero=("interval", "guidance_scale"))
     network.latent_mean.fill_(5.0)
     network.latent_deviation.fill_(3.0)
@@ -148,12 +144,11 @@ def test_pairs_are_solved_once_and_do_not_depend_on_the_order(pairs, teacher, wi
     assert [p.name for p in tmp_path.iterdir()] == ["pairs"]
 
 
-def test_some_pairs_have_context_and_a_material_label(windows):
+def test_some_pairs_have_context(windows):
     batch = Pairs(windows=windows, config=PAIRS).batch(np.arange(2000))
     lengths = batch["context_length"].numpy()
     assert (lengths > 0).mean() == pytest.approx(0.4, abs=0.04)
     assert set(lengths[lengths > 0]) == set(range(4, 13))
-    assert (batch["material"] > 0).float().mean() == pytest.approx(0.5 * 0.7, abs=0.05)
     assert float(batch["noise"].std()) == pytest.approx(1.0, abs=0.01)
     assert "solution" not in batch
 

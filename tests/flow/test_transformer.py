@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import replace
 
 import pytest
@@ -21,9 +20,7 @@ from foleyflow.flow.transformer import (
 )
 
 MATERIALS = ("wood", "metal", "glass")
-CONFIG = FlowConfig(
-    channels=6, width=16, layers=2, heads=2, condition_width=8, material_names=MATERIALS
-)
+CONFIG = FlowConfig(channels=6, width=16, layers=2, heads=2, condition_width=8)
 FACTORISED = replace(CONFIG, factorised=True)
 BATCH, FRAMES = 2, 16
 
@@ -37,10 +34,8 @@ def network():
     return build()
 
 
-def condition(seed: int = 0, *, known: int = 0, material: int = 0) -> Condition:
-    return random_condition(
-        BATCH, FRAMES, width=8, channels=6, seed=seed, known=known, material=material
-    )
+def condition(seed: int = 0, *, known: int = 0) -> Condition:
+    return random_condition(BATCH, FRAMES, width=8, channels=6, seed=seed, known=known)
 
 
 def latents() -> torch.Tensor:
@@ -87,28 +82,20 @@ def test_trained_interval_and_guidance_embeddings_change_the_output():
 
 
 def test_dropped_conditions_have_no_influence(network):
-    one = run(network, condition(0, material=1), drop=DROP_ALL)
-    other = run(network, condition(5, material=2), drop=DROP_ALL)
+    one, other = (run(network, condition(seed), drop=DROP_ALL) for seed in (0, 5))
     assert torch.equal(one, other)
     assert differ(run(network, condition(0)), run(network, condition(5)))
     assert differ(run(network, condition(0)), one)
 
 
 def test_dropped_timing_keeps_the_global_condition(network):
-    chosen = condition(0, material=1)
+    chosen = condition(0)
     order = torch.randperm(FRAMES, generator=torch.Generator().manual_seed(0))
-    video, events, states = chosen.video[:, order], chosen.events[:, order], chosen.states.flip(1)
-    shuffled = changed(chosen, video=video, events=events, states=states)
+    shuffled = changed(chosen, video=chosen.video[:, order], states=chosen.states.flip(1))
     plain = run(network, chosen, drop=DROP_TIMING)
     torch.testing.assert_close(run(network, shuffled, drop=DROP_TIMING), plain)
     assert differ(run(network, shuffled), run(network, chosen))
-    assert differ(run(network, condition(0, material=2), drop=DROP_TIMING), plain)
-    assert differ(run(network, condition(5, material=1), drop=DROP_TIMING), plain)
-
-
-def test_every_material_label_changes_the_output(network):
-    outs = [run(network, condition(material=label)) for label in range(4)]
-    assert all(differ(one, other) for one, other in itertools.combinations(outs, 2))
+    assert differ(run(network, condition(5), drop=DROP_TIMING), plain)
 
 
 def test_known_latents_differ_from_silence_and_from_no_context(network):
@@ -121,7 +108,7 @@ def test_known_latents_differ_from_silence_and_from_no_context(network):
 
 def test_a_change_of_the_condition_is_local_in_time(network):
     chosen = condition()
-    for name, at, frames in (("events", 9, {9}), ("video", 9, {9}), ("states", 2, {8, 9, 10, 11})):
+    for name, at, frames in (("video", 9, {9}), ("states", 2, {8, 9, 10, 11})):
         value = getattr(chosen, name).clone()
         value[:, at] += 1.0
         if name == "video":  # the mean over the clip must not change
@@ -139,7 +126,7 @@ def test_a_static_condition_is_the_same_at_all_frames():
     network = build(replace(CONFIG, static=True))
     chosen = condition()
     order = torch.randperm(FRAMES, generator=torch.Generator().manual_seed(0))
-    shuffled = changed(chosen, video=chosen.video[:, order], events=chosen.events[:, order])
+    shuffled = changed(chosen, video=chosen.video[:, order])
     torch.testing.assert_close(network.embed(shuffled), network.embed(chosen))
     inner = network.embed(chosen)[:, 2:-2]
     torch.testing.assert_close(inner, inner[:, :1].expand_as(inner))
@@ -150,7 +137,7 @@ def changed_frames(one: torch.Tensor, other: torch.Tensor) -> list[int]:
     return ((one - other).abs().amax((0, 2)) > 1e-4).nonzero()[:, 0].tolist()
 
 
-@pytest.mark.parametrize("name", ["video", "states", "events", "x"])
+@pytest.mark.parametrize("name", ["video", "states", "x"])
 def test_factorised_segments_are_independent(name):
     network = build(FACTORISED)
     joint, one = build(), torch.ones(BATCH)
@@ -176,7 +163,7 @@ def test_factorised_segments_are_independent(name):
 
 
 def test_a_factorised_segment_can_be_generated_alone():
-    network, chosen = build(FACTORISED), condition(known=3, material=2)
+    network, chosen = build(FACTORISED), condition(known=3)
     batch = run(network, chosen, guidance_scale=2.0)
     segments = chosen.split_segments()
     for index in range(BATCH * FRAMES // 4):
@@ -191,9 +178,9 @@ def test_a_factorised_segment_can_be_generated_alone():
 
 def test_factorised_segments_support_dropped_conditions():
     network = build(FACTORISED)
-    one = run(network, condition(0, material=1), drop=DROP_ALL)
-    assert torch.equal(one, run(network, condition(5, material=2), drop=DROP_ALL))
-    assert differ(one, run(network, condition(0, material=1)))
+    one = run(network, condition(0), drop=DROP_ALL)
+    assert torch.equal(one, run(network, condition(5), drop=DROP_ALL))
+    assert differ(one, run(network, condition(0)))
 
 
 def test_static_and_factorised_are_mutually_exclusive():
@@ -202,7 +189,7 @@ def test_static_and_factorised_are_mutually_exclusive():
 
 
 def test_samples_of_a_batch_are_independent(network):
-    chosen = condition(known=3, material=1)
+    chosen = condition(known=3)
     batch, one = run(network, chosen), torch.ones(1)
     for row in range(BATCH):
         alone = chosen.rows(torch.tensor([row]))
@@ -240,7 +227,7 @@ def test_heads_of_odd_width_are_refused():
 # ---------------------------------------------------------------------------------- cues
 
 
-CUES = replace(CONFIG, material_names=(), cue_materials=MATERIALS, frames_per_token=2)
+CUES = replace(CONFIG, cue_materials=MATERIALS, frames_per_token=2)
 
 
 def cue_condition(seed: int = 0) -> Condition:

@@ -27,8 +27,8 @@ def aligner():
 
 @pytest.fixture(scope="module")
 def flow():
-    """A flow that takes event times and one material."""
-    return with_statistics(FlowConfig(**SHAPE, material_names=MATERIALS))
+    """A flow that takes the video alone."""
+    return with_statistics(FlowConfig(**SHAPE))
 
 
 @pytest.fixture(scope="module")

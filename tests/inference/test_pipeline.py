@@ -56,7 +56,7 @@ def test_the_result_describes_the_sound(model, result, clip_file):
     total_s = result.timings_s["total"]
     assert all(0 <= value <= total_s + 1e-3 for value in result.timings_s.values())
     assert sum(result.timings_s[name] for name in ("align", "flow", "codec")) <= total_s + 1e-3
-    assert {cue.material for cue in result.cues} <= set(model.materials)
+    assert {cue.material for cue in result.cues} == {None}  # the aligner has no attributes
     assert result.cues.duration_s == result.info.duration_s
     assert result.warnings == []
     assert result.settings["seed"] == 0 and result.settings["material"] == "auto"
@@ -134,15 +134,17 @@ def test_cues_and_sensitivity_change_the_sound(model, result, clip_file):
 
 
 def test_a_given_material_replaces_those_of_all_cues(model, result, clip_file):
-    (found,) = {cue.material for cue in result.cues}
-    given = model.generate(clip_file, seed=0, material=found)
-    assert given.waveform.tobytes() == result.waveform.tobytes()
-    other = next(name for name in model.materials if name != found)
-    for cues in (None, result.cues):
-        changed = model.generate(clip_file, cues=cues, material=other)
-        assert changed.waveform.tobytes() != result.waveform.tobytes()
-        assert {cue.material for cue in changed.cues} == {other}
-        assert [cue.time_s for cue in changed.cues] == [cue.time_s for cue in result.cues]
+    sounds = {result.waveform.tobytes()}
+    for material in ("wood", "metal"):
+        made = [
+            model.generate(clip_file, cues=cues, material=material) for cues in (None, result.cues)
+        ]
+        for each in made:
+            assert {cue.material for cue in each.cues} == {material}
+            assert [cue.time_s for cue in each.cues] == [cue.time_s for cue in result.cues]
+        (sound,) = {each.waveform.tobytes() for each in made}
+        sounds.add(sound)
+    assert len(sounds) == 3
 
 
 def test_a_silent_sound_is_a_warning(result, tmp_path):

@@ -47,10 +47,9 @@ EDITS = {
 }
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["labels", "tracks"])
-def model(request, tmp_path_factory):
-    folder = make_model(tmp_path_factory.mktemp("model"), with_cue_tracks=request.param)
-    return FoleyFlow.from_pretrained(folder, device="cpu")
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return FoleyFlow.from_pretrained(make_model(tmp_path_factory.mktemp("model")), device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -158,17 +157,6 @@ def test_an_edited_result_is_complete(first, tmp_path):
     )
 
 
-def test_fields_that_the_model_does_not_use_are_warned_of(model, first):
-    edited = first.rerender(CUES.replace(0, level_db=-3.0, pitch_hz=300.0).add(ROLL))
-    if model.flow.config.cue_materials:
-        assert edited.warnings == []
-    else:
-        unused, friction = edited.warnings
-        assert "level_db, level_curve_db, pitch_hz" in unused
-        assert "no sound for rolls and scrapes" in friction
-    assert first.warnings == first.rerender(CUES).warnings == []
-
-
 def test_a_sound_that_does_not_fit_its_gain_is_clipped_with_a_warning(first):
     loud = dataclasses.replace(first._take, gain=1000.0 * first._take.gain)
     edited = dataclasses.replace(first, _take=loud).rerender(EDITS["level"])
@@ -189,3 +177,17 @@ def test_cues_that_do_not_fit_are_refused(model, first, clip, cue, message):
         first.rerender(sheet)
     with pytest.raises(ConfigError, match=message):
         model.generate(clip, cues=sheet)
+
+
+def test_a_model_without_cue_tracks_takes_the_video_alone(clip, tmp_path):
+    folder = make_model(tmp_path / "model", with_cue_tracks=False)
+    model = FoleyFlow.from_pretrained(folder, device="cpu")
+    assert model.materials == () and len(model.spot(clip)) > 0
+    result = model.generate(clip)
+    assert result.cues == CueSheet(duration_s=DURATION_S) and result.warnings == []
+    assert result.waveform.std() > 0
+    for attempt in (lambda: model.generate(clip, cues=CUES), lambda: result.rerender(CUES)):
+        with pytest.raises(ConfigError, match="this model generates from the video alone"):
+            attempt()
+    with pytest.raises(ConfigError, match=r"material 'wood': expected auto$"):
+        model.generate(clip, material="wood")

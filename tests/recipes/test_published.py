@@ -160,7 +160,6 @@ def test_full_size_frames_pass_through_both_stages(small_encoders):
             random_condition(1, 48, width=16, channels=flow.config.channels),
             video=guidance.video,
             states=guidance.states,
-            events=guidance.onsets,
         )
         latents = sample(flow, condition, noise, steps=1, guidance=1.0)
     assert features.shape == (1, 8, 16) and guidance.video.shape == (1, 48, 16)

@@ -184,7 +184,6 @@ def test_invalid_assignments_are_rejected(assignment, message, hint):
         ("align", "tiny", "new_latents=true"),
         ("flow", "tiny", "stages.critic_turns=3"),
         ("flow", "tiny", "stages.map_weight=0.5"),
-        ("flow", "tiny", "stages.material_share=0.75"),
         ("flow", "distil", "pairs.context_share=0.75"),
         ("judge", "sync", "losses.small_share=0.5"),
     ],
@@ -334,9 +333,10 @@ def test_an_aligner_learns_attributes_from_one_without_them(smoke_runs, simulate
 
 
 def test_flow_is_distilled_from_another_run(smoke_runs, simulated_data, train_flow):
+    teacher = train_flow("smoke", ["model.cue_materials="]) / "model"
     conditions = set(simulated_data.glob(".flow_conditions-*"))
     others = set(simulated_data.glob(".pairs-train-*"))
-    settings = [f"teacher={smoke_runs / 'flow/model'}", "windows.segments=10"]
+    settings = [f"teacher={teacher}", "windows.segments=10"]
     settings += ["pairs.count=6", "pairs.solver_steps=2", "pairs.longest_context=10"]
     settings += ["train.steps=2", "train.batch_clips=2", "train.log_every=1"]
     out = train_flow("distil", settings)
@@ -346,10 +346,10 @@ def test_flow_is_distilled_from_another_run(smoke_runs, simulated_data, train_fl
     entries = read_journal(out / "journal.jsonl")
     assert [e["step"] for e in entries if "flow/loss" in e] == [1, 2]
     assert np.isfinite(entries[-1]["validation/map_error"])
-    assert (
-        read_record(out / "model", "flow").config
-        == read_record(smoke_runs / "flow/model", "flow").config
-    )
+    assert read_record(out / "model", "flow").config == read_record(teacher, "flow").config
+    with_cues = override(recipe_named("flow", "distil"), [f"teacher={smoke_runs / 'flow/model'}"])
+    with pytest.raises(ConfigError, match="expected a flow without cue tracks"):
+        with_cues.build(simulated_data)
 
 
 def test_diffusion_baseline_generates_sound(smoke_model, train_flow, clip_file, tmp_path):

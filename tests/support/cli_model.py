@@ -1,6 +1,6 @@
 """A small untrained model in the shape of the smoke recipes, and functions to run the command line.
 
-The weights that are initialised to zero are random here, so that every condition (frames, material,
+The weights that are initialised to zero are random here, so that every condition (frames, cues,
 guidance, steps) changes the sound, and events are found.
 """
 
@@ -51,17 +51,17 @@ class Outcome:
 
 
 def make_model(
-    folder: Path, *, seed: int = 0, with_cue_tracks: bool = False, certainty: float = 20.0
+    folder: Path, *, seed: int = 0, with_cue_tracks: bool = True, certainty: float = 20.0
 ) -> Path:
     """Writes codec, aligner and flow of the smoke recipes with random weights.
 
-    With `with_cue_tracks` the flow takes all fields of cues. With less `certainty`, the onset
+    Without cue tracks, the flow takes the video alone. With less `certainty`, the onset
     probabilities are further from 0 and 1.
     """
     align, codec, flow = (recipe_named(task, "smoke") for task in ("align", "codec", "flow"))
     flow_config = flow.model
-    if with_cue_tracks:
-        flow_config = dataclasses.replace(flow_config, cue_materials=flow_config.material_names)
+    if not with_cue_tracks:
+        flow_config = dataclasses.replace(flow_config, cue_materials=())
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed + 5)  # with seed 0, the aligner finds events in the tests' clips
         modules = {

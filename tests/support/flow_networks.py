@@ -13,8 +13,6 @@ def zero_condition(batch: int, frames: int = 8, *, channels: int = 2, known: int
     return Condition(
         video=torch.zeros(batch, frames, 4),
         states=torch.zeros(batch, frames // 4, 4),
-        events=torch.zeros(batch, frames),
-        material=torch.zeros(batch, dtype=torch.int64),
         cues=torch.zeros(batch, frames, 0),
         has_video=torch.ones(batch, dtype=torch.bool),
         context=torch.zeros(batch, frames, channels),
@@ -30,7 +28,6 @@ def random_condition(
     channels: int,
     seed: int = 0,
     known: int = 0,
-    material: int = 0,
     cue_channels: int = 0,
 ) -> Condition:
     """A random condition with `known` random context frames."""
@@ -39,8 +36,6 @@ def random_condition(
     return Condition(
         video=torch.randn(batch, frames, width, generator=random),
         states=torch.randn(batch, frames // 4, width, generator=random),
-        events=torch.rand(batch, frames, generator=random),
-        material=torch.full((batch,), material),
         cues=torch.randn(batch, frames, cue_channels, generator=random),
         has_video=torch.ones(batch, dtype=torch.bool),
         context=torch.randn(batch, frames, channels, generator=random) * is_known[..., None],

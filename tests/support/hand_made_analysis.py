@@ -52,7 +52,6 @@ def analysis_of(
     *,
     duration_s: float,
     attributes: dict[str, np.ndarray] | None = None,
-    clip_materials: tuple[float, ...] = (0.5, 0.3, 0.2),
     plan: WindowPlan | None = None,
 ) -> Analysis:
     """The analysis of a clip whose windows all see their part of the same curves."""
@@ -62,12 +61,12 @@ def analysis_of(
     def windows():
         for start, length, kept in plan.cut(len(onsets) // 4):
             inside = slice(4 * start, 4 * (start + length))
-            yield start, length, kept, _condition(onsets, inside, attributes, clip_materials)
+            yield start, length, kept, _condition(onsets, inside, attributes)
 
     return collect_analysis(aligner, windows(), duration_s=duration_s)
 
 
-def _condition(onsets, inside, attributes, clip_materials) -> FlowCondition:
+def _condition(onsets, inside, attributes) -> FlowCondition:
     def tensor(values) -> torch.Tensor:
         return torch.tensor(np.array(values), dtype=torch.float32)[None]
 
@@ -86,6 +85,5 @@ def _condition(onsets, inside, attributes, clip_materials) -> FlowCondition:
         video=torch.zeros(1, count, CONFIG.width),
         states=torch.zeros(1, count // 4, CONFIG.width),
         onsets=tensor(onsets[inside]),
-        materials=tensor(clip_materials),
         attributes=found,
     )

@@ -87,22 +87,13 @@ def flow_task(*, broken: bool = False, **stages: int) -> FlowTask:
     windows = ConditionWindows(
         video=video,
         states=rng.normal(size=(rows, frames // 4, 16)).astype(np.float16),
-        events=rng.random((rows, frames)).astype(np.float16),
         latents=rng.normal(size=(rows, frames, 6)).astype(np.float16),
-        material=np.arange(rows) % 4 - 1,
         clip=100 + np.arange(rows),
         start_s=np.zeros(rows),
     )
     torch.manual_seed(0)
     network = FlowTransformer(
-        FlowConfig(
-            channels=6,
-            width=16,
-            layers=2,
-            heads=2,
-            condition_width=16,
-            material_names=("a", "b", "c"),
-        )
+        FlowConfig(channels=6, width=16, layers=2, heads=2, condition_width=16)
     )
     return FlowTask(
         network,

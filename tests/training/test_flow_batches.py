@@ -50,9 +50,7 @@ def windows() -> ConditionWindows:
     return ConditionWindows(
         video=random(0, ROWS, FRAMES, WIDTH),
         states=random(1, ROWS, FRAMES // 4, WIDTH),
-        events=np.abs(random(2, ROWS, FRAMES)),
         latents=random(3, ROWS, FRAMES, CHANNELS),
-        material=np.arange(ROWS) % 3,
         clip=np.arange(ROWS) // 2,
         start_s=np.arange(ROWS) % 2 * 0.4,
     )
@@ -80,7 +78,6 @@ def batches(
         config,
         context=ContextConfig(**{"context_fraction": 0.0, **context}),
         variation=variation,
-        material_fraction=0.0,
         sound_fraction=sound_fraction,
         no_video_fraction=no_video_fraction,
     )

@@ -358,17 +358,13 @@ def windows():
     return ConditionWindows(
         video=rng(0).normal(size=(rows, frames, 16)).astype(np.float16),
         states=rng(1).normal(size=(rows, frames // 4, 16)).astype(np.float16),
-        events=rng(2).random((rows, frames)).astype(np.float16),
         latents=(5.0 + 3.0 * rng(3).normal(size=(rows, frames, 6))).astype(np.float16),
-        material=np.array([-1, 0, 1, 2, -1, 0, 1, 2]),
         clip=np.arange(rows),
         start_s=np.zeros(rows),
     )
 
 
-FLOW = FlowConfig(
-    channels=6, width=16, layers=1, heads=2, condition_width=16, material_names=("a", "b", "c")
-)
+FLOW = FlowConfig(channels=6, width=16, layers=1, heads=2, condition_width=16)
 
 
 def make_flow_task(windows, *, steps: int = 6, config=FLOW, training=None, **stages) -> FlowTask:
@@ -415,15 +411,11 @@ def test_error_names_the_window_that_is_not_finite(flow_task, windows, tmp_path)
     assert all(bool(v.isfinite().all()) for v in flow_task.modules["flow"].state_dict().values())
 
 
-def test_flow_batches_have_context_and_material(flow_task):
+def test_flow_batches_have_context(flow_task):
     batch = flow_task.sample_batch(rng(0), 4000)
     lengths = batch["context_length"].numpy()
     assert (lengths > 0).mean() == pytest.approx(0.4, abs=0.03)
     assert set(lengths[lengths > 0]) == set(range(4, 13))
-    material = batch["material"].numpy()
-    assert set(material) == {0, 1, 2, 3}
-    # Three quarters of the windows have a label, half of which are in the condition.
-    assert (material > 0).mean() == pytest.approx(0.375, abs=0.03)
     assert batch["context_noise"].unique().tolist() == pytest.approx([0.0, 0.1])
 
 
@@ -601,4 +593,4 @@ def test_windows_are_read_as_float32(windows):
     batch = read_windows(windows, np.array([1, 5]))
     assert batch["video"].dtype == batch["latents"].dtype == torch.float32
     np.testing.assert_array_equal(batch["video"], windows.video[[1, 5]].astype(np.float32))
-    assert batch["material"].tolist() == [0, 0] and batch["clip"].tolist() == [1, 5]
+    assert batch["clip"].tolist() == [1, 5]

@@ -208,11 +208,10 @@ def _plain_recipe(cell: FlowCell) -> Any:
         plain = replace(plain, windows=replace(plain.windows, segments=WINDOW_SEGMENTS))
     train = replace(plain.train, **part)
     if cell.kind == "distilled":
-        base, material_fraction = distil(), plain.stages.material_fraction
-        pairs = base.pairs if is_published else replace(base.pairs, **SMALL_PAIRS)
+        base = distil()
         return replace(
             base,
-            pairs=replace(pairs, material_fraction=material_fraction),
+            pairs=base.pairs if is_published else replace(base.pairs, **SMALL_PAIRS),
             objective=replace(plain.objective, path=cell.path),
             windows=plain.windows,
             views=plain.views,

@@ -42,7 +42,6 @@ class FlowStageConfig:
         critic_updates: updates of the critic in each of these steps.
         one_step_weight: weight of the one-step loss in these steps, which keeps sampling in few
             steps usable.
-        material_fraction: fraction of the windows with a known material.
         sound_fraction: fraction of the windows without video that are cut from sounds.
         no_video_fraction: fraction of the other windows, which do not use their video.
         latent_noise: standard deviation of noise on the standardised latents. Without it the
@@ -57,7 +56,6 @@ class FlowStageConfig:
     polish_steps: int = 0
     critic_updates: int = 2
     one_step_weight: float = 0.25
-    material_fraction: float = 0.5
     sound_fraction: float = 0.0
     no_video_fraction: float = 0.0
     latent_noise: float = 0.0
@@ -126,7 +124,6 @@ class FlowTask(Task):
                 network.config,
                 context=context or ContextConfig(),
                 variation=variation or CueVariation(),
-                material_fraction=stages.material_fraction,
                 sound_fraction=stages.sound_fraction,
                 no_video_fraction=stages.no_video_fraction,
             )
@@ -233,7 +230,7 @@ class FlowTask(Task):
         network = flow_of(modules)
         device = next(network.parameters()).device
 
-        # Windows with exact cues, without context and material
+        # Windows with exact cues and without context
         count = min(VALIDATION_WINDOWS, len(self._validation.data.windows.clip))
         batch = self._validation.exact(np.arange(count))
         audio, condition = prepare(network, {k: v.to(device) for k, v in batch.items()})

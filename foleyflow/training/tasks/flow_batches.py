@@ -79,7 +79,6 @@ class FlowBatches:
         *,
         context: ContextConfig,
         variation: CueVariation,
-        material_fraction: float,
         sound_fraction: float,
         no_video_fraction: float,
     ) -> None:
@@ -88,7 +87,6 @@ class FlowBatches:
         self._layout = TrackLayout(materials=len(network.cue_materials))
         self._uses_cues = bool(network.cue_materials)
         self._rate_hz = network.latent_rate_hz
-        self._material_fraction = material_fraction
         self._sound_fraction = sound_fraction if data.sounds is not None else 0.0
         self._no_video_fraction = no_video_fraction if self._uses_cues else 0.0
 
@@ -96,9 +94,9 @@ class FlowBatches:
         """Some windows of a random batch of `clips` windows; only these are read.
 
         Returns:
-            "latents" (B, L, C), "video" (B, L, D), "states" (B, S, D), "events" (B, L), "cues"
-            (B, L, Q) and "context_noise" (B,) float32; "material", "clip", "context_length" and
-            "tail_length" (B,) int64; "has_video" (B,) bool.
+            "latents" (B, L, C), "video" (B, L, D), "states" (B, S, D), "cues" (B, L, Q) and
+            "context_noise" (B,) float32; "clip", "context_length" and "tail_length" (B,) int64;
+            "has_video" (B,) bool.
         """
         windows, context = self.data.windows, self.context
         frames = windows.latents.shape[1]
@@ -108,7 +106,6 @@ class FlowBatches:
         is_sound = rng.random(clips) < self._sound_fraction
         no_video = rng.random(clips) < self._no_video_fraction
         heads, tails = self._known_lengths(rng, clips, frames)
-        has_material = (rng.random(clips) < self._material_fraction)[items]
         noisy = (rng.random(clips) < 0.3)[items]
 
         # Windows with video, some of which are replaced by sounds
@@ -135,7 +132,6 @@ class FlowBatches:
             batch["cues"] = torch.from_numpy(np.stack(tracks))
         # Condition and context
         batch["has_video"] = torch.from_numpy(~(is_sound | no_video)[items])
-        batch["material"] = torch.where(torch.from_numpy(has_material), batch["material"] + 1, 0)
         batch["context_length"] = torch.from_numpy(heads[items])
         batch["tail_length"] = torch.from_numpy(tails[items])
         batch["context_noise"] = torch.from_numpy(context.context_noise * noisy.astype(np.float32))
@@ -149,9 +145,8 @@ class FlowBatches:
         """Windows with video, exact cues and no context, as for validation."""
         windows = self.data.windows
         batch = read_windows(windows, indices)
-        count, frames = batch["latents"].shape[:2]
-        batch["material"] = torch.zeros(count, dtype=torch.int64)
         if self._uses_cues:
+            frames = batch["latents"].shape[1]
             shifted = (
                 self.data.cues[int(windows.clip[index])].shift(-float(windows.start_s[index]))
                 for index in indices
@@ -196,8 +191,6 @@ def prepare(
     return audio, Condition(
         video=batch["video"],
         states=batch["states"],
-        events=batch["events"],
-        material=batch["material"],
         cues=batch["cues"],
         has_video=batch["has_video"],
         context=context,
@@ -211,11 +204,10 @@ def read_windows(windows: ConditionWindows, indices: NDArray[np.int64]) -> Batch
     Floating-point arrays become float32.
     """
     batch: Batch = {}
-    for name in ("video", "states", "events", "latents"):
+    for name in ("video", "states", "latents"):
         batch[name] = torch.from_numpy(np.asarray(getattr(windows, name)[indices], np.float32))
-    for name in ("material", "clip"):
-        batch[name] = torch.from_numpy(np.asarray(getattr(windows, name)[indices]))
-    count, frames = batch["events"].shape
+    batch["clip"] = torch.from_numpy(np.asarray(windows.clip[indices]))
+    count, frames = batch["latents"].shape[:2]
     lengths = torch.zeros(count, dtype=torch.int64)
     return batch | {
         "cues": torch.zeros(count, frames, 0),

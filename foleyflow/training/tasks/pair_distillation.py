@@ -1,7 +1,7 @@
 """Trains a one-step flow on stored pairs of noise and the latents that a teacher generates from it.
 
-The pairs are computed before the first step by solving the teacher's ODE. The window, the context
-and the material of a pair depend only on its number, so that only the solutions are stored.
+The pairs are computed before the first step by solving the teacher's ODE. The window and the
+context of a pair depend only on its number, so that only the solutions are stored.
 """
 
 from __future__ import annotations
@@ -38,7 +38,6 @@ class PairConfig:
         guidance: guidance scale of the teacher, which is also the student's.
         context_fraction: fraction of the pairs that start with known latents.
         shortest_context, longest_context: number of known latent frames.
-        material_fraction: fraction of the pairs with a known material.
     """
 
     count: int = 4096
@@ -47,7 +46,6 @@ class PairConfig:
     context_fraction: float = 0.4
     shortest_context: int = 10
     longest_context: int = 50
-    material_fraction: float = 0.5
 
     def __post_init__(self) -> None:
         if min(self.count, self.solver_steps, self.guidance) < 1:
@@ -80,15 +78,13 @@ class Pairs:
         config = self.config
         longest = min(config.longest_context, frames - 1)
         shortest = min(config.shortest_context, longest)
-        lengths, has_material, noises = [], [], []
+        lengths, noises = [], []
         for number in numbers:
             rng = np.random.default_rng([13, int(number)])
             has_context = rng.random() < config.context_fraction
             lengths.append(int(rng.integers(shortest, longest + 1)) if has_context else 0)
-            has_material.append(rng.random() < config.material_fraction)
             noises.append(rng.standard_normal((frames, channels), np.float32))
         batch["context_length"] = torch.tensor(lengths)
-        batch["material"] = torch.where(torch.tensor(has_material), batch["material"] + 1, 0)
         batch["noise"] = torch.from_numpy(np.stack(noises))
         if self.solutions is not None:
             batch["solution"] = torch.from_numpy(np.asarray(self.solutions[numbers], np.float32))
