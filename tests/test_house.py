@@ -36,7 +36,8 @@ TOP = {"cli", "experiments", "doctor", "__main__"}
 ALLOWED = {
     **{name: set() for name in GROUND | PARTS},
     "pretrained": set(PARTS),
-    "inference": PARTS | {"pretrained"},
+    "library": {"media"},
+    "inference": PARTS | {"pretrained", "library"},
     "data": {"media"},
     "simulation": {"media", "data"},
     "features": PARTS | {"data", "simulation", "pretrained"},
