@@ -66,6 +66,9 @@ ONLY_IN = {
     "sklearn": ("foleyflow/evaluation/",),
     "ray": ("foleyflow/parallel/ray_cluster.py",),
     "peft": ("foleyflow/training/lora.py",),
+    "mido": ("foleyflow/cues/midi_format.py",),
+    "timecode": ("foleyflow/cues/video_reference.py",),
+    "opentimelineio": ("foleyflow/cues/otio_format.py",),
 }
 LOGGER_CALLS = {"debug", "info", "warning", "error", "critical", "exception", "log", "basicConfig"}
 
