@@ -9,7 +9,7 @@ from foleyflow.cues.sheet import CueSheet
 from foleyflow.flow.transformer import FlowConfig
 
 # Fields that only a network with cue tracks takes
-TRACK_FIELDS = ("level_db", "level_curve_db", "striker", "pitch_hz", "decay_s")
+TRACK_FIELDS = ("level_curve_db", "striker", "pitch_hz", "decay_s")
 
 
 def known_materials(config: FlowConfig) -> tuple[str, ...]:
@@ -43,8 +43,8 @@ def warn_of_unused(cues: CueSheet, config: FlowConfig) -> list[str]:
     warnings = []
     if unused:
         warnings.append(
-            f"this model does not use {', '.join(unused)} of cues; it uses times and seeds of "
-            "hits, and one material for each window of the video"
+            f"this model does not use {', '.join(unused)} of cues; it uses times, levels and seeds "
+            "of hits, and one material for each window of the video"
         )
     if used.frictions:
         warnings.append("this model makes no sound for rolls and scrapes")

@@ -21,12 +21,14 @@ from foleyflow.cues.cue import NOMINAL_PEAK, Cue
 from foleyflow.inference.stretches import end_of_ring_s
 
 LARGEST_GAIN_DB = 12.0  # of a correction in both directions
-# The peak of a hit is that from `RAMP_S` before it to `PEAK_S` after it, or to the next hit.
+# A generated attack may begin a little before the time of its cue. The peak of a hit is that from
+# there to `PEAK_S` after the cue, or to the attack of the next hit.
+EARLY_S = 0.012
 PEAK_S = 0.06
-RAMP_S = 0.005  # before a hit, from the gain of the previous hit to its own
-BEFORE_S = 0.03  # before a hit, where the level of what still rings is measured
+RAMP_S = 0.005  # before an attack, from the gain of the previous hit to its own
+BEFORE_S = 0.04  # before a hit, from where on the level of what still rings is measured
 STANDS_OUT = 1.5  # ratio of a peak to what still rings; other hits keep the gain of the last one
-CLOSEST_S = 0.02  # hits closer to the last one keep its gain
+CLOSEST_S = 0.03  # hits closer to the last one keep its gain
 RELEASE_S = 0.2  # after the end of a ring, to a gain of 0 dB
 # Friction
 STEP_S = 0.02
@@ -37,7 +39,7 @@ FAINTEST = 1e-5  # of full scale
 
 @dataclass(frozen=True, kw_only=True)
 class HitGain:
-    """The gain of a hit, from its time to the end of its ring.
+    """The gain of a hit, from its attack to the end of its ring.
 
     Attributes:
         time_s, ring_end_s: in seconds from the start of the clip.
@@ -57,11 +59,12 @@ class HitGain:
 def hit_curve_db(gains: Sequence[HitGain], times_s: NDArray[np.float64]) -> NDArray[np.float64]:
     """The gain of a sound at times (N,), for gains of hits in order of time.
 
-    Before each hit, the curve moves within `RAMP_S` from the gain of the previous hit to its own.
+    Before each attack, the curve moves within `RAMP_S` from the gain of the previous hit to its
+    own.
     """
     curve_db = np.zeros(len(times_s))
     for gain in gains:
-        weight = np.clip((times_s - gain.time_s) / RAMP_S + 1, 0.0, 1.0)
+        weight = np.clip((times_s - gain.time_s + EARLY_S) / RAMP_S + 1, 0.0, 1.0)
         curve_db = (1 - weight) * curve_db + weight * gain.at_db(times_s)
     return curve_db
 
@@ -93,7 +96,7 @@ class HitLevels:
             while pending and self._measured_from(pending) <= end:
                 self._measure(pending, held, base)
                 pending.pop(0)
-            ready = min(end, self._sample(pending[0].time_s - RAMP_S)) if pending else end
+            ready = min(end, self._sample(_ramp_start_s(pending[0]))) if pending else end
             if ready > done:
                 yield self._apply(held[done - base : ready - base], done)
                 done = ready
@@ -113,7 +116,7 @@ class HitLevels:
         """The sample from which on the peak of the first pending hit is known."""
         end_s = pending[0].time_s + PEAK_S
         if len(pending) > 1:
-            end_s = min(end_s, max(pending[1].time_s - RAMP_S, pending[0].time_s + RAMP_S))
+            end_s = min(end_s, max(_ramp_start_s(pending[1]), pending[0].time_s + RAMP_S))
         return self._sample(end_s)
 
     def _measure(self, pending: Sequence[Cue], held: NDArray[np.float32], base: int) -> None:
@@ -124,9 +127,8 @@ class HitLevels:
             piece = held[max(self._sample(start_s) - base, 0) : max(end - base, 0)]
             return float(np.abs(piece).max(initial=0.0))
 
-        onset_s = hit.time_s - RAMP_S
-        highest = peak(onset_s, self._measured_from(pending))
-        before = peak(hit.time_s - BEFORE_S, self._sample(onset_s))
+        highest = peak(hit.time_s - EARLY_S, self._measured_from(pending))
+        before = peak(hit.time_s - BEFORE_S, self._sample(_ramp_start_s(hit)))
         last = self.gains[-1] if self.gains else None
         last_db = float(hit_curve_db(self.gains[-1:], np.array([hit.time_s]))[0])
         gain_db = 0.0
@@ -151,6 +153,10 @@ class HitLevels:
         later = bisect.bisect_right(self.gains, times_s[0], key=lambda gain: gain.time_s)
         curve_db = hit_curve_db(self.gains[max(later - 1, 0) :], times_s)
         return samples * (10 ** (curve_db / 20)).astype(np.float32)
+
+
+def _ramp_start_s(hit: Cue) -> float:
+    return hit.time_s - EARLY_S - RAMP_S
 
 
 def correct_friction(

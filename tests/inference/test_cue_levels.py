@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from support.media_files import make_video
 
 from foleyflow.cues.arrays import arrays_of
 from foleyflow.cues.cue import NOMINAL_PEAK, Cue
+from foleyflow.cues.sheet import CueSheet
 from foleyflow.inference.cue_levels import (
+    EARLY_S,
     LARGEST_GAIN_DB,
     RAMP_S,
     RELEASE_S,
@@ -16,6 +19,7 @@ from foleyflow.inference.cue_levels import (
     correct_friction,
     hit_curve_db,
 )
+from foleyflow.inference.pipeline import FoleyFlow
 
 RATE_HZ = 48_000
 
@@ -56,7 +60,7 @@ def test_hits_get_the_levels_of_their_cues():
     # The gain holds while the hit rings, and what is left to the model stays
     inside = slice(round(0.5 * RATE_HZ), round(0.6 * RATE_HZ))
     np.testing.assert_allclose(found[inside], sound[inside] * 10 ** (8 / 20), rtol=1e-4)
-    unchanged = np.r_[: round(0.49 * RATE_HZ), round(1.5 * RATE_HZ) : len(sound)]
+    unchanged = np.r_[: round(0.48 * RATE_HZ), round(1.5 * RATE_HZ) : len(sound)]
     np.testing.assert_array_equal(found[unchanged], sound[unchanged])
 
 
@@ -74,8 +78,8 @@ def test_gains_are_limited():
 
 def test_a_hit_that_does_not_stand_out_keeps_the_gain_of_the_last_one():
     # The second hit is 30 dB below what still rings
-    sound = ringing([(0.5, 0.0), (0.53, -40.0)])
-    levels = HitLevels([hit(0.5, -6.0), hit(0.53, 0.0)], RATE_HZ)
+    sound = ringing([(0.5, 0.0), (0.54, -40.0)])
+    levels = HitLevels([hit(0.5, -6.0), hit(0.54, 0.0)], RATE_HZ)
     list(levels.correct([sound]))
     assert [round(gain.gain_db, 2) for gain in levels.gains] == [-6.0, -6.0]
 
@@ -94,8 +98,10 @@ def test_a_later_part_of_a_sound_continues_with_the_gain_of_the_hit_before_it():
 
 def test_the_gain_curve_has_a_ramp_before_a_hit_and_a_release_after_its_ring():
     gains = [HitGain(time_s=1.0, ring_end_s=1.5, gain_db=-8.0)]
-    times_s = np.array([0.9, 1 - RAMP_S, 1 - RAMP_S / 2, 1.0, 1.5, 1.5 + RELEASE_S / 4, 2.0])
-    np.testing.assert_allclose(hit_curve_db(gains, times_s), [0, 0, -4, -8, -8, -6, 0], atol=1e-9)
+    attack_s = 1.0 - EARLY_S
+    times_s = [0.9, attack_s - RAMP_S, attack_s - RAMP_S / 2, attack_s, 1.5, 1.5 + RELEASE_S / 4, 2]
+    curve_db = hit_curve_db(gains, np.array(times_s))
+    np.testing.assert_allclose(curve_db, [0, 0, -4, -8, -8, -6, 0], atol=1e-9)
 
 
 @pytest.mark.parametrize("block", [777, 96_000])
@@ -120,3 +126,20 @@ def test_sound_without_friction_of_a_given_level_stays():
     for cue in (hit(0.5, 0.0), Cue(time_s=0.2, end_s=1.0, kind="scrape")):
         found = list(correct_friction([sound], arrays_of([cue], ()), rate_hz=RATE_HZ))
         np.testing.assert_array_equal(np.concatenate(found), sound)
+
+
+def test_generated_hits_have_the_levels_of_their_cues(tmp_path):
+    clip = make_video(tmp_path / "clip.mp4", n_frames=75)
+    cues = CueSheet(
+        cues=(
+            Cue(time_s=0.6, level_db=-6.0, material="wood"),
+            Cue(time_s=1.8, level_db=-3.0, material="wood"),
+        ),
+        duration_s=3.0,
+    )
+    model = FoleyFlow.from_pretrained(device="cpu")
+    loud = model.generate(clip, cues=cues, loudness_lufs=None)
+    edited = loud.rerender(cues.replace(1, level_db=0.0))
+    for result, second_db in ((loud, -3.0), (edited, 0.0)):
+        assert peak_db(result.waveform, 0.59, 0.66) == pytest.approx(-6.0, abs=0.1)
+        assert peak_db(result.waveform, 1.79, 1.86) == pytest.approx(second_db, abs=0.1)
