@@ -25,7 +25,10 @@ State = Literal["ok", "missing", "broken"]
 
 OLDEST_PYTHON = (3, 10)
 # Packages whose modules have the same name.
-CORE = ("torch", "numpy", "av", "soxr", "scipy", "safetensors", "typer", "matplotlib")
+CORE = (
+    *("torch", "numpy", "av", "soxr", "scipy", "safetensors", "typer", "matplotlib"),
+    *("mido", "timecode"),
+)
 EXTRAS = {
     "encoders": ("timm",),
     "physics": ("mujoco", "soundfile"),
@@ -33,6 +36,7 @@ EXTRAS = {
     "judges": ("transformers",),
     "cluster": ("ray",),
     "finetune": ("peft",),
+    "edit": ("opentimelineio",),
 }
 ENCODERS = {
     "aac": "audio in mp4 and mov",

@@ -36,7 +36,8 @@ TOP = {"cli", "experiments", "doctor", "__main__"}
 ALLOWED = {
     **{name: set() for name in GROUND | PARTS},
     "pretrained": set(PARTS),
-    "inference": PARTS | {"pretrained"},
+    "library": {"media"},
+    "inference": PARTS | {"pretrained", "library"},
     "data": {"media"},
     "simulation": {"media", "data"},
     "features": PARTS | {"data", "simulation", "pretrained"},
@@ -65,6 +66,9 @@ ONLY_IN = {
     "sklearn": ("foleyflow/evaluation/",),
     "ray": ("foleyflow/parallel/ray_cluster.py",),
     "peft": ("foleyflow/training/lora.py",),
+    "mido": ("foleyflow/cues/midi_format.py",),
+    "timecode": ("foleyflow/cues/video_reference.py",),
+    "opentimelineio": ("foleyflow/cues/otio_format.py",),
 }
 LOGGER_CALLS = {"debug", "info", "warning", "error", "critical", "exception", "log", "basicConfig"}
 

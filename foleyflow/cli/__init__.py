@@ -1,4 +1,4 @@
-"""The command line: one file per command, which imports what it needs only when it runs."""
+"""The command line: one file per command or subject, which imports what it needs when it runs."""
 
 from foleyflow.cli.app import main
 

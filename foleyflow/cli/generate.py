@@ -63,8 +63,9 @@ def generate(
         str | None,
         Option(
             metavar="FILE",
-            help="Generate exactly the cues of this file (JSON or CSV), as `foleyflow spot` writes "
-            "them. Default: find the cues in the video.",
+            help="Generate exactly the cues of this file, as `foleyflow spot` or another program "
+            "writes them: .json, .csv, .txt (Audacity), .mid, .reaper.csv, .edl or .otio. Default: "
+            "find the cues in the video.",
         ),
     ] = None,
     sensitivity: Sensitivity = None,
@@ -161,7 +162,7 @@ def _parse_loudness(text: str) -> float | None:
 
 def _check_cues(cues: str, video_count: int, sensitivity: float | None) -> None:
     """Refuses options that do not fit --cues, and a file that is no cue sheet of any clip."""
-    from foleyflow.cues.files import read_cues
+    from foleyflow.cues.files import check_cues
 
     if video_count > 1:
         raise UsageError(
@@ -173,7 +174,7 @@ def _check_cues(cues: str, video_count: int, sensitivity: float | None) -> None:
             f"--sensitivity {sensitivity:g} with --cues: expected one of them",
             hint="--sensitivity is for finding cues; `foleyflow spot` has it too",
         )
-    read_cues(Path(cues), duration_s=None, materials=None)
+    check_cues(Path(cues))
 
 
 def _result_text(described: dict[str, Any], is_only: bool) -> str:

@@ -31,6 +31,7 @@ Ray = Annotated[
     ),
 ]
 SimulatedData = Annotated[Path, Argument(metavar="DATA", help="Data set of simulated clips.")]
+ClipCount = Annotated[int, Option(min=1, help="Maximum number of clips.")]
 Videos = Annotated[list[Path], Argument(metavar="VIDEO", help="Video files.")]
 Model = Annotated[
     str,

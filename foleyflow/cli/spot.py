@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -32,8 +33,9 @@ def spot(
             "-o",
             "--output",
             metavar="FILE|FOLDER/",
-            help="Output file (.json or .csv), or folder of the outputs. Default: NAME.cues.json "
-            "next to each video.",
+            help="Output file, or folder of the outputs. The suffix chooses the format: .json, "
+            ".csv, .txt (Audacity), .mid, .reaper.csv, .edl, .otio, or .sheet.csv and .html to "
+            "read. Default: NAME.cues.json next to each video.",
         ),
     ] = None,
     model: Model = EMBEDDED,
@@ -82,12 +84,14 @@ def spot(
 
 
 def _result_text(described: dict[str, Any], is_only: bool) -> str:
+    from foleyflow.cues.files import format_of
+
     output, video = described["output"], described["video"]
     lines = [
         f"{output}  ({described['duration_s']:.2f} s, {cue_counts(described)}, "
         f"{described['timings_s']['total']:.2f} s)"
     ]
-    if video != "-":
+    if video != "-" and format_of(Path(output)).parse is not None:
         again = f"foleyflow generate {as_argument(video)} --cues {as_argument(output)}"
         lines.append(f"  edit it, then: {again}")
     return "\n".join(map(printable, lines))

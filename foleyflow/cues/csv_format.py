@@ -18,13 +18,14 @@ from foleyflow.cues.fields import (
     located,
 )
 from foleyflow.cues.sheet import CueSheet
+from foleyflow.cues.video_reference import VideoReference
 from foleyflow.errors import ConfigError
 
 _TRUTHS = {"true": True, "1": True, "false": False, "0": False}
 _HEADER_HINT = "the first line names the columns, of which only time_s is required"
 
 
-def parse_csv(data: bytes, file: str) -> StoredCues:
+def parse_csv(data: bytes, file: str, video: VideoReference) -> StoredCues:
     """Parse cues from UTF-8 with or without a byte order mark; `file` names them in errors.
 
     The separator is a comma or a semicolon. With semicolons, a comma in a number is its decimal
@@ -40,7 +41,7 @@ def parse_csv(data: bytes, file: str) -> StoredCues:
         raise ConfigError(f"{file}: the file is empty", hint=_HEADER_HINT)
     header = text.lstrip().splitlines()[0]
     delimiter = ";" if header.count(";") > header.count(",") else ","
-    lines = _lines(text, delimiter, file)
+    lines = csv_lines(text, delimiter, file)
     # Header
     number, cells = next(lines)
     names = [cell.strip() for cell in cells]
@@ -60,7 +61,7 @@ def parse_csv(data: bytes, file: str) -> StoredCues:
     return StoredCues(rows=rows)
 
 
-def csv_bytes(sheet: CueSheet) -> bytes:
+def csv_bytes(sheet: CueSheet, video: VideoReference) -> bytes:
     """A header line with all fields and one line for each cue; floats in `repr` precision."""
     stream = io.StringIO(newline="")
     writer = csv.writer(stream, lineterminator="\n")
@@ -71,8 +72,12 @@ def csv_bytes(sheet: CueSheet) -> bytes:
     return stream.getvalue().encode("utf-8")
 
 
-def _lines(text: str, delimiter: str, file: str) -> Iterator[tuple[int, list[str]]]:
-    """(number of its first line in the file, cells) of each row that has a value."""
+def csv_lines(text: str, delimiter: str, file: str) -> Iterator[tuple[int, list[str]]]:
+    """(number of its first line in the file, cells) of each row that has a value.
+
+    Raises:
+        ConfigError: a quote is missing or misplaced; `file` names it.
+    """
     # The limit for one cell, of the process, is too low for a long level curve.
     csv.field_size_limit(max(csv.field_size_limit(), len(text)))
     reader = csv.reader(

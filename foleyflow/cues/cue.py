@@ -16,6 +16,7 @@ from foleyflow.errors import ConfigError
 CueKind = Literal["hit", "roll", "scrape"]
 KINDS: tuple[CueKind, ...] = get_args(CueKind)
 LARGEST_SEED = 2**63 - 1
+NOMINAL_PEAK = 0.45  # relative to full scale; a level of 0 dB
 
 # Field -> lowest value, highest value, unit
 _RANGES = {

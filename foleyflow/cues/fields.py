@@ -23,10 +23,12 @@ class StoredCues:
     Attributes:
         rows: of each cue, its place in the file, such as "line 3", and the fields that are set.
         duration_s: length of the clip, if the file has it and it is not None.
+        slack_s: how far a time may be beyond the end of the clip because the format rounds it.
     """
 
     rows: Sequence[tuple[str, dict[str, Any]]]
     duration_s: Any = None
+    slack_s: float = 0.0
 
 
 def cue_from_fields(fields: Mapping[str, Any], materials: Collection[str] | None) -> Cue:

@@ -8,6 +8,7 @@ from typing import Any
 
 from foleyflow.cues.fields import StoredCues, check_names, decode_utf8, fields_of, located
 from foleyflow.cues.sheet import CueSheet
+from foleyflow.cues.video_reference import VideoReference
 from foleyflow.errors import ConfigError
 
 FORMAT_NAME = "foleyflow cues"
@@ -22,7 +23,7 @@ class _RepeatedKey(dict[str, Any]):
     repeated: str
 
 
-def parse_json(data: bytes, file: str) -> StoredCues:
+def parse_json(data: bytes, file: str, video: VideoReference) -> StoredCues:
     """Parse cues from UTF-8; `file` names them in errors. A value of null is not set.
 
     Raises:
@@ -68,7 +69,7 @@ def parse_json(data: bytes, file: str) -> StoredCues:
     return StoredCues(rows=rows, duration_s=content.get("duration_s"))
 
 
-def json_bytes(sheet: CueSheet) -> bytes:
+def json_bytes(sheet: CueSheet, video: VideoReference) -> bytes:
     """One line for each cue with all fields that are set; floats in `repr` precision."""
     head: dict[str, Any] = {"format": FORMAT_NAME, "version": VERSION}
     if sheet.duration_s is not None:

@@ -239,6 +239,29 @@ def coinciding_hits(cues: Sequence[Cue]) -> tuple[int, int] | None:
     return (hits[close[0]], hits[close[0] + 1]) if len(close) else None
 
 
+def without_coinciding_hits(cues: Sequence[Cue]) -> list[Cue]:
+    """The cues by time, without hits closer than `CLOSEST_HITS_S` to another one.
+
+    Of these, an enabled hit is kept rather than a disabled one, then the louder one.
+    """
+
+    def weight(cue: Cue) -> tuple[bool, float]:
+        return cue.enabled, -math.inf if cue.level_db is None else cue.level_db
+
+    kept: list[Cue] = []
+    last_hit: int | None = None
+    for cue in sorted(cues, key=_order):
+        if cue.kind == "hit" and last_hit is not None:
+            if cue.time_s - kept[last_hit].time_s < CLOSEST_HITS_S - _ROUNDING_S:
+                if weight(cue) > weight(kept[last_hit]):
+                    kept[last_hit] = dataclasses.replace(cue, time_s=kept[last_hit].time_s)
+                continue
+        if cue.kind == "hit":
+            last_hit = len(kept)
+        kept.append(cue)
+    return kept
+
+
 def _order(cue: Cue) -> tuple[float, int, float]:
     return cue.time_s, KINDS.index(cue.kind), cue.end_s or 0.0
 

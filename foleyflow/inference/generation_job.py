@@ -13,6 +13,7 @@ from foleyflow.inference.batch import Hooks, merge_warnings, model_of, progress_
 from foleyflow.inference.outputs import check_outputs, write_companions
 from foleyflow.inference.request import Job, Request
 from foleyflow.inference.result import Generated
+from foleyflow.inference.video_reference import reference_of
 from foleyflow.media import check_copy, default_suffix, probe
 from foleyflow.media.formats import format_of
 from foleyflow.system.memory import peak_memory_mb
@@ -61,8 +62,12 @@ def generate_sound(job: Job[Request], hooks: Hooks, logged: list[str]) -> dict[s
         check_copy(info, job.output)
     model, cues = model_of(request), None
     if request.cues is not None:
-        names = model.materials or None  # without any, the model refuses the cues
-        cues = read_cues(Path(request.cues), duration_s=info.duration_s, materials=names)
+        cues = read_cues(
+            Path(request.cues),
+            duration_s=info.duration_s,
+            materials=model.materials or None,  # without any, the model refuses the cues
+            video=reference_of(info, job.name),
+        )
     # Sound
     start_s = time.perf_counter()
     with hooks.progress(Path(job.name).name) as show:

@@ -14,6 +14,7 @@ from foleyflow.codec.autoencoder import Codec
 from foleyflow.cues.arrays import CueArrays, arrays_of
 from foleyflow.cues.sheet import CueSheet
 from foleyflow.flow.transformer import FlowTransformer
+from foleyflow.inference.cue_levels import HitLevels, correct_friction
 from foleyflow.inference.latent_spool import LatentPatch
 from foleyflow.inference.rendering import SeededFrames, regenerate_latents, seeded_frames
 from foleyflow.inference.sound_spool import SoundPatch, patched_blocks
@@ -47,7 +48,9 @@ def edit_take(
     seeded = seeded_frames(new, rate_hz=take.analysis.rate_hz, frames=len(take.latents))
     with torch_threads(threads):
         for stretch in changed_stretches(old, new, duration_s=take.analysis.duration_s):
-            take = rerender_stretch(codec, flow, take, arrays, stretch, plan=plan, seeded=seeded)
+            take = rerender_stretch(
+                codec, flow, take, new, arrays, stretch, plan=plan, seeded=seeded
+            )
     return take
 
 
@@ -56,13 +59,14 @@ def rerender_stretch(
     codec: Codec,
     flow: FlowTransformer,
     take: Take,
+    sheet: CueSheet,
     cues: CueArrays,
     stretch: Stretch,
     *,
     plan: WindowPlan,
     seeded: Sequence[SeededFrames],
 ) -> Take:
-    """The take with a stretch generated again for other cues.
+    """The take with a stretch generated again for the cues of `sheet`, which `cues` contains too.
 
     Samples outside the stretch are those of `take`.
     """
@@ -93,6 +97,14 @@ def rerender_stretch(
     begin, end = max(first - codec.context_frames, 0), min(last + codec.context_frames, total)
     latents = take.latents.read(begin, end, (*take.latent_patches, latent_patch)).to(new.device)
     decoded = codec.decode(flow.restore(latents))[0].float().cpu().numpy()
+    # Levels of its cues, after the gain of the last hit before them
+    later = sheet.enabled.hits.filter(lambda cue: cue.time_s >= stretch.start_s)
+    earlier = [gain for gain in take.hit_gains if gain.time_s < stretch.start_s]
+    levels = HitLevels(later, rate_hz, first_sample=begin * hop, gains=earlier.copy())
+    friction = correct_friction([decoded], cues, rate_hz=rate_hz, first_sample=begin * hop)
+    decoded = np.concatenate(list(levels.correct(friction)))
+    inside = [gain for gain in levels.gains if stretch.start_s <= gain.time_s < stretch.end_s]
+    after = [gain for gain in take.hit_gains if gain.time_s >= stretch.end_s]
     start = round(stretch.start_s * rate_hz)
     stop = last * hop if last == total else round(stretch.end_s * rate_hz)
     samples = decoded[start - begin * hop : stop - begin * hop] * np.float32(take.gain)
@@ -115,6 +127,7 @@ def rerender_stretch(
             *(p for p in take.sound_patches if p.start < start or p.end > stop),
             sound_patch,
         ),
+        hit_gains=(*earlier, *inside, *after),
     )
 
 

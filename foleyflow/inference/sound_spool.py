@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -90,15 +90,35 @@ def patched_blocks(
 
 
 @torch.inference_mode()
-def decode_latents(codec: Codec, latents: Iterable[Tensor], stopwatch: Stopwatch) -> SoundSpool:
+def decode_latents(
+    codec: Codec,
+    latents: Iterable[Tensor],
+    process: Callable[[Iterable[NDArray[np.float32]]], Iterable[NDArray[np.float32]]],
+    stopwatch: Stopwatch,
+) -> SoundSpool:
     """Decodes the codec latents of a clip, in pieces (1, T, C).
 
-    `stopwatch` receives the part "codec".
+    `process` changes the samples of a stream of blocks (n,), but not their number. `stopwatch`
+    receives the part "codec", which includes it.
     """
     spool = SoundSpool(codec.config.rate_hz, hop_samples=codec.config.hop_samples)
     waiting = Stopwatch()
     pieces = waiting.timed("latents", latents)
-    for block in stopwatch.timed("codec", decode_stream(codec, pieces)):
-        spool.append(block[0].float().cpu().numpy())
+    decoded = (block[0].float().cpu().numpy() for block in decode_stream(codec, pieces))
+    for block in stopwatch.timed("codec", _in_hops(process(decoded), codec.config.hop_samples)):
+        spool.append(block)
     stopwatch.add("codec", -waiting.seconds["latents"])  # the decoder waits for the generation
     return spool
+
+
+def _in_hops(
+    blocks: Iterable[NDArray[np.float32]], hop_samples: int
+) -> Iterator[NDArray[np.float32]]:
+    """The same samples in blocks of complete hops."""
+    rest = np.zeros(0, np.float32)
+    for block in blocks:
+        joined = np.concatenate([rest, block])
+        complete = len(joined) - len(joined) % hop_samples
+        if complete:
+            yield joined[:complete]
+        rest = joined[complete:]

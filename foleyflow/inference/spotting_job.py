@@ -12,6 +12,7 @@ from foleyflow.errors import UsageError
 from foleyflow.inference.batch import Hooks, model_of, progress_of
 from foleyflow.inference.outputs import check_outputs
 from foleyflow.inference.request import Job, SpotRequest
+from foleyflow.inference.video_reference import reference_of
 from foleyflow.media import probe
 from foleyflow.system.memory import peak_memory_mb
 
@@ -24,6 +25,7 @@ def sheet_output(video: Path, request: SpotRequest) -> Path:
     Raises:
         UsageError: the output is standard output.
         ConfigError: no format of cue sheets has the suffix of the output.
+        MissingExtra: the package that the format needs is not installed.
     """
     name = f"{video.stem}{SHEET_SUFFIX}"
     if request.folder is not None:
@@ -56,7 +58,7 @@ def spot_video(job: Job[SpotRequest], hooks: Hooks, logged: list[str]) -> dict[s
             sensitivity=request.sensitivity,
             progress=progress_of(show, info.duration_s),
         )
-    write_cues(job.output, cues)
+    write_cues(job.output, cues, video=reference_of(info, job.name))
     return {
         "video": job.name,
         "output": str(job.output),

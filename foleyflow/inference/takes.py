@@ -11,6 +11,7 @@ from foleyflow.cues.arrays import arrays_of
 from foleyflow.cues.sheet import CueSheet
 from foleyflow.flow.transformer import FlowTransformer
 from foleyflow.inference.analysis import Analysis
+from foleyflow.inference.cue_levels import HitGain, HitLevels, correct_friction
 from foleyflow.inference.latent_spool import LatentPatch, LatentSpool
 from foleyflow.inference.rendering import Sampling, generate_latents, seeded_frames
 from foleyflow.inference.sound_spool import SoundPatch, SoundSpool, decode_latents
@@ -31,6 +32,7 @@ class Take:
         latents, latent_patches: of the clip, and of its edited stretches in order of the edits.
         sound, sound_patches: the same for its sound; patches have the final gain.
         gain: of the sound.
+        hit_gains: corrections of the levels of the hits, in order of time.
     """
 
     analysis: Analysis
@@ -38,6 +40,7 @@ class Take:
     latents: LatentSpool
     sound: SoundSpool
     gain: float
+    hit_gains: tuple[HitGain, ...]
     latent_patches: tuple[LatentPatch, ...] = ()
     sound_patches: tuple[SoundPatch, ...] = ()
 
@@ -76,23 +79,31 @@ def generate_take(
         threads: torch threads per operation.
         stopwatch: receives the parts "flow" and "codec".
     """
-    latents = LatentSpool(codec.config.channels)
+    latents, rate_hz = LatentSpool(codec.config.channels), codec.config.rate_hz
     frames = len(analysis.curves.onsets)
+    arrays = arrays_of(cues, flow.config.cue_materials)
     pieces = generate_latents(
         flow,
         analysis.windows,
-        arrays_of(cues, flow.config.cue_materials),
+        arrays,
         plan=plan,
         sampling=sampling,
         seeded=seeded_frames(cues, rate_hz=analysis.rate_hz, frames=frames),
         stopwatch=stopwatch,
     )
+    levels = HitLevels(cues.enabled.hits, rate_hz)
     with torch_threads(threads):
-        sound = decode_latents(codec, map(flow.restore, latents.collect(pieces)), stopwatch)
+        sound = decode_latents(
+            codec,
+            map(flow.restore, latents.collect(pieces)),
+            lambda blocks: levels.correct(correct_friction(blocks, arrays, rate_hz=rate_hz)),
+            stopwatch,
+        )
     return Take(
         analysis=analysis,
         sampling=sampling,
         latents=latents,
         sound=sound,
         gain=sound.gain(loudness_lufs),
+        hit_gains=tuple(levels.gains),
     )

@@ -35,6 +35,7 @@ from foleyflow.media.input_file import (
     read_packets,
     time_base_of,
 )
+from foleyflow.media.properties import start_time_code
 from foleyflow.media.resource_errors import raise_if_out_of_resources
 
 logger = logging.getLogger(__name__)
@@ -80,6 +81,7 @@ class MediaInfo:
     # Time stamp of its first sample, on the scale of `start_s`; None if unknown
     audio_start_s: float | None
     reorders_pictures: bool = False  # frames are stored in another order than shown (B-frames)
+    start_time_code: str | None = None  # of the first frame, if the file stores it
     undated_packets: int = 0  # packets at the start that lack a decoding time
     hides_frames: bool = False  # an edit list hides frames before the last shown one
     # The video's edit list if libavformat's muxer can't write it; else empty
@@ -154,6 +156,7 @@ def probe(path: str | Path) -> MediaInfo:
             audio_rate_hz=audio_codec.sample_rate if audio_codec else None,
             audio_start_s=audio_start_s,
             reorders_pictures=bool(stream.codec_context.has_b_frames),
+            start_time_code=start_time_code(container, stream),
             undated_packets=head.undated_packets,
             hides_frames=head.hides_frames or sum(e.media_s is not None for e in edits) > 1,
             edits=edits,

@@ -45,7 +45,7 @@ def properties_of(container: InputContainer, video: VideoStream) -> Properties:
     )
     return Properties(
         sample_aspect=aspect if aspect and aspect != 1 else None,
-        timecode=_timecode_of(container, video),
+        timecode=start_time_code(container, video),
         covers=covers,
         chapters=len(container.chapters()),
         tags={
@@ -74,8 +74,8 @@ def lost_properties(source: Properties, copy: Properties, *, muxer: str) -> list
     return [f"{muxer} can't hold {name}" for name in lost]
 
 
-def _timecode_of(container: InputContainer, video: VideoStream) -> str | None:
-    """The time code of the video, of a time code track, or of the file."""
+def start_time_code(container: InputContainer, video: VideoStream) -> str | None:
+    """The time code of the first frame: of the video, of a time code track, or of the file."""
     sources: list[Mapping[str, str]] = [video.metadata]
     sources += [stream.metadata for stream in container.streams if stream.type == "data"]
     sources.append(container.metadata)

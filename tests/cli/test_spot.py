@@ -171,7 +171,7 @@ def test_standard_input_and_separate_processes_work(model, video, tmp_path):
         (("--sensitivity", "nan"), "sensitivity=nan: expected a number above 0 and below 1"),
         (("-o", "-"), "-o -: expected a file or a folder"),
         (("-o", ""), "-o '': an empty name"),
-        (("-o", "cues.txt"), "cues.txt: unknown suffix '.txt', expected .json or .csv"),
+        (("-o", "cues.xml"), "cues.xml: unknown suffix '.xml', expected .json, .csv, .txt"),
         (("-o", "no/such/folder.json"), "no/such"),
         (("--model", "nowhere"), "model 'nowhere'"),
     ],

@@ -230,8 +230,11 @@ def test_a_file_that_can_not_be_read(tmp_path):
 
 
 def test_an_unknown_suffix_lists_the_known_ones(tmp_path):
-    path = tmp_path / "cues.txt"
-    message = f"{path}: unknown suffix '.txt', expected .json or .csv"
+    path = tmp_path / "cues.xml"
+    message = (
+        f"{path}: unknown suffix '.xml', expected .json, .csv, .txt, .mid, .reaper.csv, .edl, "
+        ".otio, .sheet.csv, .html"
+    )
     assert str(refusal(path)) == message
     with pytest.raises(ConfigError) as caught:
         write_cues(path, CueSheet())

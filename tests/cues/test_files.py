@@ -15,6 +15,7 @@ from foleyflow.cues.cue import Cue
 from foleyflow.cues.fields import FIELD_NAMES, StoredCues
 from foleyflow.cues.files import FORMATS, CueFormat, read_cues, write_cues
 from foleyflow.cues.sheet import CueSheet
+from foleyflow.cues.video_reference import VideoReference
 from foleyflow.errors import ConfigError
 
 SHEET = CueSheet(
@@ -31,7 +32,7 @@ def read(path, text: str | bytes) -> CueSheet:
     return read_cues(path, duration_s=None, materials=None)
 
 
-@pytest.mark.parametrize("suffix", FORMATS)
+@pytest.mark.parametrize("suffix", [".json", ".csv"])
 @pytest.mark.parametrize("seed", range(25))
 def test_random_sheets_round_trip_exactly(tmp_path, suffix, seed):
     sheet, path = random_sheet(seed), tmp_path / f"cues{suffix}"
@@ -180,11 +181,11 @@ def test_a_file_that_is_not_written_leaves_no_draft(tmp_path):
 
 
 def test_a_format_can_be_added(tmp_path, monkeypatch):
-    def parse(data: bytes, file: str) -> StoredCues:
+    def parse(data: bytes, file: str, video: VideoReference) -> StoredCues:
         times = data.decode().split()
         return StoredCues(rows=[(f"word {n}", {"time_s": float(t)}) for n, t in enumerate(times)])
 
-    def make_bytes(sheet: CueSheet) -> bytes:
+    def make_bytes(sheet: CueSheet, video: VideoReference) -> bytes:
         return " ".join(str(cue.time_s) for cue in sheet).encode()
 
     times = CueFormat(parse=parse, make_bytes=make_bytes)

@@ -134,6 +134,23 @@ def test_time_code_is_kept_or_reported(tmp_path, codec, pixel_format):
         assert warning == f"mpegts can't hold the time code {CODE}"
 
 
+@pytest.mark.parametrize(
+    ("name", "codec", "tag", "code"),
+    [
+        ("a.mov", "libx264", "timecode", CODE),
+        ("a.mp4", "libx264", "timecode", "01:00:00;02"),
+        ("a.mkv", "libx264", "TIMECODE", CODE),
+        ("a.mxf", "mpeg2video", "timecode", CODE),
+        ("a.avi", "mpeg4", "ICRD", None),
+    ],
+)
+def test_the_start_time_code_is_read(tmp_path, name, codec, tag, code):
+    rate = Fraction(30_000, 1001) if code and ";" in code else 25
+    metadata = {tag: code or "2020"}
+    video = make_video(tmp_path / name, codec=codec, rate=rate, n_frames=10, metadata=metadata)
+    assert probe(video).start_time_code == code
+
+
 def with_data_track(path, kind):
     """An mp4 whose second track is timed data: a text track, renamed in the index."""
     text = [(0.1 * k, 0.1 * k + 0.05, "A" * 50) for k in range(3)]

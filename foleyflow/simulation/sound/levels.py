@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from foleyflow.clock import count_at
+from foleyflow.cues.cue import NOMINAL_PEAK
 
-NOMINAL_PEAK = 0.45  # relative to full scale; 0 dB
 # An impact of this speed between bodies of this mass peaks at about `NOMINAL_PEAK`.
 NOMINAL_MPS = 2.5
 NOMINAL_KG = 0.2
