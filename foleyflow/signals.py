@@ -67,3 +67,18 @@ class Event:
 
     time_s: float  # seconds from the start of the clip
     strength: float  # 0..1, relative to the loudest event that a model expects
+
+
+@dataclass(frozen=True, kw_only=True)
+class Marker:
+    """A named moment of a clip, or a named stretch of it."""
+
+    time_s: float  # seconds from the start of the clip
+    end_s: float | None = None  # end of the stretch; None for a moment
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.time_s < float("inf"):
+            raise ValueError(f"time_s: got {self.time_s}, expected a time of the clip")
+        if self.end_s is not None and not self.time_s <= self.end_s < float("inf"):
+            raise ValueError(f"end_s: got {self.end_s}, expected {self.time_s} or later")

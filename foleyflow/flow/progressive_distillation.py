@@ -30,8 +30,8 @@ from foleyflow.flow.snapshot import Snapshot
 from foleyflow.flow.transformer import DROP_ALL, Condition, FlowTransformer
 from foleyflow.parallel.batch_sharding import normal_like
 
-INTERVAL_FRACTION = 0.8  # of the samples have an interval; the others preserve the velocity
-GENERATION_FRACTION = 0.6  # of those have an interval of generation in equal steps
+INTERVAL_FRACTION = 0.9  # of the samples have an interval; the others preserve the velocity
+GENERATION_FRACTION = 0.8  # of those have an interval of generation in equal steps
 NOISE_FRACTION = 0.5  # of the other ones start at tau = 1
 
 

@@ -27,6 +27,9 @@ class OutputFormat:
     wide_packets: bool = False  # transport packets have an arrival time (192 bytes, as on discs)
     # Names of the video codecs that players support; None if the muxer refuses all others
     video_codecs: frozenset[str] | None = None
+    # The same for the codecs of copied audio tracks
+    sound_codecs: frozenset[str] | None = None
+    holds_more_sounds: bool = True  # players find further audio tracks
 
 
 # AVI stores no presentation times, and libavformat can't derive them for these codecs.
@@ -65,6 +68,7 @@ _TS = OutputFormat(
     sound_codec="aac",
     bit_rate=192_000,
     video_codecs=frozenset({"mpeg1video", "mpeg2video", "mpeg4", "h264", "hevc", "vvc", "cavs"}),
+    sound_codecs=frozenset("aac aac_latm ac3 dts eac3 mp1 mp2 mp3 opus truehd".split()),
 )
 _M2TS = replace(_TS, wide_packets=True)
 _FLV = OutputFormat(
@@ -72,6 +76,7 @@ _FLV = OutputFormat(
     sound_codec="aac",
     bit_rate=192_000,
     video_codecs=frozenset({"flv", "flv1", "h264", "hevc", "av1", "vp9", "vp6", "vp6f", "vp6a"}),
+    holds_more_sounds=False,  # since 2023 it can hold several, which few players support
 )
 _MPEG = OutputFormat(
     muxer="mpeg",

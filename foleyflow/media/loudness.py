@@ -85,6 +85,21 @@ class LoudnessMeter:
             return -math.inf
         return float(_lufs(mean_squares[loud].mean(axis=0) @ gains))
 
+    def windows_lufs(self, window_s: float) -> NDArray[np.float64]:
+        """Return the loudness of every window of a length, one per 100 ms, without gates.
+
+        A window of 0.4 s gives the momentary loudness, one of 3 s the short-term loudness (EBU Tech
+        3341). Sound that is shorter than a window is extended by zeros.
+        """
+        count = round(window_s / _GATE_HOP_S)
+        hops = self._hop_energies
+        if len(hops) < count:
+            silence = [np.zeros(self._channels)] * count
+            hops = [*hops, self._open_energy, *silence][:count]
+        sums = np.lib.stride_tricks.sliding_window_view(np.array(hops), count, axis=0).sum(axis=-1)
+        gains = np.array(_CHANNEL_GAINS[: self._channels])
+        return _lufs(sums @ gains / (window_s * self._rate_hz))
+
     def _weighted(self, block: NDArray[np.float32]) -> NDArray[np.float64]:
         """(channels, n) K-weighted samples of a block that is not empty."""
         frame = av.AudioFrame.from_ndarray(

@@ -61,6 +61,8 @@ _TEXT_SUBTITLES = frozenset({"subrip", "srt", "ass", "ssa", "webvtt", "mov_text"
 # The sound precedes the video in the file by this much, so that players need no long buffer.
 _SOUND_LEAD_S = 1.0
 _LARGEST_TIMESCALE = 1_000_000
+# Of the video's own audio tracks in the copy.
+_KEPT_TITLE = "Original"
 # Suggested first if a format can't hold a video.
 _USUAL_SUFFIXES = (".mp4", ".webm", ".mov", ".mkv")
 # Formats that share codec tags; a tag of one family has no meaning in another.
@@ -162,14 +164,14 @@ class Remux:
         *,
         info: MediaInfo,
         sound: SoundTrack,
-        keep_old_sound: bool,
+        keep_original: bool,
     ) -> None:
         self._source = source
         self._output = output
         self._format = output_format
         self._info = info
         self._sound = sound
-        self._keep_old_sound = keep_old_sound
+        self._keep_original = keep_original
         self._video = cast(VideoStream, source.streams[info.video_index])
         self._formats = format_names(source)
         self._index = read_mov_index(source, info.path)
@@ -320,11 +322,9 @@ class Remux:
 
     def _is_wanted(self, stream: Stream, copy_data: bool) -> bool:
         """Whether a stream is copied; one that is left out without need is added to `dropped`."""
-        has_codec = stream.codec_context is not None
         if stream.type == "audio":
-            if self._keep_old_sound and not has_codec:
-                self._drop(stream)
-            return self._keep_old_sound and has_codec
+            return self._keep_original
+        has_codec = stream.codec_context is not None
         if stream.type == "data":
             if self._format.has_edit_lists and self._kind_of(stream) in _WRITTEN_BY_MUXER:
                 return False
@@ -356,6 +356,10 @@ class Remux:
         copy.disposition = stream.disposition
         if stream.type == "audio":
             copy.disposition &= ~Disposition.default
+            # mp4 and mov files call the title of a track its name
+            own_title = copy.metadata.pop("name", None) or copy.metadata.get("title")
+            is_titled = own_title not in (None, _KEPT_TITLE)
+            copy.metadata["title"] = f"{_KEPT_TITLE} ({own_title})" if is_titled else _KEPT_TITLE
         if keep_tags and stream.codec_context is not None:
             with contextlib.suppress(UnicodeDecodeError):
                 if stream.codec_context.codec_tag.isprintable():

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from foleyflow import clock
 from foleyflow.media.formats import OutputFormat
-from foleyflow.media.waveform import fit_blocks, resample_blocks
+from foleyflow.media.waveform import fit_blocks, resample_blocks, split_blocks
 
 # For encoders that do not support the given rate.
 _FALLBACK_RATE_HZ = 48_000
@@ -97,7 +97,7 @@ class SoundTrack:
     def packets(self, stream: AudioStream) -> Iterator[Packet[AudioStream]]:
         """Encode the sound; `stream` is the result of `add_to`, after its header is written."""
         position = 0
-        for samples in _split(self._sound, stream.frame_size or _DEFAULT_PACKET_SAMPLES):
+        for samples in split_blocks(self._sound, stream.frame_size or _DEFAULT_PACKET_SAMPLES):
             frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout=self._layout)
             frame.sample_rate = self.rate_hz
             frame.time_base = Fraction(1, self.rate_hz)
@@ -118,16 +118,3 @@ class SoundTrack:
             # the delay from the negative time stamps.
             packet.pts += self._delay_samples
         return packet
-
-
-def _split(blocks: Iterable[NDArray[np.float32]], length: int) -> Iterator[NDArray[np.float32]]:
-    """The same sound in blocks of `length` samples, the last one shorter."""
-    held: NDArray[np.float32] | None = None
-    for block in blocks:
-        joined = block if held is None else np.concatenate([held, block], axis=1)
-        end = joined.shape[1] // length * length
-        for start in range(0, end, length):
-            yield np.ascontiguousarray(joined[:, start : start + length], np.float32)
-        held = joined[:, end:]
-    if held is not None and held.shape[1]:
-        yield np.ascontiguousarray(held, np.float32)

@@ -161,6 +161,21 @@ def fit_blocks(
         left -= count
 
 
+def split_blocks(
+    blocks: Iterable[NDArray[np.float32]], length: int
+) -> Iterator[NDArray[np.float32]]:
+    """Split (channels, n) float32 blocks into blocks of `length` samples, the last one shorter."""
+    held: NDArray[np.float32] | None = None
+    for block in blocks:
+        joined = block if held is None else np.concatenate([held, block], axis=1)
+        end = joined.shape[1] // length * length
+        for start in range(0, end, length):
+            yield np.ascontiguousarray(joined[:, start : start + length], np.float32)
+        held = joined[:, end:]
+    if held is not None and held.shape[1]:
+        yield np.ascontiguousarray(held, np.float32)
+
+
 def fit_length(samples: NDArray[np.float32], sample_count: int) -> NDArray[np.float32]:
     """Cut samples (..., N), or extend them by zeros, to (..., sample_count)."""
     length = samples.shape[-1]

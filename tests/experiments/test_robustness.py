@@ -287,7 +287,7 @@ def test_changed_frames_are_wrong(correct, tmp_path, change, first, second):
     [
         ({"length_s": 0.3}, "the sound lasts 0.3"),
         ({"delay_s": 0.15}, "before the first frame"),
-        ({"keep_old_sound": True}, "2 audio tracks, expected 1"),
+        ({"keep_original": True}, "2 audio tracks, expected 1"),
     ],
 )
 def test_wrong_sound_is_wrong(correct, tmp_path, settings, text):
