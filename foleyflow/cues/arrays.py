@@ -109,7 +109,7 @@ def arrays_of(cues: Iterable[Cue], materials: Sequence[str]) -> CueArrays:
         times_s=numbers(cue.time_s for cue in chosen),
         ends_s=numbers(cue.time_s if cue.end_s is None else cue.end_s for cue in chosen),
         kinds=np.array([KIND_CLASSES[cue.kind] for cue in chosen], np.int64),
-        levels_db=numbers(max(cue.level_curve_db, default=cue.level_db) for cue in chosen),
+        levels_db=numbers(cue.loudest_level_db for cue in chosen),
         curves_db=curves_db,
         materials=np.array([class_of(cue.material) for cue in chosen], np.int64),
         strikers=np.array([class_of(cue.striker) for cue in chosen], np.int64),

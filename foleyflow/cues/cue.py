@@ -116,6 +116,11 @@ class Cue:
         elif self.end_s <= self.time_s:
             raise field_error("end_s", self.end_s, f"a time after time_s={self.time_s}")
 
+    @property
+    def loudest_level_db(self) -> float | None:
+        """The level, or the highest one of the curve; None if it is left to the model."""
+        return max(self.level_curve_db, default=self.level_db)
+
     def _set(self, name: str, value: Any) -> None:
         if value is not getattr(self, name):
             object.__setattr__(self, name, value)

@@ -12,14 +12,9 @@ _LEVEL = re.compile(r"(?:^|\s)([+-]?\d+(?:[.,]\d+)?)\s?dB$", re.IGNORECASE)
 _DISABLED = "(off)"
 
 
-def loudest_level_db(cue: Cue) -> float | None:
-    """The level of a cue, or the highest one of its curve."""
-    return max(cue.level_curve_db, default=cue.level_db)
-
-
 def label_text(cue: Cue) -> str:
     """Kind, material, level and "(off)" if the cue is disabled; `label_fields` reads it."""
-    level_db = loudest_level_db(cue)
+    level_db = cue.loudest_level_db
     level = "" if level_db is None else f"{level_db:.1f} dB"
     parts = (cue.kind, cue.material or "", level, "" if cue.enabled else _DISABLED)
     return " ".join(part for part in parts if part)

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 from foleyflow.cues.cue import Cue, CueKind
 from foleyflow.cues.fields import StoredCues
-from foleyflow.cues.labels import loudest_level_db
 from foleyflow.cues.sheet import CueSheet
 from foleyflow.cues.video_reference import VideoReference
 from foleyflow.errors import ConfigError
@@ -56,7 +55,7 @@ def note_of(cue: Cue) -> int:
 
 def velocity_of(cue: Cue) -> int:
     """The velocity of the level of a cue, 1..127; 127 is 0 dB and above."""
-    level_db = loudest_level_db(cue)
+    level_db = cue.loudest_level_db
     if level_db is None:
         return UNKNOWN_LEVEL_VELOCITY
     return max(1, min(127, round(127 * 10 ** (level_db / 40))))

@@ -7,7 +7,6 @@ import html
 import io
 
 from foleyflow.cues.cue import Cue
-from foleyflow.cues.labels import loudest_level_db
 from foleyflow.cues.sheet import CueSheet
 from foleyflow.cues.video_reference import VideoReference
 
@@ -92,7 +91,7 @@ def _rows(sheet: CueSheet, video: VideoReference) -> list[tuple[str, ...]]:
 def _row(number: int, cue: Cue, sheet: CueSheet, video: VideoReference) -> tuple[str, ...]:
     """The cells of a cue, in the order of `COLUMNS`."""
     start, _ = video.frames_of(cue, sheet.duration_s)
-    level_db = loudest_level_db(cue)
+    level_db = cue.loudest_level_db
     return (
         str(number),
         video.time_code(start),

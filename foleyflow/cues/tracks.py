@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from foleyflow.clock import centres_s
 from foleyflow.cues.arrays import ROLL, CueArrays
+from foleyflow.cues.cue import Cue
 from foleyflow.event_peaks import event_track
 
 # A level in 0..1 is 1 at 0 dB and 0 at the quietest level, and may exceed 1.
@@ -60,6 +61,12 @@ class TrackLayout:
             end += width
         object.__setattr__(self, "slices", slices)
         object.__setattr__(self, "channels", end)
+
+
+def levels_or_assumed_db(cue: Cue) -> tuple[float, ...]:
+    """The levels of a cue at equal steps, a single one if it is constant or left to the model."""
+    level_db = ASSUMED_LEVEL_DB if cue.level_db is None else cue.level_db
+    return cue.level_curve_db or (level_db,)
 
 
 def level_01(level_db: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -11,7 +11,7 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
 from foleyflow.cues.cue import Cue
-from foleyflow.cues.tracks import ASSUMED_LEVEL_DB, level_01
+from foleyflow.cues.tracks import level_01, levels_or_assumed_db
 from foleyflow.system.printable import printable
 
 INK, PALE = "#1f2430", "#8b93a5"
@@ -118,7 +118,7 @@ def colour_of(material: str | None) -> str:
 
 def _heights(cue: Cue) -> list[float]:
     """Levels from 0 at the quietest to 1 at 0 dB; one for a hit, at least two for friction."""
-    levels_db = cue.level_curve_db or (ASSUMED_LEVEL_DB if cue.level_db is None else cue.level_db,)
+    levels_db = levels_or_assumed_db(cue)
     if cue.end_s is not None and len(levels_db) == 1:
         levels_db *= 2
     return [min(float(height), 1.1) for height in level_01(np.array(levels_db))]

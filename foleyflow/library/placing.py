@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from foleyflow.clock import count_at
 from foleyflow.cues.cue import KINDS, NOMINAL_PEAK, Cue
-from foleyflow.cues.tracks import ASSUMED_LEVEL_DB
+from foleyflow.cues.tracks import levels_or_assumed_db
 from foleyflow.errors import DataError
 from foleyflow.library.layers import Layers
 from foleyflow.library.looping import amplitudes, looped
@@ -71,7 +71,7 @@ def place(
     """The sounds of a library for the cues that it covers; other cues make no sound.
 
     Louder cues take louder recordings. Two cues of a material and kind in a row take different
-    files if there are two. A cue without a level has `ASSUMED_LEVEL_DB`.
+    files if there are two. A cue without a level has that of `levels_or_assumed_db`.
 
     Args:
         cues: in any order, for instance a `CueSheet`.
@@ -99,7 +99,7 @@ def place(
             continue
         # Choose a file
         variation = _variation(cue, seed) if vary else _Variation()
-        level_db = max(_curve_db(cue))
+        level_db = max(levels_or_assumed_db(cue))
         sound = layers_of(cue.material, cue.kind).choose(level_db, variation.choice)
         # Convert it to the rate of the result
         file_rate_hz = sound.measures.rate_hz
@@ -116,7 +116,7 @@ def place(
             reference = float(np.sqrt(np.mean(np.square(body, dtype=np.float64))))
             samples = looped(body, end - start, rate_hz=rate_hz)
         gain = NOMINAL_PEAK / reference * 10 ** (variation.gain_db / 20)
-        samples = samples * amplitudes(_curve_db(cue), len(samples), reference=gain)
+        samples = samples * amplitudes(levels_or_assumed_db(cue), len(samples), reference=gain)
         samples = _cut(samples, len(stem) - start, rate_hz=rate_hz, is_cut=cue.kind != "hit")
         stem[start : start + len(samples)] += samples
         placements.append(
@@ -143,12 +143,6 @@ def _variation(cue: Cue, seed: int) -> _Variation:
         semitones=float(rng.uniform(-PITCH_SEMITONES, PITCH_SEMITONES)),
         gain_db=float(rng.uniform(-GAIN_DB, GAIN_DB)),
     )
-
-
-def _curve_db(cue: Cue) -> tuple[float, ...]:
-    """The levels of a cue at equal steps; a single one if its level is constant."""
-    level_db = ASSUMED_LEVEL_DB if cue.level_db is None else cue.level_db
-    return cue.level_curve_db or (level_db,)
 
 
 def _from_onset(library: SoundLibrary, sound: SoundFile) -> NDArray[np.float32]:

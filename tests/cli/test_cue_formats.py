@@ -6,10 +6,9 @@ from fractions import Fraction
 from pathlib import Path
 
 import mido
-import numpy as np
 import pytest
 from support.cli_model import check_refusal, make_model, run_cli
-from support.media_files import make_video
+from support.media_files import make_video, square_painter
 
 from foleyflow.cues.files import read_cues
 from foleyflow.cues.video_reference import VideoReference
@@ -17,13 +16,6 @@ from foleyflow.cues.video_reference import VideoReference
 START = "01:00:00;00"
 RATE = Fraction(30_000, 1001)
 FLAGS = ("--audio-only", "--json")
-
-
-def moving_square(index: int) -> np.ndarray:
-    picture = np.full((64, 96, 3), 40, np.uint8)
-    left = (13 * index) % 80
-    picture[20:40, left : left + 16] = 220
-    return picture
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +31,7 @@ def video(tmp_path) -> Path:
         tmp_path / "clip.mov",
         n_frames=60,
         rate=RATE,
-        painter=moving_square,
+        painter=square_painter(13),
         metadata={"timecode": START},
     )
 

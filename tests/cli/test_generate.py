@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from support.cli_model import make_model, run_cli, run_process
-from support.media_files import Sound, impulses, make_video, video_packet_bytes
+from support.media_files import Sound, impulses, make_video, square_painter, video_packet_bytes
 
 from foleyflow.cues.fields import cue_from_fields
 from foleyflow.cues.sheet import CueSheet
@@ -27,17 +27,10 @@ DOCUMENTED_KEYS = (
 DOCUMENTED_TIMINGS = "decode encode align flow codec mux total".split()
 
 
-def moving_square(index: int) -> np.ndarray:
-    picture = np.full((64, 96, 3), 40, np.uint8)
-    left = (7 * index) % 80
-    picture[20:40, left : left + 16] = 220
-    return picture
-
-
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory):
     path = tmp_path_factory.mktemp("clip") / "clip.mp4"
-    return make_video(path, n_frames=50, painter=moving_square)
+    return make_video(path, n_frames=50, painter=square_painter(7))
 
 
 @pytest.fixture
@@ -230,7 +223,7 @@ def complete(model, tmp_path_factory):
     """All files next to the output, for a clip with sound: (folder, JSON)."""
     folder = tmp_path_factory.mktemp("complete")
     sound = Sound(samples=impulses(96_000, [24_000, 60_000]))
-    video = make_video(folder / "clip.mp4", n_frames=50, painter=moving_square, sound=sound)
+    video = make_video(folder / "clip.mp4", n_frames=50, painter=square_painter(7), sound=sound)
     outcome = run_cli(
         "generate", video, "--model", model, "--json", "-o", folder / "out.mp4",
         "--events", "--report", "--sidecar", "--seed", "11", "--guidance", "2", "--steps", "2",

@@ -9,18 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.cli_model import check_refusal, make_model, run_cli, run_process
-from support.media_files import make_video
+from support.media_files import make_video, square_painter
 
 from foleyflow.cues.files import read_cues, write_cues
 from foleyflow.inference.pipeline import FoleyFlow
 from foleyflow.media.waveform import read_waveform
-
-
-def moving_square(index: int) -> np.ndarray:
-    picture = np.full((64, 96, 3), 40, np.uint8)
-    left = (11 * index) % 80
-    picture[20:40, left : left + 16] = 220
-    return picture
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +24,7 @@ def model(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def video(tmp_path) -> Path:
-    return make_video(tmp_path / "my clip.mp4", n_frames=50, painter=moving_square)
+    return make_video(tmp_path / "my clip.mp4", n_frames=50, painter=square_painter(11))
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from support.random_cues import random_sheet
 
 from foleyflow.cues.cue import Cue
 from foleyflow.cues.files import FORMATS, check_cues, read_cues, write_cues
-from foleyflow.cues.labels import label_fields, label_text, loudest_level_db
+from foleyflow.cues.labels import label_fields, label_text
 from foleyflow.cues.midi_format import FIRST_NOTES, NOTE_MATERIALS, velocity_of
 from foleyflow.cues.sheet import CueSheet
 from foleyflow.cues.video_reference import VideoReference
@@ -71,7 +71,7 @@ def test_random_sheets_keep_what_the_format_stores(tmp_path, suffix, seed, video
             assert velocity_of(found) == velocity_of(cue)
         else:
             assert found.material == cue.material
-            assert found.level_db == pytest.approx(loudest_level_db(cue), abs=0.051)
+            assert found.level_db == pytest.approx(cue.loudest_level_db, abs=0.051)
     # A second round changes nothing
     content = path.read_bytes()
     write_cues(path, again, video=video)
@@ -92,7 +92,7 @@ def test_labels_are_read_back():
     for cue in SHEET:
         fields = label_fields(label_text(cue))
         assert fields.get("material") == cue.material
-        assert fields.get("level_db") == loudest_level_db(cue)
+        assert fields.get("level_db") == cue.loudest_level_db
         assert fields["kind"] == cue.kind and fields.get("enabled", True) == cue.enabled
     assert label_fields("WOOD -6 dB") == {"material": "WOOD", "level_db": -6.0}
     assert label_fields(" Scrape  metal  -12,5dB (OFF)") == {

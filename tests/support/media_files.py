@@ -57,6 +57,18 @@ def grey_painter(width: int, height: int) -> Painter:
     return lambda index: np.full((height, width, 3), grey_level(index), np.uint8)
 
 
+def square_painter(step: int) -> Painter:
+    """A bright square on a dark picture of 96 x 64, `step` pixels further right in each frame."""
+
+    def paint(index: int) -> np.ndarray:
+        picture = np.full((64, 96, 3), 40, np.uint8)
+        left = (step * index) % 80
+        picture[20:40, left : left + 16] = 220
+        return picture
+
+    return paint
+
+
 def corner_painter(width: int, height: int) -> Painter:
     """Red at the top left, green at the top right, blue at the bottom left, else white."""
     picture = np.full((height, width, 3), 255, np.uint8)
