@@ -6,14 +6,16 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from foleyflow.cues.sheet import CueSheet
+from foleyflow.inference.delivery import DeliveredSound, Delivery, deliver
 from foleyflow.inference.sound_spool import patched_blocks
 from foleyflow.inference.takes import Take
-from foleyflow.media import MediaInfo, fit_blocks, mux, write_wav
+from foleyflow.media import MediaInfo, fit_blocks
 from foleyflow.signals import Waveform
 
 
@@ -29,7 +31,9 @@ class Generated:
         settings: seed, steps, guidance, material, loudness, model, precision and threads.
         timings_s: seconds in each part, and the elapsed time as "total". Parts overlap, so their
             sum may exceed it. `save` adds "mux".
-        warnings: for the user; `save` adds what the format of the output can't hold.
+        warnings: for the user; `save` adds those of the mix, and what the format of the output
+            can't hold.
+        delivered: the sound that the last `save` has written; None before.
     """
 
     info: MediaInfo
@@ -39,6 +43,7 @@ class Generated:
     settings: dict[str, object]
     timings_s: dict[str, float]
     warnings: list[str]
+    delivered: DeliveredSound | None = field(default=None, init=False, repr=False)
     _take: Take = field(repr=False)
     _rerender: Callable[[Generated, CueSheet], Generated] = field(repr=False)
 
@@ -70,27 +75,37 @@ class Generated:
         """The sound as a `Waveform`."""
         return Waveform(samples=self.waveform[None], rate_hz=self.sample_rate_hz)
 
-    def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
-        """Writes the video with the sound, or only the sound if the name ends in .wav.
+    def save(
+        self, path: str | Path, *, overwrite: bool = False, delivery: Delivery | None = None
+    ) -> Path:
+        """Writes the video with the sound, or only the sound if the name ends in .wav or .flac.
+
+            result.save("clip.foley.mp4", delivery=Delivery(mix="duck", keep_original=True))
+
+        Args:
+            path: a video, or a sound file with the suffix .wav, .bwf or .flac.
+            overwrite: replace an existing output.
+            delivery: mixing with the video's own sound, and formats; None for the generated sound
+                alone. A mix has the loudness that the result was generated with as its target.
 
         Raises:
-            MediaError: the output exists or can't be written.
+            MediaError: the output exists or can't be written, or the video's own sound can't be
+                decoded or kept.
         """
         path = Path(path)
         start_s = time.perf_counter()
-        if path.suffix.lower() == ".wav":
-            write_wav(path, self.blocks(), self.sample_rate_hz, overwrite=overwrite)
-        else:
-            losses = mux(
-                self.info.path,
-                path,
-                self.blocks(),
-                rate_hz=self.sample_rate_hz,
-                n_samples=self.sample_count,
-                overwrite=overwrite,
-                info=self.info,
-            )
-            self.warnings.extend(losses)
+        sound = deliver(
+            self.blocks,
+            self.info,
+            self.cues,
+            delivery or Delivery(),
+            rate_hz=self.sample_rate_hz,
+            sample_count=self.sample_count,
+            target_lufs=cast(float | None, self.settings["loudness_lufs"]),
+        )
+        self.warnings.extend(sound.warnings)
+        self.warnings.extend(sound.save(path, overwrite=overwrite))
+        self.delivered = sound
         self.timings_s["mux"] = time.perf_counter() - start_s
         self.timings_s["total"] = self.timings_s.get("total", 0.0) + self.timings_s["mux"]
         return path
