@@ -76,6 +76,20 @@ def generate(
             help="Target integrated loudness; off keeps the generated level.",
         ),
     ] = "-23",
+    library: Annotated[
+        Path | None,
+        Option(
+            metavar="FOLDER",
+            help="Folder of recorded sounds, named after their materials; they replace the model "
+            "for the cues of these materials.",
+        ),
+    ] = None,
+    library_variation: Annotated[
+        Literal["on", "off"] | None,
+        Option(
+            help="Vary choice, pitch and gain of the sounds of --library a little. Default: on.",
+        ),
+    ] = None,
     mix: Annotated[
         Literal["replace", "mix", "duck"],
         Option(
@@ -158,6 +172,11 @@ def generate(
             audio_only=audio_only,
             sound_format=sound_format,
         )
+        if library_variation is not None and library is None:
+            raise UsageError(
+                f"--library-variation {library_variation} without --library",
+                hint="add --library FOLDER, or leave it out",
+            )
         if project is not None and audio_only and "-" in videos:
             raise UsageError(
                 f"--project {project} with --audio-only: standard input leaves no video for it",
@@ -173,6 +192,8 @@ def generate(
             cues=cues,
             sensitivity=checked_sensitivity(sensitivity),
             loudness_lufs=_parse_loudness(loudness),
+            library=None if library is None else str(library),
+            library_variation=library_variation != "off",
             delivery=Delivery(
                 mix=mix,
                 mix_level_lu=_parse_mix_level(mix_level),

@@ -85,6 +85,8 @@ def generate_sound(job: Job[Request], hooks: Hooks, logged: list[str]) -> dict[s
             material=None if request.material == "auto" else request.material,
             sensitivity=request.sensitivity,
             loudness_lufs=request.loudness_lufs,
+            library=request.library,
+            library_variation=request.library_variation,
             progress=progress_of(show, info.duration_s),
         )
     # Files
@@ -120,6 +122,7 @@ def _describe(result: Generated, job: Job[Request]) -> dict[str, Any]:
         **(result.delivered.to_json() if result.delivered else {}),
         "loudness": result.delivered.loudness.to_json() if result.delivered else None,
         "cues": [fields_of(cue) for cue in result.cues],
+        "library_sounds": [vars(placement) for placement in result.placements],
         "timings_s": {key: round(value, 4) for key, value in result.timings_s.items()},
         "peak_rss_mb": round(peak_memory_mb(), 1),
         "warnings": list(result.warnings),

@@ -28,7 +28,7 @@ from foleyflow.errors import ConfigError
 from foleyflow.flow.transformer import FlowTransformer
 from foleyflow.inference.analysis import Analysis, analyse_video
 from foleyflow.inference.calibration import Calibration, read_calibration
-from foleyflow.inference.cue_checks import check_material, fit_to_clip, with_material
+from foleyflow.inference.cue_checks import check_material, fit_to_clip, open_library, with_material
 from foleyflow.inference.rendering import Sampling
 from foleyflow.inference.rerendering import edit_take
 from foleyflow.inference.result import Generated
@@ -36,6 +36,7 @@ from foleyflow.inference.sensitivity import DEFAULT_SENSITIVITY, check_sensitivi
 from foleyflow.inference.spotting import Spotting, spot_cues
 from foleyflow.inference.takes import generate_take
 from foleyflow.inference.windows import WindowPlan, trained_plan
+from foleyflow.library import PlacedSounds, SoundLibrary, split_cues
 from foleyflow.media import MediaInfo, probe
 from foleyflow.parallel.precision import precision_on
 from foleyflow.parallel.threads import choose_threads
@@ -162,6 +163,8 @@ class FoleyFlow:
         material: str | None = None,
         sensitivity: float = DEFAULT_SENSITIVITY,
         loudness_lufs: float | None = DEFAULT_LUFS,
+        library: SoundLibrary | str | Path | None = None,
+        library_variation: bool = True,
         progress: Callable[[float], None] | None = None,
     ) -> Generated:
         """Generates the sound of a video; nothing is written before `Generated.save`.
@@ -177,12 +180,16 @@ class FoleyFlow:
             material: of all struck objects, one of `materials`; None for those of the cues.
             sensitivity: of finding cues, above 0 and below 1.
             loudness_lufs: target integrated loudness, or None to keep the generated level.
+            library: recorded sounds, or their folder, for the enabled cues of its materials; the
+                model generates the others.
+            library_variation: vary choice, pitch and gain of the recorded sounds a little.
             progress: called with the seconds of video processed.
 
         Raises:
             MediaError: the video can't be used.
             ConfigError: a setting is out of range, a material of the cues is unknown, or the model
                 takes no cues.
+            DataError: the library has no usable sound, or one of its files changed.
         """
         # Settings, before any work
         if material is not None:
@@ -197,6 +204,8 @@ class FoleyFlow:
         check_sensitivity(sensitivity)
         start_s, stopwatch = time.perf_counter(), Stopwatch()
         info = video if isinstance(video, MediaInfo) else probe(video)
+        if library is not None:
+            library = open_library(library, self.materials)
         if cues is not None:
             cues = fit_to_clip(cues, self.flow.config, duration_s=info.duration_s)
         # Frames to features to cues
@@ -209,17 +218,31 @@ class FoleyFlow:
             warnings += spotting.warnings
         if material is not None:
             cues = with_material(cues, material)
-        # Cues to latents to sound
+        # Cues of the library to sounds
+        for_model, placed = cues, None
+        if library is not None:
+            warnings += library.warnings()
+            for_model, _ = split_cues(cues, library)
+            placed = PlacedSounds.plan(
+                cues,
+                library,
+                duration_s=info.duration_s,
+                rate_hz=self.codec.config.rate_hz,
+                seed=seed,
+                vary=library_variation,
+            )
+        # Other cues to latents to sound
         take = generate_take(
             self.codec,
             self.flow,
             analysis,
-            cues,
+            for_model,
             plan=self.plan,
             sampling=Sampling(seed=seed, steps=steps, guidance=guidance, path=self.path),
             loudness_lufs=loudness_lufs,
             threads=self.threads,
             stopwatch=stopwatch,
+            placed=placed,
         )
         stopwatch.seconds["total"] = time.perf_counter() - start_s
         return Generated(
@@ -234,6 +257,8 @@ class FoleyFlow:
                 "guidance": guidance,
                 "material": material or "auto",
                 "loudness_lufs": loudness_lufs,
+                "library": None if library is None else str(library.folder),
+                "library_variation": library_variation,
                 "precision": precision_on(next(self.aligner.parameters()).device),
                 "threads": self.threads,
             },

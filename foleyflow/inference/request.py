@@ -70,6 +70,8 @@ class Request(BatchRequest):
     material: str
     cues: str | None
     loudness_lufs: float | None
+    library: str | None
+    library_variation: bool
     delivery: Delivery
     audio_only: bool
     project: str | None

@@ -15,6 +15,7 @@ from foleyflow.cues.sheet import CueSheet
 from foleyflow.inference.delivery import DeliveredSound, Delivery, deliver
 from foleyflow.inference.sound_spool import patched_blocks
 from foleyflow.inference.takes import Take
+from foleyflow.library import Placement
 from foleyflow.media import MediaInfo, fit_blocks
 from foleyflow.signals import Waveform
 
@@ -65,6 +66,11 @@ class Generated:
         take = self._take
         blocks = patched_blocks(take.sound.blocks(take.gain), take.sound_patches)
         return fit_blocks(blocks, self.sample_count)
+
+    @property
+    def placements(self) -> list[Placement]:
+        """The sounds of the library and their places, in order of time; none without a library."""
+        return [] if self._take.placed is None else self._take.placed.placements
 
     @property
     def waveform(self) -> NDArray[np.float32]:

@@ -7,7 +7,7 @@ peak level of a hit, the RMS level of a roll or scrape, as in the training of th
 from __future__ import annotations
 
 import functools
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -66,13 +66,16 @@ class PlacedSounds:
 
     Attributes:
         library: of the sounds.
-        rate_hz, sample_count: of the clip.
+        rate_hz, duration_s: of the clip.
+        seed, vary: of the random variation.
         sounds: in order of time.
     """
 
     library: SoundLibrary
     rate_hz: int
-    sample_count: int
+    duration_s: float
+    seed: int
+    vary: bool
     sounds: tuple[PlannedSound, ...]
     _gains_db: dict[PlannedSound, float] = field(default_factory=dict, repr=False, compare=False)
 
@@ -119,8 +122,29 @@ class PlacedSounds:
                 )
             )
         return cls(
-            library=library, rate_hz=rate_hz, sample_count=sample_count, sounds=tuple(sounds)
+            library=library,
+            rate_hz=rate_hz,
+            duration_s=duration_s,
+            seed=seed,
+            vary=vary,
+            sounds=tuple(sounds),
         )
+
+    def with_cues(self, cues: Sequence[Cue]) -> PlacedSounds:
+        """The plan for other cues of the clip, with the same library and settings."""
+        return self.plan(
+            cues,
+            self.library,
+            duration_s=self.duration_s,
+            rate_hz=self.rate_hz,
+            seed=self.seed,
+            vary=self.vary,
+        )
+
+    @property
+    def sample_count(self) -> int:
+        """Length of the clip."""
+        return count_at(self.duration_s, self.rate_hz)
 
     @property
     def placements(self) -> list[Placement]:
@@ -163,10 +187,16 @@ class PlacedSounds:
             yield block
             sounding = [sound for sound in sounding if sound.planned.end_sample > end]
 
+    def samples(self, first: int, last: int) -> NDArray[np.float32]:
+        """Samples from `first` to before `last`, (last - first,), zeros after the clip."""
+        read = np.concatenate([np.zeros(0, np.float32), *self.blocks(first, last)])
+        return np.pad(read, (0, last - first - len(read)))
+
     def changed_samples(self, other: PlacedSounds) -> list[tuple[int, int]]:
         """Stretches (start, end) of samples in which two plans for a clip differ, in order."""
         stretches: list[tuple[int, int]] = []
-        differing = {*self.sounds} ^ {*other.sounds}
+        ours, theirs = Counter(self.sounds), Counter(other.sounds)
+        differing = (ours - theirs) + (theirs - ours)
         for start, end in sorted((s.start_sample, s.end_sample) for s in differing):
             if stretches and start <= stretches[-1][1]:
                 last_start, last_end = stretches.pop()

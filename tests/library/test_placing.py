@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from support.sound_folders import lag_samples, steady, strike, write_strikes
 
 from foleyflow.cues.cue import Cue
 from foleyflow.errors import DataError
-from foleyflow.library import SoundLibrary, place
+from foleyflow.library import PlacedSounds, SoundLibrary, place
 
 RATE_HZ = 48_000
 
@@ -219,3 +220,23 @@ def test_a_changed_file_is_refused(folder, tmp_path):
     write_strikes(folder, (0.5,), ring_s=0.2)
     with pytest.raises(DataError, match="changed since the library was opened"):
         place(knocks([0.5]), library, duration_s=1.0, rate_hz=RATE_HZ, seed=0)
+
+
+def test_any_stretch_has_the_same_samples(tmp_path):
+    folder = write_strikes(tmp_path / "sounds", [0.3, 0.5], rate_hz=44_100)
+    write_sound(folder / "metal" / "scrape.wav", steady(duration_s=0.2), 48_000)
+    library = SoundLibrary.open(folder, cache_folder=tmp_path / "cache")
+    cues = [
+        Cue(time_s=0.1, material="wood"),
+        Cue(time_s=0.2, material="wood", level_db=-20.0),
+        Cue(time_s=0.3, kind="scrape", end_s=1.9, material="metal", level_curve_db=(-30, -9)),
+    ]
+    sounds = PlacedSounds.plan(cues, library, duration_s=2.0, rate_hz=48_000, seed=0)
+    stem, placements = place(cues, library, duration_s=2.0, rate_hz=48_000, seed=0)
+    assert sounds.placements == placements
+    for first, last in ((0, 96_000), (1, 2), (5000, 60_001), (90_000, 96_000)):
+        assert sounds.samples(first, last).tobytes() == stem[first:last].tobytes()
+    assert not sounds.samples(96_000, 96_100).any()
+    assert sounds.changed_samples(sounds.with_cues(cues)) == []
+    moved = sounds.with_cues([*cues[:2], replace(cues[2], end_s=1.8)])
+    assert sounds.changed_samples(moved) == [(14_400, 91_200)]
