@@ -27,7 +27,8 @@ PATHS = list(command_paths(COMMAND))
 GENERATE_FLAGS = (
     "--output --cues --sensitivity --model --seed --steps --guidance --material --loudness "
     "--library --library-variation --mix --mix-level --duck-depth --keep-original "
-    "--audio-only --format --project --overwrite --report --events --sidecar --device --json --dry-run --debug"
+    "--audio-only --format --project --overwrite --report --events --sidecar --device --json "
+    "--dry-run --debug"
 ).split()
 
 
