@@ -16,7 +16,7 @@ from foleyflow import clock
 from foleyflow.cues.labels import label_text
 from foleyflow.cues.sheet import CueSheet
 from foleyflow.cues.video_reference import VideoReference
-from foleyflow.delivery import Ducking, MixedSound, MixMode, mix_sounds
+from foleyflow.delivery import Ducking, MixedSound, MixMode, check_original, mix_sounds
 from foleyflow.errors import ConfigError, UsageError
 from foleyflow.media import (
     BroadcastInfo,
@@ -265,7 +265,8 @@ def check_delivery(info: MediaInfo, output: Path, delivery: Delivery) -> None:
     """Refuses, before any work, what can't be delivered.
 
     Raises:
-        MediaError: the format of a copy can't hold the video or its audio tracks.
+        MediaError: the format of a copy can't hold the video or its audio tracks, or the sound of
+            the video, which is to be mixed, can't be decoded.
         UsageError: a sound file can't keep the audio tracks of the video.
     """
     sound_format = delivery.format_of(output)
@@ -276,6 +277,8 @@ def check_delivery(info: MediaInfo, output: Path, delivery: Delivery) -> None:
             f"{output}: a sound file can't keep the original sound",
             hint="write a video, or leave --keep-original out",
         )
+    if delivery.mix != "replace" and info.has_audio:
+        check_original(info.path)
 
 
 def markers_of(cues: CueSheet) -> list[Marker]:
