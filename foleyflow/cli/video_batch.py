@@ -183,7 +183,10 @@ class VideoBatch:
     def _plan(self) -> tuple[dict[str, Path], dict[str, Any]]:
         from foleyflow.inference.outputs import plan_outputs
 
-        return plan_outputs(self.videos, lambda video: self.output_of(video, self.request))
+        request = self.request
+        return plan_outputs(
+            self.videos, lambda video: self.output_of(video, request), request.companions
+        )
 
 
 def checked_sensitivity(sensitivity: float | None) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,24 +32,33 @@ REPORT_PICTURES = 10
 
 
 def plan_outputs(
-    names: Sequence[str], output_of: Callable[[Path], Path]
+    names: Sequence[str],
+    output_of: Callable[[Path], Path],
+    companions_of: Callable[[Path], Sequence[Path]] = lambda output: (),
 ) -> tuple[dict[str, Path], dict[str, MediaError]]:
     """The output of each video, and an error for each name that no video can have.
 
+    Args:
+        names: of the videos, as the user gave them.
+        output_of: video -> output.
+        companions_of: output -> files that are written next to it.
+
     Raises:
-        UsageError: two videos have the same output, an output is another input, or `output_of`
-            refuses it.
+        UsageError: two videos have the same output or the same file next to it, an output is
+            another input, or `output_of` refuses it.
     """
     errors = {name: error for name in names if (error := _error_of_name(name)) is not None}
     videos = [Path(name) for name in names if name not in errors]
     outputs = [output_of(video) for video in videos]
     # os.path.realpath, because Path.resolve raises on links that form a circle
     inputs = {os.path.realpath(video) for video in videos} if len(videos) > 1 else set()
-    for output in outputs:
-        if outputs.count(output) > 1:
+    companions = [file for output in outputs for file in companions_of(output)]
+    for file, count in Counter([*outputs, *companions]).items():
+        if count > 1:
             raise UsageError(
-                f"two videos would be written to {output}", hint="run them one by one with -o"
+                f"two videos would be written to {file}", hint="run them one by one with -o"
             )
+    for output in outputs:
         if os.path.realpath(output) in inputs:
             raise UsageError(
                 f"{output} is an input and also the output of another input",

@@ -231,6 +231,11 @@ class FoleyFlow:
                 seed=seed,
                 vary=library_variation,
             )
+            if len(cues.enabled) and not placed.sounds:
+                warnings.append(
+                    "the library has no sound for any cue; its materials are "
+                    + ", ".join(library.materials)
+                )
         # Other cues to latents to sound
         take = generate_take(
             self.codec,
