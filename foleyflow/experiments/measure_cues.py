@@ -176,7 +176,10 @@ def levels_of_hits(
 def _friction_correlations(
     sound: NDArray[np.float32], labels: ClipLabels, rate_hz: int
 ) -> list[float]:
-    """Correlation of the levels of each friction without impacts with its exact curve, in dB."""
+    """Correlation of the levels of each friction without impacts with its exact curve, in dB.
+
+    It is 0 where the sound is silent.
+    """
     step = round(FRICTION_STEP_S * rate_hz)
     correlations = []
     for friction in labels.frictions:
@@ -200,7 +203,9 @@ def _friction_correlations(
             for piece in (sound[max(0, round(t * rate_hz) - step // 2) :][:step] for t in centres_s)
         ]
         if exact_db.std() > 1.0:
-            correlations.append(float(np.corrcoef(exact_db, found_db)[0, 1]))
+            is_silent = np.ptp(found_db) == 0.0  # a constant has no correlation
+            found = 0.0 if is_silent else np.corrcoef(exact_db, found_db)[0, 1]
+            correlations.append(float(found))
     return correlations
 
 

@@ -17,6 +17,7 @@ from foleyflow.flow.transformer import FlowTransformer
 from foleyflow.inference.cue_levels import HitLevels, correct_friction
 from foleyflow.inference.latent_spool import LatentPatch
 from foleyflow.inference.rendering import SeededFrames, regenerate_latents, seeded_frames
+from foleyflow.inference.silence import silence_between
 from foleyflow.inference.sound_spool import SoundPatch, patched_blocks
 from foleyflow.inference.stretches import Stretch, changed_stretches
 from foleyflow.inference.takes import Take
@@ -107,7 +108,10 @@ def rerender_stretch(
     earlier = [gain for gain in take.hit_gains if gain.time_s < stretch.start_s]
     levels = HitLevels(later, rate_hz, first_sample=begin * hop, gains=earlier.copy())
     friction = correct_friction([decoded], cues, rate_hz=rate_hz, first_sample=begin * hop)
-    decoded = np.concatenate(list(levels.correct(friction)))
+    corrected = levels.correct(friction)
+    if flow.config.cue_materials:
+        corrected = silence_between(corrected, sheet, rate_hz=rate_hz, first_sample=begin * hop)
+    decoded = np.concatenate(list(corrected))
     inside = [gain for gain in levels.gains if stretch.start_s <= gain.time_s < stretch.end_s]
     after = [gain for gain in take.hit_gains if gain.time_s >= stretch.end_s]
     start = round(stretch.start_s * rate_hz)

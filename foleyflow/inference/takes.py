@@ -16,6 +16,7 @@ from foleyflow.inference.analysis import Analysis
 from foleyflow.inference.cue_levels import HitGain, HitLevels, correct_friction
 from foleyflow.inference.latent_spool import LatentPatch, LatentSpool
 from foleyflow.inference.rendering import Sampling, generate_latents, seeded_frames
+from foleyflow.inference.silence import silence_between
 from foleyflow.inference.sound_spool import SoundPatch, SoundSpool, added_blocks, decode_latents
 from foleyflow.inference.windows import WindowPlan
 from foleyflow.library import PlacedSounds
@@ -102,6 +103,8 @@ def generate_take(
 
     def finish(blocks: Iterable[NDArray[np.float32]]) -> Iterable[NDArray[np.float32]]:
         corrected = levels.correct(correct_friction(blocks, arrays, rate_hz=rate_hz))
+        if flow.config.cue_materials:
+            corrected = silence_between(corrected, cues, rate_hz=rate_hz)
         return corrected if placed is None else added_blocks(corrected, placed.blocks())
 
     with torch_threads(threads):
