@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,12 +29,13 @@ from foleyflow.flow.transformer import FlowTransformer
 from foleyflow.inference.analysis import Analysis, analyse_video
 from foleyflow.inference.calibration import Calibration, read_calibration
 from foleyflow.inference.cue_checks import check_material, fit_to_clip, with_material
+from foleyflow.inference.ranges import check_range, unused_seed
 from foleyflow.inference.rendering import Sampling
-from foleyflow.inference.rerendering import edit_take
-from foleyflow.inference.result import Generated
+from foleyflow.inference.rerendering import edit_take, regenerate_range
+from foleyflow.inference.result import Edit, Generated
 from foleyflow.inference.sensitivity import DEFAULT_SENSITIVITY, check_sensitivity
 from foleyflow.inference.spotting import Spotting, spot_cues
-from foleyflow.inference.takes import generate_take
+from foleyflow.inference.takes import Take, generate_take
 from foleyflow.inference.windows import WindowPlan, trained_plan
 from foleyflow.media import MediaInfo, probe
 from foleyflow.parallel.precision import precision_on
@@ -184,13 +185,40 @@ class FoleyFlow:
             ConfigError: a setting is out of range, a material of the cues is unknown, or the model
                 takes no cues.
         """
+        takes = self._generate(
+            video,
+            [seed],
+            cues=cues,
+            steps=steps,
+            guidance=guidance,
+            material=material,
+            sensitivity=sensitivity,
+            loudness_lufs=loudness_lufs,
+            progress=progress,
+        )
+        return next(takes)
+
+    def _generate(
+        self,
+        video: str | Path | MediaInfo,
+        seeds: Sequence[int],
+        *,
+        cues: CueSheet | None,
+        steps: int,
+        guidance: float | None,
+        material: str | None,
+        sensitivity: float,
+        loudness_lufs: float | None,
+        progress: Callable[[float], None] | None,
+    ) -> Iterator[Generated]:
+        """Yields a result for each seed; see `generate`."""
         # Settings, before any work
         if material is not None:
             check_material(material, self.materials)
         guidance = self.flow.config.default_guidance if guidance is None else guidance
-        if steps < 1 or not 1.0 <= guidance <= 20.0 or seed < 0:
+        if steps < 1 or not 1.0 <= guidance <= 20.0 or min(seeds) < 0:
             raise ConfigError(
-                f"seed={seed}, steps={steps}, guidance={guidance}: expected seed >= 0, "
+                f"seed={min(seeds)}, steps={steps}, guidance={guidance}: expected seed >= 0, "
                 "steps >= 1, guidance from 1 to 20",
                 hint="the defaults are seed=0, steps=1 and the guidance of the model",
             )
@@ -209,39 +237,43 @@ class FoleyFlow:
             warnings += spotting.warnings
         if material is not None:
             cues = with_material(cues, material)
-        # Cues to latents to sound
-        take = generate_take(
-            self.codec,
-            self.flow,
-            analysis,
-            cues,
-            plan=self.plan,
-            sampling=Sampling(seed=seed, steps=steps, guidance=guidance, path=self.path),
-            loudness_lufs=loudness_lufs,
-            threads=self.threads,
-            stopwatch=stopwatch,
-        )
-        stopwatch.seconds["total"] = time.perf_counter() - start_s
-        return Generated(
-            info=info,
-            sample_rate_hz=self.codec.config.rate_hz,
-            sample_count=max(1, count_at(info.duration_s, self.codec.config.rate_hz)),
-            cues=cues,
-            settings={
-                "model": self.name,
-                "seed": seed,
-                "steps": steps,
-                "guidance": guidance,
-                "material": material or "auto",
-                "loudness_lufs": loudness_lufs,
-                "precision": precision_on(next(self.aligner.parameters()).device),
-                "threads": self.threads,
-            },
-            timings_s=stopwatch.seconds,
-            warnings=warnings + take.warnings(),
-            _take=take,
-            _rerender=self._rerender,
-        )
+        device = next(self.aligner.parameters()).device
+        for seed in seeds:
+            # Cues to latents to sound
+            take = generate_take(
+                self.codec,
+                self.flow,
+                analysis,
+                cues,
+                plan=self.plan,
+                sampling=Sampling(seed=seed, steps=steps, guidance=guidance, path=self.path),
+                loudness_lufs=loudness_lufs,
+                threads=self.threads,
+                stopwatch=stopwatch,
+            )
+            stopwatch.seconds["total"] = time.perf_counter() - start_s
+            yield Generated(
+                info=info,
+                sample_rate_hz=self.codec.config.rate_hz,
+                sample_count=max(1, count_at(info.duration_s, self.codec.config.rate_hz)),
+                cues=cues,
+                settings={
+                    "model": self.name,
+                    "seed": seed,
+                    "steps": steps,
+                    "guidance": guidance,
+                    "material": material or "auto",
+                    "loudness_lufs": loudness_lufs,
+                    "device": str(device),
+                    "precision": precision_on(device),
+                    "threads": self.threads,
+                },
+                timings_s=stopwatch.seconds,
+                warnings=warnings + take.warnings(),
+                _take=take,
+                _model=self,
+            )
+            start_s, stopwatch = time.perf_counter(), Stopwatch()
 
     def _analyse(
         self, info: MediaInfo, stopwatch: Stopwatch, progress: Callable[[float], None] | None
@@ -271,11 +303,48 @@ class FoleyFlow:
             plan=self.plan,
             threads=self.threads,
         )
+        return self._edited(result, take, cues, Edit(cues_before=result.cues), start_s)
+
+    def _regenerate(
+        self,
+        result: Generated,
+        range_start_s: float,
+        range_end_s: float,
+        *,
+        seed: int | None,
+        cues: CueSheet | None,
+    ) -> Generated:
+        """See `Generated.regenerate`."""
+        start_s = time.perf_counter()
+        if cues is not None:
+            cues = fit_to_clip(cues, self.flow.config, duration_s=result.info.duration_s)
+        sheet = result.cues if cues is None else cues
+        seed = unused_seed(result) if seed is None else seed
+        stretch = check_range(result, range_start_s, range_end_s, seed=seed, cues=sheet)
+        take = regenerate_range(
+            self.codec,
+            self.flow,
+            result._take,
+            sheet,
+            stretch,
+            seed=seed,
+            plan=self.plan,
+            threads=self.threads,
+        )
+        edit = Edit(
+            cues_before=result.cues, start_s=stretch.start_s, end_s=stretch.end_s, seed=seed
+        )
+        return self._edited(result, take, sheet, edit, start_s)
+
+    def _edited(
+        self, result: Generated, take: Take, cues: CueSheet, edit: Edit, start_s: float
+    ) -> Generated:
         return replace(
             result,
             cues=cues,
             settings=dict(result.settings),
             timings_s={"total": time.perf_counter() - start_s},
             warnings=take.warnings(),
+            edits=(*result.edits, edit),
             _take=take,
         )

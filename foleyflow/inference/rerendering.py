@@ -54,6 +54,42 @@ def edit_take(
     return take
 
 
+def regenerate_range(
+    codec: Codec,
+    flow: FlowTransformer,
+    take: Take,
+    cues: CueSheet,
+    stretch: Stretch,
+    *,
+    seed: int,
+    plan: WindowPlan,
+    threads: int,
+) -> Take:
+    """The take with a stretch generated again by another seed; see `Generated.regenerate`.
+
+    Args:
+        codec, flow: in eval mode.
+        take: the sound before.
+        cues: of the new sound.
+        stretch: which samples to replace.
+        seed: of the stretch; further edits of cues use the seed of the take again.
+        plan: sizes of the windows.
+        threads: torch threads per operation.
+    """
+    with torch_threads(threads):
+        edited = rerender_stretch(
+            codec,
+            flow,
+            replace(take, sampling=replace(take.sampling, seed=seed)),
+            cues,
+            arrays_of(cues, flow.config.cue_materials),
+            stretch,
+            plan=plan,
+            seeded=seeded_frames(cues, rate_hz=take.analysis.rate_hz, frames=len(take.latents)),
+        )
+    return replace(edited, sampling=take.sampling)
+
+
 @torch.inference_mode()
 def rerender_stretch(
     codec: Codec,
