@@ -28,6 +28,7 @@ from foleyflow.errors import ConfigError
 from foleyflow.flow.transformer import FlowTransformer
 from foleyflow.inference.analysis import Analysis, analyse_video
 from foleyflow.inference.calibration import Calibration, read_calibration
+from foleyflow.inference.candidates import Candidate, check_count, rank_candidates
 from foleyflow.inference.cue_checks import check_material, fit_to_clip, with_material
 from foleyflow.inference.ranges import check_range, unused_seed
 from foleyflow.inference.rendering import Sampling
@@ -35,6 +36,8 @@ from foleyflow.inference.rerendering import edit_take, regenerate_range
 from foleyflow.inference.result import Edit, Generated
 from foleyflow.inference.sensitivity import DEFAULT_SENSITIVITY, check_sensitivity
 from foleyflow.inference.spotting import Spotting, spot_cues
+from foleyflow.inference.stem_references import stem_plans
+from foleyflow.inference.stems import Stem, StemKind, split_into_stems
 from foleyflow.inference.takes import Take, generate_take
 from foleyflow.inference.windows import WindowPlan, trained_plan
 from foleyflow.media import MediaInfo, probe
@@ -198,6 +201,40 @@ class FoleyFlow:
         )
         return next(takes)
 
+    def candidates(
+        self,
+        video: str | Path | MediaInfo,
+        *,
+        count: int = 4,
+        cues: CueSheet | None = None,
+        seed: int = 0,
+        steps: int = 1,
+        guidance: float | None = None,
+        material: str | None = None,
+        sensitivity: float = DEFAULT_SENSITIVITY,
+        loudness_lufs: float | None = DEFAULT_LUFS,
+        progress: Callable[[float], None] | None = None,
+    ) -> list[Candidate]:
+        """Generates `count` takes, 1 to 32, with the seeds `seed`, `seed + 1`, ...; best first.
+
+        The video is analysed once. Other arguments and errors are those of `generate`; see
+        `candidates.rank_candidates` for the order.
+        """
+        check_count(count)
+        info = video if isinstance(video, MediaInfo) else probe(video)
+        takes = self._generate(
+            info,
+            range(seed, seed + count),
+            cues=cues,
+            steps=steps,
+            guidance=guidance,
+            material=material,
+            sensitivity=sensitivity,
+            loudness_lufs=loudness_lufs,
+            progress=progress,
+        )
+        return rank_candidates(list(takes), info)
+
     def _generate(
         self,
         video: str | Path | MediaInfo,
@@ -335,6 +372,16 @@ class FoleyFlow:
             cues_before=result.cues, start_s=stretch.start_s, end_s=stretch.end_s, seed=seed
         )
         return self._edited(result, take, sheet, edit, start_s)
+
+    def _stems(self, result: Generated, by: StemKind) -> list[Stem]:
+        """See `Generated.stems`."""
+        take, cues, threads = result._take, result.cues, self.threads
+        plans = stem_plans(
+            self.codec, self.flow, take, cues, by=by, plan=self.plan, threads=threads
+        )
+        return split_into_stems(
+            result.blocks(), plans, rate_hz=result.sample_rate_hz, sample_count=result.sample_count
+        )
 
     def _edited(
         self, result: Generated, take: Take, cues: CueSheet, edit: Edit, start_s: float

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from foleyflow.cues.sheet import CueSheet
 from foleyflow.inference.sound_spool import patched_blocks
+from foleyflow.inference.stems import Stem, StemKind
 from foleyflow.inference.takes import Take
 from foleyflow.media import MediaInfo, fit_blocks, mux, write_wav
 from foleyflow.signals import Waveform
@@ -102,6 +103,17 @@ class Generated:
                 negative, or the model does not know a material.
         """
         return self._model._regenerate(self, start_s, end_s, seed=seed, cues=cues)
+
+    def stems(self, by: StemKind = "material") -> list[Stem]:
+        """The sound in parts, whose sum is the sound: one for each material, or for each cue.
+
+        Stems by cue begin a little before their cue; see `Stem.start_sample`. There is none if no
+        cue is enabled.
+
+        Raises:
+            ConfigError: `by` is neither "material" nor "cue", or the model takes no cues.
+        """
+        return self._model._stems(self, by)
 
     def blocks(self) -> Iterator[NDArray[np.float32]]:
         """The sound in (1, n) float32 blocks, `sample_count` samples in total."""
