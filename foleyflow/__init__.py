@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from foleyflow.cues.cue import Cue
     from foleyflow.cues.sheet import CueSheet
     from foleyflow.errors import FoleyflowError
+    from foleyflow.inference.delivery import Delivery
     from foleyflow.inference.pipeline import FoleyFlow
     from foleyflow.inference.result import Generated
     from foleyflow.signals import Frames, Waveform
@@ -25,6 +26,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Cue",
     "CueSheet",
+    "Delivery",
     "FoleyFlow",
     "FoleyflowError",
     "Frames",
@@ -35,6 +37,7 @@ __all__ = [
 _MODULES = {
     "Cue": "foleyflow.cues.cue",
     "CueSheet": "foleyflow.cues.sheet",
+    "Delivery": "foleyflow.inference.delivery",
     "FoleyFlow": "foleyflow.inference.pipeline",
     "FoleyflowError": "foleyflow.errors",
     "Frames": "foleyflow.signals",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from typer import Option
@@ -76,9 +76,64 @@ def generate(
             help="Target integrated loudness; off keeps the generated level.",
         ),
     ] = "-23",
-    audio_only: Annotated[
-        bool, Option("--audio-only", help="Write a WAV file instead of a video.")
+    library: Annotated[
+        Path | None,
+        Option(
+            metavar="FOLDER",
+            help="Folder of recorded sounds, named after their materials; they replace the model "
+            "for the cues of these materials.",
+        ),
+    ] = None,
+    library_variation: Annotated[
+        Literal["on", "off"] | None,
+        Option(
+            help="Vary choice, pitch and gain of the sounds of --library a little. Default: on.",
+        ),
+    ] = None,
+    mix: Annotated[
+        Literal["replace", "mix", "duck"],
+        Option(
+            help="What becomes of the video's own sound: replace it, mix it with the generated "
+            "sound, or duck it around the cues.",
+        ),
+    ] = "replace",
+    mix_level: Annotated[
+        str | None,
+        Option(
+            metavar="LU|off",
+            help="Loudness of the generated sound above that of the video, for --mix mix|duck; off "
+            "keeps the levels of both. Default: 0.",
+        ),
+    ] = None,
+    duck_depth: Annotated[
+        float | None,
+        Option(
+            metavar="DB",
+            help="By how much --mix duck lowers the video's own sound. Default: 9.",
+        ),
+    ] = None,
+    keep_original: Annotated[
+        bool,
+        Option("--keep-original", help="Keep the audio tracks of the video after the new one."),
     ] = False,
+    audio_only: Annotated[
+        bool, Option("--audio-only", help="Write a sound file instead of a video.")
+    ] = False,
+    sound_format: Annotated[
+        Literal["wav16", "wav24", "flac", "bwf"] | None,
+        Option(
+            "--format",
+            help="Format of the sound file of --audio-only; bwf is Broadcast Wave with time code "
+            "and markers. Default: by the suffix of the output, 24 bits.",
+        ),
+    ] = None,
+    project: Annotated[
+        Literal["reaper"] | None,
+        Option(
+            help="Also write a project with the video, the generated sound and the cues as "
+            "markers.",
+        ),
+    ] = None,
     overwrite: Overwrite = False,
     report: Annotated[
         bool,
@@ -105,9 +160,28 @@ def generate(
     The video stream is not re-encoded. With several videos, those whose output exists are skipped.
     """
     with handle_errors(debug=debug, as_json=as_json):
+        from foleyflow.inference.delivery import Delivery
         from foleyflow.inference.generation_job import generate_sound, sound_output
         from foleyflow.inference.request import Request
 
+        _check_combination(
+            mix=mix,
+            mix_level=mix_level,
+            duck_depth=duck_depth,
+            keep_original=keep_original,
+            audio_only=audio_only,
+            sound_format=sound_format,
+        )
+        if library_variation is not None and library is None:
+            raise UsageError(
+                f"--library-variation {library_variation} without --library",
+                hint="add --library FOLDER, or leave it out",
+            )
+        if project is not None and audio_only and "-" in videos:
+            raise UsageError(
+                f"--project {project} with --audio-only: standard input leaves no video for it",
+                hint="leave --audio-only out, or save the video to a file first",
+            )
         request = Request(
             output=output,
             model=model,
@@ -118,7 +192,17 @@ def generate(
             cues=cues,
             sensitivity=checked_sensitivity(sensitivity),
             loudness_lufs=_parse_loudness(loudness),
+            library=None if library is None else str(library),
+            library_variation=library_variation != "off",
+            delivery=Delivery(
+                mix=mix,
+                mix_level_lu=_parse_mix_level(mix_level),
+                duck_depth_db=Delivery.duck_depth_db if duck_depth is None else duck_depth,
+                keep_original=keep_original,
+                sound_format=sound_format,
+            ),
             audio_only=audio_only,
+            project=project,
             overwrite=overwrite,
             report=report,
             events=events,
@@ -139,8 +223,8 @@ def generate(
         if cues is not None:
             _check_cues(cues, len(videos), sensitivity)
         if dry_run:
-            settings = vars(request) | {"loudness": loudness}
-            del settings["loudness_lufs"]
+            settings = vars(request) | request.delivery.to_json() | {"loudness": loudness}
+            del settings["loudness_lufs"], settings["delivery"]
             status = batch.print_plan(settings)
         else:
             status = batch.run(ray=ray, as_json=as_json, debug=debug)
@@ -158,6 +242,52 @@ def _parse_loudness(text: str) -> float | None:
     if not -70 <= value <= 0:
         raise ConfigError(f"--loudness {value:g}: expected -70 to 0 LUFS, or off", hint=hint)
     return value
+
+
+def _parse_mix_level(text: str | None) -> float | None:
+    if text is None:
+        return 0.0
+    if text == "off":
+        return None
+    try:
+        return float(text)
+    except ValueError as error:
+        raise ConfigError(
+            f"--mix-level {text!r}: expected LU, or off",
+            hint="6 makes the generated sound 6 LU louder than that of the video",
+        ) from error
+
+
+def _check_combination(
+    *,
+    mix: str,
+    mix_level: str | None,
+    duck_depth: float | None,
+    keep_original: bool,
+    audio_only: bool,
+    sound_format: str | None,
+) -> None:
+    """Refuses options that have no effect without another one, or that contradict each other."""
+    if mix_level is not None and mix == "replace":
+        raise UsageError(
+            f"--mix-level {mix_level} without a mix: expected --mix mix or --mix duck",
+            hint="add --mix mix, or leave --mix-level out",
+        )
+    if duck_depth is not None and mix != "duck":
+        raise UsageError(
+            f"--duck-depth {duck_depth:g} with --mix {mix}: expected --mix duck",
+            hint="add --mix duck, or leave --duck-depth out",
+        )
+    if keep_original and audio_only:
+        raise UsageError(
+            "--keep-original with --audio-only: a sound file can't keep the original sound",
+            hint="leave one of them out",
+        )
+    if sound_format is not None and not audio_only:
+        raise UsageError(
+            f"--format {sound_format} without --audio-only: it is the format of a sound file",
+            hint="add --audio-only; the suffix of -o chooses the format of a video",
+        )
 
 
 def _check_cues(cues: str, video_count: int, sensitivity: float | None) -> None:
@@ -182,11 +312,20 @@ def _result_text(described: dict[str, Any], is_only: bool) -> str:
         f"{described['output']}  ({described['duration_s']:.2f} s, {cue_counts(described)}, "
         f"{described['timings_s']['total']:.2f} s)"
     ]
+    lines.append(_loudness_text(described["loudness"]))
+    lines += [f"  {name}" for name in described.get("project_files", [])]
     lines += [f"  {described[key]}" for key in ("report", "sidecar") if key in described]
     lines += [f"  {name}" for name in described.get("event_files", [])]
     if is_only and described["video"] != "-":
         lines.append(f"  to change the cues: {_editing_text(described)}")
     return "\n".join(map(printable, lines))
+
+
+def _loudness_text(loudness: dict[str, float | None]) -> str:
+    level, peak = loudness["integrated_lufs"], loudness["true_peak_dbtp"]
+    if level is None or peak is None:
+        return "  loudness: silent"
+    return f"  loudness: {level:.1f} LUFS, true peak {peak:.1f} dBTP"
 
 
 def _editing_text(described: dict[str, Any]) -> str:

@@ -154,6 +154,15 @@ def mix_sounds(
     )
 
 
+def check_original(video: str | Path) -> None:
+    """Decode the start of the sound of a video.
+
+    Raises:
+        MediaError: the video has no sound, or it can't be decoded.
+    """
+    next(iter(_original_blocks(Path(video), rate_hz=48_000, sample_count=1)))
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Master:
     """Gain and limiter that bring a mixture to its loudness and peak."""

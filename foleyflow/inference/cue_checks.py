@@ -1,14 +1,16 @@
-"""Checks that cues and a material fit a video and a model."""
+"""Checks that cues, a material and a library fit a video and a model."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from foleyflow.cues.arrays import arrays_of
 from foleyflow.cues.sheet import CueSheet
 from foleyflow.errors import ConfigError
 from foleyflow.flow.transformer import FlowConfig
+from foleyflow.library import SoundLibrary
 
 
 def fit_to_clip(cues: CueSheet, config: FlowConfig, *, duration_s: float) -> CueSheet:
@@ -39,6 +41,23 @@ def check_material(material: str, names: Sequence[str]) -> None:
             f"{', '.join(names)}",
             hint="auto keeps the materials of the cues",
         )
+
+
+def open_library(library: SoundLibrary | str | Path, materials: Sequence[str]) -> SoundLibrary:
+    """A library for a model that knows some materials.
+
+    Raises:
+        ConfigError: the model takes no cues.
+        DataError: there is no such folder, or no usable file in it.
+    """
+    if not materials:
+        raise ConfigError(
+            "a library was given: expected none, because this model generates from the video alone",
+            hint="leave the library out, or use a model whose flow has cue tracks",
+        )
+    if isinstance(library, SoundLibrary):
+        return library
+    return SoundLibrary.open(library, materials=materials)
 
 
 def with_material(cues: CueSheet, material: str) -> CueSheet:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,12 @@ from foleyflow.cues.fields import fields_of
 from foleyflow.cues.files import read_cues
 from foleyflow.errors import MediaError, UsageError
 from foleyflow.inference.batch import Hooks, merge_warnings, model_of, progress_of
+from foleyflow.inference.delivery import check_delivery
 from foleyflow.inference.outputs import check_outputs, write_companions
-from foleyflow.inference.request import Job, Request
+from foleyflow.inference.request import STANDARD_INPUT, Job, Request
 from foleyflow.inference.result import Generated
 from foleyflow.inference.video_reference import reference_of
-from foleyflow.media import check_copy, default_suffix, probe
+from foleyflow.media import default_suffix, probe, sound_suffix
 from foleyflow.media.formats import format_of
 from foleyflow.system.memory import peak_memory_mb
 
@@ -24,20 +26,24 @@ def sound_output(video: Path, request: Request) -> Path:
 
     Raises:
         UsageError: the suffix of the output does not fit `audio_only`.
-        MediaError: no video format has that suffix.
+        MediaError: no video format has that suffix, or the format of a sound file does not fit it.
     """
     audio_only = request.audio_only
-    name = f"{video.stem}.foley{'.wav' if audio_only else default_suffix(video)}"
+    if audio_only:
+        suffix = sound_suffix(request.delivery.sound_format or "wav24")
+    else:
+        suffix = default_suffix(video)
+    name = f"{video.stem}.foley{suffix}"
     if request.folder is not None:
         return request.folder / name
     if request.output is None:
         return video.with_name(name)
     output = Path(request.output)
-    if audio_only != (output.suffix.lower() == ".wav"):
-        expected = ".wav" if audio_only else "a video suffix such as .mp4"
+    if audio_only != (request.delivery.format_of(output) is not None):
+        expected = ".wav or .flac" if audio_only else "a video suffix such as .mp4"
         raise UsageError(
             f"-o {output}: expected a name ending in {expected}",
-            hint="--audio-only writes a .wav file; without it, a video is written",
+            hint="--audio-only writes a sound file; without it, a video is written",
         )
     if not audio_only:
         format_of(output)
@@ -58,8 +64,7 @@ def generate_sound(job: Job[Request], hooks: Hooks, logged: list[str]) -> dict[s
     # Everything that can be refused before any work
     info = probe(job.video)
     check_outputs(job.video, job.output, request)
-    if not request.audio_only:
-        check_copy(info, job.output)
+    check_delivery(info, job.output, request.delivery)
     model, cues = model_of(request), None
     if request.cues is not None:
         cues = read_cues(
@@ -80,10 +85,15 @@ def generate_sound(job: Job[Request], hooks: Hooks, logged: list[str]) -> dict[s
             material=None if request.material == "auto" else request.material,
             sensitivity=request.sensitivity,
             loudness_lufs=request.loudness_lufs,
+            library=request.library,
+            library_variation=request.library_variation,
             progress=progress_of(show, info.duration_s),
         )
     # Files
-    result.save(job.output, overwrite=request.overwrite)
+    delivery = request.delivery
+    if job.name == STANDARD_INPUT:  # the name of its temporary file differs in every run
+        delivery = dataclasses.replace(delivery, description="")
+    result.save(job.output, overwrite=request.overwrite, delivery=delivery)
     result.timings_s["total"] = time.perf_counter() - start_s
     described = _describe(result, job)
     described["warnings"] = merge_warnings(described["warnings"], logged, job)
@@ -92,7 +102,7 @@ def generate_sound(job: Job[Request], hooks: Hooks, logged: list[str]) -> dict[s
     except OSError as error:
         raise MediaError(
             f"{job.output}: was written, but a file next to it can't be ({error.strerror})",
-            hint="free some space, or leave --events, --report and --sidecar out",
+            hint="free some space, or leave --events, --report, --project and --sidecar out",
         ) from error
     return described
 
@@ -107,7 +117,12 @@ def _describe(result: Generated, job: Job[Request]) -> dict[str, Any]:
         **result.settings,
         "sensitivity": None if job.request.cues else job.request.sensitivity,
         "cue_file": job.request.cues,
+        **job.request.delivery.to_json(),
+        "project": job.request.project,
+        **(result.delivered.to_json() if result.delivered else {}),
+        "loudness": result.delivered.loudness.to_json() if result.delivered else None,
         "cues": [fields_of(cue) for cue in result.cues],
+        "library_sounds": [vars(placement) for placement in result.placements],
         "timings_s": {key: round(value, 4) for key, value in result.timings_s.items()},
         "peak_rss_mb": round(peak_memory_mb(), 1),
         "warnings": list(result.warnings),

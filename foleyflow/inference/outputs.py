@@ -11,8 +11,16 @@ from typing import Any
 from foleyflow import __version__
 from foleyflow.errors import MediaError, UsageError
 from foleyflow.inference.event_files import write_event_files
-from foleyflow.inference.request import REPORT_SUFFIX, BatchRequest, Job, Request
+from foleyflow.inference.project import write_project
+from foleyflow.inference.request import (
+    REPORT_SUFFIX,
+    STANDARD_INPUT,
+    BatchRequest,
+    Job,
+    Request,
+)
 from foleyflow.inference.result import Generated
+from foleyflow.inference.video_reference import reference_of
 from foleyflow.media import check_output, read_frames_at, read_waveform
 from foleyflow.media.formats import SIDECAR_SUFFIX
 from foleyflow.pretrained import model_folder
@@ -67,8 +75,8 @@ def check_outputs(video: Path, output: Path, request: BatchRequest) -> None:
         MediaError: one of them exists or can't be written.
     """
     check_output(output, overwrite=request.overwrite, source=video)
-    for suffix in request.companion_suffixes:
-        check_output(output.with_name(output.name + suffix), overwrite=request.overwrite)
+    for path in request.companions(output):
+        check_output(path, overwrite=request.overwrite, source=video)
 
 
 @contextlib.contextmanager
@@ -95,6 +103,16 @@ def write_companions(described: dict[str, Any], result: Generated, job: Job[Requ
     output, request = job.output, job.request
     if request.events:
         described["event_files"] = [str(path) for path in write_event_files(output, result.cues)]
+    if request.project is not None:
+        paths = write_project(
+            output,
+            result,
+            video=output if job.name == STANDARD_INPUT else job.video,
+            reference=reference_of(result.info, job.name),
+            original_is_audible=result.info.has_audio and request.delivery.mix != "replace",
+            overwrite=request.overwrite,
+        )
+        described["project_files"] = [str(path) for path in paths]
     if request.report:
         path = output.with_name(output.name + REPORT_SUFFIX)
         described["warnings"] += _write_report(path, result, job)

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from foleyflow.inference.delivery import Delivery
 from foleyflow.inference.event_files import EVENT_SUFFIXES
+from foleyflow.inference.project import project_files
 from foleyflow.media.formats import SIDECAR_SUFFIX
 
 STANDARD_INPUT = "-"  # as the name of a video
@@ -45,6 +47,10 @@ class BatchRequest:
         """Suffixes, appended to the name of an output, of the files to write next to it."""
         return []
 
+    def companions(self, output: Path) -> list[Path]:
+        """The files to write next to an output."""
+        return [output.with_name(output.name + suffix) for suffix in self.companion_suffixes]
+
 
 @dataclass(frozen=True, kw_only=True)
 class SpotRequest(BatchRequest):
@@ -64,10 +70,18 @@ class Request(BatchRequest):
     material: str
     cues: str | None
     loudness_lufs: float | None
+    library: str | None
+    library_variation: bool
+    delivery: Delivery
     audio_only: bool
+    project: str | None
     report: bool
     events: bool
     sidecar: bool
+
+    def companions(self, output: Path) -> list[Path]:
+        """The files to write next to an output."""
+        return super().companions(output) + (project_files(output) if self.project else [])
 
     @property
     def companion_suffixes(self) -> list[str]:

@@ -21,6 +21,7 @@ from foleyflow.inference.sound_spool import SoundPatch, patched_blocks
 from foleyflow.inference.stretches import Stretch, changed_stretches
 from foleyflow.inference.takes import Take
 from foleyflow.inference.windows import WindowPlan
+from foleyflow.library import PlacedSounds, split_cues
 from foleyflow.parallel.threads import torch_threads
 
 FADE_S = 0.01  # between the old and the new sound at both ends of a stretch
@@ -44,6 +45,10 @@ def edit_take(
         plan: sizes of the windows.
         threads: torch threads per operation.
     """
+    if take.placed is not None:
+        placed = take.placed.with_cues(new)
+        old, new = (split_cues(sheet, placed.library)[0] for sheet in (old, new))
+        take = _with_placed(take, take.placed, placed)
     arrays = arrays_of(new, flow.config.cue_materials)
     seeded = seeded_frames(new, rate_hz=take.analysis.rate_hz, frames=len(take.latents))
     with torch_threads(threads):
@@ -72,10 +77,14 @@ def regenerate_range(
         take: the sound before.
         cues: of the new sound.
         stretch: which samples to replace.
-        seed: of the stretch; further edits of cues use the seed of the take again.
+        seed: of the stretch; further edits of cues use the seed of the take again, and sounds of a
+            library always do.
         plan: sizes of the windows.
         threads: torch threads per operation.
     """
+    if take.placed is not None:
+        take = replace(take, placed=take.placed.with_cues(cues))
+        cues = split_cues(cues, take.placed.library)[0]
     with torch_threads(threads):
         edited = rerender_stretch(
             codec,
@@ -143,28 +152,43 @@ def rerender_stretch(
     after = [gain for gain in take.hit_gains if gain.time_s >= stretch.end_s]
     start = round(stretch.start_s * rate_hz)
     stop = last * hop if last == total else round(stretch.end_s * rate_hz)
-    samples = decoded[start - begin * hop : stop - begin * hop] * np.float32(take.gain)
+    samples = decoded[start - begin * hop : stop - begin * hop]
+    if take.placed is not None:
+        samples = samples + take.placed.samples(start, stop)
     samples = _fade(
         _present_sound(take, start, stop),
-        np.clip(samples, -1.0, 1.0),
+        np.clip(samples * np.float32(take.gain), -1.0, 1.0),
         round(FADE_S * rate_hz),
         at_start=start > 0,
         at_end=last < total,
     )
-    sound_patch = SoundPatch(start=start, samples=samples)
     # Earlier patches that the new ones cover completely have no effect
+    take = _patched(take, start, samples)
     return replace(
         take,
         latent_patches=(
             *(p for p in take.latent_patches if p.start < first or p.end > last),
             latent_patch,
         ),
-        sound_patches=(
-            *(p for p in take.sound_patches if p.start < start or p.end > stop),
-            sound_patch,
-        ),
         hit_gains=(*earlier, *inside, *after),
     )
+
+
+def _with_placed(take: Take, old: PlacedSounds, new: PlacedSounds) -> Take:
+    """The take with other sounds of its library, where they differ."""
+    gain = np.float32(take.gain)
+    for start, stop in old.changed_samples(new):
+        change = new.samples(start, stop) - old.samples(start, stop)
+        samples = np.clip(_present_sound(take, start, stop) + gain * change, -1.0, 1.0)
+        take = _patched(take, start, samples)
+    return replace(take, placed=new)
+
+
+def _patched(take: Take, start: int, samples: NDArray[np.float32]) -> Take:
+    """The take with other samples from `start` on."""
+    patch = SoundPatch(start=start, samples=samples)
+    visible = (p for p in take.sound_patches if p.start < start or p.end > patch.end)
+    return replace(take, sound_patches=(*visible, patch))
 
 
 def _present_sound(take: Take, start: int, stop: int) -> NDArray[np.float32]:

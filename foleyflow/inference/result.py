@@ -6,16 +6,18 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from foleyflow.cues.sheet import CueSheet
+from foleyflow.inference.delivery import DeliveredSound, Delivery, deliver
 from foleyflow.inference.sound_spool import patched_blocks
 from foleyflow.inference.stems import Stem, StemKind
 from foleyflow.inference.takes import Take
-from foleyflow.media import MediaInfo, fit_blocks, mux, write_wav
+from foleyflow.library import Placement
+from foleyflow.media import MediaInfo, fit_blocks
 from foleyflow.signals import Waveform
 
 if TYPE_CHECKING:
@@ -49,7 +51,9 @@ class Generated:
         settings: seed, steps, guidance, material, loudness, model, device, precision and threads.
         timings_s: seconds in each part, and the elapsed time as "total". Parts overlap, so their
             sum may exceed it. `save` adds "mux".
-        warnings: for the user; `save` adds what the format of the output can't hold.
+        warnings: for the user; `save` adds those of the mix, and what the format of the output
+            can't hold.
+        delivered: the sound that the last `save` has written; None before.
         edits: of the sound since it was generated, in their order.
     """
 
@@ -61,6 +65,7 @@ class Generated:
     timings_s: dict[str, float]
     warnings: list[str]
     edits: tuple[Edit, ...] = ()
+    delivered: DeliveredSound | None = field(default=None, init=False, repr=False)
     _take: Take = field(repr=False)
     _model: FoleyFlow = field(repr=False)
 
@@ -75,7 +80,9 @@ class Generated:
         Raises:
             ConfigError: a cue is outside the clip, or the model does not know its material.
         """
-        return self._model._rerender(self, cues)
+        from foleyflow.inference.editing import rerender
+
+        return rerender(self, cues)
 
     def regenerate(
         self,
@@ -102,7 +109,9 @@ class Generated:
             ConfigError: the stretch is not within the clip, cues outside it differ, the seed is
                 negative, or the model does not know a material.
         """
-        return self._model._regenerate(self, start_s, end_s, seed=seed, cues=cues)
+        from foleyflow.inference.editing import regenerate
+
+        return regenerate(self, start_s, end_s, seed=seed, cues=cues)
 
     def stems(self, by: StemKind = "material") -> list[Stem]:
         """The sound in parts, whose sum is the sound: one for each material, or for each cue.
@@ -113,13 +122,20 @@ class Generated:
         Raises:
             ConfigError: `by` is neither "material" nor "cue", or the model takes no cues.
         """
-        return self._model._stems(self, by)
+        from foleyflow.inference.editing import stems_of
+
+        return stems_of(self, by)
 
     def blocks(self) -> Iterator[NDArray[np.float32]]:
         """The sound in (1, n) float32 blocks, `sample_count` samples in total."""
         take = self._take
         blocks = patched_blocks(take.sound.blocks(take.gain), take.sound_patches)
         return fit_blocks(blocks, self.sample_count)
+
+    @property
+    def placements(self) -> list[Placement]:
+        """The sounds of the library and their places, in order of time; none without a library."""
+        return [] if self._take.placed is None else self._take.placed.placements
 
     @property
     def waveform(self) -> NDArray[np.float32]:
@@ -130,27 +146,37 @@ class Generated:
         """The sound as a `Waveform`."""
         return Waveform(samples=self.waveform[None], rate_hz=self.sample_rate_hz)
 
-    def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
-        """Writes the video with the sound, or only the sound if the name ends in .wav.
+    def save(
+        self, path: str | Path, *, overwrite: bool = False, delivery: Delivery | None = None
+    ) -> Path:
+        """Writes the video with the sound, or only the sound if the name ends in .wav or .flac.
+
+            result.save("clip.foley.mp4", delivery=Delivery(mix="duck", keep_original=True))
+
+        Args:
+            path: a video, or a sound file with the suffix .wav, .bwf or .flac.
+            overwrite: replace an existing output.
+            delivery: mixing with the video's own sound, and formats; None for the generated sound
+                alone. A mix has the loudness that the result was generated with as its target.
 
         Raises:
-            MediaError: the output exists or can't be written.
+            MediaError: the output exists or can't be written, or the video's own sound can't be
+                decoded or kept.
         """
         path = Path(path)
         start_s = time.perf_counter()
-        if path.suffix.lower() == ".wav":
-            write_wav(path, self.blocks(), self.sample_rate_hz, overwrite=overwrite)
-        else:
-            losses = mux(
-                self.info.path,
-                path,
-                self.blocks(),
-                rate_hz=self.sample_rate_hz,
-                n_samples=self.sample_count,
-                overwrite=overwrite,
-                info=self.info,
-            )
-            self.warnings.extend(losses)
+        sound = deliver(
+            self.blocks,
+            self.info,
+            self.cues,
+            delivery or Delivery(),
+            rate_hz=self.sample_rate_hz,
+            sample_count=self.sample_count,
+            target_lufs=cast(float | None, self.settings["loudness_lufs"]),
+        )
+        self.warnings.extend(sound.warnings)
+        self.warnings.extend(sound.save(path, overwrite=overwrite))
+        self.delivered = sound
         self.timings_s["mux"] = time.perf_counter() - start_s
         self.timings_s["total"] = self.timings_s.get("total", 0.0) + self.timings_s["mux"]
         return path

@@ -89,6 +89,23 @@ def patched_blocks(
         position = end
 
 
+def added_blocks(
+    blocks: Iterable[NDArray[np.float32]], others: Iterable[NDArray[np.float32]]
+) -> Iterator[NDArray[np.float32]]:
+    """Blocks (n,) of a sound with another one added, whose blocks may have other lengths.
+
+    The other sound is cut or extended by zeros.
+    """
+    remaining = iter(others)
+    waiting = np.zeros(0, np.float32)
+    for block in blocks:
+        while len(waiting) < len(block):
+            zeros = np.zeros(len(block) - len(waiting), np.float32)
+            waiting = np.concatenate([waiting, next(remaining, zeros)])
+        yield block + waiting[: len(block)]
+        waiting = waiting[len(block) :]
+
+
 @torch.inference_mode()
 def decode_latents(
     codec: Codec,

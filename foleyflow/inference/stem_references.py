@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 from typing import get_args
 
 import numpy as np
@@ -22,6 +23,7 @@ from foleyflow.inference.stems import Reference, StemKind, StemPlan
 from foleyflow.inference.stretches import Stretch, changed_stretches
 from foleyflow.inference.takes import Take
 from foleyflow.inference.windows import WindowPlan
+from foleyflow.library import PlacedSounds
 from foleyflow.parallel.threads import torch_threads
 
 NO_MATERIAL = "auto"  # name of the stem of the cues whose material is left to the model
@@ -60,18 +62,35 @@ def stem_plans(
             "stems: this model generates from the video alone, without cues to split its sound by",
             hint="use a model whose flow has cue tracks",
         )
-    groups: dict[str, list[Cue]] = {}
-    for number, cue in enumerate(cues, start=1):
+    groups: dict[str, list[int]] = {}
+    for index, cue in enumerate(cues):
         if cue.enabled:
-            name = cue_stem_name(cue, number) if by == "cue" else material_stem_name(cue)
-            groups.setdefault(name, []).append(cue)
+            name = cue_stem_name(cue, index + 1) if by == "cue" else material_stem_name(cue)
+            groups.setdefault(name, []).append(index)
     plans = []
-    for name, own in groups.items():
-        sheet = CueSheet(cues=tuple(own), duration_s=cues.duration_s)
-        alone = _CuesAlone(codec, flow, take, sheet, plan=plan, threads=threads)
+    for name, indices in groups.items():
+        # Recorded sounds of the library, and the other cues by the model
+        placed, covered = take.placed, set[int]()
+        if placed is not None:
+            own = tuple(sound for sound in placed.sounds if sound.cue_index in indices)
+            placed, covered = replace(placed, sounds=own), {sound.cue_index for sound in own}
+        for_model = tuple(cues[index] for index in indices if index not in covered)
+        alone = _CuesAlone(
+            codec,
+            flow,
+            take,
+            replace(cues, cues=for_model),
+            placed=placed,
+            plan=plan,
+            threads=threads,
+        )
+        sheet = replace(cues, cues=tuple(cues[index] for index in indices))
         plans.append(
             StemPlan(
-                name=name, cues=sheet, reference=alone.reference(), is_complete=by == "material"
+                name=name,
+                cues=sheet,
+                reference=alone.reference(sheet),
+                is_complete=by == "material",
             )
         )
     return plans
@@ -92,7 +111,7 @@ def cue_stem_name(cue: Cue, number: int) -> str:
 
 
 class _CuesAlone:
-    """Generates the sound of some cues of a take alone, stretch by stretch."""
+    """The sound of some cues of a take alone, generated stretch by stretch."""
 
     def __init__(
         self,
@@ -101,11 +120,12 @@ class _CuesAlone:
         take: Take,
         cues: CueSheet,
         *,
+        placed: PlacedSounds | None,
         plan: WindowPlan,
         threads: int,
     ) -> None:
         self._codec, self._flow, self._take, self._cues = codec, flow, take, cues
-        self._plan, self._threads = plan, threads
+        self._placed, self._plan, self._threads = placed, plan, threads
         rate_hz, total = codec.config.latent_rate_hz, len(take.latents)
         self._pieces: list[tuple[int, int]] = []  # latent frames
         stretches = changed_stretches(CueSheet(), cues, duration_s=take.analysis.duration_s)
@@ -116,18 +136,24 @@ class _CuesAlone:
             self._pieces += [(at, min(at + step, last)) for at in range(first, last, step)]
         self._sounds: dict[int, NDArray[np.float32]] = {}  # of the pieces that may be read again
 
-    def reference(self) -> Reference:
-        """The reference of the stem of these cues."""
+    def reference(self, cues: CueSheet) -> Reference:
+        """The reference of the stem of `cues`, those of the model and of the library."""
         rate_hz, hop = self._codec.config.rate_hz, self._codec.config.hop_samples
+        extents = [(begin * hop, end * hop) for begin, end in self._pieces]
+        if self._placed is not None:
+            extents += [(sound.start_sample, sound.end_sample) for sound in self._placed.sounds]
         return Reference(
-            begins=[max(round((cue.time_s - EARLY_S) * rate_hz), 0) for cue in self._cues],
-            start=self._pieces[0][0] * hop,
-            stop=self._pieces[-1][1] * hop,
+            begins=[max(round((cue.time_s - EARLY_S) * rate_hz), 0) for cue in cues],
+            start=min(start for start, _ in extents),
+            stop=max(stop for _, stop in extents),
             read=self._read,
         )
 
     def _read(self, first: int, last: int) -> NDArray[np.float32]:
         samples, hop = np.zeros(last - first, np.float32), self._codec.config.hop_samples
+        if self._placed is not None:
+            begin = max(first, 0)
+            samples[begin - first :] = self._placed.samples(begin, last)
         for number, (begin, end) in enumerate(self._pieces):
             start, stop = max(begin * hop, first), min(end * hop, last)
             if start >= stop:
@@ -138,7 +164,7 @@ class _CuesAlone:
                 with torch_threads(self._threads):
                     self._sounds[number] = self._generate(begin, end)
             own = self._sounds[number][start - begin * hop : stop - begin * hop]
-            samples[start - first : stop - first] = own
+            samples[start - first : stop - first] += own
         return samples
 
     @torch.inference_mode()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from foleyflow.codec.autoencoder import Codec
 from foleyflow.cues.arrays import arrays_of
@@ -14,8 +16,9 @@ from foleyflow.inference.analysis import Analysis
 from foleyflow.inference.cue_levels import HitGain, HitLevels, correct_friction
 from foleyflow.inference.latent_spool import LatentPatch, LatentSpool
 from foleyflow.inference.rendering import Sampling, generate_latents, seeded_frames
-from foleyflow.inference.sound_spool import SoundPatch, SoundSpool, decode_latents
+from foleyflow.inference.sound_spool import SoundPatch, SoundSpool, added_blocks, decode_latents
 from foleyflow.inference.windows import WindowPlan
+from foleyflow.library import PlacedSounds
 from foleyflow.parallel.threads import torch_threads
 from foleyflow.system.stopwatch import Stopwatch
 
@@ -33,6 +36,7 @@ class Take:
         sound, sound_patches: the same for its sound; patches have the final gain.
         gain: of the sound.
         hit_gains: corrections of the levels of the hits, in order of time.
+        placed: sounds of a library, which `sound` contains; None without a library.
     """
 
     analysis: Analysis
@@ -41,6 +45,7 @@ class Take:
     sound: SoundSpool
     gain: float
     hit_gains: tuple[HitGain, ...]
+    placed: PlacedSounds | None = None
     latent_patches: tuple[LatentPatch, ...] = ()
     sound_patches: tuple[SoundPatch, ...] = ()
 
@@ -66,18 +71,20 @@ def generate_take(
     loudness_lufs: float | None,
     threads: int,
     stopwatch: Stopwatch,
+    placed: PlacedSounds | None = None,
 ) -> Take:
     """Cues to latents to sound.
 
     Args:
         codec, flow: in eval mode.
         analysis: of the video.
-        cues: of the clip, with materials that the flow knows.
+        cues: of the clip, with materials that the flow knows, without those of a library.
         plan: sizes of the windows.
         sampling: settings of the flow.
         loudness_lufs: target integrated loudness, or None to keep the generated level.
         threads: torch threads per operation.
         stopwatch: receives the parts "flow" and "codec".
+        placed: sounds of a library for other cues, which are added to the generated sound.
     """
     latents, rate_hz = LatentSpool(codec.config.channels), codec.config.rate_hz
     frames = len(analysis.curves.onsets)
@@ -92,11 +99,16 @@ def generate_take(
         stopwatch=stopwatch,
     )
     levels = HitLevels(cues.enabled.hits, rate_hz)
+
+    def finish(blocks: Iterable[NDArray[np.float32]]) -> Iterable[NDArray[np.float32]]:
+        corrected = levels.correct(correct_friction(blocks, arrays, rate_hz=rate_hz))
+        return corrected if placed is None else added_blocks(corrected, placed.blocks())
+
     with torch_threads(threads):
         sound = decode_latents(
             codec,
             map(flow.restore, latents.collect(pieces)),
-            lambda blocks: levels.correct(correct_friction(blocks, arrays, rate_hz=rate_hz)),
+            finish,
             stopwatch,
         )
     return Take(
@@ -106,4 +118,5 @@ def generate_take(
         sound=sound,
         gain=sound.gain(loudness_lufs),
         hit_gains=tuple(levels.gains),
+        placed=placed,
     )

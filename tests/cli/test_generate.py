@@ -309,8 +309,9 @@ def test_dry_run_prints_the_plan_and_writes_nothing(clip, model, tmp_path):
 def test_the_text_output_lists_every_file(model, clip, tmp_path):
     outcome = run_cli("generate", clip, "--model", model, "-o", tmp_path / "a.mp4", "--sidecar")
     assert outcome.status == 0
-    first, second, third = outcome.stdout.splitlines()
+    first, loudness, second, third = outcome.stdout.splitlines()
     assert re.match(rf"{re.escape(str(tmp_path / 'a.mp4'))}  \(2\.00 s, \d+ cues?, ", first)
+    assert re.fullmatch(r"  loudness: -\d+\.\d LUFS, true peak -\d+\.\d dBTP", loudness)
     assert second.strip() == str(tmp_path / "a.mp4.json")
     assert third.startswith(f"  to change the cues: foleyflow spot {clip}, edit ")
     assert third.endswith(

@@ -26,7 +26,9 @@ PATHS = list(command_paths(COMMAND))
 # Documented flags.
 GENERATE_FLAGS = (
     "--output --cues --sensitivity --model --seed --steps --guidance --material --loudness "
-    "--audio-only --overwrite --report --events --sidecar --device --json --dry-run --debug"
+    "--library --library-variation --mix --mix-level --duck-depth --keep-original "
+    "--audio-only --format --project --overwrite --report --events --sidecar --device --json "
+    "--dry-run --debug"
 ).split()
 
 

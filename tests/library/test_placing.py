@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from support.sound_folders import lag_samples, steady, strike, write_strikes
 
 from foleyflow.cues.cue import Cue
 from foleyflow.errors import DataError
-from foleyflow.library import SoundLibrary, place
+from foleyflow.library import PlacedSounds, SoundLibrary, place
 
 RATE_HZ = 48_000
 
@@ -219,3 +220,59 @@ def test_a_changed_file_is_refused(folder, tmp_path):
     write_strikes(folder, (0.5,), ring_s=0.2)
     with pytest.raises(DataError, match="changed since the library was opened"):
         place(knocks([0.5]), library, duration_s=1.0, rate_hz=RATE_HZ, seed=0)
+
+
+def test_any_stretch_has_the_same_samples(tmp_path):
+    folder = write_strikes(tmp_path / "sounds", [0.3, 0.5], rate_hz=44_100)
+    write_sound(folder / "metal" / "scrape.wav", steady(duration_s=0.2), 48_000)
+    library = SoundLibrary.open(folder, cache_folder=tmp_path / "cache")
+    cues = [
+        Cue(time_s=0.1, material="wood"),
+        Cue(time_s=0.2, material="wood", level_db=-20.0),
+        Cue(time_s=0.3, kind="scrape", end_s=1.9, material="metal", level_curve_db=(-30, -9)),
+    ]
+    sounds = PlacedSounds.plan(cues, library, duration_s=2.0, rate_hz=48_000, seed=0)
+    stem, placements = place(cues, library, duration_s=2.0, rate_hz=48_000, seed=0)
+    assert sounds.placements == placements
+    for first, last in ((0, 96_000), (1, 2), (5000, 60_001), (90_000, 96_000)):
+        assert sounds.samples(first, last).tobytes() == stem[first:last].tobytes()
+    assert not sounds.samples(96_000, 96_100).any()
+    assert sounds.changed_samples(sounds.with_cues(cues)) == []
+    moved = sounds.with_cues([*cues[:2], replace(cues[2], end_s=1.8)])
+    assert sounds.changed_samples(moved) == [(14_400, 91_200)]
+
+
+@pytest.mark.parametrize("vary", [False, True])
+def test_any_stretch_of_the_sound_can_be_computed(folder, tmp_path, vary):
+    """Stretches across blocks equal those of the sound that is computed at once."""
+    write_strikes(folder, (0.05, 0.3), rate_hz=44_100, ring_s=1.4)
+    write_sound(folder / "wood" / "scrape.wav", steady(duration_s=0.31), RATE_HZ)
+    rubbed = Cue(
+        time_s=0.4, kind="scrape", end_s=3.3, material="wood", level_curve_db=(-30.0, -6.0, -20.0)
+    )
+    cues = [*knocks([0.0, 0.2, 0.98, 1.7, 3.9]), rubbed]
+    library = SoundLibrary.open(folder, cache_folder=tmp_path / "cache")
+    sounds = PlacedSounds.plan(cues, library, duration_s=4.0, rate_hz=RATE_HZ, seed=3, vary=vary)
+    stem, placements = place(cues, library, duration_s=4.0, rate_hz=RATE_HZ, seed=3, vary=vary)
+    assert sounds.placements == placements
+    for first, last in [(0, 1), (47_000, 49_000), (30_000, 190_000), (100_000, None)]:
+        found = np.concatenate(list(sounds.blocks(first, last)))
+        np.testing.assert_allclose(found, stem[first:last], rtol=1e-6, atol=1e-9)
+
+
+def test_an_edit_changes_the_samples_of_its_sound_only(folder, tmp_path):
+    write_strikes(folder, (0.4,), ring_s=0.3)
+    library = SoundLibrary.open(folder, cache_folder=tmp_path / "cache")
+
+    def planned(*times_s):
+        return PlacedSounds.plan(
+            knocks(times_s), library, duration_s=4.0, rate_hz=RATE_HZ, seed=0, vary=False
+        )
+
+    before, after = planned(0.5, 1.0, 2.0), planned(0.5, 1.1, 2.0)
+    ((start, end),) = before.changed_samples(after)
+    assert start == RATE_HZ and 1.4 * RATE_HZ <= end < 1.41 * RATE_HZ
+    assert before.changed_samples(planned(2.0, 1.0, 0.5)) == []
+    old, new = (np.concatenate(list(sounds.blocks())) for sounds in (before, after))
+    np.testing.assert_array_equal(old[:start], new[:start])
+    np.testing.assert_array_equal(old[end:], new[end:])
