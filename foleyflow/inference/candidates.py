@@ -59,6 +59,12 @@ class Candidate:
     seed: int
     scores: CandidateScores
 
+    @classmethod
+    def unscored(cls, result: Generated) -> Candidate:
+        """The only take of a video, which needs no scores."""
+        scores = CandidateScores(onsets=None, levels=None, synchrony=None)
+        return cls(result=result, seed=int(str(result.settings["seed"])), scores=scores)
+
 
 def check_count(count: int) -> None:
     """Raises a ConfigError if the number of takes is not within 1 to 32."""

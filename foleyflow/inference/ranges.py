@@ -27,7 +27,27 @@ def check_range(
         ConfigError: the range is not within the clip, too short or too long, the seed is negative,
             or cues outside the range differ.
     """
-    given, duration_s = f"range {start_s:g} s to {end_s:g} s", result.info.duration_s
+    stretch = check_limits(start_s, end_s, duration_s=result.info.duration_s)
+    if seed < 0:
+        raise ConfigError(f"seed={seed}: expected 0 or more", hint="leave it out for a new one")
+    for cue in changed_cues(result.cues, cues):
+        last_s = cue.time_s if cue.end_s is None else cue.end_s
+        if cue.time_s < stretch.start_s or last_s > stretch.end_s:
+            raise ConfigError(
+                f"range {start_s:g} s to {end_s:g} s: the cues differ outside it ({cue.kind} at "
+                f"{cue.time_s:g} s)",
+                hint="widen the range, or edit only cues within it",
+            )
+    return stretch
+
+
+def check_limits(start_s: float, end_s: float, *, duration_s: float) -> Stretch:
+    """The stretch from `start_s` to `end_s`, cut to a clip of `duration_s`.
+
+    Raises:
+        ConfigError: the range is not within the clip, too short or too long.
+    """
+    given = f"range {start_s:g} s to {end_s:g} s"
     if not 0 <= start_s < end_s <= duration_s + ROUNDING_S:
         raise ConfigError(
             f"{given}: expected a start before the end, both within the clip, 0 to "
@@ -41,15 +61,6 @@ def check_range(
             f"{given}: expected {SHORTEST_RANGE_S:g} s to {LONGEST_RANGE_S:g} s of sound",
             hint="generate the complete sound with another seed instead of a long range",
         )
-    if seed < 0:
-        raise ConfigError(f"seed={seed}: expected 0 or more", hint="leave it out for a new one")
-    for cue in changed_cues(result.cues, cues):
-        last_s = cue.time_s if cue.end_s is None else cue.end_s
-        if cue.time_s < start_s or last_s > end_s:
-            raise ConfigError(
-                f"{given}: the cues differ outside it ({cue.kind} at {cue.time_s:g} s)",
-                hint="widen the range, or edit only cues within it",
-            )
     return Stretch(start_s=start_s, end_s=end_s)
 
 

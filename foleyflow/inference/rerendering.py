@@ -83,8 +83,8 @@ def regenerate_range(
         threads: torch threads per operation.
     """
     if take.placed is not None:
-        take = replace(take, placed=take.placed.with_cues(cues))
-        cues = split_cues(cues, take.placed.library)[0]
+        placed = take.placed.with_cues(cues)
+        take, cues = replace(take, placed=placed), split_cues(cues, placed.library)[0]
     with torch_threads(threads):
         edited = rerender_stretch(
             codec,

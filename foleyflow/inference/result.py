@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -37,6 +37,11 @@ class Edit:
     start_s: float | None = None
     end_s: float | None = None
     seed: int | None = None
+
+
+def cues_after(edits: Sequence[Edit], last: CueSheet) -> list[CueSheet]:
+    """The cues after each edit; `last` are those of the result."""
+    return [*(edit.cues_before for edit in edits[1:]), last] if edits else []
 
 
 @dataclass(kw_only=True, eq=False)
