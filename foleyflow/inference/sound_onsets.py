@@ -27,7 +27,8 @@ COMPARED_RANGE_DB = 60.0  # lower levels, relative to the highest one of the cli
 SMALLEST_RISE_DB = 0.6  # mean rise of the bands over the surroundings
 SMALLEST_RISE = 0.1  # of the largest rise
 SURROUNDINGS_S = 0.1  # on either side
-DETECTION_LAG_S = 0.001  # of the detector, for clicks and hits at known times
+# Found times are earlier than clicks by this, because the windows reach ahead.
+DETECTION_LEAD_S = 0.007
 
 
 def find_onsets(
@@ -58,10 +59,8 @@ def find_onsets(
     surroundings = (sums[2 * half + 1 :] - sums[: -2 * half - 1]) / (2 * half + 1)
     threshold = max(SMALLEST_RISE_DB, SMALLEST_RISE * float(rise.max(initial=0.0)))
     above = (rise - surroundings).astype(np.float32)
-    times_s = (
-        find_event_peaks(above, rate_hz=1 / ONSET_HOP_S, threshold=threshold) - DETECTION_LAG_S
-    )
-    return np.clip(times_s, 0.0, None)
+    times_s = find_event_peaks(above, rate_hz=1 / ONSET_HOP_S, threshold=threshold)
+    return times_s + DETECTION_LEAD_S
 
 
 def _levels_db(blocks: Iterable[NDArray[np.float32]], rate_hz: int) -> Iterator[torch.Tensor]:
