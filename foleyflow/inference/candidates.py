@@ -85,9 +85,8 @@ def rank_candidates(results: Sequence[Generated], info: MediaInfo) -> list[Candi
     Raises:
         MediaError: the video can't be read again.
     """
-    from foleyflow.inference.take_synchrony import TakeSynchrony  # judges take time to import
+    from foleyflow.inference.take_synchrony import synchrony_scores  # judges take time to import
 
-    judge = TakeSynchrony(info)
     candidates = [
         Candidate(
             result=result,
@@ -97,10 +96,10 @@ def rank_candidates(results: Sequence[Generated], info: MediaInfo) -> list[Candi
                     find_onsets(result.blocks, result.sample_rate_hz), result.cues
                 ),
                 levels=level_agreement(result),
-                synchrony=judge.score(result),
+                synchrony=synchrony,
             ),
         )
-        for result in results
+        for result, synchrony in zip(results, synchrony_scores(results, info), strict=True)
     ]
     return sorted(candidates, key=lambda each: (-each.scores.total, each.seed))
 
