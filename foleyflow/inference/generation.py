@@ -98,6 +98,11 @@ def generate_results(
                 seed=seed,
                 vary=settings.library_variation,
             )
+            if seed == seeds[0] and len(cues.enabled) and not placed.sounds:
+                warnings.append(
+                    "the library has no sound for any cue; its materials are "
+                    + ", ".join(library.materials)
+                )
         # Other cues to latents to sound
         take = generate_take(
             model.codec,

@@ -38,26 +38,26 @@ def plan_outputs(
     """The output of each video, and an error for each name that no video can have.
 
     Args:
-        names: of the videos.
+        names: of the videos, as the user gave them.
         output_of: video -> output.
-        companions_of: output -> other files and folders that are written.
+        companions_of: output -> files and folders that are written next to it.
 
     Raises:
-        UsageError: two videos have the same output, an output is another input, or `output_of`
-            refuses it.
+        UsageError: two videos have the same output or the same file next to it, an output is
+            another input, or `output_of` refuses it.
     """
     errors = {name: error for name in names if (error := _error_of_name(name)) is not None}
     videos = [Path(name) for name in names if name not in errors]
     outputs = [output_of(video) for video in videos]
     # os.path.realpath, because Path.resolve raises on links that form a circle
     inputs = {os.path.realpath(video) for video in videos} if len(videos) > 1 else set()
-    written = [*outputs, *(path for output in outputs for path in companions_of(output))]
-    counts = Counter(written)
-    for output in written:
-        if counts[output] > 1:
+    companions = [file for output in outputs for file in companions_of(output)]
+    for file, count in Counter([*outputs, *companions]).items():
+        if count > 1:
             raise UsageError(
-                f"two videos would be written to {output}", hint="run them one by one with -o"
+                f"two videos would be written to {file}", hint="run them one by one with -o"
             )
+    for output in (*outputs, *companions):
         if os.path.realpath(output) in inputs:
             raise UsageError(
                 f"{output} is an input and also the output of another input",

@@ -221,6 +221,15 @@ def test_project_files_are_not_replaced(model, clip, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.rpp"]
 
 
+def test_two_videos_with_the_same_project_are_refused(model, clip, tmp_path):
+    for suffix in (".mp4", ".mkv"):
+        (tmp_path / f"clip{suffix}").write_bytes(clip.read_bytes())
+    videos = (tmp_path / "clip.mp4", tmp_path / "clip.mkv")
+    outcome = run_cli("generate", *videos, "--model", model, "--project", "reaper", "--overwrite")
+    assert f"two videos would be written to {tmp_path / 'clip.foley.rpp'}" in check_refusal(outcome)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -135,6 +135,13 @@ def test_files_without_a_material_are_a_warning(generate, clip, library, tmp_pat
     assert "did you mean wood?" in answer["warnings"][0]
 
 
+def test_a_library_without_a_sound_for_any_cue_is_a_warning(generate, clip, tmp_path):
+    write_strikes(tmp_path / "stones", [0.5], material="stone")
+    answer = generate(clip, "-o", tmp_path / "a.wav", *PLAIN, "--library", tmp_path / "stones")
+    assert answer["library_sounds"] == []
+    assert answer["warnings"] == ["the library has no sound for any cue; its materials are stone"]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

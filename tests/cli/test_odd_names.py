@@ -39,7 +39,7 @@ def test_odd_name(model, clip, tmp_path, monkeypatch, name):
     shutil.copy(clip, tmp_path / name)
     outcome = run_cli("generate", "--model", model, "--seed", "2", "--", name)
     assert (outcome.status, outcome.stderr) == (0, "")
-    assert is_printable(outcome.stdout) and len(outcome.stdout.splitlines()) == 2
+    assert is_printable(outcome.stdout) and len(outcome.stdout.splitlines()) == 3
     output, sheet = f"{name[:-4]}.foley{name[-4:]}", f"{name[:-4]}.cues.json"
     assert sorted(os.listdir(tmp_path)) == sorted([name, output])
     outcome = run_cli("spot", "--model", model, "--", name)
@@ -76,7 +76,8 @@ def test_odd_names_on_an_ascii_terminal(model, clip, tmp_path):
         environment={"PYTHONIOENCODING": "ascii"},
     )
     assert outcome.status == 2
-    outputs = [line.split("  ")[0] for line in outcome.stdout.splitlines()]
+    lines = outcome.stdout.splitlines()
+    outputs = [line.split("  ")[0] for line in lines if not line.startswith("  loudness: ")]
     assert outputs == [r"caf\xe9.foley.mp4", r"\u65e5.foley.mp4"]
     skipped, missing, _, other, _ = outcome.error_lines
     assert skipped.startswith(r"\xe9.foley.mp4: exists, skipped")
