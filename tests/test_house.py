@@ -38,11 +38,12 @@ ALLOWED = {
     "pretrained": set(PARTS),
     "library": {"media"},
     "delivery": {"media"},
-    "inference": PARTS | {"pretrained", "library", "delivery"},
+    "inference": PARTS | {"pretrained", "library", "delivery", "judges"},
     "data": {"media"},
     "simulation": {"media", "data"},
     "features": PARTS | {"data", "simulation", "pretrained"},
-    # Networks that score sounds; what generates, or is trained to generate, imports none of them.
+    # Networks that score sounds. What is trained to generate imports none of them; of `inference`,
+    # only the ranking of finished takes does.
     "judges": {"encoders", "media"},
     "evaluation": {"media", "judges"},
     "training": PARTS | {"data", "features", "judges"},
@@ -160,6 +161,17 @@ def test_only_the_training_of_judges_imports_judges():
         if place_of(module) == "judges"
     }
     assert all("judge" in name or "tagger" in name or "sync" in name for name in users), users
+
+
+def test_only_the_ranking_of_takes_uses_a_judge_in_the_product():
+    users = {
+        name
+        for name in NAMES
+        if place_of(module_of(name)) == "inference"
+        for _, module in imports(name)
+        if place_of(module) == "judges"
+    }
+    assert users == {"foleyflow/inference/take_synchrony.py"}
 
 
 def test_no_import_cycles():

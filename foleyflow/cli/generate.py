@@ -10,6 +10,15 @@ from typer import Option
 
 from foleyflow.cli.console import handle_errors
 from foleyflow.cli.options import EMBEDDED, Debug, Device, DryRun, Json, Model, Ray, Seed
+from foleyflow.cli.takes import (
+    Candidates,
+    Of,
+    Range,
+    Stems,
+    revised,
+    revision_to_json,
+    takes_text,
+)
 from foleyflow.cli.video_batch import (
     ModelThreads,
     Overwrite,
@@ -26,6 +35,7 @@ from foleyflow.system.printable import printable
 
 
 def generate(
+    context: typer.Context,
     videos: VideoNames,
     output: Annotated[
         # Text, not a path: the slash at the end of a folder would be lost.
@@ -69,6 +79,9 @@ def generate(
         ),
     ] = None,
     sensitivity: Sensitivity = None,
+    candidates: Candidates = 1,
+    of: Of = None,
+    range_text: Range = None,
     loudness: Annotated[
         str,
         Option(
@@ -134,6 +147,7 @@ def generate(
             "markers.",
         ),
     ] = None,
+    stems: Stems = None,
     overwrite: Overwrite = False,
     report: Annotated[
         bool,
@@ -207,10 +221,18 @@ def generate(
             report=report,
             events=events,
             sidecar=sidecar,
+            candidates=candidates,
+            stems=stems,
             device=device,
             weights_dir=None if weights_dir is None else str(weights_dir),
             threads=threads,
         )
+        if of is not None or range_text is not None:
+            sources = {name: context.get_parameter_source(name) for name in context.params}
+            given = {
+                name for name, source in sources.items() if source and "DEFAULT" != source.name
+            }
+            request = revised(request, videos, given, of=of, range_text=range_text)
         batch = VideoBatch(
             command="generate",
             videos=videos,
@@ -223,8 +245,10 @@ def generate(
         if cues is not None:
             _check_cues(cues, len(videos), sensitivity)
         if dry_run:
-            settings = vars(request) | request.delivery.to_json() | {"loudness": loudness}
-            del settings["loudness_lufs"], settings["delivery"]
+            lufs = request.loudness_lufs
+            settings = vars(request) | request.delivery.to_json() | revision_to_json(request)
+            settings["loudness"] = "off" if lufs is None else f"{lufs:g}"
+            del settings["loudness_lufs"], settings["delivery"], settings["revision"]
             status = batch.print_plan(settings)
         else:
             status = batch.run(ray=ray, as_json=as_json, debug=debug)
@@ -313,6 +337,7 @@ def _result_text(described: dict[str, Any], is_only: bool) -> str:
         f"{described['timings_s']['total']:.2f} s)"
     ]
     lines.append(_loudness_text(described["loudness"]))
+    lines += takes_text(described)
     lines += [f"  {name}" for name in described.get("project_files", [])]
     lines += [f"  {described[key]}" for key in ("report", "sidecar") if key in described]
     lines += [f"  {name}" for name in described.get("event_files", [])]

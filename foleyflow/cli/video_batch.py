@@ -120,7 +120,7 @@ class VideoBatch:
         if errors and len(self.videos) == 1:
             raise errors[self.videos[0]]
         plan: dict[str, Any] = {
-            "plan": [{"video": name, "output": str(output)} for name, output in outputs.items()],
+            "plan": [self._planned(name, output) for name, output in outputs.items()],
             "settings": settings,
         }
         if errors:
@@ -183,10 +183,18 @@ class VideoBatch:
     def _plan(self) -> tuple[dict[str, Path], dict[str, Any]]:
         from foleyflow.inference.outputs import plan_outputs
 
-        request = self.request
         return plan_outputs(
-            self.videos, lambda video: self.output_of(video, request), request.companions
+            self.videos, lambda video: self.output_of(video, self.request), self._others
         )
+
+    def _others(self, output: Path) -> list[Path]:
+        """The files and folders that are written next to an output."""
+        return [*self.request.companions(output), *self.request.folders(output)]
+
+    def _planned(self, name: str, output: Path) -> dict[str, Any]:
+        others = [str(path) for path in self._others(output)]
+        planned: dict[str, Any] = {"video": name, "output": str(output)}
+        return planned | ({"other_files": others} if others else {})
 
 
 def checked_sensitivity(sensitivity: float | None) -> float:

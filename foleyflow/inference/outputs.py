@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from foleyflow import __version__
 from foleyflow.errors import MediaError, UsageError
+from foleyflow.inference.delivery import start_of_day_s
 from foleyflow.inference.event_files import write_event_files
 from foleyflow.inference.project import write_project
 from foleyflow.inference.request import (
@@ -21,12 +21,11 @@ from foleyflow.inference.request import (
     Request,
 )
 from foleyflow.inference.result import Generated
+from foleyflow.inference.sidecar import write_sidecar
+from foleyflow.inference.stem_files import check_stem_folder, stem_folder, write_stems
+from foleyflow.inference.stems import StemKind
 from foleyflow.inference.video_reference import reference_of
 from foleyflow.media import check_output, read_frames_at, read_waveform
-from foleyflow.media.formats import SIDECAR_SUFFIX
-from foleyflow.pretrained import model_folder
-from foleyflow.system.printable import json_text
-from foleyflow.weights import read_record, write_atomically
 
 REPORT_PICTURES = 10
 
@@ -41,7 +40,7 @@ def plan_outputs(
     Args:
         names: of the videos, as the user gave them.
         output_of: video -> output.
-        companions_of: output -> files that are written next to it.
+        companions_of: output -> files and folders that are written next to it.
 
     Raises:
         UsageError: two videos have the same output or the same file next to it, an output is
@@ -58,7 +57,7 @@ def plan_outputs(
             raise UsageError(
                 f"two videos would be written to {file}", hint="run them one by one with -o"
             )
-    for output in outputs:
+    for output in (*outputs, *companions):
         if os.path.realpath(output) in inputs:
             raise UsageError(
                 f"{output} is an input and also the output of another input",
@@ -87,6 +86,8 @@ def check_outputs(video: Path, output: Path, request: BatchRequest) -> None:
     check_output(output, overwrite=request.overwrite, source=video)
     for path in request.companions(output):
         check_output(path, overwrite=request.overwrite, source=video)
+    for folder in request.folders(output):
+        check_stem_folder(folder, overwrite=request.overwrite)
 
 
 @contextlib.contextmanager
@@ -127,18 +128,43 @@ def write_companions(described: dict[str, Any], result: Generated, job: Job[Requ
         path = output.with_name(output.name + REPORT_SUFFIX)
         described["warnings"] += _write_report(path, result, job)
         described["report"] = str(path)
-    if request.sidecar:
-        path = output.with_name(output.name + SIDECAR_SUFFIX)
-        folder = model_folder(request.model)
-        hashes = {name: read_record(folder, name).sha256 for name in ("codec", "align", "flow")}
-        content = {
-            "foleyflow": __version__,
-            "weights_sha256": hashes,
-            "audio_only": request.audio_only,
-            **described,
-        }
-        write_atomically(path, json_text(content) + "\n")
+    if request.stems is not None:
+        described["stems"] = _write_stems(result, request.stems, job)
+    write_record(described, result, job)
+
+
+def write_record(described: dict[str, Any], result: Generated, job: Job[Request]) -> None:
+    """Writes the sidecar of the output if it is wanted, and adds its name to `described`."""
+    if job.request.sidecar:
+        path = write_sidecar(
+            described,
+            result,
+            job.output,
+            model=job.request.model,
+            audio_only=job.request.audio_only,
+        )
         described["sidecar"] = str(path)
+
+
+def _write_stems(result: Generated, by: StemKind, job: Job[Request]) -> list[dict[str, Any]]:
+    """Writes the stems next to the output, and describes each."""
+    stems = result.stems(by)
+    paths = write_stems(
+        stem_folder(job.output),
+        stems,
+        origin_s=start_of_day_s(reference_of(result.info, job.name)),
+        overwrite=job.request.overwrite,
+    )
+    return [
+        {
+            "name": stem.name,
+            "file": str(path),
+            "start_s": stem.start_s,
+            "duration_s": stem.sample_count / stem.rate_hz,
+            "cues": [result.cues.index(cue) for cue in stem.cues],
+        }
+        for stem, path in zip(stems, paths, strict=True)
+    ]
 
 
 def _write_report(path: Path, result: Generated, job: Job[Request]) -> list[str]:

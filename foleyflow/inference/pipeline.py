@@ -11,34 +11,27 @@ thread aligns.
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from foleyflow import pretrained
 from foleyflow.alignment.model import Alignment
-from foleyflow.clock import count_at
 from foleyflow.codec.autoencoder import Codec
 from foleyflow.cues.sheet import CueSheet
 from foleyflow.encoders.motion_encoder import MotionEncoder
-from foleyflow.errors import ConfigError
 from foleyflow.flow.transformer import FlowTransformer
 from foleyflow.inference.analysis import Analysis, analyse_video
 from foleyflow.inference.calibration import Calibration, read_calibration
-from foleyflow.inference.cue_checks import check_material, fit_to_clip, open_library, with_material
-from foleyflow.inference.rendering import Sampling
-from foleyflow.inference.rerendering import edit_take
+from foleyflow.inference.candidates import Candidate, check_count, rank_candidates
+from foleyflow.inference.generation import Settings, generate_results
 from foleyflow.inference.result import Generated
 from foleyflow.inference.sensitivity import DEFAULT_SENSITIVITY, check_sensitivity
 from foleyflow.inference.spotting import Spotting, spot_cues
-from foleyflow.inference.takes import generate_take
 from foleyflow.inference.windows import WindowPlan, trained_plan
-from foleyflow.library import PlacedSounds, SoundLibrary, split_cues
+from foleyflow.library import SoundLibrary
 from foleyflow.media import MediaInfo, probe
-from foleyflow.parallel.precision import precision_on
 from foleyflow.parallel.threads import choose_threads
 from foleyflow.system.device import pick_device
 from foleyflow.system.stopwatch import Stopwatch
@@ -146,8 +139,8 @@ class FoleyFlow:
         """
         check_sensitivity(sensitivity)
         info = video if isinstance(video, MediaInfo) else probe(video)
-        analysis, warnings = self._analyse(info, Stopwatch(), progress)
-        spotting = self._spot(analysis, sensitivity)
+        analysis, warnings = self.analyse(info, Stopwatch(), progress)
+        spotting = self.spot_in(analysis, sensitivity)
         for text in (*warnings, *spotting.warnings):
             logger.warning("%s: %s", info.path, text)
         return spotting.cues
@@ -191,121 +184,76 @@ class FoleyFlow:
                 takes no cues.
             DataError: the library has no usable sound, or one of its files changed.
         """
-        # Settings, before any work
-        if material is not None:
-            check_material(material, self.materials)
-        guidance = self.flow.config.default_guidance if guidance is None else guidance
-        if steps < 1 or not 1.0 <= guidance <= 20.0 or seed < 0:
-            raise ConfigError(
-                f"seed={seed}, steps={steps}, guidance={guidance}: expected seed >= 0, "
-                "steps >= 1, guidance from 1 to 20",
-                hint="the defaults are seed=0, steps=1 and the guidance of the model",
-            )
-        check_sensitivity(sensitivity)
-        start_s, stopwatch = time.perf_counter(), Stopwatch()
-        info = video if isinstance(video, MediaInfo) else probe(video)
-        if library is not None:
-            library = open_library(library, self.materials)
-        if cues is not None:
-            cues = fit_to_clip(cues, self.flow.config, duration_s=info.duration_s)
-        # Frames to features to cues
-        analysis, warnings = self._analyse(info, stopwatch, progress)
-        if cues is None and not self.materials:
-            cues = CueSheet(duration_s=info.duration_s)
-        elif cues is None:
-            spotting = self._spot(analysis, sensitivity)
-            cues = spotting.cues
-            warnings += spotting.warnings
-        if material is not None:
-            cues = with_material(cues, material)
-        # Cues of the library to sounds
-        for_model, placed = cues, None
-        if library is not None:
-            warnings += library.warnings()
-            for_model, _ = split_cues(cues, library)
-            placed = PlacedSounds.plan(
-                cues,
-                library,
-                duration_s=info.duration_s,
-                rate_hz=self.codec.config.rate_hz,
-                seed=seed,
-                vary=library_variation,
-            )
-            if len(cues.enabled) and not placed.sounds:
-                warnings.append(
-                    "the library has no sound for any cue; its materials are "
-                    + ", ".join(library.materials)
-                )
-        # Other cues to latents to sound
-        take = generate_take(
-            self.codec,
-            self.flow,
-            analysis,
-            for_model,
-            plan=self.plan,
-            sampling=Sampling(seed=seed, steps=steps, guidance=guidance, path=self.path),
-            loudness_lufs=loudness_lufs,
-            threads=self.threads,
-            stopwatch=stopwatch,
-            placed=placed,
-        )
-        stopwatch.seconds["total"] = time.perf_counter() - start_s
-        return Generated(
-            info=info,
-            sample_rate_hz=self.codec.config.rate_hz,
-            sample_count=max(1, count_at(info.duration_s, self.codec.config.rate_hz)),
+        settings = Settings(
             cues=cues,
-            settings={
-                "model": self.name,
-                "seed": seed,
-                "steps": steps,
-                "guidance": guidance,
-                "material": material or "auto",
-                "loudness_lufs": loudness_lufs,
-                "library": None if library is None else str(library.folder),
-                "library_variation": library_variation,
-                "precision": precision_on(next(self.aligner.parameters()).device),
-                "threads": self.threads,
-            },
-            timings_s=stopwatch.seconds,
-            warnings=warnings + take.warnings(),
-            _take=take,
-            _rerender=self._rerender,
+            steps=steps,
+            guidance=guidance,
+            material=material,
+            sensitivity=sensitivity,
+            loudness_lufs=loudness_lufs,
+            library=library,
+            library_variation=library_variation,
         )
+        return next(generate_results(self, video, [seed], settings, progress=progress))
 
-    def _analyse(
+    def candidates(
+        self,
+        video: str | Path | MediaInfo,
+        *,
+        count: int = 4,
+        cues: CueSheet | None = None,
+        seed: int = 0,
+        steps: int = 1,
+        guidance: float | None = None,
+        material: str | None = None,
+        sensitivity: float = DEFAULT_SENSITIVITY,
+        loudness_lufs: float | None = DEFAULT_LUFS,
+        library: SoundLibrary | str | Path | None = None,
+        library_variation: bool = True,
+        progress: Callable[[float], None] | None = None,
+    ) -> list[Candidate]:
+        """Generates several takes of a video, and returns them with the best one first.
+
+        The video is analysed once. See `candidates.rank_candidates` for the order. Other arguments
+        and errors are those of `generate`.
+
+        Args:
+            video: see `generate`.
+            count: of takes, 1 to 32.
+            seed: of the first take; the others have `seed + 1`, `seed + 2` and so on.
+
+        Raises:
+            ConfigError: the count is out of range.
+        """
+        check_count(count)
+        info = video if isinstance(video, MediaInfo) else probe(video)
+        settings = Settings(
+            cues=cues,
+            steps=steps,
+            guidance=guidance,
+            material=material,
+            sensitivity=sensitivity,
+            loudness_lufs=loudness_lufs,
+            library=library,
+            library_variation=library_variation,
+        )
+        seeds = range(seed, seed + count)
+        takes = generate_results(self, info, seeds, settings, progress=progress)
+        return rank_candidates(list(takes), info)
+
+    def analyse(
         self, info: MediaInfo, stopwatch: Stopwatch, progress: Callable[[float], None] | None
     ) -> tuple[Analysis, list[str]]:
+        """See `analysis.analyse_video`."""
         return analyse_video(
             self.aligner, info, self.plan, stopwatch, threads=self.threads, progress=progress
         )
 
-    def _spot(self, analysis: Analysis, sensitivity: float) -> Spotting:
+    def spot_in(self, analysis: Analysis, sensitivity: float) -> Spotting:
+        """See `spotting.spot_cues`."""
         return spot_cues(
             analysis,
             materials=self.materials,
             calibration=self.calibration,
             sensitivity=sensitivity,
-        )
-
-    def _rerender(self, result: Generated, cues: CueSheet) -> Generated:
-        """See `Generated.rerender`."""
-        start_s = time.perf_counter()
-        cues = fit_to_clip(cues, self.flow.config, duration_s=result.info.duration_s)
-        take = edit_take(
-            self.codec,
-            self.flow,
-            result._take,
-            result.cues,
-            cues,
-            plan=self.plan,
-            threads=self.threads,
-        )
-        return replace(
-            result,
-            cues=cues,
-            settings=dict(result.settings),
-            timings_s={"total": time.perf_counter() - start_s},
-            warnings=take.warnings(),
-            _take=take,
         )

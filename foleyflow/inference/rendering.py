@@ -130,7 +130,7 @@ def regenerate_latents(
     flow: FlowTransformer,
     windows: WindowSpool,
     cues: CueArrays,
-    read: Callable[[int, int], Tensor],
+    read: Callable[[int, int], Tensor] | None,
     *,
     first: int,
     last: int,
@@ -141,8 +141,9 @@ def regenerate_latents(
     """New latents (1, T, C) of the frames from `first` to before `last` of a clip.
 
     The latents next to the stretch are known: on both sides as many as a window gets from the
-    previous one. `read` returns the standardised latents (1, K, C) between two frames. Other
-    arguments as in `generate_latents`.
+    previous one. `read` returns the standardised latents (1, K, C) between two frames; None
+    generates the stretch alone, with nothing known around it. Other arguments as in
+    `generate_latents`.
     """
     device = next(flow.parameters()).device
     per_segment = flow.config.latents_per_segment
@@ -159,7 +160,11 @@ def regenerate_latents(
         frames = torch.arange(start, start + count, device=device)
         before = (frames >= done - reach) & (frames < done)
         known = (before | (frames >= last) & (frames < last + reach))[None]
-        context = read(start, start + count).to(device)
+        if read is None:
+            known = (before & (frames >= first))[None]
+            context = torch.zeros(1, count, flow.config.channels, device=device)
+        else:
+            context = read(start, start + count).to(device)
         begin = max(first, start)
         context[:, begin - start : done - start] = new[:, begin - first : done - first]
         context = torch.where(known[..., None], context, 0.0)

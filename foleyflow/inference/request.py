@@ -10,6 +10,10 @@ from typing import Generic, TypeVar
 from foleyflow.inference.delivery import Delivery
 from foleyflow.inference.event_files import EVENT_SUFFIXES
 from foleyflow.inference.project import project_files
+from foleyflow.inference.revision import Revision
+from foleyflow.inference.sidecar import sidecar_path
+from foleyflow.inference.stem_files import stem_folder
+from foleyflow.inference.stems import StemKind
 from foleyflow.media.formats import SIDECAR_SUFFIX
 
 STANDARD_INPUT = "-"  # as the name of a video
@@ -51,6 +55,10 @@ class BatchRequest:
         """The files to write next to an output."""
         return [output.with_name(output.name + suffix) for suffix in self.companion_suffixes]
 
+    def folders(self, output: Path) -> list[Path]:
+        """The folders to write next to an output."""
+        return []
+
 
 @dataclass(frozen=True, kw_only=True)
 class SpotRequest(BatchRequest):
@@ -61,7 +69,8 @@ class SpotRequest(BatchRequest):
 class Request(BatchRequest):
     """The settings of a batch; see `foleyflow generate --help`.
 
-    Without `loudness_lufs`, the generated level is kept. Without `cues`, a file, they are found.
+    Without `loudness_lufs`, the generated level is kept. Without `cues`, a file, they are found. A
+    `revision` changes an earlier result instead of generating one from these settings.
     """
 
     seed: int
@@ -78,10 +87,25 @@ class Request(BatchRequest):
     report: bool
     events: bool
     sidecar: bool
+    candidates: int = 1
+    stems: StemKind | None = None
+    revision: Revision | None = None
 
     def companions(self, output: Path) -> list[Path]:
         """The files to write next to an output."""
-        return super().companions(output) + (project_files(output) if self.project else [])
+        takes = self.take_outputs(output)[1:]
+        records = [sidecar_path(take) for take in takes] if self.sidecar else []
+        project = project_files(output) if self.project else []
+        return [*super().companions(output), *project, *takes, *records]
+
+    def folders(self, output: Path) -> list[Path]:
+        """The folders to write next to an output."""
+        return [stem_folder(output)] if self.stems else []
+
+    def take_outputs(self, output: Path) -> list[Path]:
+        """The outputs of all takes, by their rank: the output itself, NAME.take2.mp4 and so on."""
+        ranks = range(2, self.candidates + 1)
+        return [output, *(output.with_stem(f"{output.stem}.take{rank}") for rank in ranks)]
 
     @property
     def companion_suffixes(self) -> list[str]:

@@ -18,11 +18,12 @@ from foleyflow.inference.cue_levels import HitLevels, correct_friction
 from foleyflow.inference.latent_spool import LatentPatch
 from foleyflow.inference.rendering import SeededFrames, regenerate_latents, seeded_frames
 from foleyflow.inference.silence import silence_between
-from foleyflow.inference.sound_spool import SoundPatch, patched_blocks
+from foleyflow.inference.sound_spool import SoundPatch
 from foleyflow.inference.stretches import Stretch, changed_stretches
-from foleyflow.inference.takes import Take
+from foleyflow.inference.takes import Take, sound_between
 from foleyflow.inference.windows import WindowPlan
 from foleyflow.library import PlacedSounds, split_cues
+from foleyflow.library.planned_sound import PlannedSound
 from foleyflow.parallel.threads import torch_threads
 
 FADE_S = 0.01  # between the old and the new sound at both ends of a stretch
@@ -58,6 +59,46 @@ def edit_take(
                 codec, flow, take, new, arrays, stretch, plan=plan, seeded=seeded
             )
     return take
+
+
+def regenerate_range(
+    codec: Codec,
+    flow: FlowTransformer,
+    take: Take,
+    cues: CueSheet,
+    stretch: Stretch,
+    *,
+    seed: int,
+    plan: WindowPlan,
+    threads: int,
+) -> Take:
+    """The take with a stretch generated again by another seed; see `Generated.regenerate`.
+
+    Args:
+        codec, flow: in eval mode.
+        take: the sound before.
+        cues: of the new sound.
+        stretch: which samples to replace.
+        seed: of the stretch; further edits of cues use the seed of the take again, and sounds of a
+            library always do.
+        plan: sizes of the windows.
+        threads: torch threads per operation.
+    """
+    if take.placed is not None:
+        placed = _placed_within(take.placed, cues, stretch)
+        take, cues = replace(take, placed=placed), split_cues(cues, placed.library)[0]
+    with torch_threads(threads):
+        edited = rerender_stretch(
+            codec,
+            flow,
+            replace(take, sampling=replace(take.sampling, seed=seed)),
+            cues,
+            arrays_of(cues, flow.config.cue_materials),
+            stretch,
+            plan=plan,
+            seeded=seeded_frames(cues, rate_hz=take.analysis.rate_hz, frames=len(take.latents)),
+        )
+    return replace(edited, sampling=take.sampling)
 
 
 @torch.inference_mode()
@@ -120,7 +161,7 @@ def rerender_stretch(
     if take.placed is not None:
         samples = samples + take.placed.samples(start, stop)
     samples = _fade(
-        _present_sound(take, start, stop),
+        sound_between(take, start, stop),
         np.clip(samples * np.float32(take.gain), -1.0, 1.0),
         round(FADE_S * rate_hz),
         at_start=start > 0,
@@ -143,9 +184,29 @@ def _with_placed(take: Take, old: PlacedSounds, new: PlacedSounds) -> Take:
     gain = np.float32(take.gain)
     for start, stop in old.changed_samples(new):
         change = new.samples(start, stop) - old.samples(start, stop)
-        samples = np.clip(_present_sound(take, start, stop) + gain * change, -1.0, 1.0)
+        samples = np.clip(sound_between(take, start, stop) + gain * change, -1.0, 1.0)
         take = _patched(take, start, samples)
     return replace(take, placed=new)
+
+
+def _placed_within(old: PlacedSounds, cues: CueSheet, stretch: Stretch) -> PlacedSounds:
+    """The sounds of a library for cues that differ within a stretch; all others stay the same.
+
+    The choice of a file depends on the cue before it, so a new plan differs outside as well.
+    """
+
+    def key(planned: PlannedSound) -> tuple[int, str, str]:
+        return planned.start_sample, planned.sound.material, planned.sound.kind
+
+    kept = {key(planned): planned for planned in old.sounds}
+    new = old.with_cues(cues)
+    sounds = []
+    for planned in new.sounds:
+        if not stretch.start_s <= planned.start_sample / old.rate_hz < stretch.end_s:
+            before = kept.get(key(planned), planned)
+            planned = replace(before, cue_index=planned.cue_index)
+        sounds.append(planned)
+    return replace(new, sounds=tuple(sounds))
 
 
 def _patched(take: Take, start: int, samples: NDArray[np.float32]) -> Take:
@@ -153,13 +214,6 @@ def _patched(take: Take, start: int, samples: NDArray[np.float32]) -> Take:
     patch = SoundPatch(start=start, samples=samples)
     visible = (p for p in take.sound_patches if p.start < start or p.end > patch.end)
     return replace(take, sound_patches=(*visible, patch))
-
-
-def _present_sound(take: Take, start: int, stop: int) -> NDArray[np.float32]:
-    """The present samples from `start` to before `stop`."""
-    blocks = take.sound.blocks(take.gain, start=start, stop=stop)
-    shifted = [replace(patch, start=patch.start - start) for patch in take.sound_patches]
-    return np.concatenate([block[0] for block in patched_blocks(blocks, shifted)])
 
 
 def _fade(

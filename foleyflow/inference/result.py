@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +14,34 @@ from numpy.typing import NDArray
 from foleyflow.cues.sheet import CueSheet
 from foleyflow.inference.delivery import DeliveredSound, Delivery, deliver
 from foleyflow.inference.sound_spool import patched_blocks
+from foleyflow.inference.stems import Stem, StemKind
 from foleyflow.inference.takes import Take
 from foleyflow.library import Placement
 from foleyflow.media import MediaInfo, fit_blocks
 from foleyflow.signals import Waveform
+
+if TYPE_CHECKING:
+    from foleyflow.inference.pipeline import FoleyFlow
+
+
+@dataclass(frozen=True, kw_only=True)
+class Edit:
+    """A change of a result, so that the result can be made again.
+
+    Attributes:
+        cues_before: cues of the sound before the edit.
+        start_s, end_s, seed: of a stretch that was generated again; None if only cues changed.
+    """
+
+    cues_before: CueSheet
+    start_s: float | None = None
+    end_s: float | None = None
+    seed: int | None = None
+
+
+def cues_after(edits: Sequence[Edit], last: CueSheet) -> list[CueSheet]:
+    """The cues after each edit; `last` are those of the result."""
+    return [*(edit.cues_before for edit in edits[1:]), last] if edits else []
 
 
 @dataclass(kw_only=True, eq=False)
@@ -29,12 +53,13 @@ class Generated:
         sample_rate_hz: of the sound.
         sample_count: length of the sound: that of the video, rounded to the sample.
         cues: the cues of the sound; disabled ones are uncertain or switched off.
-        settings: seed, steps, guidance, material, loudness, model, precision and threads.
+        settings: seed, steps, guidance, material, loudness, model, device, precision and threads.
         timings_s: seconds in each part, and the elapsed time as "total". Parts overlap, so their
             sum may exceed it. `save` adds "mux".
         warnings: for the user; `save` adds those of the mix, and what the format of the output
             can't hold.
         delivered: the sound that the last `save` has written; None before.
+        edits: of the sound since it was generated, in their order.
     """
 
     info: MediaInfo
@@ -44,9 +69,10 @@ class Generated:
     settings: dict[str, object]
     timings_s: dict[str, float]
     warnings: list[str]
+    edits: tuple[Edit, ...] = ()
     delivered: DeliveredSound | None = field(default=None, init=False, repr=False)
     _take: Take = field(repr=False)
-    _rerender: Callable[[Generated, CueSheet], Generated] = field(repr=False)
+    _model: FoleyFlow = field(repr=False)
 
     def rerender(self, cues: CueSheet) -> Generated:
         """The sound for edited cues; only the stretches that the edits touch are generated again.
@@ -59,7 +85,51 @@ class Generated:
         Raises:
             ConfigError: a cue is outside the clip, or the model does not know its material.
         """
-        return self._rerender(self, cues)
+        from foleyflow.inference.editing import rerender
+
+        return rerender(self, cues)
+
+    def regenerate(
+        self,
+        start_s: float,
+        end_s: float,
+        *,
+        seed: int | None = None,
+        cues: CueSheet | None = None,
+    ) -> Generated:
+        """The sound with one stretch generated again, by another seed.
+
+        All samples before `start_s` and from `end_s` on are bit-identical, and the gain stays the
+        same. The new sound fades in and out within 10 ms at the ends of the stretch.
+
+            better = result.regenerate(2.0, 4.0)
+
+        Args:
+            start_s, end_s: seconds from the start of the clip, 0.05 s to 300 s apart.
+            seed: of the stretch; None for one that this result has not used yet. Cues with a seed
+                of their own keep it.
+            cues: of the result; they may differ within the stretch. None keeps them.
+
+        Raises:
+            ConfigError: the stretch is not within the clip, cues outside it differ, the seed is
+                negative, or the model does not know a material.
+        """
+        from foleyflow.inference.editing import regenerate
+
+        return regenerate(self, start_s, end_s, seed=seed, cues=cues)
+
+    def stems(self, by: StemKind = "material") -> list[Stem]:
+        """The sound in parts, whose sum is the sound: one for each material, or for each cue.
+
+        Stems by cue begin a little before their cue; see `Stem.start_sample`. There is none if no
+        cue is enabled.
+
+        Raises:
+            ConfigError: `by` is neither "material" nor "cue", or the model takes no cues.
+        """
+        from foleyflow.inference.editing import stems_of
+
+        return stems_of(self, by)
 
     def blocks(self) -> Iterator[NDArray[np.float32]]:
         """The sound in (1, n) float32 blocks, `sample_count` samples in total."""

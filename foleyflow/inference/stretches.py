@@ -42,9 +42,8 @@ def changed_stretches(old: CueSheet, new: CueSheet, *, duration_s: float) -> lis
         old, new: cues before and after the edit. Disabled cues do not count.
         duration_s: length of the clip.
     """
-    before, after = ({_audible(cue) for cue in sheet if cue.enabled} for sheet in (old, new))
     stretches: list[Stretch] = []
-    for cue in sorted(before ^ after, key=lambda cue: cue.time_s):
+    for cue in changed_cues(old, new):
         start_s = max(0.0, cue.time_s - BEFORE_S)
         end_s = min(duration_s, end_of_ring_s(cue))
         if stretches and start_s < stretches[-1].end_s + SHORTEST_GAP_S:
@@ -52,6 +51,12 @@ def changed_stretches(old: CueSheet, new: CueSheet, *, duration_s: float) -> lis
             start_s, end_s = last.start_s, max(last.end_s, end_s)
         stretches.append(Stretch(start_s=start_s, end_s=end_s))
     return stretches
+
+
+def changed_cues(old: CueSheet, new: CueSheet) -> list[Cue]:
+    """The enabled cues that only one of two sheets contains, in order of time."""
+    before, after = ({_audible(cue) for cue in sheet if cue.enabled} for sheet in (old, new))
+    return sorted(before ^ after, key=lambda cue: cue.time_s)
 
 
 def end_of_ring_s(cue: Cue) -> float:

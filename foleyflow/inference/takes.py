@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,13 @@ from foleyflow.inference.cue_levels import HitGain, HitLevels, correct_friction
 from foleyflow.inference.latent_spool import LatentPatch, LatentSpool
 from foleyflow.inference.rendering import Sampling, generate_latents, seeded_frames
 from foleyflow.inference.silence import silence_between
-from foleyflow.inference.sound_spool import SoundPatch, SoundSpool, added_blocks, decode_latents
+from foleyflow.inference.sound_spool import (
+    SoundPatch,
+    SoundSpool,
+    added_blocks,
+    decode_latents,
+    patched_blocks,
+)
 from foleyflow.inference.windows import WindowPlan
 from foleyflow.library import PlacedSounds
 from foleyflow.parallel.threads import torch_threads
@@ -59,6 +65,13 @@ class Take:
         if max(peaks, default=0.0) >= 1.0:
             return ["an edited stretch was too loud and was clipped (generate the sound again)"]
         return []
+
+
+def sound_between(take: Take, start: int, stop: int) -> NDArray[np.float32]:
+    """The present samples (n,) of a take from `start` to before `stop`."""
+    blocks = take.sound.blocks(take.gain, start=start, stop=stop)
+    shifted = [replace(patch, start=patch.start - start) for patch in take.sound_patches]
+    return np.concatenate([block[0] for block in patched_blocks(blocks, shifted)])
 
 
 def generate_take(

@@ -81,7 +81,7 @@ def test_help_loads_no_heavy_package():
     ("arguments", "message"),
     [
         (("generate",), "Missing argument"),
-        (("generate", "a.mp4", "--candidates", "3"), "No such option"),
+        (("generate", "a.mp4", "--pictures", "3"), "No such option"),
         (("generate", "a.mp4", "--seed", "-1"), "'--seed'"),
         (("generate", "a.mp4", "--steps", "0"), "'--steps'"),
         (("generate", "a.mp4", "--guidance", "0.5"), "'--guidance'"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from support.cli_model import make_model
@@ -100,3 +102,30 @@ def test_a_model_without_cues_takes_no_library(tmp_path, clip, library):
     )
     with pytest.raises(ConfigError, match="a library was given"):
         model.generate(clip, library=library)
+
+
+def test_a_range_keeps_recorded_sounds_outside_it(model, library, clip):
+    first = model.generate(clip, cues=CUES, library=library)
+    new = first.regenerate(0.3, 1.2, cues=EDITS["level"])
+    places = np.flatnonzero(new.waveform != first.waveform) / RATE_HZ
+    assert 0.3 <= places.min() and places.max() < 1.2
+    assert new.placements[0] != first.placements[0]
+    assert new.placements[1:] == first.placements[1:]
+    # A new seed of the model leaves the variation of recorded sounds as it is
+    assert first.regenerate(0.3, 1.2).placements == first.placements
+
+
+def test_stems_contain_the_recorded_sounds_of_their_cues(model, library, clip):
+    result = model.generate(clip, cues=CUES, library=library, loudness_lufs=None)
+    stems = {stem.name: stem for stem in result.stems()}
+    assert list(stems) == ["wood", "glass", "metal"]
+    total = np.sum([stem.waveform.astype(np.float64) for stem in stems.values()], axis=0)
+    assert np.abs(total - result.waveform).max() <= 0.5 / 2**23
+    placed = result._take.placed
+    for name, indices in (("wood", (0, 3)), ("metal", (2,))):
+        own = tuple(sound for sound in placed.sounds if sound.cue_index in indices)
+        recorded = result._take.gain * dataclasses.replace(placed, sounds=own).samples(
+            0, result.sample_count
+        )
+        without = np.square(result.waveform - recorded).sum()
+        assert np.square(stems[name].waveform - recorded).sum() < 0.5 * without

@@ -1,0 +1,89 @@
+"""Edits of a result, and its stems: what `Generated` does with the networks of its model."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+from foleyflow.cues.sheet import CueSheet
+from foleyflow.inference.cue_checks import fit_to_clip
+from foleyflow.inference.ranges import check_range, unused_seed
+from foleyflow.inference.rerendering import edit_take, regenerate_range
+from foleyflow.inference.result import Edit, Generated
+from foleyflow.inference.stem_references import stem_plans
+from foleyflow.inference.stems import Stem, StemKind, split_into_stems
+from foleyflow.inference.takes import Take
+
+
+def rerender(result: Generated, cues: CueSheet) -> Generated:
+    """See `Generated.rerender`."""
+    start_s, model = time.perf_counter(), result._model
+    cues = fit_to_clip(cues, model.flow.config, duration_s=result.info.duration_s)
+    take = edit_take(
+        model.codec,
+        model.flow,
+        result._take,
+        result.cues,
+        cues,
+        plan=model.plan,
+        threads=model.threads,
+    )
+    return _edited(result, take, cues, Edit(cues_before=result.cues), start_s)
+
+
+def regenerate(
+    result: Generated,
+    range_start_s: float,
+    range_end_s: float,
+    *,
+    seed: int | None,
+    cues: CueSheet | None,
+) -> Generated:
+    """See `Generated.regenerate`."""
+    start_s, model = time.perf_counter(), result._model
+    sheet = result.cues
+    if cues is not None:
+        sheet = fit_to_clip(cues, model.flow.config, duration_s=result.info.duration_s)
+    seed = unused_seed(result) if seed is None else seed
+    stretch = check_range(result, range_start_s, range_end_s, seed=seed, cues=sheet)
+    take = regenerate_range(
+        model.codec,
+        model.flow,
+        result._take,
+        sheet,
+        stretch,
+        seed=seed,
+        plan=model.plan,
+        threads=model.threads,
+    )
+    edit = Edit(cues_before=result.cues, start_s=stretch.start_s, end_s=stretch.end_s, seed=seed)
+    return _edited(result, take, sheet, edit, start_s)
+
+
+def stems_of(result: Generated, by: StemKind) -> list[Stem]:
+    """See `Generated.stems`."""
+    model = result._model
+    plans = stem_plans(
+        model.codec,
+        model.flow,
+        result._take,
+        result.cues,
+        by=by,
+        plan=model.plan,
+        threads=model.threads,
+    )
+    return split_into_stems(
+        result.blocks(), plans, rate_hz=result.sample_rate_hz, sample_count=result.sample_count
+    )
+
+
+def _edited(result: Generated, take: Take, cues: CueSheet, edit: Edit, start_s: float) -> Generated:
+    return replace(
+        result,
+        cues=cues,
+        settings=dict(result.settings),
+        timings_s={"total": time.perf_counter() - start_s},
+        warnings=take.warnings(),
+        edits=(*result.edits, edit),
+        _take=take,
+    )

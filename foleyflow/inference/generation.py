@@ -1,0 +1,143 @@
+"""Generates results for a video: one for each seed, from one analysis of the video."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from foleyflow.clock import count_at
+from foleyflow.cues.sheet import CueSheet
+from foleyflow.errors import ConfigError
+from foleyflow.inference.cue_checks import check_material, fit_to_clip, open_library, with_material
+from foleyflow.inference.rendering import Sampling
+from foleyflow.inference.result import Generated
+from foleyflow.inference.sensitivity import check_sensitivity
+from foleyflow.inference.takes import generate_take
+from foleyflow.library import PlacedSounds, SoundLibrary, split_cues
+from foleyflow.media import MediaInfo, probe
+from foleyflow.parallel.precision import precision_on
+from foleyflow.system.stopwatch import Stopwatch
+
+if TYPE_CHECKING:
+    from foleyflow.inference.pipeline import FoleyFlow
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Settings of a generation except for its seed; see `FoleyFlow.generate`."""
+
+    cues: CueSheet | None
+    steps: int
+    guidance: float | None
+    material: str | None
+    sensitivity: float
+    loudness_lufs: float | None
+    library: SoundLibrary | str | Path | None
+    library_variation: bool
+
+
+def generate_results(
+    model: FoleyFlow,
+    video: str | Path | MediaInfo,
+    seeds: Sequence[int],
+    settings: Settings,
+    *,
+    progress: Callable[[float], None] | None,
+) -> Iterator[Generated]:
+    """Yields the result of each seed; see `FoleyFlow.generate` for arguments and errors.
+
+    The timings of the first result include the analysis of the video.
+    """
+    # Settings, before any work
+    material, config = settings.material, model.flow.config
+    if material is not None:
+        check_material(material, model.materials)
+    steps = settings.steps
+    guidance = config.default_guidance if settings.guidance is None else settings.guidance
+    if steps < 1 or not 1.0 <= guidance <= 20.0 or min(seeds) < 0:
+        raise ConfigError(
+            f"seed={min(seeds)}, steps={steps}, guidance={guidance}: expected seed >= 0, "
+            "steps >= 1, guidance from 1 to 20",
+            hint="the defaults are seed=0, steps=1 and the guidance of the model",
+        )
+    check_sensitivity(settings.sensitivity)
+    start_s, stopwatch = time.perf_counter(), Stopwatch()
+    info = video if isinstance(video, MediaInfo) else probe(video)
+    library = None
+    if settings.library is not None:
+        library = open_library(settings.library, model.materials)
+    cues = settings.cues
+    if cues is not None:
+        cues = fit_to_clip(cues, config, duration_s=info.duration_s)
+    # Frames to features to cues
+    analysis, warnings = model.analyse(info, stopwatch, progress)
+    if cues is None and not model.materials:
+        cues = CueSheet(duration_s=info.duration_s)
+    elif cues is None:
+        spotting = model.spot_in(analysis, settings.sensitivity)
+        cues = spotting.cues
+        warnings += spotting.warnings
+    if material is not None:
+        cues = with_material(cues, material)
+    if library is not None:
+        warnings += library.warnings()
+    rate_hz, device = model.codec.config.rate_hz, next(model.aligner.parameters()).device
+    for seed in seeds:
+        # Cues of the library to sounds
+        for_model, placed = cues, None
+        if library is not None:
+            for_model, _ = split_cues(cues, library)
+            placed = PlacedSounds.plan(
+                cues,
+                library,
+                duration_s=info.duration_s,
+                rate_hz=rate_hz,
+                seed=seed,
+                vary=settings.library_variation,
+            )
+            if seed == seeds[0] and len(cues.enabled) and not placed.sounds:
+                warnings.append(
+                    "the library has no sound for any cue; its materials are "
+                    + ", ".join(library.materials)
+                )
+        # Other cues to latents to sound
+        take = generate_take(
+            model.codec,
+            model.flow,
+            analysis,
+            for_model,
+            plan=model.plan,
+            sampling=Sampling(seed=seed, steps=steps, guidance=guidance, path=model.path),
+            loudness_lufs=settings.loudness_lufs,
+            threads=model.threads,
+            stopwatch=stopwatch,
+            placed=placed,
+        )
+        stopwatch.seconds["total"] = time.perf_counter() - start_s
+        yield Generated(
+            info=info,
+            sample_rate_hz=rate_hz,
+            sample_count=max(1, count_at(info.duration_s, rate_hz)),
+            cues=cues,
+            settings={
+                "model": model.name,
+                "seed": seed,
+                "steps": steps,
+                "guidance": guidance,
+                "material": material or "auto",
+                "loudness_lufs": settings.loudness_lufs,
+                "library": None if library is None else str(library.folder),
+                "library_variation": settings.library_variation,
+                "device": str(device),
+                "precision": precision_on(device),
+                "threads": model.threads,
+            },
+            timings_s=stopwatch.seconds,
+            warnings=warnings + take.warnings(),
+            _take=take,
+            _model=model,
+        )
+        start_s, stopwatch = time.perf_counter(), Stopwatch()
