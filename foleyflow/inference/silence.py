@@ -15,17 +15,17 @@ from foleyflow.cues.sheet import CueSheet
 from foleyflow.inference.stretches import BEFORE_S, Stretch, end_of_ring_s
 
 FADE_IN_S = 0.01  # from the start of the stretch of a cue on
-FADE_OUT_S = 0.03  # before its end
+TAIL_S = 0.3  # after the ring of a cue, in which its room falls silent
 
 
 def sounding_stretches(cues: CueSheet) -> list[Stretch]:
     """The stretches of the enabled cues, joined where they overlap, in order of time.
 
-    Each lasts from 50 ms before a cue, which may be before the clip, to the end of its ring.
+    Each lasts from 50 ms before a cue, which may be before the clip, to `TAIL_S` after its ring.
     """
     found: list[Stretch] = []
     for cue in cues.enabled:  # in order of time
-        start_s, end_s = cue.time_s - BEFORE_S, end_of_ring_s(cue)
+        start_s, end_s = cue.time_s - BEFORE_S, end_of_ring_s(cue) + TAIL_S
         if found and start_s <= found[-1].end_s:
             last = found.pop()
             start_s, end_s = last.start_s, max(last.end_s, end_s)
@@ -57,6 +57,6 @@ def silence_between(
             first, last = np.searchsorted(times_s, (stretch.start_s, stretch.end_s))
             inside_s = times_s[first:last]
             rise = (inside_s - stretch.start_s) / FADE_IN_S
-            fall = (stretch.end_s - inside_s) / FADE_OUT_S
+            fall = (stretch.end_s - inside_s) / TAIL_S
             gain[first:last] = np.minimum(np.minimum(rise, fall), 1.0)
         yield block * gain

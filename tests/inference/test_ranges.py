@@ -9,7 +9,7 @@ from foleyflow import Cue, CueSheet, FoleyFlow
 from foleyflow.errors import ConfigError
 
 RATE_HZ = 48_000
-CUES = CueSheet(cues=tuple(Cue(time_s=t, material="wood") for t in (0.5, 1.5, 2.5, 3.5)))
+CUES = CueSheet(cues=tuple(Cue(time_s=t, material="metal") for t in (0.5, 1.5, 2.5, 3.5)))
 
 
 @pytest.fixture(scope="module")

@@ -5,13 +5,13 @@ import pytest
 
 from foleyflow.cues.cue import Cue
 from foleyflow.cues.sheet import CueSheet
-from foleyflow.inference.silence import FADE_IN_S, FADE_OUT_S, silence_between, sounding_stretches
+from foleyflow.inference.silence import FADE_IN_S, TAIL_S, silence_between, sounding_stretches
 
 RATE_HZ = 1000
 WOOD = Cue(time_s=1.0, material="wood", decay_s=0.6)  # rings for 0.4 s
 SHEET = CueSheet(
     cues=(
-        Cue(time_s=0.0, decay_s=0.3),  # rings for 0.2 s
+        Cue(time_s=0.0, material="stone"),  # rings for 0.1 s
         WOOD,
         Cue(time_s=1.3, decay_s=0.6),
         Cue(time_s=3.0, enabled=False),
@@ -20,9 +20,9 @@ SHEET = CueSheet(
 )
 
 
-def test_stretches_last_from_50_ms_before_a_cue_to_the_end_of_its_ring_and_are_joined():
+def test_stretches_last_from_50_ms_before_a_cue_to_the_end_of_its_tail_and_are_joined():
     spans = [(each.start_s, each.end_s) for each in sounding_stretches(SHEET)]
-    assert spans == [pytest.approx((-0.05, 0.2)), pytest.approx((0.95, 1.7))]
+    assert spans == [pytest.approx((-0.05, 0.4)), pytest.approx((0.95, 2.0))]
 
 
 @pytest.mark.parametrize("sizes", [(4000,), (1, 999, 1500, 1500)])
@@ -30,12 +30,12 @@ def test_samples_outside_of_the_stretches_are_zero_and_those_inside_stay(sizes):
     ones = np.ones(4000, np.float32)
     blocks = np.split(ones, np.cumsum(sizes)[:-1])
     gain = np.concatenate(list(silence_between(blocks, SHEET, rate_hz=RATE_HZ)))
-    fade_in, fade_out = round(FADE_IN_S * RATE_HZ), round(FADE_OUT_S * RATE_HZ)
-    assert (gain[: 200 - fade_out] == 1).all()  # the fade-in is before the clip
-    assert (gain[201:950] == 0).all() and (gain[1701:] == 0).all()
-    assert (gain[951 + fade_in : 1700 - fade_out] == 1).all()
+    fade_in, tail = round(FADE_IN_S * RATE_HZ), round(TAIL_S * RATE_HZ)
+    assert (gain[: 400 - tail] == 1).all()  # the fade-in is before the clip
+    assert (gain[401:950] == 0).all() and (gain[2001:] == 0).all()
+    assert (gain[951 + fade_in : 2000 - tail] == 1).all()
     assert (np.diff(gain[950 : 950 + fade_in]) > 0).all()
-    assert (np.diff(gain[1700 - fade_out : 1700]) < 0).all()
+    assert (np.diff(gain[2000 - tail : 2000]) < 0).all()
 
 
 def test_a_piece_of_a_clip_gets_the_gain_of_its_place():
