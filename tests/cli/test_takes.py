@@ -167,7 +167,7 @@ def test_a_range_keeps_all_other_samples(generate, clip, first, tmp_path):
     answer = generate(clip, "--of", first, "--range", "1:2.5", "-o", new, with_model=False)
     times_s = changed(first, new)
     assert 1.0 <= times_s.min() and times_s.max() < 2.5
-    assert len(times_s) > 0.9 * 1.5 * RATE_HZ
+    assert len(times_s) > 1.0 * RATE_HZ  # all that its cues let sound
     assert first.read_bytes() == before
     # The settings are those of the first result, the seed is the next one
     assert (answer["seed"], answer["cue_file"]) == (3, record_of(first)["cue_file"])

@@ -49,7 +49,7 @@ def test_ranges_add_up_and_take_new_seeds(first):
 
 
 def test_a_range_takes_cues_that_differ_within_it(first):
-    cues = first.cues.replace(1, material="metal")
+    cues = first.cues.replace(1, material="glass")
     new = first.regenerate(1.2, 2.2, seed=5, cues=cues)
     assert new.cues == cues
     assert len(changed(new, first.regenerate(1.2, 2.2, seed=5))) > 0
