@@ -101,7 +101,6 @@ def test_cold_commands_report_time_and_memory(workbench):
     assert rows["peak memory, long over short"].value == pytest.approx(long / short)
     assert "6 s" in rows["peak memory, long video"].how
     assert rows["generate, cold command"].unit == "s"
-    # Python and torch start in both, the command does more.
     import_s = rows["import torch, cold"].value
     assert import_s > 0 and rows["generate, cold command"].value > 0
     limit = 1.8 * import_s + workbench.warm.alone_s
