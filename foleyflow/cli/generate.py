@@ -230,7 +230,7 @@ def generate(
         if of is not None or range_text is not None:
             sources = {name: context.get_parameter_source(name) for name in context.params}
             given = {
-                name for name, source in sources.items() if source and "DEFAULT" != source.name
+                name for name, source in sources.items() if source and source.name != "DEFAULT"
             }
             request = revised(request, videos, given, of=of, range_text=range_text)
         batch = VideoBatch(
