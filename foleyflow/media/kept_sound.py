@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import cast
 
-import av
-from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.stream import Stream
 from av.video.stream import VideoStream
@@ -17,7 +14,7 @@ from foleyflow.media.formats import FORMATS, OutputFormat
 from foleyflow.media.input_file import open_input
 from foleyflow.media.probe import MediaInfo
 from foleyflow.media.properties import stream_name
-from foleyflow.media.remux import suffixes_holding
+from foleyflow.media.remux import accepts_streams, suffixes_holding
 
 _CONVERT_HINT = "convert the audio track to aac first, or leave it out"
 _NO_LANGUAGE = frozenset({None, "", "und"})
@@ -91,23 +88,9 @@ def _misfit(info: MediaInfo, source: InputContainer, output_format: OutputFormat
         if not names or (accepted is not None and names.isdisjoint(accepted)):
             return f"{stream_name(stream)} does not fit {muxer}"
     video = cast(VideoStream, source.streams[info.video_index])
-    if not _accepts(output_format, [video, *sounds]):
+    if not accepts_streams(output_format, [video, *sounds]):
         return f"{', '.join(map(stream_name, sounds))} does not fit {muxer}"
     return None
-
-
-def _accepts(output_format: OutputFormat, streams: list[VideoStream | AudioStream]) -> bool:
-    """Whether a muxer writes a header for these streams."""
-    sink = av.open(os.devnull, "w", format=output_format.muxer, options={"strict": "unofficial"})
-    try:
-        for stream in streams:
-            sink.add_stream_from_template(stream, opaque=True)
-        sink.start_encoding()
-    except (av.FFmpegError, ValueError):
-        return False
-    finally:
-        sink.close()
-    return True
 
 
 def _codec_names(stream: Stream) -> set[str]:

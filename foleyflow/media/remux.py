@@ -11,7 +11,7 @@ import math
 import os
 import re
 from collections import Counter
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import cast
@@ -63,6 +63,8 @@ _SOUND_LEAD_S = 1.0
 _LARGEST_TIMESCALE = 1_000_000
 # Of the video's own audio tracks in the copy.
 _KEPT_TITLE = "Original"
+# Permits Dolby Vision and 360-degree descriptions.
+_MUXER_OPTIONS = {"strict": "unofficial"}
 # Suggested first if a format can't hold a video.
 _USUAL_SUFFIXES = (".mp4", ".webm", ".mov", ".mkv")
 # Formats that share codec tags; a tag of one family has no meaning in another.
@@ -128,11 +130,20 @@ def _holds_codec(output_format: OutputFormat, video: VideoStream) -> bool:
     names = {video.codec_context.name, video.codec_context.codec.canonical_name}
     if output_format.video_codecs is not None:
         return bool(names & output_format.video_codecs)
-    sink = av.open(os.devnull, "w", format=output_format.muxer, options={"strict": "unofficial"})
+    sink = av.open(os.devnull, "w", format=output_format.muxer, options=_MUXER_OPTIONS)
+    supports = bool(names & sink.supported_codecs)
+    sink.close()
+    return supports and accepts_streams(output_format, [video])
+
+
+def accepts_streams(
+    output_format: OutputFormat, streams: Sequence[VideoStream | AudioStream]
+) -> bool:
+    """Whether a muxer writes a header for these streams."""
+    sink = av.open(os.devnull, "w", format=output_format.muxer, options=_MUXER_OPTIONS)
     try:
-        if not names & sink.supported_codecs:
-            return False
-        sink.add_stream_from_template(video, opaque=True)
+        for stream in streams:
+            sink.add_stream_from_template(stream, opaque=True)
         sink.start_encoding()
     except (av.FFmpegError, ValueError):
         return False
@@ -275,7 +286,7 @@ class Remux:
         raise AssertionError("the last attempt returns or raises")
 
     def _options(self) -> dict[str, str]:
-        options = {"strict": "unofficial"}  # permits Dolby Vision and 360-degree descriptions
+        options = dict(_MUXER_OPTIONS)
         if self._format.has_edit_lists:
             options["movie_timescale"] = str(
                 _movie_timescale(
