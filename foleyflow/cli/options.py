@@ -32,6 +32,14 @@ Ray = Annotated[
 ]
 SimulatedData = Annotated[Path, Argument(metavar="DATA", help="Data set of simulated clips.")]
 ClipCount = Annotated[int, Option(min=1, help="Maximum number of clips.")]
+Recordings = Annotated[
+    list[Path],
+    Argument(
+        metavar="CLIPS",
+        help="Videos with their own sound, or folders of them. Of a folder with a manifest.csv, "
+        "the videos that `foleyflow data list` lists.",
+    ),
+]
 Videos = Annotated[list[Path], Argument(metavar="VIDEO", help="Video files.")]
 Model = Annotated[
     str,

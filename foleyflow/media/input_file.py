@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import logging
 import os
 import stat
@@ -176,6 +177,15 @@ def first_packet(path: Path, stream_index: int) -> bytes:
             if packet.size:
                 return bytes(packet)
     return b""
+
+
+def picture_hash(path: Path) -> str:
+    """SHA-256 of the packets of a file's video stream; equal for a copy that is not re-encoded."""
+    digest = hashlib.sha256()
+    with open_input(path) as container:
+        for packet in read_packets(container, [pick_video(container, path)]):
+            digest.update(bytes(packet))
+    return digest.hexdigest()
 
 
 def discard_others(container: InputContainer, stream: Stream) -> None:

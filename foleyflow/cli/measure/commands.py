@@ -17,6 +17,7 @@ from foleyflow.cli.measure.cues import (
     real_events,
     spectrograms,
 )
+from foleyflow.cli.measure.delivery import delivery
 from foleyflow.cli.measure.evaluation import evaluation, judges, materials
 from foleyflow.cli.measure.networks import aligner, codec, encoders, flow, mixture
 from foleyflow.cli.measure.report import Report, report_lines
@@ -57,6 +58,7 @@ for function in (
     calibration,
     spectrograms,
     real_cues,
+    delivery,
     materials,
     scales,
     training,

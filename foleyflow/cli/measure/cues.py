@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from typer import Argument, Option
+from typer import Option
 
 from foleyflow.cli.console import check_writable, print_status, progress_on_stderr
 from foleyflow.cli.measure.material_judge import load_material_judge
@@ -16,6 +16,7 @@ from foleyflow.cli.options import (
     JudgeFolder,
     Model,
     Out,
+    Recordings,
     Seed,
     SimulatedData,
     Videos,
@@ -171,14 +172,7 @@ def spectrograms(
 
 
 def real_cues(
-    recordings: Annotated[
-        list[Path],
-        Argument(
-            metavar="CLIPS",
-            help="Videos with their own sound, or folders of them. Of a folder with a "
-            "manifest.csv, the videos that `foleyflow data list` lists.",
-        ),
-    ],
+    recordings: Recordings,
     model: Model = EMBEDDED,
     clips: Annotated[
         int | None, Option(min=1, help="Maximum number of clips. Default: all.")

@@ -1,0 +1,28 @@
+"""The command that measures stems, mixes and recorded sounds."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from typer import Option
+
+from foleyflow.cli.measure.report import Report
+from foleyflow.cli.options import EMBEDDED, Model, Out, Recordings, Seed
+
+
+def delivery(
+    recordings: Recordings,
+    model: Model = EMBEDDED,
+    clips: Annotated[int, Option(min=1, help="Maximum number of clips.")] = 10,
+    seed: Seed = 0,
+    out: Out = None,
+) -> Report:
+    """Measure stems, mixes and recorded sounds.
+
+    The sum of stems is compared with the sound, the loudness of mixes with their target, the copied
+    picture with its source, and the place of recorded sounds with their cues.
+    """
+    from foleyflow.experiments.measure_delivery import measure_delivery
+    from foleyflow.experiments.measure_real_cues import recordings_of
+
+    return measure_delivery(model, recordings_of(recordings)[:clips], seed=seed)
