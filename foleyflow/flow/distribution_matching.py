@@ -1,10 +1,12 @@
 """Distribution matching: trains the one-step generator on the reverse KL divergence of eq. 7.
 
-Two velocity networks evaluate generated samples at random noise levels: `real`, the flow as it was
-at the start of this stage, and `fake`, a critic that is trained on the generator's samples. The
-difference of their data predictions is the gradient of KL(p_generated || p_real) over all noise
-levels. This stage restores the fine noise that the flow map alone leaves out. The generator must
-start from a flow map: a flow-matching network would converge to another map than that of the flow.
+Two velocity networks evaluate generated samples at random noise levels: `real`, which stands for
+real data, and `fake`, a critic that is trained on the generator's samples. `real` is the flow as it
+was at the start of this stage, or another one, such as the flow before its distillation, which
+knows the velocity best. The difference of their data predictions is the gradient of
+KL(p_generated || p_real) over all noise levels. This stage restores the fine noise that the flow
+map alone leaves out. The generator must start from a flow map: a flow-matching network would
+converge to another map than that of the flow.
 """
 
 from __future__ import annotations
@@ -12,11 +14,13 @@ from __future__ import annotations
 import copy
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from foleyflow.errors import ConfigError
 from foleyflow.flow.conversion import convert
 from foleyflow.flow.objective import (
     ObjectiveConfig,
+    guided_mean_velocity,
     masked_error,
     predict,
     sample_dropout_and_guidance,
@@ -36,10 +40,31 @@ SMALLEST_DISTANCE = 1e-2  # bound of the distance that the gradient is divided b
 class Critic(Snapshot):
     """The two networks that evaluate samples: `real` is frozen, `fake` is trained."""
 
-    def __init__(self, network: FlowTransformer) -> None:
+    def __init__(self, network: FlowTransformer, real: FlowTransformer | None = None) -> None:
+        """Takes a flow with the shape of the generator, and `real` if it is not the generator."""
         super().__init__()
-        self.real = copy.deepcopy(network).requires_grad_(False)
+        self._has_own_real = real is not None
+        self.real = copy.deepcopy(real or network).requires_grad_(False)
         self.fake = copy.deepcopy(network)
+
+    def start_from_(self, network: nn.Module) -> None:
+        """Copy the weights of the generator into `fake`, and into `real` if it is the same flow.
+
+        Raises:
+            ConfigError: `real` is another flow with other statistics of its latents.
+        """
+        if not self._has_own_real:
+            super().start_from_(network)
+            return
+        weights, real = network.state_dict(), self.real.state_dict()
+        for name in ("latent_mean", "latent_deviation"):
+            if not torch.allclose(weights[name], real[name].to(weights[name]), rtol=1e-4):
+                raise ConfigError(
+                    f"the flow of real data has another {name} than the flow that is trained",
+                    hint="both must come from one training: use a flow that --init was made from",
+                )
+        self.fake.load_state_dict(weights)
+        self.started.fill_(1)
 
 
 def generate_one_step(
@@ -114,7 +139,8 @@ def distribution_matching_loss(
         x, _ = interpolate(generated, normal_like(generated), tau, config.path)
         # Data prediction of both networks
         velocities = (
-            predict(network, x, tau, condition, drops, guidance_scale) for network in (real, fake)
+            guided_mean_velocity(network, condition, drops, guidance_scale)(x, tau, tau)
+            for network in (real, fake)
         )
         real_data, fake_data = (
             convert(velocity, x, tau, given="velocity", wanted="data", path=config.path)

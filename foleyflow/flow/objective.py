@@ -145,6 +145,41 @@ def predict(
     )
 
 
+def guided_mean_velocity(
+    network: FlowTransformer, condition: Condition, drops: Tensor, guidance_scale: Tensor
+) -> MeanVelocity:
+    """The mean velocity `(x, r, tau) -> u` of a frozen network with guidance.
+
+    A network that was trained by flow matching alone has no flow map and takes no guidance scale:
+    it gives its velocity at tau, with classifier-free guidance by two evaluations.
+    """
+    one = torch.ones_like(guidance_scale)
+
+    def evaluate(
+        x: Tensor, r: Tensor, tau: Tensor, embedded: Tensor, guidance_scale: Tensor
+    ) -> Tensor:
+        return network(
+            x,
+            r=r,
+            tau=tau,
+            guidance_scale=guidance_scale,
+            embedded=embedded,
+            condition=condition,
+        )
+
+    embedded = network.embed(condition, drops)
+    if network.trained_intervals:
+        return lambda x, r, tau: evaluate(x, r, tau, embedded, guidance_scale)
+    without = network.embed(condition, torch.full_like(drops, DROP_ALL))
+
+    def guided(x: Tensor, r: Tensor, tau: Tensor) -> Tensor:
+        base = evaluate(x, tau, tau, without, one)
+        conditional = evaluate(x, tau, tau, embedded, one)
+        return base + guidance_scale[:, None, None] * (conditional - base)
+
+    return guided
+
+
 def mean_velocity_of_jumps(
     velocity_of: MeanVelocity,
     audio: Tensor,

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from foleyflow.flow.objective import (
-    MeanVelocity,
     ObjectiveConfig,
+    guided_mean_velocity,
     masked_error,
     mean_velocity_of_jumps,
     predict,
@@ -27,7 +27,7 @@ from foleyflow.flow.objective import (
 )
 from foleyflow.flow.path import SMALLEST_TAU, interpolate
 from foleyflow.flow.snapshot import Snapshot
-from foleyflow.flow.transformer import DROP_ALL, Condition, FlowTransformer
+from foleyflow.flow.transformer import Condition, FlowTransformer
 from foleyflow.parallel.batch_sharding import normal_like
 
 INTERVAL_FRACTION = 0.9  # of the samples have an interval; the others preserve the velocity
@@ -79,7 +79,7 @@ def progressive_distillation_loss(
     with torch.no_grad():
         # Mean velocity of the teacher over its steps
         target = mean_velocity_of_jumps(
-            _velocity_of(teacher, condition, drops, guidance_scale),
+            guided_mean_velocity(teacher, condition, drops, guidance_scale),
             audio,
             noise,
             condition,
@@ -92,38 +92,3 @@ def progressive_distillation_loss(
     predicted = predict(network, x, tau, condition, drops, guidance_scale, r=r)
     error = masked_error(predicted, target, condition.known).mean()
     return error, {"merge_error": float(error.detach())}
-
-
-def _velocity_of(
-    teacher: FlowTransformer, condition: Condition, drops: Tensor, guidance_scale: Tensor
-) -> MeanVelocity:
-    """The teacher's mean velocity `(x, r, tau) -> u` over its next step.
-
-    A teacher that was trained by flow matching alone has no flow map: its steps are Euler's, with
-    classifier-free guidance by two evaluations.
-    """
-    one = torch.ones_like(guidance_scale)
-
-    def evaluate(
-        x: Tensor, r: Tensor, tau: Tensor, embedded: Tensor, guidance_scale: Tensor
-    ) -> Tensor:
-        return teacher(
-            x,
-            r=r,
-            tau=tau,
-            guidance_scale=guidance_scale,
-            embedded=embedded,
-            condition=condition,
-        )
-
-    embedded = teacher.embed(condition, drops)
-    if teacher.trained_intervals:
-        return lambda x, r, tau: evaluate(x, r, tau, embedded, guidance_scale)
-    without = teacher.embed(condition, torch.full_like(drops, DROP_ALL))
-
-    def guided(x: Tensor, r: Tensor, tau: Tensor) -> Tensor:
-        base = evaluate(x, tau, tau, without, one)
-        conditional = evaluate(x, tau, tau, embedded, one)
-        return base + guidance_scale[:, None, None] * (conditional - base)
-
-    return guided

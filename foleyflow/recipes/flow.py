@@ -46,6 +46,8 @@ class FlowRecipe(Recipe):
         fine_power: latents with a smaller effect on a sound's levels than the strongest one are
             scaled down for the network by this power of the ratio, so that it learns the audible
             ones first; 0 for none.
+        real: model folder of the flow that stands for real data in the polish, such as the one
+            before distillation; "" for the flow as it is at the start of the polish.
         reinitialise_latents: with --init, tensors that depend on the codec's latents start from
             random weights, because the initial model was trained with another codec.
     """
@@ -65,6 +67,7 @@ class FlowRecipe(Recipe):
     align: str = "runs/align/model"
     weights_dir: str = ""
     fine_power: float = 0.25
+    real: str = ""
     reinitialise_latents: bool = False
 
     def build(self, data: Path) -> FlowTask:
@@ -104,6 +107,7 @@ class FlowRecipe(Recipe):
             context=self.context,
             variation=self.cues,
             scale=(effects / effects.max()) ** self.fine_power,
+            real=load_flow(Path(self.real)).eval() if self.real else None,
         )
         if self.reinitialise_latents:
             task.reinitialised_prefixes = LATENT_TENSORS
@@ -295,10 +299,10 @@ def polish() -> FlowRecipe:
     """Refines a trained flow with a one-step map by distribution matching (eq. 7).
 
     A step costs 3.5 times as much as one of the one-step map (on a CPU). The critic starts from the
-    model of `--init`.
+    model of `--init`, and so does the flow of real data without `real`.
 
-    Command: foleyflow train flow --recipe polish --init runs/flow/model --data data/sim
-        --out runs/flow-polished
+    Command: foleyflow train flow --recipe polish --init runs/flow-1/model --data data/sim
+        --set sounds=data/sounds --set real=runs/flow/model --out runs/flow-polished
     """
     recipe = _refinement(steps=300, learning_rate=1e-4, warmup_steps=20, decay_fraction=0.3)
     return replace(recipe, stages=replace(recipe.stages, polish_steps=300))

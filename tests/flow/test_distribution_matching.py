@@ -6,17 +6,18 @@ import copy
 
 import pytest
 import torch
-from support.flow_networks import Unconditional, zero_condition
+from support.flow_networks import ConstantAudioFlow, Unconditional, zero_condition
 from support.gaussian_mixture import Exact, Mixture, TwoModes
 from torch import nn
 
+from foleyflow.errors import ConfigError
 from foleyflow.flow.distribution_matching import (
     Critic,
     critic_loss,
     distribution_matching_loss,
     generate_one_step,
 )
-from foleyflow.flow.objective import ObjectiveConfig
+from foleyflow.flow.objective import ObjectiveConfig, guided_mean_velocity
 from foleyflow.flow.transformer import KEEP_ALL, FlowConfig, FlowTransformer
 
 CONFIG = ObjectiveConfig(largest_guidance=1.0)
@@ -156,3 +157,35 @@ def test_critic_networks_start_as_copies_and_only_fake_is_trained():
     assert all(p.requires_grad for p in critic.fake.parameters())
     names = {name.split(".")[0] for name in critic.state_dict()}
     assert names == {"real", "fake", "started"}
+
+
+def test_another_flow_can_stand_for_real_data():
+    torch.manual_seed(0)
+    config = FlowConfig(channels=CHANNELS, width=16, layers=1, heads=2, condition_width=4)
+    network, real = FlowTransformer(config), FlowTransformer(config)
+    critic, kept = Critic(network, real), copy.deepcopy(real.state_dict())
+    critic.start_from_(network)
+    assert int(critic.started) == 1
+    torch.testing.assert_close(critic.real.state_dict(), kept, rtol=0, atol=0)
+    torch.testing.assert_close(critic.fake.state_dict(), network.state_dict(), rtol=0, atol=0)
+    assert not any(p.requires_grad for p in critic.real.parameters())
+    network.latent_mean.add_(0.5)
+    with pytest.raises(ConfigError, match="another latent_mean"):
+        critic.start_from_(network)
+
+
+def test_real_data_of_flow_matching_has_guidance_by_two_evaluations():
+    # Velocity w v_c + (1 - w) v_0, although this network does not take w as an input.
+    class Guided(ConstantAudioFlow):
+        trained_intervals = trained_guidance = torch.tensor(0)
+
+        def __call__(self, x, *, guidance_scale, **rest):
+            assert bool((guidance_scale == 1).all())
+            return super().__call__(x, guidance_scale=guidance_scale, **rest)
+
+    scale = torch.tensor([1.0, 1.5, 3.0])
+    flow, x, tau = Guided(off=0.2), torch.randn(3, FRAMES, CHANNELS), torch.full((3,), 0.5)
+    kept = torch.full((3,), KEEP_ALL)
+    velocity = guided_mean_velocity(flow, zero_condition(3), kept, scale)(x, tau, tau)
+    expected = (x - flow.mean) / 0.5 + (1 - scale)[:, None, None] * flow.off
+    torch.testing.assert_close(velocity, expected)

@@ -97,6 +97,7 @@ class FlowTask(Task):
         context: ContextConfig | None = None,
         variation: CueVariation | None = None,
         scale: Tensor | None = None,
+        real: FlowTransformer | None = None,
     ) -> None:
         """Fits the statistics of the latents and sets up the stages of a run of `steps` steps.
 
@@ -108,6 +109,7 @@ class FlowTask(Task):
             context: known latents of the windows.
             variation: of the cues.
             scale: (C,) standard deviations of the standardised latents; None for 1.
+            real: the flow of real data in the polish; None for the averaged flow at its start.
 
         Raises:
             ConfigError: the stages do not fit the run or the network.
@@ -161,7 +163,7 @@ class FlowTask(Task):
             self.modules["teacher"] = Teacher(network)
         if stages.polish_steps:
             self.phases = ("critic",) * stages.critic_updates + ("flow",)
-            self.modules["critic"] = Critic(network)
+            self.modules["critic"] = Critic(network, real)
 
     def sample_batch(self, rng: np.random.Generator, clips: int) -> Batch:
         """Random windows; see `FlowBatches.sample`."""
