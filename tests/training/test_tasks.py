@@ -367,7 +367,9 @@ def windows():
 FLOW = FlowConfig(channels=6, width=16, layers=1, heads=2, condition_width=16)
 
 
-def make_flow_task(windows, *, steps: int = 6, config=FLOW, training=None, **stages) -> FlowTask:
+def make_flow_task(
+    windows, *, steps: int = 6, config=FLOW, training=None, real=None, **stages
+) -> FlowTask:
     """A flow with some stages; `training` are other training windows."""
     torch.manual_seed(0)
     return FlowTask(
@@ -378,6 +380,7 @@ def make_flow_task(windows, *, steps: int = 6, config=FLOW, training=None, **sta
         data=FlowData(windows=training or windows),
         validation_data=FlowData(windows=windows),
         context=ContextConfig(shortest_context=4, longest_context=12),
+        real=real,
     )
 
 
@@ -560,6 +563,20 @@ def test_refinements_start_from_the_averaged_flow(windows, tmp_path, module, net
         if module == "critic":
             moved += not torch.equal(after[f"critic/module/fake.{name}"], average)
     assert module != "critic" or moved > len(names) / 2
+
+
+def test_another_flow_is_the_real_one_of_the_polish(windows, tmp_path):
+    _, first = trained(polished_task(windows), tmp_path / "first")
+    real = FlowTransformer(FLOW)
+    prefix = "flow/average/"
+    real.load_state_dict(
+        {n.removeprefix(prefix): value for n, value in first.items() if n.startswith(prefix)}
+    )
+    task = make_flow_task(windows, steps=6, dcf_steps=1, polish_steps=2, real=real)
+    entries, state = trained(task, tmp_path / "second")
+    assert sum("mismatch" in entry for entry in entries) == 2
+    for name, value in real.state_dict().items():
+        assert torch.equal(state[f"critic/module/real.{name}"], value), name
 
 
 @pytest.mark.parametrize("stopped_at", [3, 4, 5, 6])
