@@ -11,6 +11,7 @@ import numpy as np
 
 from foleyflow.cues.sheet import CueSheet
 from foleyflow.delivery import MixMode
+from foleyflow.experiments.delivery_plots import corrected_cues, plot_delivery
 from foleyflow.inference.delivery import DeliveredSound, Delivery
 from foleyflow.inference.pipeline import FoleyFlow
 from foleyflow.inference.result import Generated
@@ -29,13 +30,16 @@ _LEAD_S, _LENGTH_S = (0.031, 0.2), 0.06
 _AUDIBLE = 1e-4  # relative to the peak of the clip
 
 
-def measure_delivery(model: str, clips: Sequence[Path], *, seed: int) -> dict[str, Any]:
+def measure_delivery(
+    model: str, clips: Sequence[Path], *, seed: int, plot: Path | None = None
+) -> dict[str, Any]:
     """Figures of stems, mixes and recorded sounds.
 
     Args:
         model: "embedded" or a model folder.
         clips: videos with sound.
         seed: of the flow.
+        plot: PNG of the first clip with corrected cues; see `delivery_plots`.
 
     Returns:
         the worst figures of all clips:
@@ -68,6 +72,9 @@ def measure_delivery(model: str, clips: Sequence[Path], *, seed: int) -> dict[st
                 row |= _mix_figures(result, mode, output)
             row |= _placement_figures(flow, info, result.cues, library, seed)
             rows.append(row)
+            if plot is not None and len(rows) == 1:
+                corrected = flow.generate(info, cues=corrected_cues(result.cues), seed=seed)
+                plot_delivery(plot, result.cues, corrected, Path(folder))
     return _worst(rows) | {"clips": rows}
 
 

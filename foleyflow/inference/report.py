@@ -80,10 +80,10 @@ def plot_report(
     _plot_pictures(picture_axes, pictures, duration_s, height_px=strip_px)
     inside = [cue for cue in cues if 0 <= cue.time_s <= duration_s]
     plot_cues(cue_axes, inside)
-    _plain(cue_axes)
+    remove_frame(cue_axes)
     for index, (name, sound, colour) in enumerate(sounds):
         wave_axes, spectrum_axes = sound_axes[2 * index : 2 * index + 2]
-        _plot_waveform(wave_axes, sound, name=name, colour=colour)
+        plot_waveform(wave_axes, sound, name=name, colour=colour)
         power = band_power(sound, most_columns=COLUMN_COUNT)
         plot_band_power(
             spectrum_axes,
@@ -92,9 +92,9 @@ def plot_report(
             loudest=float(power.max()),
             range_db=RANGE_DB,
         )
-        _plain(spectrum_axes)
+        remove_frame(spectrum_axes)
         mark_hits(wave_axes, inside)
-    _time_axis(sound_axes[-1])
+    plot_time_axis(sound_axes[-1])
     # Title on the left with the legend of the cues below, numbers on the right
     write_legend(figure, inside, left=LEFT, height=0.936)
     figure.text(
@@ -120,7 +120,7 @@ def plot_report(
         ha="right",
         va="center",
     )
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _strip_height_px(
@@ -193,7 +193,8 @@ def _plot_pictures(
         )
 
 
-def _plot_waveform(axes: Axes, sound: Waveform, *, name: str, colour: str) -> None:
+def plot_waveform(axes: Axes, sound: Waveform, *, name: str, colour: str) -> None:
+    """The extremes of a sound per pixel column, with its name and peak level on the left."""
     samples = sound.mono() if sound.samples.shape[1] else np.zeros(0, np.float32)
     peak = float(np.abs(samples).max()) if len(samples) else 0.0
     column_count = min(COLUMN_COUNT, len(samples))
@@ -212,7 +213,7 @@ def _plot_waveform(axes: Axes, sound: Waveform, *, name: str, colour: str) -> No
         axes.text(
             -0.006, height, text, transform=axes.transAxes, ha="right", fontsize=size, color=ink
         )
-    _plain(axes)
+    remove_frame(axes)
 
 
 def _thumbnail(pixels: NDArray[np.uint8], height_px: int) -> NDArray[np.uint8]:
@@ -221,13 +222,15 @@ def _thumbnail(pixels: NDArray[np.uint8], height_px: int) -> NDArray[np.uint8]:
     return pixels[::step, ::step]
 
 
-def _time_axis(axes: Axes) -> None:
+def plot_time_axis(axes: Axes) -> None:
+    """Seconds below the last axes of a figure."""
     axes.xaxis.set_major_locator(MaxNLocator(12, steps=[1, 2, 2.5, 5, 10]))
     axes.tick_params(axis="x", bottom=True, labelbottom=True)
     axes.set_xlabel("seconds", fontsize=10, color=INK)
 
 
-def _plain(axes: Axes) -> None:
+def remove_frame(axes: Axes) -> None:
+    """Axes without borders and without a time axis."""
     for side in ("top", "right", "bottom", "left"):
         axes.spines[side].set_visible(False)
     axes.tick_params(axis="both", colors=PALE, labelsize=9, length=3)
@@ -240,7 +243,12 @@ def _clock_text(time_s: float, duration_s: float) -> str:
     return f"{time_s:.2f}" if duration_s >= 0.5 else f"{time_s:.3f}"
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path) -> None:
+    """Writes a PNG, which appears complete or not at all.
+
+    Raises:
+        MediaError: it can't be written.
+    """
     try:
         with draft_of(path) as draft, warnings.catch_warnings():
             # Characters that the font lacks are drawn as boxes.
