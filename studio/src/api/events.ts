@@ -1,0 +1,29 @@
+// The stream of server-sent events of one project, or of all.
+
+import { apiUrl } from "./client";
+import type { Edit, Job, Project } from "./contract";
+
+export interface EventHandlers {
+  readonly job?: (job: Job) => void;
+  readonly project?: (project: Project) => void;
+  readonly edit?: (edit: Edit & { project: string }) => void;
+  readonly deleted?: (event: { project: string }) => void;
+  /** Whether the server can be reached. */
+  readonly connection?: (isOpen: boolean) => void;
+}
+
+/** Listens until the returned function is called. The browser connects again by itself. */
+export function listen(handlers: EventHandlers, project?: string): () => void {
+  const source = new EventSource(apiUrl("/events", project ? { project } : {}));
+  const on = <T>(name: string, handler: ((data: T) => void) | undefined) => {
+    if (!handler) return;
+    source.addEventListener(name, (event) => handler(JSON.parse(event.data) as T));
+  };
+  on("job", handlers.job);
+  on("project", handlers.project);
+  on("edit", handlers.edit);
+  on("deleted", handlers.deleted);
+  source.onopen = () => handlers.connection?.(true);
+  source.onerror = () => handlers.connection?.(false);
+  return () => source.close();
+}

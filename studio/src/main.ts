@@ -1,0 +1,53 @@
+// Starts the page: the list of projects at #/, a project at #/projects/ID.
+
+import { ApiError, api } from "./api/client";
+import type { Status } from "./api/contract";
+import { button, el } from "./page/dom";
+import { homePage } from "./page/home";
+import { messages, sentence } from "./page/messages";
+import { projectPage } from "./page/project_page";
+
+const root = document.getElementById("root")!;
+let closePage = () => {};
+let status: Status | null = null;
+
+async function show(): Promise<void> {
+  closePage();
+  closePage = () => {};
+  for (const dialog of document.querySelectorAll("dialog")) dialog.remove();
+  try {
+    status ??= await api.status();
+    const [, id] = /^#\/projects\/([\w-]+)$/.exec(window.location.hash) ?? [];
+    const page = id ? await projectPage(status, id) : homePage(status);
+    closePage = page.close;
+    root.replaceChildren(page.element);
+  } catch (error) {
+    root.replaceChildren(problemPage(error));
+  }
+}
+
+function problemPage(error: unknown): HTMLElement {
+  const isKnown = error instanceof ApiError;
+  if (!isKnown) console.error(error);
+  return el(
+    "main",
+    { class: "home", id: "page" },
+    el("h1", {}, "foleyflow studio"),
+    el("p", { class: "problem", role: "alert" }, isKnown ? sentence(error.message) : String(error)),
+    el("p", {}, isKnown ? sentence(error.hint || "Try it again") : "Reload the page."),
+    el(
+      "div",
+      { class: "row" },
+      button("Try again", () => void show(), { class: "primary" }),
+      el("a", { href: "#/" }, "All projects"),
+    ),
+  );
+}
+
+document.body.append(messages.element);
+window.addEventListener("hashchange", () => void show());
+window.addEventListener("unhandledrejection", (event) => messages.error(event.reason));
+// A file that misses the drop zone must not replace the page.
+window.addEventListener("dragover", (event) => event.preventDefault());
+window.addEventListener("drop", (event) => event.preventDefault());
+void show();

@@ -1,0 +1,136 @@
+// Takes: kept versions of the sound, to compare (A/B) and to use.
+
+import { api, finished } from "../api/client";
+import type { Job, Take } from "../api/contract";
+import { percent } from "../edit/cues";
+import { toggleCompared } from "../page/commands";
+import { button, el, oncePerFrame } from "../page/dom";
+import { messages } from "../page/messages";
+import type { Session } from "../page/session";
+import { allOf } from "../page/signal";
+
+const GENERATED_TAKES = 3;
+
+export function takes(session: Session): { element: HTMLElement; close: () => void } {
+  const list = el("ul", { class: "takes" });
+  const compare = button("A/B", () => toggleCompared(session), { key: "B" });
+  const state = el("span", { class: "audible", role: "status" });
+  const element = el(
+    "section",
+    { class: "panel takes-panel", "aria-label": "Takes" },
+    el("h2", {}, "Takes"),
+    el(
+      "div",
+      { class: "panel-body" },
+      el(
+        "div",
+        { class: "row" },
+        button("Keep", () => start(session, () => api.keepTake(session.id, nextName(session))), {
+          title: "Keep the present sound as a take",
+        }),
+        button(
+          `${GENERATED_TAKES} new`,
+          () => start(session, () => api.generateTakes(session.id, GENERATED_TAKES)),
+          { title: "Generate three takes of the present cues" },
+        ),
+        compare,
+        state,
+      ),
+      list,
+    ),
+  );
+  const update = oncePerFrame(() => {
+    const all = session.project.value.takes;
+    const audible = session.audible.value;
+    // A take that was deleted in another tab is no longer audible.
+    if (audible !== "generated" && !all.some((take) => `take:${take.id}` === audible)) {
+      session.audible.set("generated");
+    }
+    const name = all.find((take) => `take:${take.id}` === session.audible.value)?.name;
+    state.textContent = name ? `You hear ${name}` : all.length ? "You hear the present sound" : "";
+    compare.disabled = all.length === 0;
+    compare.setAttribute("aria-pressed", String(audible !== "generated"));
+    list.replaceChildren(
+      ...(all.length
+        ? all.map((take) => entry(session, take))
+        : [
+            el(
+              "li",
+              { class: "empty" },
+              "Keep the present sound before you change it, or generate new takes. Then compare them here.",
+            ),
+          ]),
+    );
+  });
+  return {
+    element,
+    close: allOf(
+      session.project.watch(update),
+      session.audible.watch(update),
+      session.compared.watch(update),
+    ),
+  };
+}
+
+function entry(session: Session, take: Take): HTMLElement {
+  const source = `take:${take.id}` as const;
+  const isAudible = session.audible.value === source;
+  const total = take.scores?.total;
+  const listen = button(
+    take.name,
+    () => {
+      session.compared.set(take.id);
+      session.audible.set(isAudible ? "generated" : source);
+    },
+    { class: "take-name", "aria-pressed": isAudible, title: "Listen to this take, or stop it" },
+  );
+  return el(
+    "li",
+    { class: session.compared.value === take.id ? "compared" : "" },
+    listen,
+    el("span", { class: "score", title: scoreText(take) }, total ? percent(total) : ""),
+    button(
+      "Use",
+      () => {
+        session.audible.set("generated");
+        session.useTake(take.id);
+      },
+      { class: "small", "aria-label": `Use ${take.name}`, title: "Make it the present sound" },
+    ),
+    button("✕", () => remove(session, take), {
+      class: "small",
+      "aria-label": `Delete ${take.name}`,
+    }),
+  );
+}
+
+function scoreText(take: Take): string {
+  const scores = Object.entries(take.scores ?? {});
+  return scores.map(([name, value]) => `${name} ${percent(value)}`).join(", ");
+}
+
+function nextName(session: Session): string {
+  return `Take ${session.project.value.takes.length + 1}`;
+}
+
+async function start(session: Session, request: () => Promise<Job>): Promise<void> {
+  try {
+    await finished(await request());
+    session.project.set({
+      ...session.project.value,
+      takes: (await api.project(session.id)).takes,
+    });
+  } catch (error) {
+    messages.error(error);
+  }
+}
+
+async function remove(session: Session, take: Take): Promise<void> {
+  try {
+    await api.deleteTake(session.id, take.id);
+    const left = session.project.value.takes.filter((other) => other.id !== take.id);
+    session.project.set({ ...session.project.value, takes: left });
+  } catch (error) {
+    messages.error(error);
+  }
+}
