@@ -45,6 +45,12 @@ function problemPage(error: unknown): HTMLElement {
 }
 
 document.body.append(messages.element);
+// After a click the keyboard belongs to the page again: Space plays instead of clicking once more.
+document.addEventListener("click", (event) => {
+  const isByPointer = event.detail > 0;
+  const button = (event.target as HTMLElement).closest("button");
+  if (isByPointer && button && !button.closest("dialog")) button.blur();
+});
 window.addEventListener("hashchange", () => void show());
 window.addEventListener("unhandledrejection", (event) => messages.error(event.reason));
 // A file that misses the drop zone must not replace the page.

@@ -17,7 +17,7 @@ export function openDialog(
       "div",
       { class: "dialog-actions" },
       ...actions,
-      button("Close", () => dialog.close()),
+      button("Close", () => dialog.close(), { autofocus: true }),
     ),
   );
   dialog.addEventListener("click", (event) => {

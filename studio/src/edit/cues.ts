@@ -3,23 +3,22 @@
 import type { Change, Cue, CueFields, Edit } from "../api/contract";
 import { clockText } from "../time/axis";
 
-/** Cues below this confidence should be looked at by a person. */
-export const CERTAIN = 0.75;
-/** Cues below this confidence that are also disabled are mostly not hits. */
-export const IMPROBABLE = 0.2;
+/** From this confidence on, a cue is rarely wrong; below the other one it is rarely right. */
+export const CERTAIN = 0.65;
+export const IMPROBABLE = 0.35;
 
-export type Certainty = "own" | "certain" | "likely" | "doubtful";
+export type Certainty = "own" | "certain" | "uncertain" | "improbable";
 
 /** The class of a cue by its confidence; the user's own cues have none. */
 export function certaintyOf(cue: Cue): Certainty {
   if (cue.confidence === undefined) return "own";
   if (cue.confidence >= CERTAIN) return "certain";
-  return cue.confidence >= 0.5 ? "likely" : "doubtful";
+  return cue.confidence >= IMPROBABLE ? "uncertain" : "improbable";
 }
 
+/** Whether a person should look at the cue: the model could not decide. */
 export function isUncertain(cue: Cue): boolean {
-  if (cue.confidence === undefined || cue.confidence >= CERTAIN) return false;
-  return cue.enabled || cue.confidence >= IMPROBABLE;
+  return certaintyOf(cue) === "uncertain";
 }
 
 export function byTime(cues: Iterable<Cue>): Cue[] {

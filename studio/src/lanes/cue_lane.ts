@@ -14,6 +14,8 @@ const LABEL_ROOM_PX = 64;
 /** Beyond both ends of the visible stretch, so that labels and rolls do not vanish early. */
 const MARGIN_S = 1;
 
+export const LEVEL_LINES_DB = [0, -20, -40] as const;
+
 export class CueLane {
   readonly element: HTMLElement;
   readonly close: () => void;
@@ -26,8 +28,8 @@ export class CueLane {
   private readonly redraw = oncePerFrame(() => this.draw());
 
   constructor(private readonly session: Session) {
-    const levels = [0, -20, -40].map((level_db) => {
-      const line = el("div", { class: "level-line", "aria-hidden": "true" }, `${level_db} dB`);
+    const levels = LEVEL_LINES_DB.map((level_db) => {
+      const line = el("div", { class: "level-line", "aria-hidden": "true" });
       line.style.top = `${(1 - this.fractionOf(level_db)) * 100}%`;
       return line;
     });

@@ -14,11 +14,11 @@ export function thumbnailLane(session: Session): { element: HTMLElement; close: 
   const { width, height, duration_s } = session.project.value.video;
   const ratio = Math.min(Math.max(width / Math.max(height, 1), 0.4), 3);
 
-  /** Seconds of each picture: a power of two that makes pictures at least as wide as they are. */
+  /** Seconds of each picture: a power of two, so that pictures are not too narrow. */
   const step = (): number => {
     const { span_s, width_px } = session.axis.value;
     const wanted_s = (canvas.clientHeight * ratio * span_s) / width_px;
-    return 2 ** Math.ceil(Math.log2(Math.max(wanted_s, 1 / 32)));
+    return 2 ** Math.round(Math.log2(Math.max(wanted_s, 1 / 32)));
   };
 
   const load = (key: string, start_s: number, end_s: number, count: number) => {
@@ -26,7 +26,12 @@ export function thumbnailLane(session: Session): { element: HTMLElement; close: 
     tiles.set(key, image);
     if (tiles.size > MOST_TILES) tiles.delete(tiles.keys().next().value!);
     const shown_px = canvas.clientHeight * Math.min(window.devicePixelRatio || 1, 2);
-    const query = { start_s, end_s, count, height: Math.min(360, Math.round(shown_px / 24) * 24) };
+    const query = {
+      start_s,
+      end_s,
+      count,
+      height: Math.min(360, Math.max(24, Math.round(shown_px / 24) * 24)),
+    };
     image.onload = draw;
     // A stretch that is not analysed yet is tried again when the axis or the project changes.
     image.onerror = () => tiles.delete(key);
@@ -68,6 +73,7 @@ export function thumbnailLane(session: Session): { element: HTMLElement; close: 
   });
 
   const loadVisible = whenQuiet(() => {
+    if (canvas.clientHeight === 0) return; // not on the page yet
     visit((key, start_s, end_s, count) => {
       if (!tiles.has(key)) load(key, start_s, end_s, count);
     });
@@ -85,7 +91,7 @@ export function thumbnailLane(session: Session): { element: HTMLElement; close: 
   };
 }
 
-/** Each picture keeps its proportions and fills its part of the axis; the rest is cut off. */
+/** Each picture fills its part of the axis; what does not fit into it is cut off. */
 function drawPictures(
   context: CanvasRenderingContext2D,
   image: HTMLImageElement,
@@ -98,17 +104,17 @@ function drawPictures(
     const left = edge(part);
     const width = edge(part + 1) - left;
     if (left + width < 0 || left > context.canvas.width) continue;
-    const shown = Math.min(wide, (image.naturalHeight * width) / height);
-    const cut = (wide - shown) / 2;
+    const scale = Math.max(width / wide, height / image.naturalHeight);
+    const [shownWide, shownHigh] = [width / scale, height / scale];
     context.drawImage(
       image,
-      part * wide + cut,
-      0,
-      shown,
-      image.naturalHeight,
+      part * wide + (wide - shownWide) / 2,
+      (image.naturalHeight - shownHigh) / 2,
+      shownWide,
+      shownHigh,
       left,
       0,
-      Math.min(width, (wide * height) / image.naturalHeight),
+      width - 1,
       height,
     );
   }

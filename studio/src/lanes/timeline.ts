@@ -4,7 +4,7 @@ import { el } from "../page/dom";
 import type { Session } from "../page/session";
 import { allOf } from "../page/signal";
 import { endOf, resized, scrolled, timeToX, zoomed } from "../time/axis";
-import { CueLane } from "./cue_lane";
+import { CueLane, LEVEL_LINES_DB } from "./cue_lane";
 import { drag, placeIn } from "./dragging";
 import { ruler } from "./ruler";
 import { soundLane } from "./sound_lane";
@@ -49,10 +49,15 @@ export function timeline(session: Session): { element: HTMLElement; close: () =>
     el("div", {}, "Picture"),
     el(
       "div",
-      {},
+      { class: "for-cues" },
       "Cues",
-      el("small", { id: "cue-lane-help" }, "double click adds · drag moves, up and down is level"),
+      el(
+        "span",
+        { id: "cue-lane-help", class: "only-read" },
+        "Arrow keys choose a cue, up and down change its level, the question mark lists all keys.",
+      ),
       legend(),
+      levelScale(session),
     ),
     el("div", {}, soundName),
     el("div", {}, "Original sound"),
@@ -126,8 +131,8 @@ function turnWheel(session: Session, lanes: HTMLElement, event: WheelEvent): voi
 function legend(): HTMLElement {
   const entries = [
     ["certain", "certain"],
-    ["likely", "likely"],
-    ["doubtful", "doubtful"],
+    ["uncertain", "uncertain"],
+    ["improbable", "improbable"],
     ["own", "yours"],
   ] as const;
   return el(
@@ -135,6 +140,17 @@ function legend(): HTMLElement {
     { class: "legend", "aria-label": "Colours of confidence" },
     ...entries.map(([name, label]) => el("li", { class: name }, label)),
   );
+}
+
+/** Levels at the heights at which the cue lane shows them. */
+function levelScale(session: Session): HTMLElement {
+  const [low, high] = session.limits.levels_db;
+  const marks = LEVEL_LINES_DB.map((level_db) => {
+    const mark = el("span", {}, `${level_db} dB`.replace("-", "−"));
+    mark.style.top = `${((high - level_db) / (high - low)) * 100}%`;
+    return mark;
+  });
+  return el("div", { class: "level-scale", "aria-hidden": "true" }, ...marks);
 }
 
 /** The complete clip as a bar in which the visible stretch can be moved. */

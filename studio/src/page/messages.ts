@@ -1,4 +1,4 @@
-// Messages at the lower edge of the page: errors stay until they are closed, others go by.
+// Messages over the page: errors stay until they are closed, others go by.
 
 import { ApiError } from "../api/client";
 import { button, el } from "./dom";
@@ -31,8 +31,8 @@ class Messages {
   }
 
   private add(kind: string, text: string, hint: string): void {
-    const isShown = [...this.errors.children].some((child) => child.textContent?.includes(text));
-    if (isShown) return;
+    const shown = [...this.errors.children].map((child) => child.textContent ?? "");
+    if (shown.some((other) => other.startsWith(sentence(text)))) return;
     const message = el(
       "div",
       { class: `message ${kind}` },
@@ -41,6 +41,7 @@ class Messages {
       button("Close", () => message.remove(), { class: "small" }),
     );
     this.errors.append(message);
+    if (kind === "warning") window.setTimeout(() => message.remove(), 2 * SHOWN_MS);
     while (this.errors.children.length > 3) this.errors.firstElementChild!.remove();
   }
 }

@@ -14,7 +14,14 @@ import type {
 import { listen } from "../api/events";
 import type { Limits } from "../edit/changes";
 import { EditQueue } from "../edit/edit_queue";
-import { chosen, NOTHING_SELECTED, only, remaining, type Selection } from "../edit/selection";
+import {
+  allOfCues,
+  chosen,
+  NOTHING_SELECTED,
+  only,
+  remaining,
+  type Selection,
+} from "../edit/selection";
 import type { LoopRange } from "../sound/play_plan";
 import { Player } from "../sound/player";
 import { SoundStore } from "../sound/sound_store";
@@ -241,13 +248,9 @@ export class Session {
     });
   }
 
-  private async finishEdit(edit: Edit, began_ms: number): Promise<void> {
-    if (this.selectsNew) {
-      const isNew = (cue: Cue) => !this.selection.value.ids.has(cue.id);
-      const added = edit.cues.filter(isNew);
-      const last = added[added.length - 1];
-      if (last) this.selection.set({ ids: new Set(added.map((cue) => cue.id)), active: last.id });
-    }
+  /** Takes over what an edit changed; `began_ms` is null for those of other tabs. */
+  private async finishEdit(edit: Edit, began_ms: number | null): Promise<void> {
+    if (this.selectsNew && began_ms !== null) this.selection.set(allOfCues(edit.cues));
     this.project.set({
       ...this.project.value,
       revision: edit.revision,
@@ -257,7 +260,7 @@ export class Session {
     });
     for (const warning of edit.warnings ?? []) messages.warn(warning);
     await this.fetchChanged(edit);
-    if (edit.changed && edit.changed.length > 0) {
+    if (began_ms !== null && edit.changed && edit.changed.length > 0) {
       this.editToSound_ms.set(performance.now() - began_ms);
     }
   }
@@ -306,7 +309,7 @@ export class Session {
     }
     if (edit.revision === this.queue.revision + 1) {
       this.queue.apply(edit);
-      void this.finishEdit(edit, performance.now()).catch(() => {});
+      void this.finishEdit(edit, null).catch(() => {});
     } else {
       this.reload().catch((error) => messages.error(error));
     }

@@ -108,7 +108,7 @@ function form(session: Session, chosen: Cue[]): HTMLElement[] {
       field(
         "Material",
         select(
-          withMixed([["", "0  by the model"], ...materials], material),
+          withMixed([["", "0  auto"], ...materials], material),
           material,
           (value) => setMaterial(session, value || null),
           { name: "material" },
@@ -119,7 +119,7 @@ function form(session: Session, chosen: Cue[]): HTMLElement[] {
         number("level_db", level_db ?? null, 1, (value) => setLevel(session, value), {
           min: session.limits.levels_db[0],
           max: session.limits.levels_db[1],
-          placeholder: level_db === undefined ? "mixed" : "by the model",
+          placeholder: level_db === undefined ? "mixed" : "auto",
         }),
       ),
     ),
@@ -166,7 +166,7 @@ function details(session: Session, chosen: Cue[]): HTMLElement {
   };
   const striker = same(chosen, (cue) => cue.striker ?? "") ?? "mixed";
   const strikers = [
-    ["", "by the model"] as const,
+    ["", "auto"] as const,
     ...session.status.materials.map((name) => [name, name] as const),
   ];
   return el(
@@ -194,7 +194,7 @@ function details(session: Session, chosen: Cue[]): HTMLElement {
           same(chosen, (cue) => cue.pitch_hz ?? null) ?? null,
           1,
           (value) => set({ pitch_hz: value }, "Change the pitch of"),
-          { min: 20, max: 20_000, placeholder: "by the model" },
+          { min: 20, max: 20_000, placeholder: "auto" },
         ),
       ),
       field(
@@ -204,7 +204,7 @@ function details(session: Session, chosen: Cue[]): HTMLElement {
           same(chosen, (cue) => cue.decay_s ?? null) ?? null,
           0.05,
           (value) => set({ decay_s: value }, "Change the decay of"),
-          { min: 0.005, max: 20, placeholder: "by the model" },
+          { min: 0.005, max: 20, placeholder: "auto" },
         ),
       ),
     ),

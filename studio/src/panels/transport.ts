@@ -30,7 +30,7 @@ export function transport(session: Session): { element: HTMLElement; close: () =
   const element = el(
     "div",
     { class: "transport", role: "toolbar", "aria-label": "Playing and view" },
-    button("⏮", () => session.seek(0), { key: "Home", "aria-label": "To the start" }),
+    button("|◂", () => session.seek(0), { key: "Home", "aria-label": "To the start" }),
     button("◂", step(-1), { key: ",", "aria-label": "One frame back" }),
     play,
     button("▸", step(1), { key: ".", "aria-label": "One frame forward" }),

@@ -6,7 +6,7 @@ import { el } from "../page/dom";
 import { type FrameTimes, insideFrame } from "../time/frames";
 
 /** Above this difference to the sound the video jumps; below it plays faster or slower. */
-const JUMP_S = 0.25;
+const JUMP_S = 0.35;
 const TOLERATED_S = 0.025;
 
 export class Picture {
@@ -95,7 +95,7 @@ export class Picture {
     const late_s = position_s + this.offset_s - this.video.currentTime;
     if (Math.abs(late_s) > JUMP_S) this.video.currentTime = position_s + this.offset_s;
     else if (Math.abs(late_s) > TOLERATED_S) {
-      this.video.playbackRate = 1 + Math.max(-0.1, Math.min(0.1, late_s));
+      this.video.playbackRate = 1 + Math.max(-0.25, Math.min(0.25, 1.5 * late_s));
     } else this.video.playbackRate = 1;
   }
 

@@ -61,7 +61,10 @@ export class Player {
     const context = this.contextOnDemand();
     await context.resume();
     if (this.isPlaying) return;
-    if (this.pausedAt_s >= this.duration_s - 0.01) this.pausedAt_s = this.loopRange?.start_s ?? 0;
+    const loop = this.loopRange;
+    const isAtEnd = this.pausedAt_s >= this.duration_s - 0.01;
+    const isBehindLoop = loop !== null && this.pausedAt_s >= loop.end_s - 0.01;
+    if (isAtEnd || isBehindLoop) this.pausedAt_s = loop?.start_s ?? 0;
     this.start(this.pausedAt_s);
     this.timer = window.setInterval(() => this.schedule(), 60);
     this.onStateChange(true);
