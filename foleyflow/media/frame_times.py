@@ -13,7 +13,7 @@ _ROUNDING_S = 1e-6
 
 
 def read_frame_times(info: MediaInfo) -> NDArray[np.float64]:
-    """Return the seconds after the first shown frame at which frames are shown, strictly increasing.
+    """Return the seconds after the first shown frame at which frames are shown, in order.
 
     A container that stores only decoding times, such as AVI, gives these.
 

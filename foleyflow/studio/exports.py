@@ -45,7 +45,9 @@ def start_export(studio: Studio, project: Project, wanted: Wanted, name: str) ->
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
-        files = [str(p.relative_to(folder)) for p in sorted(folder.rglob("*")) if p.is_file()]
+        first = found.pop("outputs")  # the video and the sound, before the files next to them
+        names = [str(p.relative_to(folder)) for p in sorted(folder.rglob("*")) if p.is_file()]
+        files = first + [name for name in names if name not in first]
         export |= {"created_at": now(), "files": files, **found}
         with project.lock:
             project.update(exports=[*project.get("exports"), export])

@@ -150,7 +150,7 @@ class _Outgoing:
 def _zipped(files: list[tuple[str, Path]]) -> Iterator[bytes]:
     """An archive without compression, in pieces."""
     outgoing = _Outgoing()
-    with zipfile.ZipFile(outgoing, "w", zipfile.ZIP_STORED) as archive:  # type: ignore[arg-type]
+    with zipfile.ZipFile(outgoing, "x", zipfile.ZIP_STORED) as archive:
         for name, path in files:
             info = zipfile.ZipInfo.from_file(path, name, strict_timestamps=False)
             with open(path, "rb") as source, archive.open(info, "w", force_zip64=True) as target:

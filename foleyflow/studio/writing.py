@@ -65,7 +65,7 @@ def write_export(
     wanted: Wanted,
     running: StudioJob,
 ) -> dict[str, Any]:
-    """Writes an export into a folder; returns the loudness and warnings.
+    """Writes an export into a folder; returns the outputs, their loudness and warnings.
 
     Raises:
         MediaError: the format can't hold the video, or a file can't be written.
@@ -111,7 +111,11 @@ def write_export(
     described = describe(result, job)
     write_companions(described, result, job)
     loudness = None if result.delivered is None else result.delivered.loudness.to_json()
-    return {"loudness": loudness, "warnings": described["warnings"]}
+    return {
+        "outputs": [output.name for output, _ in outputs],
+        "loudness": loudness,
+        "warnings": list(dict.fromkeys(described["warnings"])),
+    }
 
 
 def _job(
