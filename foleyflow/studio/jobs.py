@@ -128,12 +128,13 @@ class Lane:
             queue = list(self._waiting.get(job.project, ()))
             if job not in queue:
                 return 0
-            turn = queue.index(job)
+            turn, own = queue.index(job), list(self._waiting).index(job.project)
             others = [
-                min(len(other), turn + 1) if name != job.project else turn
-                for name, other in self._waiting.items()
+                min(len(other), turn + (place < own))
+                for place, other in enumerate(self._waiting.values())
+                if place != own
             ]
-            return sum(others) + (self.running is not None)
+            return turn + sum(others) + (self.running is not None)
 
     def close(self) -> None:
         """Lets the thread end after the present job."""
