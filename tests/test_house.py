@@ -31,7 +31,7 @@ GROUND = {
 # The parts of the method and the reading of media; they do not import each other.
 PARTS = {"media", "encoders", "alignment", "flow", "codec"}
 # Nothing below imports these.
-TOP = {"cli", "experiments", "doctor", "__main__"}
+TOP = {"cli", "experiments", "doctor", "studio", "__main__"}
 # What each package may import in addition to itself and the ground.
 ALLOWED = {
     **{name: set() for name in GROUND | PARTS},

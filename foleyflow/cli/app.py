@@ -16,6 +16,7 @@ from foleyflow.cli.doctor import doctor
 from foleyflow.cli.evaluate import evaluate
 from foleyflow.cli.generate import generate
 from foleyflow.cli.reel import reel
+from foleyflow.cli.serve import serve
 from foleyflow.cli.spot import spot
 from foleyflow.cli.train import train
 from foleyflow.cli.usage import ReportingGroup
@@ -66,6 +67,7 @@ def _root(
 for command, summary in (
     (spot, "Find the cues of each video."),
     (generate, "Generate sound for each video."),
+    (serve, "Open the studio: correct sounds in the browser."),
     (train, "Train one part of the model, or a judge."),
     (bundle, "Collect a codec, an aligner and a flow in one model folder."),
     (evaluate, "Score generated sounds against references."),

@@ -105,14 +105,14 @@ def generate_sound(job: Job[Request], hooks: Hooks, logged: list[str]) -> dict[s
         for part, seconds in other.result.timings_s.items():
             result.timings_s[part] = result.timings_s.get(part, 0.0) + seconds
     result.timings_s["total"] = time.perf_counter() - start_s
-    described = _describe(result, job)
+    described = describe(result, job)
     described["warnings"] = merge_warnings(described["warnings"], logged, job)
     ranking = _describe_takes(takes, outputs)
     described |= {"takes": ranking} if len(takes) > 1 else {}
     try:
         for take, output in zip(takes[1:], outputs[1:], strict=True):
             other_job = dataclasses.replace(job, output=output)
-            described_take = _describe(take.result, other_job) | {"takes": ranking}
+            described_take = describe(take.result, other_job) | {"takes": ranking}
             write_record(described_take, take.result, other_job)
         write_companions(described, result, job)
     except OSError as error:
@@ -174,7 +174,7 @@ def _origin_of_cues(request: Request) -> dict[str, Any]:
     return {"sensitivity": sensitivity, "cue_file": request.cues}
 
 
-def _describe(result: Generated, job: Job[Request]) -> dict[str, Any]:
+def describe(result: Generated, job: Job[Request]) -> dict[str, Any]:
     """The description that --json and the sidecar contain; its keys are part of the interface."""
     return {
         "video": job.name,

@@ -1,0 +1,36 @@
+"""Which samples differ between two results that were made from each other by edits."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foleyflow.inference.result import Generated
+from foleyflow.inference.takes import sound_between
+
+
+def changed_samples(old: Generated, new: Generated) -> list[tuple[int, int]] | None:
+    """Ranges of samples that may differ, in order, the second number exclusive.
+
+    None if both are not edits of the same generated sound, so that all samples may differ.
+    """
+    before, after = old._take, new._take
+    if before.sound is not after.sound or before.gain != after.gain:
+        return None
+    shared = {id(patch) for patch in before.sound_patches} & {
+        id(patch) for patch in after.sound_patches
+    }
+    patches = [*before.sound_patches, *after.sound_patches]
+    ranges = sorted((p.start, min(p.end, new.sample_count)) for p in patches if id(p) not in shared)
+    joined: list[tuple[int, int]] = []
+    for start, stop in ranges:
+        if joined and start <= joined[-1][1]:
+            joined[-1] = joined[-1][0], max(joined[-1][1], stop)
+        elif start < stop:
+            joined.append((start, stop))
+    return joined
+
+
+def samples_between(result: Generated, start: int, stop: int) -> NDArray[np.float32]:
+    """The samples (n,) of a result from `start` to before `stop`."""
+    return sound_between(result._take, start, stop)

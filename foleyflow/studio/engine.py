@@ -1,0 +1,242 @@
+"""Keeps the model and the open results, and makes a result again from the history of a project."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from foleyflow.cues.sheet import CueSheet
+from foleyflow.inference.analysis import Analysis
+from foleyflow.inference.candidates import Candidate
+from foleyflow.inference.pipeline import FoleyFlow
+from foleyflow.inference.result import Generated
+from foleyflow.library import SoundLibrary
+from foleyflow.media import MediaInfo
+from foleyflow.studio.history import History, Node
+from foleyflow.studio.identified_cues import sheet_of
+from foleyflow.studio.settings import StudioSettings
+from foleyflow.system.stopwatch import Stopwatch
+
+KEPT_ANALYSES = 8
+KEPT_RESULTS = 32
+# Of a longer sequence of edits, only the last one is rendered when a project is opened again.
+MOST_REPLAYED = 32
+ANALYSIS_SHARE = 0.6  # of the progress of a generation
+
+Progress = Callable[[float], None]  # fraction done; may raise to stop
+
+
+class CachingModel(FoleyFlow):
+    """A model that keeps the analyses of the last videos. Several threads may use it."""
+
+    def __init__(self, *networks: Any, **settings: Any) -> None:
+        super().__init__(*networks, **settings)
+        self._analyses: OrderedDict[tuple[Any, ...], tuple[Analysis, list[str]]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def analyse(
+        self, info: MediaInfo, stopwatch: Stopwatch, progress: Callable[[float], None] | None
+    ) -> tuple[Analysis, list[str]]:
+        """See `analysis.analyse_video`."""
+        status = info.path.stat()
+        key = (info.path, status.st_size, status.st_mtime_ns, info.duration_s)
+        with self._lock:
+            found = self._analyses.get(key)
+        if found is None:
+            found = super().analyse(info, stopwatch, progress)
+        with self._lock:
+            self._analyses[key] = found
+            self._analyses.move_to_end(key)
+            while len(self._analyses) > KEPT_ANALYSES:
+                self._analyses.popitem(last=False)
+        return found[0], list(found[1])
+
+
+class Engine:
+    """The model, which is loaded in the background, and the results that were used last."""
+
+    def __init__(self, settings: StudioSettings) -> None:
+        self.settings = settings
+        self._results: OrderedDict[tuple[str, object], Generated] = OrderedDict()
+        self._lock = threading.Lock()
+        self._loaded = threading.Event()
+        self._model: CachingModel | None = None
+        self._library: SoundLibrary | None = None
+        self._failure: Exception | None = None
+        threading.Thread(target=self._load, name="studio-load", daemon=True).start()
+
+    def _load(self) -> None:
+        try:
+            settings = self.settings
+            model = CachingModel.from_pretrained(
+                settings.model, device=settings.device, threads=settings.threads
+            )
+            if settings.library is not None:
+                self._library = SoundLibrary.open(settings.library)
+            self._model = model  # type: ignore[assignment]
+        except Exception as error:  # every request that needs the model raises it
+            self._failure = error
+        self._loaded.set()
+
+    @property
+    def model(self) -> CachingModel:
+        """The model, when it is loaded.
+
+        Raises:
+            FoleyflowError: it can't be loaded.
+        """
+        self._loaded.wait()
+        if self._failure is not None:
+            raise self._failure
+        model = self._model
+        if model is None:
+            raise RuntimeError("the model is not loaded")
+        return model
+
+    def keep(self, project: str, key: object, result: Generated) -> None:
+        """Remembers a result of a project."""
+        with self._lock:
+            self._results[project, key] = result
+            self._results.move_to_end((project, key))
+            while len(self._results) > KEPT_RESULTS:
+                self._results.popitem(last=False)
+
+    def kept(self, project: str, key: object) -> Generated | None:
+        """A result of a project, if it is remembered."""
+        with self._lock:
+            result = self._results.get((project, key))
+            if result is not None:
+                self._results.move_to_end((project, key))
+            return result
+
+    def forget(self, project: str) -> None:
+        """Forgets all results of a project."""
+        with self._lock:
+            for key in [key for key in self._results if key[0] == project]:
+                del self._results[key]
+
+    def generate(
+        self,
+        info: MediaInfo,
+        cues: CueSheet | None,
+        settings: Mapping[str, Any],
+        progress: Progress,
+    ) -> Generated:
+        """A result by `FoleyFlow.generate`; without cues they are found."""
+        return self.model.generate(
+            info, seed=settings["seed"], **self._arguments(info, cues, settings, progress)
+        )
+
+    def candidates(
+        self,
+        info: MediaInfo,
+        cues: CueSheet,
+        settings: Mapping[str, Any],
+        progress: Progress,
+        *,
+        seed: int,
+        count: int,
+    ) -> list[Candidate]:
+        """Takes by `FoleyFlow.candidates`."""
+        return self.model.candidates(
+            info, count=count, seed=seed, **self._arguments(info, cues, settings, progress)
+        )
+
+    def _arguments(
+        self,
+        info: MediaInfo,
+        cues: CueSheet | None,
+        settings: Mapping[str, Any],
+        progress: Progress,
+    ) -> dict[str, Any]:
+        return {
+            "cues": cues if self.model.materials else None,
+            "steps": settings["steps"],
+            "guidance": settings["guidance"],
+            "sensitivity": settings["sensitivity"],
+            "loudness_lufs": settings["loudness_lufs"],
+            "library": self._library if settings["library"] else None,
+            "progress": lambda done_s: progress(ANALYSIS_SHARE * done_s / info.duration_s),
+        }
+
+    def result_of(
+        self,
+        project: str,
+        info: MediaInfo,
+        history: History,
+        revision: int,
+        progress: Progress,
+    ) -> Generated:
+        """The result of a node of the history, from the nearest one that is remembered.
+
+        Args:
+            project: its id.
+            info: its video.
+            history: of its changes; nodes may be added meanwhile.
+            revision: of the node.
+            progress: see `generate`.
+        """
+        if (result := self.kept(project, revision)) is not None:
+            return result
+        path = history.path_to(revision)
+        # From where the sound follows by edits
+        start = len(path) - 1
+        while start > 0 and path[start].operation["kind"] in ("edit", "regenerate"):
+            if self.kept(project, path[start].revision) is not None:
+                break
+            start -= 1
+        node = path[start]
+        clip = clip_of(info, node)
+        result = self.kept(project, node.revision)
+        if result is None and "take" in node.operation:
+            result = self.kept(project, node.operation["take"])
+        if result is None and node.operation["kind"] == "same":
+            same = node.operation["revision"]
+            result = self.result_of(project, info, history, same, progress)
+            self.keep(project, node.revision, result)
+        elif result is None:
+            cues = sheet_of(history.cues_at(node.revision), clip.duration_s)
+            result = self.generate(clip, cues, node.operation["settings"], progress)
+            self.keep(project, node.revision, result)
+        # The edits since then
+        for edit in replayed(path[start + 1 :]):
+            cues = sheet_of(history.cues_at(edit.revision), clip.duration_s)
+            result = applied(result, edit, cues)
+            self.keep(project, edit.revision, result)
+        return result
+
+
+def applied(result: Generated, node: Node, cues: CueSheet) -> Generated:
+    """The result after an edit of cues, or after a stretch was generated again."""
+    operation = node.operation
+    if operation["kind"] == "regenerate":
+        return result.regenerate(
+            operation["start_s"], operation["end_s"], seed=operation["seed"], cues=cues
+        )
+    return result.rerender(cues)
+
+
+def replayed(edits: Sequence[Node]) -> list[Node]:
+    """The edits to render: all, or of many in a row only the last one.
+
+    Rendering several edits at once gives sound of the same cues; samples within the edited
+    stretches may differ slightly.
+    """
+    if len(edits) <= MOST_REPLAYED:
+        return list(edits)
+    return [
+        edit
+        for edit, following in zip(edits, [*edits[1:], None], strict=True)
+        if following is None
+        or edit.operation["kind"] != "edit"
+        or following.operation["kind"] != "edit"
+    ]
+
+
+def clip_of(info: MediaInfo, node: Node) -> MediaInfo:
+    """The part of the video that a node is about: the complete one, or its beginning."""
+    until_s = node.operation.get("until_s")
+    return info if until_s is None else dataclasses.replace(info, duration_s=until_s)

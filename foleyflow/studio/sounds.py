@@ -1,0 +1,151 @@
+"""The sounds of a project: the generated one, the video's own, and those of the takes."""
+
+from __future__ import annotations
+
+import struct
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foleyflow.clock import count_at
+from foleyflow.errors import ConfigError
+from foleyflow.media import fit_blocks, read_sound_blocks
+from foleyflow.media.waveform import split_blocks
+from foleyflow.studio.live_sound import BLOCK_SAMPLES
+from foleyflow.studio.peaks import Peaks
+from foleyflow.studio.problems import NotFound, NotNow
+from foleyflow.studio.project import Project
+from foleyflow.studio.studio import RATE_HZ, Studio
+from foleyflow.studio.takes import take_file
+
+GENERATED, ORIGINAL, TAKE = "generated", "original", "take:"
+LONGEST_WAIT_S = 30.0  # for the peaks of a sound that is read for the first time
+_IEEE_FLOAT = 3  # in the header of a wave file
+
+
+class Sound:
+    """One sound of a project, mono.
+
+    Raises:
+        NotFound: there is no such take, or the video has no sound.
+        NotNow: the sound is not generated yet.
+        ConfigError: the source is unknown.
+    """
+
+    def __init__(self, project: Project, source: str) -> None:
+        self.project, self.source = project, source
+        self.revision: int | None = None
+        self._file: Path | None = None
+        if source == GENERATED:
+            self.count, self.revision = project.live.count, project.sound_revision
+            if not self.count or self.revision is None:
+                raise NotNow("the sound is not generated yet", hint="wait for it")
+            return
+        self.count = count_at(project.duration_s, RATE_HZ)
+        if source == ORIGINAL:
+            if not project.get("video")["has_audio"]:
+                raise NotFound("the video has no sound of its own", hint="use another source")
+            self._file = project.video
+        elif source.startswith(TAKE):
+            self._file = take_file(project, source.removeprefix(TAKE))
+        else:
+            raise ConfigError(
+                "source: there is no such sound", hint="expected generated, original or take:ID"
+            )
+
+    def blocks(self, start: int = 0, stop: int | None = None) -> Iterator[NDArray[np.float32]]:
+        """The samples from `start` to before `stop` in blocks (1, n)."""
+        stop = self.count if stop is None else min(stop, self.count)
+        start = min(max(start, 0), max(stop, 0))
+        if self._file is None:
+            yield from self.project.live.blocks(start, stop)
+            return
+        read = read_sound_blocks(
+            self._file, rate_hz=RATE_HZ, start_s=start / RATE_HZ, end_s=stop / RATE_HZ
+        )
+        mono = (block.samples.mean(axis=0, keepdims=True) for block in read)
+        yield from split_blocks(fit_blocks(mono, stop - start), BLOCK_SAMPLES)
+
+    def samples(self, start: int, stop: int) -> NDArray[np.float32]:
+        """The samples (n,) from `start` to before `stop`, with zeros beyond the ends."""
+        blocks = [block[0] for block in self.blocks(start, stop)]
+        inside = np.concatenate([np.zeros(0, np.float32), *blocks])
+        return np.pad(inside, (max(-start, 0), 0))[: stop - start]
+
+
+class PeakCache:
+    """Peaks of the sounds that edits do not change; each is read once."""
+
+    def __init__(self, studio: Studio) -> None:
+        self._studio = studio
+        self._lock = threading.Lock()
+        self._known: dict[tuple[str, str], Peaks] = {}
+
+    def peaks(self, sound: Sound) -> Peaks:
+        """The peaks of a sound.
+
+        Raises:
+            NotNow: a long sound is still being read.
+        """
+        project = sound.project
+        if sound.source == GENERATED:
+            return project.live.peaks
+        key = project.id, sound.source
+        with self._lock:
+            if key in self._known:
+                return self._known[key]
+        path = project.folder / "cache" / f"peaks-{sound.source.replace(':', '-')}.i16"
+        found = Peaks.read(path, sound.count)
+        if found is None:
+            job = self._studio.start(
+                project,
+                "media",
+                f"peaks {sound.source}",
+                lambda job: self._read(sound, path),
+                is_shown=False,
+            )
+            job.finished.wait(LONGEST_WAIT_S)
+            if job.problem is not None:
+                raise job.problem
+            found = job.result
+        if not isinstance(found, Peaks):
+            raise NotNow("the sound is still being read", hint="try again in a few seconds")
+        with self._lock:
+            self._known[key] = found
+        return found
+
+    @staticmethod
+    def _read(sound: Sound, path: Path) -> Peaks:
+        if (known := Peaks.read(path, sound.count)) is not None:  # by the job before
+            return known
+        peaks = Peaks()
+        for index, block in enumerate(sound.blocks()):
+            peaks.update(index * BLOCK_SAMPLES, block[0])
+        peaks.write(path)
+        return peaks
+
+
+def encoded(block: NDArray[np.float32], form: str) -> bytes:
+    """Samples (1, n) as little-endian bytes: "i16", else float32."""
+    if form == "i16":
+        return np.round(np.clip(block[0], -1.0, 1.0) * 32767).astype("<i2").tobytes()
+    return np.ascontiguousarray(block[0], "<f4").tobytes()
+
+
+def wave_header(count: int, *, rate_hz: int = RATE_HZ) -> bytes:
+    """The header of a mono wave file with `count` float32 samples."""
+    size = count * 4
+    form = struct.pack("<4sIHHIIHHH", b"fmt ", 18, _IEEE_FLOAT, 1, rate_hz, rate_hz * 4, 4, 32, 0)
+    fact = struct.pack("<4sII", b"fact", 4, count)
+    body = 4 + len(form) + len(fact) + 8 + size
+    return b"".join(
+        [
+            struct.pack("<4sI4s", b"RIFF", min(body, 0xFFFFFFFF), b"WAVE"),
+            form,
+            fact,
+            struct.pack("<4sI", b"data", min(size, 0xFFFFFFFF)),
+        ]
+    )
