@@ -26,6 +26,12 @@ export class ApiError extends Error {
   ) {
     super(message);
   }
+
+  /** The same error, with what it is about. */
+  about(subject: string): ApiError {
+    const text = this.message[0]!.toLowerCase() + this.message.slice(1);
+    return new ApiError(`${subject}: ${text}`, this.hint, this.status);
+  }
 }
 
 /** Interleaved samples of a stretch. */

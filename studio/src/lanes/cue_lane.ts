@@ -9,10 +9,23 @@ import { allOf } from "../page/signal";
 import { endOf, timeToX } from "../time/axis";
 import { CueDragging } from "./cue_dragging";
 
+/** With more cues in view than this, those that are off are left out until one zooms in. */
+const MOST_WITH_DISABLED = 500;
+/** Handles become dots where cues are closer than this on average. */
+const HANDLE_ROOM_PX = 12;
 /** Labels are left out where the next cue is closer than this. */
 const LABEL_ROOM_PX = 64;
 /** Beyond both ends of the visible stretch, so that labels and rolls do not vanish early. */
 const MARGIN_S = 1;
+
+/** The element of a cue, and what it shows at present. */
+interface DrawnCue {
+  readonly element: HTMLElement;
+  readonly handle: HTMLElement;
+  readonly name: HTMLElement;
+  cue: Cue | null;
+  look: string;
+}
 
 export const LEVEL_LINES_DB = [0, -20, -40] as const;
 
@@ -23,7 +36,7 @@ export class CueLane {
   private readonly empty = el("p", { class: "lane-empty", role: "status" });
   private readonly note = el("div", { class: "drag-note", hidden: true, "aria-hidden": "true" });
   private readonly band = el("div", { class: "band", hidden: true, "aria-hidden": "true" });
-  private readonly drawn = new Map<string, HTMLElement>();
+  private readonly drawn = new Map<string, DrawnCue>();
   private preview: readonly Change[] = [];
   private readonly redraw = oncePerFrame(() => this.draw());
 
@@ -96,54 +109,75 @@ export class CueLane {
     const cues = withChanges(session.cues.value, this.preview);
     const first_s = axis.start_s - MARGIN_S;
     const last_s = endOf(axis) + MARGIN_S;
-    const visible = cues.filter(
+    const inView = cues.filter(
       (cue) => (cue.end_s ?? cue.time_s) >= first_s && cue.time_s <= last_s,
     );
+    const { ids } = session.selection.value;
+    const visible =
+      inView.length > MOST_WITH_DISABLED
+        ? inView.filter((cue) => cue.enabled || ids.has(cue.id))
+        : inView;
+    this.element.classList.toggle("dense", visible.length * HANDLE_ROOM_PX > axis.width_px);
     const shown = new Set(visible.map((cue) => cue.id));
-    for (const [id, element] of this.drawn) {
+    for (const [id, drawn] of this.drawn) {
       if (shown.has(id)) continue;
-      element.remove();
+      drawn.element.remove();
       this.drawn.delete(id);
     }
+    // Elements stay in the order of time, so that screen readers read them in this order.
+    let following = this.box.firstElementChild;
     visible.forEach((cue, index) => {
-      let element = this.drawn.get(cue.id);
-      if (!element) {
-        element = createCue(cue);
-        this.drawn.set(cue.id, element);
+      let drawn = this.drawn.get(cue.id);
+      if (!drawn) {
+        drawn = createCue(cue);
+        this.drawn.set(cue.id, drawn);
       }
-      this.place(element, cue, visible[index + 1]);
-      // Elements stay in the order of time, so that screen readers read them in this order.
-      if (this.box.children[index] !== element) {
-        this.box.insertBefore(element, this.box.children[index] ?? null);
-      }
+      if (drawn.element === following) following = following.nextElementSibling;
+      else this.box.insertBefore(drawn.element, following);
+      this.place(drawn, cue, visible[index + 1]);
     });
     this.element.setAttribute("aria-activedescendant", this.activeElementId());
     this.showEmptyState(cues.length);
   }
 
-  private place(element: HTMLElement, cue: Cue, next: Cue | undefined): void {
+  private place(drawn: DrawnCue, cue: Cue, next: Cue | undefined): void {
     const { session } = this;
+    const { element } = drawn;
     const axis = session.axis.value;
     const x = timeToX(axis, cue.time_s);
     const end = cue.end_s === undefined ? x : timeToX(axis, cue.end_s);
     const room = next ? timeToX(axis, next.time_s) - end : Number.POSITIVE_INFINITY;
-    const level_db = levelOf(cue) ?? USUAL_LEVEL_DB;
-    element.style.left = `${x}px`;
+    element.style.left = `${x.toFixed(2)}px`;
     element.style.width = cue.kind === "hit" ? "" : `${Math.max(6, end - x)}px`;
-    element.style.top = `${(1 - this.fractionOf(level_db)) * 100}%`;
-    const digit = session.status.materials.indexOf(cue.material ?? "") + 1;
-    const handle = element.querySelector(".handle")!;
+    const label = room > LABEL_ROOM_PX ? (cue.material ?? "auto") : "";
+    if (drawn.name.textContent !== label) drawn.name.textContent = label;
+    const { ids, active } = session.selection.value;
+    const look = `${ids.has(cue.id)} ${active === cue.id}`;
+    if (drawn.cue !== cue || drawn.look !== look) this.dress(drawn, cue, look);
+  }
+
+  /** Takes over everything but the place in time. */
+  private dress(drawn: DrawnCue, cue: Cue, look: string): void {
+    const { element, handle } = drawn;
+    const { status, selection } = this.session;
+    drawn.cue = cue;
+    drawn.look = look;
+    const level_db = levelOf(cue);
+    element.style.top = `${(1 - this.fractionOf(level_db ?? USUAL_LEVEL_DB)) * 100}%`;
+    const digit = status.materials.indexOf(cue.material ?? "") + 1;
     handle.textContent = cue.material ? (digit > 0 && digit < 10 ? String(digit) : "•") : "?";
-    const label = element.querySelector<HTMLElement>(".name")!;
-    label.textContent = room > LABEL_ROOM_PX ? (cue.material ?? "auto") : "";
     element.className = `cue ${cue.kind} ${certaintyOf(cue)}`;
     element.classList.toggle("off", !cue.enabled);
     element.classList.toggle("pending", cue.id.startsWith("new-"));
-    element.classList.toggle("auto-level", levelOf(cue) === null);
-    element.classList.toggle("active", session.selection.value.active === cue.id);
-    element.setAttribute("aria-selected", String(session.selection.value.ids.has(cue.id)));
+    element.classList.toggle("auto-level", level_db === null);
+    element.classList.toggle("active", selection.value.active === cue.id);
+    element.setAttribute("aria-selected", String(selection.value.ids.has(cue.id)));
     element.setAttribute("aria-label", described(cue));
     element.dataset.time = String(cue.time_s);
+    for (const grip of element.querySelectorAll(".grip")) grip.remove();
+    if (cue.kind !== "hit") {
+      element.append(el("span", { class: "grip start" }), el("span", { class: "grip end" }));
+    }
   }
 
   private activeElementId(): string {
@@ -165,16 +199,15 @@ export function elementId(cue: string): string {
   return `cue-${cue}`;
 }
 
-function createCue(cue: Cue): HTMLElement {
+function createCue(cue: Cue): DrawnCue {
+  const handle = el("span", { class: "handle", "aria-hidden": "true" });
+  const name = el("span", { class: "name", "aria-hidden": "true" });
   const element = el(
     "div",
     { role: "option", id: elementId(cue.id), "data-id": cue.id },
     el("span", { class: "stem", "aria-hidden": "true" }),
-    el("span", { class: "handle", "aria-hidden": "true" }),
-    el("span", { class: "name", "aria-hidden": "true" }),
+    handle,
+    name,
   );
-  if (cue.kind !== "hit") {
-    element.append(el("span", { class: "grip start" }), el("span", { class: "grip end" }));
-  }
-  return element;
+  return { element, handle, name, cue: null, look: "" };
 }

@@ -1,6 +1,6 @@
 // The first page: open a video, and the list of projects.
 
-import { api, upload } from "../api/client";
+import { ApiError, api, upload } from "../api/client";
 import type { Job, Project, Status } from "../api/contract";
 import { listen } from "../api/events";
 import { confirmed } from "../dialogs/dialog";
@@ -123,7 +123,8 @@ function dropZone(status: Status): HTMLElement {
       );
       openProject(project);
     } catch (error) {
-      messages.error(error);
+      const isKnown = error instanceof ApiError;
+      messages.error(isKnown ? error.about(file.name) : error);
     } finally {
       progress.hidden = true;
       choose.disabled = false;
