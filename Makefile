@@ -1,6 +1,7 @@
 # Set up, run and check the project on a fresh machine. Every target can be run first.
 #
 #   make demo [VIDEO=clip.mp4]   generate the sound of the bundled clips, or of your own clip
+#   make studio                  open the studio in the browser, to try it with the bundled clips
 #   make test [WORKERS=2] [PRECISION=bf16|fp32]
 #                                run all tests in WORKERS processes of one thread each; networks
 #                                compute in the given precision, or in the fastest one
@@ -19,7 +20,7 @@ EXAMPLES := $(foreach name,drums chopping,foleyflow/assets/examples/$(name).mp4)
 SHOWN = $(if $(VIDEO),"$(VIDEO)",$(EXAMPLES))
 EDITED = $(if $(VIDEO),"$(VIDEO)",$(firstword $(EXAMPLES)))
 
-.PHONY: setup demo test check bench clean
+.PHONY: setup demo studio test check bench clean
 
 setup: $(STAMP)
 
@@ -44,6 +45,9 @@ demo: setup
 	@echo '  $(BIN)/foleyflow spot $(EDITED) -o demo/cues.json --overwrite'
 	@echo 'Edit demo/cues.json (times, materials, enabled; add or delete lines), and generate again:'
 	@echo '  $(BIN)/foleyflow generate $(EDITED) --cues demo/cues.json -o demo/ --report --overwrite'
+
+studio: setup
+	$(BIN)/foleyflow serve --folder demo/studio --open
 
 test: setup
 	@sh scripts/system_packages.sh chromium

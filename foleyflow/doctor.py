@@ -37,6 +37,7 @@ EXTRAS = {
     "cluster": ("ray",),
     "finetune": ("peft",),
     "edit": ("opentimelineio",),
+    "web": ("fastapi", "uvicorn"),
 }
 ENCODERS = {
     "aac": "audio in mp4 and mov",

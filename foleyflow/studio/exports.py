@@ -99,14 +99,6 @@ def delete_export(project: Project, name: str) -> None:
     shutil.rmtree(export_folder(project, export["id"]), ignore_errors=True)
 
 
-def remove_unfinished(project: Project) -> None:
-    """Removes folders that a killed process has not completed."""
-    known = {export["id"] for export in project.get("exports")}
-    for folder in (project.folder / "exports").iterdir():
-        if folder.name not in known and folder.is_dir() and not folder.is_symlink():
-            shutil.rmtree(folder, ignore_errors=True)
-
-
 def _size(path: Path) -> int | None:
     try:
         return path.stat().st_size

@@ -13,8 +13,8 @@ from foleyflow.media import MediaInfo, read_frames_at
 from foleyflow.spectrogram import mel_filters
 
 FLOOR_DB = -90.0
-HIGHEST_HZ = 20_000.0
-WINDOW_SAMPLES = 2048
+TOP_HZ = 20_000.0
+FRAME_SAMPLES = 2048
 JPEG_QUALITY = 80
 
 
@@ -37,13 +37,13 @@ def spectrogram_png(
     """The mel spectrum of samples (n,) at `width` equal steps as a grey PNG."""
     centres = (np.arange(width) + 0.5) * len(samples) / width
     starts = np.round(centres).astype(np.int64)
-    padded = np.pad(samples, WINDOW_SAMPLES // 2)
-    window = np.hanning(WINDOW_SAMPLES).astype(np.float32)
+    padded = np.pad(samples, FRAME_SAMPLES // 2)
+    window = np.hanning(FRAME_SAMPLES).astype(np.float32)
     scale = 2.0 / window.sum()  # a sine of full scale is at 0 dB
     filters = _filters(rate_hz, height)
     columns = []
     for part in np.array_split(starts, max(1, width // 256)):
-        frames = padded[part[:, None] + np.arange(WINDOW_SAMPLES)] * window
+        frames = padded[part[:, None] + np.arange(FRAME_SAMPLES)] * window
         magnitudes = np.abs(np.fft.rfft(frames, axis=1)).astype(np.float32) * scale
         columns.append(magnitudes @ filters)
     levels_db = 20 * np.log10(np.concatenate(columns) + 1e-9)
@@ -54,7 +54,7 @@ def spectrogram_png(
 @functools.lru_cache(maxsize=8)
 def _filters(rate_hz: int, height: int) -> NDArray[np.float32]:
     return mel_filters(
-        bands=height, window_samples=WINDOW_SAMPLES, rate_hz=rate_hz, high_hz=HIGHEST_HZ
+        bands=height, window_samples=FRAME_SAMPLES, rate_hz=rate_hz, high_hz=TOP_HZ
     ).numpy()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import threading
 from collections import deque
 from pathlib import Path
@@ -76,6 +77,7 @@ class Project:
             self.sound_revision = self.history.revision
         self.sound_warnings: list[str] = []
         self.is_deleted = False
+        self._remove_unfinished()
 
     # Record
 
@@ -91,6 +93,17 @@ class Project:
                 raise NotFound("there is no such project", hint="list the projects")
             write_record(self.folder, {**self._record, **values})
             self._record |= values
+
+    def _remove_unfinished(self) -> None:
+        """Removes takes and exports that a killed process has not completed."""
+        takes = {f"{take['id']}.wav" for take in self._record["takes"]}
+        for file in (self.folder / "takes").iterdir():
+            if file.name.removesuffix(".json") not in takes and not file.is_dir():
+                file.unlink()
+        exports = {export["id"] for export in self._record["exports"]}
+        for folder in (self.folder / "exports").iterdir():
+            if folder.name not in exports and folder.is_dir() and not folder.is_symlink():
+                shutil.rmtree(folder, ignore_errors=True)
 
     @property
     def state(self) -> str:

@@ -24,7 +24,7 @@ from foleyflow.system.printable import json_text, printable
 from foleyflow.weights import write_atomically
 
 RECORD = "project.json"
-VERSION = 1
+RECORD_VERSION = 1
 LONGEST_NAME = 80
 PROJECT_ID = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 FOLDERS = ("takes", "exports", "cache")
@@ -115,9 +115,9 @@ def read_record_of(folder: Path) -> dict[str, Any]:
         record = json.loads((folder / RECORD).read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise DataError(f"{folder.name}/{RECORD}: can't be read ({error})", hint=hint) from error
-    if not isinstance(record, dict) or record.get("version") != VERSION:
+    if not isinstance(record, dict) or record.get("version") != RECORD_VERSION:
         raise DataError(
-            f"{folder.name}/{RECORD}: expected a record of version {VERSION}",
+            f"{folder.name}/{RECORD}: expected a record of version {RECORD_VERSION}",
             hint="use the version of foleyflow that wrote it",
         )
     return record

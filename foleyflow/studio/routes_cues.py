@@ -33,10 +33,10 @@ CueFormat = Annotated[str, Query(max_length=16)]
 _TEXT = "text/plain; charset=utf-8"
 _TYPES = {".json": "application/json", ".otio": "application/json", ".mid": "audio/midi"}
 
-router = APIRouter(prefix="/projects/{project_id}")
+cue_routes = APIRouter(prefix="/projects/{project_id}")
 
 
-@router.get("/cues")
+@cue_routes.get("/cues")
 def read(request: Request, project_id: str) -> dict[str, Any]:
     """The present cues."""
     project = project_of(request, project_id)
@@ -49,7 +49,7 @@ def read(request: Request, project_id: str) -> dict[str, Any]:
         }
 
 
-@router.patch("/cues")
+@cue_routes.patch("/cues")
 def change(request: Request, project_id: str, body: CueChanges) -> dict[str, Any]:
     """Changes, adds and removes cues."""
     studio = studio_of(request)
@@ -63,7 +63,7 @@ def change(request: Request, project_id: str, body: CueChanges) -> dict[str, Any
     )
 
 
-@router.put("/cues")
+@cue_routes.put("/cues")
 def replace(request: Request, project_id: str, body: AllCues) -> dict[str, Any]:
     """Replaces all cues."""
     studio = studio_of(request)
@@ -77,7 +77,7 @@ def replace(request: Request, project_id: str, body: AllCues) -> dict[str, Any]:
     )
 
 
-@router.post("/cues/import")
+@cue_routes.post("/cues/import")
 def import_cues(
     request: Request,
     project_id: str,
@@ -95,7 +95,7 @@ def import_cues(
     )
 
 
-@router.get("/cues/export")
+@cue_routes.get("/cues/export")
 def export_cues(
     request: Request, project_id: str, form: Annotated[str, Query(alias="format", max_length=16)]
 ) -> Response:
@@ -110,19 +110,19 @@ def export_cues(
     )
 
 
-@router.post("/undo")
+@cue_routes.post("/undo")
 def undo(request: Request, project_id: str) -> dict[str, Any]:
     """Takes back the last change."""
     return step_back(studio_of(request), project_of(request, project_id), redo=False)
 
 
-@router.post("/redo")
+@cue_routes.post("/redo")
 def redo(request: Request, project_id: str) -> dict[str, Any]:
     """Does the change again that was taken back last."""
     return step_back(studio_of(request), project_of(request, project_id), redo=True)
 
 
-@router.post("/regenerate")
+@cue_routes.post("/regenerate")
 def regenerate_stretch(request: Request, project_id: str, body: Stretch) -> dict[str, Any]:
     """Another sound of a stretch."""
     return regenerate(
@@ -130,7 +130,7 @@ def regenerate_stretch(request: Request, project_id: str, body: Stretch) -> dict
     )
 
 
-@router.post("/render", status_code=202)
+@cue_routes.post("/render", status_code=202)
 def render(request: Request, project_id: str, body: RenderSettings) -> dict[str, Any]:
     """Generates the complete sound with other settings."""
     studio = studio_of(request)
@@ -138,7 +138,7 @@ def render(request: Request, project_id: str, body: RenderSettings) -> dict[str,
     return studio.jobs.to_json(job)
 
 
-@router.post("/spot", status_code=202)
+@cue_routes.post("/spot", status_code=202)
 def spot(request: Request, project_id: str, body: SpotSettings) -> dict[str, Any]:
     """Finds the cues again."""
     studio = studio_of(request)
@@ -146,7 +146,7 @@ def spot(request: Request, project_id: str, body: SpotSettings) -> dict[str, Any
     return studio.jobs.to_json(job)
 
 
-@router.post("/takes", status_code=202)
+@cue_routes.post("/takes", status_code=202)
 def new_takes(request: Request, project_id: str, body: NewTakes) -> dict[str, Any]:
     """Keeps the present sound, or generates takes."""
     studio, project = studio_of(request), project_of(request, project_id)
@@ -159,19 +159,19 @@ def new_takes(request: Request, project_id: str, body: NewTakes) -> dict[str, An
     return studio.jobs.to_json(job)
 
 
-@router.post("/takes/{take_id}/use")
+@cue_routes.post("/takes/{take_id}/use")
 def use(request: Request, project_id: str, take_id: str) -> dict[str, Any]:
     """Makes a take the present sound."""
     return use_take(studio_of(request), project_of(request, project_id), take_id)
 
 
-@router.patch("/takes/{take_id}")
+@cue_routes.patch("/takes/{take_id}")
 def rename(request: Request, project_id: str, take_id: str, body: NewName) -> dict[str, Any]:
     """Gives a take another name."""
     return rename_take(studio_of(request), project_of(request, project_id), take_id, body.name)
 
 
-@router.delete("/takes/{take_id}", status_code=204)
+@cue_routes.delete("/takes/{take_id}", status_code=204)
 def delete(request: Request, project_id: str, take_id: str) -> Response:
     """Deletes a take."""
     delete_take(studio_of(request), project_of(request, project_id), take_id)

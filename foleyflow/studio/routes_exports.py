@@ -37,10 +37,10 @@ _TYPES = {
     ".json": "application/json",
 }
 
-router = APIRouter(prefix="/projects/{project_id}/exports")
+export_routes = APIRouter(prefix="/projects/{project_id}/exports")
 
 
-@router.post("", status_code=202)
+@export_routes.post("", status_code=202)
 def export(request: Request, project_id: str, body: NewExport) -> dict[str, Any]:
     """Writes files for delivery."""
     studio, project = studio_of(request), project_of(request, project_id)
@@ -64,13 +64,13 @@ def export(request: Request, project_id: str, body: NewExport) -> dict[str, Any]
     return studio.jobs.to_json(start_export(studio, project, wanted, name))
 
 
-@router.get("")
+@export_routes.get("")
 def exports(request: Request, project_id: str) -> dict[str, Any]:
     """All exports."""
     return {"exports": exports_to_json(project_of(request, project_id))}
 
 
-@router.get("/{export_id}/files/{index}")
+@export_routes.get("/{export_id}/files/{index}")
 def download(request: Request, project_id: str, export_id: str, index: int) -> Response:
     """One file of an export."""
     project = project_of(request, project_id)
@@ -82,7 +82,7 @@ def download(request: Request, project_id: str, export_id: str, index: int) -> R
     return FileResponse(path, media_type=kind, filename=path.name)
 
 
-@router.get("/{export_id}/zip")
+@export_routes.get("/{export_id}/zip")
 def archive(request: Request, project_id: str, export_id: str) -> Response:
     """All files of an export in one archive."""
     project = project_of(request, project_id)
@@ -94,7 +94,7 @@ def archive(request: Request, project_id: str, export_id: str) -> Response:
     return StreamingResponse(_zipped(files), media_type="application/zip", headers=headers)
 
 
-@router.delete("/{export_id}", status_code=204)
+@export_routes.delete("/{export_id}", status_code=204)
 def delete(request: Request, project_id: str, export_id: str) -> Response:
     """Deletes an export."""
     delete_export(project_of(request, project_id), export_id)
@@ -128,7 +128,7 @@ class _Outgoing:
         self.waiting: list[bytes] = []
         self._position = 0
 
-    def write(self, data: bytes) -> int:
+    def write(self, data: bytes, /) -> int:
         """Appends bytes."""
         self.waiting.append(bytes(data))
         self._position += len(data)
@@ -139,6 +139,9 @@ class _Outgoing:
         return self._position
 
     def flush(self) -> None:
+        """Does nothing."""
+
+    def close(self) -> None:
         """Does nothing."""
 
     def taken(self) -> bytes:

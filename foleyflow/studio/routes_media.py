@@ -32,11 +32,11 @@ Source = Annotated[str, Query(max_length=20)]
 Seconds = Annotated[float, Query(allow_inf_nan=False, ge=0.0, le=1e6)]
 Sample = Annotated[int, Query(ge=0, le=LARGEST_SAMPLE)]
 
-router = APIRouter(prefix="/projects/{project_id}")
+media_routes = APIRouter(prefix="/projects/{project_id}")
 _pictures = threading.BoundedSemaphore(2)  # decoding takes a core each
 
 
-@router.get("/sound")
+@media_routes.get("/sound")
 def sound(
     request: Request,
     project_id: str,
@@ -70,7 +70,7 @@ def sound(
     return StreamingResponse(body(), media_type=kind, headers=headers)
 
 
-@router.get("/peaks")
+@media_routes.get("/peaks")
 def peaks(
     request: Request,
     project_id: str,
@@ -87,7 +87,7 @@ def peaks(
     return Response(values.astype("<i2").tobytes(), media_type="application/octet-stream")
 
 
-@router.get("/spectrogram")
+@media_routes.get("/spectrogram")
 def spectrogram(
     request: Request,
     project_id: str,
@@ -113,14 +113,14 @@ def spectrogram(
     return Response(picture, media_type="image/png")
 
 
-@router.get("/loudness")
+@media_routes.get("/loudness")
 def loudness(request: Request, project_id: str, source: Source = GENERATED) -> dict[str, Any]:
     """Loudness and true peak of a complete sound."""
     found = Sound(project_of(request, project_id), source)
     return dict(measure_report(found.blocks(), RATE_HZ).to_json())
 
 
-@router.get("/video")
+@media_routes.get("/video")
 def video(request: Request, project_id: str) -> Response:
     """The video or its copy for browsers, with ranges."""
     project = project_of(request, project_id)
@@ -134,7 +134,7 @@ def video(request: Request, project_id: str) -> Response:
     raise NotNow("no copy for the browser can be made", hint="convert the video to h264 first")
 
 
-@router.get("/frames")
+@media_routes.get("/frames")
 def frames(
     request: Request, project_id: str, start_s: Seconds = 0.0, end_s: Seconds | None = None
 ) -> dict[str, Any]:
@@ -151,7 +151,7 @@ def frames(
     }
 
 
-@router.get("/thumbnails")
+@media_routes.get("/thumbnails")
 def thumbnails(
     request: Request,
     project_id: str,

@@ -35,7 +35,7 @@ SPARE_BYTES = 512 * 2**20  # of the disk, which uploads leave free
 LONGEST_WAIT_S = 60.0
 POLL_S = 0.05
 
-router = APIRouter()
+project_routes = APIRouter()
 
 
 def studio_of(request: Request) -> Studio:
@@ -49,7 +49,7 @@ def project_of(request: Request, name: str) -> Project:
     return studio_of(request).project(name)
 
 
-@router.get("/status")
+@project_routes.get("/status")
 def status(request: Request) -> dict[str, Any]:
     """Version, model and limits."""
     studio = studio_of(request)
@@ -73,20 +73,20 @@ def status(request: Request) -> dict[str, Any]:
     }
 
 
-@router.get("/videos")
+@project_routes.get("/videos")
 def videos(request: Request) -> dict[str, Any]:
     """The videos to which projects may refer."""
     return {"videos": studio_of(request).videos()}
 
 
-@router.get("/projects")
+@project_routes.get("/projects")
 def projects(request: Request) -> dict[str, Any]:
     """All projects."""
     studio = studio_of(request)
     return {"projects": [studio.describe(project) for project in studio.projects()]}
 
 
-@router.post("/projects", status_code=201)
+@project_routes.post("/projects", status_code=201)
 def create(request: Request, body: NewProject) -> dict[str, Any]:
     """Creates a project from an example or from a video that is not copied."""
     studio = studio_of(request)
@@ -100,7 +100,7 @@ def create(request: Request, body: NewProject) -> dict[str, Any]:
     return studio.describe(project)
 
 
-@router.post("/uploads", status_code=201)
+@project_routes.post("/uploads", status_code=201)
 async def upload(
     request: Request, name: Annotated[str, Query(min_length=1, max_length=255)]
 ) -> dict[str, Any]:
@@ -140,7 +140,7 @@ def _check_space(folder: Path) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-@router.get("/projects/{project_id}")
+@project_routes.get("/projects/{project_id}")
 def read(request: Request, project_id: str) -> dict[str, Any]:
     """A project; its sound is prepared for edits."""
     studio, project = studio_of(request), project_of(request, project_id)
@@ -148,7 +148,7 @@ def read(request: Request, project_id: str) -> dict[str, Any]:
     return studio.describe(project)
 
 
-@router.patch("/projects/{project_id}")
+@project_routes.patch("/projects/{project_id}")
 def change(request: Request, project_id: str, body: ProjectChange) -> dict[str, Any]:
     """Changes the name or the state of the page."""
     studio, project = studio_of(request), project_of(request, project_id)
@@ -167,21 +167,21 @@ def change(request: Request, project_id: str, body: ProjectChange) -> dict[str, 
     return studio.describe(project)
 
 
-@router.delete("/projects/{project_id}", status_code=204)
+@project_routes.delete("/projects/{project_id}", status_code=204)
 def delete(request: Request, project_id: str) -> Response:
     """Deletes a project with its takes and exports."""
     studio_of(request).delete(project_of(request, project_id))
     return Response(status_code=204)
 
 
-@router.get("/jobs")
+@project_routes.get("/jobs")
 def jobs(request: Request, project: str | None = None) -> dict[str, Any]:
     """Unfinished jobs and the last finished ones."""
     known = studio_of(request).jobs
     return {"jobs": [known.to_json(job) for job in known.listed(project)]}
 
 
-@router.get("/jobs/{job_id}")
+@project_routes.get("/jobs/{job_id}")
 async def job(
     request: Request,
     job_id: str,
@@ -197,7 +197,7 @@ async def job(
     return known.to_json(found)
 
 
-@router.delete("/jobs/{job_id}")
+@project_routes.delete("/jobs/{job_id}")
 def cancel(request: Request, job_id: str) -> dict[str, Any]:
     """Cancels a job."""
     known = studio_of(request).jobs
@@ -206,7 +206,7 @@ def cancel(request: Request, job_id: str) -> dict[str, Any]:
     return known.to_json(found)
 
 
-@router.get("/events")
+@project_routes.get("/events")
 async def events(request: Request, project: str | None = None) -> Response:
     """Server-sent events of a project, or of all."""
     studio = studio_of(request)

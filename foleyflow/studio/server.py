@@ -17,11 +17,14 @@ from starlette.types import ASGIApp
 
 from foleyflow import __version__
 from foleyflow.errors import DataError, FoleyflowError, MediaError
-from foleyflow.studio import routes_cues, routes_exports, routes_media, routes_projects
 from foleyflow.studio.access import AccessControl, Keys
 from foleyflow.studio.analysing import resume
 from foleyflow.studio.jobs import describe_problem
 from foleyflow.studio.problems import Problem
+from foleyflow.studio.routes_cues import cue_routes
+from foleyflow.studio.routes_exports import export_routes
+from foleyflow.studio.routes_media import media_routes
+from foleyflow.studio.routes_projects import project_routes
 from foleyflow.studio.sounds import PeakCache
 from foleyflow.studio.studio import Studio
 from foleyflow.system.printable import printable
@@ -63,8 +66,8 @@ def make_app(
     )
     app.state.studio = studio
     app.state.peaks = PeakCache(studio)
-    for routes in (routes_projects, routes_cues, routes_media, routes_exports):
-        app.include_router(routes.router, prefix=API)
+    for routes in (project_routes, cue_routes, media_routes, export_routes):
+        app.include_router(routes, prefix=API)
     _add_errors(app)
     _add_pages(app, page)
     return AccessControl(app, keys, hosts, port=port)

@@ -21,7 +21,7 @@ from foleyflow.studio.problems import NotFound, TooLarge
 from foleyflow.studio.project import Project
 from foleyflow.studio.project_files import (
     FOLDERS,
-    VERSION,
+    RECORD_VERSION,
     confined,
     display_name,
     new_id,
@@ -245,7 +245,7 @@ class Studio:
         self, info: MediaInfo, name: str, file: str, *, is_copy: bool
     ) -> dict[str, Any]:
         return {
-            "version": VERSION,
+            "version": RECORD_VERSION,
             "name": Path(name).stem,
             "created_at": now(),
             "state": "analysing",

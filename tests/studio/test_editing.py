@@ -303,9 +303,7 @@ def test_a_project_can_be_exported_with_everything(server, clip_project):
 
 
 def test_an_export_that_is_not_possible_leaves_nothing(server, clip_project):
-    job = server.job(
-        f"/projects/{clip_project}/exports", {"video": ".flv", "keep_original": True}
-    )
+    job = server.job(f"/projects/{clip_project}/exports", {"video": ".flv", "keep_original": True})
     assert job["state"] == "failed" and job["error"]["error"], job
     assert not list((server.folder / clip_project / "exports").iterdir())
     for wrong in ({"video": ".exe"}, {"cues": [".exe"]}, {"mix_level_lu": 99}, {"stems": "x"}):

@@ -27,7 +27,9 @@ def test_a_sound_is_read_back_by_another_process(tmp_path, samples):
     again = LiveSound(tmp_path)
     assert again.node == 7 and again.count == COUNT
     assert np.array_equal(again.read(0, COUNT), samples)
-    assert np.array_equal(np.concatenate(list(again.blocks(5, 70_000)), axis=1)[0], samples[5:70_000])
+    assert np.array_equal(
+        np.concatenate(list(again.blocks(5, 70_000)), axis=1)[0], samples[5:70_000]
+    )
     assert np.array_equal(again.read(-5, 10), samples[:10])
 
 

@@ -53,10 +53,15 @@ class StudioServer:
 
     def kill(self) -> None:
         self.process.kill()
-        self.process.wait()
+        self._close()
 
     def stop(self) -> int:
         self.process.send_signal(signal.SIGINT)
+        return self._close()
+
+    def _close(self) -> int:
+        self.client.close()
+        self.process.stdout.close()
         return self.process.wait(timeout=TIMEOUT_S)
 
     def get(self, path: str, **parameters: object) -> Any:
@@ -73,9 +78,7 @@ class StudioServer:
 
     def upload(self, video: Path, name: str = "clip.mp4") -> str:
         """The id of a new project, when it is ready."""
-        response = self.client.post(
-            "/uploads", params={"name": name}, content=video.read_bytes()
-        )
+        response = self.client.post("/uploads", params={"name": name}, content=video.read_bytes())
         return self.wait_until_ready(answer(response, 201)["id"])
 
     def example(self, name: str) -> str:
