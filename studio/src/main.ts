@@ -14,6 +14,7 @@ let status: Status | null = null;
 async function show(): Promise<void> {
   closePage();
   closePage = () => {};
+  root.replaceChildren(el("p", { class: "loading" }, "Loading …"));
   for (const dialog of document.querySelectorAll("dialog")) dialog.remove();
   try {
     status ??= await api.status();
@@ -52,6 +53,11 @@ document.addEventListener("click", (event) => {
   if (isByPointer && button && !button.closest("dialog")) button.blur();
 });
 window.addEventListener("hashchange", () => void show());
+// A page that the browser keeps for "back" must not hold connections; it is shown afresh.
+window.addEventListener("pagehide", () => closePage());
+window.addEventListener("pageshow", (event) => {
+  if (event.persisted) void show();
+});
 window.addEventListener("unhandledrejection", (event) => messages.error(event.reason));
 // A file that misses the drop zone must not replace the page.
 window.addEventListener("dragover", (event) => event.preventDefault());

@@ -64,6 +64,7 @@ class StudioBrowser:
             self.go(server, place)
 
     def go(self, server: StudioServer, place: str) -> None:
+        self.driver.get("about:blank")  # a change of the fragment alone does not load the page
         self.driver.get(f"{server.address['url']}/#/{place}")
         if place.startswith("projects/"):
             self.one(".project .cue")

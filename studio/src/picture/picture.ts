@@ -24,6 +24,7 @@ export class Picture {
   private wanted_s = 0;
   private offset_s = 0;
   private isUsable = false;
+  private playback = "";
   private stillTimer = 0;
   /** Called with the time of each frame that becomes visible, in seconds of the clip. */
   onFrame: (time_s: number) => void = () => {};
@@ -36,19 +37,21 @@ export class Picture {
     this.video.muted = true;
     this.video.addEventListener("seeked", () => this.seekIfNeeded());
     this.video.addEventListener("loadeddata", () => this.show(this.wanted_s));
-    this.video.addEventListener("error", () =>
-      this.useStills("This browser can't play the video."),
-    );
+    this.video.addEventListener("error", () => {
+      if (this.video.hasAttribute("src")) this.useStills("This browser can't play the video.");
+    });
     this.watchFrames();
+    document.addEventListener("visibilitychange", this.onVisibility);
   }
 
   /** Takes over how the video can be played. */
   update(video: Video): void {
     this.offset_s = video.player_offset_s;
     const isReady = video.playback === "original" || video.playback === "proxy";
-    if (isReady && !this.isUsable) {
+    if (isReady && this.playback !== video.playback) {
       this.isUsable = true;
-      this.video.src = apiUrl(`/projects/${this.project}/video`, { playback: video.playback });
+      this.playback = video.playback;
+      this.load();
       this.video.hidden = false;
       this.still.hidden = true;
       this.note.hidden = true;
@@ -100,8 +103,24 @@ export class Picture {
   }
 
   close(): void {
+    document.removeEventListener("visibilitychange", this.onVisibility);
     window.clearTimeout(this.stillTimer);
     this.isUsable = false;
+    this.unload();
+  }
+
+  /** A hidden tab gives back its connection for the video, which other tabs may need. */
+  private readonly onVisibility = () => {
+    if (!this.isUsable || !this.video.paused) return;
+    if (document.hidden) this.unload();
+    else if (!this.video.hasAttribute("src")) this.load();
+  };
+
+  private load(): void {
+    this.video.src = apiUrl(`/projects/${this.project}/video`, { playback: this.playback });
+  }
+
+  private unload(): void {
     this.video.removeAttribute("src");
     this.video.load();
   }
