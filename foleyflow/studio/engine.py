@@ -24,7 +24,8 @@ KEPT_ANALYSES = 8
 KEPT_RESULTS = 32
 # Of a longer sequence of edits, only the last one is rendered when a project is opened again.
 MOST_REPLAYED = 32
-ANALYSIS_SHARE = 0.6  # of the progress of a generation
+# Of the progress of a generation
+ANALYSIS_SHARE, GENERATED_SHARE = 0.6, 0.95
 
 Progress = Callable[[float], None]  # fraction done; may raise to stop
 
@@ -141,9 +142,17 @@ class Engine:
         count: int,
     ) -> list[Candidate]:
         """Takes by `FoleyFlow.candidates`."""
-        return self.model.candidates(
-            info, count=count, seed=seed, **self._arguments(info, cues, settings, progress)
-        )
+        arguments = self._arguments(info, cues, settings, progress)
+        on_generated = arguments.pop("on_generated")
+        finished, last_s = 0, 0.0
+
+        def report(done_s: float) -> None:
+            nonlocal finished, last_s
+            finished += done_s < last_s  # the next take begins
+            last_s = done_s
+            on_generated((finished * info.duration_s + done_s) / count)
+
+        return self.model.candidates(info, count=count, seed=seed, on_generated=report, **arguments)
 
     def _arguments(
         self,
@@ -160,6 +169,9 @@ class Engine:
             "loudness_lufs": settings["loudness_lufs"],
             "library": self._library if settings["library"] else None,
             "progress": lambda done_s: progress(ANALYSIS_SHARE * done_s / info.duration_s),
+            "on_generated": lambda done_s: progress(
+                ANALYSIS_SHARE + (GENERATED_SHARE - ANALYSIS_SHARE) * done_s / info.duration_s
+            ),
         }
 
     def result_of(

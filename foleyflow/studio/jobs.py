@@ -61,14 +61,14 @@ class Job:
     _changed: Callable[[Job], None] = lambda job: None
 
     def report(self, fraction: float) -> None:
-        """Sets the progress.
+        """Sets the progress, which never falls.
 
         Raises:
             Cancelled: the job was cancelled.
         """
         if self.is_cancelled:
             raise Cancelled
-        self.progress = min(max(fraction, 0.0), 1.0)
+        self.progress = max(self.progress or 0.0, min(max(fraction, 0.0), 1.0))
         if time.monotonic() - self.published_s >= SHORTEST_UPDATE_S:
             self._changed(self)
 
