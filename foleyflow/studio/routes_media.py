@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import threading
 from pathlib import Path
 from typing import Annotated, Any
@@ -62,12 +63,11 @@ def sound(
     headers["content-length"] = str(len(head) + size)
     kind = "audio/wav" if form == "wav" else "application/octet-stream"
 
-    def body() -> Any:
-        yield head
-        for block in found.blocks(start, stop):
-            yield encoded(block, form)
-
-    return StreamingResponse(body(), media_type=kind, headers=headers)
+    blocks = found.blocks(start, stop)
+    first = next(blocks, None)  # what can't be decoded at all is an error before the headers
+    parts = itertools.chain([] if first is None else [first], blocks)
+    body = itertools.chain([head], (encoded(block, form) for block in parts))
+    return StreamingResponse(body, media_type=kind, headers=headers)
 
 
 @media_routes.get("/peaks")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import struct
 import threading
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foleyflow.clock import count_at
-from foleyflow.errors import ConfigError
+from foleyflow.errors import ConfigError, FoleyflowError
 from foleyflow.media import fit_blocks, read_sound_blocks
 from foleyflow.media.waveform import split_blocks
 from foleyflow.studio.live_sound import BLOCK_SAMPLES
@@ -20,6 +21,8 @@ from foleyflow.studio.problems import NotFound, NotNow
 from foleyflow.studio.project import Project
 from foleyflow.studio.studio import RATE_HZ, Studio
 from foleyflow.studio.takes import take_file
+
+logger = logging.getLogger(__name__)
 
 GENERATED, ORIGINAL, TAKE = "generated", "original", "take:"
 LONGEST_WAIT_S = 30.0  # for the peaks of a sound that is read for the first time
@@ -63,10 +66,7 @@ class Sound:
         if self._file is None:
             yield from self.project.live.blocks(start, stop)
             return
-        read = read_sound_blocks(
-            self._file, rate_hz=RATE_HZ, start_s=start / RATE_HZ, end_s=stop / RATE_HZ
-        )
-        mono = (block.samples.mean(axis=0, keepdims=True) for block in read)
+        mono = _mono_blocks(self._file, start, stop)
         yield from split_blocks(fit_blocks(mono, stop - start), BLOCK_SAMPLES)
 
     def samples(self, start: int, stop: int) -> NDArray[np.float32]:
@@ -126,6 +126,25 @@ class PeakCache:
             peaks.update(index * BLOCK_SAMPLES, block[0])
         peaks.write(path)
         return peaks
+
+
+def _mono_blocks(file: Path, start: int, stop: int) -> Iterator[NDArray[np.float32]]:
+    """The sound of a file in blocks (1, n); it ends where it can't be decoded further.
+
+    Raises:
+        MediaError: nothing can be decoded.
+    """
+    is_first = True
+    try:
+        for block in read_sound_blocks(
+            file, rate_hz=RATE_HZ, start_s=start / RATE_HZ, end_s=stop / RATE_HZ
+        ):
+            yield block.samples.mean(axis=0, keepdims=True)
+            is_first = False
+    except FoleyflowError as error:
+        if is_first:
+            raise
+        logger.debug("the sound ends early: %s", error)
 
 
 def encoded(block: NDArray[np.float32], form: str) -> bytes:

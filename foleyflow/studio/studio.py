@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from foleyflow.errors import FoleyflowError
+from foleyflow.errors import DataError, FoleyflowError
 from foleyflow.media import MediaInfo, probe
 from foleyflow.media.formats import FORMATS
 from foleyflow.studio import probe_worker
@@ -73,6 +73,8 @@ class Studio:
             if found is None:
                 folder = project_folder(self.settings.folder, name)
                 found = self._projects[name] = Project(folder, self.settings)
+                with contextlib.suppress(DataError):  # the video is missing
+                    self.engine.folders[found.video] = folder / "cache"
             return found
 
     def projects(self) -> list[Project]:
