@@ -34,3 +34,12 @@ def changed_samples(old: Generated, new: Generated) -> list[tuple[int, int]] | N
 def samples_between(result: Generated, start: int, stop: int) -> NDArray[np.float32]:
     """The samples (n,) of a result from `start` to before `stop`."""
     return sound_between(result._take, start, stop)
+
+
+def library_samples(result: Generated, start: int, stop: int) -> NDArray[np.float32]:
+    """The part of the samples (n,) of a result that is from its library; zeros without one."""
+    take = result._take
+    if take.placed is None:
+        return np.zeros(max(stop - start, 0), np.float32)
+    samples = take.placed.samples(start, stop) * np.float32(take.gain)
+    return np.clip(samples, -1.0, 1.0).astype(np.float32)

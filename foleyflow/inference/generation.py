@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Settings of a generation except for its seed; see `FoleyFlow.generate`."""
+    """Settings of a generation except for its seed; see `FoleyFlow.generate`.
+
+    `on_generated` is called with the seconds of sound whose latents are generated.
+    """
 
     cues: CueSheet | None
     steps: int
@@ -37,6 +40,7 @@ class Settings:
     loudness_lufs: float | None
     library: SoundLibrary | str | Path | None
     library_variation: bool
+    on_generated: Callable[[float], None] | None = None
 
 
 def generate_results(
@@ -115,6 +119,7 @@ def generate_results(
             threads=model.threads,
             stopwatch=stopwatch,
             placed=placed,
+            progress=settings.on_generated,
         )
         stopwatch.seconds["total"] = time.perf_counter() - start_s
         yield Generated(

@@ -159,6 +159,7 @@ class FoleyFlow:
         library: SoundLibrary | str | Path | None = None,
         library_variation: bool = True,
         progress: Callable[[float], None] | None = None,
+        on_generated: Callable[[float], None] | None = None,
     ) -> Generated:
         """Generates the sound of a video; nothing is written before `Generated.save`.
 
@@ -177,6 +178,7 @@ class FoleyFlow:
                 model generates the others.
             library_variation: vary choice, pitch and gain of the recorded sounds a little.
             progress: called with the seconds of video processed.
+            on_generated: called with the seconds of sound generated after that.
 
         Raises:
             MediaError: the video can't be used.
@@ -193,6 +195,7 @@ class FoleyFlow:
             loudness_lufs=loudness_lufs,
             library=library,
             library_variation=library_variation,
+            on_generated=on_generated,
         )
         return next(generate_results(self, video, [seed], settings, progress=progress))
 
@@ -211,6 +214,7 @@ class FoleyFlow:
         library: SoundLibrary | str | Path | None = None,
         library_variation: bool = True,
         progress: Callable[[float], None] | None = None,
+        on_generated: Callable[[float], None] | None = None,
     ) -> list[Candidate]:
         """Generates several takes of a video, and returns them with the best one first.
 
@@ -236,6 +240,7 @@ class FoleyFlow:
             loudness_lufs=loudness_lufs,
             library=library,
             library_variation=library_variation,
+            on_generated=on_generated,
         )
         seeds = range(seed, seed + count)
         takes = generate_results(self, info, seeds, settings, progress=progress)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from foleyflow.codec.autoencoder import Codec
 from foleyflow.cues.arrays import arrays_of
@@ -86,6 +87,7 @@ def generate_take(
     threads: int,
     stopwatch: Stopwatch,
     placed: PlacedSounds | None = None,
+    progress: Callable[[float], None] | None = None,
 ) -> Take:
     """Cues to latents to sound.
 
@@ -99,6 +101,7 @@ def generate_take(
         threads: torch threads per operation.
         stopwatch: receives the parts "flow" and "codec".
         placed: sounds of a library for other cues, which are added to the generated sound.
+        progress: called with the seconds of sound whose latents are generated.
     """
     latents, rate_hz = LatentSpool(codec.config.channels), codec.config.rate_hz
     frames = len(analysis.curves.onsets)
@@ -112,6 +115,8 @@ def generate_take(
         seeded=seeded_frames(cues, rate_hz=analysis.rate_hz, frames=frames),
         stopwatch=stopwatch,
     )
+    if progress is not None:
+        pieces = _reported(pieces, analysis.rate_hz, progress)
     levels = HitLevels(cues.enabled.hits, rate_hz)
 
     def finish(blocks: Iterable[NDArray[np.float32]]) -> Iterable[NDArray[np.float32]]:
@@ -136,3 +141,14 @@ def generate_take(
         hit_gains=tuple(levels.gains),
         placed=placed,
     )
+
+
+def _reported(
+    pieces: Iterable[Tensor], rate_hz: float, progress: Callable[[float], None]
+) -> Iterator[Tensor]:
+    """The same pieces (1, T, C); calls `progress` with the seconds before the end of each."""
+    frames = 0
+    for piece in pieces:
+        frames += piece.shape[1]
+        progress(frames / rate_hz)
+        yield piece

@@ -6,15 +6,21 @@ import dataclasses
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
+from foleyflow import __version__
 from foleyflow.cues.sheet import CueSheet
+from foleyflow.errors import DataError
 from foleyflow.inference.analysis import Analysis
+from foleyflow.inference.analysis_file import read_analysis, write_analysis
 from foleyflow.inference.candidates import Candidate
 from foleyflow.inference.pipeline import FoleyFlow
 from foleyflow.inference.result import Generated
+from foleyflow.inference.sidecar import weights_sha256
 from foleyflow.library import SoundLibrary
 from foleyflow.media import MediaInfo
+from foleyflow.parallel.precision import precision_on
 from foleyflow.studio.history import History, Node
 from foleyflow.studio.identified_cues import sheet_of
 from foleyflow.studio.settings import StudioSettings
@@ -24,16 +30,24 @@ KEPT_ANALYSES = 8
 KEPT_RESULTS = 32
 # Of a longer sequence of edits, only the last one is rendered when a project is opened again.
 MOST_REPLAYED = 32
-ANALYSIS_SHARE = 0.6  # of the progress of a generation
+# Of the progress of a generation
+ANALYSIS_SHARE, GENERATED_SHARE = 0.6, 0.95
 
 Progress = Callable[[float], None]  # fraction done; may raise to stop
 
 
 class CachingModel(FoleyFlow):
-    """A model that keeps the analyses of the last videos. Several threads may use it."""
+    """A model that keeps the analyses of the last videos. Several threads may use it.
+
+    Attributes:
+        folders: of videos, in which their analyses are stored, too.
+        weights: hashes that identify the model in stored analyses.
+    """
 
     def __init__(self, *networks: Any, **settings: Any) -> None:
         super().__init__(*networks, **settings)
+        self.folders: dict[Path, Path] = {}
+        self.weights: dict[str, str] = {}
         self._analyses: OrderedDict[tuple[Any, ...], tuple[Analysis, list[str]]] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -46,7 +60,20 @@ class CachingModel(FoleyFlow):
         with self._lock:
             found = self._analyses.get(key)
         if found is None:
-            found = super().analyse(info, stopwatch, progress)
+            origin = {
+                "video": [status.st_size, status.st_mtime_ns, info.duration_s],
+                "weights": self.weights,
+                "version": __version__,
+                "device": str(next(self.aligner.parameters()).device),
+                "precision": precision_on(next(self.aligner.parameters()).device),
+            }
+            folder = self.folders.get(info.path)
+            path = None if folder is None else folder / f"analysis-{info.duration_s:.3f}.zip"
+            found = None if path is None else _stored(path, origin)
+            if found is None:
+                found = super().analyse(info, stopwatch, progress)
+                if path is not None:
+                    write_analysis(path, *found, origin=origin)
         with self._lock:
             self._analyses[key] = found
             self._analyses.move_to_end(key)
@@ -55,11 +82,24 @@ class CachingModel(FoleyFlow):
         return found[0], list(found[1])
 
 
+def _stored(path: Path, origin: Mapping[str, Any]) -> tuple[Analysis, list[str]] | None:
+    try:
+        return read_analysis(path, origin=origin)
+    except DataError:  # it is made again
+        return None
+
+
 class Engine:
-    """The model, which is loaded in the background, and the results that were used last."""
+    """The model, which is loaded in the background, and the results that were used last.
+
+    Attributes:
+        settings: of the studio.
+        folders: of videos, in which their analyses are stored.
+    """
 
     def __init__(self, settings: StudioSettings) -> None:
         self.settings = settings
+        self.folders: dict[Path, Path] = {}
         self._results: OrderedDict[tuple[str, object], Generated] = OrderedDict()
         self._lock = threading.Lock()
         self._loaded = threading.Event()
@@ -71,12 +111,14 @@ class Engine:
     def _load(self) -> None:
         try:
             settings = self.settings
-            model = CachingModel.from_pretrained(
+            loaded = CachingModel.from_pretrained(
                 settings.model, device=settings.device, threads=settings.threads
             )
+            model = cast(CachingModel, loaded)
+            model.folders, model.weights = self.folders, weights_sha256(settings.model)
             if settings.library is not None:
                 self._library = SoundLibrary.open(settings.library)
-            self._model = model  # type: ignore[assignment]
+            self._model = model
         except Exception as error:  # every request that needs the model raises it
             self._failure = error
         self._loaded.set()
@@ -141,9 +183,17 @@ class Engine:
         count: int,
     ) -> list[Candidate]:
         """Takes by `FoleyFlow.candidates`."""
-        return self.model.candidates(
-            info, count=count, seed=seed, **self._arguments(info, cues, settings, progress)
-        )
+        arguments = self._arguments(info, cues, settings, progress)
+        on_generated = arguments.pop("on_generated")
+        finished, last_s = 0, 0.0
+
+        def report(done_s: float) -> None:
+            nonlocal finished, last_s
+            finished += done_s < last_s  # the next take begins
+            last_s = done_s
+            on_generated((finished * info.duration_s + done_s) / count)
+
+        return self.model.candidates(info, count=count, seed=seed, on_generated=report, **arguments)
 
     def _arguments(
         self,
@@ -160,6 +210,9 @@ class Engine:
             "loudness_lufs": settings["loudness_lufs"],
             "library": self._library if settings["library"] else None,
             "progress": lambda done_s: progress(ANALYSIS_SHARE * done_s / info.duration_s),
+            "on_generated": lambda done_s: progress(
+                ANALYSIS_SHARE + (GENERATED_SHARE - ANALYSIS_SHARE) * done_s / info.duration_s
+            ),
         }
 
     def result_of(

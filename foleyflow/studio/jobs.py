@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from foleyflow.errors import FoleyflowError
 from foleyflow.studio.problems import NotFound, TooMany
+from foleyflow.system.allocator import release_freed_memory
 from foleyflow.system.memory import memory_error_of
 from foleyflow.system.printable import printable
 
@@ -61,14 +62,14 @@ class Job:
     _changed: Callable[[Job], None] = lambda job: None
 
     def report(self, fraction: float) -> None:
-        """Sets the progress.
+        """Sets the progress, which never falls.
 
         Raises:
             Cancelled: the job was cancelled.
         """
         if self.is_cancelled:
             raise Cancelled
-        self.progress = min(max(fraction, 0.0), 1.0)
+        self.progress = max(self.progress or 0.0, min(max(fraction, 0.0), 1.0))
         if time.monotonic() - self.published_s >= SHORTEST_UPDATE_S:
             self._changed(self)
 
@@ -88,7 +89,8 @@ class Job:
 class Lane:
     """A thread with a queue for each project; the projects take turns."""
 
-    def __init__(self, name: str, changed: Callable[[Job], None]) -> None:
+    def __init__(self, name: str, changed: Callable[[Job], None], *, releases_memory: bool) -> None:
+        self._releases_memory = releases_memory
         self._waiting: OrderedDict[str, deque[Job]] = OrderedDict()
         self._condition = threading.Condition()
         self._changed = changed
@@ -169,10 +171,12 @@ class Lane:
                 job.problem = problem
                 job.error = describe_problem(problem)
                 job.state = "failed"
+            job.work = _nothing  # what it refers to can be freed
             self.running = None
             job.finished.set()
             self._changed(job)
-            job.work = _nothing  # what it refers to can be freed
+            if self._releases_memory:
+                release_freed_memory()
 
 
 def _nothing(job: Job) -> None:
@@ -185,14 +189,23 @@ class Jobs:
     Args:
         lanes: names.
         changed: called from any thread when a shown job changes.
+        quick: lanes that do not return freed memory to the system after each job.
     """
 
-    def __init__(self, lanes: tuple[str, ...], changed: Callable[[Job], None]) -> None:
+    def __init__(
+        self,
+        lanes: tuple[str, ...],
+        changed: Callable[[Job], None],
+        *,
+        quick: tuple[str, ...] = (),
+    ) -> None:
         self._jobs: OrderedDict[str, Job] = OrderedDict()
         self._lock = threading.Lock()
         self._numbers = itertools.count(1)
         self._on_change = changed
-        self._lanes = {name: Lane(name, self._changed) for name in lanes}
+        self._lanes = {
+            name: Lane(name, self._changed, releases_memory=name not in quick) for name in lanes
+        }
 
     def start(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import threading
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,7 +18,7 @@ from foleyflow.media.frame_times import read_frame_times
 from foleyflow.studio.pictures import spectrogram_png, thumbnails_jpeg
 from foleyflow.studio.problems import NotNow
 from foleyflow.studio.project import Project
-from foleyflow.studio.routes_projects import project_of
+from foleyflow.studio.routes_projects import project_of, studio_of
 from foleyflow.studio.sounds import GENERATED, PeakCache, Sound, encoded, wave_header
 from foleyflow.studio.studio import RATE_HZ
 from foleyflow.system.atomic_files import draft_of
@@ -46,7 +47,7 @@ def sound(
     form: Annotated[str, Query(alias="format", pattern="^(f32|i16|wav)$")] = "f32",
 ) -> Response:
     """Samples of a sound."""
-    found = Sound(project_of(request, project_id), source)
+    found = _sound(request, project_id, source)
     stop = found.count if end_sample is None else min(end_sample, found.count)
     start = min(start_sample, stop)
     headers = {
@@ -62,12 +63,11 @@ def sound(
     headers["content-length"] = str(len(head) + size)
     kind = "audio/wav" if form == "wav" else "application/octet-stream"
 
-    def body() -> Any:
-        yield head
-        for block in found.blocks(start, stop):
-            yield encoded(block, form)
-
-    return StreamingResponse(body(), media_type=kind, headers=headers)
+    blocks = found.blocks(start, stop)
+    first = next(blocks, None)  # what can't be decoded at all is an error before the headers
+    parts = itertools.chain([] if first is None else [first], blocks)
+    body = itertools.chain([head], (encoded(block, form) for block in parts))
+    return StreamingResponse(body, media_type=kind, headers=headers)
 
 
 @media_routes.get("/peaks")
@@ -82,7 +82,7 @@ def peaks(
     """Lowest and highest samples for drawing a waveform."""
     _check_range(start_s, end_s)
     cache: PeakCache = request.app.state.peaks
-    found = cache.peaks(Sound(project_of(request, project_id), source))
+    found = cache.peaks(_sound(request, project_id, source))
     values = found.between(start_s * RATE_HZ, end_s * RATE_HZ, columns)
     return Response(values.astype("<i2").tobytes(), media_type="application/octet-stream")
 
@@ -104,7 +104,7 @@ def spectrogram(
             f"range of {end_s - start_s:g} s: expected at most {LONGEST_SPECTROGRAM_S:g} s",
             hint="draw several pictures",
         )
-    found = Sound(project_of(request, project_id), source)
+    found = _sound(request, project_id, source)
     samples = found.samples(round(start_s * RATE_HZ), round(end_s * RATE_HZ))
     wanted = max(round((end_s - start_s) * RATE_HZ), 1)
     samples = np.pad(samples, (0, max(wanted - len(samples), 0)))
@@ -116,7 +116,7 @@ def spectrogram(
 @media_routes.get("/loudness")
 def loudness(request: Request, project_id: str, source: Source = GENERATED) -> dict[str, Any]:
     """Loudness and true peak of a complete sound."""
-    found = Sound(project_of(request, project_id), source)
+    found = _sound(request, project_id, source)
     return dict(measure_report(found.blocks(), RATE_HZ).to_json())
 
 
@@ -174,6 +174,10 @@ def thumbnails(
         with draft_of(path) as draft:
             draft.write_bytes(picture)
     return Response(path.read_bytes(), media_type="image/jpeg")
+
+
+def _sound(request: Request, project_id: str, source: str) -> Sound:
+    return Sound(studio_of(request), project_of(request, project_id), source)
 
 
 def _remove_old(project: Project) -> None:

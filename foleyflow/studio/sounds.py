@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import struct
 import threading
 from collections.abc import Iterator
@@ -11,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foleyflow.clock import count_at
-from foleyflow.errors import ConfigError
+from foleyflow.errors import ConfigError, FoleyflowError
+from foleyflow.inference.changes import library_samples
+from foleyflow.inference.result import Generated
 from foleyflow.media import fit_blocks, read_sound_blocks
 from foleyflow.media.waveform import split_blocks
 from foleyflow.studio.live_sound import BLOCK_SAMPLES
@@ -21,7 +24,10 @@ from foleyflow.studio.project import Project
 from foleyflow.studio.studio import RATE_HZ, Studio
 from foleyflow.studio.takes import take_file
 
-GENERATED, ORIGINAL, TAKE = "generated", "original", "take:"
+logger = logging.getLogger(__name__)
+
+GENERATED, LIBRARY, ORIGINAL, TAKE = "generated", "library", "original", "take:"
+KEPT_PEAKS = 64
 LONGEST_WAIT_S = 30.0  # for the peaks of a sound that is read for the first time
 _IEEE_FLOAT = 3  # in the header of a wave file
 
@@ -35,16 +41,22 @@ class Sound:
         ConfigError: the source is unknown.
     """
 
-    def __init__(self, project: Project, source: str) -> None:
+    def __init__(self, studio: Studio, project: Project, source: str) -> None:
         self.project, self.source = project, source
         self.revision: int | None = None
         self._file: Path | None = None
+        self._result: Generated | None = None
         if source == GENERATED:
             self.count, self.revision = project.live.count, project.sound_revision
             if not self.count or self.revision is None:
                 raise NotNow("the sound is not generated yet", hint="wait for it")
             return
         self.count = count_at(project.duration_s, RATE_HZ)
+        if source == LIBRARY:
+            self._result = studio.engine.kept(project.id, project.live.node)
+            if self._result is None:
+                raise NotNow("the project is being opened", hint="try again in a few seconds")
+            return
         if source == ORIGINAL:
             if not project.get("video")["has_audio"]:
                 raise NotFound("the video has no sound of its own", hint="use another source")
@@ -53,20 +65,22 @@ class Sound:
             self._file = take_file(project, source.removeprefix(TAKE))
         else:
             raise ConfigError(
-                "source: there is no such sound", hint="expected generated, original or take:ID"
+                "source: there is no such sound",
+                hint="expected generated, library, original or take:ID",
             )
 
     def blocks(self, start: int = 0, stop: int | None = None) -> Iterator[NDArray[np.float32]]:
         """The samples from `start` to before `stop` in blocks (1, n)."""
         stop = self.count if stop is None else min(stop, self.count)
         start = min(max(start, 0), max(stop, 0))
+        if self._result is not None:
+            for first in range(start, stop, BLOCK_SAMPLES):
+                yield library_samples(self._result, first, min(first + BLOCK_SAMPLES, stop))[None]
+            return
         if self._file is None:
             yield from self.project.live.blocks(start, stop)
             return
-        read = read_sound_blocks(
-            self._file, rate_hz=RATE_HZ, start_s=start / RATE_HZ, end_s=stop / RATE_HZ
-        )
-        mono = (block.samples.mean(axis=0, keepdims=True) for block in read)
+        mono = _mono_blocks(self._file, start, stop)
         yield from split_blocks(fit_blocks(mono, stop - start), BLOCK_SAMPLES)
 
     def samples(self, start: int, stop: int) -> NDArray[np.float32]:
@@ -93,6 +107,8 @@ class PeakCache:
         project = sound.project
         if sound.source == GENERATED:
             return project.live.peaks
+        if sound.source == LIBRARY:  # edits change it
+            return peaks_of(sound)
         key = project.id, sound.source
         with self._lock:
             if key in self._known:
@@ -115,17 +131,44 @@ class PeakCache:
             raise NotNow("the sound is still being read", hint="try again in a few seconds")
         with self._lock:
             self._known[key] = found
+            while len(self._known) > KEPT_PEAKS:
+                del self._known[next(iter(self._known))]
         return found
 
     @staticmethod
     def _read(sound: Sound, path: Path) -> Peaks:
         if (known := Peaks.read(path, sound.count)) is not None:  # by the job before
             return known
-        peaks = Peaks()
-        for index, block in enumerate(sound.blocks()):
-            peaks.update(index * BLOCK_SAMPLES, block[0])
+        peaks = peaks_of(sound)
         peaks.write(path)
         return peaks
+
+
+def peaks_of(sound: Sound) -> Peaks:
+    """The peaks of a complete sound."""
+    peaks = Peaks()
+    for index, block in enumerate(sound.blocks()):
+        peaks.update(index * BLOCK_SAMPLES, block[0])
+    return peaks
+
+
+def _mono_blocks(file: Path, start: int, stop: int) -> Iterator[NDArray[np.float32]]:
+    """The sound of a file in blocks (1, n); it ends where it can't be decoded further.
+
+    Raises:
+        MediaError: nothing can be decoded.
+    """
+    is_first = True
+    try:
+        for block in read_sound_blocks(
+            file, rate_hz=RATE_HZ, start_s=start / RATE_HZ, end_s=stop / RATE_HZ
+        ):
+            yield block.samples.mean(axis=0, keepdims=True)
+            is_first = False
+    except FoleyflowError as error:
+        if is_first:
+            raise
+        logger.debug("the sound ends early: %s", error)
 
 
 def encoded(block: NDArray[np.float32], form: str) -> bytes:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from foleyflow.errors import FoleyflowError
+from foleyflow.errors import DataError, FoleyflowError
 from foleyflow.media import MediaInfo, probe
 from foleyflow.media.formats import FORMATS
 from foleyflow.studio import probe_worker
@@ -33,7 +33,8 @@ from foleyflow.studio.project_files import (
 from foleyflow.studio.settings import EXAMPLES, StudioSettings
 
 # Edits wait for nothing else; work on short videos does not wait for that on long ones.
-LANES = ("edit", "short", "long", "media")
+EDIT_LANE = "edit"
+LANES = (EDIT_LANE, "short", "long", "media")
 SHORT_S = 120.0
 RATE_HZ = 48_000
 VIDEO_SUFFIXES = tuple(FORMATS)
@@ -53,7 +54,7 @@ class Studio:
         self.settings = settings
         self.events = EventHub()
         self.engine = Engine(settings)
-        self.jobs = Jobs(LANES, self._publish_job)
+        self.jobs = Jobs(LANES, self._publish_job, quick=(EDIT_LANE,))
         self._projects: dict[str, Project] = {}
         self._lock = threading.RLock()
         self.is_closed = False
@@ -73,6 +74,8 @@ class Studio:
             if found is None:
                 folder = project_folder(self.settings.folder, name)
                 found = self._projects[name] = Project(folder, self.settings)
+                with contextlib.suppress(DataError):  # the video is missing
+                    self.engine.folders[found.video] = folder / "cache"
             return found
 
     def projects(self) -> list[Project]:
@@ -171,6 +174,9 @@ class Studio:
             os.rename(project.folder, gone)
             self._projects.pop(project.id, None)
         self.engine.forget(project.id)
+        for video, folder in list(self.engine.folders.items()):
+            if folder.parent == project.folder:
+                del self.engine.folders[video]
         shutil.rmtree(gone, ignore_errors=True)
         self.events.publish("deleted", project.id, {"project": project.id})
 

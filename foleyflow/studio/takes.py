@@ -10,6 +10,7 @@ from foleyflow.errors import ConfigError
 from foleyflow.inference.candidates import CandidateScores
 from foleyflow.inference.result import Generated
 from foleyflow.studio.editing import Answer, edit_cues
+from foleyflow.studio.engine import GENERATED_SHARE
 from foleyflow.studio.identified_cues import sheet_of
 from foleyflow.studio.jobs import Job
 from foleyflow.studio.problems import NotFound, NotNow
@@ -93,7 +94,7 @@ def start_takes(studio: Studio, project: Project, count: int) -> Job:
         )
         added = []
         for place, take in enumerate(takes):
-            job.report(0.8 + 0.2 * place / count)
+            job.report(GENERATED_SHARE + (1 - GENERATED_SHARE) * place / count)
             operation = {"kind": "generate", "settings": {**settings, "seed": take.seed}}
             added.append(
                 _add(studio, project, take.result, "", revision, operation, take.scores)["id"]
