@@ -20,9 +20,12 @@ EXAMPLES := $(foreach name,drums chopping,foleyflow/assets/examples/$(name).mp4)
 SHOWN = $(if $(VIDEO),"$(VIDEO)",$(EXAMPLES))
 EDITED = $(if $(VIDEO),"$(VIDEO)",$(firstword $(EXAMPLES)))
 
+PAGE := foleyflow/studio/page/index.html
+PAGE_SOURCES := $(wildcard studio/*.json studio/*.mjs studio/static/* studio/src/*.ts studio/src/*/*)
+
 .PHONY: setup demo studio test check bench clean
 
-setup: $(STAMP)
+setup: $(STAMP) $(PAGE)
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -34,6 +37,11 @@ $(STAMP): pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) -e '.[dev]'
 	@sh scripts/system_packages.sh osmesa
 	@touch $@
+
+# The page of the studio. Without npm there is one line, and the rest works.
+$(PAGE): $(PAGE_SOURCES)
+	@sh scripts/system_packages.sh npm
+	@if command -v npm >/dev/null; then sh scripts/build_page.sh || echo 'The page was not built.'; fi
 
 demo: setup
 	@mkdir -p demo
@@ -50,7 +58,7 @@ studio: setup
 	$(BIN)/foleyflow serve --folder demo/studio --open
 
 test: setup
-	@sh scripts/system_packages.sh chromium
+	@sh scripts/system_packages.sh chromium chromium-driver
 	@FOLEYFLOW_PRECISION=$(PRECISION) $(BIN)/python tests/support/machine_line.py
 	FOLEYFLOW_PRECISION=$(PRECISION) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile
 
@@ -58,10 +66,12 @@ check: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	@if command -v npm >/dev/null; then cd studio && npm run --silent check; fi
 
 bench: setup
 	$(BIN)/foleyflow bench
 
 clean:
 	rm -rf demo build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf studio/node_modules foleyflow/studio/page
 	find foleyflow tests -name __pycache__ -type d -prune -exec rm -rf {} +

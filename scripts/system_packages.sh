@@ -2,15 +2,19 @@
 # Installs system packages by apt, if the user is root.
 #
 #   sh scripts/system_packages.sh osmesa    for `foleyflow data simulate`, to render clips
-#   sh scripts/system_packages.sh chromium  for the test that opens the HTML report in a browser
+#   sh scripts/system_packages.sh chromium  for the tests that open pages in a browser
+#   sh scripts/system_packages.sh chromium-driver  for the tests of the studio's page
+#   sh scripts/system_packages.sh npm       to build the page of `foleyflow serve`
 #
-# Both are optional: a package that cannot be installed is reported in one line, without an error.
+# All are optional: a package that cannot be installed is reported in one line, without an error.
 set -u
 
 has() {
     case "$1" in
         osmesa) ldconfig -p 2>/dev/null | grep -q 'libOSMesa\.so' ;;
         chromium) command -v chromium || command -v chromium-browser || command -v chrome ;;
+        chromium-driver) command -v chromedriver ;;
+        npm) command -v npm ;;
     esac >/dev/null
 }
 
@@ -31,7 +35,8 @@ for wanted in "$@"; do
     fi
     case "$wanted" in
         osmesa) use="Only 'foleyflow data simulate' needs it." ;;
-        *) use="Only the test that opens the HTML report needs it; it is skipped." ;;
+        npm) use="Only the page of 'foleyflow serve' needs it; its HTTP API works without." ;;
+        *) use="Only tests that open pages in a browser need it; they are skipped." ;;
     esac
     echo "missing: $wanted (Debian, Ubuntu: apt-get install $name). $use"
 done

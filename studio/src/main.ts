@@ -46,12 +46,31 @@ function problemPage(error: unknown): HTMLElement {
 }
 
 document.body.append(messages.element);
-// After a click the keyboard belongs to the page again: Space plays instead of clicking once more.
-document.addEventListener("click", (event) => {
-  const isByPointer = event.detail > 0;
-  const button = (event.target as HTMLElement).closest("button");
-  if (isByPointer && button && !button.closest("dialog")) button.blur();
-});
+// After the pointer used a button, fader or list, the keyboard belongs to the page again: Space
+// plays instead of clicking once more. Who uses the keyboard keeps the focus.
+let isPointerLast = false;
+document.addEventListener(
+  "pointerdown",
+  () => {
+    isPointerLast = true;
+  },
+  true,
+);
+document.addEventListener(
+  "keydown",
+  () => {
+    isPointerLast = false;
+  },
+  true,
+);
+for (const name of ["click", "change"]) {
+  document.addEventListener(name, (event) => {
+    const used = (event.target as HTMLElement).closest<HTMLElement>(
+      name === "click" ? "button" : "select, input[type=range], input[type=checkbox]",
+    );
+    if (isPointerLast && used && !used.closest("dialog")) used.blur();
+  });
+}
 window.addEventListener("hashchange", () => void show());
 // A page that the browser keeps for "back" must not hold connections; it is shown afresh.
 window.addEventListener("pagehide", () => closePage());

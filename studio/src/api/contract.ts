@@ -189,4 +189,4 @@ export interface Job {
   readonly result: unknown;
 }
 
-export type SoundSource = "generated" | "original" | `take:${string}`;
+export type SoundSource = "generated" | "library" | "original" | `take:${string}`;

@@ -105,7 +105,7 @@ function form(session: Session): HTMLElement {
         "Video",
         select(
           [
-            ["same", "as the original; the picture is copied"],
+            ["same", "as the original"],
             [".mp4", "MP4"],
             [".mov", "MOV"],
             [".mkv", "MKV"],

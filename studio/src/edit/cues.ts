@@ -73,15 +73,10 @@ export function nextCue(
 ): Cue | null {
   const matching = cues.filter((cue) => condition(cue) && cue.id !== from.id);
   if (matching.length === 0) return null;
-  const start = cues.find((cue) => cue.id === from.id);
-  const isAfter = (cue: Cue) => {
-    if (!start) return cue.time_s > from.time_s + 1e-6;
-    return cues.indexOf(cue) > cues.indexOf(start);
-  };
-  const isBefore = (cue: Cue) => {
-    if (!start) return cue.time_s < from.time_s - 1e-6;
-    return cues.indexOf(cue) < cues.indexOf(start);
-  };
+  const start = cues.findIndex((cue) => cue.id === from.id);
+  const later = new Set(cues.slice(start + 1));
+  const isAfter = (cue: Cue) => (start < 0 ? cue.time_s > from.time_s + 1e-6 : later.has(cue));
+  const isBefore = (cue: Cue) => (start < 0 ? cue.time_s < from.time_s - 1e-6 : !later.has(cue));
   if (step === 1) return matching.find(isAfter) ?? matching[0]!;
   return matching.findLast(isBefore) ?? matching[matching.length - 1]!;
 }

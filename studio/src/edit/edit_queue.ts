@@ -18,8 +18,14 @@ export class EditQueue {
   private running: PendingEdit | null = null;
   revision = -1;
 
-  /** `show` gets the cues with all edits, answered or not, whenever they change. */
-  constructor(private readonly show: (cues: Cue[]) => void) {}
+  /**
+   * `show` gets the cues with all edits, answered or not, whenever they change. `whenIdle` is
+   * called after the last edit on its way.
+   */
+  constructor(
+    private readonly show: (cues: Cue[]) => void,
+    private readonly whenIdle: () => void = () => {},
+  ) {}
 
   get isIdle(): boolean {
     return this.running === null && this.waiting.length === 0;
@@ -74,6 +80,7 @@ export class EditQueue {
       this.running = null;
     }
     this.showAll();
+    this.whenIdle();
   }
 
   private showAll(): void {

@@ -13,8 +13,8 @@ import { CueDragging } from "./cue_dragging";
 const MOST_WITH_DISABLED = 500;
 /** Handles become dots where cues are closer than this on average. */
 const HANDLE_ROOM_PX = 12;
-/** Labels are left out where the next cue is closer than this. */
-const LABEL_ROOM_PX = 64;
+/** Labels are left out where the next cue is closer than this, in heights of the text. */
+const LABEL_ROOM = 5.2;
 /** Beyond both ends of the visible stretch, so that labels and rolls do not vanish early. */
 const MARGIN_S = 1;
 
@@ -37,6 +37,7 @@ export class CueLane {
   private readonly note = el("div", { class: "drag-note", hidden: true, "aria-hidden": "true" });
   private readonly band = el("div", { class: "band", hidden: true, "aria-hidden": "true" });
   private readonly drawn = new Map<string, DrawnCue>();
+  private textHeight = 14;
   private preview: readonly Change[] = [];
   private readonly redraw = oncePerFrame(() => this.draw());
 
@@ -112,6 +113,7 @@ export class CueLane {
     const inView = cues.filter(
       (cue) => (cue.end_s ?? cue.time_s) >= first_s && cue.time_s <= last_s,
     );
+    this.textHeight = Number.parseFloat(getComputedStyle(this.element).fontSize);
     const { ids } = session.selection.value;
     const visible =
       inView.length > MOST_WITH_DISABLED
@@ -149,7 +151,7 @@ export class CueLane {
     const room = next ? timeToX(axis, next.time_s) - end : Number.POSITIVE_INFINITY;
     element.style.left = `${x.toFixed(2)}px`;
     element.style.width = cue.kind === "hit" ? "" : `${Math.max(6, end - x)}px`;
-    const label = room > LABEL_ROOM_PX ? (cue.material ?? "auto") : "";
+    const label = room > LABEL_ROOM * this.textHeight ? (cue.material ?? "auto") : "";
     if (drawn.name.textContent !== label) drawn.name.textContent = label;
     const { ids, active } = session.selection.value;
     const look = `${ids.has(cue.id)} ${active === cue.id}`;

@@ -17,7 +17,7 @@ export function timeline(session: Session): { element: HTMLElement; close: () =>
   const rulerLane = ruler(session);
   const pictures = thumbnailLane(session);
   const cues = new CueLane(session);
-  const generated = soundLane(session, () => shownSound(session), {
+  const generated = soundLane(session, () => session.sounds.shown, {
     canShowSpectrogram: true,
     emptyText: () => {
       return session.project.value.state === "failed"
@@ -25,7 +25,7 @@ export function timeline(session: Session): { element: HTMLElement; close: () =>
         : "The sound is being generated …";
     },
   });
-  const original = soundLane(session, () => session.original, {
+  const original = soundLane(session, () => session.sounds.original, {
     canShowSpectrogram: true,
     emptyText: () => "The video has no sound of its own.",
   });
@@ -85,7 +85,7 @@ export function timeline(session: Session): { element: HTMLElement; close: () =>
     playhead.style.transform = `translateX(${x}px)`;
   };
   const refreshSound = () => {
-    const source = session.audible.value;
+    const source = session.sounds.audible.value;
     const take = session.project.value.takes.find((one) => `take:${one.id}` === source);
     soundName.textContent = take ? take.name : "Generated sound";
     generated.refresh();
@@ -94,8 +94,8 @@ export function timeline(session: Session): { element: HTMLElement; close: () =>
   const stops = allOf(
     session.axis.watch(place),
     session.playhead_s.watch(place),
-    session.audible.watch(refreshSound),
-    session.generated.watch(refreshSound),
+    session.sounds.audible.watch(refreshSound),
+    session.sounds.generated.watch(refreshSound),
     session.project.watch(refreshSound),
     () => observer.disconnect(),
     rulerLane.close,
@@ -106,12 +106,6 @@ export function timeline(session: Session): { element: HTMLElement; close: () =>
     scrollBar.close,
   );
   return { element, close: stops };
-}
-
-function shownSound(session: Session) {
-  const source = session.audible.value;
-  if (source.startsWith("take:")) return session.takeStore(source.slice("take:".length));
-  return session.generated.value;
 }
 
 /** With Ctrl or Cmd the wheel zooms at the pointer, else it scrolls. */

@@ -15,6 +15,8 @@ export interface Command {
   readonly keys: readonly string[];
   readonly label: string;
   readonly run: (session: Session, event: KeyboardEvent) => void;
+  /** Whether a key that is held down runs it again and again. */
+  readonly repeats?: boolean;
   /** Only while the cue lane has the focus, before all other commands. */
   readonly inCueLane?: boolean;
 }
@@ -38,7 +40,7 @@ export function runKey(list: readonly Command[], session: Session, event: Keyboa
     list.find((one) => !one.inCueLane && one.keys.includes(pressed));
   if (!command) return false;
   event.preventDefault();
-  command.run(session, event);
+  if (command.repeats || !event.repeat) command.run(session, event);
   return true;
 }
 
@@ -72,10 +74,10 @@ function playing(): Command[] {
   const group = "Play";
   return [
     { group, keys: ["Space"], label: "Play or pause", run: (session) => session.togglePlaying() },
-    { group, keys: ["←", ","], label: "One frame back", run: step(-1) },
-    { group, keys: ["→", "."], label: "One frame forward", run: step(1) },
-    { group, keys: ["Shift+←"], label: "Ten frames back", run: step(-10) },
-    { group, keys: ["Shift+→"], label: "Ten frames forward", run: step(10) },
+    { group, repeats: true, keys: ["←", ","], label: "One frame back", run: step(-1) },
+    { group, repeats: true, keys: ["→", "."], label: "One frame forward", run: step(1) },
+    { group, repeats: true, keys: ["Shift+←"], label: "Ten frames back", run: step(-10) },
+    { group, repeats: true, keys: ["Shift+→"], label: "Ten frames forward", run: step(10) },
     { group, keys: ["Home"], label: "To the start", run: (session) => session.seek(0) },
     {
       group,
@@ -108,13 +110,21 @@ function cues(): Command[] {
     if (next) session.selection.set(extended({ ids, active: active ?? next.id }, list, next.id));
   };
   return [
-    { group, keys: ["N"], label: "Next cue", run: go(false, 1) },
-    { group, keys: ["P"], label: "Previous cue", run: go(false, -1) },
-    { group, keys: ["U"], label: "Next uncertain cue", run: go(true, 1) },
-    { group, keys: ["Shift+U"], label: "Previous uncertain cue", run: go(true, -1) },
-    { group, keys: ["→"], label: "In the cue lane: next cue", inCueLane: true, run: go(false, 1) },
+    { group, repeats: true, keys: ["N"], label: "Next cue", run: go(false, 1) },
+    { group, repeats: true, keys: ["P"], label: "Previous cue", run: go(false, -1) },
+    { group, repeats: true, keys: ["U"], label: "Next uncertain cue", run: go(true, 1) },
+    { group, repeats: true, keys: ["Shift+U"], label: "Previous uncertain cue", run: go(true, -1) },
     {
       group,
+      repeats: true,
+      keys: ["→"],
+      label: "In the cue lane: next cue",
+      inCueLane: true,
+      run: go(false, 1),
+    },
+    {
+      group,
+      repeats: true,
       keys: ["←"],
       label: "In the cue lane: previous cue",
       inCueLane: true,
@@ -186,12 +196,24 @@ function editing(): Command[] {
       label: "Confirm the selected cues: they are right",
       run: (session) => editChosen(session, "Confirm", changes.confirmed),
     },
-    { group, keys: ["Q"], label: "One frame earlier", run: (session) => nudge(session, -1) },
-    { group, keys: ["W"], label: "One frame later", run: (session) => nudge(session, 1) },
-    { group, keys: ["↑"], label: "1 dB louder", run: level(1) },
-    { group, keys: ["↓"], label: "1 dB quieter", run: level(-1) },
-    { group, keys: ["Shift+↑"], label: "6 dB louder", run: level(6) },
-    { group, keys: ["Shift+↓"], label: "6 dB quieter", run: level(-6) },
+    {
+      group,
+      repeats: true,
+      keys: ["Q"],
+      label: "One frame earlier",
+      run: (session) => nudge(session, -1),
+    },
+    {
+      group,
+      repeats: true,
+      keys: ["W"],
+      label: "One frame later",
+      run: (session) => nudge(session, 1),
+    },
+    { group, repeats: true, keys: ["↑"], label: "1 dB louder", run: level(1) },
+    { group, repeats: true, keys: ["↓"], label: "1 dB quieter", run: level(-1) },
+    { group, repeats: true, keys: ["Shift+↑"], label: "6 dB louder", run: level(6) },
+    { group, repeats: true, keys: ["Shift+↓"], label: "6 dB quieter", run: level(-6) },
     {
       group,
       keys: ["1", "2", "3", "4", "5", "6", "7", "8", "9"],
@@ -222,8 +244,14 @@ function editing(): Command[] {
         else messages.note("Mark a region first: I and O set its ends.");
       },
     },
-    { group, keys: ["Ctrl+Z"], label: "Undo", run: (session) => session.undo() },
-    { group, keys: ["Ctrl+Shift+Z", "Ctrl+Y"], label: "Redo", run: (session) => session.redo() },
+    { group, repeats: true, keys: ["Ctrl+Z"], label: "Undo", run: (session) => session.undo() },
+    {
+      group,
+      repeats: true,
+      keys: ["Ctrl+Shift+Z", "Ctrl+Y"],
+      label: "Redo",
+      run: (session) => session.redo(),
+    },
   ];
 }
 
@@ -239,11 +267,11 @@ function viewing(): Command[] {
     session.axis.set(scrolled(session.axis.value, direction * session.axis.value.span_s * 0.9));
   };
   return [
-    { group, keys: ["+", "="], label: "Zoom in", run: zoom(2) },
-    { group, keys: ["-", "−"], label: "Zoom out", run: zoom(0.5) },
+    { group, repeats: true, keys: ["+", "="], label: "Zoom in", run: zoom(2) },
+    { group, repeats: true, keys: ["-", "−"], label: "Zoom out", run: zoom(0.5) },
     { group, keys: ["F"], label: "Fit the selection, the loop or everything", run: fit },
-    { group, keys: ["PageDown"], label: "Scroll forward", run: page(1) },
-    { group, keys: ["PageUp"], label: "Scroll back", run: page(-1) },
+    { group, repeats: true, keys: ["PageDown"], label: "Scroll forward", run: page(1) },
+    { group, repeats: true, keys: ["PageUp"], label: "Scroll back", run: page(-1) },
     {
       group,
       keys: ["S"],
@@ -293,8 +321,8 @@ export function toggleCompared(session: Session): void {
   if (!compared) messages.note("Keep or generate a take first; then B switches to it and back.");
   else {
     session.compared.set(compared.id);
-    session.audible.set(
-      session.audible.value === "generated" ? `take:${compared.id}` : "generated",
+    session.sounds.audible.set(
+      session.sounds.audible.value === "generated" ? `take:${compared.id}` : "generated",
     );
   }
 }
@@ -319,8 +347,8 @@ export function fit(session: Session): void {
 }
 
 function toggleOriginal(session: Session): void {
-  const mixer = session.mixer.value;
-  session.mixer.set({ ...mixer, isOriginalOn: !mixer.isOriginalOn });
+  const mixer = session.sounds.mixer.value;
+  session.sounds.mixer.set({ ...mixer, isOriginalOn: !mixer.isOriginalOn });
 }
 
 function raise(session: Session, by_db: number): void {

@@ -62,6 +62,7 @@ export async function projectPage(
   );
 
   const onKey = (event: KeyboardEvent) => {
+    leaveField(event);
     if (isForField(event) || document.querySelector("dialog[open]")) return;
     if (runKey(commands, session, event)) event.stopPropagation();
   };
@@ -75,6 +76,16 @@ export async function projectPage(
     () => session.close(),
   );
   return { element, close };
+}
+
+/** Enter and Escape end the typing: the keyboard then belongs to the page again. */
+function leaveField(event: KeyboardEvent): void {
+  const target = event.target as HTMLElement;
+  const isTyping = target.matches("input:not([type=range], [type=checkbox])");
+  if (isTyping && (event.key === "Enter" || event.key === "Escape") && !target.closest("dialog")) {
+    target.blur();
+    event.preventDefault();
+  }
 }
 
 /** Keys that a focused field or button needs itself. */

@@ -1,16 +1,7 @@
 // The open project: its cues, sounds, view and player, and the edits that the page makes.
 
 import { api } from "../api/client";
-import type {
-  Change,
-  Cue,
-  Edit,
-  Job,
-  Project,
-  SampleRange,
-  SoundSource,
-  Status,
-} from "../api/contract";
+import type { Change, Cue, Edit, Job, Project, Status } from "../api/contract";
 import { listen } from "../api/events";
 import type { Limits } from "../edit/changes";
 import { EditQueue } from "../edit/edit_queue";
@@ -24,22 +15,13 @@ import {
 } from "../edit/selection";
 import type { LoopRange } from "../sound/play_plan";
 import { Player } from "../sound/player";
-import { SoundStore } from "../sound/sound_store";
 import { axisOf, following, revealing, type TimeAxis } from "../time/axis";
 import { type FrameTimes, snapped } from "../time/frames";
 import { messages } from "./messages";
+import { SessionSounds } from "./session_sounds";
 import { Signal } from "./signal";
 
 export type SoundView = "waveform" | "spectrogram";
-
-export interface MixerState {
-  readonly generated_db: number;
-  readonly original_db: number;
-  readonly isGeneratedOn: boolean;
-  readonly isOriginalOn: boolean;
-}
-
-export const QUIETEST_DB = -40;
 
 export class Session {
   readonly cues = new Signal<readonly Cue[]>([]);
@@ -50,14 +32,6 @@ export class Session {
   readonly loop = new Signal<LoopRange | null>(null);
   readonly isLooping = new Signal(false);
   readonly soundView = new Signal<SoundView>("waveform");
-  readonly mixer = new Signal<MixerState>({
-    generated_db: 0,
-    original_db: 0,
-    isGeneratedOn: true,
-    isOriginalOn: false,
-  });
-  /** What is audible as generated sound: the present one, or a take. */
-  readonly audible = new Signal<SoundSource>("generated");
   /** The take that A/B compares with. */
   readonly compared = new Signal<string | null>(null);
   readonly frames = new Signal<FrameTimes>(new Float64Array(0));
@@ -65,36 +39,35 @@ export class Session {
   readonly isConnected = new Signal(true);
   /** Milliseconds from the end of the last action to its new sound. */
   readonly editToSound_ms = new Signal<number | null>(null);
-  readonly generated: Signal<SoundStore | null> = new Signal<SoundStore | null>(null);
-  readonly original: SoundStore | null;
   readonly player: Player;
+  readonly sounds: SessionSounds;
   readonly project: Signal<Project>;
-  private readonly takes = new Map<string, SoundStore>();
-  private readonly queue = new EditQueue((cues) => this.showCues(cues));
+  private readonly queue = new EditQueue(
+    (cues) => this.showCues(cues),
+    () => this.whenIdle(),
+  );
   private readonly stopListening: () => void;
-  private soundRevision = -1;
   private selectsNew = false;
+  /** Events came that did not fit to the edits on their way: the state is read again after them. */
+  private isBehind = false;
+  private isLoadingFrames = false;
+  private framesUntil_s = 0;
 
   constructor(
     readonly status: Status,
     project: Project,
   ) {
     this.project = new Signal(project);
-    const { duration_s, has_audio } = project.video;
+    const { duration_s } = project.video;
     this.axis = new Signal(axisOf(duration_s, 1000));
     this.player = new Player(duration_s);
-    const count = Math.round(duration_s * status.sample_rate_hz);
-    this.original = has_audio ? this.store("original", count) : null;
-    this.player.setStore("original", this.original);
+    this.sounds = new SessionSounds(this.player, project, status.sample_rate_hz);
     this.player.onStateChange = (isPlaying) => {
       this.isPlaying.set(isPlaying);
       this.playhead_s.set(this.player.position_s);
     };
-    this.mixer.watch(() => this.applyMixer());
     this.isLooping.watch(() => this.applyLoop());
     this.loop.watch(() => this.applyLoop());
-    this.audible.watch(() => this.applyAudible());
-    this.takeOverSound(project);
     this.stopListening = listen(
       {
         job: (job) => this.takeOverJob(job),
@@ -197,34 +170,16 @@ export class Session {
     this.request([], () => api.importCues(this.id, file, suffix), performance.now());
   }
 
-  takeStore(take: string): SoundStore {
-    let store = this.takes.get(take);
-    if (!store) {
-      store = this.store(`take:${take}`, this.sampleCount);
-      this.takes.set(take, store);
-    }
-    return store;
-  }
-
   async reload(): Promise<void> {
     const [project, list] = await Promise.all([api.project(this.id), api.cues(this.id)]);
     this.queue.reset(list.cues, list.revision);
     this.project.set(project);
-    this.takeOverSound(project);
+    this.sounds.takeOver(project, true);
   }
 
   close(): void {
     this.stopListening();
     this.player.close();
-  }
-
-  private get sampleCount(): number {
-    const { sound, video } = this.project.value;
-    return sound?.sample_count ?? Math.round(video.duration_s * this.status.sample_rate_hz);
-  }
-
-  private store(source: SoundSource, sampleCount: number): SoundStore {
-    return new SoundStore(this.project.value.id, source, this.status.sample_rate_hz, sampleCount);
   }
 
   private request(
@@ -235,9 +190,12 @@ export class Session {
   ): void {
     this.queue.add({
       changes,
-      request: (latest) => {
+      request: async (latest) => {
         this.selectsNew = options.selectsNew ?? false;
-        return request(latest);
+        const before = this.queue.revision;
+        const edit = await request(latest);
+        this.isBehind ||= edit.revision > before + 1;
+        return edit;
       },
       mergeKey: options.mergeKey ?? null,
       done: (edit) => this.finishEdit(edit, began_ms),
@@ -259,17 +217,12 @@ export class Session {
       redo: edit.redo,
     });
     for (const warning of edit.warnings ?? []) messages.warn(warning);
-    await this.fetchChanged(edit);
+    if (edit.sound_revision !== null) {
+      await this.sounds.replace(edit.sound_revision, edit.changed ?? []);
+    }
     if (began_ms !== null && edit.changed && edit.changed.length > 0) {
       this.editToSound_ms.set(performance.now() - began_ms);
     }
-  }
-
-  private async fetchChanged(edit: Edit): Promise<void> {
-    if (edit.sound_revision === null) return;
-    this.soundRevision = Math.max(this.soundRevision, edit.sound_revision);
-    const changed: readonly SampleRange[] = edit.changed ?? [];
-    await this.generated.value?.replace(changed);
   }
 
   private showCues(cues: Cue[]): void {
@@ -281,38 +234,33 @@ export class Session {
 
   private takeOverProject(project: Project): void {
     if (project.id !== this.id) return;
-    const isCurrent = project.revision >= this.project.value.revision;
-    if (!isCurrent && this.queue.isIdle) return;
-    const { undo, redo } = this.queue.isIdle ? project : this.project.value;
+    const { isIdle } = this.queue;
+    if (project.revision < this.project.value.revision) return;
+    const { undo, redo } = isIdle ? project : this.project.value;
     this.project.set({ ...project, undo, redo });
-    this.takeOverSound(project);
-    if (this.queue.isIdle && project.revision !== this.queue.revision) {
-      this.reload().catch((error) => messages.error(error));
-    }
-  }
-
-  private takeOverSound(project: Project): void {
-    const { sound } = project;
-    if (!sound) return;
-    if (!this.generated.value) {
-      this.generated.set(this.store("generated", sound.sample_count));
-      this.applyAudible();
-    } else if (sound.revision > this.soundRevision && this.queue.isIdle) {
-      this.generated.value.invalidate(sound.sample_count);
-    } else return;
-    this.soundRevision = sound.revision;
+    this.sounds.takeOver(project, isIdle);
+    if (project.revision !== this.queue.revision) this.catchUp();
+    void this.loadFrames();
   }
 
   private takeOverEdit(edit: Edit & { project: string }): void {
-    if (!this.queue.isIdle || edit.project !== this.id || edit.revision <= this.queue.revision) {
-      return;
-    }
-    if (edit.revision === this.queue.revision + 1) {
+    if (edit.project !== this.id || edit.revision <= this.queue.revision) return;
+    if (this.queue.isIdle && edit.revision === this.queue.revision + 1) {
       this.queue.apply(edit);
       void this.finishEdit(edit, null).catch(() => {});
-    } else {
-      this.reload().catch((error) => messages.error(error));
-    }
+    } else this.catchUp();
+  }
+
+  /** Reads the state of the server, at once or after the edits on their way. */
+  private catchUp(): void {
+    if (!this.queue.isIdle) this.isBehind = true;
+    else this.reload().catch((error) => messages.error(error));
+  }
+
+  private whenIdle(): void {
+    if (!this.isBehind) return;
+    this.isBehind = false;
+    this.catchUp();
   }
 
   private takeOverJob(job: Job): void {
@@ -327,43 +275,32 @@ export class Session {
     }
   }
 
-  private applyMixer(): void {
-    const { generated_db, original_db, isGeneratedOn, isOriginalOn } = this.mixer.value;
-    this.player.setGain("generated", isGeneratedOn ? gainOf(generated_db) : 0);
-    this.player.setGain("original", isOriginalOn ? gainOf(original_db) : 0);
-  }
-
   private applyLoop(): void {
     this.player.loop = this.isLooping.value ? this.loop.value : null;
   }
 
-  private applyAudible(): void {
-    const source = this.audible.value;
-    const store = source.startsWith("take:")
-      ? this.takeStore(source.slice("take:".length))
-      : this.generated.value;
-    this.player.setStore("generated", store);
-  }
-
+  /** Loads the times of all frames, as far as the server knows them; again when it knows more. */
   private async loadFrames(): Promise<void> {
     const { duration_s } = this.project.value.video;
-    let times: number[] = [];
-    // Ranges of five minutes have at most 18000 frames at 60 frames per second.
-    for (let start_s = 0; start_s < duration_s; start_s += 300) {
-      try {
-        const list = await api.frames(this.id, start_s, Math.min(start_s + 300, duration_s + 1));
-        const last = times[times.length - 1] ?? -1;
-        times = times.concat(list.times_s.filter((time) => time > last));
-        this.frames.set(Float64Array.from(times));
-      } catch {
-        return; // Until the video is analysed; `project` events load them again.
+    if (this.isLoadingFrames || this.framesUntil_s >= duration_s) return;
+    this.isLoadingFrames = true;
+    try {
+      // Ranges of five minutes have at most 18000 frames at 60 frames per second.
+      while (this.framesUntil_s < duration_s) {
+        const end_s = Math.min(this.framesUntil_s + 300, duration_s + 1);
+        const list = await api.frames(this.id, this.framesUntil_s, end_s);
+        const known = this.frames.value;
+        const last_s = known[known.length - 1] ?? -1;
+        const added = list.times_s.filter((time_s) => time_s > last_s);
+        this.frames.set(Float64Array.from([...known, ...added]));
+        this.framesUntil_s = end_s;
       }
+    } catch {
+      // The video is not read so far yet.
+    } finally {
+      this.isLoadingFrames = false;
     }
   }
-}
-
-export function gainOf(level_db: number): number {
-  return level_db <= QUIETEST_DB ? 0 : 10 ** (level_db / 20);
 }
 
 function suffixOf(name: string, known: readonly string[]): string {

@@ -3,7 +3,8 @@
 import { api } from "../api/client";
 import { resized } from "../time/axis";
 import { whenQuiet } from "./dom";
-import type { MixerState, Session, SoundView } from "./session";
+import type { Session, SoundView } from "./session";
+import type { MixerState } from "./session_sounds";
 
 /** Restores the kept view, and keeps every later one. */
 export function keepView(session: Session): () => void {
@@ -23,7 +24,7 @@ export function keepView(session: Session): () => void {
   const stops = [
     session.axis.watch(changed),
     session.playhead_s.watch(changed),
-    session.mixer.watch(changed),
+    session.sounds.mixer.watch(changed),
     session.loop.watch(changed),
     session.isLooping.watch(changed),
     session.soundView.watch(changed),
@@ -40,7 +41,7 @@ function viewOf(session: Session): object {
     start_s,
     span_s,
     playhead_s: session.playhead_s.value,
-    mixer: session.mixer.value,
+    mixer: session.sounds.mixer.value,
     loop: session.loop.value,
     is_looping: session.isLooping.value,
     sound_view: session.soundView.value,
@@ -59,9 +60,9 @@ function restore(session: Session, view: Readonly<Record<string, unknown>>): voi
   if (isTime(view.playhead_s, duration_s)) session.seek(view.playhead_s);
   const mixer = view.mixer as Partial<MixerState> | undefined;
   if (mixer && typeof mixer === "object") {
-    const merged = { ...session.mixer.value, ...mixer };
+    const merged = { ...session.sounds.mixer.value, ...mixer };
     if (Number.isFinite(merged.generated_db) && Number.isFinite(merged.original_db)) {
-      session.mixer.set(merged);
+      session.sounds.mixer.set(merged);
     }
   }
   const loop = view.loop as { start_s?: unknown; end_s?: unknown } | null | undefined;

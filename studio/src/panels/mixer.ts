@@ -3,7 +3,8 @@
 import { api } from "../api/client";
 import type { Loudness } from "../api/contract";
 import { button, el, whenQuiet } from "../page/dom";
-import { type MixerState, QUIETEST_DB, type Session } from "../page/session";
+import type { Session } from "../page/session";
+import { type MixerState, QUIETEST_DB } from "../page/session_sounds";
 import { allOf } from "../page/signal";
 import { SILENCE_LUFS } from "../sound/loudness";
 
@@ -13,7 +14,8 @@ const METER_MS = 100;
 export function mixer(session: Session): { element: HTMLElement; close: () => void } {
   const generated = fader(session, "Generated", "generated_db", "isGeneratedOn");
   const original = fader(session, "Original", "original_db", "isOriginalOn");
-  if (!session.original) original.element.classList.add("disabled");
+  const library = fader(session, "Library", "library_db", "isLibraryOn");
+  if (!session.sounds.original) original.element.classList.add("disabled");
   const momentary = meterBar("Momentary loudness");
   const shortTerm = meterBar("Short-term loudness");
   const peak = el("span", { class: "peak", title: "Highest sample since the start of playing" });
@@ -26,6 +28,7 @@ export function mixer(session: Session): { element: HTMLElement; close: () => vo
       "div",
       { class: "panel-body" },
       generated.element,
+      library.element,
       original.element,
       el("div", { class: "meters" }, momentary.element, shortTerm.element, peak),
       measured,
@@ -38,13 +41,15 @@ export function mixer(session: Session): { element: HTMLElement; close: () => vo
     const values = meter.read();
     momentary.show(values.momentary_lufs);
     shortTerm.show(values.shortTerm_lufs);
-    peak.textContent = `peak ${values.peak_dbfs.toFixed(1)} dBFS`;
+    peak.textContent = `peak ${values.peak_dbfs.toFixed(1)} dBFS`.replace("-", "−");
     peak.classList.toggle("clipped", values.peak_dbfs >= 0);
   }, METER_MS);
   const measure = whenQuiet(async () => {
-    if (!session.generated.value) return;
+    if (!session.sounds.generated.value) return;
     try {
-      measured.textContent = loudnessText(await api.loudness(session.id, session.audible.value));
+      measured.textContent = loudnessText(
+        await api.loudness(session.id, session.sounds.audible.value),
+      );
     } catch {
       measured.textContent = "";
     }
@@ -54,11 +59,15 @@ export function mixer(session: Session): { element: HTMLElement; close: () => vo
     session.isPlaying.watch((isPlaying) => {
       if (isPlaying) session.player.meter?.reset();
     }),
-    session.generated.watch(measure),
-    session.audible.watch(measure),
+    session.sounds.generated.watch(measure),
+    session.sounds.audible.watch(measure),
     session.editToSound_ms.watch(measure),
     session.project.watch(measure),
+    session.sounds.library.watch((store) => {
+      library.element.hidden = store === null;
+    }),
     generated.close,
+    library.close,
     original.close,
   );
   return { element, close };
@@ -67,11 +76,11 @@ export function mixer(session: Session): { element: HTMLElement; close: () => vo
 function fader(
   session: Session,
   label: string,
-  level: "generated_db" | "original_db",
-  isOn: "isGeneratedOn" | "isOriginalOn",
+  level: "generated_db" | "library_db" | "original_db",
+  isOn: "isGeneratedOn" | "isLibraryOn" | "isOriginalOn",
 ): { element: HTMLElement; close: () => void } {
   const change = (fields: Partial<MixerState>) => {
-    session.mixer.set({ ...session.mixer.value, ...fields });
+    session.sounds.mixer.set({ ...session.sounds.mixer.value, ...fields });
   };
   const slider = el("input", {
     type: "range",
@@ -83,11 +92,11 @@ function fader(
   slider.addEventListener("input", () => change({ [level]: slider.valueAsNumber }));
   slider.addEventListener("dblclick", () => change({ [level]: 0 }));
   const value = el("output", { class: "fader-value" });
-  const onOff = button(label, () => change({ [isOn]: !session.mixer.value[isOn] }), {
+  const onOff = button(label, () => change({ [isOn]: !session.sounds.mixer.value[isOn] }), {
     class: "on-off",
     ...(isOn === "isOriginalOn" ? { key: "M" } : {}),
   });
-  const close = session.mixer.watch((state) => {
+  const close = session.sounds.mixer.watch((state) => {
     slider.valueAsNumber = state[level];
     const level_db = state[level];
     value.textContent = level_db <= QUIETEST_DB ? "−∞ dB" : `${level_db} dB`.replace("-", "−");

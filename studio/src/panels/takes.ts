@@ -41,12 +41,12 @@ export function takes(session: Session): { element: HTMLElement; close: () => vo
   );
   const update = oncePerFrame(() => {
     const all = session.project.value.takes;
-    const audible = session.audible.value;
+    const audible = session.sounds.audible.value;
     // A take that was deleted in another tab is no longer audible.
     if (audible !== "generated" && !all.some((take) => `take:${take.id}` === audible)) {
-      session.audible.set("generated");
+      session.sounds.audible.set("generated");
     }
-    const name = all.find((take) => `take:${take.id}` === session.audible.value)?.name;
+    const name = all.find((take) => `take:${take.id}` === session.sounds.audible.value)?.name;
     state.textContent = name ? `You hear ${name}` : all.length ? "You hear the present sound" : "";
     compare.disabled = all.length === 0;
     compare.setAttribute("aria-pressed", String(audible !== "generated"));
@@ -66,7 +66,7 @@ export function takes(session: Session): { element: HTMLElement; close: () => vo
     element,
     close: allOf(
       session.project.watch(update),
-      session.audible.watch(update),
+      session.sounds.audible.watch(update),
       session.compared.watch(update),
     ),
   };
@@ -74,13 +74,13 @@ export function takes(session: Session): { element: HTMLElement; close: () => vo
 
 function entry(session: Session, take: Take): HTMLElement {
   const source = `take:${take.id}` as const;
-  const isAudible = session.audible.value === source;
+  const isAudible = session.sounds.audible.value === source;
   const total = take.scores?.total;
   const listen = button(
     take.name,
     () => {
       session.compared.set(take.id);
-      session.audible.set(isAudible ? "generated" : source);
+      session.sounds.audible.set(isAudible ? "generated" : source);
     },
     { class: "take-name", "aria-pressed": isAudible, title: "Listen to this take, or stop it" },
   );
@@ -92,7 +92,7 @@ function entry(session: Session, take: Take): HTMLElement {
     button(
       "Use",
       () => {
-        session.audible.set("generated");
+        session.sounds.audible.set("generated");
         session.useTake(take.id);
       },
       { class: "small", "aria-label": `Use ${take.name}`, title: "Make it the present sound" },

@@ -1,4 +1,4 @@
-// Plays the generated and the original sound by the clock of Web Audio.
+// Plays the generated, the library's and the original sound by the clock of Web Audio.
 //
 // Short parts are scheduled a little ahead, so that an edit is audible at once: what is scheduled
 // fades out, and the new sound fades in at the same moment of the clip.
@@ -7,7 +7,7 @@ import { LoudnessMeter } from "./meter";
 import { type LoopRange, type PlannedPart, PlayPlan } from "./play_plan";
 import type { SoundStore } from "./sound_store";
 
-export type ChannelName = "generated" | "original";
+export type ChannelName = "generated" | "library" | "original";
 
 interface Channel {
   store: SoundStore | null;
@@ -37,6 +37,7 @@ export class Player {
   private voices: Voice[] = [];
   private readonly channels: Record<ChannelName, Channel> = {
     generated: { store: null, gain: 1, node: null },
+    library: { store: null, gain: 0, node: null },
     original: { store: null, gain: 0, node: null },
   };
   private readonly unwatch: Partial<Record<ChannelName, () => void>> = {};
