@@ -18,6 +18,8 @@ from pathlib import Path
 
 import av
 from PIL import Image
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.remote.webelement import WebElement
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
@@ -27,7 +29,7 @@ from support.studio_server import StudioServer  # noqa: E402
 
 EXAMPLES = ROOT / "foleyflow" / "assets" / "examples"
 PICTURES = ROOT / "docs" / "studio"
-LARGEST_WIDTH = 1920
+LARGEST_WIDTH, LARGEST_BYTES = 1600, 300_000
 
 
 def main() -> None:
@@ -75,8 +77,7 @@ def draw_all(browser: StudioBrowser, server: StudioServer, folder: Path) -> None
     browser.use_colours("light")
     browser.press("s", "ESCAPE")
     browser.drag(browser.one(".loop-strip"), 170, 0)
-    lane = browser.one(".cue-lane")
-    browser.drag(lane, 170, 0)
+    drag_along_bottom(browser, browser.one(".cue-lane"), 300)
     time.sleep(3.0)
     picture(browser, "spectrogram")
     browser.use_colours("dark")
@@ -122,13 +123,23 @@ def draw_all(browser: StudioBrowser, server: StudioServer, folder: Path) -> None
     picture(browser, "projects")
 
 
+def drag_along_bottom(browser: StudioBrowser, lane: WebElement, width: int) -> None:
+    """Selects the cues of a stretch in the middle of the lane, below their handles."""
+    actions = ActionChains(browser.driver, duration=40)
+    actions.move_to_element_with_offset(lane, -7, lane.size["height"] // 2 - 6).click_and_hold()
+    actions.move_by_offset(width // 2, 0).move_by_offset(width // 2, 0).release().perform()
+
+
 def picture(browser: StudioBrowser, name: str) -> None:
-    """Stores what the window shows, with at most 256 colours and 1920 pixels width."""
+    """Stores what the window shows in at most 300 kB, with as many colours as fit."""
     image = Image.open(io.BytesIO(browser.driver.get_screenshot_as_png())).convert("RGB")
     if image.width > LARGEST_WIDTH:
         image = image.resize((LARGEST_WIDTH, image.height * LARGEST_WIDTH // image.width))
     path = PICTURES / f"{name}.png"
-    image.quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
+    for colours in (256, 128, 64, 32):
+        image.quantize(colours, dither=Image.Dither.NONE).save(path, optimize=True)
+        if path.stat().st_size < LARGEST_BYTES:
+            break
     print(f"{path.relative_to(ROOT)}  {path.stat().st_size // 1000} kB")
 
 
@@ -148,9 +159,7 @@ def repeated(video: Path, folder: Path, seconds: float) -> Path:
     return path
 
 
-def print_speed(
-    browser: StudioBrowser, server: StudioServer, folder: Path, edits: int
-) -> None:
+def print_speed(browser: StudioBrowser, server: StudioServer, folder: Path, edits: int) -> None:
     """Moves cues of a clip of 10 s by the pointer, and prints how soon each is audible."""
     project = server.upload(repeated(EXAMPLES / "drums.mp4", folder, 10.0), "ten seconds.mp4")
     browser.go(server, f"projects/{project}")

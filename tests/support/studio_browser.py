@@ -38,7 +38,8 @@ class StudioBrowser:
             "--disable-background-networking",
             "--disable-component-update",
             "--hide-scrollbars",
-            "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",  # nothing leaves the machine
+            # Nothing leaves the machine
+            "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
         ):
             options.add_argument(flag)
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
@@ -171,5 +172,7 @@ class StudioBrowser:
     def errors(self) -> list[str]:
         """Errors in the console since the last call, such as refused scripts."""
         return [
-            entry["message"] for entry in self.driver.get_log("browser") if entry["level"] == "SEVERE"
+            entry["message"]
+            for entry in self.driver.get_log("browser")
+            if entry["level"] == "SEVERE"
         ]
