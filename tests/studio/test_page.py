@@ -245,6 +245,20 @@ def test_takes_are_kept_compared_and_used(page, server, project):
     page.until(lambda: np.array_equal(server.samples(project), kept), "the kept sound")
 
 
+def test_a_cue_sheet_is_imported(page, server, project, tmp_path):
+    sheet = tmp_path / "cues.csv"
+    sheet.write_text("time_s,material\n0.7,stone\n1.6,\n")
+    page.one(".bar .file-input").send_keys(str(sheet))
+    page.until(lambda: page.cue_times() == [0.7, 1.6], "the cues of the file")
+    sheet.write_text("time_s,material\n0.7,cheese\n")
+    page.one(".bar .file-input").send_keys(str(sheet))
+    page.until(lambda: "'cheese'" in page.messages(), "the error")
+    assert len(server.cues(project)) == 2
+    page.press("Control+z")
+    page.until(lambda: len(page.cue_times()) == 3, "the cues before")
+    page.errors()  # The refused request is an error in the console.
+
+
 def test_edits_of_another_program_appear(page, server, project):
     server.edit(project, {"add": {"time_s": 1.55, "material": "metal", "level_db": 0.0}})
     page.until(lambda: len(page.cue_times()) == 4, "the new cue")

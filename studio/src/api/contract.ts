@@ -140,8 +140,8 @@ export interface FrameList {
 export interface Loudness {
   readonly integrated_lufs: number | null;
   readonly loudness_range_lu?: number | null;
-  readonly momentary_max_lufs?: number | null;
-  readonly short_term_max_lufs?: number | null;
+  readonly largest_momentary_lufs?: number | null;
+  readonly largest_short_term_lufs?: number | null;
   readonly true_peak_dbtp?: number | null;
 }
 

@@ -62,7 +62,7 @@ export class CueDragging {
         lane.showPreview(changes, note, x, y);
       },
       drop: (event, dx, dy) => {
-        const began_ms = performance.now();
+        const began_ms = event.timeStamp;
         const { changes, verb } = dragged(event, dx, dy);
         lane.showPreview([]);
         session.edit(changes, actionLabel(verb, cues().length), { began_ms });
@@ -116,7 +116,7 @@ export class CueDragging {
         lane.showPreview(changesFor(event), clockText(xToTime(session.axis.value, x)), x, y);
       },
       drop: (event) => {
-        const began_ms = performance.now();
+        const began_ms = event.timeStamp;
         lane.showPreview([]);
         session.edit(changesFor(event), "Change the length of a cue", { began_ms });
       },

@@ -91,7 +91,12 @@ export function timeline(session: Session): { element: HTMLElement; close: () =>
     generated.refresh();
     original.refresh();
   };
+  // Canvases are drawn again in the colours of the new scheme.
+  const scheme = window.matchMedia("(prefers-color-scheme: light)");
+  const redraw = () => session.axis.set({ ...session.axis.value });
+  scheme.addEventListener("change", redraw);
   const stops = allOf(
+    () => scheme.removeEventListener("change", redraw),
     session.axis.watch(place),
     session.playhead_s.watch(place),
     session.sounds.audible.watch(refreshSound),

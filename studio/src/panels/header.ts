@@ -24,6 +24,7 @@ export function header(
   });
   const undo = button("Undo", () => session.undo(), { key: "Ctrl+Z" });
   const redo = button("Redo", () => session.redo(), { key: "Ctrl+Shift+Z" });
+  const cueFile = cueFileInput(session);
   const connection = el("span", { class: "offline", role: "status" });
   const element = el(
     "header",
@@ -34,9 +35,8 @@ export function header(
     el("span", { class: "space" }),
     undo,
     redo,
-    button("Import cues", () => chooseCueFile(session), {
-      title: "Replace all cues by those of a file",
-    }),
+    cueFile,
+    button("Import cues", () => cueFile.click(), { title: "Replace all cues by those of a file" }),
     button("Sound settings", actions.openSettings),
     button("Keys", actions.openKeys, { key: "?" }),
     button("Export", actions.openExport, { class: "primary", key: "E", id: "export-button" }),
@@ -72,14 +72,21 @@ async function rename(session: Session, input: HTMLInputElement): Promise<void> 
   }
 }
 
-function chooseCueFile(session: Session): void {
+function cueFileInput(session: Session): HTMLInputElement {
   const suffixes = session.status.cue_formats
     .filter((format) => format.can_import)
     .map((format) => format.suffix);
-  const input = el("input", { type: "file", accept: suffixes.join(",") });
+  const input = el("input", {
+    type: "file",
+    accept: suffixes.join(","),
+    class: "file-input",
+    tabindex: "-1",
+    "aria-label": "Cue sheet to import",
+  });
   input.addEventListener("change", () => {
     const file = input.files?.[0];
     if (file) session.importCues(file);
+    input.value = "";
   });
-  input.click();
+  return input;
 }
