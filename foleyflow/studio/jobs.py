@@ -96,7 +96,8 @@ class Lane:
         self._changed = changed
         self.running: Job | None = None
         self._is_closed = False
-        threading.Thread(target=self._run, name=f"studio-{name}", daemon=True).start()
+        self._thread = threading.Thread(target=self._run, name=f"studio-{name}", daemon=True)
+        self._thread.start()
 
     def put(self, job: Job) -> None:
         """Appends a job.
@@ -144,6 +145,11 @@ class Lane:
             self._is_closed = True
             self._waiting.clear()
             self._condition.notify()
+
+    def join(self, timeout_s: float) -> bool:
+        """Waits for the end of a closed lane; False if its job does not end in time."""
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
 
     def _next(self) -> Job | None:
         with self._condition:
@@ -300,6 +306,12 @@ class Jobs:
             job.is_cancelled = True
         for lane in self._lanes.values():
             lane.close()
+
+    def join(self, timeout_s: float) -> bool:
+        """Waits for the end of all closed lanes; False if a job does not end in time."""
+        end_s = time.monotonic() + timeout_s
+        lanes = self._lanes.values()
+        return all([lane.join(max(end_s - time.monotonic(), 0.0)) for lane in lanes])
 
     def _changed(self, job: Job) -> None:
         job.published_s = time.monotonic()
