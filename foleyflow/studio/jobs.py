@@ -174,8 +174,8 @@ class Lane:
             except Cancelled:
                 job.state = "cancelled"
             except Exception as problem:  # the next job has to run in any case
-                job.problem = problem
                 job.error = describe_problem(problem)
+                job.problem = _without_frames(problem)
                 job.state = "failed"
             job.work = _nothing  # what it refers to can be freed
             self.running = None
@@ -183,6 +183,15 @@ class Lane:
             self._changed(job)
             if self._releases_memory:
                 release_freed_memory()
+
+
+def _without_frames(problem: Exception) -> Exception:
+    """The exception without its frames, which refer to all that the job has used."""
+    cause: BaseException | None = problem
+    while cause is not None:
+        cause.__traceback__ = None
+        cause = cause.__cause__ or cause.__context__
+    return problem
 
 
 def _nothing(job: Job) -> None:
