@@ -123,6 +123,10 @@ class Engine:
             self._failure = error
         self._loaded.set()
 
+    def join(self, timeout_s: float) -> bool:
+        """Waits until the model is loaded; False if that takes longer."""
+        return self._loaded.wait(timeout_s)
+
     @property
     def model(self) -> CachingModel:
         """The model, when it is loaded.

@@ -96,7 +96,8 @@ class Lane:
         self._changed = changed
         self.running: Job | None = None
         self._is_closed = False
-        threading.Thread(target=self._run, name=f"studio-{name}", daemon=True).start()
+        self._thread = threading.Thread(target=self._run, name=f"studio-{name}", daemon=True)
+        self._thread.start()
 
     def put(self, job: Job) -> None:
         """Appends a job.
@@ -145,6 +146,11 @@ class Lane:
             self._waiting.clear()
             self._condition.notify()
 
+    def join(self, timeout_s: float) -> bool:
+        """Waits for the end of a closed lane; False if its job does not end in time."""
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
     def _next(self) -> Job | None:
         with self._condition:
             while not self._waiting and not self._is_closed:
@@ -168,8 +174,8 @@ class Lane:
             except Cancelled:
                 job.state = "cancelled"
             except Exception as problem:  # the next job has to run in any case
-                job.problem = problem
                 job.error = describe_problem(problem)
+                job.problem = _without_frames(problem)
                 job.state = "failed"
             job.work = _nothing  # what it refers to can be freed
             self.running = None
@@ -177,6 +183,15 @@ class Lane:
             self._changed(job)
             if self._releases_memory:
                 release_freed_memory()
+
+
+def _without_frames(problem: Exception) -> Exception:
+    """The exception without its frames, which refer to all that the job has used."""
+    cause: BaseException | None = problem
+    while cause is not None:
+        cause.__traceback__ = None
+        cause = cause.__cause__ or cause.__context__
+    return problem
 
 
 def _nothing(job: Job) -> None:
@@ -300,6 +315,12 @@ class Jobs:
             job.is_cancelled = True
         for lane in self._lanes.values():
             lane.close()
+
+    def join(self, timeout_s: float) -> bool:
+        """Waits for the end of all closed lanes; False if a job does not end in time."""
+        end_s = time.monotonic() + timeout_s
+        lanes = self._lanes.values()
+        return all([lane.join(max(end_s - time.monotonic(), 0.0)) for lane in lanes])
 
     def _changed(self, job: Job) -> None:
         job.published_s = time.monotonic()

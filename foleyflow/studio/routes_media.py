@@ -125,10 +125,11 @@ def video(request: Request, project_id: str) -> Response:
     """The video or its copy for browsers, with ranges."""
     project = project_of(request, project_id)
     playback = project.playback
+    headers = {"cache-control": "private, no-cache"}
     if playback == "original":
-        return FileResponse(project.video, media_type=project.get("mime"))
+        return FileResponse(project.video, media_type=project.get("mime"), headers=headers)
     if playback == "proxy":
-        return FileResponse(project.proxy, media_type="video/mp4")
+        return FileResponse(project.proxy, media_type="video/mp4", headers=headers)
     if playback == "preparing":
         raise NotNow("a copy for the browser is being made", hint="wait for its job")
     raise NotNow("no copy for the browser can be made", hint="convert the video to h264 first")
@@ -173,7 +174,8 @@ def thumbnails(
         _remove_old(project)
         with draft_of(path) as draft:
             draft.write_bytes(picture)
-    return Response(path.read_bytes(), media_type="image/jpeg")
+    headers = {"cache-control": "private, max-age=86400"}
+    return Response(path.read_bytes(), media_type="image/jpeg", headers=headers)
 
 
 def _sound(request: Request, project_id: str, source: str) -> Sound:

@@ -27,6 +27,7 @@ from foleyflow.studio.routes_media import media_routes
 from foleyflow.studio.routes_projects import project_routes
 from foleyflow.studio.sounds import PeakCache
 from foleyflow.studio.studio import Studio
+from foleyflow.system.memory import memory_error_of
 from foleyflow.system.printable import printable
 
 logger = logging.getLogger(__name__)
@@ -102,8 +103,10 @@ def status_of(problem: Exception) -> int:
         return problem.status
     if isinstance(problem, MediaError | DataError):
         return 422
+    if memory_error_of(problem) is not None:
+        return 503
     if isinstance(problem, FoleyflowError):
-        return 400 if problem.exit_status == 2 else 500
+        return 400 if problem.exit_status == 2 else 503
     return 507 if isinstance(problem, OSError) and problem.errno in NO_SPACE else 500
 
 

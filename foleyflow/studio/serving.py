@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
+import os
+import signal
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +18,8 @@ from foleyflow.studio.server import make_app
 from foleyflow.studio.settings import StudioSettings
 from foleyflow.studio.studio import Studio
 
-SHUTDOWN_S = 2
+SHUTDOWN_S = 2  # for requests, then for jobs
+HTTP_PORT = 80  # which browsers leave out
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 
 
@@ -92,9 +95,10 @@ def serve(
         names = {shown, *(LOOPBACK_NAMES if is_loopback(host) else ())}
         if host in ("0.0.0.0", "::"):
             names |= {*LOOPBACK_NAMES, socket.gethostname(), *_own_addresses()}
+        hosts = [f"{name}:{port}" for name in names] + (list(names) if port == HTTP_PORT else [])
         studio = Studio(settings)
         config = uvicorn.Config(
-            make_app(studio, keys, [f"{name}:{port}" for name in names], port=port),
+            make_app(studio, keys, hosts, port=port),
             log_config=None,
             access_log=False,
             server_header=False,
@@ -104,7 +108,13 @@ def serve(
             lifespan="on",
         )
         started(Address(url=url, link=f"{url}/?token={keys.token}", api_key=keys.api_key))
-        _Server(config, studio).run(sockets=[listener])
+        try:
+            _Server(config, studio).run(sockets=[listener])
+        finally:
+            studio.close()
+            # A thread within a computation would abort the process while Python shuts down
+            if not (studio.jobs.join(SHUTDOWN_S) and studio.engine.join(SHUTDOWN_S)):
+                os._exit(128 + signal.SIGINT)
 
 
 def _bound(host: str, port: int) -> socket.socket:

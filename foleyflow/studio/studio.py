@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import shutil
 import threading
@@ -31,6 +32,8 @@ from foleyflow.studio.project_files import (
     write_record,
 )
 from foleyflow.studio.settings import EXAMPLES, StudioSettings
+
+logger = logging.getLogger(__name__)
 
 # Edits wait for nothing else; work on short videos does not wait for that on long ones.
 EDIT_LANE = "edit"
@@ -82,8 +85,10 @@ class Studio:
         """All projects that can be opened, the last edited first."""
         found = []
         for name in project_ids(self.settings.folder):
-            with contextlib.suppress(FoleyflowError):
+            try:
                 found.append(self.project(name))
+            except FoleyflowError as error:
+                logger.warning("project %s can't be opened: %s", name, error)
         return sorted(found, key=lambda each: str(each.to_json()["changed_at"]), reverse=True)
 
     def create(self, video: Path, *, name: str, is_copy: bool, moves: bool = False) -> Project:

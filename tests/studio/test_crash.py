@@ -73,14 +73,13 @@ def test_nothing_is_lost_when_the_server_is_killed_during_a_render(tmp_path, sho
     assert "Traceback" not in server.errors, server.errors
 
 
-def test_an_analysis_goes_on_after_the_server_was_killed(tmp_path, short_clip):
+def test_a_server_that_is_stopped_during_work_goes_on_with_it_later(tmp_path):
     folder = tmp_path / "projects"
     server = StudioServer(folder)
-    response = server.client.post(
-        "/uploads", params={"name": "clip.mp4"}, content=short_clip.read_bytes()
-    )
-    project = answer(response, 201)["id"]
-    server.kill()
+    project = server.post("/projects", {"example": "falling"}, status=201)["id"]
+    assert server.stop() == 130
+    assert "Traceback" not in server.errors and "terminate" not in server.errors
+    assert '"state": "analysing"' in (folder / project / "project.json").read_text("utf-8")
     server = StudioServer(folder)
     try:
         server.wait_until_ready(project)
