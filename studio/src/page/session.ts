@@ -37,8 +37,8 @@ export class Session {
   readonly frames = new Signal<FrameTimes>(new Float64Array(0));
   readonly jobs = new Signal<ReadonlyMap<string, Job>>(new Map());
   readonly isConnected = new Signal(true);
-  /** Milliseconds from the end of the last action to its new sound. */
-  readonly editToSound_ms = new Signal<number | null>(null);
+  /** From the end of the last action to its new sound; a new object for each edit. */
+  readonly editToSound = new Signal<{ readonly ms: number } | null>(null);
   readonly player: Player;
   readonly sounds: SessionSounds;
   readonly project: Signal<Project>;
@@ -48,8 +48,9 @@ export class Session {
   );
   private readonly stopListening: () => void;
   private selectsNew = false;
-  /** Events came that did not fit to the edits on their way: the state is read again after them. */
-  private isBehind = false;
+  /** The newest revision that events spoke of while edits were on their way. */
+  private newestRevision = -1;
+  private hasGap = false;
   private isLoadingFrames = false;
   private framesUntil_s = 0;
 
@@ -172,6 +173,11 @@ export class Session {
 
   async reload(): Promise<void> {
     const [project, list] = await Promise.all([api.project(this.id), api.cues(this.id)]);
+    // Edits that began meanwhile are newer than this answer.
+    if (!this.queue.isIdle || list.revision < this.queue.revision) {
+      this.hasGap = true;
+      return;
+    }
     this.queue.reset(list.cues, list.revision);
     this.project.set(project);
     this.sounds.takeOver(project, true);
@@ -194,7 +200,7 @@ export class Session {
         this.selectsNew = options.selectsNew ?? false;
         const before = this.queue.revision;
         const edit = await request(latest);
-        this.isBehind ||= edit.revision > before + 1;
+        this.hasGap ||= edit.revision > before + 1;
         return edit;
       },
       mergeKey: options.mergeKey ?? null,
@@ -221,7 +227,7 @@ export class Session {
       await this.sounds.replace(edit.sound_revision, edit.changed ?? []);
     }
     if (began_ms !== null && edit.changed && edit.changed.length > 0) {
-      this.editToSound_ms.set(performance.now() - began_ms);
+      this.editToSound.set({ ms: performance.now() - began_ms });
     }
   }
 
@@ -239,7 +245,7 @@ export class Session {
     const { undo, redo } = isIdle ? project : this.project.value;
     this.project.set({ ...project, undo, redo });
     this.sounds.takeOver(project, isIdle);
-    if (project.revision !== this.queue.revision) this.catchUp();
+    if (project.revision !== this.queue.revision) this.catchUp(project.revision);
     void this.loadFrames();
   }
 
@@ -248,19 +254,20 @@ export class Session {
     if (this.queue.isIdle && edit.revision === this.queue.revision + 1) {
       this.queue.apply(edit);
       void this.finishEdit(edit, null).catch(() => {});
-    } else this.catchUp();
+    } else this.catchUp(edit.revision);
   }
 
   /** Reads the state of the server, at once or after the edits on their way. */
-  private catchUp(): void {
-    if (!this.queue.isIdle) this.isBehind = true;
+  private catchUp(revision: number): void {
+    if (!this.queue.isIdle) this.newestRevision = Math.max(this.newestRevision, revision);
     else this.reload().catch((error) => messages.error(error));
   }
 
+  /** After the last edit: was there one of another tab in between? */
   private whenIdle(): void {
-    if (!this.isBehind) return;
-    this.isBehind = false;
-    this.catchUp();
+    if (!this.hasGap && this.newestRevision <= this.queue.revision) return;
+    this.hasGap = false;
+    this.reload().catch((error) => messages.error(error));
   }
 
   private takeOverJob(job: Job): void {

@@ -61,7 +61,7 @@ export function mixer(session: Session): { element: HTMLElement; close: () => vo
     }),
     session.sounds.generated.watch(measure),
     session.sounds.audible.watch(measure),
-    session.editToSound_ms.watch(measure),
+    session.editToSound.watch(measure),
     session.project.watch(measure),
     session.sounds.library.watch((store) => {
       library.element.hidden = store === null;

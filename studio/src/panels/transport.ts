@@ -66,9 +66,9 @@ export function transport(session: Session): { element: HTMLElement; close: () =
       (uncertain ? `, ${uncertain} uncertain (U)` : "") +
       (chosen > 1 ? `, ${chosen} selected` : "");
   });
-  const showSpeed = (speed_ms: number | null) => {
-    speed.textContent = speed_ms === null ? "" : `edit to sound ${Math.round(speed_ms)} ms`;
-    if (speed_ms !== null) document.body.dataset.editToSoundMs = speed_ms.toFixed(1);
+  const showSpeed = (last: { readonly ms: number } | null) => {
+    speed.textContent = last ? `edit to sound ${Math.round(last.ms)} ms` : "";
+    if (last) document.body.dataset.editToSoundMs = last.ms.toFixed(1);
   };
   return {
     element,
@@ -80,7 +80,7 @@ export function transport(session: Session): { element: HTMLElement; close: () =
       session.soundView.watch(update),
       session.cues.watch(update),
       session.selection.watch(update),
-      session.editToSound_ms.watch(showSpeed),
+      session.editToSound.watch(showSpeed),
     ),
   };
 }
