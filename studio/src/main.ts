@@ -11,7 +11,12 @@ const root = document.getElementById("root")!;
 let closePage = () => {};
 let status: Status | null = null;
 
+let shown = 0;
+
+/** Shows the page of the present address; a later call stops one that is still loading. */
 async function show(): Promise<void> {
+  shown += 1;
+  const number = shown;
   closePage();
   closePage = () => {};
   root.replaceChildren(el("p", { class: "loading" }, "Loading …"));
@@ -20,10 +25,14 @@ async function show(): Promise<void> {
     status ??= await api.status();
     const [, id] = /^#\/projects\/([\w-]+)$/.exec(window.location.hash) ?? [];
     const page = id ? await projectPage(status, id) : homePage(status);
+    if (number !== shown) {
+      page.close();
+      return;
+    }
     closePage = page.close;
     root.replaceChildren(page.element);
   } catch (error) {
-    root.replaceChildren(problemPage(error));
+    if (number === shown) root.replaceChildren(problemPage(error));
   }
 }
 

@@ -94,6 +94,6 @@ test("a refused edit vanishes, and the next one is sent", async () => {
 test("an older edit of another tab changes nothing", () => {
   const { queue, shown } = start();
   const before = shown.length;
-  queue.apply({ revision: 1, sound_revision: 1, cues: [], removed: ["a"], undo: null, redo: null });
+  queue.apply({ revision: 0, sound_revision: 1, cues: [], removed: ["a"], undo: null, redo: null });
   assert.equal(shown.length, before);
 });

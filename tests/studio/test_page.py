@@ -265,6 +265,17 @@ def test_edits_of_another_program_appear(page, server, project):
     page.until(lambda: page.wave_height(page.x_of(1.55, DURATION_S)) > DRAWN_PX, "its sound")
 
 
+def test_quick_changes_of_the_address_open_one_page(page, server, project):
+    page.script(f"location.hash = '#/'; location.hash = '#/projects/{project}';")
+    page.until(lambda: page.all(".project .cue"), "the cues")
+    before = server.get(f"/projects/{project}")["revision"]
+    page.press("n", "2")
+    page.until(lambda: "metal" in "".join(page.selected()), "metal")
+    page.press("n", "2")
+    page.until(lambda: cue_at(server, project, 1)["material"] == "metal", "metal")
+    assert server.get(f"/projects/{project}")["revision"] == before + 2
+
+
 def test_a_video_is_uploaded_and_a_wrong_file_is_refused_in_words(
     browser, server, short_clip, tmp_path
 ):

@@ -43,9 +43,9 @@ export class EditQueue {
     this.showAll();
   }
 
-  /** Applies the edit of another tab. */
+  /** Applies an edit, unless there is a newer one; applying it twice changes nothing. */
   apply(edit: Edit): void {
-    if (edit.revision <= this.revision) return;
+    if (edit.revision < this.revision) return;
     this.confirmedCues = withEdit(this.confirmedCues, edit);
     this.revision = edit.revision;
     this.showAll();

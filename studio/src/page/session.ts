@@ -51,6 +51,7 @@ export class Session {
   /** The newest revision that events spoke of while edits were on their way. */
   private newestRevision = -1;
   private hasGap = false;
+  private ownRevision = -1;
   private isLoadingFrames = false;
   private framesUntil_s = 0;
 
@@ -201,6 +202,7 @@ export class Session {
         const before = this.queue.revision;
         const edit = await request(latest);
         this.hasGap ||= edit.revision > before + 1;
+        this.ownRevision = edit.revision;
         return edit;
       },
       mergeKey: options.mergeKey ?? null,
@@ -250,8 +252,10 @@ export class Session {
   }
 
   private takeOverEdit(edit: Edit & { project: string }): void {
-    if (edit.project !== this.id || edit.revision <= this.queue.revision) return;
-    if (this.queue.isIdle && edit.revision === this.queue.revision + 1) {
+    const isEcho = edit.revision === this.ownRevision;
+    if (edit.project !== this.id || edit.revision < this.queue.revision || isEcho) return;
+    // Several events may have the same revision, for instance one for the sound and one for cues.
+    if (this.queue.isIdle && edit.revision <= this.queue.revision + 1) {
       this.queue.apply(edit);
       void this.finishEdit(edit, null).catch(() => {});
     } else this.catchUp(edit.revision);
