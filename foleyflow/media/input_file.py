@@ -161,7 +161,9 @@ def read_packets(container: InputContainer, streams: Sequence[Stream]) -> Iterat
     try:
         yield from container.demux(*streams)
     except (av.FFmpegError, OSError) as error:
-        raise_if_out_of_resources(error)
+        # A demuxer starts no threads; those of transport streams ask for more data at their end
+        if not isinstance(error, av.error.BlockingIOError):
+            raise_if_out_of_resources(error)
         name = container.name.removeprefix("file:")
         logger.warning("%s: the rest of the file can't be read: %s", name, _reason(error))
         for stream in streams:

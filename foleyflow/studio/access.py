@@ -89,6 +89,7 @@ class AccessControl:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers a request."""
+        # What is no request
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
@@ -114,6 +115,7 @@ class AccessControl:
                 ]
             await send(message)
 
+        # Other hosts and sites, the link, and requests without a session
         refusal = self._refusal(headers, path)
         if refusal is not None:
             await _answer(send_with_headers, *refusal)
@@ -129,6 +131,7 @@ class AccessControl:
                 "open the link that foleyflow serve has printed, or send the API key",
             )
             return
+        # Bodies; uploads have their own limit
         if path != UPLOADS:
             limited = _limited(receive, headers)
             if limited is None:

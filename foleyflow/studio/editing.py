@@ -15,7 +15,7 @@ from foleyflow.studio.jobs import Job
 from foleyflow.studio.problems import NotNow
 from foleyflow.studio.project import Project
 from foleyflow.studio.rendering import update_sound
-from foleyflow.studio.studio import Studio
+from foleyflow.studio.studio import EDIT_LANE, Studio
 
 LONGEST_WAIT_S = 20.0  # for the sound; then the answer has none
 LONGEST_LABEL = 80
@@ -57,7 +57,8 @@ def edit_cues(
             text = label.strip()[:LONGEST_LABEL] or "Edit cues"
             names = project.history.append(cues, label=text, operation=operation)
             project.write_cues()
-    return _rendered(studio, project, names, count)
+        revision = project.history.revision
+    return _rendered(studio, project, names, count, revision)
 
 
 def step_back(studio: Studio, project: Project, *, redo: bool) -> Answer:
@@ -71,7 +72,8 @@ def step_back(studio: Studio, project: Project, *, redo: bool) -> Answer:
         count = project.change_count
         names = project.history.redo() if redo else project.history.undo()
         project.write_cues()
-    return _rendered(studio, project, names, count)
+        revision = project.history.revision
+    return _rendered(studio, project, names, count, revision)
 
 
 def regenerate(
@@ -99,20 +101,28 @@ def regenerate(
     )
 
 
-def answer_to(project: Project, names: Sequence[str], count: int, started_s: float = 0.0) -> Answer:
+def answer_to(
+    project: Project,
+    names: Sequence[str],
+    count: int,
+    *,
+    revision: int | None = None,
+    started_s: float = 0.0,
+) -> Answer:
     """The answer to an edit.
 
     Args:
         project: after the edit.
         names: ids of the cues that it concerns.
         count: of the changes of the sound before it.
+        revision: after the edit; None for the present one.
         started_s: when rendering began, by `time.perf_counter`; 0 if it is not measured.
     """
     with project.lock:
         history = project.history
         changed = project.changed_since(count)
         return {
-            "revision": history.revision,
+            "revision": history.revision if revision is None else revision,
             "sound_revision": project.sound_revision,
             "cues": in_order(history.cues, names),
             "removed": sorted(name for name in names if name not in history.cues),
@@ -129,13 +139,17 @@ def publish_edit(studio: Studio, project: Project, answer: Answer) -> None:
     studio.events.publish("edit", project.id, {"project": project.id, **answer})
 
 
-def _rendered(studio: Studio, project: Project, names: Sequence[str], count: int) -> Answer:
+def _rendered(
+    studio: Studio, project: Project, names: Sequence[str], count: int, revision: int
+) -> Answer:
+    """Renders an edit that is stored, and answers when its sound is ready or late."""
     started_s = time.perf_counter()
     # A result that has to be made from the beginning must not hold up the edits of others
     is_open = studio.engine.kept(project.id, project.live.node) is not None
+    lane = EDIT_LANE if is_open else studio.lane_of(project)
     job = studio.start(
         project,
-        "edit" if is_open else studio.lane_of(project),
+        lane,
         "edit",
         lambda job: update_sound(studio, project, job),
         is_shown=False,
@@ -143,23 +157,28 @@ def _rendered(studio: Studio, project: Project, names: Sequence[str], count: int
     job.finished.wait(LONGEST_WAIT_S)
     if job.problem is not None:
         raise job.problem
-    answer = answer_to(project, names, count, started_s)
+    answer = answer_to(project, names, count, revision=revision, started_s=started_s)
     if job.finished.is_set():
         publish_edit(studio, project, answer)
     else:
-        _publish_later(studio, project, names, count, job)
+        _publish_later(studio, project, names, count, revision, lane)
     return answer
 
 
 def _publish_later(
-    studio: Studio, project: Project, names: Sequence[str], count: int, rendering: Job
+    studio: Studio,
+    project: Project,
+    names: Sequence[str],
+    count: int,
+    revision: int,
+    lane: str,
 ) -> None:
     """Sends the edit when its sound is ready: the lane runs this job after the rendering."""
 
     def publish(job: Job) -> None:
-        publish_edit(studio, project, answer_to(project, names, count))
+        publish_edit(studio, project, answer_to(project, names, count, revision=revision))
 
-    studio.start(project, "edit", "edit", publish, is_shown=False)
+    studio.start(project, lane, "edit", publish, is_shown=False)
 
 
 def _check_revision(project: Project, base_revision: int | None) -> None:

@@ -88,6 +88,7 @@ def serve(
             hint="add --allow-remote if they may; the connection is not encrypted",
         )
     with _bound(host, port) as listener:
+        # Names of the server
         port = listener.getsockname()[1]
         shown = f"[{host}]" if ":" in host else host
         url = f"http://{shown}:{port}"
@@ -96,6 +97,7 @@ def serve(
         if host in ("0.0.0.0", "::"):
             names |= {*LOOPBACK_NAMES, socket.gethostname(), *_own_addresses()}
         hosts = [f"{name}:{port}" for name in names] + (list(names) if port == HTTP_PORT else [])
+        # The application
         studio = Studio(settings)
         config = uvicorn.Config(
             make_app(studio, keys, hosts, port=port),

@@ -161,3 +161,12 @@ def test_resample_blocks_has_no_seams():
     expected = soxr.resample(samples.T, 48_000, 44_100, quality="HQ").T
     assert streamed.shape == expected.shape
     assert np.abs(streamed - expected).max() < 1e-5
+
+
+def test_a_transport_stream_that_ends_in_zeros_is_read(tmp_path):
+    sound = Sound(samples=impulses(48_000, [12_000, 30_000]))
+    path = make_video(tmp_path / "clip.ts", n_frames=25, sound=sound)
+    expected = read_waveform(path).samples
+    with path.open("ab") as file:
+        file.write(bytes(70_000))
+    assert np.array_equal(read_waveform(path).samples, expected)

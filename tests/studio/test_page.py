@@ -231,6 +231,34 @@ def test_a_reload_shows_the_same_state(page, server, project):
     page.until(lambda: cue_at(server, project, 0)["material"] == "wood", "undo after a reload")
 
 
+# Notes the length and the peak of every sound that the page plays.
+NOTE_SOUNDS = """
+window.played = [];
+const start = AudioBufferSourceNode.prototype.start;
+AudioBufferSourceNode.prototype.start = function (...times) {
+  const peak = this.buffer.getChannelData(0).reduce((most, one) => Math.max(most, one), 0);
+  window.played.push([this.buffer.duration, peak]);
+  return start.apply(this, times);
+};
+"""
+
+
+def test_an_edit_plays_at_once_while_paused(page, server, project):
+    page.script(NOTE_SOUNDS)
+    page.press("n", "t")
+    page.until(lambda: page.script("return window.played.length") == 1, "the sound")
+    [[seconds, peak]] = page.script("return window.played")
+    assert seconds == pytest.approx(1.3, abs=0.01) and peak > 0.01
+    assert page.one(".clock").text == "0:00.500" and page.button("Play")
+    # H turns it off, Enter plays the cue itself
+    page.press("h", "t", "ENTER")
+    page.until(lambda: page.script("return window.played.length") == 2, "the cue")
+    revision = server.get(f"/projects/{project}")["revision"]
+    page.press("t")
+    page.until(lambda: server.get(f"/projects/{project}")["revision"] > revision, "the edit")
+    assert page.script("return window.played.length") == 2
+
+
 def test_takes_are_kept_compared_and_used(page, server, project):
     kept = server.samples(project)
     page.button("Keep").click()

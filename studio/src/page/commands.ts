@@ -89,6 +89,18 @@ function playing(): Command[] {
     { group, keys: ["O"], label: "Loop ends here", run: (session) => markLoop(session, "end") },
     { group, keys: ["L"], label: "Loop on or off", run: toggleLoop },
     { group, keys: ["B"], label: "A/B: compare with the chosen take", run: toggleCompared },
+    {
+      group,
+      keys: ["Enter"],
+      label: "Play the moment of the selected cue",
+      run: (session) => session.audition(session.chosenCues[0]?.time_s ?? session.playhead_s.value),
+    },
+    {
+      group,
+      keys: ["H"],
+      label: "Play each edit at once, or not",
+      run: (session) => session.playsEdits.set(!session.playsEdits.value),
+    },
     { group, keys: ["M"], label: "Original sound on or off", run: toggleOriginal },
   ];
 }

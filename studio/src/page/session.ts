@@ -21,6 +21,10 @@ import { messages } from "./messages";
 import { SessionSounds } from "./session_sounds";
 import { Signal } from "./signal";
 
+/** What plays after an edit while paused. */
+const AUDITION_BEFORE_S = 0.1;
+const AUDITION_S = 1.2;
+
 export type SoundView = "waveform" | "spectrogram";
 
 export class Session {
@@ -31,6 +35,8 @@ export class Session {
   readonly isPlaying = new Signal(false);
   readonly loop = new Signal<LoopRange | null>(null);
   readonly isLooping = new Signal(false);
+  /** Whether an edit plays at once while paused. */
+  readonly playsEdits = new Signal(true);
   readonly soundView = new Signal<SoundView>("waveform");
   /** The take that A/B compares with. */
   readonly compared = new Signal<string | null>(null);
@@ -114,6 +120,12 @@ export class Session {
     if (!this.player.isPlaying) return;
     this.playhead_s.set(this.player.position_s);
     this.axis.set(following(this.axis.value, this.playhead_s.value));
+  }
+
+  /** Plays the moment around a time, while paused. */
+  audition(time_s: number): void {
+    const end_s = Math.min(time_s + AUDITION_S, this.limits.duration_s);
+    this.player.audition(Math.max(0, time_s - AUDITION_BEFORE_S), end_s).catch(() => {});
   }
 
   snap(time_s: number): number {
@@ -229,6 +241,10 @@ export class Session {
       await this.sounds.replace(edit.sound_revision, edit.changed ?? []);
     }
     if (began_ms !== null && edit.changed && edit.changed.length > 0) {
+      if (this.playsEdits.value && this.sounds.audible.value === "generated") {
+        const first_s = edit.changed[0]!.start_sample / this.status.sample_rate_hz;
+        this.audition(edit.cues[0]?.time_s ?? first_s);
+      }
       this.editToSound.set({ ms: performance.now() - began_ms });
     }
   }

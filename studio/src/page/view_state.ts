@@ -28,6 +28,7 @@ export function keepView(session: Session): () => void {
     session.loop.watch(changed),
     session.isLooping.watch(changed),
     session.soundView.watch(changed),
+    session.playsEdits.watch(changed),
   ];
   isFirst = false;
   return () => {
@@ -45,6 +46,7 @@ function viewOf(session: Session): object {
     loop: session.loop.value,
     is_looping: session.isLooping.value,
     sound_view: session.soundView.value,
+    plays_edits: session.playsEdits.value,
   };
 }
 
@@ -70,6 +72,7 @@ function restore(session: Session, view: Readonly<Record<string, unknown>>): voi
     session.loop.set({ start_s: loop.start_s, end_s: loop.end_s });
     session.isLooping.set(view.is_looping === true);
   }
+  session.playsEdits.set(view.plays_edits !== false);
   if (view.sound_view === "waveform" || view.sound_view === "spectrogram") {
     session.soundView.set(view.sound_view as SoundView);
   }

@@ -15,6 +15,10 @@ export function transport(session: Session): { element: HTMLElement; close: () =
   };
   const play = button("Play", () => session.togglePlaying(), { key: "Space", class: "play" });
   const loop = button("Loop", () => toggleLoop(session), { key: "L" });
+  const edits = button("Play edits", () => session.playsEdits.set(!session.playsEdits.value), {
+    key: "H",
+    title: "Play the new sound of each edit at once",
+  });
   const view = button("Spectrogram", () => toggleView(session), { key: "S" });
   const time = el("output", { class: "clock", "aria-label": "Time at the playhead" });
   const frame = el("output", { class: "frame-number", "aria-label": "Frame at the playhead" });
@@ -37,6 +41,7 @@ export function transport(session: Session): { element: HTMLElement; close: () =
     time,
     frame,
     loop,
+    edits,
     el("span", { class: "space" }),
     counts,
     speed,
@@ -57,6 +62,7 @@ export function transport(session: Session): { element: HTMLElement; close: () =
     const isPlaying = session.isPlaying.value;
     play.textContent = isPlaying ? "Pause" : "Play";
     loop.setAttribute("aria-pressed", String(session.isLooping.value));
+    edits.setAttribute("aria-pressed", String(session.playsEdits.value));
     view.setAttribute("aria-pressed", String(session.soundView.value === "spectrogram"));
     const cues = session.cues.value;
     const uncertain = cues.filter(isUncertain).length;
@@ -78,6 +84,7 @@ export function transport(session: Session): { element: HTMLElement; close: () =
       session.isPlaying.watch(update),
       session.isLooping.watch(update),
       session.soundView.watch(update),
+      session.playsEdits.watch(update),
       session.cues.watch(update),
       session.selection.watch(update),
       session.editToSound.watch(showSpeed),

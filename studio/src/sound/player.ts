@@ -24,6 +24,7 @@ interface Voice {
 /** How far ahead parts are scheduled. Timers of hidden tabs run once a second. */
 const AHEAD_S = 1.3;
 const FADE_S = 0.008;
+const AUDITION_FADE_S = 0.1;
 /** How far ahead sound is fetched. */
 const FETCHED_AHEAD_S = 6;
 
@@ -76,6 +77,25 @@ export class Player {
     this.pausedAt_s = Math.min(this.position_s, this.duration_s);
     this.stop();
     this.onStateChange(false);
+  }
+
+  /** Plays a stretch of the generated sound once, while paused; the playhead stays. */
+  async audition(start_s: number, end_s: number): Promise<void> {
+    if (this.isPlaying) return;
+    const context = this.contextOnDemand();
+    await context.resume();
+    if (this.isPlaying) return;
+    this.fadeOut();
+    const clock_s = context.currentTime + 0.02;
+    const duration_s = end_s - start_s;
+    this.startVoices(context, clock_s);
+    Object.entries(this.channels).forEach(([name, channel], index) => {
+      const voice = this.voices[index]!;
+      if (name === "original") return;
+      this.schedulePart(channel, voice, { clock_s, position_s: start_s, duration_s });
+      voice.node.gain.setValueAtTime(1, clock_s + duration_s - AUDITION_FADE_S);
+      voice.node.gain.linearRampToValueAtTime(0, clock_s + duration_s);
+    });
   }
 
   seek(time_s: number): void {
