@@ -49,7 +49,7 @@ class Messages {
 /** With a capital letter and a full stop; names of fields stay as they are. */
 export function sentence(text: string): string {
   const trimmed = text.trim();
-  const first = /^[a-z]+ /.test(trimmed) ? trimmed[0]!.toUpperCase() : (trimmed[0] ?? "");
+  const first = /^[a-z]+[ ,:]/.test(trimmed) ? trimmed[0]!.toUpperCase() : (trimmed[0] ?? "");
   const end = /[.!?]$/.test(trimmed) ? "" : ".";
   return first + trimmed.slice(1) + end;
 }

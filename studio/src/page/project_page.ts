@@ -15,6 +15,7 @@ import { transport } from "../panels/transport";
 import { Picture } from "../picture/picture";
 import { commandsOf, runKey } from "./commands";
 import { el } from "./dom";
+import { sentence } from "./messages";
 import { Session } from "./session";
 import { allOf } from "./signal";
 import { keepView } from "./view_state";
@@ -137,13 +138,13 @@ function noticeOf(session: Session): { element: HTMLElement; close: () => void }
   const close = session.project.watch((project) => {
     const problem = project.state === "failed" ? project.error : null;
     const lines = problem
-      ? [`${problem.error} ${problem.hint ?? ""}`]
+      ? [problem.error, problem.hint ?? ""].filter(Boolean)
       : [...project.warnings, ...project.video.warnings];
     if (lines.join("\n") === shown) return;
     shown = lines.join("\n");
     element.hidden = lines.length === 0;
     element.classList.toggle("problem", problem !== null);
-    element.replaceChildren(...lines.map((line) => el("p", {}, line)));
+    element.replaceChildren(...lines.map((line) => el("p", {}, sentence(line))));
   });
   return { element, close };
 }

@@ -236,7 +236,10 @@ export class Session {
       undo: edit.undo,
       redo: edit.redo,
     });
-    for (const warning of edit.warnings ?? []) messages.warn(warning);
+    const shown = this.project.value.warnings; // above the picture
+    for (const warning of edit.warnings ?? []) {
+      if (!shown.includes(warning)) messages.warn(warning);
+    }
     if (edit.sound_revision !== null) {
       await this.sounds.replace(edit.sound_revision, edit.changed ?? []);
     }
