@@ -46,7 +46,7 @@ export function stateText(job: Job): string {
 export function leftText(seconds: number): string {
   if (seconds < 90) return `${Math.max(1, Math.round(seconds))} s`;
   if (seconds < 5400) return `${Math.round(seconds / 60)} min`;
-  return `${(seconds / 3600).toFixed(1)} h`;
+  return `${Number((seconds / 3600).toFixed(1))} h`;
 }
 
 async function cancel(job: Job): Promise<void> {
