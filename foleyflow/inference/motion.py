@@ -96,7 +96,7 @@ class ColumnMotion:
         centroid = float(moving @ _CENTRES / total)
         spread = float(np.sqrt(moving @ np.square(_CENTRES - centroid) / total))
         clearness = min((WIDE - spread) / (WIDE - COMPACT), 1.0)
-        return round(centroid * clearness, DECIMALS) if clearness > 0 else None
+        return round(centroid * clearness, DECIMALS) + 0.0 if clearness > 0 else None  # no -0.0
 
 
 @functools.cache
