@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import array
 import dataclasses
-import functools
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -22,6 +21,7 @@ from foleyflow.cues.sheet import CueSheet
 
 COLUMNS = 28
 ROW_SAMPLES, COLUMN_SAMPLES = 28, 56  # pixels of a frame that are compared, at most twice as many
+FRAMES_TOGETHER = 32  # that are compared at once, for speed
 NOISE = 8.0  # smaller changes of brightness, 0..255, do not count
 BACKGROUND = 2.0  # factor on the median over the columns
 FAINTEST = 4.0  # sum over the columns of the mean square change; below it nothing moves
@@ -41,7 +41,8 @@ class ColumnMotion:
     def __init__(self) -> None:
         self._times_s = array.array("d")
         self._changes = bytearray()  # (T, K) float16
-        self._last: tuple[float, NDArray[np.float32]] | None = None
+        # Frames that are not compared with the one before, after the last one that is
+        self._waiting: list[tuple[float, NDArray[np.uint8]]] = []
 
     def watch(
         self, frames: Iterable[tuple[float, NDArray[np.uint8]]]
@@ -52,20 +53,35 @@ class ColumnMotion:
             yield time_s, picture
 
     def add(self, time_s: float, picture: NDArray[np.uint8]) -> None:
-        """Add the next frame, (H, W, 3) uint8 RGB of the complete picture; all have one size."""
+        """Add the next frame, (H, W, 3) uint8 RGB of the complete picture."""
         height, width = picture.shape[:2]
         rows, columns = max(height // ROW_SAMPLES, 1), max(width // COLUMN_SAMPLES, 1)
-        green = picture[rows // 2 :: rows, columns // 2 :: columns, 1].astype(np.float32)
-        last, self._last = self._last, (time_s, green)
-        if last is None or last[1].shape != green.shape:
+        green = picture[rows // 2 :: rows, columns // 2 :: columns, 1].copy()
+        if self._waiting and self._waiting[-1][1].shape != green.shape:
+            self._compare()
+            self._waiting = []
+        self._waiting.append((time_s, green))
+        if len(self._waiting) > FRAMES_TOGETHER:
+            self._compare()
+
+    def _compare(self) -> None:
+        """Store the changes between the waiting frames, of which the last one stays."""
+        if len(self._waiting) < 2:
             return
-        change = np.abs(green - last[1])
+        frames = np.stack([green for _, green in self._waiting]).astype(np.float32)
+        times_s = np.array([time_s for time_s, _ in self._waiting])
+        change = np.abs(np.diff(frames, axis=0))
         change -= NOISE
         np.maximum(change, 0.0, out=change)
-        squares = np.einsum("hw,hw->w", change, change)
-        firsts, pixels = _columns_of(*green.shape)
-        self._times_s.append((last[0] + time_s) / 2)
-        self._changes += (np.add.reduceat(squares, firsts) / pixels).astype(np.float16).tobytes()
+        squares = np.einsum("thw,thw->tw", change, change) / change.shape[1]
+        # Of pictures with fewer pixels than columns, neighbouring columns are equal
+        width = squares.shape[1]
+        firsts = np.arange(COLUMNS) * width // COLUMNS
+        pixels = np.maximum(np.diff(firsts, append=width), 1)
+        sums = np.add.reduceat(squares, firsts, axis=1)
+        self._changes += (sums / pixels).astype(np.float16).tobytes()
+        self._times_s.extend((times_s[1:] + times_s[:-1]) / 2)
+        self._waiting = self._waiting[-1:]
 
     def pan(self, start_s: float, end_s: float | None = None) -> float | None:
         """The place of the motion at a time, or from `start_s` to `end_s`.
@@ -73,6 +89,7 @@ class ColumnMotion:
         -1 is the left edge of the picture and 1 the right edge. The wider the motion spreads, the
         nearer it is to the centre. None where nothing moves or the place is not clear.
         """
+        self._compare()
         if not self._times_s:
             return None
         times_s = np.frombuffer(self._times_s, np.float64)
@@ -97,17 +114,6 @@ class ColumnMotion:
         spread = float(np.sqrt(moving @ np.square(_CENTRES - centroid) / total))
         clearness = min((WIDE - spread) / (WIDE - COMPACT), 1.0)
         return round(centroid * clearness, DECIMALS) + 0.0 if clearness > 0 else None  # no -0.0
-
-
-@functools.cache
-def _columns_of(height: int, width: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """The first pixel of each column and its number of pixels, in frames of a size.
-
-    If there are fewer pixels than columns, neighbouring columns are equal.
-    """
-    firsts = np.arange(COLUMNS) * width // COLUMNS
-    widths = np.maximum(np.diff(firsts, append=width), 1)
-    return firsts, (height * widths).astype(np.float32)
 
 
 def with_pans(cues: CueSheet, motion: ColumnMotion) -> CueSheet:

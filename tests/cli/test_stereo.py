@@ -83,7 +83,7 @@ def balance_db(sound: np.ndarray, time_s: float) -> float:
 def check_places(path: Path, *, within_db: float = 0.1) -> None:
     """Checks that a file has the sounds on the left, on the right and in the centre."""
     sound = samples_of(path)
-    assert sound.shape == (2, SECONDS * RATE_HZ)
+    assert len(sound) == 2 and sound.shape[1] >= SECONDS * RATE_HZ  # AAC ends with padding
     assert balance_db(sound, 0.6) < -4 and balance_db(sound, 1.6) > 4
     assert balance_db(sound, 2.6) == pytest.approx(0, abs=within_db)
 
