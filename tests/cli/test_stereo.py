@@ -222,6 +222,20 @@ def test_a_model_without_cues_refuses_stereo(clip, tmp_path):
     assert not (tmp_path / "a.mp4").exists()
 
 
+def test_a_picture_without_motion_leaves_cues_in_the_centre(generate, tmp_path):
+    still = make_video(tmp_path / "still.mp4", n_frames=25 * SECONDS, painter=lambda _: falling(0))
+    answer = generate(still, "--stereo", "--audio-only", "-o", tmp_path / "a.wav", "--report")
+    left, right = samples_of(tmp_path / "a.wav")
+    assert left.tobytes() == right.tobytes() and left.any()
+    assert Path(answer["report"]).exists()
+    assert answer["warnings"] == []  # one cue of the sheet has a pan
+    sheet = tmp_path / "cues.csv"
+    sheet.write_text("time_s,material\n1.0,wood\n")
+    cues = ("--cues", sheet)
+    answer = generate(still, "--stereo", "-o", tmp_path / "b.mp4", cues=cues)
+    assert any("so all are in the centre" in text for text in answer["warnings"])
+
+
 @pytest.mark.parametrize("suffix", ["json", "csv"])
 def test_spotted_cues_have_pans_that_files_keep(model, clip, tmp_path, suffix):
     path = tmp_path / f"cues.{suffix}"
