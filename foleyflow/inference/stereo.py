@@ -94,6 +94,7 @@ def pan_edited_take(
         moves_cues: whether the stretches of cues with another pan change too, besides those whose
             mono samples do.
     """
+    # Stretches whose mono samples or whose places differ
     rate_hz = codec.config.rate_hz
     kept = {id(patch) for patch in old.sound_patches}
     spans = [(each.start, each.end) for each in new.sound_patches if id(each) not in kept]
@@ -105,6 +106,7 @@ def pan_edited_take(
                 cues_before, cues, duration_s=duration_s, with_pan=True
             )
         ]
+    # Their stereo sound, faded from and to the old one
     references, positions = _parts(codec, flow, new, cues, plan=plan, threads=threads)
     take, total = new, new.sound.sample_count
     for start, stop in _joined_spans(spans):
@@ -123,6 +125,7 @@ def pan_edited_take(
 
 def passages_of(cues: CueSheet, take: Take, rate_hz: int) -> list[Passage]:
     """The passages of the enabled cues of a take, in order of their start."""
+    # First and last sample of each cue, and its position
     placed = {} if take.placed is None else {each.cue_index: each for each in take.placed.sounds}
     spans = []
     for index, cue in enumerate(cues):
@@ -133,6 +136,7 @@ def passages_of(cues: CueSheet, take: Take, rate_hz: int) -> list[Passage]:
         if index in placed:
             start, stop = placed[index].start_sample, placed[index].end_sample
         spans.append((max(start, 0), stop, index, nearest_position(cue.pan)))
+    # Cues at one position follow each other; those at other positions may overlap
     passages: list[Passage] = []
     latest: dict[float, Passage] = {}  # of each position
     for start, stop, index, position in sorted(spans):
