@@ -103,6 +103,13 @@ def generate(
             help="Vary choice, pitch and gain of the sounds of --library a little. Default: on.",
         ),
     ] = None,
+    stereo: Annotated[
+        bool,
+        Option(
+            "--stereo",
+            help="Pan each cue to its place in the picture. Default: mono.",
+        ),
+    ] = False,
     mix: Annotated[
         Literal["replace", "mix", "duck"],
         Option(
@@ -208,6 +215,7 @@ def generate(
             loudness_lufs=_parse_loudness(loudness),
             library=None if library is None else str(library),
             library_variation=library_variation != "off",
+            stereo=stereo,
             delivery=Delivery(
                 mix=mix,
                 mix_level_lu=_parse_mix_level(mix_level),

@@ -61,6 +61,7 @@ _FIXED = (
     "loudness",
     "library",
     "library_variation",
+    "stereo",
     "candidates",
 )
 _DELIVERY = {
@@ -172,6 +173,7 @@ def revised(
         loudness_lufs=record["loudness_lufs"],
         library=record.get("library"),
         library_variation=record.get("library_variation", True),
+        stereo=record.get("stereo", False),
         delivery=dataclasses.replace(request.delivery, **delivery),
         audio_only=audio_only,
         sidecar=True,

@@ -29,6 +29,19 @@ def fit_to_clip(cues: CueSheet, config: FlowConfig, *, duration_s: float) -> Cue
     return replace(cues, duration_s=duration_s)
 
 
+def check_stereo(config: FlowConfig) -> None:
+    """Check that a flow has cues, by which its sound can be panned.
+
+    Raises:
+        ConfigError: it takes no cues.
+    """
+    if not config.cue_materials:
+        raise ConfigError(
+            "stereo: this model generates from the video alone, without cues to pan",
+            hint="leave stereo out, or use a model whose flow has cue tracks",
+        )
+
+
 def check_material(material: str, names: Sequence[str]) -> None:
     """Check a material that a user gave for all cues.
 

@@ -11,10 +11,19 @@ from typing import TYPE_CHECKING
 from foleyflow.clock import count_at
 from foleyflow.cues.sheet import CueSheet
 from foleyflow.errors import ConfigError
-from foleyflow.inference.cue_checks import check_material, fit_to_clip, open_library, with_material
+from foleyflow.inference.cue_checks import (
+    check_material,
+    check_stereo,
+    fit_to_clip,
+    open_library,
+    with_material,
+)
+from foleyflow.inference.motion import with_pans
 from foleyflow.inference.rendering import Sampling
 from foleyflow.inference.result import Generated
 from foleyflow.inference.sensitivity import check_sensitivity
+from foleyflow.inference.spotting import IN_A_SHEET
+from foleyflow.inference.stereo import pan_take
 from foleyflow.inference.takes import generate_take
 from foleyflow.library import PlacedSounds, SoundLibrary, split_cues
 from foleyflow.media import MediaInfo, probe
@@ -37,6 +46,7 @@ class Settings:
     loudness_lufs: float | None
     library: SoundLibrary | str | Path | None
     library_variation: bool
+    stereo: bool
 
 
 def generate_results(
@@ -64,6 +74,8 @@ def generate_results(
             hint="the defaults are seed=0, steps=1 and the guidance of the model",
         )
     check_sensitivity(settings.sensitivity)
+    if settings.stereo:
+        check_stereo(config)
     start_s, stopwatch = time.perf_counter(), Stopwatch()
     info = video if isinstance(video, MediaInfo) else probe(video)
     library = None
@@ -82,6 +94,13 @@ def generate_results(
         warnings += spotting.warnings
     if material is not None:
         cues = with_material(cues, material)
+    if settings.stereo:
+        cues = with_pans(cues, analysis.motion)
+        if len(cues.enabled) and all(cue.pan is None for cue in cues.enabled):
+            warnings.append(
+                f"no cue has a clear place in the picture, so all are in the centre (set pan "
+                f"{IN_A_SHEET})"
+            )
     if library is not None:
         warnings += library.warnings()
     rate_hz, device = model.codec.config.rate_hz, next(model.aligner.parameters()).device
@@ -116,6 +135,17 @@ def generate_results(
             stopwatch=stopwatch,
             placed=placed,
         )
+        # Mono to stereo
+        if settings.stereo:
+            with stopwatch.measure("stereo"):
+                take = pan_take(
+                    model.codec,
+                    model.flow,
+                    take,
+                    cues,
+                    plan=model.plan,
+                    threads=model.threads,
+                )
         stopwatch.seconds["total"] = time.perf_counter() - start_s
         yield Generated(
             info=info,
@@ -131,6 +161,7 @@ def generate_results(
                 "loudness_lufs": settings.loudness_lufs,
                 "library": None if library is None else str(library.folder),
                 "library_variation": settings.library_variation,
+                "stereo": settings.stereo,
                 "device": str(device),
                 "precision": precision_on(device),
                 "threads": model.threads,

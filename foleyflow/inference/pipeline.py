@@ -158,6 +158,7 @@ class FoleyFlow:
         loudness_lufs: float | None = DEFAULT_LUFS,
         library: SoundLibrary | str | Path | None = None,
         library_variation: bool = True,
+        stereo: bool = False,
         progress: Callable[[float], None] | None = None,
     ) -> Generated:
         """Generates the sound of a video; nothing is written before `Generated.save`.
@@ -176,6 +177,7 @@ class FoleyFlow:
             library: recorded sounds, or their folder, for the enabled cues of its materials; the
                 model generates the others.
             library_variation: vary choice, pitch and gain of the recorded sounds a little.
+            stereo: pan each cue to its `pan`, or to where something moves in the picture.
             progress: called with the seconds of video processed.
 
         Raises:
@@ -193,6 +195,7 @@ class FoleyFlow:
             loudness_lufs=loudness_lufs,
             library=library,
             library_variation=library_variation,
+            stereo=stereo,
         )
         return next(generate_results(self, video, [seed], settings, progress=progress))
 
@@ -210,6 +213,7 @@ class FoleyFlow:
         loudness_lufs: float | None = DEFAULT_LUFS,
         library: SoundLibrary | str | Path | None = None,
         library_variation: bool = True,
+        stereo: bool = False,
         progress: Callable[[float], None] | None = None,
     ) -> list[Candidate]:
         """Generates several takes of a video, and returns them with the best one first.
@@ -236,6 +240,7 @@ class FoleyFlow:
             loudness_lufs=loudness_lufs,
             library=library,
             library_variation=library_variation,
+            stereo=stereo,
         )
         seeds = range(seed, seed + count)
         takes = generate_results(self, info, seeds, settings, progress=progress)

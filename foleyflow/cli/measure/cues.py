@@ -126,6 +126,19 @@ def cues(
     )
 
 
+def places(
+    data: SimulatedData,
+    split: Annotated[
+        str, Option(metavar="train|validation|test", help="Split of the data set.")
+    ] = "test",
+    clips: ClipCount = 96,
+) -> Report:
+    """Compare the places of motion in the picture with those of the true contacts."""
+    from foleyflow.experiments.measure_places import measure_places
+
+    return measure_places(data, split=split, clips=clips)
+
+
 def spectrograms(
     data: SimulatedData,
     output: Annotated[
