@@ -143,8 +143,8 @@ def generate(
     project: Annotated[
         Literal["reaper"] | None,
         Option(
-            help="Also write a project with the video, the generated sound and the cues as "
-            "markers.",
+            help="Also write a project with the video, the generated sound (or its --stems) and "
+            "the cues as markers.",
         ),
     ] = None,
     stems: Stems = None,
