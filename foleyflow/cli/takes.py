@@ -61,6 +61,7 @@ _FIXED = (
     "loudness",
     "library",
     "library_variation",
+    "reference",
     "candidates",
 )
 _DELIVERY = {
@@ -172,6 +173,7 @@ def revised(
         loudness_lufs=record["loudness_lufs"],
         library=record.get("library"),
         library_variation=record.get("library_variation", True),
+        reference=record.get("reference"),
         delivery=dataclasses.replace(request.delivery, **delivery),
         audio_only=audio_only,
         sidecar=True,

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING
 from foleyflow.clock import count_at
 from foleyflow.cues.sheet import CueSheet
 from foleyflow.errors import ConfigError
-from foleyflow.inference.cue_checks import check_material, fit_to_clip, open_library, with_material
+from foleyflow.inference.cue_checks import (
+    check_material,
+    check_reference,
+    fit_to_clip,
+    left_to_reference,
+    open_library,
+    with_material,
+)
+from foleyflow.inference.reference_sound import read_reference
 from foleyflow.inference.rendering import Sampling
 from foleyflow.inference.result import Generated
 from foleyflow.inference.sensitivity import check_sensitivity
@@ -37,6 +45,7 @@ class Settings:
     loudness_lufs: float | None
     library: SoundLibrary | str | Path | None
     library_variation: bool
+    reference: str | Path | None
 
 
 def generate_results(
@@ -69,6 +78,10 @@ def generate_results(
     library = None
     if settings.library is not None:
         library = open_library(settings.library, model.materials)
+    reference = None
+    if settings.reference is not None:
+        check_reference(model.materials, library)
+        reference = read_reference(settings.reference, model.codec, model.flow, material=material)
     cues = settings.cues
     if cues is not None:
         cues = fit_to_clip(cues, config, duration_s=info.duration_s)
@@ -80,6 +93,8 @@ def generate_results(
         spotting = model.spot_in(analysis, settings.sensitivity)
         cues = spotting.cues
         warnings += spotting.warnings
+    if reference is not None:
+        cues = left_to_reference(cues)
     if material is not None:
         cues = with_material(cues, material)
     if library is not None:
@@ -110,7 +125,9 @@ def generate_results(
             analysis,
             for_model,
             plan=model.plan,
-            sampling=Sampling(seed=seed, steps=steps, guidance=guidance, path=model.path),
+            sampling=Sampling(
+                seed=seed, steps=steps, guidance=guidance, path=model.path, reference=reference
+            ),
             loudness_lufs=settings.loudness_lufs,
             threads=model.threads,
             stopwatch=stopwatch,
@@ -131,6 +148,7 @@ def generate_results(
                 "loudness_lufs": settings.loudness_lufs,
                 "library": None if library is None else str(library.folder),
                 "library_variation": settings.library_variation,
+                "reference": None if reference is None else str(settings.reference),
                 "device": str(device),
                 "precision": precision_on(device),
                 "threads": model.threads,

@@ -144,6 +144,7 @@ def _takes(
         "loudness_lufs": request.loudness_lufs,
         "library": request.library,
         "library_variation": request.library_variation,
+        "reference": request.reference,
         "progress": progress,
     }
     if request.candidates > 1:

@@ -158,6 +158,7 @@ class FoleyFlow:
         loudness_lufs: float | None = DEFAULT_LUFS,
         library: SoundLibrary | str | Path | None = None,
         library_variation: bool = True,
+        reference: str | Path | None = None,
         progress: Callable[[float], None] | None = None,
     ) -> Generated:
         """Generates the sound of a video; nothing is written before `Generated.save`.
@@ -176,13 +177,16 @@ class FoleyFlow:
             library: recorded sounds, or their folder, for the enabled cues of its materials; the
                 model generates the others.
             library_variation: vary choice, pitch and gain of the recorded sounds a little.
+            reference: sound file with a hit whose timbre all cues follow, instead of their
+                attributes except for `material`; not with a library.
             progress: called with the seconds of video processed.
 
         Raises:
             MediaError: the video can't be used.
             ConfigError: a setting is out of range, a material of the cues is unknown, or the model
                 takes no cues.
-            DataError: the library has no usable sound, or one of its files changed.
+            DataError: the library has no usable sound or one of its files changed, or the reference
+                is silent.
         """
         settings = Settings(
             cues=cues,
@@ -193,6 +197,7 @@ class FoleyFlow:
             loudness_lufs=loudness_lufs,
             library=library,
             library_variation=library_variation,
+            reference=reference,
         )
         return next(generate_results(self, video, [seed], settings, progress=progress))
 
@@ -210,6 +215,7 @@ class FoleyFlow:
         loudness_lufs: float | None = DEFAULT_LUFS,
         library: SoundLibrary | str | Path | None = None,
         library_variation: bool = True,
+        reference: str | Path | None = None,
         progress: Callable[[float], None] | None = None,
     ) -> list[Candidate]:
         """Generates several takes of a video, and returns them with the best one first.
@@ -236,6 +242,7 @@ class FoleyFlow:
             loudness_lufs=loudness_lufs,
             library=library,
             library_variation=library_variation,
+            reference=reference,
         )
         seeds = range(seed, seed + count)
         takes = generate_results(self, info, seeds, settings, progress=progress)

@@ -81,6 +81,7 @@ class Request(BatchRequest):
     loudness_lufs: float | None
     library: str | None
     library_variation: bool
+    reference: str | None
     delivery: Delivery
     audio_only: bool
     project: str | None

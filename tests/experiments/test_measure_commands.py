@@ -20,7 +20,7 @@ from foleyflow.pretrained import EMBEDDED, load_aligner
 
 COMMANDS = (
     "aligner calibration codec cues encoders evaluation events flow judges materials mixture "
-    "real-cues real-events scales spectrograms training"
+    "real-cues real-events reference scales spectrograms training"
 ).split()
 
 

@@ -15,6 +15,7 @@ from foleyflow.cli.measure.cues import (
     events,
     real_cues,
     real_events,
+    reference,
     spectrograms,
 )
 from foleyflow.cli.measure.evaluation import evaluation, judges, materials
@@ -54,6 +55,7 @@ for function in (
     mixture,
     judges,
     cues,
+    reference,
     calibration,
     spectrograms,
     real_cues,
