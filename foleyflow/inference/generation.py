@@ -64,6 +64,8 @@ def generate_results(
     material, config = settings.material, model.flow.config
     if material is not None:
         check_material(material, model.materials)
+    if settings.reference is not None:
+        check_reference(model.materials, settings.library)
     steps = settings.steps
     guidance = config.default_guidance if settings.guidance is None else settings.guidance
     if steps < 1 or not 1.0 <= guidance <= 20.0 or min(seeds) < 0:
@@ -80,7 +82,6 @@ def generate_results(
         library = open_library(settings.library, model.materials)
     reference = None
     if settings.reference is not None:
-        check_reference(model.materials, library)
         reference = read_reference(settings.reference, model.codec, model.flow, material=material)
     cues = settings.cues
     if cues is not None:
