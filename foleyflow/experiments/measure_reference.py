@@ -37,12 +37,12 @@ from foleyflow.flow.sampling import sample
 from foleyflow.flow.transformer import Condition
 from foleyflow.inference.cue_checks import left_to_reference
 from foleyflow.inference.pipeline import FoleyFlow
+from foleyflow.inference.reference_sound import FADE_S
 from foleyflow.judges.interface import MaterialJudge
 from foleyflow.media import write_sound
 
 BEFORE_FRAMES = 5  # latent frames before a hit
 HIT_FRAMES = 24  # of a known hit
-FADE_S = 0.02  # at the end of a known sound
 # Known frames before and after the generated ones; a window has 160 frames
 LAYOUTS = {
     "hit before": (HIT_FRAMES, 0),
