@@ -73,6 +73,36 @@ def open_library(library: SoundLibrary | str | Path, materials: Sequence[str]) -
     return SoundLibrary.open(library, materials=materials)
 
 
+def check_reference(materials: Sequence[str], library: SoundLibrary | str | Path | None) -> None:
+    """Check that a model can use a reference sound, and that no library is given too.
+
+    Raises:
+        ConfigError: the model takes no cues, or there is a library.
+    """
+    if not materials:
+        raise ConfigError(
+            "a reference was given: expected none, because this model generates from the video "
+            "alone",
+            hint="leave the reference out, or use a model whose flow has cue tracks",
+        )
+    if library is not None:
+        raise ConfigError(
+            "a reference and a library were given: expected one of them, because all cues follow "
+            "the reference",
+            hint="a library repeats recordings exactly, a reference varies one",
+        )
+
+
+def left_to_reference(cues: CueSheet) -> CueSheet:
+    """The cues without attributes of the struck and the striking body."""
+    return replace(
+        cues,
+        cues=tuple(
+            replace(cue, material=None, striker=None, pitch_hz=None, decay_s=None) for cue in cues
+        ),
+    )
+
+
 def with_material(cues: CueSheet, material: str) -> CueSheet:
     """The cues, all with the same material."""
     return replace(cues, cues=tuple(replace(cue, material=material) for cue in cues))

@@ -13,12 +13,15 @@ from foleyflow.cues.sheet import CueSheet
 from foleyflow.errors import ConfigError
 from foleyflow.inference.cue_checks import (
     check_material,
+    check_reference,
     check_stereo,
     fit_to_clip,
+    left_to_reference,
     open_library,
     with_material,
 )
 from foleyflow.inference.motion import with_pans
+from foleyflow.inference.reference_sound import read_reference
 from foleyflow.inference.rendering import Sampling
 from foleyflow.inference.result import Generated
 from foleyflow.inference.sensitivity import check_sensitivity
@@ -46,6 +49,7 @@ class Settings:
     loudness_lufs: float | None
     library: SoundLibrary | str | Path | None
     library_variation: bool
+    reference: str | Path | None
     stereo: bool
 
 
@@ -65,6 +69,8 @@ def generate_results(
     material, config = settings.material, model.flow.config
     if material is not None:
         check_material(material, model.materials)
+    if settings.reference is not None:
+        check_reference(model.materials, settings.library)
     steps = settings.steps
     guidance = config.default_guidance if settings.guidance is None else settings.guidance
     if steps < 1 or not 1.0 <= guidance <= 20.0 or min(seeds) < 0:
@@ -81,6 +87,9 @@ def generate_results(
     library = None
     if settings.library is not None:
         library = open_library(settings.library, model.materials)
+    reference = None
+    if settings.reference is not None:
+        reference = read_reference(settings.reference, model.codec, model.flow, material=material)
     cues = settings.cues
     if cues is not None:
         cues = fit_to_clip(cues, config, duration_s=info.duration_s)
@@ -92,6 +101,8 @@ def generate_results(
         spotting = model.spot_in(analysis, settings.sensitivity)
         cues = spotting.cues
         warnings += spotting.warnings
+    if reference is not None:
+        cues = left_to_reference(cues)
     if material is not None:
         cues = with_material(cues, material)
     if settings.stereo:
@@ -129,7 +140,9 @@ def generate_results(
             analysis,
             for_model,
             plan=model.plan,
-            sampling=Sampling(seed=seed, steps=steps, guidance=guidance, path=model.path),
+            sampling=Sampling(
+                seed=seed, steps=steps, guidance=guidance, path=model.path, reference=reference
+            ),
             loudness_lufs=settings.loudness_lufs,
             threads=model.threads,
             stopwatch=stopwatch,
@@ -161,6 +174,7 @@ def generate_results(
                 "loudness_lufs": settings.loudness_lufs,
                 "library": None if library is None else str(library.folder),
                 "library_variation": settings.library_variation,
+                "reference": None if reference is None else str(settings.reference),
                 "stereo": settings.stereo,
                 "device": str(device),
                 "precision": precision_on(device),

@@ -147,6 +147,7 @@ def _takes(
         "loudness_lufs": request.loudness_lufs,
         "library": request.library,
         "library_variation": request.library_variation,
+        "reference": request.reference,
         "stereo": request.stereo,
         "progress": progress,
     }

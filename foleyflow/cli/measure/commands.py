@@ -16,6 +16,7 @@ from foleyflow.cli.measure.cues import (
     places,
     real_cues,
     real_events,
+    reference,
     spectrograms,
 )
 from foleyflow.cli.measure.delivery import delivery
@@ -56,6 +57,7 @@ for function in (
     mixture,
     judges,
     cues,
+    reference,
     calibration,
     places,
     spectrograms,
