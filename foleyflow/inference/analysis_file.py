@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +51,9 @@ def write_analysis(
         archive.writestr(_RECORD, json.dumps(record))
         for name, values in curves.items():
             _write(archive, f"curves/{name}", values)
-        for name, moved in zip(_MOTION, analysis.motion.arrays(), strict=True):
-            _write(archive, f"motion/{name}", moved)
+        motion: Sequence[NDArray[Any]] = analysis.motion.arrays()
+        for name, values in zip(_MOTION, motion, strict=True):
+            _write(archive, f"motion/{name}", values)
         for number, window in enumerate(analysis.windows):
             _write(archive, f"video/{number}", window.video)
             _write(archive, f"states/{number}", window.states)
