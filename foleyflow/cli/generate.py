@@ -103,6 +103,21 @@ def generate(
             help="Vary choice, pitch and gain of the sounds of --library a little. Default: on.",
         ),
     ] = None,
+    reference: Annotated[
+        Path | None,
+        Option(
+            metavar="SOUND",
+            help="Sound file with a hit whose timbre all cues follow instead of their attributes. "
+            "--material, if given, is that of the recorded hit.",
+        ),
+    ] = None,
+    stereo: Annotated[
+        bool,
+        Option(
+            "--stereo",
+            help="Pan each cue to its place in the picture. Default: mono.",
+        ),
+    ] = False,
     mix: Annotated[
         Literal["replace", "mix", "duck"],
         Option(
@@ -143,8 +158,8 @@ def generate(
     project: Annotated[
         Literal["reaper"] | None,
         Option(
-            help="Also write a project with the video, the generated sound and the cues as "
-            "markers.",
+            help="Also write a project with the video, the generated sound (or its --stems) and "
+            "the cues as markers.",
         ),
     ] = None,
     stems: Stems = None,
@@ -191,6 +206,11 @@ def generate(
                 f"--library-variation {library_variation} without --library",
                 hint="add --library FOLDER, or leave it out",
             )
+        if reference is not None and library is not None:
+            raise UsageError(
+                "--reference with --library: expected one of them",
+                hint="--library repeats recordings exactly, --reference varies one",
+            )
         if project is not None and audio_only and "-" in videos:
             raise UsageError(
                 f"--project {project} with --audio-only: standard input leaves no video for it",
@@ -208,6 +228,8 @@ def generate(
             loudness_lufs=_parse_loudness(loudness),
             library=None if library is None else str(library),
             library_variation=library_variation != "off",
+            reference=None if reference is None else str(reference),
+            stereo=stereo,
             delivery=Delivery(
                 mix=mix,
                 mix_level_lu=_parse_mix_level(mix_level),

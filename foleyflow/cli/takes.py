@@ -61,6 +61,8 @@ _FIXED = (
     "loudness",
     "library",
     "library_variation",
+    "reference",
+    "stereo",
     "candidates",
 )
 _DELIVERY = {
@@ -172,6 +174,8 @@ def revised(
         loudness_lufs=record["loudness_lufs"],
         library=record.get("library"),
         library_variation=record.get("library_variation", True),
+        reference=record.get("reference"),
+        stereo=record.get("stereo", False),
         delivery=dataclasses.replace(request.delivery, **delivery),
         audio_only=audio_only,
         sidecar=True,

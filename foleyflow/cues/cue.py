@@ -25,6 +25,7 @@ _RANGES = {
     "level_db": (-60.0, 12.0, "dB"),
     "pitch_hz": (20.0, 20_000.0, "Hz"),
     "decay_s": (0.005, 20.0, "s"),
+    "pan": (-1.0, 1.0, ""),
     "confidence": (0.0, 1.0, ""),
 }
 _HINTS = {
@@ -39,6 +40,7 @@ _HINTS = {
     "striker": "a name such as wood; without one the model chooses",
     "pitch_hz": "the lowest modal frequency of the struck body",
     "decay_s": "the time in which the lowest mode falls by 60 dB",
+    "pan": "-1 is the left edge of the picture, 0 the centre, 1 the right edge",
     "seed": "a seed repeats the same sound; without one the model chooses",
     "enabled": "a disabled cue stays in the sheet and makes no sound",
     "confidence": "leave it out for a cue that a person wrote",
@@ -65,6 +67,8 @@ class Cue:
         striker: material of the striking body.
         pitch_hz: lowest modal frequency of the struck body, 20..20000.
         decay_s: time in which the lowest mode falls by 60 dB, 0.005..20.
+        pan: place in the picture from left to right, -1..1, for stereo sound; None finds it in the
+            video.
         seed: of the random variation of this sound, 0..2**63 - 1.
         enabled: whether the cue makes a sound.
         confidence: of the aligner that proposed the cue, 0..1; None for a cue that a person wrote.
@@ -82,6 +86,7 @@ class Cue:
     striker: str | None = None
     pitch_hz: float | None = None
     decay_s: float | None = None
+    pan: float | None = None
     seed: int | None = None
     enabled: bool = True
     confidence: float | None = None

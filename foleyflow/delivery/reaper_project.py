@@ -26,10 +26,19 @@ _NAMESPACE = uuid.UUID("3e0c0d86-57c4-5e3b-9f7c-1c3f2f3b7a52")
 
 @dataclass(frozen=True, kw_only=True)
 class Stem:
-    """A sound file that becomes a track; it begins with the video."""
+    """A sound file that becomes a track.
+
+    Attributes:
+        path: of the sound file.
+        name: of the track.
+        start_s: place of the sound in the video.
+        duration_s: of the sound; None for that of the video.
+    """
 
     path: Path
     name: str
+    start_s: float = 0.0
+    duration_s: float | None = None
 
 
 def write_reaper_project(
@@ -54,7 +63,7 @@ def write_reaper_project(
     Args:
         path: the project, with the suffix .rpp.
         video: becomes the first track.
-        duration_s: of the video; all items have this length.
+        duration_s: of the video, and of stems without their own.
         stems: the other tracks, in this order.
         markers: become markers, and regions if they have an end.
         rate_hz: sample rate of the project.
@@ -79,11 +88,12 @@ def write_reaper_project(
     lines += [f"  TIMEMODE 1 5 -1 {ruler} 0 -1", f"  SAMPLERATE {rate_hz} 1 0"]
     for number, marker in enumerate(sorted(markers, key=lambda marker: marker.time_s), start=1):
         lines += _marker_lines(number, marker)
-    tracks = [(_VIDEO_TRACK_NAME, Path(video), "VIDEO", 1.0 if original_is_audible else 0.0)]
-    tracks += [(stem.name, stem.path, _kind_of(stem.path), 1.0) for stem in stems]
-    for number, (name, file, kind, volume) in enumerate(tracks):
-        source = _relative(file, path.parent)
-        lines += _track_lines(number, name, source, kind=kind, volume=volume, duration_s=duration_s)
+    volume = 1.0 if original_is_audible else 0.0
+    tracks = [(Stem(path=Path(video), name=_VIDEO_TRACK_NAME), "VIDEO", volume)]
+    tracks += [(stem, _kind_of(stem.path), 1.0) for stem in stems]
+    for number, (track, kind, volume) in enumerate(tracks):
+        source = _relative(track.path, path.parent)
+        lines += _track_lines(number, track, source, kind=kind, volume=volume, video_s=duration_s)
     lines.append(">")
     with written_atomically(path, overwrite=overwrite) as draft:
         draft.write_text("\n".join(lines) + "\n", "utf-8", newline="\n")
@@ -100,16 +110,17 @@ def _marker_lines(number: int, marker: Marker) -> Iterator[str]:
 
 
 def _track_lines(
-    number: int, name: str, file: str, *, kind: str, volume: float, duration_s: float
+    number: int, stem: Stem, file: str, *, kind: str, volume: float, video_s: float
 ) -> list[str]:
-    """A track with one item from the start of the project."""
-    label = _quoted(name)
+    """A track with one item, the file of the stem."""
+    name, label = stem.name, _quoted(stem.name)
+    duration_s = video_s if stem.duration_s is None else stem.duration_s
     return [
         f"  <TRACK {_identifier(number, 'track', name)}",
         f"    NAME {label}",
         f"    VOLPAN {_number(volume)} 0 -1 -1 1",
         "    <ITEM",
-        "      POSITION 0",
+        f"      POSITION {_number(stem.start_s)}",
         f"      LENGTH {_number(duration_s)}",
         "      LOOP 0",
         f"      IGUID {_identifier(number, 'item', name)}",

@@ -2,7 +2,7 @@
 
 The analysis does not depend on cues that a user gives, so that a clip can be generated several
 times, in parts or with other cues, after its video was read once. Features go to a temporary file;
-memory grows by at most 2 kB per second of video.
+memory grows by at most 4 kB per second of video.
 
 Dimension letters: L latent frames, M materials.
 """
@@ -22,6 +22,7 @@ from foleyflow.alignment.model import Alignment, FlowCondition
 from foleyflow.clock import count_covering
 from foleyflow.event_peaks import SHORTEST_GAP_S, find_event_peaks
 from foleyflow.inference.feature_stream import FeatureStream, window_conditions
+from foleyflow.inference.motion import ColumnMotion
 from foleyflow.inference.video_frames import frames_for_encoder
 from foleyflow.inference.window_spool import AnalysedWindow, WindowSpool
 from foleyflow.inference.windows import WindowPlan
@@ -81,6 +82,7 @@ class Analysis:
         windows: conditions of the flow.
         candidates: of hits, in order of time.
         curves: predictions per latent frame.
+        motion: in the picture.
     """
 
     duration_s: float
@@ -88,6 +90,7 @@ class Analysis:
     windows: WindowSpool
     candidates: list[HitCandidate]
     curves: FrameCurves
+    motion: ColumnMotion
 
 
 def analyse_video(
@@ -112,7 +115,8 @@ def analyse_video(
     Raises:
         MediaError: the video can't be used.
     """
-    frames = frames_for_encoder(info, aligner)
+    motion = ColumnMotion()
+    frames = frames_for_encoder(info, aligner, motion)
     segment_s = aligner.config.segment_s
 
     def report(end: int) -> None:
@@ -130,7 +134,7 @@ def analyse_video(
         closing(FeatureStream(aligner, frames, stopwatch, in_threads=True)) as features,
     ):
         windows = window_conditions(aligner, features, plan.cut(segments), stopwatch, report)
-        analysis = collect_analysis(aligner, windows, duration_s=info.duration_s)
+        analysis = collect_analysis(aligner, windows, duration_s=info.duration_s, motion=motion)
     return analysis, [*info.warnings, *frames.counts.warnings()]
 
 
@@ -139,6 +143,7 @@ def collect_analysis(
     windows: Iterator[tuple[int, int, int, FlowCondition]],
     *,
     duration_s: float,
+    motion: ColumnMotion | None = None,
 ) -> Analysis:
     """Collects the aligner's output for all windows of a clip.
 
@@ -146,6 +151,7 @@ def collect_analysis(
         aligner: in eval mode.
         windows: (start, length, kept, condition) in order, from `window_conditions`.
         duration_s: length of the clip.
+        motion: complete when the windows are; None for no motion.
     """
     per_segment, rate_hz = aligner.config.latents_per_segment, aligner.config.latent_rate_hz
     spool = WindowSpool()
@@ -180,6 +186,7 @@ def collect_analysis(
             friction_levels_db=joined["friction_levels_db"],
             materials=joined["materials"].astype(np.float16),
         ),
+        motion=ColumnMotion() if motion is None else motion,
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,12 @@ from numpy.typing import NDArray
 
 from foleyflow.errors import DataError
 from foleyflow.inference.analysis import Analysis, FrameCurves, HitCandidate
+from foleyflow.inference.motion import ColumnMotion
 from foleyflow.inference.window_spool import AnalysedWindow, WindowSpool
 from foleyflow.system.atomic_files import draft_of
 
 _RECORD = "record.json"
+_MOTION = ("times_s", "changes")
 
 
 def write_analysis(
@@ -49,6 +51,9 @@ def write_analysis(
         archive.writestr(_RECORD, json.dumps(record))
         for name, values in curves.items():
             _write(archive, f"curves/{name}", values)
+        motion: Sequence[NDArray[Any]] = analysis.motion.arrays()
+        for name, values in zip(_MOTION, motion, strict=True):
+            _write(archive, f"motion/{name}", values)
         for number, window in enumerate(analysis.windows):
             _write(archive, f"video/{number}", window.video)
             _write(archive, f"states/{number}", window.states)
@@ -97,6 +102,7 @@ def _restored(archive: zipfile.ZipFile, record: dict[str, Any]) -> Analysis:
             for each in record["candidates"]
         ],
         curves=FrameCurves(**{name: _read(archive, f"curves/{name}") for name in names}),
+        motion=ColumnMotion.restored(*(_read(archive, f"motion/{name}") for name in _MOTION)),
     )
 
 

@@ -93,7 +93,7 @@ def rank_candidates(results: Sequence[Generated], info: MediaInfo) -> list[Candi
             seed=int(str(result.settings["seed"])),
             scores=CandidateScores(
                 onsets=onset_agreement(
-                    find_onsets(result.blocks, result.sample_rate_hz), result.cues
+                    find_onsets(result.mono_blocks, result.sample_rate_hz), result.cues
                 ),
                 levels=level_agreement(result),
                 synchrony=synchrony,
@@ -140,7 +140,7 @@ def level_agreement(result: Generated) -> float | None:
         for hit, after in zip(hits, [*starts[1:], result.sample_count], strict=False)
     ]
     peaks, position = np.zeros(len(hits)), 0
-    for block in result.blocks():
+    for block in result.mono_blocks():
         end = position + block.shape[1]
         index = bisect.bisect_right(ends, position)
         while index < len(hits) and starts[index] < end:

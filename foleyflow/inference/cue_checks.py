@@ -29,6 +29,19 @@ def fit_to_clip(cues: CueSheet, config: FlowConfig, *, duration_s: float) -> Cue
     return replace(cues, duration_s=duration_s)
 
 
+def check_stereo(config: FlowConfig) -> None:
+    """Check that a flow has cues, by which its sound can be panned.
+
+    Raises:
+        ConfigError: it takes no cues.
+    """
+    if not config.cue_materials:
+        raise ConfigError(
+            "stereo: this model generates from the video alone, without cues to pan",
+            hint="leave stereo out, or use a model whose flow has cue tracks",
+        )
+
+
 def check_material(material: str, names: Sequence[str]) -> None:
     """Check a material that a user gave for all cues.
 
@@ -58,6 +71,36 @@ def open_library(library: SoundLibrary | str | Path, materials: Sequence[str]) -
     if isinstance(library, SoundLibrary):
         return library
     return SoundLibrary.open(library, materials=materials)
+
+
+def check_reference(materials: Sequence[str], library: SoundLibrary | str | Path | None) -> None:
+    """Check that a model can use a reference sound, and that no library is given too.
+
+    Raises:
+        ConfigError: the model takes no cues, or there is a library.
+    """
+    if not materials:
+        raise ConfigError(
+            "a reference was given: expected none, because this model generates from the video "
+            "alone",
+            hint="leave the reference out, or use a model whose flow has cue tracks",
+        )
+    if library is not None:
+        raise ConfigError(
+            "a reference and a library were given: expected one of them, because all cues follow "
+            "the reference",
+            hint="a library repeats recordings exactly, a reference varies one",
+        )
+
+
+def left_to_reference(cues: CueSheet) -> CueSheet:
+    """The cues without attributes of the struck and the striking body."""
+    return replace(
+        cues,
+        cues=tuple(
+            replace(cue, material=None, striker=None, pitch_hz=None, decay_s=None) for cue in cues
+        ),
+    )
 
 
 def with_material(cues: CueSheet, material: str) -> CueSheet:

@@ -7,18 +7,20 @@ from dataclasses import replace
 
 from foleyflow.cues.sheet import CueSheet
 from foleyflow.inference.cue_checks import fit_to_clip
+from foleyflow.inference.motion import with_pans
 from foleyflow.inference.ranges import check_range, unused_seed
 from foleyflow.inference.rerendering import edit_take, regenerate_range
 from foleyflow.inference.result import Edit, Generated
 from foleyflow.inference.stem_references import stem_plans
 from foleyflow.inference.stems import Stem, StemKind, split_into_stems
+from foleyflow.inference.stereo import pan_edited_take
 from foleyflow.inference.takes import Take
 
 
 def rerender(result: Generated, cues: CueSheet) -> Generated:
     """See `Generated.rerender`."""
     start_s, model = time.perf_counter(), result._model
-    cues = fit_to_clip(cues, model.flow.config, duration_s=result.info.duration_s)
+    cues = _sheet_of(result, cues)
     take = edit_take(
         model.codec,
         model.flow,
@@ -28,6 +30,7 @@ def rerender(result: Generated, cues: CueSheet) -> Generated:
         plan=model.plan,
         threads=model.threads,
     )
+    take = _panned(result, take, cues, moves_cues=True)
     return _edited(result, take, cues, Edit(cues_before=result.cues), start_s)
 
 
@@ -43,7 +46,7 @@ def regenerate(
     start_s, model = time.perf_counter(), result._model
     sheet = result.cues
     if cues is not None:
-        sheet = fit_to_clip(cues, model.flow.config, duration_s=result.info.duration_s)
+        sheet = _sheet_of(result, cues)
     seed = unused_seed(result) if seed is None else seed
     stretch = check_range(result, range_start_s, range_end_s, seed=seed, cues=sheet)
     take = regenerate_range(
@@ -56,6 +59,7 @@ def regenerate(
         plan=model.plan,
         threads=model.threads,
     )
+    take = _panned(result, take, sheet, moves_cues=False)
     edit = Edit(cues_before=result.cues, start_s=stretch.start_s, end_s=stretch.end_s, seed=seed)
     return _edited(result, take, sheet, edit, start_s)
 
@@ -73,7 +77,36 @@ def stems_of(result: Generated, by: StemKind) -> list[Stem]:
         threads=model.threads,
     )
     return split_into_stems(
-        result.blocks(), plans, rate_hz=result.sample_rate_hz, sample_count=result.sample_count
+        result.blocks(),
+        plans,
+        channels=result.channels,
+        rate_hz=result.sample_rate_hz,
+        sample_count=result.sample_count,
+    )
+
+
+def _sheet_of(result: Generated, cues: CueSheet) -> CueSheet:
+    """Edited cues as a sheet of the clip; for a stereo result, those without a pan get one."""
+    config = result._model.flow.config
+    sheet = fit_to_clip(cues, config, duration_s=result.info.duration_s)
+    return sheet if result.channels == 1 else with_pans(sheet, result._take.analysis.motion)
+
+
+def _panned(result: Generated, take: Take, cues: CueSheet, *, moves_cues: bool) -> Take:
+    """The edited take of a result with its stereo sound; that of a mono result is unchanged."""
+    if result.channels == 1:
+        return take
+    model = result._model
+    return pan_edited_take(
+        model.codec,
+        model.flow,
+        result._take,
+        take,
+        result.cues,
+        cues,
+        plan=model.plan,
+        threads=model.threads,
+        moves_cues=moves_cues,
     )
 
 

@@ -11,10 +11,22 @@ from typing import TYPE_CHECKING
 from foleyflow.clock import count_at
 from foleyflow.cues.sheet import CueSheet
 from foleyflow.errors import ConfigError
-from foleyflow.inference.cue_checks import check_material, fit_to_clip, open_library, with_material
+from foleyflow.inference.cue_checks import (
+    check_material,
+    check_reference,
+    check_stereo,
+    fit_to_clip,
+    left_to_reference,
+    open_library,
+    with_material,
+)
+from foleyflow.inference.motion import with_pans
+from foleyflow.inference.reference_sound import read_reference
 from foleyflow.inference.rendering import Sampling
 from foleyflow.inference.result import Generated
 from foleyflow.inference.sensitivity import check_sensitivity
+from foleyflow.inference.spotting import IN_A_SHEET
+from foleyflow.inference.stereo import pan_take
 from foleyflow.inference.takes import generate_take
 from foleyflow.library import PlacedSounds, SoundLibrary, split_cues
 from foleyflow.media import MediaInfo, probe
@@ -40,6 +52,8 @@ class Settings:
     loudness_lufs: float | None
     library: SoundLibrary | str | Path | None
     library_variation: bool
+    reference: str | Path | None
+    stereo: bool
     on_generated: Callable[[float], None] | None = None
 
 
@@ -59,6 +73,8 @@ def generate_results(
     material, config = settings.material, model.flow.config
     if material is not None:
         check_material(material, model.materials)
+    if settings.reference is not None:
+        check_reference(model.materials, settings.library)
     steps = settings.steps
     guidance = config.default_guidance if settings.guidance is None else settings.guidance
     if steps < 1 or not 1.0 <= guidance <= 20.0 or min(seeds) < 0:
@@ -68,11 +84,16 @@ def generate_results(
             hint="the defaults are seed=0, steps=1 and the guidance of the model",
         )
     check_sensitivity(settings.sensitivity)
+    if settings.stereo:
+        check_stereo(config)
     start_s, stopwatch = time.perf_counter(), Stopwatch()
     info = video if isinstance(video, MediaInfo) else probe(video)
     library = None
     if settings.library is not None:
         library = open_library(settings.library, model.materials)
+    reference = None
+    if settings.reference is not None:
+        reference = read_reference(settings.reference, model.codec, model.flow, material=material)
     cues = settings.cues
     if cues is not None:
         cues = fit_to_clip(cues, config, duration_s=info.duration_s)
@@ -84,8 +105,17 @@ def generate_results(
         spotting = model.spot_in(analysis, settings.sensitivity)
         cues = spotting.cues
         warnings += spotting.warnings
+    if reference is not None:
+        cues = left_to_reference(cues)
     if material is not None:
         cues = with_material(cues, material)
+    if settings.stereo:
+        cues = with_pans(cues, analysis.motion)
+        if len(cues.enabled) and all(cue.pan is None for cue in cues.enabled):
+            warnings.append(
+                f"no cue has a clear place in the picture, so all are in the centre (set pan "
+                f"{IN_A_SHEET})"
+            )
     if library is not None:
         warnings += library.warnings()
     rate_hz, device = model.codec.config.rate_hz, next(model.aligner.parameters()).device
@@ -114,13 +144,26 @@ def generate_results(
             analysis,
             for_model,
             plan=model.plan,
-            sampling=Sampling(seed=seed, steps=steps, guidance=guidance, path=model.path),
+            sampling=Sampling(
+                seed=seed, steps=steps, guidance=guidance, path=model.path, reference=reference
+            ),
             loudness_lufs=settings.loudness_lufs,
             threads=model.threads,
             stopwatch=stopwatch,
             placed=placed,
             progress=settings.on_generated,
         )
+        # Mono to stereo
+        if settings.stereo:
+            with stopwatch.measure("stereo"):
+                take = pan_take(
+                    model.codec,
+                    model.flow,
+                    take,
+                    cues,
+                    plan=model.plan,
+                    threads=model.threads,
+                )
         stopwatch.seconds["total"] = time.perf_counter() - start_s
         yield Generated(
             info=info,
@@ -136,6 +179,8 @@ def generate_results(
                 "loudness_lufs": settings.loudness_lufs,
                 "library": None if library is None else str(library.folder),
                 "library_variation": settings.library_variation,
+                "reference": None if reference is None else str(settings.reference),
+                "stereo": settings.stereo,
                 "device": str(device),
                 "precision": precision_on(device),
                 "threads": model.threads,

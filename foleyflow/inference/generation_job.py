@@ -14,6 +14,7 @@ from foleyflow.cues.sheet import CueSheet
 from foleyflow.errors import ConfigError, MediaError, UsageError
 from foleyflow.inference.batch import Hooks, merge_warnings, model_of, progress_of
 from foleyflow.inference.candidates import Candidate
+from foleyflow.inference.cue_checks import check_stereo
 from foleyflow.inference.delivery import check_delivery
 from foleyflow.inference.outputs import check_outputs, write_companions, write_record
 from foleyflow.inference.pipeline import FoleyFlow
@@ -89,6 +90,8 @@ def generate_sound(job: Job[Request], hooks: Hooks, logged: list[str]) -> dict[s
             f"--stems {request.stems}: this model generates from the video alone, without cues",
             hint="leave --stems out, or use a model whose flow has cue tracks",
         )
+    if request.stereo:
+        check_stereo(model.flow.config)
     # Sound
     start_s = time.perf_counter()
     with hooks.progress(Path(job.name).name) as show:
@@ -144,6 +147,8 @@ def _takes(
         "loudness_lufs": request.loudness_lufs,
         "library": request.library,
         "library_variation": request.library_variation,
+        "reference": request.reference,
+        "stereo": request.stereo,
         "progress": progress,
     }
     if request.candidates > 1:

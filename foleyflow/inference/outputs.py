@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from foleyflow.delivery import Stem
 from foleyflow.errors import MediaError, UsageError
 from foleyflow.inference.delivery import start_of_day_s
 from foleyflow.inference.event_files import write_event_files
@@ -114,6 +115,18 @@ def write_companions(described: dict[str, Any], result: Generated, job: Job[Requ
     output, request = job.output, job.request
     if request.events:
         described["event_files"] = [str(path) for path in write_event_files(output, result.cues)]
+    stems = None
+    if request.stems is not None:
+        described["stems"] = _write_stems(result, request.stems, job)
+        stems = [
+            Stem(
+                path=Path(stem["file"]),
+                name=stem["name"],
+                start_s=stem["start_s"],
+                duration_s=stem["duration_s"],
+            )
+            for stem in described["stems"]
+        ]
     if request.project is not None:
         paths = write_project(
             output,
@@ -121,6 +134,7 @@ def write_companions(described: dict[str, Any], result: Generated, job: Job[Requ
             video=output if job.name == STANDARD_INPUT else job.video,
             reference=reference_of(result.info, job.name),
             original_is_audible=result.info.has_audio and request.delivery.mix != "replace",
+            stems=stems,
             overwrite=request.overwrite,
         )
         described["project_files"] = [str(path) for path in paths]
@@ -128,8 +142,6 @@ def write_companions(described: dict[str, Any], result: Generated, job: Job[Requ
         path = output.with_name(output.name + REPORT_SUFFIX)
         described["warnings"] += _write_report(path, result, job)
         described["report"] = str(path)
-    if request.stems is not None:
-        described["stems"] = _write_stems(result, request.stems, job)
     write_record(described, result, job)
 
 

@@ -158,6 +158,8 @@ class FoleyFlow:
         loudness_lufs: float | None = DEFAULT_LUFS,
         library: SoundLibrary | str | Path | None = None,
         library_variation: bool = True,
+        reference: str | Path | None = None,
+        stereo: bool = False,
         progress: Callable[[float], None] | None = None,
         on_generated: Callable[[float], None] | None = None,
     ) -> Generated:
@@ -177,6 +179,9 @@ class FoleyFlow:
             library: recorded sounds, or their folder, for the enabled cues of its materials; the
                 model generates the others.
             library_variation: vary choice, pitch and gain of the recorded sounds a little.
+            reference: sound file with a hit whose timbre all cues follow, instead of their
+                attributes except for `material`; not with a library.
+            stereo: pan each cue to its `pan`, or to where something moves in the picture.
             progress: called with the seconds of video processed.
             on_generated: called with the seconds of sound generated after that.
 
@@ -184,7 +189,8 @@ class FoleyFlow:
             MediaError: the video can't be used.
             ConfigError: a setting is out of range, a material of the cues is unknown, or the model
                 takes no cues.
-            DataError: the library has no usable sound, or one of its files changed.
+            DataError: the library has no usable sound or one of its files changed, or the reference
+                is silent.
         """
         settings = Settings(
             cues=cues,
@@ -195,6 +201,8 @@ class FoleyFlow:
             loudness_lufs=loudness_lufs,
             library=library,
             library_variation=library_variation,
+            reference=reference,
+            stereo=stereo,
             on_generated=on_generated,
         )
         return next(generate_results(self, video, [seed], settings, progress=progress))
@@ -213,6 +221,8 @@ class FoleyFlow:
         loudness_lufs: float | None = DEFAULT_LUFS,
         library: SoundLibrary | str | Path | None = None,
         library_variation: bool = True,
+        reference: str | Path | None = None,
+        stereo: bool = False,
         progress: Callable[[float], None] | None = None,
         on_generated: Callable[[float], None] | None = None,
     ) -> list[Candidate]:
@@ -240,6 +250,8 @@ class FoleyFlow:
             loudness_lufs=loudness_lufs,
             library=library,
             library_variation=library_variation,
+            reference=reference,
+            stereo=stereo,
             on_generated=on_generated,
         )
         seeds = range(seed, seed + count)

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
 
 from foleyflow.cues.video_reference import VideoReference
 from foleyflow.delivery import Stem, write_reaper_project
@@ -16,22 +12,15 @@ from foleyflow.inference.result import Generated
 from foleyflow.media import write_sound
 
 PROJECTS = ("reaper",)
-GENERATED = "generated"  # name of the track and of its file
+GENERATED = "generated"  # name of the track of the complete sound, and of its file
 
 _PROJECT_SUFFIX = ".rpp"
 
 
-@dataclass(frozen=True, kw_only=True)
-class NamedSound:
-    """A sound for a track; `blocks` is called for (channels, n) float32 blocks."""
-
-    name: str
-    blocks: Callable[[], Iterable[NDArray[np.float32]]]
-
-
-def project_files(output: Path, names: Sequence[str] = (GENERATED,)) -> list[Path]:
-    """The project next to an output, and its sound files."""
-    return [output.with_suffix(_PROJECT_SUFFIX), *(_sound_file(output, name) for name in names)]
+def project_files(output: Path, *, has_stems: bool = False) -> list[Path]:
+    """The project next to an output, and the complete sound, unless the project plays stems."""
+    project = output.with_suffix(_PROJECT_SUFFIX)
+    return [project] if has_stems else [project, output.with_suffix(f".{GENERATED}.wav")]
 
 
 def write_project(
@@ -41,10 +30,10 @@ def write_project(
     video: Path,
     reference: VideoReference,
     original_is_audible: bool = False,
-    sounds: Sequence[NamedSound] | None = None,
+    stems: Sequence[Stem] | None = None,
     overwrite: bool = False,
 ) -> list[Path]:
-    """Writes a REAPER project and its sound files; returns their paths.
+    """Writes a REAPER project and, without stems, the generated sound; returns their paths.
 
     Args:
         output: of the result; the other files have its name.
@@ -52,18 +41,19 @@ def write_project(
         video: on the first track.
         reference: of the video.
         original_is_audible: play the sound of the video.
-        sounds: of the other tracks; None for the generated sound.
+        stems: files that were written, for the other tracks; None for the complete sound.
         overwrite: replace existing files.
 
     Raises:
         MediaError: a file exists or can't be written.
     """
-    sounds = sounds or [NamedSound(name=GENERATED, blocks=result.blocks)]
-    stems = [Stem(path=_sound_file(output, sound.name), name=sound.name) for sound in sounds]
-    for sound, stem in zip(sounds, stems, strict=True):
-        write_sound(stem.path, sound.blocks(), result.sample_rate_hz, overwrite=overwrite)
-    project = write_reaper_project(
-        output.with_suffix(_PROJECT_SUFFIX),
+    project, *sounds = project_files(output, has_stems=stems is not None)
+    if stems is None:
+        stems = [Stem(path=path, name=GENERATED) for path in sounds]
+        for path in sounds:
+            write_sound(path, result.blocks(), result.sample_rate_hz, overwrite=overwrite)
+    write_reaper_project(
+        project,
         video=video,
         duration_s=result.info.duration_s,
         stems=stems,
@@ -75,8 +65,4 @@ def write_project(
         original_is_audible=original_is_audible,
         overwrite=overwrite,
     )
-    return [project, *(stem.path for stem in stems)]
-
-
-def _sound_file(output: Path, name: str) -> Path:
-    return output.with_suffix(f".{name}.wav")
+    return [project, *sounds]

@@ -30,7 +30,7 @@ def check_range(
     stretch = check_limits(start_s, end_s, duration_s=result.info.duration_s)
     if seed < 0:
         raise ConfigError(f"seed={seed}: expected 0 or more", hint="leave it out for a new one")
-    for cue in changed_cues(result.cues, cues):
+    for cue in changed_cues(result.cues, cues, with_pan=result.channels == 2):
         last_s = cue.time_s if cue.end_s is None else cue.end_s
         if cue.time_s < stretch.start_s or last_s > stretch.end_s:
             raise ConfigError(

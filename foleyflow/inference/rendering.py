@@ -21,6 +21,7 @@ from foleyflow.cues.sheet import CueSheet
 from foleyflow.cues.tracks import TrackLayout, condition_tracks
 from foleyflow.flow.sampling import sample
 from foleyflow.flow.transformer import Condition, FlowTransformer
+from foleyflow.inference.reference_sound import ReferenceSound
 from foleyflow.inference.stretches import BEFORE_S
 from foleyflow.inference.window_spool import AnalysedWindow, WindowSpool
 from foleyflow.inference.windows import WindowPlan
@@ -38,6 +39,7 @@ class Sampling:
         steps: of the one-step map or of the solver, per window.
         guidance: scale of classifier-free guidance, at least 1.
         solver, path: see `flow.sampling.sample`.
+        reference: a recorded hit whose timbre all windows continue, without the video's conditions.
     """
 
     seed: int
@@ -45,6 +47,7 @@ class Sampling:
     guidance: float
     solver: str | None = None
     path: str = "linear"
+    reference: ReferenceSound | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,7 +229,14 @@ def _sample_window(
             own = _noise((stretch.seed, 0, 0), stretch.last - stretch.first, config.channels)
             own = own[:, begin - stretch.first : end - stretch.first]
             noise[:, begin - first : end - first] = own
-    return sample(
+    # A recorded hit before the window
+    added = 0
+    if sampling.reference is not None:
+        added = sampling.reference.frames
+        condition = sampling.reference.before(condition)
+        before = _noise((sampling.seed, number, 1), added, config.channels)
+        noise = torch.cat([before, noise], 1)
+    latents = sample(
         flow,
         condition,
         noise.to(device),
@@ -235,6 +245,7 @@ def _sample_window(
         solver=sampling.solver,
         path=sampling.path,
     )
+    return latents[:, added:]
 
 
 def _noise(key: Sequence[int], count: int, channels: int) -> Tensor:

@@ -81,6 +81,8 @@ class Request(BatchRequest):
     loudness_lufs: float | None
     library: str | None
     library_variation: bool
+    reference: str | None
+    stereo: bool
     delivery: Delivery
     audio_only: bool
     project: str | None
@@ -95,7 +97,8 @@ class Request(BatchRequest):
         """The files to write next to an output."""
         takes = self.take_outputs(output)[1:]
         records = [sidecar_path(take) for take in takes] if self.sidecar else []
-        project = project_files(output) if self.project else []
+        has_stems = self.stems is not None
+        project = project_files(output, has_stems=has_stems) if self.project else []
         return [*super().companions(output), *project, *takes, *records]
 
     def folders(self, output: Path) -> list[Path]:

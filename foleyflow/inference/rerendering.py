@@ -160,7 +160,7 @@ def rerender_stretch(
     samples = decoded[start - begin * hop : stop - begin * hop]
     if take.placed is not None:
         samples = samples + take.placed.samples(start, stop)
-    samples = _fade(
+    samples = faded(
         sound_between(take, start, stop),
         np.clip(samples * np.float32(take.gain), -1.0, 1.0),
         round(FADE_S * rate_hz),
@@ -216,7 +216,7 @@ def _patched(take: Take, start: int, samples: NDArray[np.float32]) -> Take:
     return replace(take, sound_patches=(*visible, patch))
 
 
-def _fade(
+def faded(
     old: NDArray[np.float32],
     new: NDArray[np.float32],
     count: int,
@@ -226,13 +226,14 @@ def _fade(
 ) -> NDArray[np.float32]:
     """The new samples, faded from the old ones at the start and to them at the end, if wanted.
 
-    A fade has `count` samples, or fewer in a short stretch.
+    Both are (n,) or (channels, n). A fade has `count` samples, or fewer in a short stretch.
     """
-    count = min(count, len(new) // 2)
-    weight = np.ones(len(new), np.float32)
+    length = new.shape[-1]
+    count = min(count, length // 2)
+    weight = np.ones(length, np.float32)
     ramp = (np.arange(count, dtype=np.float32) + 0.5) / max(count, 1)
     if at_start:
         weight[:count] = ramp
     if at_end:
-        weight[len(new) - count :] = ramp[::-1]
+        weight[length - count :] = ramp[::-1]
     return old + weight * (new - old)

@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 
 from foleyflow.cues.sheet import CueSheet
 from foleyflow.inference.delivery import DeliveredSound, Delivery, deliver
-from foleyflow.inference.sound_spool import patched_blocks
 from foleyflow.inference.stems import Stem, StemKind
-from foleyflow.inference.takes import Take
+from foleyflow.inference.takes import Take, blocks_of, stereo_blocks_of
 from foleyflow.library import Placement
 from foleyflow.media import MediaInfo, fit_blocks
 from foleyflow.signals import Waveform
@@ -53,7 +52,8 @@ class Generated:
         sample_rate_hz: of the sound.
         sample_count: length of the sound: that of the video, rounded to the sample.
         cues: the cues of the sound; disabled ones are uncertain or switched off.
-        settings: seed, steps, guidance, material, loudness, model, device, precision and threads.
+        settings: seed, steps, guidance, material, loudness, stereo, model, device, precision and
+            threads.
         timings_s: seconds in each part, and the elapsed time as "total". Parts overlap, so their
             sum may exceed it. `save` adds "mux".
         warnings: for the user; `save` adds those of the mix, and what the format of the output
@@ -131,11 +131,20 @@ class Generated:
 
         return stems_of(self, by)
 
+    @property
+    def channels(self) -> int:
+        """Channels of the sound: 1, or 2 if it was generated with `stereo`."""
+        return 1 if self._take.panned is None else 2
+
     def blocks(self) -> Iterator[NDArray[np.float32]]:
-        """The sound in (1, n) float32 blocks, `sample_count` samples in total."""
-        take = self._take
-        blocks = patched_blocks(take.sound.blocks(take.gain), take.sound_patches)
-        return fit_blocks(blocks, self.sample_count)
+        """The sound in (channels, n) float32 blocks, `sample_count` samples in total."""
+        if self.channels == 1:
+            return self.mono_blocks()
+        return fit_blocks(stereo_blocks_of(self._take), self.sample_count)
+
+    def mono_blocks(self) -> Iterator[NDArray[np.float32]]:
+        """The sound before its cues are panned, in (1, n) float32 blocks."""
+        return fit_blocks(blocks_of(self._take), self.sample_count)
 
     @property
     def placements(self) -> list[Placement]:
@@ -144,12 +153,14 @@ class Generated:
 
     @property
     def waveform(self) -> NDArray[np.float32]:
-        """The sound, (sample_count,) float32, mono, in [-1, 1]."""
-        return np.concatenate([block[0] for block in self.blocks()])
+        """The sound, (sample_count,) float32 in [-1, 1]; of stereo sound (2, sample_count)."""
+        samples = np.concatenate(list(self.blocks()), axis=1)
+        return samples[0] if self.channels == 1 else samples
 
     def as_waveform(self) -> Waveform:
         """The sound as a `Waveform`."""
-        return Waveform(samples=self.waveform[None], rate_hz=self.sample_rate_hz)
+        samples = self.waveform.reshape(self.channels, -1)
+        return Waveform(samples=samples, rate_hz=self.sample_rate_hz)
 
     def save(
         self, path: str | Path, *, overwrite: bool = False, delivery: Delivery | None = None

@@ -69,6 +69,8 @@ def repeat_result(
         loudness_lufs=record["loudness_lufs"],
         library=record.get("library"),
         library_variation=record.get("library_variation", True),
+        reference=record.get("reference"),
+        stereo=record.get("stereo", False),
         progress=progress,
     )
     warnings = list(result.warnings)

@@ -88,10 +88,10 @@ def weights_sha256(model: str) -> dict[str, str]:
 
 
 def sound_sha256(result: Generated) -> str:
-    """Hash of the samples of the generated sound, as float32."""
+    """Hash of the samples of the generated sound, as float32; channels alternate."""
     digest = hashlib.sha256()
     for block in result.blocks():
-        digest.update(block.astype("<f4").tobytes())
+        digest.update(block.T.astype("<f4").tobytes())
     return digest.hexdigest()
 
 

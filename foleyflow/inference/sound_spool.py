@@ -29,6 +29,11 @@ class SoundSpool:
         self._levels: list[NDArray[np.float32]] = []
 
     @property
+    def sample_count(self) -> int:
+        """Number of samples so far."""
+        return len(self._bytes) // 4
+
+    @property
     def levels(self) -> NDArray[np.float32]:
         """(T,) peak level of each latent frame."""
         return np.concatenate(self._levels)
@@ -50,7 +55,7 @@ class SoundSpool:
         self, gain: float, *, start: int = 0, stop: int | None = None
     ) -> Iterator[NDArray[np.float32]]:
         """Samples from `start` to before `stop`, by default all, times `gain`: (1, n) blocks."""
-        total = len(self._bytes) // 4
+        total = self.sample_count
         stop = total if stop is None else min(stop, total)
         for first in range(start, stop, BLOCK_SAMPLES):
             count = min(BLOCK_SAMPLES, stop - first)
@@ -58,9 +63,29 @@ class SoundSpool:
             yield samples.astype(np.float32)[None] * np.float32(gain)
 
 
+class StereoSpool:
+    """Stereo float32 sound."""
+
+    def __init__(self) -> None:
+        self._bytes = TemporaryBytes()
+
+    def append(self, block: NDArray[np.float32]) -> None:
+        """Adds (2, n) samples."""
+        self._bytes.append(block.T.astype(np.float32, copy=False))
+
+    def blocks(self, *, start: int = 0, stop: int | None = None) -> Iterator[NDArray[np.float32]]:
+        """Samples from `start` to before `stop`, by default all: (2, n) blocks."""
+        total = len(self._bytes) // 8
+        stop = total if stop is None else min(stop, total)
+        for first in range(start, stop, BLOCK_SAMPLES):
+            count = min(BLOCK_SAMPLES, stop - first)
+            samples = self._bytes.read(8 * first, 2 * count, np.float32)
+            yield samples.astype(np.float32).reshape(-1, 2).T
+
+
 @dataclass(frozen=True, kw_only=True)
 class SoundPatch:
-    """Samples (n,) that replace those of a sound from `start` on."""
+    """Samples (n,) or (channels, n) that replace those of a sound from `start` on."""
 
     start: int
     samples: NDArray[np.float32]
@@ -68,13 +93,13 @@ class SoundPatch:
     @property
     def end(self) -> int:
         """The first sample after the patch."""
-        return self.start + len(self.samples)
+        return self.start + self.samples.shape[-1]
 
 
 def patched_blocks(
     blocks: Iterable[NDArray[np.float32]], patches: Sequence[SoundPatch]
 ) -> Iterator[NDArray[np.float32]]:
-    """Blocks (1, n) of a sound with its patches, of which later ones replace earlier ones."""
+    """Blocks (channels, n) of a sound with its patches; later ones replace earlier ones."""
     position = 0
     for block in blocks:
         end = position + block.shape[1]
@@ -83,8 +108,8 @@ def patched_blocks(
             block = block.copy()
         for patch in touching:
             begin, stop = max(patch.start, position), min(patch.end, end)
-            own = patch.samples[begin - patch.start : stop - patch.start]
-            block[0, begin - position : stop - position] = own
+            own = patch.samples[..., begin - patch.start : stop - patch.start]
+            block[:, begin - position : stop - position] = own
         yield block
         position = end
 

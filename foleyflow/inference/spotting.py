@@ -89,6 +89,7 @@ def spot_cues(
             time_s=_rounded_s(candidate.time_s, analysis.duration_s),
             level_db=None if candidate.level_db is None else _level(candidate.level_db, loudest_db),
             material=name_of_hit(candidate),
+            pan=analysis.motion.pan(candidate.time_s),
             enabled=on,
             confidence=round(confidence, 3),
         )
@@ -154,6 +155,7 @@ def _friction_cue(
         kind=kind,
         level_curve_db=tuple(_level(float(level_db), loudest_db) for level_db in levels_db),
         material=names[int(np.argmax(likely))] if names else None,
+        pan=analysis.motion.pan(start_s, end_s),
         confidence=round(float(curves.friction[inside, 1:].sum(1).mean()), 3),
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import get_args
 
@@ -19,7 +20,7 @@ from foleyflow.errors import ConfigError
 from foleyflow.flow.transformer import FlowTransformer
 from foleyflow.inference.cue_levels import EARLY_S, HitLevels, correct_friction
 from foleyflow.inference.rendering import regenerate_latents, seeded_frames
-from foleyflow.inference.stems import Reference, StemKind, StemPlan
+from foleyflow.inference.stems import MARGIN_SAMPLES, Reference, StemKind, StemPlan
 from foleyflow.inference.stretches import Stretch, changed_stretches
 from foleyflow.inference.takes import Take
 from foleyflow.inference.windows import WindowPlan
@@ -69,31 +70,55 @@ def stem_plans(
             groups.setdefault(name, []).append(index)
     plans = []
     for name, indices in groups.items():
-        # Recorded sounds of the library, and the other cues by the model
-        placed, covered = take.placed, set[int]()
-        if placed is not None:
-            own = tuple(sound for sound in placed.sounds if sound.cue_index in indices)
-            placed, covered = replace(placed, sounds=own), {sound.cue_index for sound in own}
-        for_model = tuple(cues[index] for index in indices if index not in covered)
-        alone = _CuesAlone(
-            codec,
-            flow,
-            take,
-            replace(cues, cues=for_model),
-            placed=placed,
-            plan=plan,
-            threads=threads,
-        )
-        sheet = replace(cues, cues=tuple(cues[index] for index in indices))
         plans.append(
             StemPlan(
                 name=name,
-                cues=sheet,
-                reference=alone.reference(sheet),
+                cues=replace(cues, cues=tuple(cues[index] for index in indices)),
+                reference=reference_of(
+                    codec, flow, take, cues, indices, plan=plan, threads=threads
+                ),
                 is_complete=by == "material",
             )
         )
     return plans
+
+
+def reference_of(
+    codec: Codec,
+    flow: FlowTransformer,
+    take: Take,
+    cues: CueSheet,
+    indices: Sequence[int],
+    *,
+    plan: WindowPlan,
+    threads: int,
+) -> Reference:
+    """What some cues of a take alone sound like; arguments as in `stem_plans`.
+
+    Args:
+        indices: of the cues in `cues`.
+    """
+    # Recorded sounds of the library, and the other cues by the model
+    placed, covered = take.placed, set[int]()
+    if placed is not None:
+        own = tuple(sound for sound in placed.sounds if sound.cue_index in indices)
+        placed, covered = replace(placed, sounds=own), {sound.cue_index for sound in own}
+    for_model = tuple(cues[index] for index in indices if index not in covered)
+    alone = _CuesAlone(
+        codec,
+        flow,
+        take,
+        replace(cues, cues=for_model),
+        placed=placed,
+        plan=plan,
+        threads=threads,
+    )
+    return alone.reference(replace(cues, cues=tuple(cues[index] for index in indices)))
+
+
+def begin_samples(cues: CueSheet, rate_hz: int) -> list[int]:
+    """The samples at which the sounds of cues begin."""
+    return [max(round((cue.time_s - EARLY_S) * rate_hz), 0) for cue in cues]
 
 
 def material_stem_name(cue: Cue) -> str:
@@ -143,7 +168,7 @@ class _CuesAlone:
         if self._placed is not None:
             extents += [(sound.start_sample, sound.end_sample) for sound in self._placed.sounds]
         return Reference(
-            begins=[max(round((cue.time_s - EARLY_S) * rate_hz), 0) for cue in cues],
+            begins=begin_samples(cues, rate_hz),
             start=min(start for start, _ in extents),
             stop=max(stop for _, stop in extents),
             read=self._read,
@@ -165,6 +190,8 @@ class _CuesAlone:
                     self._sounds[number] = self._generate(begin, end)
             own = self._sounds[number][start - begin * hop : stop - begin * hop]
             samples[start - first : stop - first] += own
+            if end * hop <= last - 2 * MARGIN_SAMPLES:  # the next range begins later
+                del self._sounds[number]
         return samples
 
     @torch.inference_mode()

@@ -97,13 +97,14 @@ class Stem:
     Attributes:
         name: for people and files, such as "wood" or "003_wood_1.250s".
         cues: of the stem.
-        rate_hz: samples per second.
+        channels, rate_hz: of the stem.
         start_sample: position of its first sample in the sound; 0 for stems by material.
         sample_count: of the stem.
     """
 
     name: str
     cues: CueSheet
+    channels: int
     rate_hz: int
     start_sample: int
     sample_count: int
@@ -116,21 +117,22 @@ class Stem:
         return self.start_sample / self.rate_hz
 
     def blocks(self) -> Iterator[NDArray[np.float32]]:
-        """The stem in (1, n) float32 blocks, `sample_count` samples in total."""
+        """The stem in (channels, n) float32 blocks, `sample_count` samples in total."""
         return fit_blocks(self._stored(), self.sample_count)
 
     @property
     def waveform(self) -> NDArray[np.float32]:
-        """The stem, (sample_count,) float32, mono, in [-1, 1]."""
-        return np.concatenate([block[0] for block in self.blocks()])
+        """The stem, (sample_count,) float32 in [-1, 1]; of stereo sound (2, sample_count)."""
+        samples = np.concatenate(list(self.blocks()), axis=1)
+        return samples[0] if self.channels == 1 else samples
 
     def _stored(self) -> Iterator[NDArray[np.float32]]:
         done = self.start_sample
         for first, position, count in self._pieces:
             if first > done:
-                yield from fit_blocks([np.zeros((1, 0), np.float32)], first - done)
-            samples = self._bytes.read(position, count, np.float32)
-            yield samples.astype(np.float32)[None]
+                yield from fit_blocks([np.zeros((self.channels, 0), np.float32)], first - done)
+            samples = self._bytes.read(position, count * self.channels, np.float32)
+            yield samples.astype(np.float32).reshape(-1, self.channels).T
             done = first + count
 
 
@@ -138,17 +140,18 @@ def split_into_stems(
     mix: Iterable[NDArray[np.float32]],
     plans: Sequence[StemPlan],
     *,
+    channels: int,
     rate_hz: int,
     sample_count: int,
 ) -> list[Stem]:
-    """The stems of a mono sound, in the order of `plans`.
+    """The stems of a sound, in the order of `plans`.
 
     At each sample, their sum is exactly the sound rounded to 24 bits.
 
     Args:
-        mix: the sound in (1, n) blocks.
+        mix: the sound in (channels, n) blocks.
         plans: of the stems; none gives no stems.
-        rate_hz, sample_count: of the sound.
+        channels, rate_hz, sample_count: of the sound.
     """
     if not plans:
         return []
@@ -163,12 +166,13 @@ def split_into_stems(
             start, stop = spans[index]
             first, last = max(start, block.start), min(stop, block.start + samples.shape[1])
             if first < last:
-                own = samples[0, first - block.start : last - block.start]
-                pieces[index].append((first, stored.append(own), last - first))
+                own = samples[:, first - block.start : last - block.start]
+                pieces[index].append((first, stored.append(own.T), last - first))
     return [
         Stem(
             name=plan.name,
             cues=plan.cues,
+            channels=channels,
             rate_hz=rate_hz,
             start_sample=start,
             sample_count=stop - start,

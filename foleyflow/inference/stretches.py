@@ -35,15 +35,18 @@ class Stretch:
     end_s: float
 
 
-def changed_stretches(old: CueSheet, new: CueSheet, *, duration_s: float) -> list[Stretch]:
+def changed_stretches(
+    old: CueSheet, new: CueSheet, *, duration_s: float, with_pan: bool = False
+) -> list[Stretch]:
     """From 50 ms before each changed cue to the end of its ring, in order of time.
 
     Args:
         old, new: cues before and after the edit. Disabled cues do not count.
         duration_s: length of the clip.
+        with_pan: see `changed_cues`.
     """
     stretches: list[Stretch] = []
-    for cue in changed_cues(old, new):
+    for cue in changed_cues(old, new, with_pan=with_pan):
         start_s = max(0.0, cue.time_s - BEFORE_S)
         end_s = min(duration_s, end_of_ring_s(cue))
         if stretches and start_s < stretches[-1].end_s + SHORTEST_GAP_S:
@@ -53,9 +56,14 @@ def changed_stretches(old: CueSheet, new: CueSheet, *, duration_s: float) -> lis
     return stretches
 
 
-def changed_cues(old: CueSheet, new: CueSheet) -> list[Cue]:
-    """The enabled cues that only one of two sheets contains, in order of time."""
-    before, after = ({_audible(cue) for cue in sheet if cue.enabled} for sheet in (old, new))
+def changed_cues(old: CueSheet, new: CueSheet, *, with_pan: bool = False) -> list[Cue]:
+    """The enabled cues that only one of two sheets contains, in order of time.
+
+    Without `with_pan`, as for a mono sound, cues that differ in their pan are equal.
+    """
+    before, after = (
+        {_audible(cue, with_pan=with_pan) for cue in sheet if cue.enabled} for sheet in (old, new)
+    )
     return sorted(before ^ after, key=lambda cue: cue.time_s)
 
 
@@ -68,6 +76,6 @@ def end_of_ring_s(cue: Cue) -> float:
     return last_s + max(SHORTEST_RING_S, decay_s * RING_DB / 60.0)
 
 
-def _audible(cue: Cue) -> Cue:
+def _audible(cue: Cue, *, with_pan: bool) -> Cue:
     """The cue without what does not change its sound."""
-    return Cue(**{**vars(cue), "confidence": None})
+    return Cue(**{**vars(cue), "confidence": None, "pan": cue.pan if with_pan else None})

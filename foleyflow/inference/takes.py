@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,6 +21,7 @@ from foleyflow.inference.silence import silence_between
 from foleyflow.inference.sound_spool import (
     SoundPatch,
     SoundSpool,
+    StereoSpool,
     added_blocks,
     decode_latents,
     patched_blocks,
@@ -45,6 +46,8 @@ class Take:
         gain: of the sound.
         hit_gains: corrections of the levels of the hits, in order of time.
         placed: sounds of a library, which `sound` contains; None without a library.
+        panned, panned_patches: the stereo sound with the final gain, and its edited stretches; None
+            for a mono result.
     """
 
     analysis: Analysis
@@ -56,6 +59,8 @@ class Take:
     placed: PlacedSounds | None = None
     latent_patches: tuple[LatentPatch, ...] = ()
     sound_patches: tuple[SoundPatch, ...] = ()
+    panned: StereoSpool | None = None
+    panned_patches: tuple[SoundPatch, ...] = ()
 
     def warnings(self) -> list[str]:
         """Warnings about the level of the sound."""
@@ -68,11 +73,34 @@ class Take:
         return []
 
 
-def sound_between(take: Take, start: int, stop: int) -> NDArray[np.float32]:
-    """The present samples (n,) of a take from `start` to before `stop`."""
+def blocks_of(take: Take, start: int = 0, stop: int | None = None) -> Iterator[NDArray[np.float32]]:
+    """The present mono samples of a take from `start` to before `stop`, in (1, n) blocks."""
     blocks = take.sound.blocks(take.gain, start=start, stop=stop)
-    shifted = [replace(patch, start=patch.start - start) for patch in take.sound_patches]
-    return np.concatenate([block[0] for block in patched_blocks(blocks, shifted)])
+    return patched_blocks(blocks, _shifted(take.sound_patches, start))
+
+
+def stereo_blocks_of(
+    take: Take, start: int = 0, stop: int | None = None
+) -> Iterator[NDArray[np.float32]]:
+    """The present stereo samples of a take from `start` to before `stop`, in (2, n) blocks."""
+    if take.panned is None:
+        raise ValueError("the take is mono")
+    blocks = take.panned.blocks(start=start, stop=stop)
+    return patched_blocks(blocks, _shifted(take.panned_patches, start))
+
+
+def sound_between(take: Take, start: int, stop: int) -> NDArray[np.float32]:
+    """The present mono samples (n,) of a take from `start` to before `stop`."""
+    return np.concatenate([block[0] for block in blocks_of(take, start, stop)])
+
+
+def stereo_between(take: Take, start: int, stop: int) -> NDArray[np.float32]:
+    """The present stereo samples (2, n) of a take from `start` to before `stop`."""
+    return np.concatenate(list(stereo_blocks_of(take, start, stop)), axis=1)
+
+
+def _shifted(patches: Sequence[SoundPatch], start: int) -> list[SoundPatch]:
+    return [replace(patch, start=patch.start - start) for patch in patches]
 
 
 def generate_take(

@@ -10,11 +10,16 @@ from foleyflow.alignment.model import Alignment
 from foleyflow.encoders.frame_adapter import AdaptedVideo
 from foleyflow.encoders.motion_encoder import MotionEncoder
 from foleyflow.errors import ConfigError
+from foleyflow.inference.motion import ColumnMotion
 from foleyflow.media import FrameStream, MediaInfo, read_frames, read_frames_with_aspect
 
 
-def frames_for_encoder(info: MediaInfo, aligner: Alignment) -> FrameStream:
+def frames_for_encoder(
+    info: MediaInfo, aligner: Alignment, motion: ColumnMotion | None = None
+) -> FrameStream:
     """The frames of a video as the encoder of `aligner` expects them.
+
+    `motion` receives the frames as well, before an encoder's preprocessing cuts their sides.
 
     Returns:
         An iterator of (time in seconds, (S, S, 3) uint8 RGB); its `counts` hold decoding losses.
@@ -24,7 +29,8 @@ def frames_for_encoder(info: MediaInfo, aligner: Alignment) -> FrameStream:
     """
     encoder = aligner.encoder
     if isinstance(encoder, MotionEncoder):
-        return read_frames(info.path, size=encoder.config.size, info=info)
+        frames = read_frames(info.path, size=encoder.config.size, info=info)
+        return frames if motion is None else FrameStream(motion.watch(frames), frames.counts)
     if not isinstance(encoder, AdaptedVideo):
         raise ConfigError(
             "this aligner takes stored features and has no video encoder",
@@ -38,4 +44,5 @@ def frames_for_encoder(info: MediaInfo, aligner: Alignment) -> FrameStream:
         return square
 
     frames = read_frames_with_aspect(info.path, max_rate_hz=encoder.rate_hz, info=info)
-    return FrameStream(((time_s, to_square(picture)) for time_s, picture in frames), frames.counts)
+    pairs = frames if motion is None else motion.watch(frames)
+    return FrameStream(((time_s, to_square(picture)) for time_s, picture in pairs), frames.counts)

@@ -148,6 +148,8 @@ def _job(
         loudness_lufs=values["loudness_lufs"],
         library=values["library"],
         library_variation=values["library_variation"],
+        reference=None,
+        stereo=False,
         delivery=delivery,
         audio_only=output.suffix.lower() in (".wav", ".flac"),
         project=project_kind,

@@ -212,6 +212,40 @@ def test_a_project_has_the_video_the_sound_and_the_cues(generate, clip, tmp_path
     assert (tmp_path / "b.wav").read_bytes() == sound.read_bytes()
 
 
+@pytest.mark.parametrize(("by", "first"), [("material", "wood"), ("cue", "001_wood_1.000s")])
+def test_the_stems_of_a_project_play_the_generated_sound(generate, clip, tmp_path, by, first):
+    options = ("--project", "reaper", "--stems", by, "--mix", "mix", "--loudness", "-30")
+    answer = generate(clip, "-o", tmp_path / "a.mkv", *options)
+    assert answer["project_files"] == [str(tmp_path / "a.rpp")]
+    assert not (tmp_path / "a.generated.wav").exists()
+    video, *tracks = rpp.loads((tmp_path / "a.rpp").read_text()).findall("TRACK")
+    assert [track.find("NAME")[1] for track in tracks] == [each["name"] for each in answer["stems"]]
+    assert tracks[0].find("NAME")[1] == first and len(tracks) == 2
+    assert {float(track.find("VOLPAN")[1]) for track in (video, *tracks)} == {1.0}
+    # Items placed as REAPER plays them
+    total = np.zeros(SECONDS * RATE_HZ)
+    for track in tracks:
+        item = track.find("ITEM")
+        samples, rate_hz = soundfile.read(tmp_path / item.find("SOURCE").find("FILE")[1])
+        start, count = (float(item.find(name)[1]) * rate_hz for name in ("POSITION", "LENGTH"))
+        assert rate_hz == RATE_HZ and len(samples) == round(count)
+        total[round(start) : round(start) + len(samples)] += samples
+    generate(clip, "-o", tmp_path / "b.wav", "--audio-only", "--loudness", "-30")
+    sound, _ = soundfile.read(tmp_path / "b.wav")
+    np.testing.assert_allclose(total, sound, rtol=0, atol=2.0**-23)
+
+
+def test_a_silent_project_with_stems_has_only_the_video(model, clip, tmp_path):
+    sheet = tmp_path / "none.json"
+    sheet.write_text(json.dumps({"format": "foleyflow cues", "version": 1, "cues": []}))
+    outcome = run_cli(
+        "generate", clip, "--model", model, "--cues", sheet, "-o", tmp_path / "a.mkv",
+        "--project", "reaper", "--stems", "cue", "--json",
+    )  # fmt: skip
+    assert outcome.status == 0 and outcome.answer["stems"] == []
+    assert len(rpp.loads((tmp_path / "a.rpp").read_text()).findall("TRACK")) == 1
+
+
 def test_project_files_are_not_replaced(model, clip, tmp_path):
     (tmp_path / "a.rpp").write_text("mine")
     outcome = run_cli(

@@ -125,15 +125,20 @@ def test_takes_of_several_videos_and_existing_takes(generate, model, clip, tmp_p
 
 
 @pytest.mark.filterwarnings("ignore")  # Ray emits deprecation warnings
-def test_takes_and_stems_on_ray(generate, model, clip, sheet, tmp_path):
+def test_takes_stems_and_a_reference_on_ray(generate, model, clip, sheet, tmp_path):
     pytest.importorskip("ray", reason="needs the extra 'cluster' (ray)")
     video = tmp_path / "clip.mp4"
     video.write_bytes(clip.read_bytes())
-    arguments = ("--candidates", "2", "--stems", "material", "--cues", sheet, "--audio-only")
+    knock = tmp_path / "knock.wav"
+    soundfile.write(knock, np.exp(-np.arange(9600) / 900) * np.sin(np.arange(9600) / 20), RATE_HZ)
+    arguments = (
+        "--candidates", "2", "--stems", "material", "--cues", sheet, "--audio-only",
+        "--reference", knock,
+    )  # fmt: skip
     outcome = run_cli("generate", video, *arguments, "--model", model, "--json", "--ray", "local")
     assert outcome.status == 0, outcome.stderr
     generate(video, *arguments, "-o", tmp_path / "here.wav")
-    for name in ("{}.wav", "{}.take2.wav", "{}.stems/wood.wav"):
+    for name in ("{}.wav", "{}.take2.wav", "{}.stems/auto.wav"):
         there, here = (tmp_path / name.format(stem) for stem in ("clip.foley", "here"))
         assert there.read_bytes() == here.read_bytes()
 

@@ -10,8 +10,8 @@ from foleyflow.errors import ConfigError
 
 MATERIALS = ("wood", "metal", "glass")
 FIELDS = (
-    "time_s, kind, end_s, level_db, level_curve_db, material, striker, pitch_hz, decay_s, seed, "
-    "enabled, confidence"
+    "time_s, kind, end_s, level_db, level_curve_db, material, striker, pitch_hz, decay_s, pan, "
+    "seed, enabled, confidence"
 )
 TIMES = "seconds from the start of the clip, for instance 1.25"
 LEVEL = "0 dB is the loudest hit of an ordinary clip, -50 dB is barely audible"

@@ -50,6 +50,19 @@ def test_video_and_stems_are_tracks(tmp_path):
     assert project.find("SAMPLERATE")[1] == "48000"
 
 
+def test_stems_begin_where_they_sound(tmp_path):
+    stems = [
+        Stem(path=tmp_path / "a.wav", name="a", start_s=1 / 48_000, duration_s=0.5),
+        Stem(path=tmp_path / "b.wav", name="b", start_s=3.25),
+    ]
+    places = []
+    for track in written(tmp_path, stems=stems).findall("TRACK"):
+        item = track.find("ITEM")
+        places.append(tuple(float(item.find(name)[1]) for name in ("POSITION", "LENGTH")))
+    assert places[0] == (0.0, 10.04) and places[2] == (3.25, 10.04)
+    assert places[1] == pytest.approx((1 / 48_000, 0.5), abs=1e-9)
+
+
 def test_cues_are_markers_and_regions(tmp_path):
     markers = [line[1:] for line in written(tmp_path).findall("MARKER")]
     assert [(int(m[0]), float(m[1]), m[2], m[3]) for m in markers] == [

@@ -19,8 +19,8 @@ from foleyflow.judges.weights import SHIPPED
 from foleyflow.pretrained import EMBEDDED, load_aligner
 
 COMMANDS = (
-    "aligner calibration codec cues encoders evaluation events flow judges materials mixture "
-    "real-cues real-events scales spectrograms training"
+    "aligner calibration codec cues delivery encoders evaluation events flow judges materials "
+    "mixture places real-cues real-events reference scales spectrograms training"
 ).split()
 
 

@@ -28,6 +28,8 @@ def test_a_stored_analysis_gives_the_same_cues_and_sound(analysed, clip_file, tm
     again, again_warnings = read_analysis(path, origin=ORIGIN)
     assert again_warnings == [*warnings, "one more"]
     assert model.spot_in(again, 0.5).cues == model.spot_in(analysis, 0.5).cues
+    for stored, known in zip(again.motion.arrays(), analysis.motion.arrays(), strict=True):
+        assert np.array_equal(stored, known)
     expected = model.generate(clip_file).waveform
     model.analyse = lambda *_: (again, [])
     assert np.array_equal(model.generate(clip_file).waveform, expected)

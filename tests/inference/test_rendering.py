@@ -9,7 +9,9 @@ from support.films import PLAN, analyse_film, film
 
 from foleyflow.cues.arrays import arrays_of, hits
 from foleyflow.cues.cue import Cue
+from foleyflow.cues.tracks import TrackLayout, condition_tracks
 from foleyflow.inference import feature_stream
+from foleyflow.inference.reference_sound import ReferenceSound
 from foleyflow.inference.rendering import (
     Sampling,
     SeededFrames,
@@ -202,3 +204,24 @@ def test_a_regenerated_stretch_fits_its_surroundings(aligner, any_flow, first, c
         assert not torch.equal(again(before=1.0), found)
     if last < complete.shape[1]:
         assert not torch.equal(again(behind=1.0), found)
+
+
+def test_a_reference_sounds_in_every_window_instead_of_the_video(aligner, cue_flow, two_seconds):
+    frames = film(np.arange(0, 2, 1 / 25), seed=1)
+    other = analyse_film(aligner, frames, duration_s=2.0)
+    plain = [latents(cue_flow, each) for each in (two_seconds, other)]
+    assert not torch.equal(*plain)
+
+    def reference(seed: int) -> ReferenceSound:
+        generator = torch.Generator().manual_seed(seed)
+        layout = TrackLayout(materials=len(NAMES))
+        tracks = condition_tracks(hits(np.array([0.04])), 8, rate_hz=50.0, layout=layout)
+        known = torch.randn(1, 8, cue_flow.config.channels, generator=generator)
+        return ReferenceSound(latents=known, tracks=tracks)
+
+    made = [pieces(cue_flow, each, reference=reference(0)) for each in (two_seconds, other)]
+    assert len(made[0]) > 1
+    assert all(torch.equal(one, two) for one, two in zip(*made, strict=True))
+    assert torch.cat(made[0], 1).shape == plain[0].shape
+    changed = pieces(cue_flow, two_seconds, reference=reference(1))
+    assert not any(torch.equal(one, two) for one, two in zip(made[0], changed, strict=True))

@@ -35,6 +35,7 @@ def _random_cue(rng: random.Random, time_s: float) -> Cue:
         striker=sometimes(rng.choice(NAMES)),
         pitch_hz=sometimes(rng.uniform(20, 20_000)),
         decay_s=sometimes(rng.uniform(0.005, 20)),
+        pan=sometimes(rng.choice((-1.0, 0.0, 1.0, rng.uniform(-1, 1)))),
         seed=sometimes(rng.choice((0, LARGEST_SEED, rng.randrange(2**63)))),
         enabled=rng.random() < 0.8,
         confidence=sometimes(rng.choice((0.0, 1.0, rng.random(), 5e-324))),

@@ -13,8 +13,10 @@ from foleyflow.cli.measure.cues import (
     calibration,
     cues,
     events,
+    places,
     real_cues,
     real_events,
+    reference,
     spectrograms,
 )
 from foleyflow.cli.measure.delivery import delivery
@@ -55,7 +57,9 @@ for function in (
     mixture,
     judges,
     cues,
+    reference,
     calibration,
+    places,
     spectrograms,
     real_cues,
     delivery,

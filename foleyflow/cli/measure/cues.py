@@ -126,6 +126,50 @@ def cues(
     )
 
 
+def places(
+    data: SimulatedData,
+    split: Annotated[
+        str, Option(metavar="train|validation|test", help="Split of the data set.")
+    ] = "test",
+    clips: ClipCount = 96,
+) -> Report:
+    """Compare the places of motion in the picture with those of the true contacts."""
+    from foleyflow.experiments.measure_places import measure_places
+
+    return measure_places(data, split=split, clips=clips)
+
+
+def reference(
+    data: SimulatedData,
+    model: Model = EMBEDDED,
+    judge: JudgeFolder = None,
+    split: Annotated[
+        str, Option(metavar="validation|test", help="Split of the data set.")
+    ] = "test",
+    clips: Annotated[int, Option(min=2, help="Maximum number of clips.")] = 96,
+    steps: FlowSteps = 1,
+    guidance: ModelGuidance = None,
+    seed: Seed = 0,
+    out: Out = None,
+) -> Report:
+    """Measure whether generated hits follow a recorded one (generate --reference)."""
+    from foleyflow.experiments.measure_reference import measure_reference
+    from foleyflow.judges.weights import SHIPPED
+
+    with progress_on_stderr("ways to generate") as show:
+        return measure_reference(
+            model,
+            data,
+            split=split,
+            clips=clips,
+            judge=load_material_judge(judge or SHIPPED),
+            steps=steps,
+            guidance=guidance,
+            seed=seed,
+            progress=show,
+        )
+
+
 def spectrograms(
     data: SimulatedData,
     output: Annotated[
