@@ -99,7 +99,7 @@ def save_component(
     with draft_of(path, one_writer=True) as draft:
         save_file(stored, draft)
     record = Record(name, dict(config), file_sha256(path), dict(provenance))
-    _add_components(folder, {name: vars(record)})
+    add_components(folder, {name: vars(record)})
 
 
 def read_record(folder: Path, name: str) -> Record:
@@ -150,7 +150,7 @@ def load_into(
         CheckpointError: a missing or damaged file, a wrong hash, or tensors that don't fit.
     """
     record = read_record(folder, name)
-    path = _checked_file(folder, name, record.sha256)
+    path = checked_file(folder, name, record.sha256)
     try:
         tensors = load_file(path)
     except SafetensorError as error:
@@ -226,14 +226,14 @@ def merge_models(folders: Sequence[Path], out: Path) -> list[str]:
                 )
             found[name] = folder
     for name, folder in found.items():
-        _checked_file(folder, name, read_record(folder, name).sha256)
+        checked_file(folder, name, read_record(folder, name).sha256)
     out.mkdir(parents=True, exist_ok=True)
     for name, folder in found.items():
         with draft_of(out / f"{name}.safetensors", one_writer=True) as draft:
             shutil.copyfile(folder / f"{name}.safetensors", draft)
     if "align" in found:
         _copy_calibration(found["align"], out)
-    return _add_components(out, {name: _read_components(found[name])[name] for name in found})
+    return add_components(out, {name: _read_components(found[name])[name] for name in found})
 
 
 def _copy_calibration(source: Path, out: Path) -> None:
@@ -245,7 +245,12 @@ def _copy_calibration(source: Path, out: Path) -> None:
         shutil.copyfile(source / CALIBRATION_NAME, draft)
 
 
-def _checked_file(folder: Path, name: str, sha256: str) -> Path:
+def checked_file(folder: Path, name: str, sha256: str) -> Path:
+    """The file of a component with this hash.
+
+    Raises:
+        CheckpointError: it is missing or has another hash.
+    """
     path = folder / f"{name}.safetensors"
     if not path.exists():
         raise CheckpointError(f"{path}: no such file", hint=COPY_AGAIN)
@@ -263,7 +268,7 @@ def _check_format(where: str | Path, found: Any) -> None:
         raise CheckpointError(f"{where}: format {found!r}, expected {expected}", hint=OTHER_VERSION)
 
 
-def _add_components(folder: Path, added: Mapping[str, Any]) -> list[str]:
+def add_components(folder: Path, added: Mapping[str, Any]) -> list[str]:
     """Add or replace records in config.json; returns the sorted names of all components."""
     components = _read_components(folder) if (folder / CONFIG_NAME).exists() else {}
     components |= added

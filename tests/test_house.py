@@ -25,6 +25,7 @@ GROUND = {
     "signals",
     "spectrogram",
     "system",
+    "weight_average",
     "weights",
     "weights_migration",
 }
