@@ -20,7 +20,8 @@ from foleyflow.cues.arrays import CueArrays
 from foleyflow.cues.cue import NOMINAL_PEAK, Cue
 from foleyflow.inference.stretches import end_of_ring_s
 
-LARGEST_GAIN_DB = 12.0  # of a correction in both directions
+# Corrections. A higher gain would raise what is not the hit; a sound can be lowered further.
+LARGEST_GAIN_DB, LARGEST_CUT_DB = 12.0, 24.0
 # A generated attack may begin a little before the time of its cue. The peak of a hit is that from
 # there to `PEAK_S` after the cue, or to the attack of the next hit.
 EARLY_S = 0.012
@@ -144,7 +145,7 @@ class HitLevels:
             HitGain(
                 time_s=hit.time_s,
                 ring_end_s=end_of_ring_s(hit),
-                gain_db=float(np.clip(gain_db, -LARGEST_GAIN_DB, LARGEST_GAIN_DB)),
+                gain_db=float(np.clip(gain_db, -LARGEST_CUT_DB, LARGEST_GAIN_DB)),
             )
         )
 
@@ -224,4 +225,4 @@ def _friction_gain_db(
     found = NOMINAL_PEAK * np.sqrt(np.sum(10 ** (np.array(levels_db) / 10)))
     rms = float(np.sqrt(np.mean(np.square(window, dtype=np.float64))))
     gain_db = 20 * np.log10(found / max(rms, FAINTEST))
-    return float(np.clip(gain_db, -LARGEST_GAIN_DB, LARGEST_GAIN_DB))
+    return float(np.clip(gain_db, -LARGEST_CUT_DB, LARGEST_GAIN_DB))
