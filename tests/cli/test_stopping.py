@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from support.cli_model import process_environment
+from support.cli_model import process_environment, reset_signals
 from support.media_files import make_video
 
 from foleyflow.cli.stopping import stopped_by_signals
@@ -34,12 +34,6 @@ def start(*arguments, temporary: Path, **options) -> subprocess.Popen:
         preexec_fn=reset_signals,
         **options,
     )
-
-
-def reset_signals() -> None:
-    """Signals that the test process ignores, as under nohup, would be ignored by its children."""
-    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_DFL)
 
 
 def wait_for(process: subprocess.Popen, pattern: str, folder: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -137,3 +138,9 @@ def check_refusal(outcome: Outcome, *, status: int = 2) -> str:
 def process_environment(changes: Mapping[str, str] | None = None) -> dict[str, str]:
     """Environment variables to run this code with one thread."""
     return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), **(changes or {})}
+
+
+def reset_signals() -> None:
+    """Signals that the test process ignores, as under nohup, would be ignored by its children."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)

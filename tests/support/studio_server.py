@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx2 as httpx
 import numpy as np
+from support.cli_model import reset_signals
 
 ROOT = Path(__file__).resolve().parents[2]
 TIMEOUT_S = 60.0
@@ -32,6 +33,7 @@ class StudioServer:
                 stderr=log,
                 cwd=ROOT,
                 env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+                preexec_fn=reset_signals,
             )
         lines = []
         while (line := self.process.stdout.readline()) and line != b"}\n":
