@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -84,7 +85,7 @@ def plot_delivery(path: Path, found: CueSheet, corrected: Generated, folder: Pat
     save_figure(figure, path)
 
 
-def _rows(heights_px: Sequence[int], duration_s: float) -> tuple[Figure, list]:
+def _rows(heights_px: Sequence[int], duration_s: float) -> tuple[Figure, list[Axes]]:
     """A figure, and axes of these heights from top to bottom with one time axis."""
     total_px = TITLE_PX + FOOT_PX + sum(heights_px) + GAP_PX * len(heights_px)
     figure = Figure(figsize=(WIDTH_PX / DOTS_PER_INCH, total_px / DOTS_PER_INCH))
