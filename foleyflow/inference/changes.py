@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foleyflow.inference.result import Generated
+from foleyflow.inference.stretches import joined_ranges
 from foleyflow.inference.takes import sound_between
 
 
@@ -21,14 +22,8 @@ def changed_samples(old: Generated, new: Generated) -> list[tuple[int, int]] | N
         id(patch) for patch in after.sound_patches
     }
     patches = [*before.sound_patches, *after.sound_patches]
-    ranges = sorted((p.start, min(p.end, new.sample_count)) for p in patches if id(p) not in shared)
-    joined: list[tuple[int, int]] = []
-    for start, stop in ranges:
-        if joined and start <= joined[-1][1]:
-            joined[-1] = joined[-1][0], max(joined[-1][1], stop)
-        elif start < stop:
-            joined.append((start, stop))
-    return joined
+    ranges = [(p.start, min(p.end, new.sample_count)) for p in patches if id(p) not in shared]
+    return joined_ranges((start, stop) for start, stop in ranges if start < stop)
 
 
 def samples_between(result: Generated, start: int, stop: int) -> NDArray[np.float32]:

@@ -22,7 +22,12 @@ from foleyflow.inference.rerendering import FADE_S, faded
 from foleyflow.inference.sound_spool import SoundPatch, StereoSpool
 from foleyflow.inference.stem_references import begin_samples, reference_of
 from foleyflow.inference.stems import FRAME_SAMPLES, STEP_SAMPLES, Reference
-from foleyflow.inference.stretches import BEFORE_S, changed_stretches, end_of_ring_s
+from foleyflow.inference.stretches import (
+    BEFORE_S,
+    changed_stretches,
+    end_of_ring_s,
+    joined_ranges,
+)
 from foleyflow.inference.takes import Take, blocks_of, sound_between, stereo_between
 from foleyflow.inference.windows import WindowPlan
 
@@ -109,7 +114,7 @@ def pan_edited_take(
     # Their stereo sound, faded from and to the old one
     references, positions = _parts(codec, flow, new, cues, plan=plan, threads=threads)
     take, total = new, new.sound.sample_count
-    for start, stop in _joined_spans(spans):
+    for start, stop in joined_ranges(spans):
         samples = faded(
             stereo_between(old, start, stop),
             _panned_samples(new, references, positions, start, min(stop, total)),
@@ -219,13 +224,3 @@ def _panned_samples(
     ]
     blocks = panned_blocks(blocks_of(take, begin, stop + FRAME_SAMPLES), moved, positions)
     return np.concatenate(list(blocks), axis=1)[:, start - begin : stop - begin]
-
-
-def _joined_spans(spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Spans of samples in order, joined where they overlap."""
-    joined: list[tuple[int, int]] = []
-    for start, stop in sorted(spans):
-        if joined and start <= joined[-1][1]:
-            start, stop = joined[-1][0], max(joined.pop()[1], stop)
-        joined.append((start, stop))
-    return joined

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from foleyflow.cues.cue import Cue
@@ -65,6 +66,17 @@ def changed_cues(old: CueSheet, new: CueSheet, *, with_pan: bool = False) -> lis
         {_audible(cue, with_pan=with_pan) for cue in sheet if cue.enabled} for sheet in (old, new)
     )
     return sorted(before ^ after, key=lambda cue: cue.time_s)
+
+
+def joined_ranges(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Ranges in order of their starts, of which those that touch or overlap are one."""
+    joined: list[tuple[int, int]] = []
+    for start, stop in sorted(ranges):
+        if joined and start <= joined[-1][1]:
+            joined[-1] = joined[-1][0], max(joined[-1][1], stop)
+        else:
+            joined.append((start, stop))
+    return joined
 
 
 def end_of_ring_s(cue: Cue) -> float:

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import av
-import numpy as np
 from av.audio.stream import AudioStream
 from av.packet import Packet
 
 from foleyflow.clock import count_at
-from foleyflow.media.clip_encoder import TICK
 from foleyflow.media.formats import format_of
+from foleyflow.media.h264_stream import add_h264_stream, encode_picture
 from foleyflow.media.input_file import open_input
 from foleyflow.media.probe import MediaInfo
 from foleyflow.media.reader import read_frames_with_aspect
-from foleyflow.media.reproducible import reproducible_x264
 from foleyflow.media.sound_track import SoundTrack
 from foleyflow.media.waveform import read_sound_blocks
 
@@ -78,44 +77,25 @@ def encode_for_browsers(
     """
     frames = read_frames_with_aspect(info.path, short_side=short_side, info=info)
     first = next(frames)
-    height, width = (2 * (side // 2) for side in first[1].shape[:2])
     with av.open(f"file:{target}", "w", format="mp4", options={"movflags": "faststart"}) as sink:
-        stream = sink.add_stream(
-            "libx264",
-            rate=round(min(info.rate_hz, 240.0)) or 1,
-            options=reproducible_x264(_OPTIONS),
-        )
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        stream.codec_context.time_base = TICK
-        stream.codec_context.thread_count = 1
+        stream = add_h264_stream(sink, first[1], rate_hz=info.rate_hz, options=_OPTIONS)
         track = _sound_track(info, target) if info.has_audio else None
         audio = track.add_to(sink) if track else None
         sink.start_encoding()
         sound = _timed(track, audio) if track and audio else iter(())
         sound_s, waiting = next(sound, (math.inf, None))
-        for time_s, pixels in _chained(first, frames):
+        for time_s, pixels in itertools.chain([first], frames):
             # Sound that is played before this frame
             while waiting is not None and sound_s <= time_s:
                 sink.mux(waiting)
                 sound_s, waiting = next(sound, (math.inf, None))
-            frame = av.VideoFrame.from_ndarray(
-                np.ascontiguousarray(pixels[:height, :width]), format="rgb24"
-            ).reformat(format="yuv420p")
-            frame.pts, frame.time_base = round(time_s / TICK), TICK
-            sink.mux(stream.encode(frame))
+            sink.mux(encode_picture(stream, pixels, time_s))
             if progress is not None:
                 progress(time_s)
         sink.mux(stream.encode(None))
         while waiting is not None:
             sink.mux(waiting)
             _, waiting = next(sound, (math.inf, None))
-
-
-def _chained(
-    first: tuple[float, np.ndarray], frames: Iterator[tuple[float, np.ndarray]]
-) -> Iterator[tuple[float, np.ndarray]]:
-    yield first
-    yield from frames
 
 
 def _sound_track(info: MediaInfo, target: Path) -> SoundTrack:

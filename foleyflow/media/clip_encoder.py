@@ -7,22 +7,19 @@ thread, so that the same part always gives the same bytes on one machine.
 from __future__ import annotations
 
 import itertools
-from fractions import Fraction
 from pathlib import Path
 
 import av
-import numpy as np
 
 from foleyflow.clock import count_at
 from foleyflow.errors import MediaError
 from foleyflow.media.formats import format_of
+from foleyflow.media.h264_stream import add_h264_stream, encode_picture
 from foleyflow.media.probe import MediaInfo
 from foleyflow.media.reader import read_frames_with_aspect
-from foleyflow.media.reproducible import reproducible_x264
 from foleyflow.media.sound_track import SoundTrack
 from foleyflow.media.waveform import read_waveform
 
-TICK = Fraction(1, 90_000)
 EDGE_S = 0.05  # a file that begins and ends this close to the wanted clip is copied
 VIDEO_OPTIONS = {
     "preset": "veryfast",
@@ -83,26 +80,13 @@ def encode_clip(
         start_s=0.0,
     )
     # Encode both; without bitexact the muxer writes its version into the file
-    height, width = (2 * (side // 2) for side in first[1].shape[:2])
     with av.open(f"file:{target}", "w", format="mp4", options={"fflags": "+bitexact"}) as sink:
-        stream = sink.add_stream(
-            "libx264",
-            rate=round(min(info.rate_hz, 240.0)) or 1,
-            options=reproducible_x264(VIDEO_OPTIONS),
-        )
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        stream.codec_context.time_base = TICK
-        stream.codec_context.thread_count = 1
+        stream = add_h264_stream(sink, first[1], rate_hz=info.rate_hz, options=VIDEO_OPTIONS)
         audio = track.add_to(sink)
         sink.start_encoding()
         following = itertools.takewhile(lambda pair: pair[0] < end_s - 1e-6, frames)
         for time_s, pixels in itertools.chain([first], following):
-            frame = av.VideoFrame.from_ndarray(
-                np.ascontiguousarray(pixels[:height, :width]), format="rgb24"
-            ).reformat(format="yuv420p")
-            frame.pts = round((time_s - origin_s) / TICK)
-            frame.time_base = TICK
-            sink.mux(stream.encode(frame))
+            sink.mux(encode_picture(stream, pixels, time_s - origin_s))
         sink.mux(stream.encode(None))
         for packet in track.packets(audio):
             sink.mux(packet)

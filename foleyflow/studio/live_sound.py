@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from foleyflow.inference.stretches import joined_ranges
 from foleyflow.media.waveform import split_blocks
 from foleyflow.studio.peaks import Peaks
 from foleyflow.weights import write_atomically
@@ -60,7 +61,7 @@ class LiveSound:
                     position += len(new)
                 file.truncate(position * SAMPLE_BYTES)
             self.count, self._peaks = position, peaks
-        return merged(changed)
+        return joined_ranges(changed)
 
     def patch(self, node: int, parts: Sequence[tuple[int, NDArray[np.float32]]]) -> None:
         """Replaces samples (n,) from a first one on, in several places."""
@@ -125,14 +126,3 @@ class LiveSound:
         if size != count * SAMPLE_BYTES:
             return
         self.node, self.count = node, count
-
-
-def merged(ranges: Iterable[Range]) -> list[Range]:
-    """Ranges in order of their starts, of which those that touch are one."""
-    result: list[Range] = []
-    for start, stop in sorted(ranges):
-        if result and start <= result[-1][1]:
-            result[-1] = (result[-1][0], max(result[-1][1], stop))
-        else:
-            result.append((start, stop))
-    return result

@@ -12,11 +12,12 @@ from typing import Any, Literal
 from foleyflow.cues.files import write_cues
 from foleyflow.cues.sheet import CueSheet
 from foleyflow.errors import DataError
+from foleyflow.inference.stretches import joined_ranges
 from foleyflow.media import MediaInfo, probe
 from foleyflow.media.browser_playback import played_as, player_offset_s
 from foleyflow.studio.history import History
 from foleyflow.studio.identified_cues import sheet_of
-from foleyflow.studio.live_sound import LiveSound, Range, merged
+from foleyflow.studio.live_sound import LiveSound, Range
 from foleyflow.studio.problems import NotFound, NotNow
 from foleyflow.studio.project_files import (
     FOLDERS,
@@ -204,7 +205,9 @@ class Project:
     def changed_since(self, count: int) -> list[Range]:
         """The ranges of all changes of the sound after the `count`-th one."""
         with self.lock:
-            return merged(r for number, ranges in self._changes if number > count for r in ranges)
+            return joined_ranges(
+                r for number, ranges in self._changes if number > count for r in ranges
+            )
 
     # Description
 

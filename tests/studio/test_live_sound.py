@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from foleyflow.studio.live_sound import BLOCK_SAMPLES, LiveSound, merged
+from foleyflow.inference.stretches import joined_ranges
+from foleyflow.studio.live_sound import BLOCK_SAMPLES, LiveSound
 from foleyflow.studio.peaks import COLUMN_SAMPLES, Peaks
 
 COUNT = 2 * BLOCK_SAMPLES + 12_345
@@ -110,4 +111,4 @@ def test_peaks_are_read_from_their_file(tmp_path, samples):
 
 
 def test_ranges_that_touch_are_one():
-    assert merged([(5, 9), (0, 2), (2, 4), (8, 12), (20, 21)]) == [(0, 4), (5, 12), (20, 21)]
+    assert joined_ranges([(5, 9), (0, 2), (2, 4), (8, 12), (20, 21)]) == [(0, 4), (5, 12), (20, 21)]
