@@ -176,8 +176,8 @@ class Generated:
                 alone. A mix has the loudness that the result was generated with as its target.
 
         Raises:
-            MediaError: the output exists or can't be written, or the video's own sound can't be
-                decoded or kept.
+            MediaError: the output exists or can't be written, the video's own sound can't be
+                decoded or kept, or a video is to be written for frames without a file.
         """
         path = Path(path)
         start_s = time.perf_counter()
