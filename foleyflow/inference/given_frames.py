@@ -129,11 +129,8 @@ class GivenFrames:
             check_dtype(getattr(frames, "dtype", None), NAME)
         _check_count(len(frames))
         if (rate_hz is None) == (times_s is None):
-            given = "neither rate_hz nor times_s was" if rate_hz is None else "both were"
-            both = "" if rate_hz is None else " (rate_hz and times_s)"
-            raise ConfigError(
-                f"{NAME}: {given} given{both}, expected one of them", hint=_CHOICE_HINT
-            )
+            given = "no rate_hz and no times_s" if rate_hz is None else "rate_hz and times_s"
+            raise ConfigError(f"{NAME}: {given} given, expected one of them", hint=_CHOICE_HINT)
         times, self.duration_s = _clock(len(frames), rate_hz, times_s)
         self._count = len(frames)
         check_duration(self.duration_s, Path(NAME))

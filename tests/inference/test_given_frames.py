@@ -307,8 +307,8 @@ def test_a_wrong_frame_in_the_middle_is_named(model):
 
 
 WRONG_TIMES = {
-    "neither": ({}, "neither rate_hz nor times_s"),
-    "both": ({"rate_hz": 25, "times_s": np.arange(60) / 25}, "both were given"),
+    "neither": ({}, "no rate_hz and no times_s given"),
+    "both": ({"rate_hz": 25, "times_s": np.arange(60) / 25}, "rate_hz and times_s given"),
     "zero": ({"rate_hz": 0}, "rate_hz=0, expected"),
     "negative": ({"rate_hz": -25}, "rate_hz=-25"),
     "nan": ({"rate_hz": float("nan")}, "rate_hz=nan"),
