@@ -38,6 +38,7 @@ EXTRAS = {
     "finetune": ("peft",),
     "edit": ("opentimelineio",),
     "web": ("fastapi", "uvicorn"),
+    "notebook": ("ipykernel",),
 }
 ENCODERS = {
     "aac": "audio in mp4 and mov",

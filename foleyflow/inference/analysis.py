@@ -9,6 +9,7 @@ Dimension letters: L latent frames, M materials.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from foleyflow.alignment.model import Alignment, FlowCondition
 from foleyflow.clock import count_covering
 from foleyflow.event_peaks import SHORTEST_GAP_S, find_event_peaks
 from foleyflow.inference.feature_stream import FeatureStream, window_conditions
+from foleyflow.inference.given_frames import GivenFrames
 from foleyflow.inference.motion import ColumnMotion
 from foleyflow.inference.video_frames import frames_for_encoder
 from foleyflow.inference.window_spool import AnalysedWindow, WindowSpool
@@ -95,18 +97,18 @@ class Analysis:
 
 def analyse_video(
     aligner: Alignment,
-    info: MediaInfo,
+    video: MediaInfo | GivenFrames,
     plan: WindowPlan,
     stopwatch: Stopwatch,
     *,
     threads: int,
     progress: Callable[[float], None] | None = None,
 ) -> tuple[Analysis, list[str]]:
-    """The analysis of a video, and warnings about its file.
+    """The analysis of a video, or of given frames, and warnings about its file.
 
     Args:
         aligner: in eval mode, with its video encoder.
-        info: the video.
+        video: the video.
         plan: sizes of the windows.
         stopwatch: receives the parts "decode", "encode" and "align".
         threads: torch threads per operation.
@@ -116,33 +118,42 @@ def analyse_video(
         MediaError: the video can't be used.
     """
     motion = ColumnMotion()
-    frames = frames_for_encoder(info, aligner, motion)
+    frames = frames_for_encoder(video, aligner, motion)
     segment_s = aligner.config.segment_s
 
     def report(end: int) -> None:
-        done_s = min(info.duration_s, end * segment_s)
+        done_s = min(video.duration_s, end * segment_s)
         if done_s > RELEASE_AFTER_S:
             release_freed_memory()
         if progress is not None:
             progress(done_s)
 
-    segments = max(1, count_covering(info.duration_s, 1 / segment_s))
+    def segments_by(end: int) -> int | None:
+        # The length of frames from an iterator is known when all of them are read
+        if math.isinf(video.duration_s) and features.reaches(end * segment_s):
+            return None
+        return max(1, count_covering(video.duration_s, 1 / segment_s))
+
     # Closing the stream ends its threads, also after an error
     with (
         torch.inference_mode(),
         torch_threads(threads),
         closing(FeatureStream(aligner, frames, stopwatch, in_threads=True)) as features,
     ):
-        windows = window_conditions(aligner, features, plan.cut(segments), stopwatch, report)
-        analysis = collect_analysis(aligner, windows, duration_s=info.duration_s, motion=motion)
-    return analysis, [*info.warnings, *frames.counts.warnings()]
+        cuts = plan.cut_until_end(segments_by)
+        windows = window_conditions(aligner, features, cuts, stopwatch, report)
+        analysis = collect_analysis(
+            aligner, windows, duration_s=lambda: video.duration_s, motion=motion
+        )
+    warnings = () if isinstance(video, GivenFrames) else video.warnings
+    return analysis, [*warnings, *frames.counts.warnings()]
 
 
 def collect_analysis(
     aligner: Alignment,
     windows: Iterator[tuple[int, int, int, FlowCondition]],
     *,
-    duration_s: float,
+    duration_s: float | Callable[[], float],
     motion: ColumnMotion | None = None,
 ) -> Analysis:
     """Collects the aligner's output for all windows of a clip.
@@ -150,7 +161,7 @@ def collect_analysis(
     Args:
         aligner: in eval mode.
         windows: (start, length, kept, condition) in order, from `window_conditions`.
-        duration_s: length of the clip.
+        duration_s: length of the clip, or a function that returns it after the last window.
         motion: complete when the windows are; None for no motion.
     """
     per_segment, rate_hz = aligner.config.latents_per_segment, aligner.config.latent_rate_hz
@@ -169,17 +180,17 @@ def collect_analysis(
         curves = _curves(found, aligner.config.materials)
         parts.append({name: values[done - first : end - first] for name, values in curves.items()})
         # Peaks in these frames
-        until_s = min(end / rate_hz, duration_s)
         from_s = max(done / rate_hz, candidates[-1].time_s + SHORTEST_GAP_S if candidates else 0.0)
         found_here = _candidates(curves, start_s=first / rate_hz, rate_hz=rate_hz)
-        candidates += [each for each in found_here if from_s <= each.time_s < until_s]
+        candidates += [each for each in found_here if from_s <= each.time_s < end / rate_hz]
         done = end
     joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    length_s = duration_s() if callable(duration_s) else duration_s
     return Analysis(
-        duration_s=duration_s,
+        duration_s=length_s,
         rate_hz=rate_hz,
         windows=spool,
-        candidates=candidates,
+        candidates=[each for each in candidates if each.time_s < length_s],
         curves=FrameCurves(
             onsets=joined["onsets"],
             friction=joined["friction"],

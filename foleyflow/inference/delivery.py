@@ -17,7 +17,7 @@ from foleyflow.cues.labels import label_text
 from foleyflow.cues.sheet import CueSheet
 from foleyflow.cues.video_reference import VideoReference
 from foleyflow.delivery import Ducking, MixedSound, MixMode, check_original, mix_sounds
-from foleyflow.errors import ConfigError, UsageError
+from foleyflow.errors import ConfigError, MediaError, UsageError
 from foleyflow.media import (
     BroadcastInfo,
     LoudnessReport,
@@ -165,11 +165,13 @@ class DeliveredSound:
         """Write a sound file or a copy of the video, by the suffix; returns what was lost.
 
         Raises:
-            MediaError: the output exists or can't be written.
+            MediaError: the output exists or can't be written, or the sound is for frames, which
+                have no video file to copy.
             UsageError: the output is a sound file, and the original is to be kept.
         """
         sound_format = self.delivery.format_of(path)
         if sound_format is None:
+            _check_source(self.info, path)
             return mux(
                 self.info.path,
                 path,
@@ -279,6 +281,14 @@ def check_delivery(info: MediaInfo, output: Path, delivery: Delivery) -> None:
         )
     if delivery.mix != "replace" and info.has_audio:
         check_original(info.path)
+
+
+def _check_source(info: MediaInfo, output: Path) -> None:
+    if not info.is_file:
+        raise MediaError(
+            f"{output}: the sound was generated for frames, which have no video file to copy",
+            hint="save it as .wav or .flac, or take `waveform` and encode both",
+        )
 
 
 def markers_of(cues: CueSheet) -> list[Marker]:

@@ -81,17 +81,22 @@ class FeatureStream:
         if isinstance(self._decoded, Generator):
             self._decoded.close()
 
+    def reaches(self, end_s: float) -> bool:
+        """Whether there is a frame at `end_s` or later; frames are read until then."""
+        while not self._times_s or self._times_s[-1] < end_s:
+            batch = next(self._batches, None)
+            if batch is None:
+                return False
+            self._times_s += batch[0]
+            self._features += batch[1]
+        return True
+
     def between(self, start_s: float, end_s: float) -> tuple[Tensor, Tensor]:
         """(1, T, D) features of the frames in [start_s, end_s), and (1, T) seconds since start_s.
 
         If no frame is in the range, the last frame before it is used.
         """
-        while not self._times_s or self._times_s[-1] < end_s:
-            batch = next(self._batches, None)
-            if batch is None:
-                break
-            self._times_s += batch[0]
-            self._features += batch[1]
+        self.reaches(end_s)
         first = int(np.searchsorted(self._times_s, start_s - 1e-6))
         if first == len(self._times_s) or self._times_s[first] >= end_s - 1e-6:
             first = max(0, first - 1)

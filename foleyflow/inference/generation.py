@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from foleyflow.inference.cue_checks import (
     open_library,
     with_material,
 )
+from foleyflow.inference.given_frames import GivenFrames
 from foleyflow.inference.motion import with_pans
 from foleyflow.inference.reference_sound import read_reference
 from foleyflow.inference.rendering import Sampling
@@ -59,7 +61,7 @@ class Settings:
 
 def generate_results(
     model: FoleyFlow,
-    video: str | Path | MediaInfo,
+    video: str | Path | MediaInfo | GivenFrames,
     seeds: Sequence[int],
     settings: Settings,
     *,
@@ -87,7 +89,7 @@ def generate_results(
     if settings.stereo:
         check_stereo(config)
     start_s, stopwatch = time.perf_counter(), Stopwatch()
-    info = video if isinstance(video, MediaInfo) else probe(video)
+    clip = video if isinstance(video, MediaInfo | GivenFrames) else probe(video)
     library = None
     if settings.library is not None:
         library = open_library(settings.library, model.materials)
@@ -95,10 +97,16 @@ def generate_results(
     if settings.reference is not None:
         reference = read_reference(settings.reference, model.codec, model.flow, material=material)
     cues = settings.cues
-    if cues is not None:
-        cues = fit_to_clip(cues, config, duration_s=info.duration_s)
+    if cues is not None and math.isfinite(clip.duration_s):
+        cues = fit_to_clip(cues, config, duration_s=clip.duration_s)
     # Frames to features to cues
-    analysis, warnings = model.analyse(info, stopwatch, progress)
+    if isinstance(clip, GivenFrames):
+        analysis, warnings = model.analyse_frames(clip, stopwatch, progress)
+        info = clip.info  # the length is known now, also of frames from an iterator
+        cues = None if cues is None else fit_to_clip(cues, config, duration_s=info.duration_s)
+    else:
+        analysis, warnings = model.analyse(clip, stopwatch, progress)
+        info = clip
     if cues is None and not model.materials:
         cues = CueSheet(duration_s=info.duration_s)
     elif cues is None:

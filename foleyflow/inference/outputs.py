@@ -26,9 +26,7 @@ from foleyflow.inference.sidecar import write_sidecar
 from foleyflow.inference.stem_files import check_stem_folder, stem_folder, write_stems
 from foleyflow.inference.stems import StemKind
 from foleyflow.inference.video_reference import reference_of
-from foleyflow.media import check_output, read_frames_at, read_waveform
-
-REPORT_PICTURES = 10
+from foleyflow.media import check_output, read_waveform
 
 
 def plan_outputs(
@@ -181,11 +179,9 @@ def _write_stems(result: Generated, by: StemKind, job: Job[Request]) -> list[dic
 
 def _write_report(path: Path, result: Generated, job: Job[Request]) -> list[str]:
     """Draws the report, with the sound of the video if it has one; returns warnings."""
-    from foleyflow.inference.report import plot_report  # matplotlib takes most of a second to load
+    # matplotlib takes most of a second to load
+    from foleyflow.inference.report import plot_report, report_pictures
 
-    duration_s = result.info.duration_s
-    times_s = [duration_s * (k + 0.5) / REPORT_PICTURES for k in range(REPORT_PICTURES)]
-    pictures = read_frames_at(job.video, times_s, height=160, info=result.info)
     reference, warnings = None, []
     if result.info.has_audio:
         try:
@@ -194,7 +190,7 @@ def _write_report(path: Path, result: Generated, job: Job[Request]) -> list[str]
             warnings.append(f"the report lacks the original sound: {error}")
     plot_report(
         path,
-        pictures=list(zip(times_s, pictures, strict=True)),
+        pictures=report_pictures(result.info),
         generated=result.as_waveform(),
         cues=result.cues,
         reference=reference,

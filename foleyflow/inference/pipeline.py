@@ -11,10 +11,13 @@ thread aligns.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import torch
+from numpy.typing import ArrayLike
 
 from foleyflow import pretrained
 from foleyflow.alignment.model import Alignment
@@ -26,6 +29,7 @@ from foleyflow.inference.analysis import Analysis, analyse_video
 from foleyflow.inference.calibration import Calibration, read_calibration
 from foleyflow.inference.candidates import Candidate, check_count, rank_candidates
 from foleyflow.inference.generation import Settings, generate_results
+from foleyflow.inference.given_frames import GivenFrames, Times, given_video
 from foleyflow.inference.result import Generated
 from foleyflow.inference.sensitivity import DEFAULT_SENSITIVITY, check_sensitivity
 from foleyflow.inference.spotting import Spotting, spot_cues
@@ -121,8 +125,11 @@ class FoleyFlow:
 
     def spot(
         self,
-        video: str | Path | MediaInfo,
+        video: str | Path | MediaInfo | None = None,
         *,
+        frames: ArrayLike | Iterable[tuple[float, Any]] | None = None,
+        rate_hz: float | Fraction | None = None,
+        times_s: Times | None = None,
         sensitivity: float = DEFAULT_SENSITIVITY,
         progress: Callable[[float], None] | None = None,
     ) -> CueSheet:
@@ -130,25 +137,35 @@ class FoleyFlow:
 
         Args:
             video: any file that PyAV can decode, or its `probe` result.
+            frames, rate_hz, times_s: frames in place of a video, see `generate`.
             sensitivity: above 0 and below 1; higher values enable more uncertain cues.
             progress: called with the seconds of video processed.
 
         Raises:
-            MediaError: the video can't be used.
-            ConfigError: the sensitivity is out of range.
+            MediaError: the video or the frames can't be used.
+            ConfigError: the sensitivity is out of range, or the frames have no valid times.
         """
         check_sensitivity(sensitivity)
-        info = video if isinstance(video, MediaInfo) else probe(video)
-        analysis, warnings = self.analyse(info, Stopwatch(), progress)
+        clip = given_video(video, frames, rate_hz, times_s)
+        if isinstance(clip, GivenFrames):
+            analysis, warnings = self.analyse_frames(clip, Stopwatch(), progress)
+            name = clip.info.path
+        else:
+            info = clip if isinstance(clip, MediaInfo) else probe(clip)
+            analysis, warnings = self.analyse(info, Stopwatch(), progress)
+            name = info.path
         spotting = self.spot_in(analysis, sensitivity)
         for text in (*warnings, *spotting.warnings):
-            logger.warning("%s: %s", info.path, text)
+            logger.warning("%s: %s", name, text)
         return spotting.cues
 
     def generate(
         self,
-        video: str | Path | MediaInfo,
+        video: str | Path | MediaInfo | None = None,
         *,
+        frames: ArrayLike | Iterable[tuple[float, Any]] | None = None,
+        rate_hz: float | Fraction | None = None,
+        times_s: Times | None = None,
         cues: CueSheet | None = None,
         seed: int = 0,
         steps: int = 1,
@@ -167,6 +184,12 @@ class FoleyFlow:
 
         Args:
             video: any file that PyAV can decode, or its `probe` result.
+            frames: in place of a video: RGB pictures (T, H, W, 3), uint8 or float 0..1, as a NumPy
+                array, a torch tensor or a list; or an iterator of (time_s, picture) for long clips,
+                which is read in another thread. At least two frames.
+            rate_hz: frames per second; the sound is as long as T / rate_hz, to the sample.
+            times_s: times of the frames instead of a rate. The clip begins with the first frame,
+                and the last one is shown as long as the one before it, also of an iterator.
             cues: what sounds; None finds the cues in the video (see `spot`). A model whose flow
                 has no cue tracks generates from the video alone: it takes none, and has none in
                 its result.
@@ -186,9 +209,9 @@ class FoleyFlow:
             on_generated: called with the seconds of sound generated after that.
 
         Raises:
-            MediaError: the video can't be used.
-            ConfigError: a setting is out of range, a material of the cues is unknown, or the model
-                takes no cues.
+            MediaError: the video or the frames can't be used.
+            ConfigError: a setting is out of range, the frames have no valid times, a material of
+                the cues is unknown, or the model takes no cues.
             DataError: the library has no usable sound or one of its files changed, or the reference
                 is silent.
         """
@@ -205,7 +228,8 @@ class FoleyFlow:
             stereo=stereo,
             on_generated=on_generated,
         )
-        return next(generate_results(self, video, [seed], settings, progress=progress))
+        clip = given_video(video, frames, rate_hz, times_s)
+        return next(generate_results(self, clip, [seed], settings, progress=progress))
 
     def candidates(
         self,
@@ -264,6 +288,14 @@ class FoleyFlow:
         """See `analysis.analyse_video`."""
         return analyse_video(
             self.aligner, info, self.plan, stopwatch, threads=self.threads, progress=progress
+        )
+
+    def analyse_frames(
+        self, frames: GivenFrames, stopwatch: Stopwatch, progress: Callable[[float], None] | None
+    ) -> tuple[Analysis, list[str]]:
+        """`analyse` for frames in memory, or from an iterator."""
+        return analyse_video(
+            self.aligner, frames, self.plan, stopwatch, threads=self.threads, progress=progress
         )
 
     def spot_in(self, analysis: Analysis, sensitivity: float) -> Spotting:

@@ -6,6 +6,7 @@ column is plotted as its extremes.
 
 from __future__ import annotations
 
+import io
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ from foleyflow.cues.cue import Cue
 from foleyflow.errors import MediaError
 from foleyflow.inference.report_cues import INK, PALE, mark_hits, plot_cues, write_legend
 from foleyflow.inference.report_spectrogram import band_power, plot_band_power
+from foleyflow.media import MediaInfo, read_frames_at
 from foleyflow.signals import Waveform
 from foleyflow.system.atomic_files import draft_of
 from foleyflow.system.printable import printable
@@ -33,6 +35,7 @@ TITLE_PX, LABEL_PX, GAP_PX, FOOT_PX = 84, 30, 12, 62
 CUES_PX = 74
 HIGHEST_STRIP_PX = 190.0
 
+REPORT_PICTURES = 10
 COLUMN_COUNT = 1446  # pixel columns of the time axis
 RANGE_DB = 75.0  # of the spectrograms
 
@@ -52,15 +55,34 @@ def plot_report(
 
     Args:
         path: the PNG; an existing one is replaced.
+        pictures, generated, cues, reference, title: see `draw_report`.
+
+    Raises:
+        MediaError: the PNG can't be written.
+    """
+    figure = draw_report(
+        pictures=pictures, generated=generated, cues=cues, reference=reference, title=title
+    )
+    save_figure(figure, path)
+
+
+def draw_report(
+    *,
+    pictures: Sequence[tuple[float, NDArray[np.uint8]]],
+    generated: Waveform,
+    cues: Sequence[Cue],
+    reference: Waveform | None = None,
+    title: str = "",
+) -> Figure:
+    """The figure of a report, 1600 x 1000 pixels.
+
+    Args:
         pictures: (time in seconds, (H, W, 3) uint8 RGB) of some frames, ascending in time. Those
             that would overlap are left out; six to twelve look best.
         generated: the generated sound; its length is the time axis.
         cues: plotted with material and level, the disabled ones faintly.
         reference: the original sound, if there is one.
         title: usually the name of the video.
-
-    Raises:
-        MediaError: the PNG can't be written.
     """
     # An empty figure with axes for the pictures and for each sound
     figure = Figure(figsize=(WIDTH_PX / DOTS_PER_INCH, HEIGHT_PX / DOTS_PER_INCH))
@@ -120,7 +142,7 @@ def plot_report(
         ha="right",
         va="center",
     )
-    save_figure(figure, path)
+    return figure
 
 
 def _strip_height_px(
@@ -243,6 +265,27 @@ def _clock_text(time_s: float, duration_s: float) -> str:
     return f"{time_s:.2f}" if duration_s >= 0.5 else f"{time_s:.3f}"
 
 
+def png_of(figure: Figure) -> bytes:
+    """A figure as a PNG."""
+    stream = io.BytesIO()
+    with warnings.catch_warnings():
+        # Characters that the font lacks are drawn as boxes.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        figure.savefig(stream, format="png", dpi=DOTS_PER_INCH)
+    return stream.getvalue()
+
+
+def report_pictures(info: MediaInfo) -> list[tuple[float, NDArray[np.uint8]]]:
+    """Frames of a video at equal steps, with their times, for `draw_report`.
+
+    Raises:
+        MediaError: the video can't be read.
+    """
+    times_s = [info.duration_s * (k + 0.5) / REPORT_PICTURES for k in range(REPORT_PICTURES)]
+    pictures = read_frames_at(info.path, times_s, height=160, info=info)
+    return list(zip(times_s, pictures, strict=True))
+
+
 def save_figure(figure: Figure, path: Path) -> None:
     """Writes a PNG, which appears complete or not at all.
 
@@ -250,10 +293,8 @@ def save_figure(figure: Figure, path: Path) -> None:
         MediaError: it can't be written.
     """
     try:
-        with draft_of(path) as draft, warnings.catch_warnings():
-            # Characters that the font lacks are drawn as boxes.
-            warnings.filterwarnings("ignore", message="Glyph .* missing from")
-            figure.savefig(draft, format="png", dpi=DOTS_PER_INCH)
+        with draft_of(path) as draft:
+            draft.write_bytes(png_of(figure))
     except OSError as error:
         raise MediaError(
             f"{path}: the report can't be written ({error.strerror or error})",

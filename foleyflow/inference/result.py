@@ -131,6 +131,26 @@ class Generated:
 
         return stems_of(self, by)
 
+    def display_report(self) -> None:
+        """Shows the result in a notebook: player, pictures of the video, cues and spectrogram.
+
+        The last value of a cell is shown without it, but then without pictures of the video. The
+        page contains all data, refers to no other host, and plays the first 30 s.
+
+        Raises:
+            MissingExtra: IPython is not installed.
+            MediaError: the video can't be read any more.
+        """
+        from foleyflow.inference.notebook import display_html, result_html
+
+        display_html(result_html(self, with_pictures=True))
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows for the result; see `display_report`."""
+        from foleyflow.inference.notebook import result_html
+
+        return result_html(self, with_pictures=False)
+
     @property
     def channels(self) -> int:
         """Channels of the sound: 1, or 2 if it was generated with `stereo`."""
@@ -176,8 +196,8 @@ class Generated:
                 alone. A mix has the loudness that the result was generated with as its target.
 
         Raises:
-            MediaError: the output exists or can't be written, or the video's own sound can't be
-                decoded or kept.
+            MediaError: the output exists or can't be written, the video's own sound can't be
+                decoded or kept, or a video is to be written for frames without a file.
         """
         path = Path(path)
         start_s = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Reads the frames of a video in the size and rate that an aligner's encoder expects."""
+"""Reads the frames of a video, or given ones, in the size and rate of an aligner's encoder."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from foleyflow.alignment.model import Alignment
 from foleyflow.encoders.frame_adapter import AdaptedVideo
 from foleyflow.encoders.motion_encoder import MotionEncoder
 from foleyflow.errors import ConfigError
+from foleyflow.inference.given_frames import GivenFrames
 from foleyflow.inference.motion import ColumnMotion
 from foleyflow.media import FrameStream, MediaInfo, read_frames, read_frames_with_aspect
+from foleyflow.media.frame_scaling import HIGHEST_RATE_HZ
 
 
 def frames_for_encoder(
-    info: MediaInfo, aligner: Alignment, motion: ColumnMotion | None = None
+    video: MediaInfo | GivenFrames, aligner: Alignment, motion: ColumnMotion | None = None
 ) -> FrameStream:
-    """The frames of a video as the encoder of `aligner` expects them.
+    """The frames of a video file, or given ones, as the encoder of `aligner` expects them.
 
     `motion` receives the frames as well, before an encoder's preprocessing cuts their sides.
 
@@ -29,7 +31,11 @@ def frames_for_encoder(
     """
     encoder = aligner.encoder
     if isinstance(encoder, MotionEncoder):
-        frames = read_frames(info.path, size=encoder.config.size, info=info)
+        size = encoder.config.size
+        if isinstance(video, GivenFrames):
+            frames = video.read(size=size, max_rate_hz=HIGHEST_RATE_HZ)
+        else:
+            frames = read_frames(video.path, size=size, info=video)
         return frames if motion is None else FrameStream(motion.watch(frames), frames.counts)
     if not isinstance(encoder, AdaptedVideo):
         raise ConfigError(
@@ -43,6 +49,9 @@ def frames_for_encoder(
         square: NDArray[np.uint8] = frames[0].permute(1, 2, 0).numpy()
         return square
 
-    frames = read_frames_with_aspect(info.path, max_rate_hz=encoder.rate_hz, info=info)
+    if isinstance(video, GivenFrames):
+        frames = video.read(size=None, max_rate_hz=encoder.rate_hz)
+    else:
+        frames = read_frames_with_aspect(video.path, max_rate_hz=encoder.rate_hz, info=video)
     pairs = frames if motion is None else motion.watch(frames)
     return FrameStream(((time_s, to_square(picture)) for time_s, picture in pairs), frames.counts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,10 +38,22 @@ class WindowPlan:
 
     def cut(self, segments: int) -> Iterator[tuple[int, int, int]]:
         """(start, length, kept) of each window; the kept segments together cover the clip."""
+        return self.cut_until_end(lambda end: segments)
+
+    def cut_until_end(
+        self, segments_by: Callable[[int], int | None]
+    ) -> Iterator[tuple[int, int, int]]:
+        """`cut` for a clip whose length may not be known before its end is reached.
+
+        Args:
+            segments_by: called with the segment at which a window of full length ends; returns the
+                segments of the clip, or None if there are more than that.
+        """
         start = 0
         while True:
-            length = min(self.length, segments - start)
-            last = start + length >= segments
+            segments = segments_by(start + self.length)
+            length = self.length if segments is None else min(self.length, segments - start)
+            last = segments is not None and start + length >= segments
             yield start, length, length if last else length - self.ahead
             if last:
                 return

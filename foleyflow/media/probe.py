@@ -87,6 +87,7 @@ class MediaInfo:
     # The video's edit list if libavformat's muxer can't write it; else empty
     edits: tuple[Edit, ...] = ()
     warnings: tuple[str, ...] = ()  # defects of the file that do not prevent its use
+    is_file: bool = True  # False for frames that were given in memory
 
 
 def probe(path: str | Path) -> MediaInfo:
@@ -101,7 +102,7 @@ def probe(path: str | Path) -> MediaInfo:
     with open_input(path) as container:
         # Refuse files that can't be used
         stream = pick_video(container, path)
-        _check_frame_size(stream.codec_context.width, stream.codec_context.height, path)
+        check_frame_size(stream.codec_context.width, stream.codec_context.height, path)
         index = read_mov_index(container, path)
         if is_encrypted(path, format_names(container), stream.id, index=index):
             raise MediaError(
@@ -117,7 +118,7 @@ def probe(path: str | Path) -> MediaInfo:
         end_pts = _end_pts(container, stream, head, path, rate_hz)
         start_s = float(first_pts * time_base)
         duration_s = float((end_pts - first_pts) * time_base)
-        _check_duration(duration_s, path)
+        check_duration(duration_s, path)
         warnings = []
         if indexed_end_s is not None:
             end_s = float(end_pts * time_base)
@@ -323,7 +324,7 @@ def _check_head(head: _Head, stream: VideoStream, path: Path) -> tuple[VideoFram
             f"{path}: no frame of the {codec} video can be decoded",
             hint="check that the file plays; it may be damaged",
         )
-    _check_frame_size(head.frame.width, head.frame.height, path)
+    check_frame_size(head.frame.width, head.frame.height, path)
     if head.first_pts is None:
         raise MediaError(
             f"{path}: the video has no time stamps (it may be a raw {codec} stream)",
@@ -428,7 +429,8 @@ def _average_rate_hz(stream: VideoStream, head: _Head, time_base: Fraction) -> f
     return float(1 / (head.spacing * time_base)) if head.spacing else 25.0
 
 
-def _check_frame_size(width: int, height: int, path: Path) -> None:
+def check_frame_size(width: int, height: int, path: Path) -> None:
+    """Raise `MediaError` if a side of the frames is too small or too large."""
     if width == 0 or height == 0:
         return  # not in the header; known when a frame is decoded
     if min(width, height) < SMALLEST_SIDE_PIXELS or max(width, height) > LARGEST_SIDE_PIXELS:
@@ -439,7 +441,8 @@ def _check_frame_size(width: int, height: int, path: Path) -> None:
         )
 
 
-def _check_duration(duration_s: float, path: Path) -> None:
+def check_duration(duration_s: float, path: Path) -> None:
+    """Raise `MediaError` if a video is empty or longer than 24 h."""
     if not duration_s > 0:
         raise MediaError(
             f"{path}: the video lasts {duration_s:g} s, expected more than 0",

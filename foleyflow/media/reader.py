@@ -10,32 +10,29 @@ import heapq
 import itertools
 import logging
 import math
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal, TypeVar, cast
+from typing import Literal, cast
 
 import av
 import numpy as np
 from av.codec.context import ThreadType
 from av.packet import Packet
 from av.video.frame import VideoFrame
-from av.video.reformatter import Interpolation, VideoReformatter
+from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from foleyflow.errors import MediaError
+from foleyflow.media.frame_scaling import HIGHEST_RATE_HZ, keep_at_rate, to_rgb
 from foleyflow.media.input_file import discard_others, open_input, read_packets, time_base_of
 from foleyflow.media.probe import MediaInfo, probe
 from foleyflow.media.resource_errors import raise_if_out_of_resources
 
 logger = logging.getLogger(__name__)
 
-Frame = TypeVar("Frame")
-
-# Time stamps of many containers are rounded to the millisecond.
-_STAMP_SLACK_S = 0.001
 # A frame at the edge of a range belongs to it despite the rounding of its time.
 _EDGE_S = 1e-6
 # Decoding starts this long before the range at first: longer than any reordering of frames.
@@ -89,7 +86,7 @@ def read_frames(
     start_s: float = 0.0,
     end_s: float | None = None,
     size: int = 112,
-    max_rate_hz: float = 32.0,
+    max_rate_hz: float = HIGHEST_RATE_HZ,
     info: MediaInfo | None = None,
 ) -> FrameStream:
     """Decode the frames with start_s <= time < end_s, resized to a square.
@@ -150,26 +147,6 @@ def read_frames_with_aspect(
     return _stream(info, start_s=start_s, end_s=end_s, max_rate_hz=max_rate_hz, shape=shape)
 
 
-def keep_at_rate(
-    timed: Iterable[tuple[float, Frame]], *, max_rate_hz: float
-) -> Iterator[tuple[float, Frame]]:
-    """Reduce frames to at most `max_rate_hz`, by time.
-
-    A frame is kept if it comes at least 1 / max_rate_hz - 1 ms after the last kept one. At 32 Hz, a
-    video of 60 fps keeps every second frame, 50 fps becomes 25, and 30 or 25 fps stay unchanged.
-    The (seconds, frame) pairs must be in order of time; a rate that is not positive raises
-    `ValueError`.
-    """
-    if not max_rate_hz > 0:
-        raise ValueError(f"max_rate_hz: got {max_rate_hz}, expected a positive rate")
-    shortest_step_s = 1.0 / max_rate_hz - _STAMP_SLACK_S
-    last_kept_s = -np.inf
-    for time_s, frame in timed:
-        if time_s - last_kept_s >= shortest_step_s:
-            last_kept_s = time_s
-            yield time_s, frame
-
-
 def _stream(
     info: MediaInfo,
     *,
@@ -188,7 +165,7 @@ def _stream(
         has_frames = False
         for time_s, frame in keep_at_rate(inside, max_rate_hz=max_rate_hz):
             has_frames = True
-            yield time_s, _to_rgb(frame, scaler, *shape(frame), info)
+            yield time_s, to_rgb(frame, scaler, *shape(frame), info.orientation)
         _check_losses(info, counts)
         if not has_frames and start_s <= 0:
             raise _no_frame_error(info)
@@ -229,7 +206,7 @@ def read_frames_at(
     for group in groups:
         wanted = [(int(index), float(times_s[index])) for index in group]
         for index, frame in _frames_on_screen(info, wanted):
-            frames[index] = _to_rgb(frame, scaler, *stored, info)
+            frames[index] = to_rgb(frame, scaler, *stored, info.orientation)
     return [frames[index] for index in range(len(times_s))]
 
 
@@ -279,7 +256,9 @@ def read_frames_at_rate(
     results: list[NDArray[np.uint8]] = []
     latest: VideoFrame | None = None
     for frame in itertools.islice(_frames_at_rate(info, Fraction(rate_hz), origin), most):
-        results.append(results[-1] if frame is latest else _to_rgb(frame, scaler, *stored, info))
+        results.append(
+            results[-1] if frame is latest else to_rgb(frame, scaler, *stored, info.orientation)
+        )
         latest = frame
     return results
 
@@ -483,25 +462,3 @@ def _check_losses(info: MediaInfo, counts: DecodeCounts) -> None:
         )
     for text in counts.warnings():
         logger.warning("%s: %s", info.path, text)
-
-
-def _to_rgb(
-    frame: VideoFrame, scaler: VideoReformatter, width: int, height: int, info: MediaInfo
-) -> NDArray[np.uint8]:
-    """A frame as RGB, scaled to (width, height) as stored and then rotated for display."""
-    small = scaler.reformat(
-        frame, width=width, height=height, format="rgb24", interpolation=Interpolation.AREA
-    )
-    pixels = cast(NDArray[np.uint8], small.to_ndarray())
-    # Rotate and mirror by the display matrix (libavutil/display.h)
-    a, b, c, d = info.orientation
-    if a == 0:
-        pixels = pixels.transpose(1, 0, 2)
-        flip_x, flip_y = c < 0, b < 0
-    else:
-        flip_x, flip_y = a < 0, d < 0
-    if flip_x:
-        pixels = pixels[:, ::-1]
-    if flip_y:
-        pixels = pixels[::-1]
-    return np.ascontiguousarray(pixels)

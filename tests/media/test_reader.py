@@ -19,7 +19,7 @@ from support.media_files import (
 
 from foleyflow.errors import MediaError
 from foleyflow.media import probe, read_frames, read_frames_at, read_frames_at_rate
-from foleyflow.media.reader import keep_at_rate
+from foleyflow.media.frame_scaling import keep_at_rate
 
 
 def levels(pairs):
