@@ -7,7 +7,7 @@ only where sounds of different positions overlap, each is generated alone to sep
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -58,6 +58,7 @@ def pan_take(
     *,
     plan: WindowPlan,
     threads: int,
+    progress: Callable[[float], None] | None = None,
 ) -> Take:
     """The take with its stereo sound.
 
@@ -67,11 +68,14 @@ def pan_take(
         cues: of the take.
         plan: sizes of the windows.
         threads: torch threads per operation.
+        progress: called with the seconds of sound that are panned.
     """
     references, positions = _parts(codec, flow, take, cues, plan=plan, threads=threads)
     panned = StereoSpool()
     for block in panned_blocks(blocks_of(take), references, positions):
         panned.append(block)
+        if progress is not None:
+            progress(panned.sample_count / codec.config.rate_hz)
     return replace(take, panned=panned)
 
 
