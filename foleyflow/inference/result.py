@@ -166,6 +166,13 @@ class Generated:
         """The sound before its cues are panned, in (1, n) float32 blocks."""
         return fit_blocks(blocks_of(self._take), self.sample_count)
 
+    def place(self, start_s: float, end_s: float | None = None) -> float | None:
+        """The place in the picture where something moves, -1..1, as the pan of cues without one.
+
+        None where no motion is clear. See `motion.ColumnMotion.pan`.
+        """
+        return self._take.analysis.motion.pan(start_s, end_s)
+
     @property
     def placements(self) -> list[Placement]:
         """The sounds of the library and their places, in order of time; none without a library."""
