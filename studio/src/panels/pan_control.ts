@@ -56,12 +56,17 @@ export function panControl(session: Session, chosen: Cue[]): HTMLElement {
     "div",
     { class: "pan", role: "group", "aria-label": "Place between left and right" },
     field("Pan", shown),
-    el("div", { class: "pan-place" }, slider, text),
-    button("From the picture", () => set(null), {
-      class: "small",
-      name: "pan_picture",
-      disabled: own === null,
-      title: "Give the cue back to the place where something moves in the picture",
-    }),
+    el(
+      "div",
+      { class: "pan-place" },
+      slider,
+      text,
+      button("From the picture", () => set(null), {
+        class: "small",
+        name: "pan_picture",
+        disabled: own === null,
+        title: "Give the cue back to the place where something moves in the picture",
+      }),
+    ),
   );
 }
