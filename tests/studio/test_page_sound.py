@@ -180,3 +180,34 @@ def test_a_take_gets_another_name(page, server, project):
     page.one("[aria-label='Rename Dry']").click()
     page.one("input.take-name").send_keys("x", browsers.Keys.ESCAPE)
     page.until(lambda: page.one("button.take-name").text == "Dry", "the name stays")
+
+
+def test_the_points_of_a_level_curve_are_dragged_and_typed(page, server, project):
+    fields = {"time_s": 1.5, "kind": "scrape", "end_s": 2.3, "material": "stone"}
+    server.edit(project, {"add": {**fields, "level_db": -12.0}})
+    page.until(lambda: len(page.cue_times()) == 3, "the scrape")
+    page.press("n", "n", "n")
+    page.one("[name=curve]").click()
+    page.until(lambda: server.cues(project)[2].get("level_curve_db") == [-12.0] * 3, "a curve")
+    before = server.samples(project)
+    page.until(lambda: page.edit_to_sound_ms() > 0, "its sound")
+    page.until(lambda: len(page.all(".curve-point")) == 3, "its points")
+    lane = page.one(".cue-lane").size["height"]
+    page.drag(page.all(".curve-point")[2], 0, lane / 3)
+    page.until(lambda: server.cues(project)[2]["level_curve_db"][2] < -30, "a lower end")
+    curve = server.cues(project)[2]["level_curve_db"]
+    assert curve[:2] == [-12, -12] and curve[2] == pytest.approx(-36, abs=1)
+    end = slice(round(2.1 * RATE_HZ), round(2.25 * RATE_HZ))
+    loud = np.square(before[end]).sum()
+    page.until(lambda: np.square(server.samples(project)[end]).sum() < loud / 4, "a quiet end")
+    # The same by numbers and buttons
+    set_value(page, "[name=curve_0]", -30)
+    page.until(lambda: server.cues(project)[2]["level_curve_db"][0] == -30, "a number")
+    page.one("[name=more_points]").click()
+    page.until(lambda: len(server.cues(project)[2]["level_curve_db"]) == 4, "four points")
+    page.until(lambda: len(page.all(".curve-point")) == 4, "four points in the lane")
+    page.one("[name=one_level]").click()
+    page.until(lambda: "level_curve_db" not in server.cues(project)[2], "one level")
+    for _ in range(3):
+        page.press("Control+z")
+    page.until(lambda: server.cues(project)[2].get("level_curve_db") == curve, "undo")

@@ -7,6 +7,7 @@ import { editChosen, setMaterial } from "../page/commands";
 import { button, checkbox, el, field, number, oncePerFrame, select } from "../page/dom";
 import type { Session } from "../page/session";
 import { allOf } from "../page/signal";
+import { curveControl } from "./curve_control";
 import { panControl } from "./pan_control";
 
 export function inspector(session: Session): { element: HTMLElement; close: () => void } {
@@ -135,6 +136,7 @@ function form(session: Session, chosen: Cue[]): (HTMLElement | null)[] {
         }),
       ),
     ),
+    isOne ? curveControl(session, first) : null,
     session.project.value.settings?.stereo ? panControl(session, chosen) : null,
     el(
       "div",
