@@ -63,6 +63,12 @@ def set_value(page, selector: str, value: object) -> None:
     )
 
 
+def click(page, selector: str) -> None:
+    """Clicks an element of a list that may be drawn again at any time."""
+    page.one(selector)
+    page.script("document.querySelector(arguments[0]).click()", selector)
+
+
 def levels(samples: np.ndarray, time_s: float) -> np.ndarray:
     part = samples[:, round(time_s * RATE_HZ) : round((time_s + 0.06) * RATE_HZ)]
     return np.square(part.astype(np.float64)).sum(axis=1)
@@ -172,12 +178,12 @@ def test_a_recording_is_chosen_and_removed(page, server, project, tmp_path):
 
 def test_a_take_gets_another_name(page, server, project):
     page.button("Keep").click()
-    page.one("[aria-label='Rename Take 1']").click()
+    click(page, "[aria-label='Rename Take 1']")
     page.one("input.take-name").click()
     page.press("Control+a", *"Dry", "ENTER")
     page.until(lambda: page.one("button.take-name").text == "Dry", "the new name")
     assert server.get(f"/projects/{project}")["takes"][0]["name"] == "Dry"
-    page.one("[aria-label='Rename Dry']").click()
+    click(page, "[aria-label='Rename Dry']")
     page.one("input.take-name").send_keys("x", browsers.Keys.ESCAPE)
     page.until(lambda: page.one("button.take-name").text == "Dry", "the name stays")
 
