@@ -9,7 +9,7 @@ from collections.abc import Callable, Hashable
 import numpy as np
 from numpy.typing import NDArray
 
-MOST_BYTES = 48 * 2**20  # 4 minutes of sound
+MOST_BYTES = 32 * 2**20  # almost 3 minutes of sound
 
 
 class AloneSounds:

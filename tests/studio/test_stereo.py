@@ -7,6 +7,7 @@ import io
 import numpy as np
 import pytest
 import soundfile
+from support.cli_model import run_cli
 from support.studio_server import StudioServer, error_of
 
 RATE_HZ = 48_000
@@ -126,7 +127,7 @@ def test_takes_keep_their_channels(server, project):
     assert not server.get(f"/projects/{project}")["settings"]["stereo"]
 
 
-def test_exports_are_stereo_and_can_be_made_again(server, project):
+def test_exports_are_stereo_and_can_be_made_again(server, project, tmp_path):
     server.render(project, stereo=True)
     server.edit(project, {"add": {"time_s": 2.2, "material": "metal", "pan": -1.0}})
     wanted = {"video": False, "sound": "wav24", "sidecar": True, "stems": "material"}
@@ -145,6 +146,12 @@ def test_exports_are_stereo_and_can_be_made_again(server, project):
     record = server.client.get(files[sidecar].removeprefix("/api/v1")).json()
     assert record["stereo"] is True
     assert [each["stereo"] for each in record["edits"]].count(True) == 1
+    # The command line makes the same file from it
+    exported = server.folder / project / "exports" / job["result"]["id"] / sidecar
+    video, again = server.folder / project / "video.mp4", tmp_path / "again.wav"
+    outcome = run_cli("generate", video, "--of", exported, "-o", again)
+    assert outcome.status == 0, outcome.stderr
+    assert again.read_bytes() == exported.with_suffix("").read_bytes()
 
 
 def test_a_restart_returns_to_the_same_stereo_sound(tmp_path, short_clip):
