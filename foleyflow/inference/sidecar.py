@@ -126,14 +126,17 @@ def write_sidecar(
 
 
 def edits_to_json(result: Generated) -> list[dict[str, Any]]:
-    """The edits of a result; cues before an edit are None if the edit did not change them."""
+    """The edits of a result; cues before an edit are None if the edit did not change them.
+
+    Only edits that change the channels have the key "stereo".
+    """
     after = cues_after(result.edits, result.cues)
     return [
         {
             "start_s": edit.start_s,
             "end_s": edit.end_s,
             "seed": edit.seed,
-            "stereo": edit.stereo,
+            **({} if edit.stereo is None else {"stereo": edit.stereo}),
             "cues_before": None
             if edit.cues_before == cues
             else [fields_of(cue) for cue in edit.cues_before],
