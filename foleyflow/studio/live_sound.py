@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -87,7 +86,8 @@ class LiveSound:
                 return
             for start, samples in parts:
                 first, last = Peaks.columns_of(start, start + samples.shape[1])
-                data = os.pread(file.fileno(), (last - first) * frame_bytes, first * frame_bytes)
+                file.seek(first * frame_bytes)
+                data = file.read((last - first) * frame_bytes)
                 self._peaks.update(first, np.frombuffer(data, "<f4").reshape(-1, self.channels).T)
 
     @property
