@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
+from foleyflow.inference.panning import channel_gains, nearest_position
 from foleyflow.inference.result import Generated
+from foleyflow.inference.sound_spool import SoundPatch
 from foleyflow.inference.stretches import joined_ranges
-from foleyflow.inference.takes import sound_between
+from foleyflow.inference.takes import Take, sound_between, stereo_between
+from foleyflow.library.planned_sound import PlannedSound
 
 
 def changed_samples(old: Generated, new: Generated) -> list[tuple[int, int]] | None:
@@ -16,25 +21,51 @@ def changed_samples(old: Generated, new: Generated) -> list[tuple[int, int]] | N
     None if both are not edits of the same generated sound, so that all samples may differ.
     """
     before, after = old._take, new._take
-    if before.sound is not after.sound or before.gain != after.gain:
+    if before.gain != after.gain or before.sound is not after.sound:
         return None
-    shared = {id(patch) for patch in before.sound_patches} & {
-        id(patch) for patch in after.sound_patches
-    }
-    patches = [*before.sound_patches, *after.sound_patches]
-    ranges = [(p.start, min(p.end, new.sample_count)) for p in patches if id(p) not in shared]
+    if before.panned is not after.panned:
+        return None
+    own, others = _patches(before), _patches(after)
+    shared = {id(patch) for patch in own} & {id(patch) for patch in others}
+    ranges = [
+        (patch.start, min(patch.end, new.sample_count))
+        for patch in (*own, *others)
+        if id(patch) not in shared
+    ]
     return joined_ranges((start, stop) for start, stop in ranges if start < stop)
 
 
 def samples_between(result: Generated, start: int, stop: int) -> NDArray[np.float32]:
-    """The samples (n,) of a result from `start` to before `stop`."""
-    return sound_between(result._take, start, stop)
+    """The samples (channels, n) of a result from `start` to before `stop`."""
+    take = result._take
+    if take.panned is not None:
+        return stereo_between(take, start, stop)
+    return sound_between(take, start, stop)[None]
 
 
 def library_samples(result: Generated, start: int, stop: int) -> NDArray[np.float32]:
-    """The part of the samples (n,) of a result that is from its library; zeros without one."""
-    take = result._take
-    if take.placed is None:
-        return np.zeros(max(stop - start, 0), np.float32)
-    samples = take.placed.samples(start, stop) * np.float32(take.gain)
-    return np.clip(samples, -1.0, 1.0).astype(np.float32)
+    """The part of the samples (channels, n) of a result that is from its library.
+
+    Of stereo sound it is what the sounds of the library are panned to alone; zeros without one.
+    """
+    take, count = result._take, max(stop - start, 0)
+    samples = np.zeros((result.channels, count), np.float32)
+    if take.placed is None or not count:
+        return samples
+    if take.panned is None:
+        samples[0] = take.placed.samples(start, stop)
+    else:
+        by_position: dict[float, list[PlannedSound]] = {}
+        for sound in take.placed.sounds:
+            if sound.start_sample < stop and sound.end_sample > start:
+                position = nearest_position(result.cues[sound.cue_index].pan)
+                by_position.setdefault(position, []).append(sound)
+        for position, sounds in by_position.items():
+            mono = replace(take.placed, sounds=tuple(sounds)).samples(start, stop)
+            samples += np.array(channel_gains(position), np.float32)[:, None] * mono
+    return np.clip(samples * np.float32(take.gain), -1.0, 1.0).astype(np.float32)
+
+
+def _patches(take: Take) -> tuple[SoundPatch, ...]:
+    """The patches of the sound that is audible: the stereo one, if there is one."""
+    return take.sound_patches if take.panned is None else take.panned_patches

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 
 from foleyflow.cues.sheet import CueSheet
-from foleyflow.inference.cue_checks import fit_to_clip
+from foleyflow.inference.cue_checks import check_stereo, fit_to_clip
 from foleyflow.inference.motion import with_pans
 from foleyflow.inference.ranges import check_range, unused_seed
 from foleyflow.inference.rerendering import edit_take, regenerate_range
 from foleyflow.inference.result import Edit, Generated
+from foleyflow.inference.spotting import place_warnings
 from foleyflow.inference.stem_references import stem_plans
 from foleyflow.inference.stems import Stem, StemKind, split_into_stems
-from foleyflow.inference.stereo import pan_edited_take
+from foleyflow.inference.stereo import pan_edited_take, pan_take
 from foleyflow.inference.takes import Take
 
 
@@ -62,6 +64,35 @@ def regenerate(
     take = _panned(result, take, sheet, moves_cues=False)
     edit = Edit(cues_before=result.cues, start_s=stretch.start_s, end_s=stretch.end_s, seed=seed)
     return _edited(result, take, sheet, edit, start_s)
+
+
+def with_stereo(
+    result: Generated, stereo: bool, *, progress: Callable[[float], None] | None
+) -> Generated:
+    """See `Generated.with_stereo`."""
+    start_s, model = time.perf_counter(), result._model
+    take, cues, warnings = result._take, result.cues, list[str]()
+    if stereo == (result.channels == 2):
+        return result
+    if stereo:
+        check_stereo(model.flow.config)
+        cues = with_pans(cues, take.analysis.motion)
+        warnings = place_warnings(cues)
+        take = pan_take(
+            model.codec,
+            model.flow,
+            take,
+            cues,
+            plan=model.plan,
+            threads=model.threads,
+            progress=progress,
+        )
+    else:
+        take = replace(take, panned=None, panned_patches=())
+    edited = _edited(result, take, cues, Edit(cues_before=result.cues, stereo=stereo), start_s)
+    edited.settings["stereo"] = stereo
+    edited.warnings += warnings
+    return edited
 
 
 def stems_of(result: Generated, by: StemKind) -> list[Stem]:

@@ -27,7 +27,7 @@ from foleyflow.inference.reference_sound import read_reference
 from foleyflow.inference.rendering import Sampling
 from foleyflow.inference.result import Generated
 from foleyflow.inference.sensitivity import check_sensitivity
-from foleyflow.inference.spotting import IN_A_SHEET
+from foleyflow.inference.spotting import place_warnings
 from foleyflow.inference.stereo import pan_take
 from foleyflow.inference.takes import generate_take
 from foleyflow.library import PlacedSounds, SoundLibrary, split_cues
@@ -119,11 +119,7 @@ def generate_results(
         cues = with_material(cues, material)
     if settings.stereo:
         cues = with_pans(cues, analysis.motion)
-        if len(cues.enabled) and all(cue.pan is None for cue in cues.enabled):
-            warnings.append(
-                f"no cue has a clear place in the picture, so all are in the centre (set pan "
-                f"{IN_A_SHEET})"
-            )
+        warnings += place_warnings(cues)
     if library is not None:
         warnings += library.warnings()
     rate_hz, device = model.codec.config.rate_hz, next(model.aligner.parameters()).device

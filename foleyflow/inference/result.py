@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -30,12 +30,14 @@ class Edit:
     Attributes:
         cues_before: cues of the sound before the edit.
         start_s, end_s, seed: of a stretch that was generated again; None if only cues changed.
+        stereo: whether the sound became stereo or mono; None if its channels are those before.
     """
 
     cues_before: CueSheet
     start_s: float | None = None
     end_s: float | None = None
     seed: int | None = None
+    stereo: bool | None = None
 
 
 def cues_after(edits: Sequence[Edit], last: CueSheet) -> list[CueSheet]:
@@ -118,6 +120,24 @@ class Generated:
 
         return regenerate(self, start_s, end_s, seed=seed, cues=cues)
 
+    def with_stereo(
+        self, stereo: bool, *, progress: Callable[[float], None] | None = None
+    ) -> Generated:
+        """The same sound in stereo, with each cue at its place, or in mono.
+
+        Nothing is generated again: the mono samples before the panning are the same.
+
+        Args:
+            stereo: whether the sound has two channels.
+            progress: called with the seconds of sound that are panned.
+
+        Raises:
+            ConfigError: the model takes no cues.
+        """
+        from foleyflow.inference.editing import with_stereo
+
+        return with_stereo(self, stereo, progress=progress)
+
     def stems(self, by: StemKind = "material") -> list[Stem]:
         """The sound in parts, whose sum is the sound: one for each material, or for each cue.
 
@@ -165,6 +185,13 @@ class Generated:
     def mono_blocks(self) -> Iterator[NDArray[np.float32]]:
         """The sound before its cues are panned, in (1, n) float32 blocks."""
         return fit_blocks(blocks_of(self._take), self.sample_count)
+
+    def place(self, start_s: float, end_s: float | None = None) -> float | None:
+        """The place in the picture where something moves, -1..1, as the pan of cues without one.
+
+        None where no motion is clear. See `motion.ColumnMotion.pan`.
+        """
+        return self._take.analysis.motion.pan(start_s, end_s)
 
     @property
     def placements(self) -> list[Placement]:

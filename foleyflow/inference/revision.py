@@ -70,14 +70,16 @@ def repeat_result(
         library=record.get("library"),
         library_variation=record.get("library_variation", True),
         reference=record.get("reference"),
-        stereo=record.get("stereo", False),
+        stereo=sidecar.first_stereo,
         progress=progress,
     )
     warnings = list(result.warnings)
     # Its edits, in their order
     after = cues_after(sidecar.edits, sidecar.cues)
     for edit, cues in zip(sidecar.edits, after, strict=True):
-        if edit.start_s is None or edit.end_s is None:
+        if edit.stereo is not None:
+            result = result.with_stereo(edit.stereo)
+        elif edit.start_s is None or edit.end_s is None:
             result = result.rerender(cues)
         else:
             own = cues if model.materials else None

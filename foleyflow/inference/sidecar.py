@@ -56,6 +56,12 @@ class Sidecar:
     edits: tuple[Edit, ...]
 
     @property
+    def first_stereo(self) -> bool:
+        """Whether the sound before the first edit was stereo."""
+        changes = [edit.stereo for edit in self.edits if edit.stereo is not None]
+        return not changes[0] if changes else bool(self.record.get("stereo", False))
+
+    @property
     def first_cues(self) -> CueSheet:
         """The cues before the first edit."""
         return self.edits[0].cues_before if self.edits else self.cues
@@ -120,13 +126,17 @@ def write_sidecar(
 
 
 def edits_to_json(result: Generated) -> list[dict[str, Any]]:
-    """The edits of a result; cues before an edit are None if the edit did not change them."""
+    """The edits of a result; cues before an edit are None if the edit did not change them.
+
+    Only edits that change the channels have the key "stereo".
+    """
     after = cues_after(result.edits, result.cues)
     return [
         {
             "start_s": edit.start_s,
             "end_s": edit.end_s,
             "seed": edit.seed,
+            **({} if edit.stereo is None else {"stereo": edit.stereo}),
             "cues_before": None
             if edit.cues_before == cues
             else [fields_of(cue) for cue in edit.cues_before],
@@ -180,6 +190,7 @@ def read_sidecar(path: Path) -> Sidecar:
                 start_s=entry["start_s"],
                 end_s=entry["end_s"],
                 seed=entry["seed"],
+                stereo=entry.get("stereo"),
             )
             edits.insert(0, edit)
     except (ConfigError, KeyError, TypeError) as error:

@@ -69,13 +69,18 @@ class StereoSpool:
     def __init__(self) -> None:
         self._bytes = TemporaryBytes()
 
+    @property
+    def sample_count(self) -> int:
+        """Number of samples of each channel so far."""
+        return len(self._bytes) // 8
+
     def append(self, block: NDArray[np.float32]) -> None:
         """Adds (2, n) samples."""
         self._bytes.append(block.T.astype(np.float32, copy=False))
 
     def blocks(self, *, start: int = 0, stop: int | None = None) -> Iterator[NDArray[np.float32]]:
         """Samples from `start` to before `stop`, by default all: (2, n) blocks."""
-        total = len(self._bytes) // 8
+        total = self.sample_count
         stop = total if stop is None else min(stop, total)
         for first in range(start, stop, BLOCK_SAMPLES):
             count = min(BLOCK_SAMPLES, stop - first)

@@ -182,3 +182,12 @@ def _stretches(active: NDArray[np.bool_], *, longest_break: int) -> list[tuple[i
     firsts = [indices[0], *indices[borders + 1]]
     lasts = [*indices[borders], indices[-1]]
     return [(int(first), int(last)) for first, last in zip(firsts, lasts, strict=True)]
+
+
+def place_warnings(cues: CueSheet) -> list[str]:
+    """A warning if there are enabled cues, but none has a place in the picture."""
+    if not len(cues.enabled) or any(cue.pan is not None for cue in cues.enabled):
+        return []
+    return [
+        f"no cue has a clear place in the picture, so all are in the centre (set pan {IN_A_SHEET})"
+    ]

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import get_args
 
 import numpy as np
@@ -21,7 +22,7 @@ from foleyflow.flow.transformer import FlowTransformer
 from foleyflow.inference.cue_levels import EARLY_S, HitLevels, correct_friction
 from foleyflow.inference.rendering import regenerate_latents, seeded_frames
 from foleyflow.inference.stems import MARGIN_SAMPLES, Reference, StemKind, StemPlan
-from foleyflow.inference.stretches import Stretch, changed_stretches
+from foleyflow.inference.stretches import Stretch, audible, changed_stretches
 from foleyflow.inference.takes import Take
 from foleyflow.inference.windows import WindowPlan
 from foleyflow.library import PlacedSounds
@@ -186,8 +187,10 @@ class _CuesAlone:
                     self._sounds.pop(number, None)
                 continue
             if number not in self._sounds:
-                with torch_threads(self._threads):
-                    self._sounds[number] = self._generate(begin, end)
+                cues = tuple(audible(cue) for cue in self._cues)
+                self._sounds[number] = self._take.alone.get(
+                    (cues, begin, end), partial(self._generate, begin, end)
+                )
             own = self._sounds[number][start - begin * hop : stop - begin * hop]
             samples[start - first : stop - first] += own
             if end * hop <= last - 2 * MARGIN_SAMPLES:  # the next range begins later
@@ -197,6 +200,10 @@ class _CuesAlone:
     @torch.inference_mode()
     def _generate(self, first: int, last: int) -> NDArray[np.float32]:
         """The sound of the latent frames from `first` to before `last`, before the gain."""
+        with torch_threads(self._threads):
+            return self._generated(first, last)
+
+    def _generated(self, first: int, last: int) -> NDArray[np.float32]:
         codec, flow, take = self._codec, self._flow, self._take
         rate_hz, hop = codec.config.rate_hz, codec.config.hop_samples
         arrays = arrays_of(self._cues, flow.config.cue_materials)

@@ -2,12 +2,13 @@
 
 The finished mono sound is split by cues and panned, so its samples do not depend on whether it
 becomes stereo. Cues that sound while no cue at another position does are cut out of the sound;
-only where sounds of different positions overlap, each is generated alone to separate them.
+only where sounds of different positions overlap, each is generated alone to separate them. Those at
+one position are generated in groups of `GROUP_S`, so that an edit needs only few of them again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -30,6 +31,8 @@ from foleyflow.inference.stretches import (
 )
 from foleyflow.inference.takes import Take, blocks_of, sound_between, stereo_between
 from foleyflow.inference.windows import WindowPlan
+
+GROUP_S = 2.0  # from the start of the clip; cues that begin within it are generated together
 
 
 @dataclass(kw_only=True)
@@ -58,6 +61,7 @@ def pan_take(
     *,
     plan: WindowPlan,
     threads: int,
+    progress: Callable[[float], None] | None = None,
 ) -> Take:
     """The take with its stereo sound.
 
@@ -67,11 +71,14 @@ def pan_take(
         cues: of the take.
         plan: sizes of the windows.
         threads: torch threads per operation.
+        progress: called with the seconds of sound that are panned.
     """
     references, positions = _parts(codec, flow, take, cues, plan=plan, threads=threads)
     panned = StereoSpool()
     for block in panned_blocks(blocks_of(take), references, positions):
         panned.append(block)
+        if progress is not None:
+            progress(panned.sample_count / codec.config.rate_hz)
     return replace(take, panned=panned)
 
 
@@ -170,7 +177,7 @@ def _parts(
 ) -> tuple[list[Reference], list[float]]:
     """The references of the passages of a take, and their positions."""
     passages = passages_of(cues, take, codec.config.rate_hz)
-    references = []
+    references, positions = [], []
     for passage in passages:
         if passage.is_alone:
             sheet = replace(cues, cues=tuple(cues[index] for index in passage.indices))
@@ -180,12 +187,18 @@ def _parts(
                 stop=passage.stop,
                 read=partial(_cut_out, take, passage.start, passage.stop),
             )
-        else:
-            reference = reference_of(
-                codec, flow, take, cues, passage.indices, plan=plan, threads=threads
+            references.append(reference)
+            positions.append(passage.position)
+            continue
+        groups: dict[int, list[int]] = {}
+        for index in passage.indices:
+            groups.setdefault(int(cues[index].time_s // GROUP_S), []).append(index)
+        for indices in groups.values():
+            references.append(
+                reference_of(codec, flow, take, cues, indices, plan=plan, threads=threads)
             )
-        references.append(reference)
-    return references, [passage.position for passage in passages]
+            positions.append(passage.position)
+    return references, positions
 
 
 def _cut_out(take: Take, start: int, stop: int, first: int, last: int) -> NDArray[np.float32]:

@@ -63,7 +63,7 @@ def changed_cues(old: CueSheet, new: CueSheet, *, with_pan: bool = False) -> lis
     Without `with_pan`, as for a mono sound, cues that differ in their pan are equal.
     """
     before, after = (
-        {_audible(cue, with_pan=with_pan) for cue in sheet if cue.enabled} for sheet in (old, new)
+        {audible(cue, with_pan=with_pan) for cue in sheet if cue.enabled} for sheet in (old, new)
     )
     return sorted(before ^ after, key=lambda cue: cue.time_s)
 
@@ -88,6 +88,6 @@ def end_of_ring_s(cue: Cue) -> float:
     return last_s + max(SHORTEST_RING_S, decay_s * RING_DB / 60.0)
 
 
-def _audible(cue: Cue, *, with_pan: bool) -> Cue:
+def audible(cue: Cue, *, with_pan: bool = False) -> Cue:
     """The cue without what does not change its sound."""
     return Cue(**{**vars(cue), "confidence": None, "pan": cue.pan if with_pan else None})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from foleyflow.codec.autoencoder import Codec
 from foleyflow.cues.arrays import arrays_of
 from foleyflow.cues.sheet import CueSheet
 from foleyflow.flow.transformer import FlowTransformer
+from foleyflow.inference.alone_sounds import AloneSounds
 from foleyflow.inference.analysis import Analysis
 from foleyflow.inference.cue_levels import HitGain, HitLevels, correct_friction
 from foleyflow.inference.latent_spool import LatentPatch, LatentSpool
@@ -48,6 +49,7 @@ class Take:
         placed: sounds of a library, which `sound` contains; None without a library.
         panned, panned_patches: the stereo sound with the final gain, and its edited stretches; None
             for a mono result.
+        alone: sounds of cues alone, which edits of the take share.
     """
 
     analysis: Analysis
@@ -61,6 +63,7 @@ class Take:
     sound_patches: tuple[SoundPatch, ...] = ()
     panned: StereoSpool | None = None
     panned_patches: tuple[SoundPatch, ...] = ()
+    alone: AloneSounds = field(default_factory=AloneSounds)
 
     def warnings(self) -> list[str]:
         """Warnings about the level of the sound."""

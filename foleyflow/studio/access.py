@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hmac
 import json
+import re
 import secrets
 import threading
 from collections.abc import Callable, Iterable
@@ -19,7 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 COOKIE = "foleyflow_session"  # with the port: browsers send cookies to all ports of a host
 LARGEST_BODY_BYTES = 16 * 2**20  # of all requests except uploads
-UPLOADS = "/api/v1/uploads"
+UPLOADS = re.compile(r"/api/v1/(uploads|projects/[^/]+/references)")
 MOST_SESSIONS = 1000
 # Parts of the page that need no session, because they are the same for everybody
 _OPEN = ("/assets/", "/favicon")
@@ -132,7 +133,7 @@ class AccessControl:
             )
             return
         # Bodies; uploads have their own limit
-        if path != UPLOADS:
+        if not UPLOADS.fullmatch(path):
             limited = _limited(receive, headers)
             if limited is None:
                 await _answer(

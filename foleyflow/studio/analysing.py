@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from foleyflow.cues.sheet import CueSheet
-from foleyflow.errors import ConfigError
 from foleyflow.inference.pipeline import DEFAULT_LUFS
 from foleyflow.inference.sensitivity import DEFAULT_SENSITIVITY
 from foleyflow.media.browser_playback import encode_for_browsers
@@ -18,6 +17,8 @@ from foleyflow.studio.jobs import Cancelled, Job, describe_problem
 from foleyflow.studio.problems import NotNow
 from foleyflow.studio.project import Project
 from foleyflow.studio.rendering import commit_generated, update_sound
+from foleyflow.studio.settings import LATER_SETTINGS
+from foleyflow.studio.sound_settings import check_settings, start_panning
 from foleyflow.studio.studio import Studio
 from foleyflow.system.atomic_files import draft_of
 from foleyflow.system.stopwatch import Stopwatch
@@ -34,6 +35,7 @@ def default_settings(studio: Studio) -> dict[str, Any]:
         "sensitivity": DEFAULT_SENSITIVITY,
         "loudness_lufs": DEFAULT_LUFS,
         "library": studio.settings.library is not None,
+        **LATER_SETTINGS,
     }
 
 
@@ -104,16 +106,13 @@ def start_playback(studio: Studio, project: Project) -> None:
 def start_render(studio: Studio, project: Project, changes: Mapping[str, Any]) -> Job:
     """Generates the complete sound with other settings."""
     _check_ready(project)
-    if changes.get("library") and studio.settings.library is None:
-        raise ConfigError(
-            "library=true: foleyflow serve was started without --library",
-            hint="start it with --library FOLDER",
-        )
-    settings = {**project.get("settings"), **changes}
+    check_settings(studio, project, changes)
+    if set(changes) == {"stereo"}:
+        return start_panning(studio, project, stereo=changes["stereo"])
 
     def work(job: Job) -> Answer:
         with project.lock:
-            before = dict(project.history.cues)
+            before, settings = dict(project.history.cues), {**project.settings, **changes}
         sheet = sheet_of(before, project.duration_s)
         return _generate(studio, project, job, before, before, sheet, settings, "Generate again")
 
@@ -125,11 +124,11 @@ def start_render(studio: Studio, project: Project, changes: Mapping[str, Any]) -
 def start_spotting(studio: Studio, project: Project, sensitivity: float) -> Job:
     """Finds the cues again."""
     _check_ready(project)
-    settings = {**project.get("settings"), "sensitivity": sensitivity}
 
     def work(job: Job) -> Answer:
         with project.lock:
             before, number = dict(project.history.cues), project.history.next_id
+            settings = {**project.settings, "sensitivity": sensitivity}
         sheet, warnings = _spot(studio, project, job, sensitivity)
         project.update(warnings=warnings)
         cues = with_ids(list(sheet), before, number=number)
@@ -155,7 +154,9 @@ def _generate(
 ) -> Answer:
     """Generates the sound of cues with settings, and makes it the present one."""
     count = project.change_count
-    result = studio.engine.generate(project.info, sheet, settings, job.report)
+    result = studio.engine.generate(
+        project.info, sheet, settings, job.report, folder=project.folder
+    )
     job.report(1.0)
     with project.lock:
         names = commit_generated(
@@ -167,7 +168,6 @@ def _generate(
             label=label,
             operation={"kind": "generate", "settings": settings},
         )
-        project.update(settings=settings)
     update_sound(studio, project, job)
     answer = answer_to(project, names, count)
     publish_edit(studio, project, answer)
@@ -220,7 +220,7 @@ def _analyse(studio: Studio, project: Project, job: Job) -> None:
             operation={"kind": "generate", "settings": settings},
             is_start=True,
         )
-        project.update(settings=settings, warnings=warnings, analysed_until_s=project.duration_s)
+        project.update(warnings=warnings, analysed_until_s=project.duration_s)
     update_sound(studio, project, job)
     project.update(state="ready", error=None)
     publish_edit(studio, project, answer_to(project, names, count))
@@ -246,7 +246,7 @@ def _analyse_first_stretch(studio: Studio, project: Project, job: Job) -> None:
             operation={"kind": "generate", "settings": settings, "until_s": until_s},
             is_start=True,
         )
-        project.update(settings=settings, analysed_until_s=until_s)
+        project.update(analysed_until_s=until_s)
     update_sound(studio, project, job)
     publish_edit(studio, project, answer_to(project, names, 0))
     studio.publish(project)

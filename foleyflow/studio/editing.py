@@ -69,11 +69,14 @@ def step_back(studio: Studio, project: Project, *, redo: bool) -> Answer:
     """
     with project.lock:
         project.check_editable()
-        count = project.change_count
+        count, settings = project.change_count, project.settings
         names = project.history.redo() if redo else project.history.undo()
         project.write_cues()
         revision = project.history.revision
-    return _rendered(studio, project, names, count, revision)
+    answer = _rendered(studio, project, names, count, revision)
+    if project.settings != settings:
+        studio.publish(project)
+    return answer
 
 
 def regenerate(

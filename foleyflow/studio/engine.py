@@ -15,15 +15,17 @@ from foleyflow.errors import DataError
 from foleyflow.inference.analysis import Analysis
 from foleyflow.inference.analysis_file import read_analysis, write_analysis
 from foleyflow.inference.candidates import Candidate
+from foleyflow.inference.cue_checks import left_to_reference, with_material
 from foleyflow.inference.pipeline import FoleyFlow
 from foleyflow.inference.result import Generated
 from foleyflow.inference.sidecar import weights_sha256
 from foleyflow.library import SoundLibrary
 from foleyflow.media import MediaInfo
 from foleyflow.parallel.precision import precision_on
-from foleyflow.studio.history import History, Node
+from foleyflow.studio.history import FOLLOWING, History, Node, Operation
 from foleyflow.studio.identified_cues import sheet_of
-from foleyflow.studio.settings import StudioSettings
+from foleyflow.studio.project_files import reference_file
+from foleyflow.studio.settings import LATER_SETTINGS, StudioSettings
 from foleyflow.system.stopwatch import Stopwatch
 
 KEPT_ANALYSES = 8
@@ -170,11 +172,15 @@ class Engine:
         cues: CueSheet | None,
         settings: Mapping[str, Any],
         progress: Progress,
+        *,
+        folder: Path | None = None,
     ) -> Generated:
-        """A result by `FoleyFlow.generate`; without cues they are found."""
-        return self.model.generate(
-            info, seed=settings["seed"], **self._arguments(info, cues, settings, progress)
-        )
+        """A result by `FoleyFlow.generate`; without cues they are found.
+
+        `folder` is that of the project, in which the recording of the settings is.
+        """
+        arguments = self._arguments(info, cues, settings, progress, folder)
+        return self.model.generate(info, seed=settings["seed"], **arguments)
 
     def candidates(
         self,
@@ -185,9 +191,10 @@ class Engine:
         *,
         seed: int,
         count: int,
+        folder: Path,
     ) -> list[Candidate]:
         """Takes by `FoleyFlow.candidates`."""
-        arguments = self._arguments(info, cues, settings, progress)
+        arguments = self._arguments(info, cues, settings, progress, folder)
         on_generated = arguments.pop("on_generated")
         finished, last_s = 0, 0.0
 
@@ -205,7 +212,12 @@ class Engine:
         cues: CueSheet | None,
         settings: Mapping[str, Any],
         progress: Progress,
+        folder: Path | None,
     ) -> dict[str, Any]:
+        settings = {**LATER_SETTINGS, **settings}
+        reference = settings["reference"]
+        if reference is not None:
+            reference = reference_file(folder or self.settings.folder, reference)
         return {
             "cues": cues if self.model.materials else None,
             "steps": settings["steps"],
@@ -213,6 +225,10 @@ class Engine:
             "sensitivity": settings["sensitivity"],
             "loudness_lufs": settings["loudness_lufs"],
             "library": self._library if settings["library"] else None,
+            "library_variation": settings["library_variation"],
+            "reference": reference,
+            "material": None if reference is None else settings["reference_material"],
+            "stereo": settings["stereo"],
             "progress": lambda done_s: progress(ANALYSIS_SHARE * done_s / info.duration_s),
             "on_generated": lambda done_s: progress(
                 ANALYSIS_SHARE + (GENERATED_SHARE - ANALYSIS_SHARE) * done_s / info.duration_s
@@ -241,7 +257,7 @@ class Engine:
         path = history.path_to(revision)
         # From where the sound follows by edits
         start = len(path) - 1
-        while start > 0 and path[start].operation["kind"] in ("edit", "regenerate"):
+        while start > 0 and path[start].operation["kind"] in FOLLOWING:
             if self.kept(project, path[start].revision) is not None:
                 break
             start -= 1
@@ -256,24 +272,50 @@ class Engine:
             self.keep(project, node.revision, result)
         elif result is None:
             cues = sheet_of(history.cues_at(node.revision), clip.duration_s)
-            result = self.generate(clip, cues, node.operation["settings"], progress)
+            folder = self.settings.folder / project
+            settings = node.operation["settings"]
+            result = self.generate(clip, cues, settings, progress, folder=folder)
             self.keep(project, node.revision, result)
         # The edits since then
         for edit in replayed(path[start + 1 :]):
             cues = sheet_of(history.cues_at(edit.revision), clip.duration_s)
-            result = applied(result, edit, cues)
+            result = applied(result, edit.operation, cues)
             self.keep(project, edit.revision, result)
         return result
 
 
-def applied(result: Generated, node: Node, cues: CueSheet) -> Generated:
-    """The result after an edit of cues, or after a stretch was generated again."""
-    operation = node.operation
+def applied(
+    result: Generated,
+    operation: Operation,
+    cues: CueSheet,
+    *,
+    progress: Callable[[float], None] | None = None,
+) -> Generated:
+    """The result after an operation whose sound follows from the sound before.
+
+    Args:
+        result: before.
+        operation: of a kind of `history.FOLLOWING`.
+        cues: after it.
+        progress: called with the seconds of sound that are panned.
+    """
+    cues = as_generated(result, cues)
     if operation["kind"] == "regenerate":
         return result.regenerate(
             operation["start_s"], operation["end_s"], seed=operation["seed"], cues=cues
         )
-    return result.rerender(cues)
+    edited = result.rerender(cues)
+    if operation["kind"] == "channels":
+        return edited.with_stereo(operation["stereo"], progress=progress)
+    return edited
+
+
+def as_generated(result: Generated, cues: CueSheet) -> CueSheet:
+    """Edited cues as `FoleyFlow.generate` would take them for the recording of a result, if any."""
+    if result.settings["reference"] is None:
+        return cues
+    cues, material = left_to_reference(cues), str(result.settings["material"])
+    return cues if material == "auto" else with_material(cues, material)
 
 
 def replayed(edits: Sequence[Node]) -> list[Node]:

@@ -24,6 +24,7 @@ def start_export(studio: Studio, project: Project, wanted: Wanted, name: str) ->
         raise NotNow(f"a project has at most {MOST_EXPORTS} exports", hint="delete some")
     with project.lock:
         node, revision = project.history.node, project.history.revision
+        sheet = project.sheet()
 
     def work(job: Job) -> dict[str, Any]:
         with project.render_lock:
@@ -41,7 +42,7 @@ def start_export(studio: Studio, project: Project, wanted: Wanted, name: str) ->
         folder = export_folder(project, export["id"])
         folder.mkdir()
         try:
-            found = write_export(studio, project, result, folder, wanted, job)
+            found = write_export(studio, project, result, folder, wanted, job, sheet=sheet)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise

@@ -23,6 +23,7 @@ from foleyflow.studio.problems import NotNow
 
 Operation = Mapping[str, Any]
 EDIT: Operation = {"kind": "edit"}
+FOLLOWING = ("edit", "regenerate", "channels")  # kinds whose sound follows from the node before
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +35,8 @@ class Node:
         parent: the node before; None for the first one.
         label: for the user.
         operation: how the sound follows from that of the parent: {"kind": "edit"} by rerendering,
-            "regenerate" of a stretch, "generate" from the beginning, or the "same" as a node.
+            "regenerate" of a stretch, "channels" by panning or leaving that out, "generate" from
+            the beginning, or the "same" as a node.
         after, before: changed cues; None where there is none.
         is_start: undo does not go back further.
     """
@@ -152,6 +154,18 @@ class History:
             for node in self.path_to(revision):
                 _apply(cues, node.after)
             return cues
+
+    def settings_at(self, revision: int) -> dict[str, Any]:
+        """The settings with which the sound of a node was generated; empty for revision 0."""
+        stereo: bool | None = None
+        node = self._nodes.get(revision)
+        while node is not None and node.operation["kind"] != "generate":
+            if node.operation["kind"] == "channels" and stereo is None:
+                stereo = node.operation["stereo"]
+            same = node.operation.get("revision") if node.operation["kind"] == "same" else None
+            node = self._nodes.get(node.parent or 0 if same is None else same)
+        settings = {} if node is None else dict(node.operation["settings"])
+        return settings if stereo is None else {**settings, "stereo": stereo}
 
     def _undo(self, node: Node) -> None:
         self._redo.append(node.revision)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-import os
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,58 +24,71 @@ Range = tuple[int, int]  # first sample, and the one after the last
 
 
 class LiveSound:
-    """Mono float32 samples in `sound.f32`, and the node that they belong to in `sound.json`.
+    """Float32 samples in `sound.f32`, and the node that they belong to in `sound.json`.
+
+    Samples of several channels alternate.
 
     Attributes:
         node: of the history; 0 while there is no complete sound.
-        count: of samples.
+        count: of samples in each channel.
+        channels: 1 or 2.
     """
 
     def __init__(self, folder: Path) -> None:
         self._path, self._record = folder / "sound.f32", folder / "sound.json"
         self._lock = threading.Lock()
         self.node = self.count = 0
+        self.channels = 1
         self._peaks: Peaks | None = None  # computed when they are first needed
         self._read_record()
 
     def replace(self, node: int, blocks: Iterable[NDArray[np.float32]]) -> list[Range]:
-        """Writes a complete sound in blocks (1, n); returns the ranges that differ from before."""
+        """Writes a complete sound in blocks (channels, n); returns the ranges that differ."""
         changed: list[Range] = []
-        position, peaks = 0, Peaks()
+        position = 0
         with self._lock, self._written(node):
+            equal_blocks = split_blocks(blocks, BLOCK_SAMPLES)
+            first_block = next(equal_blocks, np.zeros((1, 0), np.float32))
+            channels = first_block.shape[0]
+            if channels != self.channels:  # no sample is comparable
+                self._path.unlink(missing_ok=True)
+                self.channels = channels
+            peaks, frame_bytes = Peaks(channels), channels * SAMPLE_BYTES
             with open(self._path, "r+b" if self._path.exists() else "w+b") as file:
-                for block in split_blocks(blocks, BLOCK_SAMPLES):
-                    new = np.ascontiguousarray(block[0], "<f4")
-                    file.seek(position * SAMPLE_BYTES)
-                    old = np.frombuffer(file.read(new.nbytes), "<f4")
+                for block in itertools.chain([first_block], equal_blocks):
+                    new = interleaved(block)
+                    file.seek(position * frame_bytes)
+                    old = np.frombuffer(file.read(new.nbytes), "<f4").reshape(-1, channels)
                     if len(old) < len(new):
                         changed.append((position + len(old), position + len(new)))
-                    different = np.flatnonzero(old != new[: len(old)])
+                    different = np.flatnonzero((old != new[: len(old)]).any(axis=1))
                     if len(different):
                         first, last = int(different[0]), int(different[-1])
                         changed.append((position + first, position + last + 1))
                     if len(different) or len(old) < len(new):
-                        file.seek(position * SAMPLE_BYTES)
+                        file.seek(position * frame_bytes)
                         file.write(new.tobytes())
-                    peaks.update(position, new)
+                    peaks.update(position, block)
                     position += len(new)
-                file.truncate(position * SAMPLE_BYTES)
+                file.truncate(position * frame_bytes)
             self.count, self._peaks = position, peaks
         return joined_ranges(changed)
 
     def patch(self, node: int, parts: Sequence[tuple[int, NDArray[np.float32]]]) -> None:
-        """Replaces samples (n,) from a first one on, in several places."""
+        """Replaces samples (channels, n) from a first one on, in several places."""
+        frame_bytes = self.channels * SAMPLE_BYTES
         with self._lock, self._written(node), open(self._path, "r+b") as file:
             for start, samples in parts:
-                file.seek(start * SAMPLE_BYTES)
-                file.write(np.ascontiguousarray(samples, "<f4").tobytes())
+                file.seek(start * frame_bytes)
+                file.write(interleaved(samples).tobytes())
             file.flush()
             if self._peaks is None:
                 return
             for start, samples in parts:
-                first, last = Peaks.columns_of(start, start + len(samples))
-                data = os.pread(file.fileno(), (last - first) * SAMPLE_BYTES, first * SAMPLE_BYTES)
-                self._peaks.update(first, np.frombuffer(data, "<f4"))
+                first, last = Peaks.columns_of(start, start + samples.shape[1])
+                file.seek(first * frame_bytes)
+                data = file.read((last - first) * frame_bytes)
+                self._peaks.update(first, np.frombuffer(data, "<f4").reshape(-1, self.channels).T)
 
     @property
     def peaks(self) -> Peaks:
@@ -83,26 +96,26 @@ class LiveSound:
         with self._lock:
             if self._peaks is not None:
                 return self._peaks
-        peaks = Peaks()
+        peaks = Peaks(self.channels)
         for index, block in enumerate(self.blocks()):
-            peaks.update(index * BLOCK_SAMPLES, block[0])
+            peaks.update(index * BLOCK_SAMPLES, block)
         with self._lock:
             self._peaks = self._peaks or peaks
             return self._peaks
 
     def read(self, start: int, stop: int) -> NDArray[np.float32]:
-        """The samples (n,) from `start` to before `stop`, cut to the sound."""
-        start, stop = max(start, 0), min(stop, self.count)
+        """The samples (channels, n) from `start` to before `stop`, cut to the sound."""
         with self._lock, open(self._path, "rb") as file:
-            file.seek(start * SAMPLE_BYTES)
-            data = file.read(max(stop - start, 0) * SAMPLE_BYTES)
-        return np.frombuffer(data, "<f4").astype(np.float32)
+            start, stop = max(start, 0), min(stop, self.count)
+            file.seek(start * self.channels * SAMPLE_BYTES)
+            data = file.read(max(stop - start, 0) * self.channels * SAMPLE_BYTES)
+            return np.frombuffer(data, "<f4").reshape(-1, self.channels).T.astype(np.float32)
 
     def blocks(self, start: int = 0, stop: int | None = None) -> Iterator[NDArray[np.float32]]:
-        """The samples in blocks (1, n)."""
+        """The samples in blocks (channels, n)."""
         stop = self.count if stop is None else min(stop, self.count)
         for first in range(max(start, 0), stop, BLOCK_SAMPLES):
-            yield self.read(first, min(first + BLOCK_SAMPLES, stop))[None]
+            yield self.read(first, min(first + BLOCK_SAMPLES, stop))
 
     @contextmanager
     def _written(self, node: int) -> Iterator[None]:
@@ -113,16 +126,23 @@ class LiveSound:
         except BaseException:
             self.node = 0
             raise
-        write_atomically(self._record, json.dumps({"node": node, "count": self.count}) + "\n")
+        record = {"node": node, "count": self.count, "channels": self.channels}
+        write_atomically(self._record, json.dumps(record) + "\n")
         self.node = node
 
     def _read_record(self) -> None:
         try:
             record = json.loads(self._record.read_text("utf-8"))
             node, count = int(record["node"]), int(record["count"])
+            channels = int(record.get("channels", 1))
             size = self._path.stat().st_size
         except (OSError, ValueError, KeyError, TypeError):
             return
-        if size != count * SAMPLE_BYTES:
+        if channels not in (1, 2) or size != count * channels * SAMPLE_BYTES:
             return
-        self.node, self.count = node, count
+        self.node, self.count, self.channels = node, count, channels
+
+
+def interleaved(block: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Samples (channels, n) as (n, channels) little-endian float32."""
+    return np.ascontiguousarray(block.T, "<f4")

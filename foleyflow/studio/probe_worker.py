@@ -1,8 +1,9 @@
 """Examines an uploaded file in a process of its own with limits of memory and time.
 
-    python -m foleyflow.studio.probe_worker FILE LIMIT_S MEMORY_BYTES
+    python -m foleyflow.studio.probe_worker FILE LIMIT_S MEMORY_BYTES [HIT SUFFIX]
 
-prints one JSON object: {"duration_s", "container", "suffix"}, or {"error", "hint"}.
+prints one JSON object: {"duration_s", "container", "suffix"}, or {"error", "hint"}. With HIT, it
+writes the first hit of a sound file there instead; SUFFIX is that of the name of the sound.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 
 from foleyflow.errors import FoleyflowError, MediaError
 from foleyflow.media import default_suffix, probe, read_frames_at
+from foleyflow.studio.first_hit import write_first_hit
 
 LONGEST_S = 30.0
 LARGEST_BYTES = 4 * 2**30
@@ -29,7 +31,26 @@ def examine(path: Path) -> dict[str, Any]:
     Raises:
         MediaError: the file is not a video that can be used, or examining it takes too much.
     """
-    command = [sys.executable, "-m", __name__, str(path), str(LONGEST_S), str(LARGEST_BYTES)]
+    return _examined(path)
+
+
+def cut_hit(path: Path, hit: Path, *, suffix: str) -> None:
+    """Writes the first hit of a sound file to `hit`, in a process with limits.
+
+    Args:
+        path: the sound file.
+        hit: the wave file to write.
+        suffix: of the name of the sound.
+
+    Raises:
+        MediaError: the file has no sound that can be used, or reading it takes too much.
+    """
+    _examined(path, str(hit), suffix)
+
+
+def _examined(path: Path, *options: str) -> dict[str, Any]:
+    limits = str(LONGEST_S), str(LARGEST_BYTES)
+    command = [sys.executable, "-m", __name__, str(path), *limits, *options]
     hint = "check that the file plays; it may be damaged"
     try:
         done = subprocess.run(
@@ -52,8 +73,12 @@ def examine(path: Path) -> dict[str, Any]:
     return found
 
 
-def _examine_here(path: Path) -> dict[str, Any]:
+def _examine_here(path: Path, *options: str) -> dict[str, Any]:
     try:
+        if options:
+            hit, suffix = options
+            write_first_hit(path, Path(hit), suffix=suffix)
+            return {}
         info = probe(path)
         times_s = [info.duration_s * k / SAMPLED for k in range(SAMPLED)]
         for time_s in times_s:
@@ -74,7 +99,7 @@ def _main() -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (round(limit_s), round(limit_s)))
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    sys.stdout.write(json.dumps(_examine_here(path)))
+    sys.stdout.write(json.dumps(_examine_here(path, *sys.argv[4:])))
 
 
 if __name__ == "__main__":

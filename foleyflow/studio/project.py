@@ -27,7 +27,7 @@ from foleyflow.studio.project_files import (
     time_text,
     write_record,
 )
-from foleyflow.studio.settings import StudioSettings
+from foleyflow.studio.settings import LATER_SETTINGS, StudioSettings
 
 SHOWN_OF_VIDEO = (
     "name",
@@ -83,9 +83,9 @@ class Project:
     # Record
 
     def get(self, key: str) -> Any:
-        """A value of the record."""
+        """A value of the record; None for one that records of earlier versions lack."""
         with self.lock:
-            return self._record[key]
+            return self._record.get(key)
 
     def update(self, **values: Any) -> None:
         """Changes values of the record, and writes it."""
@@ -96,11 +96,12 @@ class Project:
             self._record |= values
 
     def _remove_unfinished(self) -> None:
-        """Removes takes and exports that a killed process has not completed."""
-        takes = {f"{take['id']}.wav" for take in self._record["takes"]}
-        for file in (self.folder / "takes").iterdir():
-            if file.name.removesuffix(".json") not in takes and not file.is_dir():
-                file.unlink()
+        """Removes takes, recordings and exports that a killed process has not completed."""
+        for key in ("takes", "references"):
+            known = {f"{each['id']}.wav" for each in self._record.get(key, [])}
+            for file in (self.folder / key).iterdir():
+                if file.name.removesuffix(".json") not in known and not file.is_dir():
+                    file.unlink()
         exports = {export["id"] for export in self._record["exports"]}
         for folder in (self.folder / "exports").iterdir():
             if folder.name not in exports and folder.is_dir() and not folder.is_symlink():
@@ -110,6 +111,13 @@ class Project:
     def state(self) -> str:
         """See docs/http.md."""
         return str(self.get("state"))
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings of the present sound; empty before the first one."""
+        with self.lock:
+            found = self.history.settings_at(self.history.node)
+        return {**LATER_SETTINGS, **found} if found else {}
 
     # Video
 
@@ -221,7 +229,7 @@ class Project:
             if self.live.count and self.sound_revision is not None:
                 sound = {
                     "sample_rate_hz": record["sample_rate_hz"],
-                    "channels": 1,
+                    "channels": self.live.channels,
                     "sample_count": self.live.count,
                     "revision": self.sound_revision,
                 }
@@ -239,7 +247,7 @@ class Project:
                 "cue_count": len(self.history.cues),
                 "undo": self.history.undo_label,
                 "redo": self.history.redo_label,
-                "settings": record["settings"],
+                "settings": self.settings or None,
                 "warnings": [*record["warnings"], *self.sound_warnings],
                 "view": record["view"],
             }

@@ -4,7 +4,7 @@ drums-1f0c9a/
   project.json    name, video, settings, takes, exports
   history.jsonl   all changes of the cues; cues.json has the present ones
   video.mp4       unless the project refers to a video elsewhere
-  takes/  exports/
+  takes/  exports/  references/
   cache/          everything in it can be made again
 """
 
@@ -27,7 +27,7 @@ RECORD = "project.json"
 RECORD_VERSION = 1
 LONGEST_NAME = 80
 PROJECT_ID = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
-FOLDERS = ("takes", "exports", "cache")
+FOLDERS = ("takes", "exports", "references", "cache")
 
 
 def new_id(name: str) -> str:
@@ -97,6 +97,20 @@ def confined(folder: Path, relative: str) -> Path:
     except (OSError, RuntimeError, ValueError) as error:  # a circle of links, or too long a name
         raise missing from error
     return path
+
+
+def reference_file(folder: Path, name: str) -> Path:
+    """The sound file of a recording in the folder of a project; `name` is its id.
+
+    Raises:
+        DataError: it is missing.
+    """
+    for path in folder.glob(f"references/{name}.*"):
+        return path
+    raise DataError(
+        f"the recording {name} of the project is missing",
+        hint="restore its folder references from a backup, or remove the recording",
+    )
 
 
 def write_record(folder: Path, record: dict[str, Any]) -> None:

@@ -15,6 +15,10 @@ Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
 CueSuffix = Annotated[str, StringConstraints(max_length=16)]
 
 
+# Settings of which null is a value
+_NULLABLE = ("loudness_lufs", "reference", "reference_material")
+
+
 class Body(BaseModel):
     """Bodies in which unknown keys are refused."""
 
@@ -80,14 +84,16 @@ class RenderSettings(Body):
     guidance: Annotated[float, Field(allow_inf_nan=False, ge=1.0, le=20.0)] | None = None
     loudness_lufs: Annotated[float, Field(allow_inf_nan=False, ge=-70.0, le=0.0)] | None = None
     library: bool | None = None
+    library_variation: bool | None = None
+    stereo: bool | None = None
+    reference: Name | None = None
+    reference_material: Name | None = None
 
     def changes(self) -> dict[str, Any]:
-        """The settings that were given; only the loudness may be null."""
+        """The settings that were given; some may be null."""
         given = {name: getattr(self, name) for name in self.model_fields_set}
         return {
-            name: value
-            for name, value in given.items()
-            if value is not None or name == "loudness_lufs"
+            name: value for name, value in given.items() if value is not None or name in _NULLABLE
         }
 
 

@@ -15,6 +15,7 @@ from foleyflow.inference.video_reference import reference_of
 from foleyflow.studio.analysing import start_render, start_spotting
 from foleyflow.studio.editing import edit_cues, regenerate, step_back
 from foleyflow.studio.identified_cues import changed_by, in_order, replaced_by, with_ids
+from foleyflow.studio.problems import NotFound, NotNow
 from foleyflow.studio.project import Project
 from foleyflow.studio.requests import (
     AllCues,
@@ -47,6 +48,19 @@ def read(request: Request, project_id: str) -> dict[str, Any]:
             "duration_s": project.duration_s,
             "cues": in_order(history.cues, history.cues),
         }
+
+
+@cue_routes.get("/cues/{cue_id}/place")
+def place(request: Request, project_id: str, cue_id: str) -> dict[str, Any]:
+    """Where the picture moves at a cue: its pan if it has none of its own."""
+    studio, project = studio_of(request), project_of(request, project_id)
+    cue = project.history.cues.get(cue_id)
+    if cue is None:
+        raise NotFound("there is no such cue", hint="read the cues again")
+    result = studio.engine.kept(project.id, project.live.node)
+    if result is None:
+        raise NotNow("the project is being opened", hint="try again in a few seconds")
+    return {"pan": result.place(cue.time_s, cue.end_s)}
 
 
 @cue_routes.patch("/cues")

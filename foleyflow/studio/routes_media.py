@@ -52,14 +52,14 @@ def sound(
     start = min(start_sample, stop)
     headers = {
         "X-Sample-Rate": str(RATE_HZ),
-        "X-Channels": "1",
+        "X-Channels": str(found.channels),
         "X-Start-Sample": str(start),
         "X-Sample-Count": str(stop - start),
     }
     if found.revision is not None:
         headers["X-Revision"] = str(found.revision)
-    size = (stop - start) * (2 if form == "i16" else 4)
-    head = wave_header(stop - start) if form == "wav" else b""
+    size = (stop - start) * found.channels * (2 if form == "i16" else 4)
+    head = wave_header(stop - start, channels=found.channels) if form == "wav" else b""
     headers["content-length"] = str(len(head) + size)
     kind = "audio/wav" if form == "wav" else "application/octet-stream"
 
@@ -84,7 +84,11 @@ def peaks(
     cache: PeakCache = request.app.state.peaks
     found = cache.peaks(_sound(request, project_id, source))
     values = found.between(start_s * RATE_HZ, end_s * RATE_HZ, columns)
-    return Response(values.astype("<i2").tobytes(), media_type="application/octet-stream")
+    return Response(
+        values.astype("<i2").tobytes(),
+        media_type="application/octet-stream",
+        headers={"X-Channels": str(found.channels)},
+    )
 
 
 @media_routes.get("/spectrogram")

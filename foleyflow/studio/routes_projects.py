@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import json
-import os
-import secrets
-import shutil
-from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import ClientDisconnect
 from starlette.responses import Response, StreamingResponse
 
 from foleyflow import __version__
@@ -22,18 +16,19 @@ from foleyflow.cues.files import FORMATS
 from foleyflow.errors import ConfigError
 from foleyflow.inference.delivery import SOUND_FORMATS
 from foleyflow.studio.analysing import open_again, start_analysis
-from foleyflow.studio.problems import TooLarge
 from foleyflow.studio.project import Project
 from foleyflow.studio.project_files import display_name
+from foleyflow.studio.references import add_reference
 from foleyflow.studio.requests import NewProject, ProjectChange
-from foleyflow.studio.studio import RATE_HZ, Studio
+from foleyflow.studio.studio import RATE_HZ, VIDEO_SUFFIXES, Studio
+from foleyflow.studio.uploads import received
 
 LARGEST_VIEW_BYTES = 65536
 LEVEL_RANGE_DB = (-60.0, 12.0)
-CHECKED_BYTES = 64 * 2**20  # after which the space on the disk is checked again
-SPARE_BYTES = 512 * 2**20  # of the disk, which uploads leave free
 LONGEST_WAIT_S = 60.0
 POLL_S = 0.05
+
+UploadName = Annotated[str, Query(min_length=1, max_length=255)]
 
 project_routes = APIRouter()
 
@@ -65,6 +60,7 @@ def status(request: Request) -> dict[str, Any]:
         "limits": {"upload_bytes": settings.upload_bytes, "duration_s": settings.duration_s},
         "examples": studio.examples(),
         "has_library": settings.library is not None,
+        "video_formats": list(VIDEO_SUFFIXES),
         "sound_formats": list(SOUND_FORMATS),
         "cue_formats": [
             {"suffix": suffix, "can_import": form.parse is not None}
@@ -101,43 +97,28 @@ def create(request: Request, body: NewProject) -> dict[str, Any]:
 
 
 @project_routes.post("/uploads", status_code=201)
-async def upload(
-    request: Request, name: Annotated[str, Query(min_length=1, max_length=255)]
-) -> dict[str, Any]:
+async def upload(request: Request, name: UploadName) -> dict[str, Any]:
     """Creates a project from a video, the body."""
     studio = studio_of(request)
-    limit = studio.settings.upload_bytes
-    largest = TooLarge(
-        f"the upload is larger than {limit / 2**30:.3g} GiB",
-        hint="use --videos of foleyflow serve, which copies nothing, or a larger --upload-limit",
-    )
-    announced = request.headers.get("content-length", "0")
-    if not announced.isdecimal() or int(announced) > limit:
-        raise largest
-    folder = studio.settings.folder
-    path = folder / f".upload-{secrets.token_hex(8)}.part"
-    received = 0
-    try:
-        with open(path, "xb") as file:
-            async for chunk in request.stream():
-                received += len(chunk)
-                if received > limit:
-                    raise largest
-                if received % CHECKED_BYTES < len(chunk):
-                    _check_space(folder)
-                await run_in_threadpool(file.write, chunk)
+    async with received(request, studio.settings) as path:
+        if path is None:
+            return {}
         project = await run_in_threadpool(studio.create_from_upload, path, name)
-    except ClientDisconnect:
-        return {}
-    finally:
-        path.unlink(missing_ok=True)
     start_analysis(studio, project)
     return await run_in_threadpool(studio.describe, project)
 
 
-def _check_space(folder: Path) -> None:
-    if shutil.disk_usage(folder).free < SPARE_BYTES:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+@project_routes.post("/projects/{project_id}/references", status_code=201)
+async def upload_reference(request: Request, project_id: str, name: UploadName) -> dict[str, Any]:
+    """Adds a recording whose timbre the project may follow, the body."""
+    studio = studio_of(request)
+    project = await run_in_threadpool(project_of, request, project_id)
+    async with received(request, studio.settings) as path:
+        if path is None:
+            return {}
+        added = await run_in_threadpool(add_reference, project, path, name)
+    await run_in_threadpool(studio.publish, project)
+    return added
 
 
 @project_routes.get("/projects/{project_id}")

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 DEFAULT_FOLDER = Path("~/foleyflow-studio")
+# Settings of the sound that projects of earlier versions lack
+LATER_SETTINGS: Mapping[str, Any] = {
+    "stereo": False,
+    "library_variation": True,
+    "reference": None,  # the id of a recording of the project
+    "reference_material": None,
+}
 EXAMPLES = Path(__file__).parent.parent / "assets" / "examples"
 
 

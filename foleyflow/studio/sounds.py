@@ -17,12 +17,12 @@ from foleyflow.inference.changes import library_samples
 from foleyflow.inference.result import Generated
 from foleyflow.media import fit_blocks, read_sound_blocks
 from foleyflow.media.waveform import split_blocks
-from foleyflow.studio.live_sound import BLOCK_SAMPLES
+from foleyflow.studio.live_sound import BLOCK_SAMPLES, interleaved
 from foleyflow.studio.peaks import Peaks
 from foleyflow.studio.problems import NotFound, NotNow
 from foleyflow.studio.project import Project
 from foleyflow.studio.studio import RATE_HZ, Studio
-from foleyflow.studio.takes import take_file
+from foleyflow.studio.takes import channels_of_take, take_file
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +33,12 @@ _IEEE_FLOAT = 3  # in the header of a wave file
 
 
 class Sound:
-    """One sound of a project, mono.
+    """One sound of a project.
+
+    Attributes:
+        count: of samples in each channel.
+        channels: 1 or 2; the video's own sound is mixed down to one.
+        revision: of the generated sound; None for others.
 
     Raises:
         NotFound: there is no such take, or the video has no sound.
@@ -43,11 +48,13 @@ class Sound:
 
     def __init__(self, studio: Studio, project: Project, source: str) -> None:
         self.project, self.source = project, source
+        self.channels = 1
         self.revision: int | None = None
         self._file: Path | None = None
         self._result: Generated | None = None
         if source == GENERATED:
             self.count, self.revision = project.live.count, project.sound_revision
+            self.channels = project.live.channels
             if not self.count or self.revision is None:
                 raise NotNow("the sound is not generated yet", hint="wait for it")
             return
@@ -56,13 +63,15 @@ class Sound:
             self._result = studio.engine.kept(project.id, project.live.node)
             if self._result is None:
                 raise NotNow("the project is being opened", hint="try again in a few seconds")
+            self.channels = self._result.channels
             return
         if source == ORIGINAL:
             if not project.get("video")["has_audio"]:
                 raise NotFound("the video has no sound of its own", hint="use another source")
             self._file = project.video
         elif source.startswith(TAKE):
-            self._file = take_file(project, source.removeprefix(TAKE))
+            name = source.removeprefix(TAKE)
+            self._file, self.channels = take_file(project, name), channels_of_take(project, name)
         else:
             raise ConfigError(
                 "source: there is no such sound",
@@ -70,22 +79,24 @@ class Sound:
             )
 
     def blocks(self, start: int = 0, stop: int | None = None) -> Iterator[NDArray[np.float32]]:
-        """The samples from `start` to before `stop` in blocks (1, n)."""
+        """The samples from `start` to before `stop` in blocks (channels, n)."""
         stop = self.count if stop is None else min(stop, self.count)
         start = min(max(start, 0), max(stop, 0))
         if self._result is not None:
             for first in range(start, stop, BLOCK_SAMPLES):
-                yield library_samples(self._result, first, min(first + BLOCK_SAMPLES, stop))[None]
+                yield library_samples(self._result, first, min(first + BLOCK_SAMPLES, stop))
             return
         if self._file is None:
-            yield from self.project.live.blocks(start, stop)
+            for block in self.project.live.blocks(start, stop):
+                yield with_channels(block, self.channels)  # they may change while it is read
             return
-        mono = _mono_blocks(self._file, start, stop)
-        yield from split_blocks(fit_blocks(mono, stop - start), BLOCK_SAMPLES)
+        blocks = _file_blocks(self._file, start, stop, channels=self.channels)
+        for block in split_blocks(fit_blocks(blocks, stop - start), BLOCK_SAMPLES):
+            yield with_channels(block, self.channels)
 
     def samples(self, start: int, stop: int) -> NDArray[np.float32]:
-        """The samples (n,) from `start` to before `stop`, with zeros beyond the ends."""
-        blocks = [block[0] for block in self.blocks(start, stop)]
+        """The samples (n,) from `start` to before `stop`, mixed down; zeros beyond the ends."""
+        blocks = [with_channels(block, 1)[0] for block in self.blocks(start, stop)]
         inside = np.concatenate([np.zeros(0, np.float32), *blocks])
         return np.pad(inside, (max(-start, 0), 0))[: stop - start]
 
@@ -114,7 +125,7 @@ class PeakCache:
             if key in self._known:
                 return self._known[key]
         path = project.folder / "cache" / f"peaks-{sound.source.replace(':', '-')}.i16"
-        found = Peaks.read(path, sound.count)
+        found = Peaks.read(path, sound.count, channels=sound.channels)
         if found is None:
             job = self._studio.start(
                 project,
@@ -137,7 +148,9 @@ class PeakCache:
 
     @staticmethod
     def _read(sound: Sound, path: Path) -> Peaks:
-        if (known := Peaks.read(path, sound.count)) is not None:  # by the job before
+        if (
+            known := Peaks.read(path, sound.count, channels=sound.channels)
+        ) is not None:  # by the job before
             return known
         peaks = peaks_of(sound)
         peaks.write(path)
@@ -146,14 +159,25 @@ class PeakCache:
 
 def peaks_of(sound: Sound) -> Peaks:
     """The peaks of a complete sound."""
-    peaks = Peaks()
+    peaks = Peaks(sound.channels)
     for index, block in enumerate(sound.blocks()):
-        peaks.update(index * BLOCK_SAMPLES, block[0])
+        peaks.update(index * BLOCK_SAMPLES, block)
     return peaks
 
 
-def _mono_blocks(file: Path, start: int, stop: int) -> Iterator[NDArray[np.float32]]:
-    """The sound of a file in blocks (1, n); it ends where it can't be decoded further.
+def with_channels(block: NDArray[np.float32], channels: int) -> NDArray[np.float32]:
+    """Samples (C, n) with another number of channels: their mean, or copies of the first one."""
+    if block.shape[0] == channels:
+        return block
+    if channels == 1:
+        return block.mean(axis=0, keepdims=True, dtype=np.float32)
+    return np.repeat(block[:1], channels, axis=0)
+
+
+def _file_blocks(
+    file: Path, start: int, stop: int, *, channels: int
+) -> Iterator[NDArray[np.float32]]:
+    """The sound of a file in blocks (channels, n); it ends where it can't be decoded further.
 
     Raises:
         MediaError: nothing can be decoded.
@@ -163,7 +187,7 @@ def _mono_blocks(file: Path, start: int, stop: int) -> Iterator[NDArray[np.float
         for block in read_sound_blocks(
             file, rate_hz=RATE_HZ, start_s=start / RATE_HZ, end_s=stop / RATE_HZ
         ):
-            yield block.samples.mean(axis=0, keepdims=True)
+            yield with_channels(block.samples, channels)
             is_first = False
     except FoleyflowError as error:
         if is_first:
@@ -172,16 +196,28 @@ def _mono_blocks(file: Path, start: int, stop: int) -> Iterator[NDArray[np.float
 
 
 def encoded(block: NDArray[np.float32], form: str) -> bytes:
-    """Samples (1, n) as little-endian bytes: "i16", else float32."""
+    """Samples (channels, n), alternating, as little-endian bytes: "i16", else float32."""
     if form == "i16":
-        return np.round(np.clip(block[0], -1.0, 1.0) * 32767).astype("<i2").tobytes()
-    return np.ascontiguousarray(block[0], "<f4").tobytes()
+        return np.round(np.clip(block.T, -1.0, 1.0) * 32767).astype("<i2").tobytes()
+    return interleaved(block).tobytes()
 
 
-def wave_header(count: int, *, rate_hz: int = RATE_HZ) -> bytes:
-    """The header of a mono wave file with `count` float32 samples."""
-    size = count * 4
-    form = struct.pack("<4sIHHIIHHH", b"fmt ", 18, _IEEE_FLOAT, 1, rate_hz, rate_hz * 4, 4, 32, 0)
+def wave_header(count: int, *, channels: int, rate_hz: int = RATE_HZ) -> bytes:
+    """The header of a wave file with `count` float32 samples in each channel."""
+    frame = 4 * channels
+    size = count * frame
+    form = struct.pack(
+        "<4sIHHIIHHH",
+        b"fmt ",
+        18,
+        _IEEE_FLOAT,
+        channels,
+        rate_hz,
+        rate_hz * frame,
+        frame,
+        32,
+        0,
+    )
     fact = struct.pack("<4sII", b"fact", 4, count)
     body = 4 + len(form) + len(fact) + 8 + size
     return b"".join(

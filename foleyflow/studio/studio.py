@@ -234,9 +234,14 @@ class Studio:
 
     def describe(self, project: Project) -> dict[str, Any]:
         """A project as the API shows it."""
+        from foleyflow.studio.references import references_to_json
         from foleyflow.studio.takes import takes_to_json
 
-        return {**project.to_json(), "takes": takes_to_json(project)}
+        return {
+            **project.to_json(),
+            "takes": takes_to_json(project),
+            "references": references_to_json(project),
+        }
 
     def publish(self, project: Project) -> None:
         """Sends the present state of a project to all streams."""
@@ -278,9 +283,9 @@ class Studio:
             "player_offset_s": 0.0,
             "analysed_until_s": 0.0,
             "sample_rate_hz": RATE_HZ,
-            "settings": None,
             "warnings": [],
             "takes": [],
+            "references": [],
             "exports": [],
             "next_number": 1,
             "view": {},

@@ -31,7 +31,11 @@ def takes_to_json(project: Project) -> list[dict[str, Any]]:
 def take_to_json(project: Project, take: dict[str, Any]) -> dict[str, Any]:
     """A take as the API shows it; the scores of a kept one are null."""
     shown = {key: take[key] for key in ("id", "name", "seed", "created_at", "revision", "scores")}
-    return {**shown, "is_current": take["current_at"] == project.history.node}
+    return {
+        **shown,
+        "channels": take.get("channels", 1),
+        "is_current": take["current_at"] == project.history.node,
+    }
 
 
 def take_of(project: Project, name: str) -> dict[str, Any]:
@@ -53,6 +57,15 @@ def take_file(project: Project, name: str) -> Path:
         NotFound: there is none with this id.
     """
     return project.folder / "takes" / f"{take_of(project, name)['id']}.wav"
+
+
+def channels_of_take(project: Project, name: str) -> int:
+    """Channels of the sound file of a take.
+
+    Raises:
+        NotFound: there is none with this id.
+    """
+    return int(take_of(project, name).get("channels", 1))
 
 
 def start_keeping(studio: Studio, project: Project, name: str) -> Job:
@@ -82,7 +95,7 @@ def start_takes(studio: Studio, project: Project, count: int) -> Job:
     if not 1 <= count <= MOST_COUNT:
         raise ConfigError(f"count={count}: expected 1 to {MOST_COUNT} takes", hint="4 is usual")
     _check(project, count)
-    settings = project.get("settings")
+    settings = project.settings
     seeds = [int(settings["seed"]), *(take["seed"] for take in project.get("takes"))]
     with project.lock:
         revision, cues = project.history.node, dict(project.history.cues)
@@ -90,7 +103,13 @@ def start_takes(studio: Studio, project: Project, count: int) -> Job:
     def work(job: Job) -> dict[str, Any]:
         sheet = sheet_of(cues, project.duration_s)
         takes = studio.engine.candidates(
-            project.info, sheet, settings, job.report, seed=max(seeds) + 1, count=count
+            project.info,
+            sheet,
+            settings,
+            job.report,
+            seed=max(seeds) + 1,
+            count=count,
+            folder=project.folder,
         )
         added = []
         for place, take in enumerate(takes):
@@ -170,6 +189,7 @@ def _add(
         "revision": revision,
         "operation": operation,
         "current_at": 0,
+        "channels": result.channels,
         "scores": None if scores is None else {**vars(scores), "total": scores.total},
     }
     write_sound_with_record(studio, project, result, project.folder / "takes" / f"{take['id']}.wav")

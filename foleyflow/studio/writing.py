@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from foleyflow.cues.files import format_of, write_cues
+from foleyflow.cues.sheet import CueSheet
 from foleyflow.inference.delivery import Delivery, check_delivery
 from foleyflow.inference.generation_job import describe
 from foleyflow.inference.outputs import write_companions, write_record
@@ -64,8 +65,12 @@ def write_export(
     folder: Path,
     wanted: Wanted,
     running: StudioJob,
+    *,
+    sheet: CueSheet,
 ) -> dict[str, Any]:
     """Writes an export into a folder; returns the outputs, their loudness and warnings.
+
+    `sheet` are the cues of the project, which have attributes that a recording replaces.
 
     Raises:
         MediaError: the format can't hold the video, or a file can't be written.
@@ -90,10 +95,11 @@ def write_export(
         result.save(output, overwrite=True, delivery=delivery)
     # Cue sheets
     reference = reference_of(result.info, project.get("video")["name"])
+    cues = result.cues if result.settings["reference"] is None else sheet
     for suffix in wanted.cues:
         format_of(Path(suffix))
         middle = ".cues" if suffix in (".json", ".csv") else ""
-        write_cues(folder / f"{wanted.stem}{middle}{suffix}", result.cues, video=reference)
+        write_cues(folder / f"{wanted.stem}{middle}{suffix}", cues, video=reference)
     # Files next to the output
     running.report(0.6)
     main, delivery = outputs[0] if outputs else (folder / f"{name}.wav", own)
@@ -139,7 +145,7 @@ def _job(
         weights_dir=None,
         threads=studio.settings.threads,
         overwrite=True,
-        sensitivity=project.get("settings")["sensitivity"],
+        sensitivity=project.settings["sensitivity"],
         seed=values["seed"],
         steps=values["steps"],
         guidance=values["guidance"],
@@ -148,8 +154,8 @@ def _job(
         loudness_lufs=values["loudness_lufs"],
         library=values["library"],
         library_variation=values["library_variation"],
-        reference=None,
-        stereo=False,
+        reference=values["reference"],
+        stereo=values["stereo"],
         delivery=delivery,
         audio_only=output.suffix.lower() in (".wav", ".flac"),
         project=project_kind,

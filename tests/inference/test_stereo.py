@@ -12,6 +12,7 @@ from support.sound_folders import write_strikes
 
 from foleyflow import Cue, CueSheet, FoleyFlow
 from foleyflow.errors import ConfigError
+from foleyflow.inference.changes import changed_samples, samples_between
 from foleyflow.inference.panning import LARGEST_LOSS_DB, channel_gains
 from foleyflow.inference.stereo import passages_of
 from foleyflow.media import measure_report
@@ -209,3 +210,28 @@ def test_a_model_without_cues_refuses_stereo(tmp_path, clip):
     )
     with pytest.raises(ConfigError, match="without cues to pan"):
         model.generate(clip, stereo=True)
+
+
+def test_a_sound_becomes_stereo_and_mono_again_without_being_generated_again(mono, first):
+    seconds: list[float] = []
+    stereo = mono.with_stereo(True, progress=seconds.append)
+    np.testing.assert_array_equal(stereo.waveform, first.waveform)
+    assert stereo.cues == first.cues and stereo.settings == first.settings
+    assert seconds == sorted(seconds) and seconds[-1] == pytest.approx(4.0, abs=0.1)
+    edited = stereo.rerender(EDITS["pan among others"])
+    back = edited.with_stereo(False)
+    np.testing.assert_array_equal(back.waveform, mono.waveform)
+    assert back.settings == mono.settings and back.channels == 1
+    assert [edit.stereo for edit in back.edits] == [True, None, False]
+    assert back.with_stereo(False) is back
+
+
+def test_changed_samples_cover_both_channels(mono, first):
+    edited = first.rerender(EDITS["pan"])
+    changed = np.flatnonzero((first.waveform != edited.waveform).any(0))
+    [(start, stop)] = changed_samples(first, edited)
+    assert start <= changed.min() and changed.max() < stop
+    np.testing.assert_array_equal(
+        samples_between(edited, start, stop), edited.waveform[:, start:stop]
+    )
+    assert changed_samples(mono, first) is None

@@ -17,8 +17,16 @@ def samples() -> np.ndarray:
     return np.random.default_rng(2).uniform(-1, 1, COUNT).astype(np.float32)
 
 
+@pytest.fixture
+def both(samples) -> np.ndarray:
+    """Two channels."""
+    return np.stack([samples, -0.5 * samples[::-1]])
+
+
 def in_blocks(samples: np.ndarray, size: int = 48_000):
-    return (samples[None, k : k + size] for k in range(0, len(samples), size))
+    """A sound (n,) or (channels, n) in blocks."""
+    channels = np.atleast_2d(samples)
+    return (channels[:, k : k + size] for k in range(0, channels.shape[1], size))
 
 
 def test_a_sound_is_read_back_by_another_process(tmp_path, samples):
@@ -27,11 +35,11 @@ def test_a_sound_is_read_back_by_another_process(tmp_path, samples):
     assert live.replace(7, in_blocks(samples)) == [(0, COUNT)]
     again = LiveSound(tmp_path)
     assert again.node == 7 and again.count == COUNT
-    assert np.array_equal(again.read(0, COUNT), samples)
+    assert np.array_equal(again.read(0, COUNT)[0], samples)
     assert np.array_equal(
         np.concatenate(list(again.blocks(5, 70_000)), axis=1)[0], samples[5:70_000]
     )
-    assert np.array_equal(again.read(-5, 10), samples[:10])
+    assert np.array_equal(again.read(-5, 10)[0], samples[:10])
 
 
 def test_only_different_samples_are_reported(tmp_path, samples):
@@ -45,7 +53,7 @@ def test_only_different_samples_are_reported(tmp_path, samples):
         (100, 110),
         (BLOCK_SAMPLES + 7, BLOCK_SAMPLES + 8),
     ]
-    assert np.array_equal(live.read(0, COUNT), changed)
+    assert np.array_equal(live.read(0, COUNT)[0], changed)
     assert live.replace(4, in_blocks(samples[:1000])) == [(100, 110)]
     assert live.count == 1000
 
@@ -57,18 +65,41 @@ def test_patches_change_nothing_else_and_keep_the_peaks_right(tmp_path, samples)
     parts = [(300, np.full(1000, 0.25, np.float32)), (COUNT - 50, np.zeros(50, np.float32))]
     for start, values in parts:
         expected[start : start + len(values)] = values
-    live.patch(2, parts)
-    assert np.array_equal(live.read(0, COUNT), expected)
+    live.patch(2, [(start, values[None]) for start, values in parts])
+    assert np.array_equal(live.read(0, COUNT)[0], expected)
     fresh = LiveSound(tmp_path)
     assert fresh.node == 2
     columns = -(-COUNT // COLUMN_SAMPLES)
     end = columns * COLUMN_SAMPLES
-    found = live.peaks.between(0, end, columns)
-    assert np.array_equal(found, fresh.peaks.between(0, end, columns))
+    found = live.peaks.between(0, end, columns)[0]
+    assert np.array_equal(found, fresh.peaks.between(0, end, columns)[0])
     for column in (0, 1, 4, 5, 200, columns - 1):
         own = expected[column * COLUMN_SAMPLES : (column + 1) * COLUMN_SAMPLES]
         assert found[column, 0] == np.floor(own.min() * 32767)
         assert found[column, 1] == np.ceil(own.max() * 32767)
+
+
+def test_two_channels_alternate_and_are_patched_together(tmp_path, samples, both):
+    live = LiveSound(tmp_path)
+    live.replace(1, in_blocks(samples))
+    assert live.replace(2, in_blocks(both)) == [(0, COUNT)]  # nothing is comparable
+    assert live.channels == 2 and np.array_equal(live.read(10, 500), both[:, 10:500])
+    assert np.array_equal(np.fromfile(tmp_path / "sound.f32", "<f4"), both.T.ravel())
+    assert live.replace(3, in_blocks(both)) == []
+    changed = both.copy()
+    changed[1, 300:400] = 0.25
+    assert live.replace(4, in_blocks(changed)) == [(300, 400)]
+    changed[:, COUNT - 50 :] = 0.0
+    live.patch(5, [(COUNT - 50, np.zeros((2, 50), np.float32))])
+    fresh = LiveSound(tmp_path)
+    assert fresh.channels == 2 and fresh.node == 5
+    assert np.array_equal(fresh.read(0, COUNT), changed)
+    columns = -(-COUNT // COLUMN_SAMPLES)
+    found = live.peaks.between(0, columns * COLUMN_SAMPLES, columns)
+    assert np.array_equal(found, fresh.peaks.between(0, columns * COLUMN_SAMPLES, columns))
+    own = changed[:, COLUMN_SAMPLES : 2 * COLUMN_SAMPLES]
+    assert np.array_equal(found[:, 1, 1], np.ceil(own.max(axis=1) * 32767))
+    assert live.replace(6, in_blocks(samples)) == [(0, COUNT)] and live.channels == 1
 
 
 def test_a_sound_whose_writing_failed_belongs_to_no_node(tmp_path, samples):
@@ -86,12 +117,12 @@ def test_a_sound_whose_writing_failed_belongs_to_no_node(tmp_path, samples):
 
 def test_peaks_at_any_scale_enclose_the_samples(samples):
     peaks = Peaks()
-    peaks.update(0, samples)
+    peaks.update(0, samples[None])
     rng = np.random.default_rng(3)
     for _ in range(50):
         start, stop = sorted(rng.uniform(0, COUNT, 2))
         columns = int(rng.integers(1, 400))
-        found = peaks.between(start, stop, columns)
+        found = peaks.between(start, stop, columns)[0]
         edges = np.linspace(start, stop, columns + 1)
         for column in range(0, columns, 37):
             own = samples[int(np.ceil(edges[column])) : int(edges[column + 1])] * 32767
@@ -102,7 +133,7 @@ def test_peaks_at_any_scale_enclose_the_samples(samples):
 
 def test_peaks_are_read_from_their_file(tmp_path, samples):
     peaks = Peaks()
-    peaks.update(0, samples)
+    peaks.update(0, samples[None])
     peaks.write(tmp_path / "peaks")
     again = Peaks.read(tmp_path / "peaks", COUNT)
     assert np.array_equal(again.between(0, COUNT, 77), peaks.between(0, COUNT, 77))

@@ -17,12 +17,7 @@ from support.studio_server import StudioServer
 from foleyflow.media import probe
 
 browsers = pytest.importorskip("support.studio_browser", reason="needs selenium")
-pytestmark = [
-    pytest.mark.skipif(
-        not (browsers.BROWSER and browsers.DRIVER), reason="needs chromium and chromium-driver"
-    ),
-    pytest.mark.skipif(not browsers.PAGE.exists(), reason="needs the built page: make setup"),
-]
+pytestmark = browsers.NEEDED
 
 RATE_HZ = 48_000
 DURATION_S = 2.4

@@ -54,8 +54,9 @@ def victim(server, short_clip) -> str:
 def drawn_request(draw, operations: list, project: str, schemas: dict):
     path, method, operation = draw(st.sampled_from(operations))
     parts = {}
-    for name in ("project_id", "job_id", "take_id", "export_id", "index"):
-        known = {"project_id": [project], "job_id": ["j1"], "index": ["0"]}.get(name, ["t1", "e1"])
+    for name in ("project_id", "job_id", "take_id", "export_id", "cue_id", "index"):
+        own_names = {"project_id": [project], "job_id": ["j1"], "index": ["0"], "cue_id": ["c1"]}
+        known = own_names.get(name, ["t1", "e1"])
         own = st.sampled_from(known)
         strange = st.text(min_size=1, max_size=20) | st.sampled_from(["..", "%2e%2e", "-1"])
         parts[name] = draw(own | own | own | strange)

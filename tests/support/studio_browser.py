@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pytest
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.action_chains import ActionChains
@@ -20,6 +21,10 @@ from support.studio_server import StudioServer
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("chrome")
 DRIVER = shutil.which("chromedriver")
 PAGE = Path(__file__).resolve().parents[2] / "foleyflow" / "studio" / "page" / "index.html"
+NEEDED = [
+    pytest.mark.skipif(not (BROWSER and DRIVER), reason="needs chromium and chromium-driver"),
+    pytest.mark.skipif(not PAGE.exists(), reason="needs the built page: make setup"),
+]
 TIMEOUT_S = 20.0
 T = TypeVar("T")
 

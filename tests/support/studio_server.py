@@ -99,10 +99,19 @@ class StudioServer:
         started = self.post(path, body, status=202)
         return self.get(f"/jobs/{started['id']}", wait_s=TIMEOUT_S)
 
+    def render(self, project: str, **settings: object) -> Any:
+        """The edit of the sound with other settings."""
+        job = self.job(f"/projects/{project}/render", settings)
+        assert job["state"] == "done", job
+        return job["result"]
+
     def samples(self, project: str, **parameters: object) -> np.ndarray:
+        """(n,), or (channels, n) of stereo sound."""
         response = self.client.get(f"/projects/{project}/sound", params=parameters)
         assert response.status_code == 200, response.text
-        return np.frombuffer(response.content, "<f4")
+        channels = int(response.headers["x-channels"])
+        samples = np.frombuffer(response.content, "<f4")
+        return samples if channels == 1 else samples.reshape(-1, channels).T
 
     def cues(self, project: str) -> list[dict[str, Any]]:
         return self.get(f"/projects/{project}/cues")["cues"]

@@ -12,6 +12,7 @@ import type {
   Loudness,
   Problem,
   Project,
+  Reference,
   SoundSource,
   Status,
   Take,
@@ -67,6 +68,9 @@ export const api = {
   deleteProject: (id: string) => json<void>("DELETE", `/projects/${id}`),
 
   cues: (id: string) => json<CueList>("GET", `/projects/${id}/cues`),
+  /** Where the picture moves at a cue. */
+  place: (id: string, cue: string) =>
+    json<{ pan: number | null }>("GET", `/projects/${id}/cues/${cue}/place`),
   editCues: (id: string, changes: readonly Change[], label: string) =>
     json<Edit>("PATCH", `/projects/${id}/cues`, { changes, label }),
   replaceCues: (id: string, cues: readonly Cue[], label: string) =>
@@ -79,6 +83,7 @@ export const api = {
     json<Edit>("POST", `/projects/${id}/regenerate`, { start_s, end_s }),
 
   sound,
+  /** The peaks of each channel. */
   peaks: async (
     id: string,
     source: SoundSource,
@@ -90,7 +95,10 @@ export const api = {
       apiUrl(`/projects/${id}/peaks`, { source, start_s, end_s, columns }),
     );
     const pairs = new Int16Array(await response.arrayBuffer());
-    return Float32Array.from(pairs, (value) => value / 32767);
+    const values = Float32Array.from(pairs, (value) => value / 32767);
+    return Array.from({ length: values.length / (2 * columns) }, (_, channel) => {
+      return values.subarray(2 * columns * channel, 2 * columns * (channel + 1));
+    });
   },
   loudness: (id: string, source: SoundSource) =>
     json<Loudness>("GET", `/projects/${id}/loudness?source=${encodeURIComponent(source)}`),
@@ -107,6 +115,13 @@ export const api = {
   render: (id: string, settings: object) => json<Job>("POST", `/projects/${id}/render`, settings),
   spot: (id: string, sensitivity: number) =>
     json<Job>("POST", `/projects/${id}/spot`, { sensitivity }),
+
+  addReference: (id: string, file: File) =>
+    send<Reference>(
+      "POST",
+      `/projects/${id}/references?name=${encodeURIComponent(file.name)}`,
+      file,
+    ),
 
   startExport: (id: string, wanted: ExportRequest) =>
     json<Job>("POST", `/projects/${id}/exports`, wanted),

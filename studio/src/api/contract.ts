@@ -56,6 +56,7 @@ export interface Status {
   readonly limits: { readonly upload_bytes: number; readonly duration_s: number };
   readonly examples: readonly string[];
   readonly has_library: boolean;
+  readonly video_formats: readonly string[];
   readonly sound_formats: readonly string[];
   readonly cue_formats: readonly { readonly suffix: string; readonly can_import: boolean }[];
 }
@@ -72,6 +73,7 @@ export interface Take {
   readonly created_at: string;
   readonly revision: number;
   readonly scores: Readonly<Record<string, number>> | null;
+  readonly channels: number;
   readonly is_current: boolean;
 }
 
@@ -102,6 +104,17 @@ export interface Settings {
   readonly sensitivity: number;
   readonly loudness_lufs: number | null;
   readonly library: boolean;
+  readonly library_variation: boolean;
+  readonly stereo: boolean;
+  /** The id of a recording whose timbre all cues follow. */
+  readonly reference: string | null;
+  readonly reference_material: string | null;
+}
+
+/** A recording of the project. */
+export interface Reference {
+  readonly id: string;
+  readonly name: string;
 }
 
 export interface Project {
@@ -120,6 +133,7 @@ export interface Project {
   readonly redo: string | null;
   readonly settings: Settings;
   readonly takes: readonly Take[];
+  readonly references: readonly Reference[];
   readonly warnings: readonly string[];
   readonly view: Readonly<Record<string, unknown>>;
 }

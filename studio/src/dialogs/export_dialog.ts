@@ -2,37 +2,45 @@
 
 import { api, finished } from "../api/client";
 import type { Export, ExportRequest, Job } from "../api/contract";
-import { button, checkbox, el, field, select } from "../page/dom";
+import { button, checkbox, el, field, number, select } from "../page/dom";
 import { messages } from "../page/messages";
 import type { Session } from "../page/session";
 import { stateText } from "../panels/jobs";
 import { openDialog } from "./dialog";
 
-/** The choices of the dialog, in the words of the API. They stay for the next export. */
+/** The choices of the dialog, in the words of the API. All but the name stay for the next export. */
 interface Choices {
+  /** Of the files; empty for that of the project. */
+  name: string;
   video: string;
   sound: string;
   mix: "replace" | "mix" | "duck";
-  mix_level_lu: number;
+  /** Null keeps the levels of both sounds. */
+  mix_level_lu: number | null;
   duck_depth_db: number;
   keep_original: boolean;
   stems: "" | "material" | "cue";
   cues: Set<string>;
   reaper: boolean;
   report: boolean;
+  sidecar: boolean;
 }
 
+const USUAL_DEPTH_DB = 9;
+
 const choices: Choices = {
+  name: "",
   video: "same",
   sound: "",
   mix: "replace",
   mix_level_lu: 0,
-  duck_depth_db: 9,
+  duck_depth_db: USUAL_DEPTH_DB,
   keep_original: false,
   stems: "",
   cues: new Set(),
   reaper: false,
   report: false,
+  sidecar: false,
 };
 
 const SOUND_NAMES: Record<string, string> = {
@@ -55,6 +63,7 @@ const CUE_NAMES: Record<string, string> = {
 };
 
 export function openExport(session: Session): void {
+  choices.name = "";
   const outcome = el("div", { class: "export-outcome", role: "status" });
   const start = button("Export", () => void run(session, outcome, start), {
     class: "primary",
@@ -77,17 +86,30 @@ function form(session: Session): HTMLElement {
     mixDetails.replaceChildren(
       field(
         "Generated above original, LU",
-        numberField(choices.mix_level_lu, (value) => {
-          choices.mix_level_lu = value;
-        }),
+        number(
+          "mix_level",
+          choices.mix_level_lu,
+          1,
+          (value) => {
+            choices.mix_level_lu = value;
+          },
+          { min: -40, max: 40, placeholder: "levels of both" },
+        ),
+        "Empty: the levels of both are kept.",
       ),
       ...(choices.mix === "duck"
         ? [
             field(
               "Lower the original by, dB",
-              numberField(choices.duck_depth_db, (value) => {
-                choices.duck_depth_db = value;
-              }),
+              number(
+                "duck_depth",
+                choices.duck_depth_db,
+                1,
+                (value) => {
+                  choices.duck_depth_db = value ?? USUAL_DEPTH_DB;
+                },
+                { min: 0, max: 60, placeholder: String(USUAL_DEPTH_DB) },
+              ),
             ),
           ]
         : []),
@@ -101,14 +123,13 @@ function form(session: Session): HTMLElement {
       "fieldset",
       {},
       el("legend", {}, "Video and sound"),
+      field("Name of the files", nameField(session)),
       field(
         "Video",
         select(
           [
             ["same", "as the original"],
-            [".mp4", "MP4"],
-            [".mov", "MOV"],
-            [".mkv", "MKV"],
+            ...status.video_formats.map((name) => [name, name.slice(1).toUpperCase()] as const),
             ["none", "no video"],
           ],
           choices.video,
@@ -182,6 +203,9 @@ function form(session: Session): HTMLElement {
       checkbox("Picture of video, cues and sound (report)", choices.report, (on) => {
         choices.report = on;
       }),
+      checkbox("All settings, to make the sound again (sidecar)", choices.sidecar, (on) => {
+        choices.sidecar = on;
+      }),
       el(
         "div",
         { class: "cue-formats", role: "group", "aria-label": "Cue sheets" },
@@ -199,6 +223,7 @@ function form(session: Session): HTMLElement {
 
 function requestOf(): ExportRequest {
   return {
+    ...(choices.name ? { name: choices.name } : {}),
     video: choices.video === "same" ? true : choices.video === "none" ? false : choices.video,
     sound: choices.sound || null,
     mix: choices.mix,
@@ -209,6 +234,7 @@ function requestOf(): ExportRequest {
     cues: [...choices.cues],
     project: choices.reaper ? "reaper" : null,
     report: choices.report,
+    sidecar: choices.sidecar,
   };
 }
 
@@ -307,11 +333,12 @@ export function sizeText(bytes: number): string {
   return `${value < 10 ? value.toFixed(1) : Math.round(value)} ${units[unit]}`;
 }
 
-function numberField(value: number, onchange: (value: number) => void): HTMLInputElement {
-  const input = el("input", { type: "number", step: 1 });
-  input.valueAsNumber = value;
+function nameField(session: Session): HTMLInputElement {
+  const input = el("input", { name: "export_name", maxlength: 80 });
+  input.placeholder = session.project.value.name;
+  input.value = choices.name;
   input.addEventListener("change", () => {
-    if (Number.isFinite(input.valueAsNumber)) onchange(input.valueAsNumber);
+    choices.name = input.value.trim();
   });
   return input;
 }

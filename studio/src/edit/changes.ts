@@ -90,6 +90,12 @@ export function withEnd(cue: Cue, end: "start" | "end", time_s: number, limits: 
   return [{ id: cue.id, set }];
 }
 
+/** Pans cues, from -1 (left) to 1 (right); null gives them back to the picture. */
+export function panned(cues: readonly Cue[], pan: number | null): Change[] {
+  const value = pan === null ? null : Math.round(clamp(pan, -1, 1) * 100) / 100;
+  return withFieldsOf(cues, { pan: value });
+}
+
 export function withFieldsOf(cues: readonly Cue[], fields: CueFields): Change[] {
   return cues.map((cue) => ({ id: cue.id, set: { ...fields, ...CHECKED } }));
 }

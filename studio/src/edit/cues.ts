@@ -104,6 +104,18 @@ export function decibels(level_db: number): string {
   return `${level_db < 0 ? "−" : ""}${Math.abs(level_db).toFixed(1)} dB`;
 }
 
+/** A place between the channels in words, such as "30 % left". */
+export function panText(pan: number): string {
+  if (Math.abs(pan) < 0.005) return "centre";
+  return `${percent(Math.abs(pan))} ${pan < 0 ? "left" : "right"}`;
+}
+
 export function percent(fraction: number): string {
   return `${Math.round(fraction * 100)} %`;
+}
+
+/** The common value of all cues, or undefined if they differ. */
+export function same<T>(cues: readonly Cue[], value: (cue: Cue) => T): T | undefined {
+  const first = value(cues[0]!);
+  return cues.every((cue) => value(cue) === first) ? first : undefined;
 }

@@ -3,6 +3,7 @@
 import type { Change, Cue } from "../api/contract";
 import { actionLabel, added, louder, moved, possibleShift, withEnd } from "../edit/changes";
 import { decibels, levelOf, withFields } from "../edit/cues";
+import { withPoint } from "../edit/level_curves";
 import { extended, NOTHING_SELECTED, only, toggled, within } from "../edit/selection";
 import type { Session } from "../page/session";
 import { clockText, xToTime } from "../time/axis";
@@ -28,7 +29,10 @@ export class CueDragging {
     if (event.button !== 0) return;
     const cue = this.cueAt(event);
     const grip = (event.target as HTMLElement).closest(".grip");
-    if (cue && grip) this.dragEnd(event, cue, grip.classList.contains("start") ? "start" : "end");
+    const point = (event.target as HTMLElement).closest<HTMLElement>(".curve-point");
+    if (cue && point) this.dragPoint(event, cue, Number(point.dataset.index));
+    else if (cue && grip)
+      this.dragEnd(event, cue, grip.classList.contains("start") ? "start" : "end");
     else if (cue) this.dragCues(event, cue);
     else this.dragBand(event);
   }
@@ -119,6 +123,33 @@ export class CueDragging {
         const began_ms = event.timeStamp;
         lane.showPreview([]);
         session.edit(changesFor(event), "Change the length of a cue", { began_ms });
+      },
+      cancel: () => lane.showPreview([]),
+    });
+  }
+
+  /** Up and down changes one point of a level curve. */
+  private dragPoint(start: PointerEvent, cue: Cue, index: number): void {
+    const { session, lane } = this;
+    const before_db = cue.level_curve_db![index]!;
+    const [low, high] = session.limits.levels_db;
+    const changesFor = (dy: number) => {
+      const by_db = (-dy / lane.element.clientHeight) * (high - low);
+      return withPoint(cue, index, before_db + by_db, session.limits);
+    };
+    drag(start, {
+      move: (event, _, dy) => {
+        const changes = changesFor(dy);
+        const [change] = changes;
+        const level_db = change && "set" in change ? change.set.level_curve_db![index]! : 0;
+        const { x, y } = placeIn(lane.element, event);
+        lane.showPreview(changes, decibels(level_db), x, y);
+      },
+      drop: (event, _, dy) => {
+        lane.showPreview([]);
+        session.edit(changesFor(dy), "Change the level curve of a cue", {
+          began_ms: event.timeStamp,
+        });
       },
       cancel: () => lane.showPreview([]),
     });

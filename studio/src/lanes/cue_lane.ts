@@ -3,6 +3,7 @@
 import type { Change, Cue } from "../api/contract";
 import { USUAL_LEVEL_DB } from "../edit/changes";
 import { certaintyOf, described, levelOf, withChanges } from "../edit/cues";
+import { curveOf } from "../edit/level_curves";
 import { el, oncePerFrame } from "../page/dom";
 import type { Session } from "../page/session";
 import { allOf } from "../page/signal";
@@ -180,6 +181,27 @@ export class CueLane {
     if (cue.kind !== "hit") {
       element.append(el("span", { class: "grip start" }), el("span", { class: "grip end" }));
     }
+    this.drawCurve(element, cue);
+  }
+
+  /** The level curve of a roll or scrape; its points are shown while the cue is selected. */
+  private drawCurve(element: HTMLElement, cue: Cue): void {
+    for (const part of element.querySelectorAll(".curve-line, .curve-point")) part.remove();
+    const curve = curveOf(cue);
+    element.classList.toggle("curved", curve !== null);
+    if (!curve) return;
+    // The element is as high as the highest level.
+    const highest = this.fractionOf(Math.max(...curve));
+    const heights = curve.map((level_db) => this.fractionOf(level_db) / Math.max(highest, 1e-6));
+    const last = curve.length - 1;
+    element.append(curveLine(heights));
+    if (!this.session.selection.value.ids.has(cue.id)) return;
+    heights.forEach((height, index) => {
+      const point = el("span", { class: "curve-point", "data-index": index });
+      point.style.left = `${(100 * index) / last}%`;
+      point.style.bottom = `${100 * height}%`;
+      element.append(point);
+    });
   }
 
   private activeElementId(): string {
@@ -212,4 +234,20 @@ function createCue(cue: Cue): DrawnCue {
     name,
   );
   return { element, handle, name, cue: null, look: "" };
+}
+
+const SVG = "http://www.w3.org/2000/svg";
+
+/** The area below heights from 0 to 1 at equal steps. */
+function curveLine(heights: readonly number[]): SVGElement {
+  const svg = document.createElementNS(SVG, "svg");
+  svg.setAttribute("class", "curve-line");
+  svg.setAttribute("viewBox", "0 0 1 1");
+  svg.setAttribute("preserveAspectRatio", "none");
+  svg.setAttribute("aria-hidden", "true");
+  const line = document.createElementNS(SVG, "polygon");
+  const points = heights.map((height, index) => `${index / (heights.length - 1)},${1 - height}`);
+  line.setAttribute("points", ["0,1", ...points, "1,1"].join(" "));
+  svg.append(line);
+  return svg;
 }

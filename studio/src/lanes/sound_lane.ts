@@ -15,7 +15,8 @@ interface ServerPeaks {
   readonly source: string;
   readonly start_s: number;
   readonly end_s: number;
-  readonly peaks: Peaks;
+  /** Of each channel. */
+  readonly peaks: readonly Peaks[];
 }
 
 /** `store` gives the sound that the lane shows now, or null while there is none. */
@@ -52,24 +53,32 @@ export function soundLane(
       spectrogram.draw(context, sound, axis, width, height);
       return;
     }
-    const peaks = isLong ? peaksFromServer(axis, width) : peaksFromSamples(sound, axis, width);
-    drawWave(context, peaks, height);
+    const channels = isLong ? peaksFromServer(axis, width) : peaksFromSamples(sound, axis, width);
+    canvas.dataset.channels = String(channels.length);
+    channels.forEach((peaks, index) => {
+      const high = height / channels.length;
+      drawWave(context, peaks, index * high, high);
+    });
   };
 
-  const peaksFromSamples = (sound: SoundStore, axis: TimeAxis, width: number): Peaks => {
+  const peaksFromSamples = (sound: SoundStore, axis: TimeAxis, width: number): Peaks[] => {
     const first = axis.start_s * sound.rate_hz;
     const last = endOf(axis) * sound.rate_hz;
     const begin = Math.max(0, Math.floor(first));
-    const samples = sound.read(begin, Math.min(Math.ceil(last), sound.sampleCount))[0]!;
-    return peaksOf(samples, first - begin, last - begin, Math.round(width));
+    const channels = sound.read(begin, Math.min(Math.ceil(last), sound.sampleCount));
+    return channels.map((samples) =>
+      peaksOf(samples, first - begin, last - begin, Math.round(width)),
+    );
   };
 
-  const peaksFromServer = (axis: TimeAxis, width: number): Peaks => {
-    if (!serverPeaks) return new Float32Array(2 * Math.round(width));
+  const peaksFromServer = (axis: TimeAxis, width: number): Peaks[] => {
+    if (!serverPeaks) return [new Float32Array(2 * Math.round(width))];
     const { start_s, end_s, peaks } = serverPeaks;
-    const scale = peaks.length / 2 / (end_s - start_s);
-    const first = (axis.start_s - start_s) * scale;
-    return coarserPeaks(peaks, first, (endOf(axis) - start_s) * scale, Math.round(width));
+    return peaks.map((channel) => {
+      const scale = channel.length / 2 / (end_s - start_s);
+      const first = (axis.start_s - start_s) * scale;
+      return coarserPeaks(channel, first, (endOf(axis) - start_s) * scale, Math.round(width));
+    });
   };
 
   const load = whenQuiet(async () => {
@@ -130,8 +139,14 @@ export function soundLane(
   };
 }
 
-function drawWave(context: CanvasRenderingContext2D, peaks: Peaks, height: number): void {
-  const middle = height / 2;
+/** Draws a channel in a part of the lane. */
+function drawWave(
+  context: CanvasRenderingContext2D,
+  peaks: Peaks,
+  top_px: number,
+  height: number,
+): void {
+  const middle = top_px + height / 2;
   context.fillStyle = styleValue("--line");
   context.fillRect(0, middle, peaks.length / 2, 1);
   context.fillStyle = styleValue("--wave");
@@ -139,8 +154,8 @@ function drawWave(context: CanvasRenderingContext2D, peaks: Peaks, height: numbe
   for (let column = 0; column < peaks.length / 2; column += 1) {
     const low = shown(peaks[2 * column]!);
     const high = shown(peaks[2 * column + 1]!);
-    const top = middle - high * middle;
-    context.rect(column, top, 1, Math.max(1, (high - low) * middle));
+    const top = middle - (high * height) / 2;
+    context.rect(column, top, 1, Math.max(1, ((high - low) * height) / 2));
   }
   context.fill();
 }

@@ -44,7 +44,7 @@ export class SpectrogramPicture {
       if (performance.now() > until_ms) break;
       this.missing.delete(column);
       const centre = Math.round(xToTime(axis, column + 0.5) * sound.rate_hz);
-      const samples = sound.read(centre - CONTEXT_SAMPLES, centre + CONTEXT_SAMPLES)[0]!;
+      const samples = mixedDown(sound.read(centre - CONTEXT_SAMPLES, centre + CONTEXT_SAMPLES));
       const levels = spectrumAt(samples, CONTEXT_SAMPLES, sound.rate_hz, this.canvas.height);
       context.putImageData(pixelsOf(levels), column, 0);
     }
@@ -70,6 +70,15 @@ export class SpectrogramPicture {
     }
     this.missing = new Set(Array.from({ length: width }, (_, column) => column));
   }
+}
+
+/** The mean of all channels. */
+function mixedDown(channels: Float32Array[]): Float32Array {
+  const [first] = channels;
+  if (channels.length === 1) return first!;
+  return first!.map((_, index) => {
+    return channels.reduce((sum, samples) => sum + samples[index]!, 0) / channels.length;
+  });
 }
 
 function pixelsOf(levels: Float32Array): ImageData {

@@ -315,7 +315,7 @@ export function editChosen(
     return;
   }
   // Repeated keys are joined while the server works, so that the sound follows quickly.
-  const isRepeatable = verb === "Move" || verb === "Change the level of";
+  const isRepeatable = ["Move", "Change the level of", "Pan"].includes(verb);
   const mergeKey = isRepeatable ? `${verb} ${chosen.map((cue) => cue.id)}` : undefined;
   session.edit(change(chosen), changes.actionLabel(verb, chosen.length), { mergeKey });
 }

@@ -66,6 +66,23 @@ export function select(
   return control;
 }
 
+/** A field for a number; null is an empty one. */
+export function number(
+  name: string,
+  value: number | null,
+  step: number,
+  onchange: (value: number | null) => void,
+  attributes: Attributes = {},
+): HTMLInputElement {
+  const input = el("input", { type: "number", name, step, ...attributes });
+  if (value !== null) input.value = String(Number(value.toFixed(4)));
+  // The steps of the arrows are relative to a whole number, but any number is accepted.
+  input.addEventListener("change", () => {
+    onchange(input.value === "" ? null : input.valueAsNumber);
+  });
+  return input;
+}
+
 export function checkbox(
   label: string,
   checked: boolean,

@@ -1,7 +1,7 @@
 // The open project: its cues, sounds, view and player, and the edits that the page makes.
 
 import { api } from "../api/client";
-import type { Change, Cue, Edit, Job, Project, Status } from "../api/contract";
+import type { Change, Cue, Edit, Job, Project, Reference, Status } from "../api/contract";
 import { listen } from "../api/events";
 import type { Limits } from "../edit/changes";
 import { EditQueue } from "../edit/edit_queue";
@@ -95,6 +95,12 @@ export class Session {
   get limits(): Limits {
     const { duration_s } = this.project.value.video;
     return { duration_s, levels_db: this.status.level_range_db };
+  }
+
+  /** The recording whose timbre all cues follow. */
+  get reference(): Reference | null {
+    const { settings, references } = this.project.value;
+    return references.find((one) => one.id === settings?.reference) ?? null;
   }
 
   get chosenCues(): Cue[] {

@@ -71,6 +71,8 @@ export class SessionSounds {
   takeOver(project: Project, isIdle: boolean): void {
     const { sound, settings } = project;
     if (!sound) return;
+    const isStereo = sound.channels === 2 || project.takes.some((take) => take.channels === 2);
+    this.player.setStereo(isStereo);
     const isNewer = sound.revision > this.revision && isIdle;
     const held = this.generated.value;
     if (!held) this.generated.set(this.store("generated", sound.sample_count));

@@ -2,11 +2,13 @@
 
 import type { Cue, CueFields, CueKind } from "../api/contract";
 import * as changes from "../edit/changes";
-import { isUncertain, levelOf, nextCue, percent } from "../edit/cues";
+import { isUncertain, levelOf, nextCue, percent, same } from "../edit/cues";
 import { editChosen, setMaterial } from "../page/commands";
-import { button, checkbox, el, field, oncePerFrame, select } from "../page/dom";
+import { button, checkbox, el, field, number, oncePerFrame, select } from "../page/dom";
 import type { Session } from "../page/session";
 import { allOf } from "../page/signal";
+import { curveControl } from "./curve_control";
+import { panControl } from "./pan_control";
 
 export function inspector(session: Session): { element: HTMLElement; close: () => void } {
   const body = el("div", { class: "panel-body" });
@@ -20,20 +22,30 @@ export function inspector(session: Session): { element: HTMLElement; close: () =
   let shown = "";
   const update = oncePerFrame(() => {
     const chosen = session.chosenCues;
-    const key = JSON.stringify([chosen, chosen.length === 0 ? session.cues.value.length : 0]);
+    const { settings } = session.project.value;
+    const sound = [settings?.stereo, settings?.reference];
+    const key = JSON.stringify([chosen, chosen.length ? sound : session.cues.value.length]);
     if (key === shown) return;
     shown = key;
     const focused = (document.activeElement as HTMLElement | null)?.closest("[name]");
     const name = element.contains(focused ?? null) ? focused?.getAttribute("name") : null;
     const isOpen = body.querySelector("details")?.open ?? false;
     title.textContent = chosen.length > 1 ? `${chosen.length} cues` : "Cue";
-    body.replaceChildren(...(chosen.length ? form(session, chosen) : nothing(session)));
+    const parts = chosen.length ? form(session, chosen) : nothing(session);
+    body.replaceChildren(...parts.filter((part) => part !== null));
     const details = body.querySelector("details");
     if (details) details.open = isOpen;
     // The form is new; the keyboard goes on in the same field.
     if (name) body.querySelector<HTMLElement>(`[name="${name}"]`)?.focus();
   });
-  return { element, close: allOf(session.selection.watch(update), session.cues.watch(update)) };
+  return {
+    element,
+    close: allOf(
+      session.selection.watch(update),
+      session.cues.watch(update),
+      session.project.watch(update),
+    ),
+  };
 }
 
 function nothing(session: Session): HTMLElement[] {
@@ -60,7 +72,7 @@ function nothing(session: Session): HTMLElement[] {
   ];
 }
 
-function form(session: Session, chosen: Cue[]): HTMLElement[] {
+function form(session: Session, chosen: Cue[]): (HTMLElement | null)[] {
   const first = chosen[0]!;
   const isOne = chosen.length === 1;
   const materials = session.status.materials.map((name, index) => {
@@ -113,6 +125,7 @@ function form(session: Session, chosen: Cue[]): HTMLElement[] {
           (value) => setMaterial(session, value || null),
           { name: "material" },
         ),
+        session.reference ? `The sound is that of ${session.reference.name}.` : undefined,
       ),
       field(
         "Level, dB",
@@ -123,6 +136,8 @@ function form(session: Session, chosen: Cue[]): HTMLElement[] {
         }),
       ),
     ),
+    isOne ? curveControl(session, first) : null,
+    session.project.value.settings?.stereo ? panControl(session, chosen) : null,
     el(
       "div",
       { class: "row" },
@@ -227,33 +242,11 @@ function setLevel(session: Session, level_db: number | null): void {
   );
 }
 
-function number(
-  name: string,
-  value: number | null,
-  step: number,
-  onchange: (value: number | null) => void,
-  attributes: Record<string, unknown> = {},
-): HTMLInputElement {
-  const input = el("input", { type: "number", name, step, ...attributes });
-  if (value !== null) input.value = String(Number(value.toFixed(4)));
-  // The steps of the arrows are relative to a whole number, but any number is accepted.
-  input.addEventListener("change", () => {
-    onchange(input.value === "" ? null : input.valueAsNumber);
-  });
-  return input;
-}
-
 function confidenceText(chosen: Cue[]): string {
   const [first] = chosen;
   if (chosen.length > 1 || !first) return "";
   if (first.confidence === undefined) return "Set or checked by you";
   return `Confidence ${percent(first.confidence)}`;
-}
-
-/** The common value of all cues, or undefined if they differ. */
-function same<T>(cues: Cue[], value: (cue: Cue) => T): T | undefined {
-  const first = value(cues[0]!);
-  return cues.every((cue) => value(cue) === first) ? first : undefined;
 }
 
 function withMixed(

@@ -40,6 +40,7 @@ export function takes(session: Session): { element: HTMLElement; close: () => vo
     ),
   );
   const update = oncePerFrame(() => {
+    if (list.querySelector("input")) return; // A name is being typed.
     const all = session.project.value.takes;
     const audible = session.sounds.audible.value;
     // A take that was deleted in another tab is no longer audible.
@@ -52,7 +53,7 @@ export function takes(session: Session): { element: HTMLElement; close: () => vo
     compare.setAttribute("aria-pressed", String(audible !== "generated"));
     list.replaceChildren(
       ...(all.length
-        ? all.map((take) => entry(session, take))
+        ? all.map((take) => entry(session, take, update))
         : [
             el(
               "li",
@@ -72,7 +73,7 @@ export function takes(session: Session): { element: HTMLElement; close: () => vo
   };
 }
 
-function entry(session: Session, take: Take): HTMLElement {
+function entry(session: Session, take: Take, update: () => void): HTMLElement {
   const source = `take:${take.id}` as const;
   const isAudible = session.sounds.audible.value === source;
   const total = take.scores?.total;
@@ -84,6 +85,7 @@ function entry(session: Session, take: Take): HTMLElement {
     },
     { class: "take-name", "aria-pressed": isAudible, title: "Listen to this take, or stop it" },
   );
+  const rename = () => listen.replaceWith(nameField(session, take, update));
   return el(
     "li",
     { class: session.compared.value === take.id ? "compared" : "" },
@@ -97,11 +99,46 @@ function entry(session: Session, take: Take): HTMLElement {
       },
       { class: "small", "aria-label": `Use ${take.name}`, title: "Make it the present sound" },
     ),
+    button("✎", rename, {
+      class: "small",
+      "aria-label": `Rename ${take.name}`,
+      title: "Give the take another name",
+    }),
     button("✕", () => remove(session, take), {
       class: "small",
       "aria-label": `Delete ${take.name}`,
     }),
   );
+}
+
+/** A field for the name of a take, in the place of the name. */
+function nameField(session: Session, take: Take, update: () => void): HTMLInputElement {
+  const input = el("input", { class: "take-name", "aria-label": `New name of ${take.name}` });
+  input.maxLength = 80;
+  input.value = take.name;
+  const end = async () => {
+    const name = input.value.trim();
+    input.remove();
+    update();
+    if (!name || name === take.name) return;
+    try {
+      const renamed = await api.renameTake(session.id, take.id, name);
+      const { takes } = session.project.value;
+      const changed = takes.map((other) => (other.id === take.id ? renamed : other));
+      session.project.set({ ...session.project.value, takes: changed });
+    } catch (error) {
+      messages.error(error);
+    }
+  };
+  input.addEventListener("blur", () => void end(), { once: true });
+  input.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") input.value = take.name;
+  });
+  requestAnimationFrame(() => {
+    input.focus();
+    input.select();
+  });
+  return input;
 }
 
 function scoreText(take: Take): string {

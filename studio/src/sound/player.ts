@@ -42,6 +42,8 @@ export class Player {
     original: { store: null, gain: 0, node: null },
   };
   private readonly unwatch: Partial<Record<ChannelName, () => void>> = {};
+  /** Whether mono sounds play in two channels at −3 dB, as loud as stereo ones. */
+  private isStereo = false;
   meter: LoudnessMeter | null = null;
   onStateChange: (isPlaying: boolean) => void = () => {};
 
@@ -126,6 +128,12 @@ export class Player {
     if (channel.node && this.context) {
       channel.node.gain.setTargetAtTime(gain, this.context.currentTime, 0.01);
     }
+  }
+
+  setStereo(isStereo: boolean): void {
+    if (this.isStereo === isStereo) return;
+    this.isStereo = isStereo;
+    this.refresh();
   }
 
   /** Schedules the sound again from the present position. */
@@ -229,7 +237,7 @@ export class Player {
     );
     if (end <= start) return;
     if (!store.covers(start, end)) this.isIncomplete = true;
-    const samples = store.read(start, end);
+    const samples = forOutput(store.read(start, end), this.isStereo);
     const buffer = this.context.createBuffer(samples.length, end - start, store.rate_hz);
     samples.forEach((values, index) => {
       buffer.copyToChannel(values as Float32Array<ArrayBuffer>, index);
@@ -272,4 +280,12 @@ export class Player {
     const isAudible = isSoon || this.loopRange !== null;
     if (this.isIncomplete || (isChange && isAudible)) this.refresh();
   }
+}
+
+/** Mono samples for a stereo output: in both channels, with the power that they have alone. */
+export function forOutput(channels: Float32Array[], isStereo: boolean): Float32Array[] {
+  const [only] = channels;
+  if (!isStereo || channels.length !== 1 || !only) return channels;
+  const half = only.map((value) => value * Math.SQRT1_2);
+  return [half, half];
 }

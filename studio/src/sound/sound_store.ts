@@ -75,7 +75,10 @@ export class SoundStore {
         const first = Math.max(start_sample, held[0]! * BLOCK_SAMPLES);
         const last = Math.min(end_sample, (held[held.length - 1]! + 1) * BLOCK_SAMPLES);
         const part = await api.sound(this.project, this.source, first, last);
-        if (part.channels !== this.channels) return this.invalidate();
+        if (part.channels !== this.channels) {
+          this.invalidate();
+          return this.ensure(first, last);
+        }
         this.write(part.startSample, split(part.samples, part.channels));
       }),
     );
