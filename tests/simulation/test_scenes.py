@@ -392,7 +392,7 @@ def test_event_rate_and_silent_clips_are_in_range():
         if log.impacts:
             events.append(len(log.impacts) / 4.0)
     assert 0.04 <= silent / 80 <= 0.2
-    assert 1.2 <= np.mean(events) <= 2.8
+    assert 1.2 <= np.mean(events) <= 3.6  # with the faint touches of plants
 
 
 def test_family_fractions_sum_to_one():

@@ -95,7 +95,8 @@ def follow_hand(
     Returns:
         The tool's lift, and the swings with the touches and ends that the mechanics gave them.
     """
-    times_s = start_s + STEP_S * np.arange(math.ceil((end_s - start_s) / STEP_S) + 1)
+    count = math.ceil((end_s - start_s) / STEP_S) + 1
+    times_s = start_s + STEP_S * np.arange(count, dtype=np.float64)
     goals = _goals(rng, tool, intended, strokes, swings, moves, times_s)
     lifts, touches = _simulate(tool, goals, start_s)
     return SampledLift(start_s, lifts), _swings(swings, touches, lifts, start_s)

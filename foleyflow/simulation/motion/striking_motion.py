@@ -41,6 +41,7 @@ from foleyflow.simulation.motion.trajectories import (
 from foleyflow.simulation.scene import Scene
 
 SAME_PLACE_M = 0.05
+CLOSE_FRACTION = 0.12  # of the other scenes, seen from so near that the tool leaves the picture
 DISTANT_FRACTION = 0.2  # of the scenes, seen from up to three times as far
 
 
@@ -416,7 +417,9 @@ def build_framed_scene(
     if world.rng.random() < DISTANT_FRACTION:
         margin *= 3.0 ** world.rng.random()
         largest_m = 2.0
-    extent = max(0.16, 1.1 * (spread + 0.6 * height + 0.5 * size) * margin / zoom + 0.06)
+    elif world.rng.random() < CLOSE_FRACTION:
+        margin *= world.rng.uniform(0.45, 0.8)
+    extent = max(0.12, 1.1 * (spread + 0.6 * height + 0.5 * size) * margin / zoom + 0.06)
     return world.build_scene(
         focus_m=add(as_vec(center), (0.0, 0.0, 0.25 * height)),
         extent_m=float(min(extent, largest_m)),
