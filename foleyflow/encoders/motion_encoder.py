@@ -33,18 +33,20 @@ class MotionEncoderConfig:
     dim: int = 192  # width of the output features
     changes: int = 4  # differences between neighbouring images around a frame, an even number
     reach: int = 2  # frames on each side whose coarse maps are mixed into a frame's
+    middle_reach: int = 0  # the same for the maps at 1/8 of the side, where motion is finer
 
     def __post_init__(self) -> None:
-        if self.size % 16 or self.changes % 2 or self.reach < 0:
+        if self.size % 16 or self.changes % 2 or min(self.reach, self.middle_reach) < 0:
             raise ConfigError(
-                f"size={self.size}, changes={self.changes}, reach={self.reach}: expected size as a "
-                "multiple of 16, an even number of changes, and reach >= 0"
+                f"size={self.size}, changes={self.changes}, reach={self.reach}, "
+                f"middle_reach={self.middle_reach}: expected size as a multiple of 16, an even "
+                "number of changes, and reaches of 0 or more"
             )
 
     @property
     def window(self) -> int:
         """Number of neighbouring images that a feature depends on, half of them before it."""
-        return self.changes + 2 * self.reach
+        return self.changes + 2 * (self.reach + self.middle_reach)
 
 
 class ResidualPair(nn.Module):
@@ -91,6 +93,11 @@ class MotionEncoder(nn.Module):
             ResidualPair(middle),
             nn.Conv2d(middle, coarse, 3, stride=2, padding=1),
         )
+        if config.middle_reach:
+            self.middle_neighbours = PlacewiseMix(middle, config.middle_reach)
+            # The identity at first, so that a model without it can be its start
+            nn.init.zeros_(self.middle_neighbours.mix.weight)
+            nn.init.zeros_(self.middle_neighbours.mix.bias)
         self.neighbours = PlacewiseMix(coarse, config.reach)
         self.places = ResidualPair(coarse)
         self.attend = nn.Conv2d(coarse, 4, 1)
@@ -105,11 +112,15 @@ class MotionEncoder(nn.Module):
         """
         # Convolutions at a quarter to a sixteenth of the side, channels last in memory (fastest)
         patches = self._patches(pixels)
-        batch, count = patches.shape[:2]
-        maps = self.stages(self.stem(patches).flatten(0, 1).permute(0, 3, 1, 2))
-        # Mix the maps of neighbouring frames at each place
-        mixed = self.neighbours(maps.permute(0, 2, 3, 1).unflatten(0, (batch, count)))
-        maps = self.places(mixed.flatten(0, 1).permute(0, 3, 1, 2))
+        batch = len(patches)
+        maps = self.stem(patches).flatten(0, 1).permute(0, 3, 1, 2)
+        # Mix the maps of neighbouring frames at each place, at 1/8 and at 1/16 of the side
+        if self.config.middle_reach:
+            maps = _mix(self.middle_neighbours, self.stages[:3](maps), batch)
+            maps = self.stages[3](maps)
+        else:
+            maps = self.stages(maps)
+        maps = self.places(_mix(self.neighbours, maps, batch))
         # Pool over places: mean, maximum, quarters and four attention maps
         weights = self.attend(maps).flatten(2).softmax(-1)
         attended = torch.einsum("nkp,ncp->nkc", weights, maps.flatten(2)).flatten(1)
@@ -120,10 +131,13 @@ class MotionEncoder(nn.Module):
             attended,
         ]
         features = self.project(torch.cat([p.to(attended.dtype) for p in pooled], 1))
-        return features.reshape(batch, count - 2 * self.config.reach, -1)
+        return features.unflatten(0, (batch, -1))
 
     def _patches(self, pixels: Tensor) -> Tensor:
-        """Patches of colours and changes, (B, T + 2 reach, S / 4, S / 4, 16 (3 + changes))."""
+        """Patches of colours and changes, (B, P, S / 4, S / 4, 16 (3 + changes)).
+
+        P is T and the neighbours that the mixes of maps need, T + window - changes.
+        """
         changes = self.config.changes
         count = pixels.shape[1] - changes
         dtype = self.stem.weight.dtype
@@ -141,3 +155,9 @@ class MotionEncoder(nn.Module):
         parts = [(colour.to(dtype) - GREY_MEAN) / GREY_DEVIATION]
         parts += [change[:, k : k + count] for k in range(changes)]
         return torch.cat(parts, -1)
+
+
+def _mix(neighbours: PlacewiseMix, maps: Tensor, batch: int) -> Tensor:
+    """(B * T, D, H, W) maps to (B * (T - 2 reach), D, H, W)."""
+    mixed = neighbours(maps.permute(0, 2, 3, 1).unflatten(0, (batch, -1)))
+    return mixed.flatten(0, 1).permute(0, 3, 1, 2)

@@ -45,6 +45,8 @@ class AlignRecipe(Recipe):
         teacher: model folder of the teacher, an aligner.
         reinitialise_latents: with --init, tensors that depend on the codec's latents start from
             random weights, because the initial model was trained with another codec.
+        reinitialise_middle: with --init, the mix of neighbouring maps at an eighth of the side is
+            new (at first the identity), because the initial model has none.
         reinitialise_attributes: with --init, the network of the attributes of cues starts from
             random weights, because the initial model has none.
     """
@@ -61,6 +63,7 @@ class AlignRecipe(Recipe):
     teacher: str = "runs/cavp/model"
     reinitialise_latents: bool = False
     reinitialise_attributes: bool = False
+    reinitialise_middle: bool = False
 
     def build(
         self, data: Path, *, held_out: str = "validation", aligner: Alignment | None = None
@@ -93,6 +96,7 @@ class AlignRecipe(Recipe):
         task.reinitialised_prefixes = (
             *(LATENT_TENSORS if self.reinitialise_latents else ()),
             *(ATTRIBUTE_TENSORS if self.reinitialise_attributes else ()),
+            *(("encoder.middle_neighbours.",) if self.reinitialise_middle else ()),
         )
         return task
 
@@ -108,7 +112,7 @@ class AlignRecipe(Recipe):
             data,
             split,
             codec_folder=Path(self.codec),
-            config=self.windows,
+            config=replace(self.windows, neighbours=self.encoder.window // 2),
             parallel_map=parallel_map,
         )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -115,3 +117,22 @@ def test_maps_are_mixed_at_each_place_only():
 def test_invalid_sizes_are_refused(settings, message):
     with pytest.raises(ConfigError, match=message):
         MotionEncoderConfig(**settings)
+
+
+def test_the_mix_of_middle_maps_is_the_identity_at_first_and_reaches_further():
+    reaching = replace(CONFIG, middle_reach=1)
+    torch.manual_seed(0)
+    wide = MotionEncoder(reaching).eval().requires_grad_(False)
+    narrow = MotionEncoder(CONFIG).eval()
+    shared = {k: v for k, v in wide.state_dict().items() if "middle_neighbours" not in k}
+    narrow.load_state_dict(shared)
+    pictures = film(1, 7)
+    inner = pictures[:, 1:-1]
+    torch.testing.assert_close(wide(pictures), narrow(inner).detach())
+    # With other weights, the outermost frames matter
+    torch.nn.init.normal_(wide.middle_neighbours.mix.weight)
+    changed = pictures.clone()
+    changed[:, 0] = 255 - changed[:, 0]
+    difference = (wide(changed) - wide(pictures)).abs().amax((0, 2))
+    assert difference[0] > 0
+    assert difference[1:].max() == 0

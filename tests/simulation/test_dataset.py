@@ -131,7 +131,7 @@ def test_labels_of_an_earlier_generator_are_rejected(root, tmp_path):
     with pytest.raises(DataError, match=r"generator version 5.*expected version 6") as raised:
         cache_frames(copy, "train")
     assert raised.value.hint.startswith("simulate again")
-    with pytest.raises(DataError, match="generator_version=5, asked for 6"):
+    with pytest.raises(DataError, match="generator_version=5, asked for 8"):
         _simulate(copy, clips=3)
 
 

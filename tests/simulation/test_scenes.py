@@ -11,6 +11,7 @@ import pytest
 mujoco = pytest.importorskip("mujoco")
 
 from foleyflow.simulation.materials import MATERIAL_NAMES, MATERIALS, Material  # noqa: E402
+from foleyflow.simulation.motion import held_tool  # noqa: E402
 from foleyflow.simulation.motion.drops import add_free_body, add_solid  # noqa: E402
 from foleyflow.simulation.motion.families import FAMILIES, sample_scene  # noqa: E402
 from foleyflow.simulation.motion.kinematic_world import KinematicWorld  # noqa: E402
@@ -77,7 +78,7 @@ def test_every_family_builds_and_poses(family):
         assert set(scene.looks) == {model.geom(g).name for g in range(model.ngeom)}
         assert set(scene.looks.values()) <= LOOKS
         assert model.ngeom <= 75
-        assert 0.1 <= scene.extent_m <= 1.2
+        assert 0.1 <= scene.extent_m <= 2.0
         assert all(0.0 <= hit.time_s < 4.0 for hit in log.impacts)
         assert all(a.time_s <= b.time_s for a, b in pairwise(log.impacts))
         for hit in log.impacts:
@@ -113,8 +114,12 @@ def test_tip_touches_exactly_at_the_logged_times(family):
 
 
 @pytest.mark.parametrize("family", KINEMATIC)
-def test_closing_speed_of_round_tips(family):
-    """If the tip is a sphere, the gap closes at the logged speed before the contact."""
+def test_closing_speed_of_round_tips(family, monkeypatch):
+    """If the tip is a sphere, the gap closes at the logged speed before the contact.
+
+    This holds for planned motion; test_held_tool.py has the speeds of tools that follow a hand.
+    """
+    monkeypatch.setattr(held_tool, "HELD_FRACTION", 0.0)
     step_s, checked = 2e-4, 0
     for seed in range(16):
         _, model, data, motion = build(family, seed)
@@ -387,7 +392,7 @@ def test_event_rate_and_silent_clips_are_in_range():
         if log.impacts:
             events.append(len(log.impacts) / 4.0)
     assert 0.04 <= silent / 80 <= 0.2
-    assert 1.2 <= np.mean(events) <= 2.8
+    assert 1.2 <= np.mean(events) <= 3.6  # with the faint touches of plants
 
 
 def test_family_fractions_sum_to_one():

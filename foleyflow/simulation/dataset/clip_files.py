@@ -30,7 +30,7 @@ from foleyflow.simulation.sound.levels import FAINTEST_DB, NOMINAL_PEAK, STEP_S
 from foleyflow.system.atomic_files import draft_of
 
 # Raised whenever the same seed would give another clip, or labels change.
-GENERATOR_VERSION = 6
+GENERATOR_VERSION = 8
 SHARD_CLIPS = 32
 WEAKEST_NS = 1e-3  # impulses of strength 0 and 1, newton seconds
 STRONGEST_NS = 3.0

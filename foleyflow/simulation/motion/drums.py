@@ -8,6 +8,7 @@ import numpy as np
 
 from foleyflow.simulation.materials import sample_material
 from foleyflow.simulation.motion.background import add_bystanders, add_person
+from foleyflow.simulation.motion.held_tool import sample_held_tool
 from foleyflow.simulation.motion.kinematic_world import KinematicWorld
 from foleyflow.simulation.motion.prop_catalogue import (
     add_ground,
@@ -103,7 +104,7 @@ def _play(
             dwell_s=0.03,
             power=power,
             down_s=down_s * rng.uniform(0.85, 1.2),
-            miss_m=rng.uniform(0.03, 0.1),
+            miss_m=0.006 * 17.0 ** rng.random(),
         )
 
     # Strokes and targets of each arm
@@ -125,10 +126,11 @@ def _play(
         ]
         planned.append((striker, strokes, arm_targets))
     # Drive the arms
+    held = sample_held_tool(rng, restitution=(0.8 * rebound, rebound))
     targets, swings = [], []
     for striker, strokes, arm_targets in planned:
         swings += drive_strokes(
-            world, striker, strokes, arm_targets, hover_m=hover_m, max_height_m=0.45
+            world, striker, strokes, arm_targets, hover_m=hover_m, max_height_m=0.45, held=held
         )
         targets += arm_targets
     return targets, swings

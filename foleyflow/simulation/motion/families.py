@@ -13,6 +13,7 @@ from foleyflow.simulation.motion.knocks import sample_knocks
 from foleyflow.simulation.motion.rolls import sample_rolls
 from foleyflow.simulation.motion.silent_scenes import sample_still
 from foleyflow.simulation.motion.strikes import sample_strikes
+from foleyflow.simulation.motion.sweeps import sample_sweeps
 from foleyflow.simulation.scene import Scene
 
 
@@ -30,12 +31,13 @@ class SceneFamily:
 
 
 FAMILIES: dict[str, SceneFamily] = {
-    "strikes": SceneFamily(sample=sample_strikes, fraction=0.42),
+    "strikes": SceneFamily(sample=sample_strikes, fraction=0.36),
+    "sweeps": SceneFamily(sample=sample_sweeps, fraction=0.10),
     "drums": SceneFamily(sample=sample_drums, fraction=0.14),
-    "drops": SceneFamily(sample=sample_drops, fraction=0.20),
+    "drops": SceneFamily(sample=sample_drops, fraction=0.18),
     "knocks": SceneFamily(sample=sample_knocks, fraction=0.06),
     "rolls": SceneFamily(sample=sample_rolls, fraction=0.08),
-    "still": SceneFamily(sample=sample_still, fraction=0.10),
+    "still": SceneFamily(sample=sample_still, fraction=0.08),
 }
 
 

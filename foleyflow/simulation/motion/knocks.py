@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from foleyflow.simulation.motion.background import add_bystanders
+from foleyflow.simulation.motion.held_tool import sample_held_tool
 from foleyflow.simulation.motion.kinematic_world import KinematicWorld
 from foleyflow.simulation.motion.prop_catalogue import add_ground, add_prop, add_table, add_wall
 from foleyflow.simulation.motion.props import Prop
@@ -75,6 +76,7 @@ def sample_knocks(rng: np.random.Generator, duration_s: float) -> Scene:
         hover_m=style.hover_m,
         can_slide=False,
         max_height_m=0.3,
+        held=sample_held_tool(rng, restitution=style.rebound),
     )
     target.plan_responses(rng)
     if rng.random() < 0.3:

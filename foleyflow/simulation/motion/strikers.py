@@ -17,6 +17,7 @@ import numpy as np
 
 from foleyflow.simulation.contacts import Body, Shape
 from foleyflow.simulation.materials import sample_material
+from foleyflow.simulation.motion.held_tool import SampledLift
 from foleyflow.simulation.motion.kinematic_world import KinematicWorld, Motion
 from foleyflow.simulation.motion.rotations import (
     ORIGIN,
@@ -75,7 +76,7 @@ class Striker:
 
 def arm_motion(
     striker: Striker,
-    lift: Lift,
+    lift: Lift | SampledLift,
     path: FramePath,
     tremor: SmoothNoise,
     shoulder: Vec,

@@ -18,6 +18,7 @@ from foleyflow.simulation.motion.background import (
     add_person,
     add_resting_hand,
 )
+from foleyflow.simulation.motion.held_tool import sample_held_tool
 from foleyflow.simulation.motion.kinematic_world import KinematicWorld
 from foleyflow.simulation.motion.prop_catalogue import (
     add_ground,
@@ -107,7 +108,8 @@ def _free_play(world: KinematicWorld, ground: Prop) -> Scene:
     has_arm = tool in ("palm", "fist") or bool(rng.random() < 0.9)
     striker = add_striker(world, "arm", tool=tool, has_arm=has_arm)
     targets = sample_targets(rng, strokes, props, hand_direction=hand_direction, style=style)
-    swings = drive_strokes(world, striker, strokes, targets, hover_m=style.hover_m)
+    held = sample_held_tool(rng, restitution=style.rebound)
+    swings = drive_strokes(world, striker, strokes, targets, hover_m=style.hover_m, held=held)
     for prop in props:
         prop.plan_responses(rng)
     if rng.random() < 0.15 and not is_wall:
@@ -199,7 +201,8 @@ def _hammering(world: KinematicWorld) -> Scene:
             rng, strokes, [prop], hand_direction=horizontal(azimuth), style=style, top_only=True
         )
     ]
-    swings = drive_strokes(world, striker, strokes, targets, hover_m=style.hover_m)
+    held = sample_held_tool(rng, restitution=style.rebound)
+    swings = drive_strokes(world, striker, strokes, targets, hover_m=style.hover_m, held=held)
     prop.plan_responses(rng)
     if rng.random() < 0.4:
         add_crumbs(world, _touches(targets, swings))

@@ -8,10 +8,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 import numpy as np
 
 from foleyflow.simulation.contacts import Friction, Impact
+from foleyflow.simulation.motion.held_tool import HeldTool, SampledLift, follow_hand
 from foleyflow.simulation.motion.kinematic_world import KinematicWorld
 from foleyflow.simulation.motion.props import Prop, SurfacePoint, contact_frame
 from foleyflow.simulation.motion.rotations import (
@@ -30,12 +32,17 @@ from foleyflow.simulation.motion.trajectories import (
     LEAD_OUT_S,
     MOTION_START_S,
     FramePath,
+    Lift,
     SmoothNoise,
     Stroke,
     Swing,
     plan_swings,
 )
 from foleyflow.simulation.scene import Scene
+
+SAME_PLACE_M = 0.05
+CLOSE_FRACTION = 0.12  # of the other scenes, seen from so near that the tool leaves the picture
+DISTANT_FRACTION = 0.2  # of the scenes, seen from up to three times as far
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +116,7 @@ def sample_strokes(
                 dwell_s=dwell_s,
                 power=float(np.clip(power * rng.uniform(0.9, 1.1), 1.8, 4.0)),
                 down_s=down_s * rng.uniform(0.8, 1.25) * math.sqrt(slowdown),
-                miss_m=rng.uniform(0.03, 0.15),
+                miss_m=0.006 * 25.0 ** rng.random(),
                 landing_s=landing_s,
             )
         )
@@ -163,6 +170,7 @@ def drive_strokes(
     hover_m: float,
     can_slide: bool = True,
     max_height_m: float = 0.6,
+    held: HeldTool | None = None,
 ) -> list[Swing]:
     """Drive a striker through strokes at targets and record the contacts.
 
@@ -173,21 +181,35 @@ def drive_strokes(
         hover_m: lift between hits.
         can_slide: whether a hit may push a light prop a little.
         max_height_m: upper limit of a wind-up.
+        held: how the hand holds the tool, which then follows the plan by mechanics; None for
+            motion exactly as planned.
 
     Returns:
         The swings. The caller plans the responses of the props when all arms are driven.
     """
     if not strokes:
         raise ValueError("drive_strokes: got no strokes, expected at least one")
-    rng = world.rng
-    lift, swings = plan_swings(
+    rng, end_s = world.rng, world.duration_s + LEAD_OUT_S
+    intended, swings = plan_swings(
         rng,
         strokes,
         start_s=MOTION_START_S,
-        end_s=world.duration_s + LEAD_OUT_S,
+        end_s=end_s,
         hover_m=hover_m,
         max_height_m=max_height_m,
     )
+    lift: Lift | SampledLift = intended
+    if held is not None:
+        lift, swings = follow_hand(
+            rng,
+            held,
+            intended,
+            strokes,
+            swings,
+            moves=_moves(targets),
+            start_s=MOTION_START_S,
+            end_s=end_s,
+        )
     # The path of the contact frame from target to target, and the contacts on it
     path = FramePath()
     shoulder = transform(targets[0].frame(), striker.shoulder)
@@ -201,7 +223,8 @@ def drive_strokes(
         rise_m = abs(z - previous_z) if previous_z is not None else 0.0
         arrival_s = swing.top_s + 0.3 * (stroke.hit_s - swing.top_s)
         path.stop(arrival_s, swing.end_s, frame, offset=offset, hop_m=0.5 * rise_m)
-        _add_touches(world, striker, stroke, swing, target, can_slide)
+        is_firm = held is not None or stroke.outcome in ("bounce", "settle", "double")
+        _add_touches(world, striker, stroke, swing, target, can_slide, is_firm)
         previous_z = z
     # The motion of the arm
     tremor = SmoothNoise(rng, 0.002 * 12.0 ** rng.random())
@@ -211,6 +234,12 @@ def drive_strokes(
     return swings
 
 
+def _moves(targets: list[Target]) -> list[bool]:
+    """Whether each target is at another place than the one before it."""
+    places = [target.frame()[0] for target in targets]
+    return [False, *(math.dist(a, b) > SAME_PLACE_M for a, b in pairwise(places))]
+
+
 def _add_touches(
     world: KinematicWorld,
     striker: Striker,
@@ -218,10 +247,10 @@ def _add_touches(
     swing: Swing,
     target: Target,
     can_slide: bool,
+    is_firm: bool,
 ) -> None:
-    """Add the impacts of one swing to the world and to the prop."""
+    """Add the impacts of one swing to the world and to the prop; firm ones move the prop."""
     rng, prop, point = world.rng, target.prop, target.point
-    is_firm = stroke.outcome in ("bounce", "settle", "double")
     for order, (time_s, speed) in enumerate(swing.touches):
         # How far the prop slides
         slide: Vec = ORIGIN
@@ -384,10 +413,16 @@ def build_framed_scene(
     height = float(np.mean([swing.height_m for swing in swings]))
     size = min(0.3, targets[0].prop.radius_m)
     margin = world.rng.uniform(0.85, 1.4)
-    extent = max(0.16, 1.1 * (spread + 0.6 * height + 0.5 * size) * margin / zoom + 0.06)
+    largest_m = 0.85
+    if world.rng.random() < DISTANT_FRACTION:
+        margin *= 3.0 ** world.rng.random()
+        largest_m = 2.0
+    elif world.rng.random() < CLOSE_FRACTION:
+        margin *= world.rng.uniform(0.45, 0.8)
+    extent = max(0.12, 1.1 * (spread + 0.6 * height + 0.5 * size) * margin / zoom + 0.06)
     return world.build_scene(
         focus_m=add(as_vec(center), (0.0, 0.0, 0.25 * height)),
-        extent_m=float(min(extent, 0.85)),
+        extent_m=float(min(extent, largest_m)),
         azimuth_deg=azimuth_deg,
         elevation_deg=(-55.0, -6.0),
     )

@@ -402,8 +402,9 @@ def sample_rhythm(
             irregular style has the rates of Greatest Hits (0.7 to 2.8 per second).
     """
     end_s = duration_s + LEAD_OUT_S
-    styles = ("single", "irregular", "pulse", "burst", "double")
-    style = "pulse" if pulse_hz else str(rng.choice(styles, p=(0.10, 0.42, 0.24, 0.14, 0.10)))
+    styles = ("single", "irregular", "pulse", "burst", "double", "tremolo")
+    probabilities = (0.10, 0.40, 0.22, 0.12, 0.08, 0.08)
+    style = "pulse" if pulse_hz else str(rng.choice(styles, p=probabilities))
     low_hz, high_hz = pulse_hz or (0.7, 5.5)
     period_s = 1.0 / (low_hz * (high_hz / low_hz) ** rng.random())
     timing_noise = rng.uniform(0.01, 0.05)
@@ -419,8 +420,11 @@ def sample_rhythm(
             periods = 1 + int(rng.random() < 0.07) * int(rng.integers(1, 4))
             time_s += period_s * periods * (1.0 + timing_noise * rng.standard_normal())
         else:
-            count = int(rng.integers(1, 6)) if style == "burst" else 1
-            gap_s = rng.uniform(0.14, 0.34)
+            count, gap_s = 1, rng.uniform(0.14, 0.34)
+            if style == "burst":
+                count = int(rng.integers(1, 6))
+            elif style == "tremolo":  # about as fast as a wrist can
+                count, gap_s = int(rng.integers(4, 16)), rng.uniform(0.125, 0.17)
             for _ in range(count):
                 time_s += gap_s * (1.0 + timing_noise * rng.standard_normal())
                 if time_s < end_s:

@@ -30,12 +30,25 @@ SHIFTS_PX = {
 
 # (stored, captured) frames per second, all equally likely. A camera at 50 or 60 fps of which every
 # second frame is kept has a short shutter.
-_STORED_RATES = "15 43/2 24000/1001 24 25 25 30000/1001 30000/1001 30".split()
+_STORED_RATES = "15 16 43/2 24000/1001 24 25 25 30000/1001 30000/1001 30".split()
 FRAME_RATES = (
     *((Fraction(rate), Fraction(rate)) for rate in _STORED_RATES),
     (Fraction(25), Fraction(50)),
     (Fraction(30), Fraction(60)),
 )
+
+# (stored, captured) frames per second of videos whose frame rate a program changed by dropping or
+# repeating frames, as ffmpeg does. Motion then seems to jump at regular intervals. Of 17 recordings
+# at 25 and 21.5 frames per second, 15 have such jumps.
+CONVERTED_RATES = tuple(
+    (Fraction(stored), Fraction(captured))
+    for stored, captured in (
+        *(2 * [("25", "30000/1001"), ("43/2", "30000/1001")]),
+        *(("25", "30"), ("43/2", "25"), ("24", "30"), ("15", "24"), ("16", "25"), ("16", "30")),
+        *(("25", "24"), ("30", "24"), ("30", "25"), ("30000/1001", "24000/1001")),
+    )
+)
+CLOCK_FAULTS = {"none": 0.50, "converted": 0.36, "jitter": 0.06, "drops": 0.04, "repeats": 0.04}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +58,8 @@ class Exposure:
     Attributes:
         rate: stored frames per second (nominal, if they jitter).
         ticks: (T,) int64, time stamps in 1/90000 s, strictly increasing from 0.
-        shown_s: (T,) the time that each frame shows: its time stamp, except for repeated frames.
+        shown_s: (T,) the time that each frame shows: its time stamp, except for repeated frames and
+            after a conversion of the frame rate.
         shutter_s: how long the shutter is open, centred on that time; 0 for an instant.
         samples: renders averaged per frame.
     """
@@ -119,11 +133,14 @@ def sample_exposure(
     Args:
         rng: source of all choices.
         duration_s: time stamps lie in [0, duration_s).
-        rate: frames per second; None samples the rate and jittered, dropped or repeated frames.
+        rate: frames per second; None samples the rate, conversions of it, and jittered, dropped or
+            repeated frames.
         samples: renders per frame; None samples 1 to 4.
     """
     stored, captured = FRAME_RATES[int(rng.integers(len(FRAME_RATES)))]
-    fault = str(rng.choice(["none", "jitter", "drops", "repeats"], p=[0.86, 0.06, 0.04, 0.04]))
+    fault = str(rng.choice(list(CLOCK_FAULTS), p=list(CLOCK_FAULTS.values())))
+    if fault == "converted":
+        stored, captured = CONVERTED_RATES[int(rng.integers(len(CONVERTED_RATES)))]
     if rate is not None:
         stored, captured, fault = rate, rate, "none"
     # Time stamps
@@ -142,6 +159,8 @@ def sample_exposure(
         interval = int(rng.integers(4, 9))
         repeated = np.arange(interval, len(shown_s), interval)
         shown_s[repeated] = shown_s[repeated - 1]
+    if fault == "converted":
+        shown_s = _nearest_captured(shown_s, stored, captured)
     # Shutter
     sampled_samples = int(rng.choice([1, 2, 3, 4], p=[0.5, 0.34, 0.12, 0.04]))
     shutter_s = float(rng.uniform(0.15, 1.0) / captured)
@@ -153,6 +172,20 @@ def sample_exposure(
         shutter_s=shutter_s if samples > 1 else 0.0,
         samples=samples,
     )
+
+
+def _nearest_captured(
+    times_s: NDArray[np.float64], stored: Fraction, captured: Fraction
+) -> NDArray[np.float64]:
+    """The times of the captured frames that a conversion stores at these times, (T,).
+
+    A captured frame is stored at the nearest new time stamp, and the last one stored there remains.
+
+    Reference: ffmpeg, filter `fps` with its default rounding.
+    """
+    latest = np.floor((times_s * float(stored) + 0.5) * float(captured / stored) - 1e-9)
+    shown_s: NDArray[np.float64] = np.maximum(latest, 0.0) / float(captured)
+    return shown_s
 
 
 def sample_image_style(
