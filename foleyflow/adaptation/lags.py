@@ -20,7 +20,7 @@ from foleyflow.evaluation.metrics.synchrony.comparison import LARGEST_LAG_S
 LAG_STEP_S = 0.005
 # Lags so far away that agreement is by chance, to either side
 CHANCE_FROM_S, CHANCE_TO_S = 0.2, 1.2
-CLEAR_DEVIATIONS = 2.5  # of agreement by chance, above its mean
+CLEAR_DEVIATIONS = 3.0  # of agreement by chance, above its mean
 CLOSE_LAGS_S = 0.015  # every other onset must give the same lag as the others
 RIVAL_DISTANCE_S, LARGEST_RIVAL = 0.06, 0.85  # another peak, as a fraction of the highest one
 
@@ -59,7 +59,7 @@ def estimate_lag(
 ) -> LagEstimate:
     """The lag within 120 ms at which probabilities and onsets agree best, if the peak is clear.
 
-    The peak must exceed the agreement at lags of 0.2 to 1.2 s, which is by chance, by 2.5 of its
+    The peak must exceed the agreement at lags of 0.2 to 1.2 s, which is by chance, by three of its
     standard deviations. It must lie inside the range, no other peak may be nearly as high, and
     both halves of the onsets (every other one) must agree on it.
 
