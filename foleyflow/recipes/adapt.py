@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from foleyflow.alignment.model import Alignment
 from foleyflow.data.windows import WindowConfig, WindowSource
 from foleyflow.features.codec_latents import window_source
+from foleyflow.inference.sound_onsets import find_onsets
 from foleyflow.pretrained import load_aligner
 from foleyflow.recipes.align import tiny, vama
+from foleyflow.signals import INT16_FULL_SCALE
 from foleyflow.training.task import Recipe, TrainConfig
 from foleyflow.training.tasks.adaptation import AdaptTask
 from foleyflow.training.tasks.alignment import AlignLossConfig, AlignTask
@@ -24,7 +30,7 @@ class AdaptRecipe(Recipe):
         model: folder of the codec and of the aligner that is adapted.
         simulated: data set of simulated clips with training and validation splits.
         simulated_fraction: of each batch.
-        real_losses: terms of the recordings; their onsets come from their sound.
+        real_losses: terms of the recordings, whose events are the onsets detected in their sound.
         simulated_losses: terms of the simulated clips; those of labels are left out for an aligner
             that does not predict them.
     """
@@ -35,7 +41,9 @@ class AdaptRecipe(Recipe):
     simulated: str
     simulated_fraction: float = 0.5
     windows: WindowConfig = field(default_factory=WindowConfig)
-    real_losses: AlignLossConfig = field(default_factory=lambda: vama().losses)
+    real_losses: AlignLossConfig = field(
+        default_factory=lambda: replace(vama().losses, onset_from="labels")
+    )
     simulated_losses: AlignLossConfig = field(default_factory=lambda: tiny().losses)
     train: TrainConfig
 
@@ -48,21 +56,39 @@ class AdaptRecipe(Recipe):
                 simulated_losses, cue_level=0.0, cue_material=0.0, friction=0.0
             )
         return AdaptTask(
-            self._align_task(model, data, self.real_losses),
-            self._align_task(model, Path(self.simulated), simulated_losses),
+            self._align_task(model, data, self.real_losses, onsets_are_events),
+            self._align_task(model, Path(self.simulated), simulated_losses, lambda source: source),
             simulated_fraction=self.simulated_fraction,
         )
 
-    def _align_task(self, model: Alignment, data: Path, losses: AlignLossConfig) -> AlignTask:
-        return AlignTask(
-            model,
-            losses,
-            windows=self._source(data, "train"),
-            held_out_windows=self._source(data, "validation"),
+    def _align_task(
+        self,
+        model: Alignment,
+        data: Path,
+        losses: AlignLossConfig,
+        prepared: Callable[[WindowSource], WindowSource],
+    ) -> AlignTask:
+        train, validation = (
+            prepared(window_source(data, split, codec_folder=Path(self.model), config=self.windows))
+            for split in ("train", "validation")
         )
+        return AlignTask(model, losses, windows=train, held_out_windows=validation)
 
-    def _source(self, data: Path, split: str) -> WindowSource:
-        return window_source(data, split, codec_folder=Path(self.model), config=self.windows)
+
+def onsets_are_events(source: WindowSource) -> WindowSource:
+    """The same windows, in which the events are the onsets detected in the sounds.
+
+    The soft onset strength of the recipe `vama` is not used: in noisy recordings it is above 0
+    nearly everywhere, so that the probabilities would follow the noise.
+    """
+
+    def onsets_s(sound: NDArray[np.int16]) -> NDArray[np.float64]:
+        samples = sound.astype(np.float32)[None] / INT16_FULL_SCALE
+        return find_onsets(lambda: [samples], source.rate_hz)
+
+    events = [onsets_s(sound) for sound in source.clips.sounds]
+    clips = replace(source.clips, event_times_s=events, cues=())
+    return WindowSource(clips, source.latents, source.config)
 
 
 def adapt(

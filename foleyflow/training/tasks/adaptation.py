@@ -1,7 +1,7 @@
 """Fine-tunes an aligner on recordings, with simulated clips in every step against forgetting.
 
-Recordings have no labels: their onsets come from their sound. Exact events, materials and the
-attributes of cues come from the simulated clips alone.
+Recordings have no labels: their events are the onsets of their sound. Exact events, materials and
+the attributes of cues come from the simulated clips alone.
 """
 
 from __future__ import annotations
