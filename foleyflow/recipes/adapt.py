@@ -83,7 +83,7 @@ def onsets_are_events(source: WindowSource) -> WindowSource:
     """
 
     def onsets_s(sound: NDArray[np.int16]) -> NDArray[np.float64]:
-        samples = sound.astype(np.float32)[None] / INT16_FULL_SCALE
+        samples = (sound / INT16_FULL_SCALE).astype(np.float32)[None]
         return find_onsets(lambda: [samples], source.rate_hz)
 
     events = [onsets_s(sound) for sound in source.clips.sounds]
