@@ -67,7 +67,7 @@ class AdaptSettings:
         threads: torch threads per operation; 0 keeps the present number.
     """
 
-    steps: int = 360
+    steps: int = 300
     simulated_fraction: float = 0.5
     keep_unclear: bool = False
     seed: int = 0

@@ -17,7 +17,7 @@ from foleyflow.system.printable import json_text
 if TYPE_CHECKING:
     from foleyflow.adaptation.adapting import Adaptation
 
-Steps = Annotated[int, Option(min=1, help="Training steps; 360 take about 15 minutes.")]
+Steps = Annotated[int, Option(min=1, help="Training steps; 300 take about 15 minutes.")]
 SimulatedFolder = Annotated[
     Path | None,
     Option(
@@ -51,7 +51,7 @@ def adapt(
     simulated: SimulatedFolder = None,
     simulated_fraction: SimulatedFraction = 0.5,
     unclear_lags: UnclearLags = "skip",
-    steps: Steps = 360,
+    steps: Steps = 300,
     seed: Seed = 0,
     threads: Threads = 0,
     device: Device = "auto",
@@ -63,8 +63,6 @@ def adapt(
     fifth of the recordings is kept out of training. Exit status 3: the adapted model was not better
     on them, so that none was written.
     """
-    if unclear_lags not in ("skip", "keep"):
-        raise ConfigError(f"--unclear-lags {unclear_lags}: expected skip or keep")
     from foleyflow.adaptation.adapting import NOT_BETTER_STATUS, AdaptSettings
     from foleyflow.adaptation.adapting import adapt as run
     from foleyflow.pretrained import model_folder
@@ -72,7 +70,7 @@ def adapt(
     settings = AdaptSettings(
         steps=steps,
         simulated_fraction=simulated_fraction,
-        keep_unclear=unclear_lags == "keep",
+        keep_unclear=keeps_unclear(unclear_lags),
         seed=seed,
         threads=threads,
         device=device,
@@ -91,6 +89,17 @@ def adapt(
         )
     status = 0 if result.model is not None else NOT_BETTER_STATUS
     return result.as_json(), _summary(result), status
+
+
+def keeps_unclear(unclear_lags: str) -> bool:
+    """Whether --unclear-lags keeps recordings.
+
+    Raises:
+        ConfigError: it is neither skip nor keep.
+    """
+    if unclear_lags not in ("skip", "keep"):
+        raise ConfigError(f"--unclear-lags {unclear_lags}: expected skip or keep")
+    return unclear_lags == "keep"
 
 
 def _plan(folder: Path, out: Path, model: str, settings: Any) -> dict[str, Any]:

@@ -96,7 +96,7 @@ def adapt(
 ) -> AdaptRecipe:
     """The recipe of `foleyflow adapt`: the losses of `vama` on recordings, of `tiny` on simulation.
 
-    Half of every batch of 12 windows is simulated by default. 360 steps take about 15 minutes on
+    Half of every batch of 12 windows is simulated by default. 300 steps take 10 to 15 minutes on
     one core.
     """
     warmup = max(1, min(30, steps // 10))

@@ -20,12 +20,14 @@ from foleyflow.pretrained import load_flow
 from foleyflow.weights import file_sha256, read_record
 
 NOT_BETTER = 3
+SETTINGS = ("--steps", "2", "--unclear-lags", "keep", "--threads", "1")
 
 
 def arguments(recordings: Path, model: Path, simulated: Path, out: Path) -> list[str | Path]:
     return [
         *("adapt", recordings, "--model", model, "--simulated", simulated, "--out", out),
-        *("--steps", "2", "--unclear-lags", "keep", "--threads", "1", "--device", "cpu"),
+        *SETTINGS,
+        *("--device", "cpu"),
     ]
 
 
@@ -84,12 +86,7 @@ def test_the_same_command_resumes(refused):
     assert text.stdout.splitlines()[-1].startswith("not better: no model was written")
     # Other settings need another folder
     other = run_cli(*command, "--simulated-fraction", "0.25")
-    assert "was started with other settings" in check_refusal_line(other)
-
-
-def check_refusal_line(outcome) -> str:
-    assert outcome.status == 2
-    return outcome.stderr
+    assert other.status == 2 and "was started with other settings" in other.stderr
 
 
 @pytest.fixture(scope="module")
@@ -192,3 +189,20 @@ def test_onsets_of_long_recordings_are_detected_in_pieces(recordings, monkeypatc
     pieces = recording_onsets(info)
     assert len(complete) == len(pieces) >= 12
     np.testing.assert_allclose(complete, pieces, atol=0.01)
+
+
+def test_a_fold_is_measured_on_recordings_that_were_not_learned(
+    recordings, blind_model, simulated_data, tmp_path
+):
+    takes = [recordings / "kitchen" / f"take{number}.mp4" for number in range(4)]
+    command = ("measure", "adaptation", *takes, "--model", blind_model, *SETTINGS)
+    work = ("--simulated", simulated_data, "--work", tmp_path / "work")
+    outcome = run_cli(*command, *work, "--folds", "4", "--fold", "2", "--json")
+    assert outcome.status == 0, outcome.stderr
+    (fold,) = outcome.answer["folds"].values()
+    assert list(fold["after"]["clips"]) == ["take1"] == list(outcome.answer["after"]["clips"])
+    learned = {each["name"] for each in fold["adaptation"]["recordings"]}
+    assert learned == {"take0", "take2", "take3"}
+    # The new model was not better, so that the one before counts
+    assert fold["adaptation"]["model"] is False and fold["before"] == fold["after"]
+    assert "expected two folds" in run_cli(*command, *work, "--folds", "5").stderr

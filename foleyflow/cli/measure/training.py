@@ -7,7 +7,13 @@ from typing import Annotated
 
 from typer import Option
 
-from foleyflow.cli.adapt import SimulatedFolder, SimulatedFraction, Steps
+from foleyflow.cli.adapt import (
+    SimulatedFolder,
+    SimulatedFraction,
+    Steps,
+    UnclearLags,
+    keeps_unclear,
+)
 from foleyflow.cli.console import print_status, stages_on_stderr
 from foleyflow.cli.measure.report import Report
 from foleyflow.cli.options import (
@@ -73,7 +79,8 @@ def adaptation(
     ),
     simulated: SimulatedFolder = None,
     simulated_fraction: SimulatedFraction = 0.5,
-    steps: Steps = 360,
+    unclear_lags: UnclearLags = "skip",
+    steps: Steps = 300,
     seed: Seed = 0,
     threads: Threads = 1,
     out: Out = None,
@@ -85,7 +92,11 @@ def adaptation(
     from foleyflow.pretrained import model_folder
 
     settings = AdaptSettings(
-        steps=steps, simulated_fraction=simulated_fraction, seed=seed, threads=threads
+        steps=steps,
+        simulated_fraction=simulated_fraction,
+        keep_unclear=keeps_unclear(unclear_lags),
+        seed=seed,
+        threads=threads,
     )
     with stages_on_stderr() as show:
         return measure_adaptation(
