@@ -13,6 +13,7 @@ from support.cli_model import check_refusal, losses, run_cli
 from foleyflow.adaptation.model_folder import is_adapted, write_adapted
 from foleyflow.adaptation.recordings import recording_onsets
 from foleyflow.data.clips import open_split
+from foleyflow.errors import CheckpointError
 from foleyflow.inference.calibration import Calibration, CalibrationOrigin, read_calibration
 from foleyflow.media.probe import probe
 from foleyflow.media.waveform import read_waveform
@@ -149,7 +150,7 @@ def test_an_adapted_model_replaces_only_an_adapted_one(adapted, blind_model, ref
             data="", fingerprint="", split="", clips=0, candidates=0, commit=None, aligner=""
         ),
     }
-    with pytest.raises(Exception, match="is no adapted model"):
+    with pytest.raises(CheckpointError, match="is no adapted model"):
         write_adapted(blind_model, refused[0] / "run" / "model", target, **fields)
     target = shutil.copytree(adapted, tmp_path / "other")
     write_adapted(blind_model, refused[0] / "run" / "model", target, **fields)

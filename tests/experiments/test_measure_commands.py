@@ -18,8 +18,8 @@ from foleyflow.judges.weights import SHIPPED
 from foleyflow.pretrained import EMBEDDED, aligner_segments, load_aligner
 
 COMMANDS = (
-    "aligner calibration codec cues delivery encoders evaluation events flow judges materials "
-    "mixture places real-cues real-events reference scales spectrograms training"
+    "adaptation aligner calibration codec cues delivery encoders evaluation events flow judges "
+    "materials mixture places real-cues real-events reference scales spectrograms training"
 ).split()
 
 
