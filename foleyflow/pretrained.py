@@ -147,6 +147,13 @@ def trained_segments(flow_folder: Path) -> int | None:
     return training_settings(flow_folder).get("windows", {}).get("segments")
 
 
+def aligner_segments(folder: Path) -> int | None:
+    """Segments per window that a folder's aligner was trained on; None if its record has none."""
+    settings = read_record(folder, "align").provenance.get("settings", {})
+    segments: int | None = settings.get("windows", {}).get("segments")
+    return segments
+
+
 def _aligner_record(folder: Path) -> dict[str, Any]:
     stored = read_record(folder, "align").config
     if not {"model", "encoder"} <= stored.keys():

@@ -51,6 +51,18 @@ ALLOWED = {
     "training": PARTS | {"data", "features", "judges"},
     "recipes": PARTS
     | {"data", "simulation", "features", "judges", "training", "pretrained", "inference"},
+    # Trains, measures and writes a model: everything but the laboratory and the commands.
+    "adaptation": PARTS
+    | {
+        "data",
+        "simulation",
+        "features",
+        "training",
+        "recipes",
+        "pretrained",
+        "inference",
+        "evaluation",
+    },
     # Names that resolve when they are first used, and for type checkers.
     "__init__": {"inference"},
 }

@@ -10,6 +10,7 @@ from typer import Option
 from foleyflow import __version__
 from foleyflow.cli import data, measure
 from foleyflow.cli.ablate import ablate
+from foleyflow.cli.adapt import adapt
 from foleyflow.cli.average import average
 from foleyflow.cli.bench import bench
 from foleyflow.cli.bundle import bundle
@@ -70,6 +71,7 @@ for command, summary in (
     (generate, "Generate sound for each video."),
     (serve, "Open the studio: correct sounds in the browser."),
     (train, "Train one part of the model, or a judge."),
+    (adapt, "Adapt the model to your own recordings."),
     (average, "Average the weights of several trainings."),
     (bundle, "Collect a codec, an aligner and a flow in one model folder."),
     (evaluate, "Score generated sounds against references."),

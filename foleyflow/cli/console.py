@@ -114,6 +114,23 @@ def progress_on_stderr(label: str) -> Iterator[Callable[..., None]]:
 
 
 @contextmanager
+def stages_on_stderr() -> Iterator[Callable[[str, int, int], None]]:
+    """Progress bars on stderr, one after the other; yields a function of (stage, done, total)."""
+    with ExitStack() as stack:
+        present: list[str] = []
+        shows: list[Callable[..., None]] = []
+
+        def show(stage: str, done: int, total: int) -> None:
+            if [stage] != present:
+                stack.pop_all().close()
+                present[:] = [stage]
+                shows[:] = [stack.enter_context(progress_on_stderr(stage))]
+            shows[0](done, total)
+
+        yield show
+
+
+@contextmanager
 def training_progress(name: str, steps: int) -> Iterator[Callable[[int, dict[str, float]], None]]:
     """A progress bar with the last loss; yields the `progress` of `training.run.train`."""
     label = f"training {name}"

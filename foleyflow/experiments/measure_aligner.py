@@ -41,14 +41,13 @@ from foleyflow.inference.windows import WindowPlan
 from foleyflow.media.reader import read_frames
 from foleyflow.media.waveform import read_waveform
 from foleyflow.parallel.precision import fast_autocast
-from foleyflow.pretrained import load_aligner
+from foleyflow.pretrained import aligner_segments, load_aligner
 from foleyflow.recipes import recipe_named
 from foleyflow.recipes.align import AlignRecipe
 from foleyflow.recipes.overrides import override
 from foleyflow.recipes.published import PublishedRecipe
 from foleyflow.system.stopwatch import Stopwatch
 from foleyflow.training.tasks.alignment import AlignTask
-from foleyflow.weights import read_record
 
 WINDOW_S = WINDOWS_S[0]  # onsets match within plus or minus this
 BATCH_WINDOWS = 16
@@ -103,12 +102,6 @@ def measure_model(
     if real is not None:
         clips = read_real_clips(real, size=cast(MotionEncoder, aligner.encoder).config.size)
     return measure_aligner(aligner, recipe, data, real=clips, probe_clips=probe_clips)
-
-
-def aligner_segments(folder: Path) -> int | None:
-    """Segments per window that a folder's aligner was trained on; None if its record has none."""
-    settings = read_record(folder, "align").provenance.get("settings", {})
-    return cast("int | None", settings.get("windows", {}).get("segments"))
 
 
 def measure_aligner(

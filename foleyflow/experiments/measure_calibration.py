@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from foleyflow.adaptation.calibration_fit import JudgedCandidates, fit_to_candidates
 from foleyflow.alignment.model import Alignment
 from foleyflow.data.clip_types import ClipLabels
 from foleyflow.data.clips import SimulatedClips
-from foleyflow.errors import ConfigError, DataError
-from foleyflow.evaluation.metrics.synchrony import onset_f1
+from foleyflow.errors import ConfigError
 from foleyflow.experiments.found_cues import (
     FoundCues,
     are_impacts,
@@ -24,33 +24,27 @@ from foleyflow.experiments.found_cues import (
     impact_times_s,
 )
 from foleyflow.experiments.machine import code_commit
-from foleyflow.experiments.measure_aligner import WINDOW_S, aligner_segments
 from foleyflow.experiments.reliability import (
     BINS,
     brier_score,
     calibration_error,
-    fit_logistic,
     reliability_table,
 )
-from foleyflow.inference.analysis import LOWEST_PROBABILITY, Analysis, analyse_video
+from foleyflow.inference.analysis import Analysis, analyse_video
 from foleyflow.inference.calibration import (
     Calibration,
     CalibrationOrigin,
-    logit,
     read_calibration,
     write_calibration,
 )
-from foleyflow.inference.sensitivity import DEFAULT_SENSITIVITY
 from foleyflow.inference.spotting import spot_cues
 from foleyflow.inference.window_spool import WindowSpool
-from foleyflow.inference.windows import WindowPlan, trained_plan
+from foleyflow.inference.windows import WindowPlan, aligner_plan
 from foleyflow.media import probe
 from foleyflow.pretrained import load_aligner_with_encoder
 from foleyflow.simulation.materials import MATERIAL_NAMES
 from foleyflow.system.stopwatch import Stopwatch
 from foleyflow.weights import read_record
-
-THRESHOLDS = tuple(round(0.02 * k, 2) for k in range(1, 50))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +98,7 @@ def measure_calibration(
         )
     # Analyse both splits
     aligner = load_aligner_with_encoder(model)
-    before, plan = read_calibration(model), _plan(model)
+    before, plan = read_calibration(model), aligner_plan(model)
     sources = {"fit": SimulatedClips(data, split), "test": SimulatedClips(data, test_split)}
     counts = {name: min(clips, len(source)) for name, source in sources.items()}
     total, done = sum(counts.values()), 0
@@ -149,31 +143,18 @@ def measure_calibration(
 
 
 def fit_calibration(clips: Sequence[AnalysedClip]) -> Calibration:
-    """The calibration that fits the candidates of clips, with the threshold of the highest F1.
-
-    The threshold is that of `THRESHOLDS` at which the candidates that it enables have the highest
-    F1 at 50 ms, mean over clips with impacts; of equal ones, the one in the middle. Candidates that
-    `spot_cues` enables only because they stand out do not count here.
-
-    Raises:
-        DataError: the clips have no candidates, or no impacts.
-    """
-    logits = [logit(p) for clip in clips for p in _probabilities(clip)]
-    struck = [clip for clip in clips if len(clip.impacts_s)]
-    if not logits or not struck:
-        raise DataError(
-            f"{len(clips)} clips, of which {len(struck)} have impacts, with {len(logits)} "
-            f"candidates of hits: expected impacts, and onset probabilities of at least "
-            f"{LOWEST_PROBABILITY}",
-            hint="give more --clips, or train the aligner for longer",
-        )
-    slope, offset = fit_logistic(logits, _joined([clip.correct for clip in clips]))
-    calibrations = [
-        Calibration(slope=slope, offset=offset, threshold=threshold) for threshold in THRESHOLDS
-    ]
-    f1 = np.array([np.mean([_f1(clip, each) for clip in struck]) for each in calibrations])
-    best = np.flatnonzero(f1 >= f1.max() - 1e-9)
-    return calibrations[int(best[len(best) // 2])]
+    """The calibration that fits the candidates of clips; see `fit_to_candidates`."""
+    return fit_to_candidates(
+        [
+            JudgedCandidates(
+                times_s=np.array([each.time_s for each in clip.analysis.candidates], np.float64),
+                probabilities=np.array(_probabilities(clip), np.float64),
+                correct=clip.correct,
+                impacts_s=clip.impacts_s,
+            )
+            for clip in clips
+        ]
+    )
 
 
 def calibration_figures(
@@ -230,23 +211,6 @@ def _analyse(
         impacts_s=impact_times_s(labels),
         correct=are_impacts([each.time_s for each in analysis.candidates], labels),
     )
-
-
-def _plan(folder: Path) -> WindowPlan:
-    """The windows of a model's flow, or those that its aligner was trained on."""
-    if (folder / "flow.safetensors").is_file():
-        return trained_plan(folder)
-    return WindowPlan.of_length(aligner_segments(folder) or WindowPlan.length)
-
-
-def _f1(clip: AnalysedClip, calibration: Calibration) -> float:
-    """F1 at 50 ms of the candidates that a calibration enables."""
-    enabled_s = [
-        each.time_s
-        for each in clip.analysis.candidates
-        if calibration.enables(calibration.confidence(each.probability), DEFAULT_SENSITIVITY)
-    ]
-    return onset_f1(clip.impacts_s, enabled_s, WINDOW_S)
 
 
 def _probabilities(clip: AnalysedClip) -> list[float]:

@@ -27,17 +27,14 @@ from foleyflow.evaluation.metrics.synchrony import (
 from foleyflow.evaluation.metrics.synchrony.comparison import Synchrony
 from foleyflow.evaluation.metrics.synchrony.matching import matched_references
 from foleyflow.event_peaks import EVENT_THRESHOLD, find_event_peaks
-from foleyflow.experiments.measure_aligner import (
-    WINDOW_S,
-    aligner_segments,
-)
+from foleyflow.experiments.measure_aligner import WINDOW_S
 from foleyflow.features.codec_latents import audible_events
 from foleyflow.inference.feature_stream import FeatureStream, window_conditions
 from foleyflow.inference.video_frames import frames_for_encoder
 from foleyflow.inference.windows import WindowPlan
 from foleyflow.media.probe import probe
 from foleyflow.media.waveform import read_waveform
-from foleyflow.pretrained import load_aligner
+from foleyflow.pretrained import aligner_segments, load_aligner
 from foleyflow.system.stopwatch import Stopwatch
 
 THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7)
@@ -106,17 +103,24 @@ def measure_real_events(
     true = [clip_onsets(read_waveform(path)) for path in clips]
     if threshold is None:
         threshold = EVENT_THRESHOLD
-    found = [_events_of_file(aligner, path, plan, threshold) for path in clips]
+    found = [events_of_file(aligner, path, plan, threshold) for path in clips]
+    return event_figures([path.stem for path in clips], true, found)
+
+
+def event_figures(
+    names: Sequence[str], true: Sequence[ClipOnsets], found: Sequence[ClipOnsets]
+) -> dict[str, Any]:
+    """Figures of found events against true onsets; see `measure_real_events`."""
     scores = compare(true, found)
     # Precision and recall at the best lag of each clip
     by_clip, gaps, matched = {}, [], []
-    for path, reference, events, lag_s in zip(
-        clips, true, found, scores.lag_free.lags_s, strict=True
+    for name, reference, events, lag_s in zip(
+        names, true, found, scores.lag_free.lags_s, strict=True
     ):
         shifted_s = events.times_s - lag_s
         shifted_s = shifted_s[shifted_s >= 0]
         score = onset_score(reference.times_s, shifted_s, WINDOW_S)
-        by_clip[path.stem] = {
+        by_clip[name] = {
             "onsets": len(reference.times_s),
             "events": len(events.times_s),
             "lag_ms": round(1000 * float(lag_s)),
@@ -164,7 +168,7 @@ def _probability_of_window(aligner: Alignment, clip: Clip, segments: int) -> NDA
 
 
 @torch.inference_mode()
-def _events_of_file(
+def events_of_file(
     aligner: Alignment, path: Path, plan: WindowPlan, threshold: float
 ) -> ClipOnsets:
     """The events that an aligner finds in a video file."""

@@ -1,6 +1,6 @@
-"""How well confidences agree with the fraction of correct predictions, and how to correct them.
+"""How well confidences agree with the fraction of correct predictions.
 
-References: Platt 1999 for the logistic fit; Naeini et al. 2015 for the expected calibration error.
+Reference: Naeini et al. 2015 for the expected calibration error.
 """
 
 from __future__ import annotations
@@ -9,13 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import minimize
-from scipy.special import expit
+from numpy.typing import ArrayLike
 
 BINS = 10
-RIDGE = 1.0  # of slope - 1 and of offset, against the summed log loss: that of about one prediction
-SMALLEST_SLOPE = 0.05  # a calibration keeps the order of predictions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,38 +31,6 @@ class ReliabilityBin:
     def rounded(self) -> list[float]:
         """Confidence and fraction to three decimals, and the count, for a report."""
         return [round(self.confidence, 3), round(self.fraction, 3), self.count]
-
-
-def fit_logistic(logits: ArrayLike, labels: ArrayLike) -> tuple[float, float]:
-    """Slope and offset of the logistic regression of labels on logits.
-
-    A weak ridge towards slope 1 and offset 0 gives the fit a finite, unique solution for any data;
-    without data it is (1, 0).
-
-    Args:
-        logits: (N,) of predicted probabilities.
-        labels: (N,) of 0 for wrong and 1 for correct predictions, or probabilities.
-    """
-    x, y = np.asarray(logits, np.float64), np.asarray(labels, np.float64)
-    count = max(len(x), 1)
-
-    def loss_and_gradient(values: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        excess = values - (1.0, 0.0)
-        score = values[0] * x + values[1]
-        loss = (np.logaddexp(0.0, score) - y * score).sum() + 0.5 * RIDGE * (excess @ excess)
-        error = expit(score) - y
-        gradient = np.array([error @ x, error.sum()]) + RIDGE * excess
-        return float(loss) / count, gradient / count
-
-    found = minimize(
-        loss_and_gradient,
-        np.array([1.0, 0.0]),
-        jac=True,
-        method="L-BFGS-B",
-        bounds=[(SMALLEST_SLOPE, None), (None, None)],
-        options={"ftol": 1e-15, "gtol": 1e-9},
-    )
-    return float(found.x[0]), float(found.x[1])
 
 
 def reliability_table(confidences: ArrayLike, labels: ArrayLike) -> dict[int, ReliabilityBin]:

@@ -59,6 +59,9 @@ class FlowConfig:
     # Path of the training (a key of `path.PATHS`) if the network learns a residual to the exact
     # solution for Gaussian latents (preconditioning.py), else ""
     prior_path: str = ""
+    # Without it, the network generates from the cues alone: the features of an adapted aligner are
+    # not those that it was trained with (docs/adapt.md)
+    uses_video: bool = True
 
     def __post_init__(self) -> None:
         if self.width % (2 * self.heads):
@@ -75,6 +78,11 @@ class FlowConfig:
             raise ConfigError(
                 f"frames_per_token={self.frames_per_token}: expected a divisor of "
                 f"latents_per_segment={self.latents_per_segment}"
+            )
+        if not (self.uses_video or self.cue_materials):
+            raise ConfigError(
+                "uses_video=false without cue_materials: expected a network with cue tracks, which "
+                "can replace the video"
             )
         if self.static and self.factorised:
             raise ConfigError(
@@ -272,7 +280,7 @@ class FlowTransformer(nn.Module):
         clip = self.global_condition(condition.video.mean(1))
         # Cue tracks, which can replace the video
         if self.cue_condition is not None:
-            has_video = condition.has_video[:, None, None]
+            has_video = (condition.has_video & self.config.uses_video)[:, None, None]
             cues = self.cue_condition(condition.cues.to(frames.dtype).transpose(1, 2))
             frames = torch.where(has_video, frames, self.no_video) + cues.transpose(1, 2)
             clip = torch.where(has_video[:, 0], clip, torch.zeros_like(clip))

@@ -53,6 +53,12 @@ class Calibration:
         score = self.slope * logit(probability) + self.offset
         return 0.5 + 0.5 * math.tanh(0.5 * score)  # the sigmoid, without overflow
 
+    @property
+    def lowest_probability(self) -> float:
+        """The onset probability from which a cue is enabled at the default sensitivity."""
+        score = (logit(self.threshold) - self.offset) / self.slope
+        return 0.5 + 0.5 * math.tanh(0.5 * score)
+
     def enables(self, confidence: float, sensitivity: float) -> bool:
         """Whether a cue is enabled; a sensitivity of 0.5 keeps the threshold."""
         return logit(confidence) + logit(sensitivity) >= logit(self.threshold)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from foleyflow.pretrained import trained_segments
+from foleyflow.pretrained import aligner_segments, trained_segments
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,3 +63,10 @@ class WindowPlan:
 def trained_plan(flow_folder: Path) -> WindowPlan:
     """The windows that a flow was trained on; the default if its record does not contain them."""
     return WindowPlan.of_length(trained_segments(flow_folder) or WindowPlan.length)
+
+
+def aligner_plan(folder: Path) -> WindowPlan:
+    """The windows of a model's flow, or those that its aligner was trained on."""
+    if (folder / "flow.safetensors").is_file():
+        return trained_plan(folder)
+    return WindowPlan.of_length(aligner_segments(folder) or WindowPlan.length)

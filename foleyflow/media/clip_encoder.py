@@ -10,6 +10,7 @@ import itertools
 from pathlib import Path
 
 import av
+import numpy as np
 
 from foleyflow.clock import count_at
 from foleyflow.errors import MediaError
@@ -19,6 +20,7 @@ from foleyflow.media.probe import MediaInfo
 from foleyflow.media.reader import read_frames_with_aspect
 from foleyflow.media.sound_track import SoundTrack
 from foleyflow.media.waveform import read_waveform
+from foleyflow.signals import Waveform
 
 EDGE_S = 0.05  # a file that begins and ends this close to the wanted clip is copied
 VIDEO_OPTIONS = {
@@ -42,13 +44,19 @@ def can_be_copied(info: MediaInfo, *, start_s: float, duration_s: float) -> bool
 
 
 def encode_clip(
-    info: MediaInfo, target: Path, *, start_s: float, duration_s: float, short_side: int
+    info: MediaInfo,
+    target: Path,
+    *,
+    start_s: float,
+    duration_s: float,
+    short_side: int,
+    lag_s: float = 0.0,
 ) -> None:
     """Write a part of a video as h264 and aac in mp4.
 
     Frames keep their time stamps, counted from the start of the part; the sound is exactly as long
     as the part. Frames with a longer short side than `short_side` pixels are scaled down to it. An
-    existing target is replaced.
+    existing target is replaced. Sound that is late by `lag_s` is moved to its picture.
 
     Raises:
         MediaError: the part contains no frame, or the file can't be decoded.
@@ -71,7 +79,7 @@ def encode_clip(
     end_s = origin_s + duration_s
     # Sound of the same part
     rate_hz = info.audio_rate_hz if info.audio_rate_hz in RATES_HZ else RATES_HZ[-1]
-    sound = read_waveform(info.path, rate_hz=rate_hz, start_s=origin_s, end_s=end_s)
+    sound = _sound_between(info, origin_s + lag_s, end_s + lag_s, rate_hz=rate_hz)
     track = SoundTrack(
         [sound.samples],
         rate_hz=sound.rate_hz,
@@ -90,3 +98,16 @@ def encode_clip(
         sink.mux(stream.encode(None))
         for packet in track.packets(audio):
             sink.mux(packet)
+
+
+def _sound_between(info: MediaInfo, start_s: float, end_s: float, *, rate_hz: int) -> Waveform:
+    """The sound between two times; it is mirrored before the start of the video.
+
+    Silence there would end in a rise that is no onset.
+    """
+    sound = read_waveform(info.path, rate_hz=rate_hz, start_s=max(start_s, 0.0), end_s=end_s)
+    missing = count_at(max(-start_s, 0.0), rate_hz)
+    if not missing:
+        return sound
+    mirrored = np.pad(sound.samples, ((0, 0), (missing, 0)), mode="symmetric")
+    return Waveform(samples=mirrored, rate_hz=rate_hz)

@@ -349,3 +349,32 @@ def test_data_list_prints_the_clips_of_a_category(tmp_path):
     (tmp_path / "manifest.csv").write_text("name,category\na.mp4,drums_percussion\n")
     result = CliRunner().invoke(app, ["data", "list", str(tmp_path)])
     assert result.exit_code == 2 and "no column 'clear_onsets'" in result.output
+
+
+def test_the_lag_of_a_recording_is_removed_from_its_clips(tmp_path):
+    clicks_s = (1.0, 3.0, 5.0)
+    (tmp_path / "clips").mkdir()
+    for number, (name, lag_s) in enumerate((("late", 0.1), ("early", -0.1), ("right", 0.0))):
+        samples = np.full((1, 6 * 48_000), 0.01, np.float32)  # silence would end in a rise
+        for time_s in clicks_s:
+            samples[0, round((time_s + lag_s) * 48_000)] = 0.9
+        make_video(
+            tmp_path / "clips" / f"{name}.mp4",
+            n_frames=150,
+            painter=painter(number, np.arange(150) / 25),
+            sound=Sound(samples=samples),
+        )
+    rows = read_folder(tmp_path / "clips", duration_s=2.0, validation=0.0)
+    settings = BuildSettings(examine=ExamineSettings(duration_s=2.0))
+    lags_s = {"late": 0.1, "early": -0.1}
+    for _ in range(2):  # the same command keeps the shards
+        build(rows, tmp_path / "clips", tmp_path / "out", settings, lags_s=lags_s, workers=1)
+    clips = open_split(tmp_path / "out", "train")
+    assert len(clips) == 9
+    for index in range(9):
+        sound = clips.load_sound(index)
+        loudest_s = np.abs(sound.samples[0]).argmax() / sound.rate_hz
+        assert loudest_s == pytest.approx(1.0, abs=0.005), clips.entry(index)
+        assert np.abs(sound.samples[0, :4800]).max() < 0.1  # mirrored before the start
+        lag_s = lags_s.get(clips.entry(index)["video_id"])
+        assert clips.entry(index).get("removed_lag_s") == lag_s

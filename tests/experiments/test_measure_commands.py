@@ -13,14 +13,13 @@ from support.cli_model import ROOT, make_model, run_cli
 from support.small_encoders import ALL, small
 
 from foleyflow.experiments import measure_encoders
-from foleyflow.experiments.measure_aligner import aligner_segments
 from foleyflow.experiments.measure_evaluation import ExclusiveStopwatch
 from foleyflow.judges.weights import SHIPPED
-from foleyflow.pretrained import EMBEDDED, load_aligner
+from foleyflow.pretrained import EMBEDDED, aligner_segments, load_aligner
 
 COMMANDS = (
-    "aligner calibration codec cues delivery encoders evaluation events flow judges materials "
-    "mixture places real-cues real-events reference scales spectrograms training"
+    "adaptation aligner calibration codec cues delivery encoders evaluation events flow judges "
+    "materials mixture places real-cues real-events reference scales spectrograms training"
 ).split()
 
 

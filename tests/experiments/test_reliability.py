@@ -5,12 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from foleyflow.adaptation.calibration_fit import SMALLEST_SLOPE, fit_logistic
 from foleyflow.experiments.reliability import (
-    SMALLEST_SLOPE,
     ReliabilityBin,
     brier_score,
     calibration_error,
-    fit_logistic,
     reliability_table,
 )
 

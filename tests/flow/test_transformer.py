@@ -258,6 +258,17 @@ def test_cues_are_used_with_the_video_and_without_it(cue_network):
     assert differ(run(cue_network, blind[0]), run(cue_network, chosen))
 
 
+def test_a_network_that_uses_no_video_works_as_if_it_had_none(cue_network):
+    network = FlowTransformer(replace(CUES, uses_video=False))
+    network.load_state_dict(cue_network.state_dict())
+    chosen = cue_condition()
+    without = changed(chosen, has_video=torch.zeros(BATCH, dtype=torch.bool))
+    torch.testing.assert_close(run(network, chosen), run(cue_network, without))
+    assert differ(run(network, chosen), run(network, changed(chosen, cues=cue_condition(5).cues)))
+    with pytest.raises(ConfigError, match="uses_video=false without cue_materials"):
+        replace(CONFIG, uses_video=False)
+
+
 def test_rows_with_and_without_video_do_not_mix(cue_network):
     chosen = cue_condition()
     mixed = run(cue_network, changed(chosen, has_video=torch.tensor([True, False])))

@@ -24,7 +24,7 @@ from foleyflow.cli.measure.evaluation import evaluation, judges, materials
 from foleyflow.cli.measure.networks import aligner, codec, encoders, flow, mixture
 from foleyflow.cli.measure.report import Report, report_lines
 from foleyflow.cli.measure.robustness import robustness
-from foleyflow.cli.measure.training import scales, training
+from foleyflow.cli.measure.training import adaptation, scales, training
 from foleyflow.cli.shared_options import Result, printing
 
 app = typer.Typer(
@@ -66,6 +66,7 @@ for function in (
     materials,
     scales,
     training,
+    adaptation,
 ):
     app.command()(printing(_measurement(function)))
 app.command()(printing(robustness))  # its report has a text and an exit status of its own

@@ -16,7 +16,7 @@ import io
 import json
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -75,6 +75,7 @@ def build(
     out: Path,
     settings: BuildSettings,
     *,
+    lags_s: Mapping[str, float] | None = None,
     music: MusicTagger | None = None,
     workers: int | None = None,
     parallel_map: ParallelMap | None = None,
@@ -87,6 +88,8 @@ def build(
         rows: the list.
         folder: with the files.
         out: of the data set; created if missing.
+        lags_s: of the sound against the picture of each video, positive for late sound, which are
+            removed; 0 for those that are not in it.
         music: detects music; its name is in `settings.tagger`.
         workers: threads; None for one per core (decoding releases Python's lock).
         parallel_map: examines clips and packs shards instead of these threads; `music` must then
@@ -106,7 +109,11 @@ def build(
         reasons = [report.reason for report in reports]
         for index, reason in duplicates(rows, reports).items():
             reasons[index] = reason
-        splits = _pack_all(rows, files, reports, reasons, settings, out, parallel_map, packing)
+        clips = [
+            _Clip(row, file, report, (lags_s or {}).get(row.video_id, 0.0))
+            for row, file, report in zip(rows, files, reports, strict=True)
+        ]
+        splits = _pack_all(clips, reasons, settings, out, parallel_map, packing)
     _write_list(out / "manifest.csv", rows, reports, reasons)
     manifest = {
         "format": SHARDS_FORMAT,
@@ -189,9 +196,7 @@ def _report_from(stored: dict[str, Any]) -> ClipReport:
 
 
 def _pack_all(
-    rows: Sequence[ListedClip],
-    files: Sequence[ClipFile | None],
-    reports: Sequence[ClipReport],
+    clips: Sequence[_Clip],
     reasons: Sequence[str],
     settings: BuildSettings,
     out: Path,
@@ -202,14 +207,14 @@ def _pack_all(
     splits: dict[str, list[int]] = {"train": [], "validation": [], "test": []}
     for index, reason in enumerate(reasons):
         if not reason:
-            splits[rows[index].split].append(index)
+            splits[clips[index].row.split].append(index)
     jobs: list[_Packing] = []
     for split, members in splits.items():
         (out / split).mkdir(exist_ok=True)
         for number, start in enumerate(range(0, len(members), settings.shard_clips)):
             path = out / split / f"shard-{number:06d}.tar"
             chosen = members[start : start + settings.shard_clips]
-            jobs.append(_Packing(path, tuple((rows[k], files[k], reports[k]) for k in chosen)))
+            jobs.append(_Packing(path, tuple(clips[k] for k in chosen)))
     planned = {job.path.with_suffix(suffix) for job in jobs for suffix in (".tar", ".json")}
     for split in splits:
         for path in (out / split).glob("shard-*"):
@@ -221,11 +226,21 @@ def _pack_all(
 
 
 @dataclass(frozen=True)
+class _Clip:
+    """A clip of the list with its file, its report, and the lag of its sound."""
+
+    row: ListedClip
+    file: ClipFile | None
+    report: ClipReport
+    lag_s: float
+
+
+@dataclass(frozen=True)
 class _Packing:
-    """A shard to be written: its path, and its clips with their files and reports."""
+    """A shard to be written: its path and its clips."""
 
     path: Path
-    clips: tuple[tuple[ListedClip, ClipFile | None, ClipReport], ...]
+    clips: tuple[_Clip, ...]
 
 
 def _pack(settings: BuildSettings, job: _Packing) -> None:
@@ -237,26 +252,26 @@ def _pack(settings: BuildSettings, job: _Packing) -> None:
                 settings.short_side,
                 settings.examine.duration_s,
                 [
-                    [row.key, row.label, report.start_s, _identity(file)]
-                    for row, file, report in job.clips
+                    [clip.row.key, clip.row.label, clip.report.start_s, _identity(clip.file)]
+                    + ([clip.lag_s] if clip.lag_s else [])
+                    for clip in job.clips
                 ],
             ]
         ).encode()
     ).hexdigest()
     if not is_finished(job.path, plan):
-        clips = (_packed(row, file, report, settings) for row, file, report in job.clips)
+        clips = (_packed(clip, settings) for clip in job.clips)
         write_shard(job.path, clips, plan)
 
 
-def _packed(
-    row: ListedClip, file: ClipFile | None, report: ClipReport, settings: BuildSettings
-) -> tuple[str, bytes, dict[str, Any]]:
+def _packed(clip: _Clip, settings: BuildSettings) -> tuple[str, bytes, dict[str, Any]]:
     """Key, mp4 file and labels of a kept clip."""
+    row, file, report = clip.row, clip.file, clip.report
     if file is None:
         raise DataError(f"{row.key}: kept without a file", hint="build into a new folder")
     duration_s = settings.examine.duration_s
     info = probe(file.path)
-    copied = can_be_copied(info, start_s=report.start_s, duration_s=duration_s)
+    copied = not clip.lag_s and can_be_copied(info, start_s=report.start_s, duration_s=duration_s)
     if copied:
         content = file.path.read_bytes()
     else:
@@ -268,6 +283,7 @@ def _packed(
                 start_s=report.start_s,
                 duration_s=duration_s,
                 short_side=settings.short_side,
+                lag_s=clip.lag_s,
             )
             content = target.read_bytes()
     labels = {
@@ -282,6 +298,8 @@ def _packed(
         "start_s": round(row.start_s + report.start_s - file.start_s, 6),
         "encoded_anew": not copied,
     }
+    if clip.lag_s:
+        labels["removed_lag_s"] = clip.lag_s
     return row.key, content, labels
 
 

@@ -206,7 +206,10 @@ class AlignTask(Task):
         Monitors: "visible_fraction" of the frames over all masks of the step, also those that hide
         everything; "contrast_chance", the term "contrast" of uninformative embeddings.
         """
-        model = aligner_of(self.modules)
+        return self.loss_of(aligner_of(self.modules), batch)
+
+    def loss_of(self, model: Alignment, batch: Batch) -> tuple[Tensor, Figures]:
+        """The same of any aligner of the task's configuration, such as the averaged one."""
         self._mel.to(batch["sound"].device)
 
         # Video features and spectra
