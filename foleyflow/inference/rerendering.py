@@ -85,7 +85,7 @@ def regenerate_range(
         threads: torch threads per operation.
     """
     if take.placed is not None:
-        placed = _placed_within(take.placed, cues, stretch)
+        placed = placed_within(take.placed, cues, stretch)
         take, cues = replace(take, placed=placed), split_cues(cues, placed.library)[0]
     with torch_threads(threads):
         edited = rerender_stretch(
@@ -189,7 +189,7 @@ def _with_placed(take: Take, old: PlacedSounds, new: PlacedSounds) -> Take:
     return replace(take, placed=new)
 
 
-def _placed_within(old: PlacedSounds, cues: CueSheet, stretch: Stretch) -> PlacedSounds:
+def placed_within(old: PlacedSounds, cues: CueSheet, stretch: Stretch) -> PlacedSounds:
     """The sounds of a library for cues that differ within a stretch; all others stay the same.
 
     The choice of a file depends on the cue before it, so a new plan differs outside as well.

@@ -18,7 +18,7 @@ from foleyflow.studio.jobs import Cancelled, Job, describe_problem
 from foleyflow.studio.problems import NotNow
 from foleyflow.studio.project import Project
 from foleyflow.studio.rendering import commit_generated, update_sound
-from foleyflow.studio.studio import Studio
+from foleyflow.studio.studio import EDIT_LANE, Studio
 from foleyflow.system.atomic_files import draft_of
 from foleyflow.system.stopwatch import Stopwatch
 
@@ -66,7 +66,7 @@ def resume(studio: Studio) -> None:
 
 
 def open_again(studio: Studio, project: Project) -> None:
-    """Prepares an opened project for edits: its result is made again in the background."""
+    """Prepares an opened project for edits: its result is read, or generated in the background."""
     if project.state == "analysing" or not project.history.node:
         return
     known = studio.engine.kept(project.id, project.history.node) is not None
@@ -75,9 +75,10 @@ def open_again(studio: Studio, project: Project) -> None:
     waiting = studio.jobs.listed(project.id, hidden=True)
     if any(job.kind == "open" and not job.finished.is_set() for job in waiting):
         return
+    is_stored = studio.engine.is_ready(project.id, project.info, project.history.node)
     studio.start(
         project,
-        studio.lane_of(project),
+        EDIT_LANE if is_stored else studio.lane_of(project),
         "open",
         lambda job: _open(studio, project, job),
         is_shown=False,
@@ -152,23 +153,36 @@ def _generate(
     sheet: CueSheet,
     settings: dict[str, Any],
     label: str,
+    *,
+    is_start: bool = False,
+    **values: Any,
 ) -> Answer:
-    """Generates the sound of cues with settings, and makes it the present one."""
+    """Generates the sound of cues with settings, and makes it the present one.
+
+    Args:
+        before: the cues when the work began.
+        cues, sheet: of the sound, with ids and without.
+        is_start: undo does not go back further.
+        values: of the project's record.
+    """
     count = project.change_count
     result = studio.engine.generate(project.info, sheet, settings, job.report)
+    written = studio.engine.write(project.id, project.info, result)
     job.report(1.0)
     with project.lock:
         names = commit_generated(
             studio,
             project,
-            result,
+            written,
             before=before,
             cues=cues,
             label=label,
             operation={"kind": "generate", "settings": settings},
+            is_start=is_start,
         )
-        project.update(settings=settings)
+        project.update(settings=settings, **values)
     update_sound(studio, project, job)
+    project.update(state="ready", error=None)
     answer = answer_to(project, names, count)
     publish_edit(studio, project, answer)
     studio.publish(project)
@@ -207,24 +221,19 @@ def _analyse(studio: Studio, project: Project, job: Job) -> None:
         later = {name: cue for name, cue in cues.items() if cue.time_s >= until_s}
         cues = {**{n: cue for n, cue in before.items() if cue.time_s < until_s}, **later}
         sheet = sheet_of(cues, project.duration_s)
-    count = project.change_count
-    result = studio.engine.generate(project.info, sheet, settings, job.report)
-    with project.lock:
-        names = commit_generated(
-            studio,
-            project,
-            result,
-            before=before,
-            cues=cues,
-            label=FIND,
-            operation={"kind": "generate", "settings": settings},
-            is_start=True,
-        )
-        project.update(settings=settings, warnings=warnings, analysed_until_s=project.duration_s)
-    update_sound(studio, project, job)
-    project.update(state="ready", error=None)
-    publish_edit(studio, project, answer_to(project, names, count))
-    studio.publish(project)
+    _generate(
+        studio,
+        project,
+        job,
+        before,
+        cues,
+        sheet,
+        settings,
+        FIND,
+        is_start=True,
+        warnings=warnings,
+        analysed_until_s=project.duration_s,
+    )
 
 
 def _analyse_first_stretch(studio: Studio, project: Project, job: Job) -> None:
@@ -233,13 +242,14 @@ def _analyse_first_stretch(studio: Studio, project: Project, job: Job) -> None:
     settings = default_settings(studio)
     clip = dataclasses.replace(project.info, duration_s=until_s)
     result = studio.engine.generate(clip, None, settings, job.report)
+    written = studio.engine.write(project.id, project.info, result)
     with project.lock:
         if project.state != "analysing" or project.history.node:
             return
         names = commit_generated(
             studio,
             project,
-            result,
+            written,
             before={},
             cues=with_ids(list(result.cues), {}, number=1),
             label=FIND,
@@ -268,15 +278,18 @@ def _spot(
 
 def _open(studio: Studio, project: Project, job: Job) -> None:
     with project.render_lock:
-        history = project.history
+        history, engine = project.history, studio.engine
         node, count = history.node, project.change_count
-        result = studio.engine.result_of(project.id, project.info, history, node, job.report)
-        if project.live.node == node:
-            # A shortened sequence of edits may give slightly other samples
-            ranges = project.live.replace(node, result.blocks())
-            project.note_change(project.history.revision, ranges, result.warnings)
-        else:
+        stored = engine.known(project.id, project.info, history, node, job.report)
+        if project.live.node != node:
             update_sound(studio, project, job)
+        elif stored is not None:
+            project.note_change(history.revision, [], stored.warnings)
+        else:
+            # A shortened sequence of edits may give slightly other samples
+            result = engine.result_of(project.id, project.info, history, node, job.report)
+            ranges = project.live.replace(node, result.blocks())
+            project.note_change(history.revision, ranges, result.warnings)
     if project.changed_since(count):
         publish_edit(studio, project, answer_to(project, [], count))
 

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from foleyflow import __version__
 from foleyflow.cues.sheet import CueSheet
-from foleyflow.errors import DataError
+from foleyflow.errors import DataError, FoleyflowError
 from foleyflow.inference.analysis import Analysis
 from foleyflow.inference.analysis_file import read_analysis, write_analysis
 from foleyflow.inference.candidates import Candidate
@@ -24,6 +24,7 @@ from foleyflow.parallel.precision import precision_on
 from foleyflow.studio.history import History, Node
 from foleyflow.studio.identified_cues import sheet_of
 from foleyflow.studio.settings import StudioSettings
+from foleyflow.studio.stored_results import StoredResults, Written
 from foleyflow.system.stopwatch import Stopwatch
 
 KEPT_ANALYSES = 8
@@ -101,6 +102,7 @@ class Engine:
         self.settings = settings
         self.folders: dict[Path, Path] = {}
         self._results: OrderedDict[tuple[str, object], Generated] = OrderedDict()
+        self._stored: dict[str, StoredResults] = {}
         self._lock = threading.Lock()
         self._loaded = threading.Event()
         self._model: CachingModel | None = None
@@ -163,6 +165,66 @@ class Engine:
         with self._lock:
             for key in [key for key in self._results if key[0] == project]:
                 del self._results[key]
+            self._stored.pop(project, None)
+
+    def stored(self, project: str, info: MediaInfo) -> StoredResults:
+        """The results of a project on disk.
+
+        Raises:
+            FoleyflowError: the weights of the model are missing.
+        """
+        with self._lock:
+            known = self._stored.get(project)
+            if known is None:
+                status = info.path.stat()
+                origin = {
+                    "video": [status.st_size, status.st_mtime_ns, info.duration_s],
+                    "weights": weights_sha256(self.settings.model),
+                }
+                folder = self.settings.folder / project / "cache" / "sounds"
+                known = self._stored[project] = StoredResults(folder, origin)
+            return known
+
+    def write(self, project: str, info: MediaInfo, result: Generated) -> Written:
+        """Stores a generated result; `begin` has to follow."""
+        return self.stored(project, info).write(result)
+
+    def begin(self, project: str, info: MediaInfo, node: int, written: Written) -> None:
+        """Makes a stored result that of a node."""
+        self.stored(project, info).begin(node, written)
+        self.keep(project, node, written[1])
+
+    def is_ready(self, project: str, info: MediaInfo, node: int) -> bool:
+        """Whether the result of a node need not be generated."""
+        if self.kept(project, node) is not None:
+            return True
+        try:
+            return self.stored(project, info).store_of(node) is not None
+        except (FoleyflowError, OSError):
+            return False
+
+    def known(
+        self, project: str, info: MediaInfo, history: History, node: int, progress: Progress
+    ) -> Generated | None:
+        """The result of a node that is remembered or stored; None if it has to be generated."""
+        result = self.kept(project, node)
+        store = None if result else self.stored(project, info).store_of(node)
+        if result is not None or store is None:
+            return result
+        first = history.node_of(store.first)
+        clip = clip_of(info, first)
+        uses_library = first.operation["settings"]["library"]
+        result = store.read(
+            node,
+            self.model,
+            clip,
+            cues_of=lambda revision: sheet_of(history.cues_at(revision), clip.duration_s),
+            library=self._library if uses_library else None,
+            progress=lambda done_s: progress(ANALYSIS_SHARE * done_s / clip.duration_s),
+        )
+        if result is not None:
+            self.keep(project, node, result)
+        return result
 
     def generate(
         self,
@@ -236,33 +298,35 @@ class Engine:
             revision: of the node.
             progress: see `generate`.
         """
-        if (result := self.kept(project, revision)) is not None:
-            return result
         path = history.path_to(revision)
         # From where the sound follows by edits
         start = len(path) - 1
-        while start > 0 and path[start].operation["kind"] in ("edit", "regenerate"):
-            if self.kept(project, path[start].revision) is not None:
-                break
+        result = self.known(project, info, history, revision, progress)
+        while result is None and path[start].operation["kind"] in ("edit", "regenerate"):
             start -= 1
-        node = path[start]
+            result = self.known(project, info, history, path[start].revision, progress)
+        node, stored = path[start], self.stored(project, info)
         clip = clip_of(info, node)
-        result = self.kept(project, node.revision)
-        if result is None and "take" in node.operation:
-            result = self.kept(project, node.operation["take"])
         if result is None and node.operation["kind"] == "same":
             same = node.operation["revision"]
             result = self.result_of(project, info, history, same, progress)
-            self.keep(project, node.revision, result)
+            self.keep(project, node.revision, stored.append(node.revision, same, result, result))
         elif result is None:
-            cues = sheet_of(history.cues_at(node.revision), clip.duration_s)
-            result = self.generate(clip, cues, node.operation["settings"], progress)
-            self.keep(project, node.revision, result)
+            if "take" in node.operation:
+                result = self.kept(project, node.operation["take"])
+            if result is None:
+                cues = sheet_of(history.cues_at(node.revision), clip.duration_s)
+                result = self.generate(clip, cues, node.operation["settings"], progress)
+            written = stored.write(result)
+            self.begin(project, info, node.revision, written)
+            result = written[1]
         # The edits since then
         for edit in replayed(path[start + 1 :]):
             cues = sheet_of(history.cues_at(edit.revision), clip.duration_s)
-            result = applied(result, edit, cues)
+            after = applied(result, edit, cues)
+            result = stored.append(edit.revision, node.revision, result, after)
             self.keep(project, edit.revision, result)
+            node = edit
         return result
 
 

@@ -7,11 +7,11 @@ from typing import Any
 
 from foleyflow.cues.cue import Cue
 from foleyflow.inference.changes import changed_samples, samples_between
-from foleyflow.inference.result import Generated
 from foleyflow.studio.history import EDIT
 from foleyflow.studio.identified_cues import IdentifiedCues
 from foleyflow.studio.jobs import Job
 from foleyflow.studio.project import Project
+from foleyflow.studio.stored_results import Written
 from foleyflow.studio.studio import Studio
 
 
@@ -38,7 +38,7 @@ def update_sound(studio: Studio, project: Project, job: Job) -> None:
 def commit_generated(
     studio: Studio,
     project: Project,
-    result: Generated,
+    written: Written,
     *,
     before: Mapping[str, Cue],
     cues: IdentifiedCues,
@@ -50,7 +50,7 @@ def commit_generated(
 
     Args:
         studio, project: to which the sound belongs.
-        result: of the cues.
+        written: the result of the cues, by `Engine.write`.
         before: the cues when the generation began; what was edited since then is edited again.
         cues: of the sound, with their ids.
         label, operation, is_start: of the node.
@@ -64,7 +64,7 @@ def commit_generated(
             if present.get(name) != before.get(name)
         }
         changed = history.append(cues, label=label, operation=operation, is_start=is_start)
-        studio.engine.keep(project.id, history.node, result)
+        studio.engine.begin(project.id, project.info, history.node, written)
         if edited:
             merged = {name: cue for name, cue in cues.items() if name not in edited}
             merged |= {name: cue for name, cue in edited.items() if cue is not None}
