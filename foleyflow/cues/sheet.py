@@ -21,6 +21,7 @@ from foleyflow.cues.cue import KINDS, Cue
 from foleyflow.errors import ConfigError
 
 CLOSEST_HITS_S = 0.001  # closer hits count as one moment
+_RANKS = {kind: rank for rank, kind in enumerate(KINDS)}  # of kinds that start at the same time
 _ROUNDING_S = 1e-9  # more than the rounding error of sums and differences of times
 
 
@@ -96,7 +97,11 @@ class CueSheet(Sequence[Cue]):
 
     def filter(self, predicate: Callable[[Cue], bool]) -> CueSheet:
         """A sheet of the cues for which the predicate is true."""
-        return self._with(cue for cue in self.cues if predicate(cue))
+        # Some cues of a sheet are in order, and need no checks
+        part = object.__new__(CueSheet)
+        object.__setattr__(part, "cues", tuple(cue for cue in self.cues if predicate(cue)))
+        object.__setattr__(part, "duration_s", self.duration_s)
+        return part
 
     def replace(self, index: int, **changes: Any) -> CueSheet:
         """A sheet in which fields of one cue are changed; a new time may change its index.
@@ -263,7 +268,7 @@ def without_coinciding_hits(cues: Sequence[Cue]) -> list[Cue]:
 
 
 def _order(cue: Cue) -> tuple[float, int, float]:
-    return cue.time_s, KINDS.index(cue.kind), cue.end_s or 0.0
+    return cue.time_s, _RANKS[cue.kind], cue.end_s or 0.0
 
 
 def _checked_frames_s(frame_times_s: ArrayLike) -> NDArray[np.float64]:

@@ -29,6 +29,7 @@ PEAK_S = 0.06
 RAMP_S = 0.005  # before an attack, from the gain of the previous hit to its own
 BEFORE_S = 0.04  # before a hit, from where on the level of what still rings is measured
 STANDS_OUT = 1.5  # ratio of a peak to what still rings; other hits keep the gain of the last one
+AFFECTED_S = 0.2  # a hit has no effect on the gains of those that are earlier by more
 CLOSEST_S = 0.03  # hits closer to the last one keep its gain
 RELEASE_S = 0.2  # after the end of a ring, to a gain of 0 dB
 # Friction

@@ -248,6 +248,8 @@ class Studio:
         self.is_closed = True
         self.jobs.close()
         self.events.close()
+        for project in list(self._projects.values()):
+            project.cue_file.flush()
 
     def _publish_job(self, job: Job) -> None:
         self.events.publish("job", job.project, self.jobs.to_json(job))
