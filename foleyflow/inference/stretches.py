@@ -66,11 +66,7 @@ def changed_cues(old: CueSheet, new: CueSheet, *, with_pan: bool = False) -> lis
     # The same object is the same cue: most cues of a long clip need no comparison
     ours, theirs = ({id(cue) for cue in sheet} for sheet in (old, new))
     before, after = (
-        {
-            _audible(cue, with_pan=with_pan)
-            for cue in sheet
-            if id(cue) not in other and cue.enabled
-        }
+        {_audible(cue, with_pan=with_pan) for cue in sheet if id(cue) not in other and cue.enabled}
         for sheet, other in ((old, theirs), (new, ours))
     )
     return sorted(before ^ after, key=lambda cue: cue.time_s)
@@ -79,8 +75,9 @@ def changed_cues(old: CueSheet, new: CueSheet, *, with_pan: bool = False) -> lis
 def cues_between(cues: CueSheet, start_s: float, end_s: float) -> CueSheet:
     """The cues that start before `end_s` and do not end before `start_s`."""
     return cues.filter(
-        lambda cue: cue.time_s < end_s
-        and (cue.time_s if cue.end_s is None else cue.end_s) >= start_s
+        lambda cue: (
+            cue.time_s < end_s and (cue.time_s if cue.end_s is None else cue.end_s) >= start_s
+        )
     )
 
 

@@ -11,15 +11,23 @@ from foleyflow.encoders.frame_adapter import AdaptedVideo
 from foleyflow.encoders.motion_encoder import MotionEncoder
 from foleyflow.errors import ConfigError
 from foleyflow.inference.motion import ColumnMotion
-from foleyflow.media import FrameStream, MediaInfo, read_frames, read_frames_with_aspect
+from foleyflow.media import FrameStream, MediaInfo
+from foleyflow.media.frame_source import FrameSource, decode_here
+
+HIGHEST_RATE_HZ = 32.0  # of the frames of the embedded encoder, as in its training
 
 
 def frames_for_encoder(
-    info: MediaInfo, aligner: Alignment, motion: ColumnMotion | None = None
+    info: MediaInfo,
+    aligner: Alignment,
+    motion: ColumnMotion | None = None,
+    *,
+    source: FrameSource = decode_here,
 ) -> FrameStream:
     """The frames of a video as the encoder of `aligner` expects them.
 
-    `motion` receives the frames as well, before an encoder's preprocessing cuts their sides.
+    `motion` receives the frames as well, before an encoder's preprocessing cuts their sides, and
+    `source` decodes them.
 
     Returns:
         An iterator of (time in seconds, (S, S, 3) uint8 RGB); its `counts` hold decoding losses.
@@ -29,7 +37,7 @@ def frames_for_encoder(
     """
     encoder = aligner.encoder
     if isinstance(encoder, MotionEncoder):
-        frames = read_frames(info.path, size=encoder.config.size, info=info)
+        frames = source(info, size=encoder.config.size, max_rate_hz=HIGHEST_RATE_HZ)
         return frames if motion is None else FrameStream(motion.watch(frames), frames.counts)
     if not isinstance(encoder, AdaptedVideo):
         raise ConfigError(
@@ -43,6 +51,6 @@ def frames_for_encoder(
         square: NDArray[np.uint8] = frames[0].permute(1, 2, 0).numpy()
         return square
 
-    frames = read_frames_with_aspect(info.path, max_rate_hz=encoder.rate_hz, info=info)
+    frames = source(info, size=None, max_rate_hz=encoder.rate_hz)
     pairs = frames if motion is None else motion.watch(frames)
     return FrameStream(((time_s, to_square(picture)) for time_s, picture in pairs), frames.counts)

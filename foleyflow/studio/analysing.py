@@ -10,7 +10,6 @@ from foleyflow.cues.sheet import CueSheet
 from foleyflow.errors import ConfigError
 from foleyflow.inference.pipeline import DEFAULT_LUFS
 from foleyflow.inference.sensitivity import DEFAULT_SENSITIVITY
-from foleyflow.media.browser_playback import encode_for_browsers
 from foleyflow.studio.editing import Answer, answer_to, publish_edit
 from foleyflow.studio.engine import ANALYSIS_SHARE
 from foleyflow.studio.identified_cues import IdentifiedCues, sheet_of, with_ids
@@ -297,7 +296,7 @@ def _open(studio: Studio, project: Project, job: Job) -> None:
 def _make_proxy(studio: Studio, project: Project, job: Job) -> None:
     try:
         with draft_of(project.proxy) as draft:
-            encode_for_browsers(
+            studio.decoding.copy_for_browsers(
                 project.info,
                 draft,
                 progress=lambda done_s: job.report(done_s / project.duration_s),

@@ -12,7 +12,7 @@ from typing import Any, cast
 from foleyflow import __version__
 from foleyflow.cues.sheet import CueSheet
 from foleyflow.errors import DataError, FoleyflowError
-from foleyflow.inference.analysis import Analysis
+from foleyflow.inference.analysis import Analysis, analyse_video
 from foleyflow.inference.analysis_file import read_analysis, write_analysis
 from foleyflow.inference.candidates import Candidate
 from foleyflow.inference.pipeline import FoleyFlow
@@ -20,6 +20,7 @@ from foleyflow.inference.result import Generated
 from foleyflow.inference.sidecar import weights_sha256
 from foleyflow.library import SoundLibrary
 from foleyflow.media import MediaInfo
+from foleyflow.media.frame_source import FrameSource, decode_here
 from foleyflow.parallel.precision import precision_on
 from foleyflow.studio.history import History, Node
 from foleyflow.studio.identified_cues import sheet_of
@@ -43,12 +44,14 @@ class CachingModel(FoleyFlow):
     Attributes:
         folders: of videos, in which their analyses are stored, too.
         weights: hashes that identify the model in stored analyses.
+        source: decodes the videos.
     """
 
     def __init__(self, *networks: Any, **settings: Any) -> None:
         super().__init__(*networks, **settings)
         self.folders: dict[Path, Path] = {}
         self.weights: dict[str, str] = {}
+        self.source: FrameSource = decode_here
         self._analyses: OrderedDict[tuple[Any, ...], tuple[Analysis, list[str]]] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -72,7 +75,15 @@ class CachingModel(FoleyFlow):
             path = None if folder is None else folder / f"analysis-{info.duration_s:.3f}.zip"
             found = None if path is None else _stored(path, origin)
             if found is None:
-                found = super().analyse(info, stopwatch, progress)
+                found = analyse_video(
+                    self.aligner,
+                    info,
+                    self.plan,
+                    stopwatch,
+                    threads=self.threads,
+                    progress=progress,
+                    source=self.source,
+                )
                 if path is not None:
                     write_analysis(path, *found, origin=origin)
         with self._lock:
@@ -96,10 +107,14 @@ class Engine:
     Attributes:
         settings: of the studio.
         folders: of videos, in which their analyses are stored.
+
+    Args:
+        settings: of the studio.
+        source: decodes the videos.
     """
 
-    def __init__(self, settings: StudioSettings) -> None:
-        self.settings = settings
+    def __init__(self, settings: StudioSettings, source: FrameSource) -> None:
+        self.settings, self._source = settings, source
         self.folders: dict[Path, Path] = {}
         self._results: OrderedDict[tuple[str, object], Generated] = OrderedDict()
         self._stored: dict[str, StoredResults] = {}
@@ -118,6 +133,7 @@ class Engine:
             )
             model = cast(CachingModel, loaded)
             model.folders, model.weights = self.folders, weights_sha256(settings.model)
+            model.source = self._source
             if settings.library is not None:
                 self._library = SoundLibrary.open(settings.library)
             self._model = model

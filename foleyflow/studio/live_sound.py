@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -74,7 +73,8 @@ class LiveSound:
                 return
             for start, samples in parts:
                 first, last = Peaks.columns_of(start, start + len(samples))
-                data = os.pread(file.fileno(), (last - first) * SAMPLE_BYTES, first * SAMPLE_BYTES)
+                file.seek(first * SAMPLE_BYTES)
+                data = file.read((last - first) * SAMPLE_BYTES)
                 self._peaks.update(first, np.frombuffer(data, "<f4"))
 
     @property
