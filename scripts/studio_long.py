@@ -48,9 +48,7 @@ def main() -> None:
         if options.job == "server":
             measure_server(folder, video)
         else:
-            from studio_long_page import measure_page
-
-            measure_page(folder, video)
+            measure_in_browser(folder, video)
 
 
 def write_long_video(path: Path, seconds: float) -> None:
@@ -151,6 +149,19 @@ def measure_server(folder: Path, video: Path) -> None:
         for name, path in (("undo", "undo"), ("redo", "redo")):
             print_time(name, lambda path=path: server.post(f"/projects/{project}/{path}"))
         print_memory(server, "at the end")
+    finally:
+        server.stop()
+    print(f"tracebacks: {server.errors.count('Traceback')}")
+
+
+def measure_in_browser(folder: Path, video: Path) -> None:
+    """Opens the analysed video in a browser."""
+    from studio_long_page import measure_page  # it needs selenium
+
+    server = start_server(folder)
+    try:
+        project = known_project(server, video) or analyse(server, video)
+        measure_page(server, project, folder)
     finally:
         server.stop()
     print(f"tracebacks: {server.errors.count('Traceback')}")

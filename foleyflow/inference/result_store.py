@@ -33,7 +33,7 @@ from foleyflow.weights import write_atomically
 if TYPE_CHECKING:
     from foleyflow.inference.pipeline import FoleyFlow
 
-VERSION = 1
+RECORD_FORMAT = 1
 EDIT_FIELDS = ("start_s", "end_s", "seed")
 Value = TypeVar("Value")
 
@@ -69,7 +69,7 @@ class ResultStore:
         folder.mkdir(parents=True)
         written, take = write_take(folder, result._take, result._model.codec.config)
         record = {
-            "version": VERSION,
+            "version": RECORD_FORMAT,
             "origin": dict(origin),
             "library": library_sha256(None if take.placed is None else take.placed.library),
             "cues": [fields_of(cue) for cue in result.cues],
@@ -85,7 +85,7 @@ class ResultStore:
         """The store in a folder; None if it is not complete, damaged or of another origin."""
         try:
             record = json.loads((folder / "result.json").read_text("utf-8"))
-            if (record["version"], record["origin"]) != (VERSION, dict(origin)):
+            if (record["version"], record["origin"]) != (RECORD_FORMAT, dict(origin)):
                 return None
             store, end = cls(folder, record), 0
             with open(folder / "edits.jsonl", "r+b") as file:

@@ -35,7 +35,6 @@ from foleyflow.inference.takes import Take
 from foleyflow.library import PlacedSounds
 
 LATENTS_TOGETHER = 4096  # frames that are in memory while they are copied
-SAMPLE_BYTES = 4
 
 Entry = dict[str, Any]  # of JSON values
 
