@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import itertools
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -33,6 +34,7 @@ LONGEST_S = 4 * 3600.0  # until a video is analysed
 
 def main() -> None:
     """Runs one of the two jobs."""
+    sys.stdout.reconfigure(line_buffering=True)
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("job", choices=["server", "page"])
     parser.add_argument("--minutes", type=float, default=60.0, help="length of the video")
@@ -241,12 +243,12 @@ def print_time(what: str, work: Callable[[], object]) -> None:
     """Prints the seconds that a call takes."""
     started_s = time.perf_counter()
     work()
-    print(f"{what}: {time.perf_counter() - started_s:.2f} s", flush=True)
+    print(f"{what}: {time.perf_counter() - started_s:.2f} s")
 
 
 def print_memory(server: StudioServer, when: str) -> None:
     """Prints the memory of the server."""
-    print(f"memory of the server {when}: {memory_mb(server)} MB", flush=True)
+    print(f"memory of the server {when}: {memory_mb(server)} MB")
 
 
 if __name__ == "__main__":

@@ -98,7 +98,6 @@ def print_memory(browser: StudioBrowser, server: StudioServer, when: str) -> Non
     print(
         f"memory {when}: server {memory_mb(server)} MB, tab {tab_memory_mb(browser)} MB, of which "
         f"objects {heap:.0f} MB",
-        flush=True,
     )
 
 

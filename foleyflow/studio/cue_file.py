@@ -26,29 +26,39 @@ class CueFile:
 
     def __init__(self, path: Path, sheet: Callable[[], CueSheet]) -> None:
         self._path, self._sheet = path, sheet
-        self._lock = threading.Lock()
+        # Nothing else is locked while one of these is held
+        self._lock, self._write_lock = threading.Lock(), threading.Lock()
         self._timer: threading.Timer | None = None
+        self._noted = self._written = 0  # numbers of changes
 
     def note_change(self, count: int) -> None:
         """Writes `count` cues, now or later."""
-        if count <= WRITTEN_AT_ONCE:
-            write_cues(self._path, self._sheet())
-            return
+        is_late = count > WRITTEN_AT_ONCE
         with self._lock:
+            self._noted += 1
             if self._timer is not None:
                 self._timer.cancel()
-            self._timer = threading.Timer(DELAY_S, self.flush)
-            self._timer.daemon = True
-            self._timer.start()
+            self._timer = threading.Timer(DELAY_S, self.flush) if is_late else None
+            if self._timer is not None:
+                self._timer.daemon = True
+                self._timer.start()
+        if not is_late:
+            self._write()
 
     def flush(self) -> None:
         """Writes what waits to be written."""
         with self._lock:
-            if self._timer is None:
-                return
-            self._timer.cancel()
-            self._timer = None
+            timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
             try:
-                write_cues(self._path, self._sheet())
+                self._write()
             except OSError as error:  # also if the project was deleted
                 logger.warning("%s: can't be written (%s)", self._path.name, error.strerror)
+
+    def _write(self) -> None:
+        number, sheet = self._noted, self._sheet()
+        with self._write_lock:
+            if number >= self._written:  # no later one has been faster
+                write_cues(self._path, sheet)
+                self._written = number
