@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from foleyflow.cues.sheet import CueSheet
-from foleyflow.errors import ConfigError
+from foleyflow.errors import ConfigError, FoleyflowError
 from foleyflow.inference.pipeline import DEFAULT_LUFS
 from foleyflow.inference.sensitivity import DEFAULT_SENSITIVITY
 from foleyflow.studio.editing import Answer, answer_to, publish_edit
@@ -74,7 +74,10 @@ def open_again(studio: Studio, project: Project) -> None:
     waiting = studio.jobs.listed(project.id, hidden=True)
     if any(job.kind == "open" and not job.finished.is_set() for job in waiting):
         return
-    is_stored = studio.engine.is_ready(project.id, project.info, project.history.node)
+    try:
+        is_stored = studio.engine.is_ready(project.id, project.info, project.history.node)
+    except FoleyflowError:  # the video is missing: edits will say so
+        return
     studio.start(
         project,
         EDIT_LANE if is_stored else studio.lane_of(project),

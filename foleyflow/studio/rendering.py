@@ -24,8 +24,9 @@ def update_sound(studio: Studio, project: Project, job: Job) -> None:
         if node == 0 or (node == project.live.node and project.sound_revision == revision):
             return
         old_node = project.live.node
-        old = studio.engine.kept(project.id, old_node) if old_node else None
         new = studio.engine.result_of(project.id, project.info, history, node, job.report)
+        # Of a project that was opened again, the old result has been read for the new one
+        old = studio.engine.kept(project.id, old_node) if old_node else None
         ranges = None if old is None else changed_samples(old, new)
         if ranges is None:
             ranges = project.live.replace(node, new.blocks())

@@ -138,3 +138,13 @@ def test_only_the_last_two_generated_sounds_are_kept(edited):
     step_back(studio, project, redo=True)
     assert np.array_equal(samples(project), sound)
     studio.close()
+
+
+def test_a_project_without_its_video_is_still_shown(edited):
+    folder, name, _ = edited
+    studio = opened(folder)
+    project = studio.project(name)
+    project.video.unlink()
+    open_again(studio, project)
+    assert studio.describe(project)["state"] == "ready"
+    studio.close()
