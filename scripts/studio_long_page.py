@@ -67,12 +67,12 @@ def measure_page(server: StudioServer, project: str, pictures: Path) -> None:
 
 
 def print_edits(browser: StudioBrowser) -> None:
-    """Makes the next cues louder, and prints the milliseconds until each is audible."""
+    """Adds hits after the next cues, and prints the milliseconds until each is audible."""
     times_ms = []
     for _ in range(EDITED):
-        browser.press("n")
+        browser.press("n", ".", ".", ".")
         browser.script("delete document.body.dataset.editToSoundMs")
-        browser.press("UP")
+        browser.press("a")
         browser.until(lambda: browser.edit_to_sound_ms() > 0, "the sound of an edit")
         times_ms.append(browser.edit_to_sound_ms())
     median_ms, high_ms = np.percentile(times_ms, [50, 95])
