@@ -76,9 +76,9 @@ def test_a_worker_that_dies_is_an_error_of_the_video(decoding, tmp_path):
 
 
 def test_a_worker_that_hangs_is_ended(decoding, short_clip, monkeypatch):
-    monkeypatch.setattr(module, "LONGEST_SILENCE_S", 1.0)
     info = probe(short_clip)
-    decoding.frame_times(info)
+    decoding.frame_times(info)  # starts the worker, which may take long
+    monkeypatch.setattr(module, "LONGEST_SILENCE_S", 1.0)
     (worker,) = pids(decoding)
     os.kill(worker, signal.SIGSTOP)
     with pytest.raises(MediaError, match="memory or time"):
