@@ -9,7 +9,7 @@ import dataclasses
 import math
 import reprlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any, overload
@@ -21,6 +21,7 @@ from foleyflow.cues.cue import KINDS, Cue
 from foleyflow.errors import ConfigError
 
 CLOSEST_HITS_S = 0.001  # closer hits count as one moment
+_RANKS = {kind: rank for rank, kind in enumerate(KINDS)}  # of kinds that start at the same time
 _ROUNDING_S = 1e-9  # more than the rounding error of sums and differences of times
 
 
@@ -44,8 +45,10 @@ class CueSheet(Sequence[Cue]):
         if self.duration_s is not None:
             object.__setattr__(self, "duration_s", checked_duration_s(self.duration_s))
         cues = sorted(self.cues, key=_order)
-        for cue in cues:
-            check_within(cue, self.duration_s)
+        highest_s = math.inf if self.duration_s is None else self.duration_s
+        if cues and (cues[0].time_s < 0 or max(map(_last_s, cues)) > highest_s):
+            for cue in cues:
+                check_within(cue, self.duration_s)
         if pair := coinciding_hits(cues):
             first, second = (cues[index].time_s for index in pair)
             raise ConfigError(
@@ -68,6 +71,9 @@ class CueSheet(Sequence[Cue]):
 
     def __len__(self) -> int:
         return len(self.cues)
+
+    def __iter__(self) -> Iterator[Cue]:
+        return iter(self.cues)
 
     @overload
     def __getitem__(self, index: int) -> Cue: ...
@@ -96,7 +102,11 @@ class CueSheet(Sequence[Cue]):
 
     def filter(self, predicate: Callable[[Cue], bool]) -> CueSheet:
         """A sheet of the cues for which the predicate is true."""
-        return self._with(cue for cue in self.cues if predicate(cue))
+        # Some cues of a sheet are in order, and need no checks
+        part = object.__new__(CueSheet)
+        object.__setattr__(part, "cues", tuple(cue for cue in self.cues if predicate(cue)))
+        object.__setattr__(part, "duration_s", self.duration_s)
+        return part
 
     def replace(self, index: int, **changes: Any) -> CueSheet:
         """A sheet in which fields of one cue are changed; a new time may change its index.
@@ -233,8 +243,9 @@ def check_within(cue: Cue, duration_s: float | None) -> None:
 def coinciding_hits(cues: Sequence[Cue]) -> tuple[int, int] | None:
     """Indices of the earliest two hits that are closer than `CLOSEST_HITS_S`, by time; or None."""
     hits = [index for index, cue in enumerate(cues) if cue.kind == "hit"]
-    hits.sort(key=lambda index: cues[index].time_s)
     times_s = np.array([cues[index].time_s for index in hits])
+    order = np.argsort(times_s, kind="stable")
+    hits, times_s = [hits[index] for index in order], times_s[order]
     close = np.flatnonzero(np.diff(times_s) < CLOSEST_HITS_S - _ROUNDING_S)
     return (hits[close[0]], hits[close[0] + 1]) if len(close) else None
 
@@ -263,7 +274,11 @@ def without_coinciding_hits(cues: Sequence[Cue]) -> list[Cue]:
 
 
 def _order(cue: Cue) -> tuple[float, int, float]:
-    return cue.time_s, KINDS.index(cue.kind), cue.end_s or 0.0
+    return cue.time_s, _RANKS[cue.kind], cue.end_s or 0.0
+
+
+def _last_s(cue: Cue) -> float:
+    return cue.time_s if cue.end_s is None else cue.end_s
 
 
 def _checked_frames_s(frame_times_s: ArrayLike) -> NDArray[np.float64]:

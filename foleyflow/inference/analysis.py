@@ -29,6 +29,7 @@ from foleyflow.inference.video_frames import frames_for_encoder
 from foleyflow.inference.window_spool import AnalysedWindow, WindowSpool
 from foleyflow.inference.windows import WindowPlan
 from foleyflow.media import MediaInfo
+from foleyflow.media.frame_source import FrameSource, decode_here
 from foleyflow.parallel.threads import torch_threads
 from foleyflow.system.allocator import release_freed_memory
 from foleyflow.system.stopwatch import Stopwatch
@@ -103,6 +104,7 @@ def analyse_video(
     *,
     threads: int,
     progress: Callable[[float], None] | None = None,
+    source: FrameSource = decode_here,
 ) -> tuple[Analysis, list[str]]:
     """The analysis of a video, or of given frames, and warnings about its file.
 
@@ -113,12 +115,13 @@ def analyse_video(
         stopwatch: receives the parts "decode", "encode" and "align".
         threads: torch threads per operation.
         progress: called with the seconds of video processed.
+        source: decodes the video.
 
     Raises:
         MediaError: the video can't be used.
     """
     motion = ColumnMotion()
-    frames = frames_for_encoder(video, aligner, motion)
+    frames = frames_for_encoder(video, aligner, motion, source=source)
     segment_s = aligner.config.segment_s
 
     def report(end: int) -> None:

@@ -21,17 +21,13 @@ def changed_samples(old: Generated, new: Generated) -> list[tuple[int, int]] | N
     None if both are not edits of the same generated sound, so that all samples may differ.
     """
     before, after = old._take, new._take
-    if before.gain != after.gain or before.sound is not after.sound:
+    if before.sound.source != after.sound.source or before.gain != after.gain:
         return None
-    if before.panned is not after.panned:
+    if _stereo_source(before) != _stereo_source(after):
         return None
-    own, others = _patches(before), _patches(after)
-    shared = {id(patch) for patch in own} & {id(patch) for patch in others}
-    ranges = [
-        (patch.start, min(patch.end, new.sample_count))
-        for patch in (*own, *others)
-        if id(patch) not in shared
-    ]
+    ours, theirs = ({_source(p): p for p in _patches(take)} for take in (before, after))
+    patches = [patch for key, patch in (ours | theirs).items() if (key in ours) != (key in theirs)]
+    ranges = [(patch.start, min(patch.end, new.sample_count)) for patch in patches]
     return joined_ranges((start, stop) for start, stop in ranges if start < stop)
 
 
@@ -69,3 +65,16 @@ def library_samples(result: Generated, start: int, stop: int) -> NDArray[np.floa
 def _patches(take: Take) -> tuple[SoundPatch, ...]:
     """The patches of the sound that is audible: the stereo one, if there is one."""
     return take.sound_patches if take.panned is None else take.panned_patches
+
+
+def _stereo_source(take: Take) -> object:
+    """Where the stereo samples before edits are; None for a mono sound."""
+    return None if take.panned is None else take.panned.source
+
+
+def _source(patch: SoundPatch) -> tuple[object, ...]:
+    """Where samples are: in a stored file, or in an object. Equal places have equal samples."""
+    samples = patch.samples
+    if isinstance(samples, np.memmap):
+        return str(samples.filename), samples.offset
+    return (id(patch),)

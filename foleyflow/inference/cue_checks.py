@@ -25,8 +25,10 @@ def fit_to_clip(cues: CueSheet, config: FlowConfig, *, duration_s: float) -> Cue
             "cues were given: expected none, because this model generates from the video alone",
             hint="leave the cues out, or use a model whose flow has cue tracks",
         )
-    arrays_of(cues, config.cue_materials)
-    return replace(cues, duration_s=duration_s)
+    named = {name for cue in cues for name in (cue.material, cue.striker)}
+    if not named <= {None, *config.cue_materials}:
+        arrays_of(cues, config.cue_materials)  # its error names the material, if a cue is enabled
+    return cues if cues.duration_s == duration_s else replace(cues, duration_s=duration_s)
 
 
 def check_stereo(config: FlowConfig) -> None:

@@ -29,7 +29,8 @@ PEAK_S = 0.06
 RAMP_S = 0.005  # before an attack, from the gain of the previous hit to its own
 BEFORE_S = 0.04  # before a hit, from where on the level of what still rings is measured
 STANDS_OUT = 1.5  # ratio of a peak to what still rings; other hits keep the gain of the last one
-CLOSEST_S = 0.03  # hits closer to the last one keep its gain
+AFFECTED_S = 0.2  # a hit has no effect on the gains of those that are earlier by more
+CLOSEST_S = 0.03  # closer hits have the same gain
 RELEASE_S = 0.2  # after the end of a ring, to a gain of 0 dB
 # Friction
 STEP_S = 0.02
@@ -88,7 +89,8 @@ class HitLevels:
 
     def correct(self, blocks: Iterable[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
         """Yield the corrected samples (n,) of blocks (n,); their sizes may differ."""
-        pending = [hit for hit in self.hits if self._sample(hit.time_s) >= self.first_sample]
+        hits = [hit for hit in self.hits if self._sample(hit.time_s) >= self.first_sample]
+        pending = _groups(hits)
         held, base = np.zeros(0, np.float32), self.first_sample
         done = base
         for block in blocks:
@@ -97,7 +99,7 @@ class HitLevels:
             while pending and self._measured_from(pending) <= end:
                 self._measure(pending, held, base)
                 pending.pop(0)
-            ready = min(end, self._sample(_ramp_start_s(pending[0]))) if pending else end
+            ready = min(end, self._sample(_ramp_start_s(pending[0][0]))) if pending else end
             if ready > done:
                 yield self._apply(held[done - base : ready - base], done)
                 done = ready
@@ -113,47 +115,72 @@ class HitLevels:
     def _sample(self, time_s: float) -> int:
         return round(time_s * self.rate_hz)
 
-    def _measured_from(self, pending: Sequence[Cue]) -> int:
-        """The sample from which on the peak of the first pending hit is known."""
-        end_s = pending[0].time_s + PEAK_S
+    def _measured_from(self, pending: Sequence[Sequence[Cue]]) -> int:
+        """The sample from which on the peak of the first pending group is known."""
+        last_s = pending[0][-1].time_s
+        end_s = last_s + PEAK_S
         if len(pending) > 1:
-            end_s = min(end_s, max(_ramp_start_s(pending[1]), pending[0].time_s + RAMP_S))
+            end_s = min(end_s, max(_ramp_start_s(pending[1][0]), last_s + RAMP_S))
         return self._sample(end_s)
 
-    def _measure(self, pending: Sequence[Cue], held: NDArray[np.float32], base: int) -> None:
-        """Add the gain of the first pending hit; `held` begins with sample `base`."""
-        hit = pending[0]
+    def _measure(
+        self, pending: Sequence[Sequence[Cue]], held: NDArray[np.float32], base: int
+    ) -> None:
+        """Add the gains of the first pending group; `held` begins with sample `base`."""
+        group = pending[0]
+        first_s = group[0].time_s
+        last = self.gains[-1] if self.gains else None
 
         def peak(start_s: float, end: int) -> float:
             piece = held[max(self._sample(start_s) - base, 0) : max(end - base, 0)]
             return float(np.abs(piece).max(initial=0.0))
 
-        highest = peak(hit.time_s - EARLY_S, self._measured_from(pending))
-        before = peak(hit.time_s - BEFORE_S, self._sample(_ramp_start_s(hit)))
-        last = self.gains[-1] if self.gains else None
-        last_db = float(hit_curve_db(self.gains[-1:], np.array([hit.time_s]))[0])
+        highest = peak(first_s - EARLY_S, self._measured_from(pending))
+        # What still rings, after the attack of the last hit
+        after_s = first_s - BEFORE_S if last is None else last.time_s + EARLY_S
+        before_s = max(first_s - BEFORE_S, min(after_s, _ramp_start_s(group[0]) - RAMP_S))
+        before = peak(before_s, self._sample(_ramp_start_s(group[0])))
+        last_db = float(hit_curve_db(self.gains[-1:], np.array([first_s]))[0])
+        levels_db = [hit.level_db for hit in group if hit.level_db is not None]
         gain_db = 0.0
-        if hit.level_db is not None:
-            target = NOMINAL_PEAK * 10 ** (hit.level_db / 20)
-            follows = last is not None and hit.time_s - last.time_s < CLOSEST_S
-            is_hidden = highest < STANDS_OUT * before or target < before * 10 ** (last_db / 20)
-            if follows or is_hidden or highest < FAINTEST:
+        if len(levels_db) == len(group):
+            target = NOMINAL_PEAK * 10 ** (max(levels_db) / 20)
+            wanted_db = 20 * np.log10(target / max(highest, FAINTEST))
+            if highest < FAINTEST or target < before * 10 ** (last_db / 20):
                 gain_db = last_db
+            elif highest < STANDS_OUT * before:
+                # A higher gain would raise what still rings, but a cut of the last hit can end
+                gain_db = min(max(wanted_db, last_db), max(last_db, 0.0))
             else:
-                gain_db = 20 * np.log10(target / highest)
-        self.gains.append(
+                gain_db = wanted_db
+        self.gains += [
             HitGain(
                 time_s=hit.time_s,
                 ring_end_s=end_of_ring_s(hit),
                 gain_db=float(np.clip(gain_db, -LARGEST_CUT_DB, LARGEST_GAIN_DB)),
             )
-        )
+            for hit in group
+        ]
 
     def _apply(self, samples: NDArray[np.float32], start: int) -> NDArray[np.float32]:
         times_s = (start + np.arange(len(samples))) / self.rate_hz
         later = bisect.bisect_right(self.gains, times_s[0], key=lambda gain: gain.time_s)
         curve_db = hit_curve_db(self.gains[max(later - 1, 0) :], times_s)
         return samples * (10 ** (curve_db / 20)).astype(np.float32)
+
+
+def _groups(hits: Sequence[Cue]) -> list[list[Cue]]:
+    """Hits by time, those that are less than `CLOSEST_S` after the first of a group together.
+
+    Their attacks are one in the sound: it has one gain, by which it gets the highest of the levels.
+    """
+    groups: list[list[Cue]] = []
+    for hit in hits:
+        if groups and hit.time_s - groups[-1][0].time_s < CLOSEST_S:
+            groups[-1].append(hit)
+        else:
+            groups.append([hit])
+    return groups
 
 
 def _ramp_start_s(hit: Cue) -> float:

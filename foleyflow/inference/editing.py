@@ -22,7 +22,7 @@ from foleyflow.inference.takes import Take
 def rerender(result: Generated, cues: CueSheet) -> Generated:
     """See `Generated.rerender`."""
     start_s, model = time.perf_counter(), result._model
-    cues = _sheet_of(result, cues)
+    cues = fitted_cues(result, cues)
     take = edit_take(
         model.codec,
         model.flow,
@@ -48,7 +48,7 @@ def regenerate(
     start_s, model = time.perf_counter(), result._model
     sheet = result.cues
     if cues is not None:
-        sheet = _sheet_of(result, cues)
+        sheet = fitted_cues(result, cues)
     seed = unused_seed(result) if seed is None else seed
     stretch = check_range(result, range_start_s, range_end_s, seed=seed, cues=sheet)
     take = regenerate_range(
@@ -116,8 +116,8 @@ def stems_of(result: Generated, by: StemKind) -> list[Stem]:
     )
 
 
-def _sheet_of(result: Generated, cues: CueSheet) -> CueSheet:
-    """Edited cues as a sheet of the clip; for a stereo result, those without a pan get one."""
+def fitted_cues(result: Generated, cues: CueSheet) -> CueSheet:
+    """Edited cues for a result; if it is stereo, those without a pan get one."""
     config = result._model.flow.config
     sheet = fit_to_clip(cues, config, duration_s=result.info.duration_s)
     return sheet if result.channels == 1 else with_pans(sheet, result._take.analysis.motion)
@@ -148,6 +148,6 @@ def _edited(result: Generated, take: Take, cues: CueSheet, edit: Edit, start_s: 
         settings=dict(result.settings),
         timings_s={"total": time.perf_counter() - start_s},
         warnings=take.warnings(),
-        edits=(*result.edits, edit),
+        _edits=(*result._edits, edit),
         _take=take,
     )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from foleyflow.inference.temporary_bytes import TemporaryBytes
+from foleyflow.inference.temporary_bytes import ArrayBytes, StoredBytes, TemporaryBytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +31,14 @@ class LatentSpool:
 
     def __init__(self, channels: int) -> None:
         self.channels = channels
-        self._bytes = TemporaryBytes()
+        self._bytes: ArrayBytes = TemporaryBytes()
+
+    @classmethod
+    def stored(cls, path: Path, channels: int) -> LatentSpool:
+        """The latents in a file of float32 values; nothing can be added."""
+        spool = cls(channels)
+        spool._bytes = StoredBytes(path)
+        return spool
 
     def __len__(self) -> int:
         return len(self._bytes) // (4 * self.channels)

@@ -11,15 +11,16 @@ import torch
 from numpy.typing import NDArray
 
 from foleyflow.codec.autoencoder import Codec
-from foleyflow.cues.arrays import CueArrays, arrays_of
+from foleyflow.cues.arrays import arrays_of
 from foleyflow.cues.sheet import CueSheet
+from foleyflow.cues.tracks import EARLIER_S
 from foleyflow.flow.transformer import FlowTransformer
-from foleyflow.inference.cue_levels import HitLevels, correct_friction
+from foleyflow.inference.cue_levels import AFFECTED_S, HitLevels, correct_friction
 from foleyflow.inference.latent_spool import LatentPatch
 from foleyflow.inference.rendering import SeededFrames, regenerate_latents, seeded_frames
-from foleyflow.inference.silence import silence_between
+from foleyflow.inference.silence import silence_between, sounding_between
 from foleyflow.inference.sound_spool import SoundPatch
-from foleyflow.inference.stretches import Stretch, changed_stretches
+from foleyflow.inference.stretches import Stretch, changed_stretches, cues_between
 from foleyflow.inference.takes import Take, sound_between
 from foleyflow.inference.windows import WindowPlan
 from foleyflow.library import PlacedSounds, split_cues
@@ -51,13 +52,10 @@ def edit_take(
         placed = take.placed.with_cues(new)
         old, new = (split_cues(sheet, placed.library)[0] for sheet in (old, new))
         take = _with_placed(take, take.placed, placed)
-    arrays = arrays_of(new, flow.config.cue_materials)
     seeded = seeded_frames(new, rate_hz=take.analysis.rate_hz, frames=len(take.latents))
     with torch_threads(threads):
         for stretch in changed_stretches(old, new, duration_s=take.analysis.duration_s):
-            take = rerender_stretch(
-                codec, flow, take, new, arrays, stretch, plan=plan, seeded=seeded
-            )
+            take = rerender_stretch(codec, flow, take, new, stretch, plan=plan, seeded=seeded)
     return take
 
 
@@ -85,7 +83,7 @@ def regenerate_range(
         threads: torch threads per operation.
     """
     if take.placed is not None:
-        placed = _placed_within(take.placed, cues, stretch)
+        placed = placed_within(take.placed, cues, stretch)
         take, cues = replace(take, placed=placed), split_cues(cues, placed.library)[0]
     with torch_threads(threads):
         edited = rerender_stretch(
@@ -93,7 +91,6 @@ def regenerate_range(
             flow,
             replace(take, sampling=replace(take.sampling, seed=seed)),
             cues,
-            arrays_of(cues, flow.config.cue_materials),
             stretch,
             plan=plan,
             seeded=seeded_frames(cues, rate_hz=take.analysis.rate_hz, frames=len(take.latents)),
@@ -106,16 +103,16 @@ def rerender_stretch(
     codec: Codec,
     flow: FlowTransformer,
     take: Take,
-    sheet: CueSheet,
-    cues: CueArrays,
+    cues: CueSheet,
     stretch: Stretch,
     *,
     plan: WindowPlan,
     seeded: Sequence[SeededFrames],
 ) -> Take:
-    """The take with a stretch generated again for the cues of `sheet`, which `cues` contains too.
+    """The take with a stretch generated again for other cues of the clip.
 
-    Samples outside the stretch are those of `take`.
+    Samples outside the stretch are those of `take`. Only cues near the stretch are looked at, so
+    that an edit of a long clip takes no longer than that of a short one.
     """
     hop, rate_hz = codec.config.hop_samples, codec.config.rate_hz
     total = len(take.latents)
@@ -128,10 +125,13 @@ def rerender_stretch(
         return take.latents.read(begin, end, take.latent_patches)
 
     # Latents of the stretch
+    reach_s = plan.length * flow.config.latents_per_segment / rate_hz * hop + EARLIER_S
+    near = cues_between(cues, stretch.start_s - reach_s, stretch.end_s + reach_s)
+    arrays = arrays_of(near, flow.config.cue_materials)
     new = regenerate_latents(
         flow,
         take.analysis.windows,
-        cues,
+        arrays,
         read,
         first=first,
         last=last,
@@ -145,13 +145,14 @@ def rerender_stretch(
     latents = take.latents.read(begin, end, (*take.latent_patches, latent_patch)).to(new.device)
     decoded = codec.decode(flow.restore(latents))[0].float().cpu().numpy()
     # Levels of its cues, after the gain of the last hit before them
-    later = sheet.enabled.hits.filter(lambda cue: cue.time_s >= stretch.start_s)
+    later = cues_between(near.enabled.hits, stretch.start_s, stretch.end_s + AFFECTED_S)
     earlier = [gain for gain in take.hit_gains if gain.time_s < stretch.start_s]
     levels = HitLevels(later, rate_hz, first_sample=begin * hop, gains=earlier.copy())
-    friction = correct_friction([decoded], cues, rate_hz=rate_hz, first_sample=begin * hop)
+    friction = correct_friction([decoded], arrays, rate_hz=rate_hz, first_sample=begin * hop)
     corrected = levels.correct(friction)
     if flow.config.cue_materials:
-        corrected = silence_between(corrected, sheet, rate_hz=rate_hz, first_sample=begin * hop)
+        sounding = sounding_between(cues, begin * hop / rate_hz, end * hop / rate_hz)
+        corrected = silence_between(corrected, sounding, rate_hz=rate_hz, first_sample=begin * hop)
     decoded = np.concatenate(list(corrected))
     inside = [gain for gain in levels.gains if stretch.start_s <= gain.time_s < stretch.end_s]
     after = [gain for gain in take.hit_gains if gain.time_s >= stretch.end_s]
@@ -189,7 +190,7 @@ def _with_placed(take: Take, old: PlacedSounds, new: PlacedSounds) -> Take:
     return replace(take, placed=new)
 
 
-def _placed_within(old: PlacedSounds, cues: CueSheet, stretch: Stretch) -> PlacedSounds:
+def placed_within(old: PlacedSounds, cues: CueSheet, stretch: Stretch) -> PlacedSounds:
     """The sounds of a library for cues that differ within a stretch; all others stay the same.
 
     The choice of a file depends on the cue before it, so a new plan differs outside as well.

@@ -61,7 +61,6 @@ class Generated:
         warnings: for the user; `save` adds those of the mix, and what the format of the output
             can't hold.
         delivered: the sound that the last `save` has written; None before.
-        edits: of the sound since it was generated, in their order.
     """
 
     info: MediaInfo
@@ -71,10 +70,17 @@ class Generated:
     settings: dict[str, object]
     timings_s: dict[str, float]
     warnings: list[str]
-    edits: tuple[Edit, ...] = ()
     delivered: DeliveredSound | None = field(default=None, init=False, repr=False)
     _take: Take = field(repr=False)
     _model: FoleyFlow = field(repr=False)
+    # Of a result that was stored, edits before that are made when they are needed
+    _stored_edits: Callable[[], tuple[Edit, ...]] = field(default=tuple, repr=False)
+    _edits: tuple[Edit, ...] = field(default=(), repr=False)
+
+    @property
+    def edits(self) -> tuple[Edit, ...]:
+        """The edits of the sound since it was generated, in their order."""
+        return (*self._stored_edits(), *self._edits)
 
     def rerender(self, cues: CueSheet) -> Generated:
         """The sound for edited cues; only the stretches that the edits touch are generated again.

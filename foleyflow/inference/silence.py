@@ -12,7 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foleyflow.cues.sheet import CueSheet
-from foleyflow.inference.stretches import BEFORE_S, Stretch, end_of_ring_s
+from foleyflow.inference.stretches import (
+    BEFORE_S,
+    LONGEST_RING_S,
+    Stretch,
+    cues_between,
+    end_of_ring_s,
+)
 
 FADE_IN_S = 0.01  # from the start of the stretch of a cue on
 TAIL_S = 0.3  # after the ring of a cue, in which its room falls silent
@@ -31,6 +37,12 @@ def sounding_stretches(cues: CueSheet) -> list[Stretch]:
             start_s, end_s = last.start_s, max(last.end_s, end_s)
         found.append(Stretch(start_s=start_s, end_s=end_s))
     return found
+
+
+def sounding_between(cues: CueSheet, start_s: float, end_s: float) -> CueSheet:
+    """The cues of which something sounds between two times; there, no others break the silence."""
+    near = cues_between(cues, start_s - LONGEST_RING_S - TAIL_S, end_s + BEFORE_S)
+    return near.filter(lambda cue: end_of_ring_s(cue) + TAIL_S > start_s)
 
 
 def silence_between(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,7 +14,7 @@ from torch import Tensor
 
 from foleyflow.codec.autoencoder import Codec
 from foleyflow.codec.streaming import decode_stream
-from foleyflow.inference.temporary_bytes import TemporaryBytes
+from foleyflow.inference.temporary_bytes import ArrayBytes, StoredBytes, TemporaryBytes
 from foleyflow.media import LoudnessMeter, loudness_gain, peak_gain
 from foleyflow.system.stopwatch import Stopwatch
 
@@ -23,10 +25,20 @@ class SoundSpool:
     """Mono float32 sound with its loudness and its level per latent frame."""
 
     def __init__(self, rate_hz: int, *, hop_samples: int) -> None:
-        self._bytes = TemporaryBytes()
+        self._bytes: ArrayBytes = TemporaryBytes()
         self._meter = LoudnessMeter(rate_hz, 1)
         self._hop_samples = hop_samples
         self._levels: list[NDArray[np.float32]] = []
+        self.source: object = self  # equal for spools of the same file
+
+    @classmethod
+    def stored(
+        cls, path: Path, levels: NDArray[np.float32], *, rate_hz: int, hop_samples: int
+    ) -> SoundSpool:
+        """The sound in a file of float32 samples, with its `levels`; nothing can be added."""
+        spool = cls(rate_hz, hop_samples=hop_samples)
+        spool._bytes, spool._levels, spool.source = StoredBytes(path), [levels], path
+        return spool
 
     @property
     def sample_count(self) -> int:
@@ -67,7 +79,15 @@ class StereoSpool:
     """Stereo float32 sound."""
 
     def __init__(self) -> None:
-        self._bytes = TemporaryBytes()
+        self._bytes: ArrayBytes = TemporaryBytes()
+        self.source: object = self  # equal for spools of the same file
+
+    @classmethod
+    def stored(cls, path: Path) -> StereoSpool:
+        """The sound in a file of interleaved float32 samples; nothing can be added."""
+        spool = cls()
+        spool._bytes, spool.source = StoredBytes(path), path
+        return spool
 
     @property
     def sample_count(self) -> int:
@@ -99,6 +119,11 @@ class SoundPatch:
     def end(self) -> int:
         """The first sample after the patch."""
         return self.start + self.samples.shape[-1]
+
+    @functools.cached_property
+    def peak(self) -> float:
+        """The largest absolute value of its samples."""
+        return float(np.abs(self.samples).max(initial=0.0))
 
 
 def patched_blocks(

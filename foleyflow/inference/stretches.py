@@ -12,6 +12,7 @@ BEFORE_S = 0.05  # before a changed cue: the codec spreads the sound of a frame 
 UNKNOWN_RING_S = 1.0  # of a cue without decay, and without material or of an unknown one
 SHORTEST_RING_S = 0.1
 RING_DB = 40.0  # a ring that has fallen so far is over
+LONGEST_RING_S = 14.0  # of a cue with the longest decay
 SHORTEST_GAP_S = 0.5  # stretches that are closer are one
 # Material -> time in which the lowest mode of its least damped body falls by 60 dB; the ranges of
 # `simulation.materials` end there.
@@ -62,10 +63,22 @@ def changed_cues(old: CueSheet, new: CueSheet, *, with_pan: bool = False) -> lis
 
     Without `with_pan`, as for a mono sound, cues that differ in their pan are equal.
     """
+    # The same object is the same cue: most cues of a long clip need no comparison
+    ours, theirs = ({id(cue) for cue in sheet} for sheet in (old, new))
     before, after = (
-        {audible(cue, with_pan=with_pan) for cue in sheet if cue.enabled} for sheet in (old, new)
+        {audible(cue, with_pan=with_pan) for cue in sheet if id(cue) not in other and cue.enabled}
+        for sheet, other in ((old, theirs), (new, ours))
     )
     return sorted(before ^ after, key=lambda cue: cue.time_s)
+
+
+def cues_between(cues: CueSheet, start_s: float, end_s: float) -> CueSheet:
+    """The cues that start before `end_s` and do not end before `start_s`."""
+    return cues.filter(
+        lambda cue: (
+            cue.time_s < end_s and (cue.time_s if cue.end_s is None else cue.end_s) >= start_s
+        )
+    )
 
 
 def joined_ranges(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:

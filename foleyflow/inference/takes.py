@@ -67,7 +67,7 @@ class Take:
 
     def warnings(self) -> list[str]:
         """Warnings about the level of the sound."""
-        peaks = [float(np.abs(patch.samples).max(initial=0.0)) for patch in self.sound_patches]
+        peaks = [patch.peak for patch in self.sound_patches]
         peak = max([float(self.sound.levels.max(initial=0.0)) * self.gain, *peaks])
         if peak < SILENT_PEAK:
             return ["the generated sound is silent (check the cues, or try another seed)"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -12,16 +14,22 @@ from foleyflow.encoders.motion_encoder import MotionEncoder
 from foleyflow.errors import ConfigError
 from foleyflow.inference.given_frames import GivenFrames
 from foleyflow.inference.motion import ColumnMotion
-from foleyflow.media import FrameStream, MediaInfo, read_frames, read_frames_with_aspect
+from foleyflow.media import FrameStream, MediaInfo
 from foleyflow.media.frame_scaling import HIGHEST_RATE_HZ
+from foleyflow.media.frame_source import FrameSource, decode_here
 
 
 def frames_for_encoder(
-    video: MediaInfo | GivenFrames, aligner: Alignment, motion: ColumnMotion | None = None
+    video: MediaInfo | GivenFrames,
+    aligner: Alignment,
+    motion: ColumnMotion | None = None,
+    *,
+    source: FrameSource = decode_here,
 ) -> FrameStream:
     """The frames of a video file, or given ones, as the encoder of `aligner` expects them.
 
     `motion` receives the frames as well, before an encoder's preprocessing cuts their sides.
+    `source` decodes a file.
 
     Returns:
         An iterator of (time in seconds, (S, S, 3) uint8 RGB); its `counts` hold decoding losses.
@@ -29,13 +37,10 @@ def frames_for_encoder(
     Raises:
         ConfigError: the aligner has an adapter for stored features instead of an encoder.
     """
+    read = video.read if isinstance(video, GivenFrames) else functools.partial(source, video)
     encoder = aligner.encoder
     if isinstance(encoder, MotionEncoder):
-        size = encoder.config.size
-        if isinstance(video, GivenFrames):
-            frames = video.read(size=size, max_rate_hz=HIGHEST_RATE_HZ)
-        else:
-            frames = read_frames(video.path, size=size, info=video)
+        frames = read(size=encoder.config.size, max_rate_hz=HIGHEST_RATE_HZ)
         return frames if motion is None else FrameStream(motion.watch(frames), frames.counts)
     if not isinstance(encoder, AdaptedVideo):
         raise ConfigError(
@@ -49,9 +54,6 @@ def frames_for_encoder(
         square: NDArray[np.uint8] = frames[0].permute(1, 2, 0).numpy()
         return square
 
-    if isinstance(video, GivenFrames):
-        frames = video.read(size=None, max_rate_hz=encoder.rate_hz)
-    else:
-        frames = read_frames_with_aspect(video.path, max_rate_hz=encoder.rate_hz, info=video)
+    frames = read(size=None, max_rate_hz=encoder.rate_hz)
     pairs = frames if motion is None else motion.watch(frames)
     return FrameStream(((time_s, to_square(picture)) for time_s, picture in pairs), frames.counts)

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from foleyflow.cues.sheet import CueSheet
+from foleyflow.errors import FoleyflowError
 from foleyflow.inference.pipeline import DEFAULT_LUFS
 from foleyflow.inference.sensitivity import DEFAULT_SENSITIVITY
-from foleyflow.media.browser_playback import encode_for_browsers
 from foleyflow.studio.editing import Answer, answer_to, publish_edit
 from foleyflow.studio.engine import ANALYSIS_SHARE
 from foleyflow.studio.identified_cues import IdentifiedCues, sheet_of, with_ids
@@ -19,7 +19,7 @@ from foleyflow.studio.project import Project
 from foleyflow.studio.rendering import commit_generated, update_sound
 from foleyflow.studio.settings import LATER_SETTINGS
 from foleyflow.studio.sound_settings import check_settings, start_panning
-from foleyflow.studio.studio import Studio
+from foleyflow.studio.studio import EDIT_LANE, Studio
 from foleyflow.system.atomic_files import draft_of
 from foleyflow.system.stopwatch import Stopwatch
 
@@ -68,7 +68,7 @@ def resume(studio: Studio) -> None:
 
 
 def open_again(studio: Studio, project: Project) -> None:
-    """Prepares an opened project for edits: its result is made again in the background."""
+    """Prepares an opened project for edits: its result is read, or generated in the background."""
     if project.state == "analysing" or not project.history.node:
         return
     known = studio.engine.kept(project.id, project.history.node) is not None
@@ -77,9 +77,13 @@ def open_again(studio: Studio, project: Project) -> None:
     waiting = studio.jobs.listed(project.id, hidden=True)
     if any(job.kind == "open" and not job.finished.is_set() for job in waiting):
         return
+    try:
+        is_stored = studio.engine.is_ready(project.id, project.info, project.history.node)
+    except FoleyflowError:  # the video is missing: edits will say so
+        return
     studio.start(
         project,
-        studio.lane_of(project),
+        EDIT_LANE if is_stored else studio.lane_of(project),
         "open",
         lambda job: _open(studio, project, job),
         is_shown=False,
@@ -151,24 +155,39 @@ def _generate(
     sheet: CueSheet,
     settings: dict[str, Any],
     label: str,
+    *,
+    is_start: bool = False,
+    **values: Any,
 ) -> Answer:
-    """Generates the sound of cues with settings, and makes it the present one."""
+    """Generates the sound of cues with settings, and makes it the present one.
+
+    Args:
+        before: the cues when the work began.
+        cues, sheet: of the sound, with ids and without.
+        is_start: undo does not go back further.
+        values: of the project's record.
+    """
     count = project.change_count
     result = studio.engine.generate(
         project.info, sheet, settings, job.report, folder=project.folder
     )
+    written = studio.engine.write(project.id, project.info, result)
     job.report(1.0)
     with project.lock:
         names = commit_generated(
             studio,
             project,
-            result,
             before=before,
             cues=cues,
             label=label,
             operation={"kind": "generate", "settings": settings},
+            keep=lambda node: studio.engine.begin(project.id, project.info, node, written),
+            is_start=is_start,
         )
+        if values:
+            project.update(**values)
     update_sound(studio, project, job)
+    project.update(state="ready", error=None)
     answer = answer_to(project, names, count)
     publish_edit(studio, project, answer)
     studio.publish(project)
@@ -207,24 +226,19 @@ def _analyse(studio: Studio, project: Project, job: Job) -> None:
         later = {name: cue for name, cue in cues.items() if cue.time_s >= until_s}
         cues = {**{n: cue for n, cue in before.items() if cue.time_s < until_s}, **later}
         sheet = sheet_of(cues, project.duration_s)
-    count = project.change_count
-    result = studio.engine.generate(project.info, sheet, settings, job.report)
-    with project.lock:
-        names = commit_generated(
-            studio,
-            project,
-            result,
-            before=before,
-            cues=cues,
-            label=FIND,
-            operation={"kind": "generate", "settings": settings},
-            is_start=True,
-        )
-        project.update(warnings=warnings, analysed_until_s=project.duration_s)
-    update_sound(studio, project, job)
-    project.update(state="ready", error=None)
-    publish_edit(studio, project, answer_to(project, names, count))
-    studio.publish(project)
+    _generate(
+        studio,
+        project,
+        job,
+        before,
+        cues,
+        sheet,
+        settings,
+        FIND,
+        is_start=True,
+        warnings=warnings,
+        analysed_until_s=project.duration_s,
+    )
 
 
 def _analyse_first_stretch(studio: Studio, project: Project, job: Job) -> None:
@@ -233,17 +247,18 @@ def _analyse_first_stretch(studio: Studio, project: Project, job: Job) -> None:
     settings = default_settings(studio)
     clip = dataclasses.replace(project.info, duration_s=until_s)
     result = studio.engine.generate(clip, None, settings, job.report)
+    written = studio.engine.write(project.id, project.info, result)
     with project.lock:
         if project.state != "analysing" or project.history.node:
             return
         names = commit_generated(
             studio,
             project,
-            result,
             before={},
             cues=with_ids(list(result.cues), {}, number=1),
             label=FIND,
             operation={"kind": "generate", "settings": settings, "until_s": until_s},
+            keep=lambda node: studio.engine.begin(project.id, project.info, node, written),
             is_start=True,
         )
         project.update(analysed_until_s=until_s)
@@ -268,15 +283,18 @@ def _spot(
 
 def _open(studio: Studio, project: Project, job: Job) -> None:
     with project.render_lock:
-        history = project.history
+        history, engine = project.history, studio.engine
         node, count = history.node, project.change_count
-        result = studio.engine.result_of(project.id, project.info, history, node, job.report)
-        if project.live.node == node:
-            # A shortened sequence of edits may give slightly other samples
-            ranges = project.live.replace(node, result.blocks())
-            project.note_change(project.history.revision, ranges, result.warnings)
-        else:
+        stored = engine.known(project.id, project.info, history, node, job.report)
+        if project.live.node != node:
             update_sound(studio, project, job)
+        elif stored is not None:
+            project.note_change(history.revision, [], stored.warnings)
+        else:
+            # A shortened sequence of edits may give slightly other samples
+            result = engine.result_of(project.id, project.info, history, node, job.report)
+            ranges = project.live.replace(node, result.blocks())
+            project.note_change(history.revision, ranges, result.warnings)
     if project.changed_since(count):
         publish_edit(studio, project, answer_to(project, [], count))
 
@@ -284,7 +302,7 @@ def _open(studio: Studio, project: Project, job: Job) -> None:
 def _make_proxy(studio: Studio, project: Project, job: Job) -> None:
     try:
         with draft_of(project.proxy) as draft:
-            encode_for_browsers(
+            studio.decoding.copy_for_browsers(
                 project.info,
                 draft,
                 progress=lambda done_s: job.report(done_s / project.duration_s),

@@ -148,7 +148,7 @@ def _rendered(
     """Renders an edit that is stored, and answers when its sound is ready or late."""
     started_s = time.perf_counter()
     # A result that has to be made from the beginning must not hold up the edits of others
-    is_open = studio.engine.kept(project.id, project.live.node) is not None
+    is_open = studio.engine.is_ready(project.id, project.info, project.live.node)
     lane = EDIT_LANE if is_open else studio.lane_of(project)
     job = studio.start(
         project,

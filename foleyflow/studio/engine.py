@@ -9,26 +9,22 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from foleyflow import __version__
 from foleyflow.cues.sheet import CueSheet
-from foleyflow.errors import DataError
-from foleyflow.inference.analysis import Analysis
-from foleyflow.inference.analysis_file import read_analysis, write_analysis
+from foleyflow.errors import FoleyflowError
 from foleyflow.inference.candidates import Candidate
 from foleyflow.inference.cue_checks import left_to_reference, with_material
-from foleyflow.inference.pipeline import FoleyFlow
 from foleyflow.inference.result import Generated
 from foleyflow.inference.sidecar import weights_sha256
 from foleyflow.library import SoundLibrary
 from foleyflow.media import MediaInfo
-from foleyflow.parallel.precision import precision_on
+from foleyflow.media.frame_source import FrameSource
+from foleyflow.studio.caching_model import CachingModel
 from foleyflow.studio.history import FOLLOWING, History, Node, Operation
 from foleyflow.studio.identified_cues import sheet_of
 from foleyflow.studio.project_files import reference_file
 from foleyflow.studio.settings import LATER_SETTINGS, StudioSettings
-from foleyflow.system.stopwatch import Stopwatch
+from foleyflow.studio.stored_results import StoredResults, Written
 
-KEPT_ANALYSES = 8
 KEPT_RESULTS = 32
 # Of a longer sequence of edits, only the last one is rendered when a project is opened again.
 MOST_REPLAYED = 32
@@ -38,71 +34,23 @@ ANALYSIS_SHARE, GENERATED_SHARE = 0.6, 0.95
 Progress = Callable[[float], None]  # fraction done; may raise to stop
 
 
-class CachingModel(FoleyFlow):
-    """A model that keeps the analyses of the last videos. Several threads may use it.
-
-    Attributes:
-        folders: of videos, in which their analyses are stored, too.
-        weights: hashes that identify the model in stored analyses.
-    """
-
-    def __init__(self, *networks: Any, **settings: Any) -> None:
-        super().__init__(*networks, **settings)
-        self.folders: dict[Path, Path] = {}
-        self.weights: dict[str, str] = {}
-        self._analyses: OrderedDict[tuple[Any, ...], tuple[Analysis, list[str]]] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def analyse(
-        self, info: MediaInfo, stopwatch: Stopwatch, progress: Callable[[float], None] | None
-    ) -> tuple[Analysis, list[str]]:
-        """See `analysis.analyse_video`."""
-        status = info.path.stat()
-        key = (info.path, status.st_size, status.st_mtime_ns, info.duration_s)
-        with self._lock:
-            found = self._analyses.get(key)
-        if found is None:
-            origin = {
-                "video": [status.st_size, status.st_mtime_ns, info.duration_s],
-                "weights": self.weights,
-                "version": __version__,
-                "device": str(next(self.aligner.parameters()).device),
-                "precision": precision_on(next(self.aligner.parameters()).device),
-            }
-            folder = self.folders.get(info.path)
-            path = None if folder is None else folder / f"analysis-{info.duration_s:.3f}.zip"
-            found = None if path is None else _stored(path, origin)
-            if found is None:
-                found = super().analyse(info, stopwatch, progress)
-                if path is not None:
-                    write_analysis(path, *found, origin=origin)
-        with self._lock:
-            self._analyses[key] = found
-            self._analyses.move_to_end(key)
-            while len(self._analyses) > KEPT_ANALYSES:
-                self._analyses.popitem(last=False)
-        return found[0], list(found[1])
-
-
-def _stored(path: Path, origin: Mapping[str, Any]) -> tuple[Analysis, list[str]] | None:
-    try:
-        return read_analysis(path, origin=origin)
-    except DataError:  # it is made again
-        return None
-
-
 class Engine:
     """The model, which is loaded in the background, and the results that were used last.
 
     Attributes:
         settings: of the studio.
         folders: of videos, in which their analyses are stored.
+
+    Args:
+        settings: of the studio.
+        source: decodes the videos.
     """
 
-    def __init__(self, settings: StudioSettings) -> None:
-        self.settings = settings
+    def __init__(self, settings: StudioSettings, source: FrameSource) -> None:
+        self.settings, self._source = settings, source
         self.folders: dict[Path, Path] = {}
         self._results: OrderedDict[tuple[str, object], Generated] = OrderedDict()
+        self._stored: dict[str, StoredResults] = {}
         self._lock = threading.Lock()
         self._loaded = threading.Event()
         self._model: CachingModel | None = None
@@ -118,6 +66,7 @@ class Engine:
             )
             model = cast(CachingModel, loaded)
             model.folders, model.weights = self.folders, weights_sha256(settings.model)
+            model.source = self._source
             if settings.library is not None:
                 self._library = SoundLibrary.open(settings.library)
             self._model = model
@@ -165,6 +114,68 @@ class Engine:
         with self._lock:
             for key in [key for key in self._results if key[0] == project]:
                 del self._results[key]
+            self._stored.pop(project, None)
+
+    def stored(self, project: str, info: MediaInfo) -> StoredResults:
+        """The results of a project on disk.
+
+        Raises:
+            FoleyflowError: the weights of the model are missing.
+        """
+        with self._lock:
+            known = self._stored.get(project)
+            if known is None:
+                status = info.path.stat()
+                origin = {
+                    "video": [status.st_size, status.st_mtime_ns, info.duration_s],
+                    "weights": weights_sha256(self.settings.model),
+                }
+                folder = self.settings.folder / project / "cache" / "sounds"
+                known = self._stored[project] = StoredResults(folder, origin)
+            return known
+
+    def write(self, project: str, info: MediaInfo, result: Generated) -> Written:
+        """Stores a generated result; `begin` has to follow."""
+        return self.stored(project, info).write(result)
+
+    def begin(self, project: str, info: MediaInfo, node: int, written: Written) -> None:
+        """Makes a stored result that of a node."""
+        self.stored(project, info).begin(node, written)
+        self.keep(project, node, written[1])
+
+    def is_ready(self, project: str, info: MediaInfo, node: int) -> bool:
+        """Whether the result of a node need not be generated."""
+        if self.kept(project, node) is not None:
+            return True
+        try:
+            return self.stored(project, info).store_of(node) is not None
+        except (FoleyflowError, OSError):
+            return False
+
+    def known(
+        self, project: str, info: MediaInfo, history: History, node: int, progress: Progress
+    ) -> Generated | None:
+        """The result of a node that is remembered or stored; None if it has to be generated."""
+        result = self.kept(project, node)
+        store = None if result else self.stored(project, info).store_of(node)
+        if result is not None or store is None:
+            return result
+        first = history.node_of(store.first)
+        clip = clip_of(info, first)
+        uses_library = first.operation["settings"]["library"]
+        result = store.read(
+            node,
+            self.model,
+            clip,
+            cues_of=lambda revision: as_generated(
+                store.settings, sheet_of(history.cues_at(revision), clip.duration_s)
+            ),
+            library=self._library if uses_library else None,
+            progress=lambda done_s: progress(ANALYSIS_SHARE * done_s / clip.duration_s),
+        )
+        if result is not None:
+            self.keep(project, node, result)
+        return result
 
     def generate(
         self,
@@ -252,35 +263,37 @@ class Engine:
             revision: of the node.
             progress: see `generate`.
         """
-        if (result := self.kept(project, revision)) is not None:
-            return result
         path = history.path_to(revision)
         # From where the sound follows by edits
         start = len(path) - 1
-        while start > 0 and path[start].operation["kind"] in FOLLOWING:
-            if self.kept(project, path[start].revision) is not None:
-                break
+        result = self.known(project, info, history, revision, progress)
+        while result is None and start > 0 and path[start].operation["kind"] in FOLLOWING:
             start -= 1
-        node = path[start]
+            result = self.known(project, info, history, path[start].revision, progress)
+        node, stored = path[start], self.stored(project, info)
         clip = clip_of(info, node)
-        result = self.kept(project, node.revision)
-        if result is None and "take" in node.operation:
-            result = self.kept(project, node.operation["take"])
         if result is None and node.operation["kind"] == "same":
             same = node.operation["revision"]
             result = self.result_of(project, info, history, same, progress)
-            self.keep(project, node.revision, result)
+            self.keep(project, node.revision, stored.append(node.revision, same, result, result))
         elif result is None:
-            cues = sheet_of(history.cues_at(node.revision), clip.duration_s)
-            folder = self.settings.folder / project
-            settings = node.operation["settings"]
-            result = self.generate(clip, cues, settings, progress, folder=folder)
-            self.keep(project, node.revision, result)
+            if "take" in node.operation:
+                result = self.kept(project, node.operation["take"])
+            if result is None:
+                cues = sheet_of(history.cues_at(node.revision), clip.duration_s)
+                folder = self.settings.folder / project
+                settings = node.operation["settings"]
+                result = self.generate(clip, cues, settings, progress, folder=folder)
+            written = stored.write(result)
+            self.begin(project, info, node.revision, written)
+            result = written[1]
         # The edits since then
         for edit in replayed(path[start + 1 :]):
             cues = sheet_of(history.cues_at(edit.revision), clip.duration_s)
-            result = applied(result, edit.operation, cues)
+            after = applied(result, edit.operation, cues)
+            result = stored.append(edit.revision, node.revision, result, after)
             self.keep(project, edit.revision, result)
+            node = edit
         return result
 
 
@@ -299,7 +312,7 @@ def applied(
         cues: after it.
         progress: called with the seconds of sound that are panned.
     """
-    cues = as_generated(result, cues)
+    cues = as_generated(result.settings, cues)
     if operation["kind"] == "regenerate":
         return result.regenerate(
             operation["start_s"], operation["end_s"], seed=operation["seed"], cues=cues
@@ -310,11 +323,11 @@ def applied(
     return edited
 
 
-def as_generated(result: Generated, cues: CueSheet) -> CueSheet:
-    """Edited cues as `FoleyFlow.generate` would take them for the recording of a result, if any."""
-    if result.settings["reference"] is None:
+def as_generated(settings: Mapping[str, Any], cues: CueSheet) -> CueSheet:
+    """Edited cues as `FoleyFlow.generate` would take them for the recording of a sound, if any."""
+    if settings["reference"] is None:
         return cues
-    cues, material = left_to_reference(cues), str(result.settings["material"])
+    cues, material = left_to_reference(cues), str(settings["material"])
     return cues if material == "auto" else with_material(cues, material)
 
 

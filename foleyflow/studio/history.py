@@ -83,7 +83,8 @@ class History:
         """Adds a change after the present node; returns the ids of the cues that it concerns."""
         with self._lock:
             names = self.cues.keys() | cues.keys()
-            changed = {n: cues.get(n) for n in names if cues.get(n) != self.cues.get(n)}
+            changed = {n: cues.get(n) for n in names if cues.get(n) is not self.cues.get(n)}
+            changed = {n: cue for n, cue in changed.items() if cue != self.cues.get(n)}
             entry = {
                 "label": label,
                 "operation": dict(operation),

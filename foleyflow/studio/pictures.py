@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from foleyflow.media import MediaInfo, read_frames_at
+from foleyflow.media import MediaInfo
 from foleyflow.spectrogram import mel_filters
+from foleyflow.studio.decoding import Decoding
 
 FLOOR_DB = -90.0
 TOP_HZ = 20_000.0
@@ -19,7 +20,7 @@ JPEG_QUALITY = 80
 
 
 def thumbnails_jpeg(
-    info: MediaInfo, *, start_s: float, end_s: float, count: int, height: int
+    decoding: Decoding, info: MediaInfo, *, start_s: float, end_s: float, count: int, height: int
 ) -> bytes:
     """Frames at the middles of equal parts of a range, from left to right in one JPEG.
 
@@ -27,8 +28,7 @@ def thumbnails_jpeg(
         MediaError: no frame can be decoded.
     """
     times_s = [start_s + (end_s - start_s) * (k + 0.5) / count for k in range(count)]
-    frames = read_frames_at(info.path, times_s, height=height, info=info)
-    return _encoded(Image.fromarray(np.concatenate(frames, axis=1)), "JPEG")
+    return _encoded(Image.fromarray(decoding.pictures(info, times_s, height=height)), "JPEG")
 
 
 def spectrogram_png(

@@ -9,7 +9,6 @@ writes the first hit of a sound file there instead; SUFFIX is that of the name o
 from __future__ import annotations
 
 import json
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 from foleyflow.errors import FoleyflowError, MediaError
 from foleyflow.media import default_suffix, probe, read_frames_at
 from foleyflow.studio.first_hit import write_first_hit
+from foleyflow.studio.limits import limit_this_process, worker_options
 
 LONGEST_S = 30.0
 LARGEST_BYTES = 4 * 2**30
@@ -59,6 +59,7 @@ def _examined(path: Path, *options: str) -> dict[str, Any]:
             timeout=2 * LONGEST_S,
             stdin=subprocess.DEVNULL,
             check=False,
+            **worker_options(),
         )
     except subprocess.TimeoutExpired as error:
         raise MediaError("the file takes too long to read", hint=hint) from error
@@ -96,9 +97,7 @@ def _examine_here(path: Path, *options: str) -> dict[str, Any]:
 
 def _main() -> None:
     path, limit_s, memory_bytes = Path(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3])
-    resource.setrlimit(resource.RLIMIT_CPU, (round(limit_s), round(limit_s)))
-    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    limit_this_process(memory_bytes, processor_s=limit_s)
     sys.stdout.write(json.dumps(_examine_here(path, *sys.argv[4:])))
 
 

@@ -9,12 +9,12 @@ from collections import deque
 from pathlib import Path
 from typing import Any, Literal
 
-from foleyflow.cues.files import write_cues
 from foleyflow.cues.sheet import CueSheet
 from foleyflow.errors import DataError
 from foleyflow.inference.stretches import joined_ranges
 from foleyflow.media import MediaInfo, probe
 from foleyflow.media.browser_playback import played_as, player_offset_s
+from foleyflow.studio.cue_file import CueFile
 from foleyflow.studio.history import History
 from foleyflow.studio.identified_cues import sheet_of
 from foleyflow.studio.live_sound import LiveSound, Range
@@ -53,6 +53,7 @@ class Project:
         lock: held while cues or the record change.
         render_lock: held while the present sound is rendered.
         history: of its changes.
+        cue_file: the present cues for other programs.
         live: the present sound.
         playback: see docs/http.md.
     """
@@ -69,6 +70,7 @@ class Project:
             (folder / name).mkdir(exist_ok=True)
         self._record = read_record_of(folder)
         self.history = History(folder / "history.jsonl")
+        self.cue_file = CueFile(folder / "cues.json", self.sheet)
         self.live = LiveSound(folder / "cache")
         self._info: MediaInfo | None = None
         self._changes: deque[tuple[int, list[Range]]] = deque(maxlen=KEPT_CHANGES)
@@ -186,8 +188,8 @@ class Project:
         return sheet_of(self.history.cues, self.duration_s)
 
     def write_cues(self) -> None:
-        """Writes the present cues for other programs."""
-        write_cues(self.folder / "cues.json", self.sheet())
+        """Writes the present cues for other programs; many of them a little later."""
+        self.cue_file.note_change(len(self.history.cues))
 
     def check_editable(self) -> None:
         """Raises NotNow before the first cues are found."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from foleyflow.cues.cue import Cue
 from foleyflow.inference.changes import changed_samples, samples_between
-from foleyflow.inference.result import Generated
 from foleyflow.studio.history import EDIT
 from foleyflow.studio.identified_cues import IdentifiedCues
 from foleyflow.studio.jobs import Job
@@ -24,8 +23,9 @@ def update_sound(studio: Studio, project: Project, job: Job) -> None:
         if node == 0 or (node == project.live.node and project.sound_revision == revision):
             return
         old_node = project.live.node
-        old = studio.engine.kept(project.id, old_node) if old_node else None
         new = studio.engine.result_of(project.id, project.info, history, node, job.report)
+        # Of a project that was opened again, the old result has been read for the new one
+        old = studio.engine.kept(project.id, old_node) if old_node else None
         ranges = None if old is None else changed_samples(old, new)
         if ranges is None:
             ranges = project.live.replace(node, new.blocks())
@@ -38,22 +38,22 @@ def update_sound(studio: Studio, project: Project, job: Job) -> None:
 def commit_generated(
     studio: Studio,
     project: Project,
-    result: Generated,
     *,
     before: Mapping[str, Cue],
     cues: IdentifiedCues,
     label: str,
     operation: Mapping[str, Any],
+    keep: Callable[[int], None],
     is_start: bool = False,
 ) -> list[str]:
-    """Adds a generated sound to the history; returns the ids of the cues that changed.
+    """Adds the sound of all cues to the history; returns the ids of the cues that changed.
 
     Args:
         studio, project: to which the sound belongs.
-        result: of the cues.
         before: the cues when the generation began; what was edited since then is edited again.
         cues: of the sound, with their ids.
         label, operation, is_start: of the node.
+        keep: remembers the sound as that of the node.
     """
     with project.lock:
         history = project.history
@@ -64,7 +64,7 @@ def commit_generated(
             if present.get(name) != before.get(name)
         }
         changed = history.append(cues, label=label, operation=operation, is_start=is_start)
-        studio.engine.keep(project.id, history.node, result)
+        keep(history.node)
         if edited:
             merged = {name: cue for name, cue in cues.items() if name not in edited}
             merged |= {name: cue for name, cue in edited.items() if cue is not None}

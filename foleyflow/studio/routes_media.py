@@ -14,13 +14,12 @@ from starlette.responses import FileResponse, Response, StreamingResponse
 
 from foleyflow.errors import ConfigError
 from foleyflow.media import measure_report
-from foleyflow.media.frame_times import read_frame_times
 from foleyflow.studio.pictures import spectrogram_png, thumbnails_jpeg
 from foleyflow.studio.problems import NotNow
 from foleyflow.studio.project import Project
 from foleyflow.studio.routes_projects import project_of, studio_of
 from foleyflow.studio.sounds import GENERATED, PeakCache, Sound, encoded, wave_header
-from foleyflow.studio.studio import RATE_HZ
+from foleyflow.studio.studio import RATE_HZ, Studio
 from foleyflow.system.atomic_files import draft_of
 
 MOST_COLUMNS = 8192
@@ -34,6 +33,7 @@ Seconds = Annotated[float, Query(allow_inf_nan=False, ge=0.0, le=1e6)]
 Sample = Annotated[int, Query(ge=0, le=LARGEST_SAMPLE)]
 
 media_routes = APIRouter(prefix="/projects/{project_id}")
+_frame_lock = threading.Lock()
 _pictures = threading.BoundedSemaphore(2)  # decoding takes a core each
 
 
@@ -144,7 +144,7 @@ def frames(
     request: Request, project_id: str, start_s: Seconds = 0.0, end_s: Seconds | None = None
 ) -> dict[str, Any]:
     """Times of the frames within a range."""
-    times_s = _frame_times(project_of(request, project_id))
+    times_s = _frame_times(studio_of(request), project_of(request, project_id))
     first = int(np.searchsorted(times_s, start_s - 1e-6))
     last = len(times_s) if end_s is None else int(np.searchsorted(times_s, end_s))
     inside = times_s[first : min(max(last, first), first + MOST_FRAMES)]
@@ -173,7 +173,12 @@ def thumbnails(
     if not path.exists():
         with _pictures:
             picture = thumbnails_jpeg(
-                project.info, start_s=start_s, end_s=end_s, count=count, height=height
+                studio_of(request).decoding,
+                project.info,
+                start_s=start_s,
+                end_s=end_s,
+                count=count,
+                height=height,
             )
         _remove_old(project)
         with draft_of(path) as draft:
@@ -195,12 +200,12 @@ def _remove_old(project: Project) -> None:
             path.unlink(missing_ok=True)
 
 
-def _frame_times(project: Project) -> np.ndarray:
+def _frame_times(studio: Studio, project: Project) -> np.ndarray:
     path: Path = project.folder / "cache" / "frames.f64"
-    with project.lock:
+    with _frame_lock:  # that of the project would hold up its edits
         if path.exists():
             return np.fromfile(path, "<f8")
-        times_s = read_frame_times(project.info)
+        times_s = studio.decoding.frame_times(project.info)
         with draft_of(path) as draft:
             times_s.astype("<f8").tofile(draft)
         return times_s

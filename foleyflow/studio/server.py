@@ -53,6 +53,7 @@ def make_app(
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> Any:
+        studio.decoding.prepare()
         resume(studio)
         yield
         studio.close()

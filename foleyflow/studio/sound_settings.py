@@ -64,14 +64,24 @@ def start_panning(studio: Studio, project: Project, *, stereo: bool) -> Job:
             )
         operation = {"kind": "channels", "stereo": stereo}
         report = job.part(OPENED_SHARE, 1.0)
-        result = applied(
+        panned = applied(
             result,
             operation,
             sheet_of(before, project.duration_s),
             progress=lambda done_s: report(done_s / project.duration_s),
         )
+        stored = studio.engine.stored(project.id, project.info)
+        panned = stored.write_panned(node, panned)
         names = commit_generated(
-            studio, project, result, before=before, cues=before, label=label, operation=operation
+            studio,
+            project,
+            before=before,
+            cues=before,
+            label=label,
+            operation=operation,
+            keep=lambda added: studio.engine.keep(
+                project.id, added, stored.append(added, node, result, panned)
+            ),
         )
         update_sound(studio, project, job)
         answer = answer_to(project, names, count)

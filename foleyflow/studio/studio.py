@@ -15,6 +15,7 @@ from foleyflow.errors import DataError, FoleyflowError
 from foleyflow.media import MediaInfo, probe
 from foleyflow.media.formats import FORMATS
 from foleyflow.studio import probe_worker
+from foleyflow.studio.decoding import Decoding
 from foleyflow.studio.engine import Engine
 from foleyflow.studio.events import EventHub
 from foleyflow.studio.jobs import Job, Jobs
@@ -48,7 +49,7 @@ class Studio:
 
     Attributes:
         settings: of the studio.
-        engine, jobs, events: shared by all projects.
+        decoding, engine, jobs, events: shared by all projects.
         is_closed: whether the work is being stopped.
     """
 
@@ -56,7 +57,8 @@ class Studio:
         settings.folder.mkdir(parents=True, exist_ok=True)
         self.settings = settings
         self.events = EventHub()
-        self.engine = Engine(settings)
+        self.decoding = Decoding()
+        self.engine = Engine(settings, self.decoding.frames)
         self.jobs = Jobs(LANES, self._publish_job, quick=(EDIT_LANE,))
         self._projects: dict[str, Project] = {}
         self._lock = threading.RLock()
@@ -253,6 +255,9 @@ class Studio:
         self.is_closed = True
         self.jobs.close()
         self.events.close()
+        self.decoding.close()
+        for project in list(self._projects.values()):
+            project.cue_file.flush()
 
     def _publish_job(self, job: Job) -> None:
         self.events.publish("job", job.project, self.jobs.to_json(job))

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import errno
 import re
-import resource
 import sys
 from pathlib import Path
 
 from foleyflow.errors import FoleyflowError, MediaError
 from foleyflow.system.printable import printable
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
 
 # torch, oneDNN, safetensors and the C++ library have no exception class for failed allocations.
 _MESSAGES = re.compile(
@@ -23,13 +27,15 @@ _LONGEST_DETAIL = 160
 
 
 def peak_memory_mb() -> float:
-    """The largest resident size of this process, in MiB."""
+    """The largest resident size of this process, in MiB; 0 where the system does not count it."""
     # On Linux, getrusage includes the parent process's peak; VmHWM does not.
     status = Path("/proc/self/status")
     if status.is_file():
         for line in status.read_text(encoding="utf-8").splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) / 1024
+    if resource is None:
+        return 0.0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**20 if sys.platform == "darwin" else 1024)
 

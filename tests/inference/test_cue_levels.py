@@ -76,12 +76,34 @@ def test_gains_are_limited():
     assert peak_db(found, 0.49, 0.6) == pytest.approx(-40.0 + LARGEST_GAIN_DB, abs=0.01)
 
 
-def test_a_hit_that_does_not_stand_out_keeps_the_gain_of_the_last_one():
+@pytest.mark.parametrize(("first_db", "gain_db"), [(-6.0, 0.0), (3.0, 3.0)])
+def test_a_hit_that_does_not_stand_out_ends_a_cut_but_gets_no_higher_gain(first_db, gain_db):
     # The second hit is 30 dB below what still rings
     sound = ringing([(0.5, 0.0), (0.54, -40.0)])
-    levels = HitLevels([hit(0.5, -6.0), hit(0.54, 0.0)], RATE_HZ)
+    levels = HitLevels([hit(0.5, first_db), hit(0.54, 0.0)], RATE_HZ)
     list(levels.correct([sound]))
+    assert [round(gain.gain_db, 2) for gain in levels.gains] == [first_db, gain_db]
+
+
+def test_a_hit_below_what_still_rings_keeps_the_gain_of_the_last_one():
+    levels = HitLevels([hit(0.5, -6.0), hit(0.54, -40.0)], RATE_HZ)
+    list(levels.correct([ringing([(0.5, 0.0), (0.54, 0.0)])]))
     assert [round(gain.gain_db, 2) for gain in levels.gains] == [-6.0, -6.0]
+
+
+@pytest.mark.parametrize("gap_s", [0.004, 0.012, 0.028])
+@pytest.mark.parametrize(("levels_db", "raw_db"), [((-47.0, -6.0), -3.0), ((-6.0, -47.0), -12.0)])
+def test_near_hits_have_together_the_level_of_the_louder_one(gap_s, levels_db, raw_db):
+    cues = [hit(0.5, levels_db[0]), hit(0.5 + gap_s, levels_db[1])]
+    found = corrected(ringing([(0.5, raw_db), (0.5 + gap_s, raw_db - 30)]), cues)
+    assert peak_db(found, 0.49, 0.6) == pytest.approx(-6.0, abs=0.01)
+
+
+def test_a_near_hit_of_an_unknown_level_stays():
+    sound = ringing([(0.5, -3.0), (0.51, -3.0)])
+    for levels_db in ((None, -47.0), (-47.0, None)):
+        cues = [hit(0.5, levels_db[0]), hit(0.51, levels_db[1])]
+        np.testing.assert_array_equal(corrected(sound, cues), sound)
 
 
 def test_a_later_part_of_a_sound_continues_with_the_gain_of_the_hit_before_it():
@@ -143,3 +165,24 @@ def test_generated_hits_have_the_levels_of_their_cues(tmp_path):
     for result, second_db in ((loud, -3.0), (edited, 0.0)):
         assert peak_db(result.waveform, 0.59, 0.66) == pytest.approx(-6.0, abs=0.1)
         assert peak_db(result.waveform, 1.79, 1.86) == pytest.approx(second_db, abs=0.1)
+
+
+@pytest.mark.parametrize("quiet_first", [True, False])
+def test_a_quiet_cue_near_another_one_does_not_change_its_level(tmp_path, quiet_first):
+    """A cue of -47 dB, 4 ms from another one, came out loud or made the other one quiet."""
+    clip = make_video(tmp_path / "clip.mp4", n_frames=75)
+    times_s = (1.004, 1.0) if quiet_first else (1.0, 1.004)
+    cues = CueSheet(
+        cues=(
+            Cue(time_s=times_s[0], level_db=-20.0, material="wood"),
+            Cue(time_s=times_s[1], level_db=-47.0, material="wood"),
+        ),
+        duration_s=3.0,
+    )
+    model = FoleyFlow.from_pretrained(device="cpu")
+    both = model.generate(clip, cues=cues, loudness_lufs=None)
+    assert peak_db(both.waveform, 0.98, 1.2) == pytest.approx(-20.0, abs=0.5)
+    # Also if it is added later
+    loud = cues.filter(lambda cue: cue.level_db == -20.0)
+    edited = model.generate(clip, cues=loud, loudness_lufs=None).rerender(cues)
+    assert peak_db(edited.waveform, 0.98, 1.2) == pytest.approx(-20.0, abs=0.5)

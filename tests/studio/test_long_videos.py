@@ -39,10 +39,10 @@ def wait(project: Project, condition) -> None:
 def test_the_first_stretch_is_edited_while_the_rest_is_analysed(studio, short_clip, monkeypatch):
     released, analyse = threading.Event(), Engine.generate
 
-    def waiting(self, info, cues, settings, progress):
+    def waiting(self, info, cues, settings, progress, **options):
         if info.duration_s > FIRST_S:
             assert released.wait(60)
-        return analyse(self, info, cues, settings, progress)
+        return analyse(self, info, cues, settings, progress, **options)
 
     monkeypatch.setattr(Engine, "generate", waiting)
     project = studio.create(short_clip, name="clip.mp4", is_copy=True)

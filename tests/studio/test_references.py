@@ -136,13 +136,14 @@ def test_a_killed_server_keeps_the_recording(tmp_path, short_clip, knock):
         first.client.put(f"/projects/{project}/cues", json={"cues": CUES}).raise_for_status()
         added = answer(send(first, project, "knock.flac", knock.read_bytes()), 201)
         first.render(project, reference=added["id"], stereo=True)
+        name = first.cues(project)[0]["id"]
+        first.edit(project, {"id": name, "set": {"time_s": 0.6, "material": "metal"}})
         both = first.samples(project)
     finally:
         first.kill()
     (tmp_path / "projects" / project / "references" / "r77.wav").write_bytes(b"left")
     second = StudioServer(tmp_path / "projects")
     try:
-        name = second.cues(project)[0]["id"]
         second.edit(project, {"id": name, "set": {"level_db": -20.0}})
         second.post(f"/projects/{project}/undo")
         assert np.array_equal(second.samples(project), both)

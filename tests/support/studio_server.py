@@ -20,11 +20,15 @@ TIMEOUT_S = 60.0
 
 
 class StudioServer:
-    """`foleyflow serve` on a free port; `errors` is what it printed on stderr."""
+    """`foleyflow serve` on a free port; `errors` is what it printed on stderr.
 
-    def __init__(self, folder: Path, *options: object) -> None:
+    Modules in `hiding` come before those of Python, also in its workers.
+    """
+
+    def __init__(self, folder: Path, *options: object, hiding: Path | None = None) -> None:
         self.folder = folder
         self._log = folder.with_name(f"{folder.name}.log")
+        path = os.pathsep.join(map(str, (hiding, ROOT) if hiding else (ROOT,)))
         command = [sys.executable, "-m", "foleyflow", "serve", "--json", "--folder", folder]
         with open(self._log, "ab") as log:
             self.process = subprocess.Popen(
@@ -32,7 +36,7 @@ class StudioServer:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 cwd=ROOT,
-                env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+                env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
                 preexec_fn=reset_signals,
             )
         lines = []

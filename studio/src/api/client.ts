@@ -90,10 +90,10 @@ export const api = {
     start_s: number,
     end_s: number,
     columns: number,
+    signal: AbortSignal,
   ) => {
-    const response = await request(
-      apiUrl(`/projects/${id}/peaks`, { source, start_s, end_s, columns }),
-    );
+    const url = apiUrl(`/projects/${id}/peaks`, { source, start_s, end_s, columns });
+    const response = await request(url, { signal, priority: "low" });
     const pairs = new Int16Array(await response.arrayBuffer());
     const values = Float32Array.from(pairs, (value) => value / 32767);
     return Array.from({ length: values.length / (2 * columns) }, (_, channel) => {
@@ -170,14 +170,17 @@ export async function finished(started: Job): Promise<Job> {
   return job;
 }
 
+/** With a signal that stops it, edits that wait for a connection go first. */
 async function sound(
   id: string,
   source: SoundSource,
   startSample: number,
   endSample: number,
+  signal?: AbortSignal,
 ): Promise<SoundPart> {
   const query = { source, start_sample: startSample, end_sample: endSample, format: "f32" };
-  const response = await request(apiUrl(`/projects/${id}/sound`, query));
+  const options: RequestInit = signal ? { signal, priority: "low" } : {};
+  const response = await request(apiUrl(`/projects/${id}/sound`, query), options);
   const samples = new Float32Array(await response.arrayBuffer());
   const channels = Number(response.headers.get("X-Channels") ?? 1);
   return { samples, channels, startSample, sampleCount: samples.length / channels };

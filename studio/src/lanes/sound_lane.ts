@@ -32,6 +32,7 @@ export function soundLane(
   let watched: SoundStore | null = null;
   let stopWatching = () => {};
   const draw = oncePerFrame(() => drawNow());
+  let stopping = new AbortController();
   const spectrogram = new SpectrogramPicture(draw);
 
   const drawNow = () => {
@@ -85,11 +86,15 @@ export function soundLane(
     const sound = store();
     const axis = session.axis.value;
     if (!sound) return;
+    // The peaks of what was in view before would hold the connections of edits
+    stopping.abort();
+    stopping = new AbortController();
     try {
       if (axis.span_s <= LONGEST_FROM_SAMPLES_S) {
         await sound.ensure(
           Math.floor(axis.start_s * sound.rate_hz),
           Math.ceil(endOf(axis) * sound.rate_hz),
+          "lane",
         );
       } else {
         const columns = Math.min(8192, Math.round(canvas.clientWidth));
@@ -100,6 +105,7 @@ export function soundLane(
           range.start_s,
           range.end_s,
           Math.max(1, columns),
+          stopping.signal,
         );
         serverPeaks = { ...range, peaks };
       }
@@ -135,6 +141,7 @@ export function soundLane(
     close: () => {
       for (const stop of stops) stop();
       stopWatching();
+      stopping.abort();
     },
   };
 }

@@ -7,10 +7,13 @@ import { endOf, timeToX } from "../time/axis";
 
 const TILE_PICTURES = 16;
 const MOST_TILES = 200;
+/** Tiles that are fetched at once; edits need a connection to the server, too. */
+const MOST_LOADING = 2;
 
 export function thumbnailLane(session: Session): { element: HTMLElement; close: () => void } {
   const canvas = el("canvas", { class: "thumbnails", "aria-hidden": "true" });
   const tiles = new Map<string, HTMLImageElement>();
+  let loading = 0;
   const { width, height, duration_s } = session.project.value.video;
   const ratio = Math.min(Math.max(width / Math.max(height, 1), 0.4), 3);
 
@@ -32,9 +35,17 @@ export function thumbnailLane(session: Session): { element: HTMLElement; close: 
       count,
       height: Math.min(360, Math.max(24, Math.round(shown_px / 24) * 24)),
     };
-    image.onload = draw;
+    loading += 1;
+    image.onload = () => {
+      loading -= 1;
+      draw();
+      loadNext();
+    };
     // A stretch that is not analysed yet is tried again when the axis or the project changes.
-    image.onerror = () => tiles.delete(key);
+    image.onerror = () => {
+      loading -= 1;
+      tiles.delete(key);
+    };
     image.src = apiUrl(`/projects/${session.id}/thumbnails`, query);
   };
 
@@ -72,12 +83,14 @@ export function thumbnailLane(session: Session): { element: HTMLElement; close: 
     visit((key) => drawTile(key));
   });
 
-  const loadVisible = whenQuiet(() => {
+  /** Loads tiles that are visible now; those that were scrolled past are never fetched. */
+  const loadNext = () => {
     if (canvas.clientHeight === 0) return; // not on the page yet
     visit((key, start_s, end_s, count) => {
-      if (!tiles.has(key)) load(key, start_s, end_s, count);
+      if (loading < MOST_LOADING && !tiles.has(key)) load(key, start_s, end_s, count);
     });
-  }, 120);
+  };
+  const loadVisible = whenQuiet(loadNext, 120);
   const update = () => {
     draw();
     loadVisible();

@@ -259,10 +259,10 @@ export class Player {
       if (!store || gain === 0) continue;
       const start = Math.round(position_s * store.rate_hz);
       const end = start + FETCHED_AHEAD_S * store.rate_hz;
-      store.ensure(start, end).catch(() => {});
+      store.ensure(start, end, "player").catch(() => {});
       if (this.loopRange) {
         const first = Math.round(this.loopRange.start_s * store.rate_hz);
-        store.ensure(first, first + store.rate_hz).catch(() => {});
+        store.ensure(first, first + store.rate_hz, "loop").catch(() => {});
       }
     }
   }

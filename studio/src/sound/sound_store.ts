@@ -9,12 +9,24 @@ export const BLOCK_SAMPLES = 1 << 16;
 const MOST_BLOCKS = 256;
 
 type Block = Float32Array[];
+/** Who needs samples: what it asked for before is fetched no longer, unless others need it. */
+export type Reader = "lane" | "player" | "loop" | "edit";
+
+interface Loading {
+  readonly first: number;
+  readonly last: number;
+  readonly done: Promise<void>;
+  readonly stopping: AbortController;
+}
+
 /** `isChange` is false for samples that the page did not hold before. */
 type Listener = (startSample: number, endSample: number, isChange: boolean) => void;
 
 export class SoundStore {
   private readonly blocks = new Map<number, Block>();
-  private readonly loading = new Map<number, Promise<void>>();
+  private readonly loading = new Map<number, Loading>();
+  /** First and last block that each reader has asked for last. */
+  private readonly wanted = new Map<Reader, readonly [number, number]>();
   private readonly listeners = new Set<Listener>();
   private generation = 0;
   channels = 1;
@@ -37,7 +49,9 @@ export class SoundStore {
   }
 
   /** Fetches what is missing of a range; errors mean that there is no sound yet. */
-  async ensure(start: number, end: number): Promise<void> {
+  async ensure(start: number, end: number, reader: Reader): Promise<void> {
+    this.wanted.set(reader, [blockOf(start), blockOf(end)]);
+    this.stopUnwanted();
     const wanted = this.missing(start, end);
     if (wanted.length === 0) return;
     await Promise.all(joined(wanted).map(([first, last]) => this.load(first, last)));
@@ -77,7 +91,7 @@ export class SoundStore {
         const part = await api.sound(this.project, this.source, first, last);
         if (part.channels !== this.channels) {
           this.invalidate();
-          return this.ensure(first, last);
+          return this.ensure(first, last, "edit");
         }
         this.write(part.startSample, split(part.samples, part.channels));
       }),
@@ -106,24 +120,38 @@ export class SoundStore {
     const indices = Array.from({ length: last - first + 1 }, (_, offset) => first + offset);
     const open = indices.filter((index) => !this.loading.has(index));
     if (open.length > 0) {
-      const request = this.fetchBlocks(open[0]!, open[open.length - 1]!);
+      const stopping = new AbortController();
+      const [begin, end] = [open[0]!, open[open.length - 1]!];
+      const done = this.fetchBlocks(begin, end, stopping.signal);
+      const request = { first: begin, last: end, done, stopping };
       for (const index of open) this.loading.set(index, request);
-      void request
-        .catch(() => {})
-        .finally(() => {
-          for (const index of open) {
-            if (this.loading.get(index) === request) this.loading.delete(index);
-          }
-        });
+      void done.catch(() => {}).finally(() => this.forget(request));
     }
-    await Promise.all(indices.map((index) => this.loading.get(index)));
+    await Promise.all(indices.map((index) => this.loading.get(index)?.done));
   }
 
-  private async fetchBlocks(first: number, last: number): Promise<void> {
+  /** Stops requests for what was scrolled past: they would hold the connections of edits. */
+  private stopUnwanted(): void {
+    const wanted = [...this.wanted.values()];
+    for (const request of new Set(this.loading.values())) {
+      const { first, last, stopping } = request;
+      if (wanted.some(([begin, end]) => begin <= last && end >= first)) continue;
+      stopping.abort();
+      this.forget(request);
+    }
+  }
+
+  private forget(request: Loading): void {
+    for (let index = request.first; index <= request.last; index += 1) {
+      if (this.loading.get(index) === request) this.loading.delete(index);
+    }
+  }
+
+  private async fetchBlocks(first: number, last: number, signal: AbortSignal): Promise<void> {
     const { generation } = this;
     const start = first * BLOCK_SAMPLES;
     const end = Math.min((last + 1) * BLOCK_SAMPLES, this.sampleCount);
-    const part = await api.sound(this.project, this.source, start, end);
+    const part = await api.sound(this.project, this.source, start, end, signal);
     if (generation !== this.generation) return;
     this.channels = part.channels;
     const channels = split(part.samples, part.channels);
