@@ -58,7 +58,7 @@ studio: setup
 	$(BIN)/foleyflow serve --folder demo/studio --open
 
 test: setup
-	@sh scripts/system_packages.sh chromium chromium-driver
+	@sh scripts/system_packages.sh chromium chromium-driver zsh fish
 	@FOLEYFLOW_PRECISION=$(PRECISION) $(BIN)/python tests/support/machine_line.py
 	FOLEYFLOW_PRECISION=$(PRECISION) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile
 

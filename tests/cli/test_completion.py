@@ -1,6 +1,7 @@
 """Completion of commands, options, values and files in real shells."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,7 +13,6 @@ CASES = {
     "foleyflow ge": {"generate"},
     "foleyflow generate --mater": {"--material"},
     "foleyflow generate --material me": {"metal", "membrane"},
-    "foleyflow generate --mix d": {"duck"},
     "foleyflow generate clip": {"clip.mp4"},
 }
 # Each prints a line per completion of its argument.
@@ -27,8 +27,8 @@ SHELLS = {
     "fish": "foleyflow completion fish | source\ncomplete -C $argv[1] | cut -f1\n",
     # Its completion system offers what these two functions get.
     "zsh": (
-        "compdef() { }; _files() { print -l *(N) }\n"
-        "_arguments() { print -rl -- ${${(f)1}//*\\(\\(*/} ${(M)${(z)1}:#*} }\n"
+        "compdef() { }; _files() { print -r -- ${words[-1]}*(N) }\n"
+        "_arguments() { print -r -- $1 }\n"
         "source <(foleyflow completion zsh)\n"
         "words=(${=1}); CURRENT=$#words\n"
         "_foleyflow_completion\n"
@@ -48,7 +48,7 @@ def shell_environment(tmp_path):
     return environment | {"PATH": f"{command.parent}{os.pathsep}{environment['PATH']}"}
 
 
-@pytest.mark.parametrize("shell", ["bash", "fish"])
+@pytest.mark.parametrize("shell", SHELLS)
 def test_a_shell_completes(shell, shell_environment, tmp_path):
     if shutil.which(shell) is None:
         pytest.skip(f"needs {shell}")
@@ -64,7 +64,8 @@ def test_a_shell_completes(shell, shell_environment, tmp_path):
             timeout=60,
         )
         assert (done.returncode, done.stderr) == (0, "")
-        assert set(done.stdout.split()) == expected, line
+        found = re.findall(r'"([^"]+)"(?::"[^"]*")?', done.stdout) or done.stdout.split()
+        assert set(found) == expected, line
 
 
 def test_the_scripts_name_the_command():

@@ -197,7 +197,7 @@ def test_precision_can_be_configured(sources, monkeypatch):
 def test_a_configured_default_gives_way_to_the_command_line(sources, text, arguments):
     """The same two options on the command line are refused."""
     (sources.project.parent / "clips/today/clip.cues.json").write_text(
-        '{"format": "foleyflow-cues", "version": 1, "cues": []}'
+        '{"format": "foleyflow cues", "version": 1, "cues": []}'
     )
     sources.user.write_text(f"[generate]\n{text}\n")
     outcome = run_cli(*PLAN, *arguments)
