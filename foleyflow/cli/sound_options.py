@@ -38,7 +38,8 @@ def checked_sound(options: SoundOptions, typed: Collection[str]) -> SoundOptions
     if options.reference is not None and options.library is not None:
         idle = [name for name in ("library", "reference") if name not in typed]
         if idle:
-            options = replace(options, **{idle[0]: None})
+            gives_way: dict[str, Any] = {idle[0]: None}
+            options = replace(options, **gives_way)
     without_effect = {
         "mix_level": options.mix == "replace",
         "duck_depth": options.mix != "duck",
