@@ -27,11 +27,12 @@ RUN pip install --no-cache-dir --no-compile --no-deps --no-build-isolation .
 COPY scripts/trim_environment.sh scripts/
 RUN sh scripts/trim_environment.sh /opt/foleyflow
 # The first run writes the bytecode of the modules that are used; later the root is read-only
-RUN foleyflow generate foleyflow/assets/examples/falling.mp4 -o /tmp/first.mp4 --report && python -c 'import foleyflow.studio.serving' && foleyflow doctor > /tmp/doctor.txt
+RUN foleyflow generate foleyflow/assets/examples/falling.mp4 -o /tmp/first.mp4 --report && python -P -c "import foleyflow.studio.serving" && foleyflow --help > /tmp/help.txt && foleyflow doctor > /tmp/doctor.txt
 
 FROM python:${PYTHON}-slim
 COPY --from=build /opt/foleyflow /opt/foleyflow
-ENV PATH=/opt/foleyflow/bin:$PATH HOME=/tmp MPLCONFIGDIR=/tmp/matplotlib PYTHONUNBUFFERED=1
+ENV PATH=/opt/foleyflow/bin:$PATH HOME=/tmp MPLCONFIGDIR=/tmp/matplotlib
+ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 USER 10001:10001
 WORKDIR /work
 EXPOSE 8000
