@@ -43,13 +43,14 @@ pytestmark = [
 ]
 
 
-def run(*command: str | Path, **options) -> str:
+def run(*command: str | Path, config: str | Path = "", **options) -> str:
+    """Runs a command outside the project, and returns what it prints."""
     environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
     done = subprocess.run(
         [str(part) for part in command],
         capture_output=True,
         text=True,
-        env=environment | {"FOLEYFLOW_CONFIG": ""},
+        env=environment | {"FOLEYFLOW_CONFIG": str(config)},
         timeout=900,
         **options,
     )
@@ -145,11 +146,9 @@ def test_other_versions_of_python(distributions, tmp_path, version):
     foleyflow = python.parent / "foleyflow"
     for arguments in (("--version",), ("generate", "--help"), ("config",), ("completion", "bash")):
         run(foleyflow, *arguments, cwd=tmp_path)
-    (tmp_path / "foleyflow.toml").write_text("seed = 3")
-    settings = subprocess.run(
-        [foleyflow, "config", "generate"], cwd=tmp_path, capture_output=True, text=True
-    ).stdout
-    assert "foleyflow.toml: seed" in settings
+    config = tmp_path / "config.toml"
+    config.write_text("seed = 3")
+    assert f"{config}: seed" in run(foleyflow, "config", config=config)
     run(python, "-c", "from foleyflow import Cue, CueSheet; CueSheet([Cue(time_s=0.5)])")
     place = run(python, "-c", "import foleyflow; print(foleyflow.__path__[0])").strip()
     run(python, "-m", "compileall", "-q", place)
