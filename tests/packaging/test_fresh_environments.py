@@ -149,7 +149,7 @@ def test_other_versions_of_python(distributions, tmp_path, version):
     config = tmp_path / "config.toml"
     config.write_text("seed = 3")
     assert f"{config}: seed" in run(foleyflow, "config", config=config)
-    run(python, "-c", "from foleyflow import Cue, CueSheet; CueSheet([Cue(time_s=0.5)])")
+    run(python, "-c", "from foleyflow import Cue, CueSheet; CueSheet(cues=(Cue(time_s=0.5),))")
     place = run(python, "-c", "import foleyflow; print(foleyflow.__path__[0])").strip()
     run(python, "-m", "compileall", "-q", place)
 
