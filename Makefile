@@ -5,6 +5,7 @@
 #   make test [WORKERS=2] [PRECISION=bf16|fp32]
 #                                run all tests in WORKERS processes of one thread each; networks
 #                                compute in the given precision, or in the fastest one
+#   make test-installs           run the tests that install foleyflow in fresh environments (1 GB)
 #   make check                   lint, format, types
 #   make bench                   measure speed and memory
 #   make clean                   remove the files created by the targets above
@@ -23,7 +24,7 @@ EDITED = $(if $(VIDEO),"$(VIDEO)",$(firstword $(EXAMPLES)))
 PAGE := foleyflow/studio/page/index.html
 PAGE_SOURCES := $(wildcard studio/*.json studio/*.mjs studio/static/* studio/src/*.ts studio/src/*/*)
 
-.PHONY: setup demo studio test check bench clean
+.PHONY: setup demo studio test test-installs check bench clean
 
 setup: $(STAMP) $(PAGE)
 
@@ -58,9 +59,12 @@ studio: setup
 	$(BIN)/foleyflow serve --folder demo/studio --open
 
 test: setup
-	@sh scripts/system_packages.sh chromium chromium-driver
+	@sh scripts/system_packages.sh chromium chromium-driver zsh fish
 	@FOLEYFLOW_PRECISION=$(PRECISION) $(BIN)/python tests/support/machine_line.py
 	FOLEYFLOW_PRECISION=$(PRECISION) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile
+
+test-installs: setup
+	INSTALLS=1 $(BIN)/python -m pytest -q -x tests/packaging
 
 check: setup
 	$(BIN)/ruff check .

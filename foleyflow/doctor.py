@@ -50,6 +50,9 @@ ENCODERS = {
 TORCHVISION_TRIAL = "import torchvision"
 GL_TRIAL = "from foleyflow.simulation.picture.render import open_gl; open_gl()"
 TRIAL_TIMEOUT_S = 10.0
+TORCH_PAGE = "https://pytorch.org/get-started/locally"
+# The two ways to install torch: its build for Linux on PyPI is that for CUDA, of several GB.
+TORCH_WAYS = f"without an NVIDIA GPU: a CPU build, see {TORCH_PAGE}; with one: pip install torch"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +124,7 @@ def _packages() -> Iterator[Finding]:
     for package in CORE:
         name, version = f"package {package}", _version(package)
         if not version:
-            fix = f"pip install {package}"
+            fix = TORCH_WAYS if package == "torch" else f"pip install {package}"
             yield _finding(name, False, "not installed", fix=fix, failed="missing", needed=True)
             continue
         try:
@@ -164,9 +167,20 @@ def _machine() -> Iterator[Finding]:
     if not torch.cuda.is_available():
         parts.append("no cuda")
     yield _finding("devices", True, ", ".join(parts), fix="", needed=True)
+    detail = torch_build(torch.version.cuda, gpu_is_usable=torch.cuda.is_available())
+    yield _finding("torch build", True, detail, fix="")
     precisions = [f"{precision_on(torch.device(device))} on {device}" for device in devices]
     detail = f"{', '.join(precisions)} (setting: {precision_setting()})"
     yield _finding("precision", True, detail, fix="")
+
+
+def torch_build(cuda: str | None, *, gpu_is_usable: bool) -> str:
+    """For which devices torch was built, and when the other way to install it is better."""
+    if cuda is None:
+        return f"for the CPU; to use an NVIDIA GPU, install one for CUDA: {TORCH_PAGE}"
+    if gpu_is_usable:
+        return f"for CUDA {cuda}"
+    return f"for CUDA {cuda}, but no GPU is usable; a CPU build saves several GB: {TORCH_PAGE}"
 
 
 def _start_trial(code: str, *, needs: str) -> subprocess.Popen[str] | None:
@@ -201,7 +215,7 @@ def _torchvision(trial: subprocess.Popen[str]) -> Finding:
         "torchvision (encoders only)",
         not error,
         error[:160] or str(_version("torchvision")),
-        fix="install matching torch and torchvision: https://pytorch.org/get-started/locally",
+        fix=f"install matching torch and torchvision: {TORCH_PAGE}",
     )
 
 

@@ -4,6 +4,7 @@
 #   sh scripts/system_packages.sh osmesa    for `foleyflow data simulate`, to render clips
 #   sh scripts/system_packages.sh chromium  for the tests that open pages in a browser
 #   sh scripts/system_packages.sh chromium-driver  for the tests of the studio's page
+#   sh scripts/system_packages.sh zsh fish  for the tests of completion in these shells
 #   sh scripts/system_packages.sh npm       to build the page of `foleyflow serve`
 #
 # All are optional: a package that cannot be installed is reported in one line, without an error.
@@ -14,7 +15,7 @@ has() {
         osmesa) ldconfig -p 2>/dev/null | grep -q 'libOSMesa\.so' ;;
         chromium) command -v chromium || command -v chromium-browser || command -v chrome ;;
         chromium-driver) command -v chromedriver ;;
-        npm) command -v npm ;;
+        npm | zsh | fish) command -v "$1" ;;
     esac >/dev/null
 }
 
@@ -36,6 +37,7 @@ for wanted in "$@"; do
     case "$wanted" in
         osmesa) use="Only 'foleyflow data simulate' needs it." ;;
         npm) use="Only the page of 'foleyflow serve' needs it; its HTTP API works without." ;;
+        zsh | fish) use="Only tests of completion in this shell need it; they are skipped." ;;
         *) use="Only tests that open pages in a browser need it; they are skipped." ;;
     esac
     echo "missing: $wanted (Debian, Ubuntu: apt-get install $name). $use"

@@ -21,6 +21,14 @@ CLIP_DURATION_S = 1.6
 declare_missing()  # transformers and peft import torchvision too
 
 
+@pytest.fixture(scope="session", autouse=True)
+def without_configuration_files():
+    """The defaults of options are those of the code, whatever the user has configured."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FOLEYFLOW_CONFIG", "")
+        yield
+
+
 def pytest_report_header() -> str:
     return machine_line()
 

@@ -48,6 +48,13 @@ def test_devices_encoders_and_extras_are_listed(findings):
     assert order.index("rendering (simulation only)") == order.index("extra physics") + 1
 
 
+def test_the_two_ways_to_install_torch(findings):
+    assert findings["torch build"].state == "ok"
+    assert doctor.torch_build(None, gpu_is_usable=False).startswith("for the CPU; to use an NVIDIA")
+    assert doctor.torch_build("13.0", gpu_is_usable=True) == "for CUDA 13.0"
+    assert "a CPU build saves several GB" in doctor.torch_build("13.0", gpu_is_usable=False)
+
+
 def test_a_missing_extra_is_not_needed():
     finding = doctor._extra("physics", ("numpy", "a-package-nobody-has"))
     assert finding.state == "missing"

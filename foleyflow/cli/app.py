@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+from importlib.resources import files
 from typing import Annotated
 
 import typer
@@ -14,6 +17,10 @@ from foleyflow.cli.adapt import adapt
 from foleyflow.cli.average import average
 from foleyflow.cli.bench import bench
 from foleyflow.cli.bundle import bundle
+from foleyflow.cli.completion import COMPLETE_VARIABLE, completion
+from foleyflow.cli.config import config
+from foleyflow.cli.configuration import Configuration
+from foleyflow.cli.console import print_error, print_result, print_status
 from foleyflow.cli.doctor import doctor
 from foleyflow.cli.evaluate import evaluate
 from foleyflow.cli.generate import generate
@@ -21,8 +28,13 @@ from foleyflow.cli.reel import reel
 from foleyflow.cli.serve import serve
 from foleyflow.cli.spot import spot
 from foleyflow.cli.train import train
-from foleyflow.cli.usage import ReportingGroup
+from foleyflow.cli.usage import ReportingGroup, wants_json
+from foleyflow.errors import FoleyflowError
 from foleyflow.parallel.precision import PRECISION_VARIABLE, precision_set_to
+from foleyflow.system.printable import printable
+
+# They work without it, whatever is wrong with it.
+WITHOUT_CONFIGURATION = ("config", "completion", "doctor")
 
 app = typer.Typer(
     cls=ReportingGroup,
@@ -37,13 +49,42 @@ app.add_typer(measure.app, name="measure")
 
 def main() -> None:
     """The entry point of the console script."""
+    if COMPLETE_VARIABLE in os.environ:
+        from typer.completion import completion_init
+
+        completion_init()
     app(prog_name="foleyflow")
 
 
 def _print_version(wanted: bool) -> None:
     if wanted:
+        record = files("foleyflow").joinpath("assets", "model", "config.json").read_text("utf-8")
         typer.echo(f"foleyflow {__version__}")
+        for name, component in json.loads(record)["components"].items():
+            typer.echo(f"{component['sha256']}  {name}.safetensors")
         raise typer.Exit
+
+
+def _configure(context: typer.Context) -> None:
+    """Gives the options of the invoked command their defaults from environment and files."""
+    command = context.invoked_subcommand
+    if command is None or command in WITHOUT_CONFIGURATION:
+        return
+    try:
+        configuration = Configuration(context.command, context, context.obj)
+        context.default_map = configuration.default_map(command)
+        precision = configuration.default((), "precision")
+    except FoleyflowError as error:
+        status = print_error(error, debug=False)
+        if wants_json(context):
+            value = {"error": str(error), "hint": error.hint or ""}
+            print_result(value, as_json=True, text="")
+        raise typer.Exit(status) from None
+    for text in configuration.unknown_variables():
+        print_status(f"foleyflow: warning: {printable(text)}")
+    source = context.get_parameter_source("precision")
+    if precision is not None and source is not None and source.name == "DEFAULT":
+        context.params["precision"] = precision.value
 
 
 @app.callback()
@@ -51,7 +92,12 @@ def _root(
     context: typer.Context,
     version: Annotated[
         bool,
-        Option("--version", callback=_print_version, is_eager=True, help="Print the version."),
+        Option(
+            "--version",
+            callback=_print_version,
+            is_eager=True,
+            help="Print the version, and the hashes of the weights that ship with it.",
+        ),
     ] = False,
     precision: Annotated[
         str,
@@ -63,7 +109,9 @@ def _root(
     ] = "auto",
 ) -> None:
     """Generate sound for silent videos, and train and measure the models that do it."""
-    context.with_resource(precision_set_to(precision))
+    context.obj = dict(os.environ)  # before the next lines change it
+    _configure(context)
+    context.with_resource(precision_set_to(context.params["precision"]))
 
 
 for command, summary in (
@@ -79,5 +127,7 @@ for command, summary in (
     (ablate, "Train and measure the paper's ablation tables."),
     (bench, "Measure speed and memory on this machine."),
     (doctor, "Check the installation."),
+    (config, "Show the defaults of options and where each comes from."),
+    (completion, "Print the script that completes commands in a shell."),
 ):
     app.command(short_help=summary)(command)

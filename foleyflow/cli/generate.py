@@ -8,8 +8,27 @@ from typing import Annotated, Any, Literal
 import typer
 from typer import Option
 
+from foleyflow.cli.configuration import typed_parameters
 from foleyflow.cli.console import handle_errors
-from foleyflow.cli.options import EMBEDDED, Debug, Device, DryRun, Json, Model, Ray, Seed
+from foleyflow.cli.file_list import video_names
+from foleyflow.cli.options import (
+    EMBEDDED,
+    Debug,
+    Device,
+    DryRun,
+    Json,
+    Model,
+    Ray,
+    Seed,
+    materials,
+)
+from foleyflow.cli.output_names import is_template, output_names
+from foleyflow.cli.sound_options import (
+    SoundOptions,
+    checked_sound,
+    parse_loudness,
+    parse_mix_level,
+)
 from foleyflow.cli.takes import (
     Candidates,
     Of,
@@ -20,6 +39,7 @@ from foleyflow.cli.takes import (
     takes_text,
 )
 from foleyflow.cli.video_batch import (
+    FilesFrom,
     ModelThreads,
     Overwrite,
     Sensitivity,
@@ -30,13 +50,14 @@ from foleyflow.cli.video_batch import (
     checked_sensitivity,
     cue_counts,
 )
-from foleyflow.errors import ConfigError, UsageError
+from foleyflow.errors import UsageError
 from foleyflow.system.printable import printable
 
 
 def generate(
     context: typer.Context,
-    videos: VideoNames,
+    videos: VideoNames = None,
+    files_from: FilesFrom = None,
     output: Annotated[
         # Text, not a path: the slash at the end of a folder would be lost.
         str | None,
@@ -44,7 +65,8 @@ def generate(
             "-o",
             "--output",
             metavar="FILE|FOLDER/",
-            help="Output file, or folder of the outputs. Default: NAME.foley.mp4 next to each "
+            help="Output file, folder of the outputs, or a template such as {stem}.foley{suffix} "
+            "(fields: stem, suffix, name, folder, number). Default: NAME.foley.mp4 next to each "
             "video.",
         ),
     ] = None,
@@ -66,6 +88,7 @@ def generate(
         str,
         Option(
             metavar="auto|NAME",
+            autocompletion=materials,
             help="Material of all cues, such as wood; auto keeps those of the cues.",
         ),
     ] = "auto",
@@ -193,29 +216,33 @@ def generate(
         from foleyflow.inference.generation_job import generate_sound, sound_output
         from foleyflow.inference.request import Request
 
-        _check_combination(
-            mix=mix,
-            mix_level=mix_level,
-            duck_depth=duck_depth,
-            keep_original=keep_original,
-            audio_only=audio_only,
-            sound_format=sound_format,
+        names = video_names(videos, files_from)
+        typed = typed_parameters(context)
+        # A configured default gives way to what the command line has
+        if cues is not None and "sensitivity" not in typed:
+            sensitivity = None
+        sound = checked_sound(
+            SoundOptions(
+                mix=mix,
+                mix_level=mix_level,
+                duck_depth=duck_depth,
+                keep_original=keep_original,
+                audio_only=audio_only,
+                sound_format=sound_format,
+                library=library,
+                library_variation=library_variation,
+                reference=reference,
+            ),
+            typed,
         )
-        if library_variation is not None and library is None:
-            raise UsageError(
-                f"--library-variation {library_variation} without --library",
-                hint="add --library FOLDER, or leave it out",
-            )
-        if reference is not None and library is not None:
-            raise UsageError(
-                "--reference with --library: expected one of them",
-                hint="--library repeats recordings exactly, --reference varies one",
-            )
-        if project is not None and audio_only and "-" in videos:
+        if project is not None and audio_only and "-" in names:
             raise UsageError(
                 f"--project {project} with --audio-only: standard input leaves no video for it",
                 hint="leave --audio-only out, or save the video to a file first",
             )
+        is_revision = of is not None or range_text is not None
+        if is_revision and output is not None and is_template(output) and len(names) == 1:
+            output = output_names(output, names)[names[0]]
         request = Request(
             output=output,
             model=model,
@@ -225,17 +252,19 @@ def generate(
             material=material,
             cues=cues,
             sensitivity=checked_sensitivity(sensitivity),
-            loudness_lufs=_parse_loudness(loudness),
-            library=None if library is None else str(library),
-            library_variation=library_variation != "off",
-            reference=None if reference is None else str(reference),
+            loudness_lufs=parse_loudness(loudness),
+            library=None if sound.library is None else str(sound.library),
+            library_variation=sound.library_variation != "off",
+            reference=None if sound.reference is None else str(sound.reference),
             stereo=stereo,
             delivery=Delivery(
                 mix=mix,
-                mix_level_lu=_parse_mix_level(mix_level),
-                duck_depth_db=Delivery.duck_depth_db if duck_depth is None else duck_depth,
-                keep_original=keep_original,
-                sound_format=sound_format,
+                mix_level_lu=parse_mix_level(sound.mix_level),
+                duck_depth_db=(
+                    Delivery.duck_depth_db if sound.duck_depth is None else sound.duck_depth
+                ),
+                keep_original=sound.keep_original,
+                sound_format=sound.sound_format,
             ),
             audio_only=audio_only,
             project=project,
@@ -249,23 +278,20 @@ def generate(
             weights_dir=None if weights_dir is None else str(weights_dir),
             threads=threads,
         )
-        if of is not None or range_text is not None:
-            sources = {name: context.get_parameter_source(name) for name in context.params}
-            given = {
-                name for name, source in sources.items() if source and source.name != "DEFAULT"
-            }
-            request = revised(request, videos, given, of=of, range_text=range_text)
+        if is_revision:
+            request = revised(request, names, typed, of=of, range_text=range_text)
         batch = VideoBatch(
             command="generate",
-            videos=videos,
+            videos=names,
             request=request,
             output_of=sound_output,
             work=generate_sound,
             result_text=_result_text,
+            is_list=files_from is not None,
         )
         batch.check(ray=ray)
         if cues is not None:
-            _check_cues(cues, len(videos), sensitivity)
+            _check_cues(cues, len(names), sensitivity)
         if dry_run:
             lufs = request.loudness_lufs
             settings = vars(request) | request.delivery.to_json() | revision_to_json(request)
@@ -275,65 +301,6 @@ def generate(
         else:
             status = batch.run(ray=ray, as_json=as_json, debug=debug)
     raise typer.Exit(status)
-
-
-def _parse_loudness(text: str) -> float | None:
-    if text == "off":
-        return None
-    hint = "-23 is the usual level of broadcasts; off keeps the generated level"
-    try:
-        value = float(text)
-    except ValueError as error:
-        raise ConfigError(f"--loudness {text!r}: expected LUFS, or off", hint=hint) from error
-    if not -70 <= value <= 0:
-        raise ConfigError(f"--loudness {value:g}: expected -70 to 0 LUFS, or off", hint=hint)
-    return value
-
-
-def _parse_mix_level(text: str | None) -> float | None:
-    if text is None:
-        return 0.0
-    if text == "off":
-        return None
-    try:
-        return float(text)
-    except ValueError as error:
-        raise ConfigError(
-            f"--mix-level {text!r}: expected LU, or off",
-            hint="6 makes the generated sound 6 LU louder than that of the video",
-        ) from error
-
-
-def _check_combination(
-    *,
-    mix: str,
-    mix_level: str | None,
-    duck_depth: float | None,
-    keep_original: bool,
-    audio_only: bool,
-    sound_format: str | None,
-) -> None:
-    """Refuses options that have no effect without another one, or that contradict each other."""
-    if mix_level is not None and mix == "replace":
-        raise UsageError(
-            f"--mix-level {mix_level} without a mix: expected --mix mix or --mix duck",
-            hint="add --mix mix, or leave --mix-level out",
-        )
-    if duck_depth is not None and mix != "duck":
-        raise UsageError(
-            f"--duck-depth {duck_depth:g} with --mix {mix}: expected --mix duck",
-            hint="add --mix duck, or leave --duck-depth out",
-        )
-    if keep_original and audio_only:
-        raise UsageError(
-            "--keep-original with --audio-only: a sound file can't keep the original sound",
-            hint="leave one of them out",
-        )
-    if sound_format is not None and not audio_only:
-        raise UsageError(
-            f"--format {sound_format} without --audio-only: it is the format of a sound file",
-            hint="add --audio-only; the suffix of -o chooses the format of a video",
-        )
 
 
 def _check_cues(cues: str, video_count: int, sensitivity: float | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,18 @@ from typer import Argument, Option
 
 EMBEDDED = "embedded"
 SIMULATED = Path("data/sim")
+
+
+def materials(incomplete: str) -> list[str]:
+    """The values of --material that the shell offers."""
+    from foleyflow.simulation.materials import MATERIALS
+
+    return _starting(incomplete, ("auto", *MATERIALS))
+
+
+def _starting(incomplete: str, values: Iterable[str]) -> list[str]:
+    return [value for value in values if value.startswith(incomplete)]
+
 
 Debug = Annotated[bool, Option("--debug", help="Show tracebacks and log messages.")]
 Json = Annotated[bool, Option("--json", help="Print one JSON object on stdout.")]
@@ -20,7 +33,11 @@ Out = Annotated[Path | None, Option(help="Also write the report as JSON to this 
 Threads = Annotated[int, Option(min=0, help="CPU threads; 0 uses PyTorch's default, one per core.")]
 Device = Annotated[
     str,
-    Option(metavar="auto|cpu|cuda|cuda:N", help="Device; auto uses the GPU if there is one."),
+    Option(
+        metavar="auto|cpu|cuda|cuda:N",
+        autocompletion=lambda incomplete: _starting(incomplete, ("auto", "cpu", "cuda")),
+        help="Device; auto uses the GPU if there is one.",
+    ),
 ]
 Ray = Annotated[
     str | None,

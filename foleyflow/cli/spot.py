@@ -9,8 +9,10 @@ import typer
 from typer import Option
 
 from foleyflow.cli.console import handle_errors
+from foleyflow.cli.file_list import video_names
 from foleyflow.cli.options import EMBEDDED, Debug, Device, DryRun, Json, Model
 from foleyflow.cli.video_batch import (
+    FilesFrom,
     ModelThreads,
     Overwrite,
     Sensitivity,
@@ -25,7 +27,8 @@ from foleyflow.system.printable import printable
 
 
 def spot(
-    videos: VideoNames,
+    videos: VideoNames = None,
+    files_from: FilesFrom = None,
     output: Annotated[
         # Text, not a path: the slash at the end of a folder would be lost.
         str | None,
@@ -33,7 +36,8 @@ def spot(
             "-o",
             "--output",
             metavar="FILE|FOLDER/",
-            help="Output file, or folder of the outputs. The suffix chooses the format: .json, "
+            help="Output file, folder of the outputs, or a template such as {stem}.foley{suffix} "
+            "(fields: stem, suffix, name, folder, number). The suffix chooses the format: .json, "
             ".csv, .txt (Audacity), .mid, .reaper.csv, .edl, .otio, or .sheet.csv and .html to "
             "read. Default: NAME.cues.json next to each video.",
         ),
@@ -58,6 +62,7 @@ def spot(
         from foleyflow.inference.request import SpotRequest
         from foleyflow.inference.spotting_job import sheet_output, spot_video
 
+        names = video_names(videos, files_from)
         request = SpotRequest(
             output=output,
             model=model,
@@ -69,11 +74,12 @@ def spot(
         )
         batch = VideoBatch(
             command="spot",
-            videos=videos,
+            videos=names,
             request=request,
             output_of=sheet_output,
             work=spot_video,
             result_text=_result_text,
+            is_list=files_from is not None,
         )
         batch.check()
         if dry_run:

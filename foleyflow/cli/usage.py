@@ -36,6 +36,11 @@ class ReportingGroup(TyperGroup):
             return super().invoke(ctx)
 
 
+def wants_json(context: Any) -> bool:
+    """Whether the command line of a root context has --json."""
+    return bool(context.meta[_AS_JSON])
+
+
 @contextmanager
 def _reported_usage(as_json: bool) -> Iterator[None]:
     try:

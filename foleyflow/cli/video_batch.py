@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import functools
 import os
 import shlex
 from collections.abc import Callable
@@ -20,6 +22,7 @@ from foleyflow.cli.console import (
     print_status,
     progress_on_stderr,
 )
+from foleyflow.cli.output_names import is_template, output_names
 from foleyflow.cli.standard_input import spooled_standard_input
 from foleyflow.errors import FoleyflowError, UsageError
 from foleyflow.system.printable import printable
@@ -30,8 +33,16 @@ if TYPE_CHECKING:
 
 # Text, not paths: an empty name would become the current folder.
 VideoNames = Annotated[
-    list[str],
+    list[str] | None,
     Argument(metavar="VIDEO", help="Video files; - reads one from standard input."),
+]
+FilesFrom = Annotated[
+    str | None,
+    Option(
+        metavar="FILE",
+        help="Read the names of the videos from this file, one per line or separated by NUL; - is "
+        "standard input.",
+    ),
 ]
 Overwrite = Annotated[bool, Option("--overwrite", help="Replace existing outputs.")]
 WeightsFolder = Annotated[
@@ -65,11 +76,12 @@ class VideoBatch:
 
     Attributes:
         command: its name.
-        videos: as the user gave them.
+        videos: as the user gave them, in arguments or in a list.
         request: its settings.
         output_of: (video, request) -> output.
         work: see `inference.batch`.
         result_text: (description of a result, whether it is the only one) -> text to print.
+        is_list: answer as for several videos, even if there is only one or none.
     """
 
     command: str
@@ -78,6 +90,12 @@ class VideoBatch:
     output_of: Callable[[Path, Any], Path]
     work: Work[Any]
     result_text: Callable[[dict[str, Any], bool], str]
+    is_list: bool = False
+
+    @property
+    def many(self) -> bool:
+        """Whether the answer is that of several videos."""
+        return self.is_list or len(self.videos) > 1
 
     def check(self, *, ray: str | None = None) -> None:
         """Refuses an output or a use of standard input that can't work."""
@@ -87,10 +105,11 @@ class VideoBatch:
                 "-o '': an empty name, expected a file or a folder",
                 hint="check the shell variable that it came from, or leave -o out",
             )
-        if count > 1 and request.output is not None and request.folder is None:
+        named = request.output is not None and request.folder is None
+        if count > 1 and named and not is_template(request.output):
             raise UsageError(
                 f"-o {request.output}: one file for {count} videos",
-                hint="give a folder, as in -o results/",
+                hint="give a folder or a template, as in -o results/ or -o '{stem}.foley{suffix}'",
             )
         from foleyflow.inference.request import STANDARD_INPUT
 
@@ -102,7 +121,7 @@ class VideoBatch:
                 hint=f"run `foleyflow {self.command} - -o NAME` for it, and another command for "
                 "the files",
             )
-        if request.output is None or request.folder is not None:
+        if not named or is_template(request.output):
             given = "no -o" if request.output is None else f"-o {request.output}"
             raise UsageError(
                 f"- (standard input) with {given}: expected the name of the output file",
@@ -117,7 +136,7 @@ class VideoBatch:
     def print_plan(self, settings: dict[str, Any]) -> int:
         """Prints what `run` would do; returns the worst exit status."""
         outputs, errors = self._plan()
-        if errors and len(self.videos) == 1:
+        if errors and not self.many:
             raise errors[self.videos[0]]
         plan: dict[str, Any] = {
             "plan": [self._planned(name, output) for name, output in outputs.items()],
@@ -134,15 +153,26 @@ class VideoBatch:
         from foleyflow.inference.outputs import check_outputs, created_folder
         from foleyflow.inference.request import STANDARD_INPUT, Job
 
-        request, many = self.request, len(self.videos) > 1
+        request, many = self.request, self.many
+        if not self.videos and not as_json:
+            print_status("foleyflow: the list has no names: nothing to do")
         outputs, refused = self._plan()
         spooled: contextlib.AbstractContextManager[Path | None] = contextlib.nullcontext()
         if STANDARD_INPUT in self.videos:  # checked before it is read, which may take long
             check_outputs(Path(STANDARD_INPUT), outputs[STANDARD_INPUT], request)
             spooled = spooled_standard_input()
         answer: dict[str, Any] = {"results": [], "errors": [], "skipped": []}
-        status, folder = 0, created_folder(request.folder)
-        with partial_result(answer if many else {}), spooled as spool, folder:
+        status = 0
+        folders = (
+            {output.parent for output in outputs.values()} if self._names else {request.folder}
+        )
+        with (
+            partial_result(answer if many else {}),
+            spooled as spool,
+            contextlib.ExitStack() as stack,
+        ):
+            for folder in folders:
+                stack.enter_context(created_folder(folder))
             # Jobs for all videos whose output does not exist yet
             jobs: dict[str, Job[BatchRequest]] = {}
             for name, output in outputs.items():
@@ -183,9 +213,22 @@ class VideoBatch:
     def _plan(self) -> tuple[dict[str, Path], dict[str, Any]]:
         from foleyflow.inference.outputs import plan_outputs
 
-        return plan_outputs(
-            self.videos, lambda video: self.output_of(video, self.request), self._others
-        )
+        return plan_outputs(self.videos, self._output, self._others)
+
+    @functools.cached_property
+    def _names(self) -> dict[Path, str]:
+        """The names that a template gives; empty without one."""
+        template = self.request.output
+        if template is None or not is_template(template):
+            return {}
+        names = output_names(template, self.videos)
+        return {Path(video): name for video, name in names.items()}
+
+    def _output(self, video: Path) -> Path:
+        request = self.request
+        if self._names:
+            request = dataclasses.replace(request, output=self._names[video])
+        return self.output_of(video, request)
 
     def _others(self, output: Path) -> list[Path]:
         """The files and folders that are written next to an output."""

@@ -11,6 +11,8 @@ from support.cli_model import ROOT, run_cli
 
 import foleyflow
 from foleyflow.cli.app import app
+from foleyflow.pretrained import EMBEDDED
+from foleyflow.weights import file_sha256
 
 COMMAND = typer.main.get_command(app)
 
@@ -25,7 +27,8 @@ def command_paths(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[st
 PATHS = list(command_paths(COMMAND))
 # Documented flags.
 GENERATE_FLAGS = (
-    "--output --cues --sensitivity --model --seed --steps --guidance --material --loudness "
+    "--output --files-from --cues --sensitivity --model --seed --steps --guidance --material "
+    "--loudness "
     "--library --library-variation --mix --mix-level --duck-depth --keep-original "
     "--audio-only --format --project --overwrite --report --events --sidecar --device --json "
     "--dry-run --debug"
@@ -56,7 +59,11 @@ def test_generate_lists_every_documented_flag():
 
 
 def test_version():
-    assert run_cli("--version").stdout == f"foleyflow {foleyflow.__version__}\n"
+    """The hashes are those of the files."""
+    first, *lines = run_cli("--version").stdout.splitlines()
+    assert first == f"foleyflow {foleyflow.__version__}"
+    files = sorted(EMBEDDED.glob("*.safetensors"))
+    assert lines == [f"{file_sha256(path)}  {path.name}" for path in files]
 
 
 def test_help_loads_no_heavy_package():
