@@ -37,8 +37,9 @@ def test_every_system_has_a_video_with_its_sound(reel, simulated_data):
     true = read_waveform(source.with_suffix(".flac"))
     for path in files.values():
         info = probe(path)
-        assert info.duration_s == pytest.approx(true.duration_s, abs=0.05)
-        assert read_waveform(path).duration_s == pytest.approx(true.duration_s, abs=0.05)
+        # The last frame of a clip, of at least 15 frames per second, may last beyond its sound
+        assert info.duration_s == pytest.approx(true.duration_s, abs=0.07)
+        assert read_waveform(path).duration_s == pytest.approx(true.duration_s, abs=0.07)
     kept = read_waveform(files["true"]).mono()[: len(true.mono())]
     made = read_waveform(files["gdcf-1"]).mono()[: len(true.mono())]
     assert log_spectral_distance(true.mono()[: len(kept)], kept) < log_spectral_distance(

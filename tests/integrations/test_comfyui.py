@@ -269,5 +269,5 @@ def test_the_metadata_is_that_of_the_package():
     package = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert pack["version"] == foleyflow.__version__
     assert pack["requires-python"] == package["requires-python"]
-    assert pack["license"] == package["license"]
+    assert pack["license"]["text"] == package["license"]
     assert (PACK / "requirements.txt").read_text().split() == pack["dependencies"]

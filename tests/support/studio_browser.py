@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
 import time
@@ -11,6 +12,7 @@ from typing import Any, TypeVar
 
 import pytest
 from selenium import webdriver
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
@@ -92,12 +94,17 @@ class StudioBrowser:
         )
 
     def until(self, condition: Callable[[], T | None], what: object = "") -> T:
-        """The first value of a condition that is not false."""
+        """The first value of a condition that is not false.
+
+        An element that the page replaces while the condition reads it counts as false.
+        """
         end_s = time.monotonic() + TIMEOUT_S
-        while not (value := condition()):
+        while True:
+            with contextlib.suppress(StaleElementReferenceException):
+                if value := condition():
+                    return value
             assert time.monotonic() < end_s, f"waited in vain for {what}; {self.messages()}"
             time.sleep(0.05)
-        return value
 
     def script(self, text: str, *arguments: object) -> Any:
         return self.driver.execute_script(text, *arguments)
