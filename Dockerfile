@@ -34,8 +34,8 @@ COPY --from=build /opt/foleyflow /opt/foleyflow
 ENV PATH=/opt/foleyflow/bin:$PATH HOME=/tmp MPLCONFIGDIR=/tmp/matplotlib
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 USER 10001:10001
-WORKDIR /work
+WORKDIR /clips
 EXPOSE 8000
 HEALTHCHECK --interval=30s --timeout=10s --start-period=60s CMD python -c "import http.client; page = http.client.HTTPConnection('127.0.0.1', 8000, timeout=5); page.request('GET', '/'); raise SystemExit(page.getresponse().status >= 500)"
 ENTRYPOINT ["foleyflow"]
-CMD ["serve", "--host", "0.0.0.0", "--port", "8000", "--allow-remote", "--folder", "/work/studio"]
+CMD ["serve", "--host", "0.0.0.0", "--port", "8000", "--allow-remote", "--folder", "/clips/studio"]

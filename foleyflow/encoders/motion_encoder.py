@@ -115,12 +115,10 @@ class MotionEncoder(nn.Module):
         batch = len(patches)
         maps = self.stem(patches).flatten(0, 1).permute(0, 3, 1, 2)
         # Mix the maps of neighbouring frames at each place, at 1/8 and at 1/16 of the side
+        maps = self.stages[:3](maps)
         if self.config.middle_reach:
-            maps = _mix(self.middle_neighbours, self.stages[:3](maps), batch)
-            maps = self.stages[3](maps)
-        else:
-            maps = self.stages(maps)
-        maps = self.places(_mix(self.neighbours, maps, batch))
+            maps = _mix(self.middle_neighbours, maps, batch)
+        maps = self.places(_mix(self.neighbours, self.stages[3](maps), batch))
         # Pool over places: mean, maximum, quarters and four attention maps
         weights = self.attend(maps).flatten(2).softmax(-1)
         attended = torch.einsum("nkp,ncp->nkc", weights, maps.flatten(2)).flatten(1)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from foleyflow.alignment.model import (
     ATTRIBUTE_TENSORS,
     LATENT_TENSORS,
+    MIDDLE_TENSORS,
     Alignment,
     AlignmentConfig,
 )
@@ -96,7 +97,7 @@ class AlignRecipe(Recipe):
         task.reinitialised_prefixes = (
             *(LATENT_TENSORS if self.reinitialise_latents else ()),
             *(ATTRIBUTE_TENSORS if self.reinitialise_attributes else ()),
-            *(("encoder.middle_neighbours.",) if self.reinitialise_middle else ()),
+            *(MIDDLE_TENSORS if self.reinitialise_middle else ()),
         )
         return task
 

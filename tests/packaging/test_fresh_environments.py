@@ -195,7 +195,7 @@ def check_health(final, built: Path, folder: Path, shell: dict[str, str]) -> Non
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    arguments = json.loads(texts["CMD"].replace("/work", str(folder)).replace("8000", port))
+    arguments = json.loads(texts["CMD"].replace("/clips", str(folder)).replace("8000", port))
     health = texts["HEALTHCHECK"].split(" CMD ")[1].replace("8000", port)
     server = subprocess.Popen([built / "bin/foleyflow", *arguments], env=shell, cwd=folder)
     try:

@@ -42,3 +42,14 @@ def clip_project(server, short_clip) -> str:
     response = server.client.put(f"/projects/{project}/cues", json={"cues": cues})
     assert response.status_code == 200, response.text
     return project
+
+
+@pytest.fixture(scope="module")
+def browser(server):
+    """A browser with the list of projects of the server open."""
+    from support.studio_browser import StudioBrowser
+
+    opened = StudioBrowser()
+    opened.open(server)
+    yield opened
+    opened.quit()

@@ -25,14 +25,6 @@ DURATION_S = 2.4
 DRAWN_PX, SILENT_PX = 2.5, 1.5
 
 
-@pytest.fixture(scope="module")
-def browser(server):
-    opened = browsers.StudioBrowser()
-    opened.open(server)
-    yield opened
-    opened.quit()
-
-
 @pytest.fixture
 def project(server, short_clip) -> str:
     """A project with three cues, and nothing between and around them."""

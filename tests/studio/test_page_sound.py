@@ -15,14 +15,6 @@ pytestmark = browsers.NEEDED
 RATE_HZ = 48_000
 
 
-@pytest.fixture(scope="module")
-def browser(server):
-    opened = browsers.StudioBrowser()
-    opened.open(server)
-    yield opened
-    opened.quit()
-
-
 @pytest.fixture
 def project(server, short_clip) -> str:
     made = server.upload(short_clip)

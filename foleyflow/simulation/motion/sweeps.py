@@ -140,7 +140,6 @@ def _drive(
     begin = sweeps[0].direction if sweeps else 1.0
     place = Lift(MOTION_START_S, -begin * half_m)
     path = FramePath()
-    raised_by = scale(Z_AXIS, 1.0)
     path.stop(MOTION_START_S, MOTION_START_S, frame)
     for sweep in sweeps:
         side = -sweep.direction
@@ -150,13 +149,13 @@ def _drive(
         if place.lift_m * side < 0:
             # The return, raised above everything
             middle_s = 0.5 * (place.time_s + start_s)
-            lifted = add(frame[0], scale(raised_by, rng.uniform(0.15, 0.3)))
+            lifted = add(frame[0], scale(Z_AXIS, rng.uniform(0.15, 0.3)))
             path.stop(middle_s, middle_s, (lifted, frame[1]))
         elif start_s - place.time_s > 0.3 and rng.random() < 0.6:
             # Waits, and draws back shortly before the sweep
             place.reach(start_s - 0.15, place.lift_m * rng.uniform(0.7, 1.1))
         place.reach(start_s, side * reach_m)
-        passing = add(frame[0], scale(raised_by, sweep.raised_m))
+        passing = add(frame[0], scale(Z_AXIS, sweep.raised_m))
         path.stop(start_s, sweep.time_s + 0.8 * span_s, (passing, frame[1]))
         # Through the middle at the speed of the sweep
         place.reach(sweep.time_s, 0.0, sweep.direction * sweep.speed_mps)
@@ -213,7 +212,7 @@ def _add_plants(
     wind = SmoothNoise(rng, rng.uniform(0.0, 0.06), low_hz=0.2, high_hz=1.5)
 
     def bend_rad(index: int, time_s: float) -> float:
-        total = wind.at(time_s)[0]
+        total = 0.0
         for sweep in touched:
             elapsed_s = time_s - sweep.time_s
             elapsed_s -= sweep.direction * float(along_m[index]) / sweep.speed_mps
@@ -228,8 +227,9 @@ def _add_plants(
     turn_axis = scale(across, -1.0)
 
     def motion(time_s: float) -> list[Pose]:
+        sway_rad = wind.at(time_s)[0]
         return [
-            (place, axis_angle(turn_axis, bend_rad(index, time_s)))
+            (place, axis_angle(turn_axis, sway_rad + bend_rad(index, time_s)))
             for index, place in enumerate(places)
         ]
 
