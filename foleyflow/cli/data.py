@@ -14,7 +14,8 @@ import typer
 from typer import Argument, Option
 
 from foleyflow.cli.console import progress_on_stderr
-from foleyflow.cli.options import SIMULATED, Ray, Recipe, Settings
+from foleyflow.cli.options import Ray
+from foleyflow.cli.prepare import prepare
 from foleyflow.cli.shared_options import REQUIRED, Result, printing
 from foleyflow.errors import ConfigError, MissingExtra
 
@@ -173,31 +174,7 @@ def list_clips(
     return {"clips": paths}, "\n".join(paths)
 
 
-@app.command()
-@printing
-def prepare(
-    task: Annotated[str, Argument(metavar="TASK", help="align or flow.")],
-    recipe: Recipe = "tiny",
-    data: Annotated[Path, Option(help="Folder of the data set.")] = SIMULATED,
-    set_: Settings = None,
-    ray: Ray = None,
-) -> Result:
-    """Compute the cached features that a training needs."""
-    from foleyflow.parallel.ray_cluster import ParallelMap, RayCluster
-    from foleyflow.recipes import recipe_named
-    from foleyflow.recipes.overrides import override
-    from foleyflow.training.run import prepare as prepare_features
-
-    settings = override(recipe_named(task, recipe), set_ or [])
-    with RayCluster(ray) if ray is not None else nullcontext() as cluster:
-        parallel_map: ParallelMap | None = None
-        if cluster is not None:
-            on_gpus = settings.prepares_on_gpu and cluster.has_gpus
-            parallel_map = functools.partial(cluster.parallel_map, gpus=float(on_gpus))
-        windows = prepare_features(settings, data, parallel_map)
-    listed = ", ".join(f"{count} windows of {split}" for split, count in windows.items())
-    return {"windows": windows}, f"{data}: {listed} are ready"
-
+app.command()(prepare)
 
 Rows = Sequence[Any]  # of `ListedClip`; heavy modules are imported only when a command runs
 RowReader = Callable[..., Rows]

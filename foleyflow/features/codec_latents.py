@@ -21,6 +21,7 @@ from foleyflow.parallel.ray_cluster import ParallelMap
 from foleyflow.pretrained import load_codec, load_codec_config
 from foleyflow.signals import INT16_FULL_SCALE
 from foleyflow.simulation.materials import MATERIAL_NAMES
+from foleyflow.system.device import pick_device
 from foleyflow.weights import read_record
 
 # Strengths are logarithms of force (0.1 is 7 dB). An impact this far below the strongest one of its
@@ -82,6 +83,8 @@ def codec_latents(
             functools.partial(_encode_block, split, codec_folder, sha256, resampled_hz),
             range(0, len(split.clips), BATCH),
             parallel_map=parallel_map,
+            uses_gpu=True,
+            total=len(split.clips),
         )["latents"]
     finally:
         _opened.cache_clear()
@@ -93,7 +96,8 @@ def encode_sounds(codec: Codec, sounds: NDArray[np.int16]) -> NDArray[np.float16
     samples = sounds.shape[1] // hop * hop
     scaled = sounds[:, :samples].astype(np.float32) / INT16_FULL_SCALE
     with torch.no_grad():
-        return codec.encode(torch.from_numpy(scaled)).numpy().astype(np.float16)
+        latents = codec.encode(torch.from_numpy(scaled).to(codec.latent_mean.device))
+    return latents.cpu().numpy().astype(np.float16)
 
 
 def clip_arrays(cache: FrameCache) -> ClipArrays:
@@ -140,4 +144,4 @@ def _opened(
         sounds = cache_frames(split.data, split.name).sounds
     else:
         sounds = mono_sounds(split, resampled_hz)
-    return load_codec(codec_folder), sounds
+    return load_codec(codec_folder).to(pick_device("auto")), sounds

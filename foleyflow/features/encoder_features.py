@@ -28,6 +28,7 @@ from foleyflow.features.frames import Split, mono_sounds, read_mono
 from foleyflow.features.store import Arrays, offsets_of, open_store, store_folder
 from foleyflow.media.reader import read_frames_with_aspect
 from foleyflow.parallel.ray_cluster import ParallelMap
+from foleyflow.system.device import pick_device
 from foleyflow.weights import file_sha256
 
 # Of the audio encoders; raised whenever the same sound would give them other input
@@ -118,6 +119,8 @@ def video_features(
         functools.partial(_video_block, split, video),
         range(len(split.clips)),
         parallel_map=parallel_map,
+        uses_gpu=True,
+        total=len(split.clips),
     )
     return FrameFeatures(
         values=arrays["values"],
@@ -133,7 +136,7 @@ def _video_block(split: Split, video: Weights, clip: int) -> Arrays:
     batch: list[Tensor] = []
 
     def encode_batch() -> None:
-        encoded = frozen(torch.cat(batch).to(_device()))
+        encoded = frozen(torch.cat(batch).to(pick_device("auto")))
         features.append(encoded.cpu().numpy().astype(np.float16))
         batch.clear()
 
@@ -182,6 +185,8 @@ def segment_features(
         functools.partial(_segment_block, split, sound, segment_s, bands),
         range(len(split.clips)),
         parallel_map=parallel_map,
+        uses_gpu=True,
+        total=len(split.clips),
     )["values"]
 
 
@@ -189,7 +194,7 @@ def _segment_block(split: Split, sound: Weights, segment_s: float, bands: int, c
     frozen, clips = _loaded_sound(sound), split.clips
     segments = int(clips.duration_s / segment_s + 1e-6)
     samples = read_mono(clips, clip, RATE_HZ)
-    grid = frozen(torch.from_numpy(samples).to(_device())).cpu()
+    grid = frozen(torch.from_numpy(samples).to(pick_device("auto"))).cpu()
     values = resample_to_segments(grid, frozen, segments=segments, segment_s=segment_s, bands=bands)
     return {"values": values.numpy().astype(np.float16)[None]}
 
@@ -216,14 +221,10 @@ def resample_to_segments(
 @functools.lru_cache(maxsize=1)
 def _loaded_video(video: Weights) -> FrozenVideo:
     encoder = catalogue.video_encoder(video.encoder)
-    return catalogue.load_encoder(encoder, video.folder).to(_device())
+    return catalogue.load_encoder(encoder, video.folder).to(pick_device("auto"))
 
 
 @functools.lru_cache(maxsize=1)
 def _loaded_sound(sound: Weights) -> FrozenSound:
     encoder = catalogue.sound_encoder(sound.encoder)
-    return catalogue.load_encoder(encoder, sound.folder).to(_device())
-
-
-def _device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return catalogue.load_encoder(encoder, sound.folder).to(pick_device("auto"))

@@ -29,6 +29,7 @@ from foleyflow.features.store import Arrays, open_store
 from foleyflow.parallel.precision import fast_autocast
 from foleyflow.parallel.ray_cluster import ParallelMap
 from foleyflow.pretrained import load_aligner, load_codec_config, published_encoder
+from foleyflow.system.device import pick_device
 from foleyflow.weights import read_record
 
 CLIPS_PER_BLOCK = 8
@@ -111,6 +112,8 @@ class FlowConditions:
                     functools.partial(_compute_block, self, split, key),
                     blocks(),
                     parallel_map=parallel_map,
+                    uses_gpu=True,
+                    total=views * len(open_split(self.data, split)),
                 )
             )
         finally:
@@ -174,10 +177,12 @@ def _compute_block(conditions: FlowConditions, split: str, key: str, block: Wind
     aligner, source = _opened(conditions, split, key)
     rng = block.rng if source.config.augment else None
     cut = source.cut(block.clips, block.starts, rng)
-    found = window_conditions(aligner, cut, source.segments)
+    device = next(aligner.parameters()).device
+    inputs = {name: cut[name].to(device) for name in ("pixels", "times_s", "present")}
+    found = window_conditions(aligner, inputs, source.segments)
     return {
-        "video": torch.cat([each.video for each in found]).numpy().astype(np.float16),
-        "states": torch.cat([each.states for each in found]).numpy().astype(np.float16),
+        "video": torch.cat([each.video for each in found]).cpu().numpy().astype(np.float16),
+        "states": torch.cat([each.states for each in found]).cpu().numpy().astype(np.float16),
         "latents": cut["latents"].numpy().astype(np.float16),
         "clip": cut["clip"].numpy(),
         "start_s": block.starts * source.config.segment_s,
@@ -187,7 +192,8 @@ def _compute_block(conditions: FlowConditions, split: str, key: str, block: Wind
 @functools.lru_cache(maxsize=1)
 def _opened(conditions: FlowConditions, split: str, key: str) -> tuple[Alignment, WindowSource]:
     """The aligner and the clips, which each process opens once; `key` identifies their content."""
-    return load_aligner(Path(conditions.align)), conditions.source(split)
+    aligner = load_aligner(Path(conditions.align)).to(pick_device("auto"))
+    return aligner, conditions.source(split)
 
 
 def window_conditions(

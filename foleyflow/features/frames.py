@@ -108,6 +108,7 @@ def cache_frames(
         functools.partial(_decode, opened),
         range(len(opened.clips)),
         parallel_map=parallel_map or _map_in_threads,
+        total=len(opened.clips),
     )
     for other in opened.data.glob(f".frames-{split}-*"):
         if other != folder:
@@ -133,6 +134,7 @@ def mono_sounds(
         functools.partial(_read_sound, split, rate_hz),
         range(len(split.clips)),
         parallel_map=parallel_map,
+        total=len(split.clips),
     )["sounds"]
 
 

@@ -2,7 +2,8 @@
 
 A store is a folder with one `.npy` file per array and an `index.json`. It is computed and recorded
 in blocks, so that an interrupted computation resumes after the last recorded block. The folder gets
-its final name when it is complete. It may be deleted at any time.
+its final name when it is complete. It may be deleted at any time. With `StoreWorkers`, the workers
+of a cluster write the store in shards.
 """
 
 from __future__ import annotations
@@ -11,18 +12,20 @@ import hashlib
 import itertools
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack
+import shutil
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from foleyflow.features.growing_arrays import Arrays, GrowingArrays
+from foleyflow.features.store_workers import SHARDS, StoreWorkers, compute_by_workers
 from foleyflow.parallel.ray_cluster import Item, ParallelMap
 from foleyflow.weights import write_atomically
 
-Arrays = Mapping[str, NDArray[Any]]  # name -> (rows, ...)
+DRAFT = ".part"  # suffix of a store that this process has begun
 
 
 def store_folder(data: Path, name: str, *depends_on: object) -> Path:
@@ -37,6 +40,8 @@ def open_store(
     blocks: Iterable[Item],
     *,
     parallel_map: ParallelMap | None = None,
+    uses_gpu: bool = False,
+    total: int = 0,
 ) -> dict[str, NDArray[Any]]:
     """Opens a store, and computes it first if it is missing.
 
@@ -47,12 +52,23 @@ def open_store(
             that an array of counts can describe rows of variable length.
         blocks: all blocks, in the same order in every process.
         parallel_map: applies `compute` to the blocks; None computes them in this process.
+            `StoreWorkers` also write them.
+        uses_gpu: whether `compute` is faster on a GPU, so that each of `StoreWorkers` gets one.
+        total: number of clips or windows of the store, for the progress of `StoreWorkers`; 0 if it
+            is unknown.
 
     Returns:
         Name -> (rows of all blocks, ...), memory-mapped and read-only.
     """
     if not folder.exists():
-        _compute(folder, compute, blocks, parallel_map or map)
+        if isinstance(parallel_map, StoreWorkers):
+            compute_by_workers(
+                folder, compute, blocks, parallel_map, uses_gpu=uses_gpu, total=total
+            )
+        else:
+            _compute(folder, compute, blocks, parallel_map or map)
+        for suffix in (DRAFT, SHARDS):
+            shutil.rmtree(folder.with_name(folder.name + suffix), ignore_errors=True)
     return {path.stem: np.load(path, mmap_mode="r") for path in folder.glob("*.npy")}
 
 
@@ -67,62 +83,14 @@ def _compute(
     blocks: Iterable[Item],
     parallel_map: ParallelMap,
 ) -> None:
-    draft = folder.with_name(folder.name + ".part")
+    draft = folder.with_name(folder.name + DRAFT)
     draft.mkdir(parents=True, exist_ok=True)
     index: dict[str, Any] = {"blocks": 0, "rows": {}}
     if (draft / "index.json").exists():
         index = json.loads((draft / "index.json").read_text(encoding="utf-8"))
-    rows: dict[str, int] = index["rows"]
-    files: dict[str, _GrowingArray] = {}
-    with ExitStack() as stack:
+    with GrowingArrays(draft, index["rows"]) as files:
         for arrays in parallel_map(compute, itertools.islice(blocks, index["blocks"], None)):
-            for name, values in arrays.items():
-                if name not in files:
-                    file = _GrowingArray(draft / f"{name}.npy", values, rows.get(name, 0))
-                    files[name] = file
-                    stack.callback(file.close)
-                files[name].append(values)
-                rows[name] = files[name].rows
-            index["blocks"] += 1
+            files.append(arrays)
+            index = {"blocks": index["blocks"] + 1, "rows": files.rows}
             write_atomically(draft / "index.json", json.dumps(index))
     os.replace(draft, folder)
-
-
-class _GrowingArray:
-    """An `.npy` file that grows along its first axis; its header is final after `close`."""
-
-    def __init__(self, path: Path, like: NDArray[Any], rows: int) -> None:
-        """Opens the file and drops everything after the first `rows` rows."""
-        self.rows = rows
-        self._dtype, self._shape = like.dtype, like.shape[1:]
-        self._stream = path.open("r+b" if rows else "w+b")
-        self._write_header()
-        row_bytes = like.dtype.itemsize * int(np.prod(self._shape, dtype=np.int64))
-        self._stream.truncate(self._stream.tell() + rows * row_bytes)
-        self._stream.seek(0, os.SEEK_END)
-
-    def append(self, values: NDArray[Any]) -> None:
-        """Adds rows, which are on disk when this returns."""
-        if (values.dtype, values.shape[1:]) != (self._dtype, self._shape):
-            raise ValueError(
-                f"{self._stream.name}: rows of {values.dtype} {values.shape[1:]}, expected "
-                f"{self._dtype} {self._shape}"
-            )
-        self._stream.write(np.ascontiguousarray(values).data)
-        self._stream.flush()
-        self.rows += len(values)
-
-    def close(self) -> None:
-        """Writes the number of rows and closes the file."""
-        self._stream.seek(0)
-        self._write_header()
-        self._stream.close()
-
-    def _write_header(self) -> None:
-        # NumPy pads the header, so that its length does not depend on the number of rows.
-        header = {
-            "descr": np.lib.format.dtype_to_descr(self._dtype),
-            "fortran_order": False,
-            "shape": (self.rows, *self._shape),
-        }
-        np.lib.format.write_array_header_1_0(self._stream, header)

@@ -114,7 +114,13 @@ class FlowRecipe(Recipe):
         return task
 
     def prepare(self, data: Path, split: str, parallel_map: ParallelMap | None) -> int:
-        """Computes the aligner's features of a split; see `Recipe.prepare`."""
+        """Computes the aligner's features of a split, and the latents of its sounds.
+
+        See `Recipe.prepare`.
+        """
+        if self.sounds and split == "train":
+            folder = Path(self.codec)
+            open_sounds(Path(self.sounds), split, codec_folder=folder, parallel_map=parallel_map)
         views = self.views if split == "train" else 1
         windows = self.conditions(data).open_windows(split, views, parallel_map=parallel_map)
         return len(windows.clip)

@@ -59,7 +59,6 @@ class PublishedRecipe(Recipe):
 
     task: ClassVar[str] = "align"
     component: ClassVar[str] = "align"
-    prepares_on_gpu: ClassVar[bool] = True
     model: AlignmentConfig
     video: str
     sound: str

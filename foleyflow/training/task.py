@@ -165,13 +165,11 @@ class Recipe(ABC):
     Attributes:
         task: name of the task on the command line.
         component: name of the trained component in a model folder.
-        prepares_on_gpu: whether `prepare` benefits from a GPU.
         train: settings of the loop.
     """
 
     task: ClassVar[str]
     component: ClassVar[str]
-    prepares_on_gpu: ClassVar[bool] = False
     train: TrainConfig
 
     @abstractmethod

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from support.cli_model import make_model, run_cli, settings_flags
+from support.local_ray import local_cluster
 from support.media_files import make_video
 from support.ray_work import current_precision, recorded_square, square_or_fail
 from support.small_vggsound import CLIP_S, SEGMENT_S, make_small_vggsound
@@ -38,23 +38,8 @@ CLIPS = 50
 @pytest.fixture(scope="module")
 def local_ray():
     """A Ray cluster on this machine with two workers, shared by all tests of this file."""
-    import ray
-
-    root = Path(__file__).resolve().parents[2]
-    paths = os.pathsep.join([str(root), str(root / "tests")])
-    before = {name: os.environ.get(name) for name in ("PYTHONPATH", "RAY_USAGE_STATS_ENABLED")}
-    os.environ.update(PYTHONPATH=paths, RAY_USAGE_STATS_ENABLED="0")
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # as in Ray's workers, so that sums are rounded equally
-    with RayCluster("auto") as started:
-        pass
-    assert ray.is_initialized()  # an existing connection is kept
-    yield started
-    torch.set_num_threads(threads)
-    ray.shutdown()
-    for name, value in before.items():
-        os.environ.pop(name) if value is None else os.environ.update({name: value})
+    with local_cluster() as started:
+        yield started
 
 
 @contextmanager
@@ -282,6 +267,13 @@ def test_prepared_features_equal_those_computed_locally(local_ray, fresh_data, s
         outcome = run_cli(*command, *settings_flags(*parts, "views=2"), *flags)
         assert outcome.status == 0, outcome.stderr
         assert outcome.answer["windows"] == {"train": 12, "validation": 4}
+        assert bool(outcome.answer["stores"]) == (name == "ray")
+        for store in outcome.answer["stores"]:
+            # The figures of each worker, none of which is this process
+            assert (store["gpu"], store["found"]) == (False, 0) and store["workers"]
+            for worker in store["workers"]:
+                assert worker["worker"].rpartition(":")[2] != str(os.getpid())
+                assert worker["entries"] > 0 and worker["entries_per_s"] > 0
         found[name] = {
             path.relative_to(data): path.read_bytes()
             for hidden in data.glob(".*")
@@ -293,6 +285,22 @@ def test_prepared_features_equal_those_computed_locally(local_ray, fresh_data, s
     assert stores == {".frames", ".latents", ".flow_conditions"}
     for name, content in found["local"].items():
         assert found["ray"][name] == content, name
+
+
+def test_throughput_of_each_worker_is_printed(local_ray, fresh_data, smoke_runs):
+    parts = [f"{part}={smoke_runs / part / 'model'}" for part in ("codec", "align")]
+    command = ["data", "prepare", "align", "--recipe", "smoke", "--data", fresh_data("data")]
+    command += [*settings_flags(*parts[:1]), "--ray", "auto"]
+    first, again = run_cli(*command), run_cli(*command)
+    assert "latents-train: 6 computed by 1 workers on processors" in first.stdout, first.stderr
+    assert first.stdout.count(" per second by ") == 4  # frames and latents of two splits
+    assert again.stdout.splitlines()[1:] == []
+
+
+def test_options_of_workers_need_a_cluster(tmp_path):
+    command = ["data", "prepare", "align", "--data", tmp_path, "--workers", "2"]
+    outcome = run_cli(*command)
+    assert outcome.status == 2 and "expected --ray too" in outcome.stderr
 
 
 def test_stored_sounds_equal_those_computed_locally(local_ray, fresh_data):
