@@ -6,6 +6,7 @@ machine changes them little (with one thread they equal elapsed time).
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -29,6 +30,7 @@ from foleyflow.inference.windows import WindowPlan
 from foleyflow.parallel.precision import fast_autocast, precision_on
 from foleyflow.parallel.threads import torch_threads
 from foleyflow.recipes import recipe_named
+from foleyflow.recipes.flow import FlowRecipe
 from foleyflow.system.allocator import keep_freed_memory
 from foleyflow.training.task import Task, TrainConfig
 
@@ -74,8 +76,9 @@ def measure_scales(
 ) -> list[dict[str, Any]]:
     """Measure training steps on noise at each size, each in a separate process.
 
-    Everything is in float32, because many CPUs only emulate bfloat16. A flow has two results: for
-    flow matching and for the one-step map.
+    Everything is in float32, because many CPUs only emulate bfloat16. A flow has a result for each
+    stage of its run: flow matching, the one-step map, distillation and polish. The model of real
+    data in the polish is the flow itself; another one that has no flow map is evaluated twice.
 
     Args:
         recipe_names: of `RECIPES`, or other recipes of these tasks.
@@ -85,8 +88,8 @@ def measure_scales(
     Returns:
         For each size: parameters; operations of a step per clip; processor seconds of a step;
         seconds and tokens of sound per second; peak resident memory; bytes that the forward pass
-        of one clip keeps for the backward pass; and, for the one-step map, the processor seconds
-        of 10 s of sound.
+        of one clip keeps for the backward pass; and, for a flow after flow matching, the processor
+        seconds of 10 s of sound.
     """
     results = []
     for task_name in task_names:
@@ -106,18 +109,22 @@ def _scale(task_name: str, recipe_name: str, clips: int, threads: int) -> list[d
     recipe = replace(recipe, train=replace(recipe.train, batch_clips=clips, bf16=False))
     if task_name == "align":
         task = cast(Task, align_task_on_noise(recipe))
-        steps, tokens = {"align": 0}, recipe.windows.segments
+        stages, tokens = {"align": 0}, recipe.windows.segments
     else:
         task = cast(Task, flow_task_on_noise(recipe))
-        steps = {"flow matching": 0, "one-step map": recipe.train.steps - 1}
+        stages = _stages(recipe)
         tokens = recipe.windows.segments * recipe.model.latents_per_segment
-    module = task.modules[task.phases[0]]
+    module = task.modules[task.phases[-1]]
     window_s = recipe.windows.segments * recipe.windows.segment_s
     results = []
-    for stage, step in steps.items():
+    for stage, step in stages.items():
+        if (stage == "distillation" and recipe.stages.merged_steps == 1) or stage == "polish":
+            # These stages start from a flow map, which takes guidance as an input
+            cast(FlowTransformer, module).record_training_(guidance=True)
+        phases = task.begin_step(step, {"flow": copy.deepcopy(module)})
         kept_bytes = _kept_bytes(task, recipe.train, step)
         operations, step_s = step_cost(
-            task, recipe.train, step=step, repeats=1, clock=time.process_time
+            task, recipe.train, step=step, repeats=1, clock=time.process_time, phases=phases
         )
         result = {
             "task": task_name,
@@ -133,7 +140,7 @@ def _scale(task_name: str, recipe_name: str, clips: int, threads: int) -> list[d
             "kept_mb_per_clip": round(kept_bytes / clips / 2**20, 1),
             "peak_rss_mb": round(peak_rss_mb()),
         }
-        if step:
+        if stage not in ("align", "flow matching"):
             flow = cast(FlowTransformer, module.eval())
             flow.record_training_(guidance=True)  # only the time of a jump is measured
             seconds = flow_seconds(
@@ -144,9 +151,23 @@ def _scale(task_name: str, recipe_name: str, clips: int, threads: int) -> list[d
     return results
 
 
+def _stages(recipe: FlowRecipe) -> dict[str, int]:
+    """The stages of a flow's run, each with one of its steps."""
+    stages, steps = recipe.stages, recipe.train.steps
+    polish_from = steps - stages.polish_steps
+    merge_from = polish_from - stages.merge_steps
+    begins = {
+        "flow matching": (0, stages.dcf_steps),
+        "one-step map": (merge_from - 1, merge_from - stages.dcf_steps),
+        "distillation": (merge_from, stages.merge_steps),
+        "polish": (polish_from, stages.polish_steps),
+    }
+    return {name: step for name, (step, count) in begins.items() if count}
+
+
 def _kept_bytes(task: Task, config: TrainConfig, step: int) -> int:
     """Bytes that autograd keeps of a forward pass: each storage once, without the weights."""
-    phase = task.phases[0]
+    phase = task.phases[-1]
     module = task.modules[phase].train()
     weights = {p.untyped_storage().data_ptr() for p in module.parameters()}
     kept: dict[int, int] = {}

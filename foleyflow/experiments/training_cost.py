@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -53,36 +53,41 @@ def step_cost(
     step: int,
     repeats: int,
     clock: Callable[[], float] = time.perf_counter,
+    phases: Sequence[str] | None = None,
 ) -> tuple[int, float]:
-    """Measure an optimiser step of a task's first phase on the CPU.
+    """Measure an optimiser step of a task on the CPU.
 
     Args:
         step: its number in the run, which may select the stage.
-        repeats: timed steps.
+        repeats: timed steps; with 0, the step whose operations are counted is timed.
+        phases: updates of the step; None for the task's first phase alone.
 
     Returns:
         Operations of matrix products, convolutions and attention, forward and backward (counted
         by torch's `FlopCounterMode`); and the median seconds of a step, measured by `clock`.
     """
-    phase = task.phases[0]
-    module = task.modules[phase].train()
-    optimiser = make_optimiser(module, config)
+    phases = task.phases[:1] if phases is None else phases
+    modules = {phase: task.modules[phase].train() for phase in phases}
+    optimisers = {phase: make_optimiser(module, config) for phase, module in modules.items()}
     batch = task.sample_batch(np.random.default_rng(0), config.batch_clips)
 
     def timed_step() -> float:
         began_s = clock()
-        optimiser.zero_grad(set_to_none=True)
-        with fast_autocast(torch.device("cpu"), enabled=config.bf16):
-            loss, _ = task.loss(phase, batch, step)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(module.parameters(), config.clip_norm)
-        optimiser.step()
+        for phase in phases:
+            module = modules[phase]
+            module.zero_grad(set_to_none=True)
+            with fast_autocast(torch.device("cpu"), enabled=config.bf16):
+                loss, _ = task.loss(phase, batch, step)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(module.parameters(), config.clip_norm)
+            optimisers[phase].step()
         return clock() - began_s
 
     torch.manual_seed(0)
     with FlopCounterMode(display=False, custom_mapping=CPU_ATTENTION) as counter:
-        timed_step()
-    return counter.get_total_flops(), statistics.median(timed_step() for _ in range(repeats))
+        first_s = timed_step()
+    times_s = [timed_step() for _ in range(repeats)] or [first_s]
+    return counter.get_total_flops(), statistics.median(times_s)
 
 
 def _attention_flops(query: tuple[int, ...], key: tuple[int, ...], *_: Any, **__: Any) -> int:

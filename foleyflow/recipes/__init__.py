@@ -8,6 +8,7 @@ from typing import Any
 
 from foleyflow.errors import ConfigError
 from foleyflow.recipes import align, codec, flow, judge, published, scales
+from foleyflow.recipes.one_step import one_step_recipes
 from foleyflow.training.task import Recipe
 
 # Task -> name -> recipe; `foleyflow train TASK --recipe NAME`.
@@ -48,6 +49,9 @@ RECIPES: dict[str, dict[str, Callable[[], Recipe]]] = {
         "base": scales.flow_base,
         "large": scales.flow_large,
         "published": published.published_flow,
+        **one_step_recipes("base", scales.flow_base),
+        **one_step_recipes("large", scales.flow_large),
+        **one_step_recipes("published", published.published_flow),
         "smoke": flow.smoke,
     },
     "judge": {
