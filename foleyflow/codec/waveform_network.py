@@ -147,12 +147,16 @@ class WaveformDecoder(nn.Module):
     @property
     def context_frames(self) -> int:
         """Receptive field: input frames on each side that influence an output frame."""
-        reach = KERNEL // 2
+        # The first and last sample that influence the samples of frame 0, layer by layer
+        first, last = 0, math.prod(self.strides) - 1
+        edge = KERNEL // 2
+        first, last = first - edge, last + edge
         for stride in reversed(self.strides):
-            reach += sum(DILATIONS) * (KERNEL // 2)
-            # A transposed convolution of twice the stride also reads a neighbour
-            reach = (reach + stride - 1 + -(-stride // 2)) // stride
-        return reach + KERNEL // 2
+            residual = sum(DILATIONS) * edge
+            pad = -(-stride // 2)
+            first = -((2 * stride - 1 - pad - first + residual) // stride)
+            last = (last + residual + pad) // stride
+        return max(-first, last) + edge
 
 
 def _normed(layer: nn.Module) -> nn.Module:
