@@ -9,7 +9,9 @@ from typing import Any
 from torch import nn
 
 from foleyflow.alignment.model import Alignment, AlignmentConfig
-from foleyflow.codec.autoencoder import Codec, CodecConfig
+from foleyflow.codec.autoencoder import AnyCodecConfig, Codec, CodecConfig
+from foleyflow.codec.mel_network import MelCodecConfig
+from foleyflow.codec.waveform_network import WaveformCodecConfig
 from foleyflow.encoders import catalogue
 from foleyflow.encoders.frame_adapter import AdaptedVideo, FrameAdapter, FrameAdapterConfig
 from foleyflow.encoders.motion_encoder import MotionEncoder, MotionEncoderConfig
@@ -38,9 +40,29 @@ def model_folder(source: str | Path | None) -> Path:
     return folder
 
 
-def load_codec_config(folder: Path) -> CodecConfig:
-    """The configuration of a model folder's codec."""
-    return config_from_json(CodecConfig, folder, "codec", read_record(folder, "codec").config)
+# Architecture in the record of a codec -> its configuration
+CODEC_CONFIGS: dict[str, type[AnyCodecConfig]] = {
+    "spectral": CodecConfig,
+    "waveform": WaveformCodecConfig,
+    "mel": MelCodecConfig,
+}
+
+
+def load_codec_config(folder: Path) -> AnyCodecConfig:
+    """The configuration of a model folder's codec.
+
+    Raises:
+        CheckpointError: its fields are not those of its architecture, or that is not known.
+    """
+    stored = read_record(folder, "codec").config
+    name = stored.get("architecture", "spectral")
+    if name not in CODEC_CONFIGS:
+        raise CheckpointError(
+            f"{folder}: a codec of the architecture {name!r}, expected "
+            f"{' or '.join(CODEC_CONFIGS)}",
+            hint=OTHER_VERSION,
+        )
+    return config_from_json(CODEC_CONFIGS[name], folder, "codec", stored)
 
 
 def load_codec(folder: Path) -> Codec:

@@ -15,10 +15,16 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
+from foleyflow.codec.convnext import ConvNextBlock
+from foleyflow.codec.mel_network import MelCodecConfig, MelDecoder, MelEncoder
 from foleyflow.codec.mel_pca import MelPca
 from foleyflow.codec.phase_propagation import PhasePropagation
+from foleyflow.codec.waveform_network import (
+    WaveformCodecConfig,
+    WaveformDecoder,
+    WaveformEncoder,
+)
 from foleyflow.errors import ConfigError
 from foleyflow.spectrogram import frame, istft, log_magnitude, mel_filters, stft
 
@@ -71,25 +77,7 @@ class CodecConfig:
         )
 
 
-class ConvNextBlock(nn.Module):
-    """Depthwise convolution over time, then a two-layer network per frame, with a residual.
-
-    Reference: Liu et al. 2022 (ConvNeXt), in one dimension as in Vocos (Siuzdak 2023).
-    """
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.depthwise = nn.Conv1d(width, width, 7, padding=3, groups=width)
-        self.norm = nn.LayerNorm(width)
-        self.expand = nn.Linear(width, 3 * width)
-        self.contract = nn.Linear(3 * width, width)
-        self.scale = nn.Parameter(torch.full((width,), 0.2))
-
-    def forward(self, hidden: Tensor) -> Tensor:
-        """(B, T, D) to (B, T, D)."""
-        mixed = self.depthwise(hidden.transpose(1, 2)).transpose(1, 2)
-        mixed = self.contract(functional.gelu(self.expand(self.norm(mixed))))
-        return hidden + self.scale * mixed
+AnyCodecConfig = CodecConfig | WaveformCodecConfig | MelCodecConfig
 
 
 class Encoder(nn.Module):
@@ -164,6 +152,10 @@ class Decoder(nn.Module):
         super().__init__()
         self.hop_samples = config.hop_samples // 2
         self.window_samples = 2 * config.hop_samples
+        self.propagates_phase = config.propagates_phase
+        # Receptive field at the latent rate, then at twice the rate, and the inverse STFT
+        self.context_frames = 3 * (1 + config.decoder_blocks)
+        self.context_frames += -(-3 * config.fine_blocks // 2) + 2
         width = config.decoder_width
         self.input_conv = nn.Conv1d(config.channels, width, 7, padding=3)
         self.blocks = nn.Sequential(*(ConvNextBlock(width) for _ in range(config.decoder_blocks)))
@@ -248,11 +240,21 @@ class Codec(nn.Module):
     latent_mean: Tensor
     latent_deviation: Tensor
 
-    def __init__(self, config: CodecConfig) -> None:
+    def __init__(self, config: AnyCodecConfig) -> None:
         super().__init__()
         self.config = config
-        self.encoder = Encoder(config)
-        self.decoder = Decoder(config)
+        self.encoder: Encoder | WaveformEncoder | MelEncoder
+        self.decoder: Decoder | WaveformDecoder | MelDecoder
+        match config:
+            case WaveformCodecConfig():
+                self.encoder = WaveformEncoder(config)
+                self.decoder = WaveformDecoder(
+                    channels=config.channels, width=config.decoder_width, strides=config.strides
+                )
+            case MelCodecConfig():
+                self.encoder, self.decoder = MelEncoder(config), MelDecoder(config)
+            case CodecConfig():
+                self.encoder, self.decoder = Encoder(config), Decoder(config)
         self.register_buffer("latent_mean", torch.zeros(config.channels))
         self.register_buffer("latent_deviation", torch.ones(config.channels))
 
@@ -267,21 +269,42 @@ class Codec(nn.Module):
 
     def decode(self, latents: Tensor) -> Tensor:
         """Standardised latents (B, T, C) to audio (B, T * hop_samples) float32."""
-        spectra = self.spectra(latents)
+        restored = latents * self.latent_deviation + self.latent_mean
+        if not isinstance(self.decoder, Decoder):
+            audio: Tensor = self.decoder(restored)
+            return audio
+        spectra = self.decoder.spectra(restored)
         # Phases are propagated along each sound of the batch
         items = zip(spectra.log_magnitudes, spectra.phase, strict=True)
         phase = torch.stack([self.phase_processor()(*item) for item in items])
         return self.decoder.synthesise(spectra._replace(phase=phase))
 
+    @property
+    def spectral_decoder(self) -> Decoder:
+        """The decoder of a codec whose decoder returns spectra.
+
+        Raises:
+            TypeError: the decoder is another one.
+        """
+        if not isinstance(self.decoder, Decoder):
+            raise TypeError(f"{type(self.decoder).__name__}: expected a decoder of spectra")
+        return self.decoder
+
+    @property
+    def decodes_spectra(self) -> bool:
+        """Whether the decoder returns spectra, whose phases may be propagated."""
+        return isinstance(self.decoder, Decoder)
+
     def spectra(self, latents: Tensor) -> DecodedSpectra:
         """Standardised latents (B, T, C) to magnitudes, phases and gains."""
-        return self.decoder.spectra(latents * self.latent_deviation + self.latent_mean)
+        return self.spectral_decoder.spectra(latents * self.latent_deviation + self.latent_mean)
 
     def phase_processor(self) -> Callable[[Tensor, Tensor], Tensor]:
         """A phase processor for one sound: `PhasePropagation.propagate`, or the identity."""
-        if not self.config.propagates_phase:
+        decoder = self.spectral_decoder
+        if not decoder.propagates_phase:
             return lambda log_magnitudes, phase: phase
-        window_samples, hop_samples = self.decoder.window_samples, self.decoder.hop_samples
+        window_samples, hop_samples = decoder.window_samples, decoder.hop_samples
         return PhasePropagation(window_samples=window_samples, hop_samples=hop_samples).propagate
 
     def level_deviations(self) -> Tensor:
@@ -289,14 +312,21 @@ class Codec(nn.Module):
 
         It is that of the linear part; all 1 for a codec without one.
         """
-        mel_pca = self.decoder.mel_pca
+        mel_pca = self.decoder.mel_pca if isinstance(self.decoder, Decoder) else None
         if mel_pca is None:
             return torch.ones_like(self.latent_deviation)
         return self.latent_deviation * mel_pca.deviation
 
+    @property
+    def has_linear_part(self) -> bool:
+        """Whether `fit_mel_pca_` has something to fit."""
+        return isinstance(self.decoder, Decoder) and self.decoder.mel_pca is not None
+
     @torch.no_grad()
     def fit_mel_pca_(self, sounds: Tensor) -> None:
         """Fit the linear part, if there is one, to (B, N) audio."""
+        if not (isinstance(self.encoder, Encoder) and isinstance(self.decoder, Decoder)):
+            return
         if self.encoder.mel_pca is None or self.decoder.mel_pca is None:
             return
         levels = torch.cat(
@@ -311,5 +341,4 @@ class Codec(nn.Module):
 
         Propagated phases depend on all frames before; magnitudes don't.
         """
-        coarse = 3 * (1 + self.config.decoder_blocks)
-        return coarse + -(-3 * self.config.fine_blocks // 2) + 2
+        return self.decoder.context_frames

@@ -1,9 +1,11 @@
 """Training losses of the codec: spectra, temporal envelope and the KL term of the latents.
 
-There is no discriminator.
+Those of discriminators are in `adversarial_losses.py`.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +15,11 @@ from foleyflow.spectrogram import LOG_FLOOR, magnitude, mel_filters, stft
 
 # (window in samples, hop in samples, mel bands) at 48 kHz
 RESOLUTIONS = ((1920, 480, 128), (960, 240, 80), (480, 120, 40))
+
+DAC_WINDOWS = (32, 64, 128, 256, 512, 1024, 2048)  # samples
+
+# Those of the mel loss of the Descript Audio Codec (Kumar et al. 2023)
+FINE_RESOLUTIONS = tuple((window, window // 4, window * 5 // 32) for window in DAC_WINDOWS)
 
 MASKED_WEIGHT = 0.1  # smallest weight of inaudible bins
 
@@ -26,29 +33,43 @@ class SpectralLosses(nn.Module):
         resolutions).
     """
 
-    def __init__(self, rate_hz: int, *, audible_nepers: float = 0.0) -> None:
-        """Build the mel filters for a sample rate; the windows are meant for 48 kHz.
+    def __init__(
+        self,
+        rate_hz: int,
+        *,
+        audible_nepers: float = 0.0,
+        resolutions: Sequence[tuple[int, int, int]] = RESOLUTIONS,
+    ) -> None:
+        """Build the mel filters for a sample rate; the windows are meant for 44.1 or 48 kHz.
 
         The weight of an error falls to a tenth at `audible_nepers` below the loudest bin of a
         spectrogram; 0 weights all bins equally.
         """
         super().__init__()
         self.audible_nepers = audible_nepers
-        for index, (window_samples, _, bands) in enumerate(RESOLUTIONS):
+        self.resolutions = tuple(resolutions)
+        for index, (window_samples, _, bands) in enumerate(self.resolutions):
             filters = mel_filters(bands=bands, window_samples=window_samples, rate_hz=rate_hz)
             self.register_buffer(f"filters_{index}", filters, persistent=False)
 
     def forward(self, decoded: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """Compare two sounds, (B, N) each, with N a multiple of 480.
+        """Compare two sounds, (B, N) each; zeros complete the last frame.
 
-        Returns two means over `RESOLUTIONS`: "mel", the L1 of log-mel spectra in nepers, and
+        Returns two means over the resolutions: "mel", the L1 of log-mel spectra in nepers, and
         "spectral", the L1 of log magnitudes plus the spectral convergence of single bins.
         """
         mel = decoded.new_zeros(())
         spectral = decoded.new_zeros(())
-        for index, (window_samples, hop_samples, _) in enumerate(RESOLUTIONS):
+        for index, (window_samples, hop_samples, _) in enumerate(self.resolutions):
+            missing = -decoded.shape[1] % hop_samples
             one, other = (
-                magnitude(stft(sound, window_samples=window_samples, hop_samples=hop_samples))
+                magnitude(
+                    stft(
+                        functional.pad(sound, (0, missing)),
+                        window_samples=window_samples,
+                        hop_samples=hop_samples,
+                    )
+                )
                 for sound in (decoded, target)
             )
             filters = self.get_buffer(f"filters_{index}")
@@ -56,7 +77,8 @@ class SpectralLosses(nn.Module):
             difference = (one - other).flatten(1).norm(dim=1)
             convergence = (difference / (other.flatten(1).norm(dim=1) + 1.0)).mean()
             spectral = spectral + log_l1(one, other, self.audible_nepers) + convergence
-        return {"mel": mel / len(RESOLUTIONS), "spectral": spectral / len(RESOLUTIONS)}
+        count = len(self.resolutions)
+        return {"mel": mel / count, "spectral": spectral / count}
 
 
 def log_l1(decoded: Tensor, target: Tensor, audible_nepers: float = 0.0) -> Tensor:

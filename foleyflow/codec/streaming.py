@@ -22,19 +22,21 @@ def decode_stream(codec: Codec, pieces: Iterable[Tensor]) -> Iterator[Tensor]:
     hop, context = codec.config.hop_samples, codec.context_frames
     held = torch.zeros(1, 0, codec.config.channels)
     done = 0  # frames at the start of `held` that are decoded already
-    process = codec.phase_processor()
+    process = codec.phase_processor() if codec.decodes_spectra else None
     final_phase = torch.zeros(0, 0)  # phases of the spectra at the start of `held` that are final
 
     def decoded(ready: int) -> Tensor:
         """Audio of `held`; phases become final for all spectra that reach into `ready` frames."""
         nonlocal final_phase
+        if process is None:
+            return codec.decode(held)
         spectra = codec.spectra(held)
         log_magnitude, phase = spectra.log_magnitudes, spectra.phase
         begin, end = len(final_phase), FRAMES * ready + SPECTRA_AHEAD
         later = process(log_magnitude[0, begin:end], phase[0, begin:end])
         final_phase = torch.cat([final_phase, later]) if begin else later
         phase = torch.cat([final_phase, phase[0, end:]])[None]
-        return codec.decoder.synthesise(spectra._replace(phase=phase))
+        return codec.spectral_decoder.synthesise(spectra._replace(phase=phase))
 
     for piece in pieces:
         held = torch.cat([held.to(piece.device), piece], 1)

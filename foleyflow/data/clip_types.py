@@ -19,6 +19,7 @@ from foleyflow.media.waveform import fit_length, read_waveform
 from foleyflow.signals import Event, Frames, Waveform
 
 SHARDS_FORMAT = "foleyflow-shards-1"  # in the manifest of a data set of real clips
+MANIFEST_NAME = "manifest.json"  # of a data set
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,7 +215,7 @@ def read_manifest(root: Path) -> dict[str, Any]:
     Raises:
         DataError: it is missing or damaged.
     """
-    path = root / "manifest.json"
+    path = root / MANIFEST_NAME
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:

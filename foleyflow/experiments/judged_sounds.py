@@ -140,7 +140,7 @@ class SoundScores:
         not_measured: dict[str, str] = {}
         for column, name in self.judges.columns.items():
             computation = METRICS[name].computation
-            preprocessing = _preprocessing(column)
+            preprocessing = column_preprocessing(column)
             try:
                 if isinstance(computation, AudioJudged):
                     figures[column] = self._audio_figure(computation, preprocessing, sounds)
@@ -222,7 +222,7 @@ class SoundScores:
         )
 
 
-def _preprocessing(column: str) -> AudioPreprocessing:
+def column_preprocessing(column: str) -> AudioPreprocessing:
     """That of the paper's protocol for published judges, else the default."""
     if column in PUBLISHED_COLUMNS:
         return PROTOCOLS["paper"].audio_preprocessing

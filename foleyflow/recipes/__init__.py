@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from foleyflow.errors import ConfigError
-from foleyflow.recipes import align, codec, flow, judge, published, scales
+from foleyflow.recipes import align, codec, flow, general_codec, judge, published, scales
 from foleyflow.recipes.one_step import one_step_recipes
 from foleyflow.training.task import Recipe
 
@@ -16,8 +16,13 @@ RECIPES: dict[str, dict[str, Callable[[], Recipe]]] = {
     "codec": {
         "tiny": codec.tiny,
         "polish": codec.polish,
+        "sharpen": codec.sharpen,
         "clips": codec.clips,
+        "general": general_codec.general,
+        "general-mel": general_codec.general_mel,
         "smoke": codec.smoke,
+        "smoke-general": general_codec.smoke_general,
+        "smoke-mel": general_codec.smoke_mel,
     },
     "align": {
         "tiny": align.tiny,

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
-from foleyflow.codec.autoencoder import Codec, CodecConfig
+import numpy as np
+from numpy.typing import NDArray
+
+from foleyflow.codec.autoencoder import AnyCodecConfig, Codec, CodecConfig
+from foleyflow.codec.discriminators import DiscriminatorConfig
 from foleyflow.features.frames import Split, mono_sounds
 from foleyflow.features.sound_bank import SoundBankConfig, open_sound_bank
+from foleyflow.features.sound_folder import folder_sounds, is_plain_folder
 from foleyflow.recipes.sizes import SMOKE_TRAIN
 from foleyflow.training.task import Recipe, TrainConfig
+from foleyflow.training.tasks.adversarial_codec import AdversarialCodecTask, AdversarialConfig
 from foleyflow.training.tasks.codec import CodecLossConfig, CodecTask
+
+SPLITS = ("train", "validation")
+# For CPUs; 0.1 M parameters
+SMALL_DISCRIMINATORS = DiscriminatorConfig(
+    period_channels=(8, 16, 32, 64, 64), windows_samples=(1024, 512, 256), spectral_channels=4
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,34 +35,54 @@ class CodecRecipe(Recipe):
     Attributes:
         decoder_only: with --init, the encoder and the latents are kept.
         from_clips: trains on the sounds of a data set's clips instead of a sound bank.
+        bank_fraction: with `from_clips`, the fraction of the training sounds that come from a sound
+            bank, which is stored in the data set; None for none.
+        adversarial: discriminators; None trains by reconstruction losses alone.
     """
 
     task: ClassVar[str] = "codec"
     component: ClassVar[str] = "codec"
-    model: CodecConfig = field(default_factory=CodecConfig)
+    model: AnyCodecConfig = field(default_factory=CodecConfig)
     losses: CodecLossConfig = field(default_factory=CodecLossConfig)
     bank: SoundBankConfig = field(default_factory=SoundBankConfig)
     train: TrainConfig
     decoder_only: bool = False
     from_clips: bool = False
+    bank_fraction: float | None = None
+    adversarial: AdversarialConfig | None = None
 
     def build(self, data: Path) -> CodecTask:
-        """The task on the sounds of the clips in `data`, or on a bank that is stored there."""
+        """The task on the sounds of the clips in `data`, or on a bank that is stored there.
+
+        Without a manifest, `data` is a folder of sound files and videos.
+        """
+        bank = open_sound_bank(data, self.bank) if self.bank_fraction else None
         if self.from_clips:
-            rate_hz = self.model.rate_hz
-            train, validation = (
-                mono_sounds(Split.at(data, split), rate_hz) for split in ("train", "validation")
-            )
+            train, validation = (self._clip_sounds(data, split) for split in SPLITS)
         else:
             train = open_sound_bank(data, self.bank)
             validation = open_sound_bank(data, replace(self.bank, split="validation", items=100))
-        return CodecTask(
-            Codec(self.model),
-            self.losses,
+        make: Callable[..., CodecTask] = CodecTask
+        if self.adversarial is not None:
+            make = partial(AdversarialCodecTask, self.adversarial)
+        return make(
+            codec=Codec(self.model),
+            losses=self.losses,
             sounds=train,
             validation_sounds=validation,
             decoder_only=self.decoder_only,
+            bank=bank,
+            bank_fraction=self.bank_fraction or 0.0,
         )
+
+    def _clip_sounds(self, data: Path, split: str) -> NDArray[np.int16]:
+        """The sounds of a split of a data set, or of a folder of sound files."""
+        rate_hz = self.model.rate_hz
+        if is_plain_folder(data):
+            # Pieces of two crops, so that a crop may begin anywhere in a sound
+            piece_s = 2 * self.losses.crop_s
+            return folder_sounds(data, split, rate_hz=rate_hz, piece_s=piece_s)
+        return mono_sounds(Split.at(data, split), rate_hz)
 
 
 def tiny() -> CodecRecipe:
@@ -78,6 +112,36 @@ def polish() -> CodecRecipe:
             warmup_steps=100,
             decay_fraction=0.8,
             ema=0.998,
+        ),
+    )
+
+
+def sharpen() -> CodecRecipe:
+    """More steps for the decoder of a trained codec, against small discriminators.
+
+    Half of the sounds are those of a data set's clips, the others are sampled. A step takes a CPU
+    one or two seconds. `--set adversarial.from_step=1000000` trains without discriminators.
+
+    Command: foleyflow train codec --recipe sharpen --init runs/codec/model --data data/sim
+    --out runs/codec-sharpen
+    """
+    return CodecRecipe(
+        bank=SoundBankConfig(items=4000),
+        from_clips=True,
+        bank_fraction=0.5,
+        decoder_only=True,
+        losses=CodecLossConfig(crop_s=0.5),
+        adversarial=AdversarialConfig(networks=SMALL_DISCRIMINATORS),
+        train=TrainConfig(
+            steps=1200,
+            batch_clips=4,
+            learning_rate=5e-4,
+            warmup_steps=50,
+            decay_fraction=0.5,
+            ema=0.99,
+            bf16=False,
+            validate_every=300,
+            save_every=50,
         ),
     )
 

@@ -18,8 +18,8 @@ from foleyflow.judges.weights import SHIPPED
 from foleyflow.pretrained import EMBEDDED, aligner_segments, load_aligner
 
 COMMANDS = (
-    "adaptation aligner calibration codec cues delivery encoders evaluation events flow judges "
-    "materials mixture places real-cues real-events reference scales spectrograms training"
+    "adaptation aligner calibration ceiling codec cues delivery encoders evaluation events flow "
+    "judges materials mixture places real-cues real-events reference scales spectrograms training"
 ).split()
 
 
@@ -72,6 +72,22 @@ def test_codec(smoke_model, simulated_data, judge):
     assert found["clips"] == 2 and found["distance_db"] > 0
     assert set(found["tones_db"]) == {"220", "500", "1000", "2000", "4000", "8000"}
     assert 0 <= found["material_recognised_decoded"] <= 1
+
+
+def test_ceiling_of_simulated_clips(smoke_model, simulated_data, tmp_path):
+    out = tmp_path / "ceiling.json"
+    found = report(
+        *("ceiling", simulated_data, "--model", smoke_model, "--split", "train"),
+        *("--clips", 3, "--device", "cpu", "--judges", tmp_path / "empty", "--out", out),
+    )
+    assert found["clips"] == 3 and found["rate_hz"] == 48_000
+    assert found["ceiling"]["KLD-sim"]["count"] == 3 and found["ceiling"]["FAD-sim"]["mean"] > 0
+    # Judges of sounds whose weights are missing
+    assert set(found["not_measured"]) == {"KLD", "FAD"}
+    assert found["log_spectral_distance_db"]["2048"]["mean"] > 0
+    assert found["onset_f1"].keys() == {"50 ms", "10 ms"}
+    assert "all onsets" in found["pre_echo_db"]
+    assert json.loads(out.read_text()) == found
 
 
 def test_encoders_of_video_and_sound(monkeypatch, tmp_path, timm):

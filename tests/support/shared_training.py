@@ -17,16 +17,21 @@ import numpy as np
 import torch
 
 from foleyflow.alignment.model import Alignment, AlignmentConfig
+from foleyflow.codec.autoencoder import Codec
+from foleyflow.codec.waveform_network import WaveformCodecConfig
 from foleyflow.data.windows import ClipArrays, WindowConfig, WindowSource
 from foleyflow.encoders.motion_encoder import MotionEncoder, MotionEncoderConfig
 from foleyflow.errors import ConfigError, TrainingError
 from foleyflow.features.flow_conditions import ConditionWindows
 from foleyflow.flow.objective import ObjectiveConfig
 from foleyflow.flow.transformer import FlowConfig, FlowTransformer
+from foleyflow.recipes.general_codec import SMOKE_DISCRIMINATORS
 from foleyflow.training.loop import train
 from foleyflow.training.processes import SINGLE_PROCESS, Processes, join_processes
 from foleyflow.training.task import Task, TrainConfig
+from foleyflow.training.tasks.adversarial_codec import AdversarialCodecTask, AdversarialConfig
 from foleyflow.training.tasks.alignment import AlignLossConfig, AlignTask
+from foleyflow.training.tasks.codec import CodecLossConfig
 from foleyflow.training.tasks.flow import FlowStageConfig, FlowTask
 from foleyflow.training.tasks.flow_batches import ContextConfig, FlowData
 
@@ -106,12 +111,28 @@ def flow_task(*, broken: bool = False, **stages: int) -> FlowTask:
     )
 
 
+def adversarial_codec_task() -> AdversarialCodecTask:
+    """A codec on samples of noise, whose discriminators start at the third step."""
+    sounds = np.random.default_rng(0).integers(-9000, 9000, (12, 4800)).astype(np.int16)
+    torch.manual_seed(0)
+    codec = Codec(WaveformCodecConfig(strides=(4, 8), channels=4, encoder_width=4, decoder_width=4))
+    return AdversarialCodecTask(
+        AdversarialConfig(networks=SMOKE_DISCRIMINATORS, from_step=2),
+        codec=codec,
+        losses=CodecLossConfig(crop_s=0.05, fine_spectra=True),
+        sounds=sounds,
+        validation_sounds=sounds[:4],
+    )
+
+
 # name -> task and settings of its training
 RUNS: dict[str, tuple[Callable[[], Task], TrainConfig]] = {
     "align": (align_task, CONFIG),
     "align, uneven masks": (lambda: align_task(contrasts=False, masks_per_clip=1), CONFIG),
     "flow": (flow_task, CONFIG),
     "flow in parts": (flow_task, replace(CONFIG, accumulate=2)),
+    "codec": (adversarial_codec_task, CONFIG),
+    "codec in parts": (adversarial_codec_task, replace(CONFIG, accumulate=2)),
     "polish": (lambda: flow_task(dcf_steps=1, polish_steps=2), CONFIG),
 }
 

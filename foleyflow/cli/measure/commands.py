@@ -21,7 +21,7 @@ from foleyflow.cli.measure.cues import (
 )
 from foleyflow.cli.measure.delivery import delivery
 from foleyflow.cli.measure.evaluation import evaluation, judges, materials
-from foleyflow.cli.measure.networks import aligner, codec, encoders, flow, mixture
+from foleyflow.cli.measure.networks import aligner, ceiling, codec, encoders, flow, mixture
 from foleyflow.cli.measure.report import Report, report_lines
 from foleyflow.cli.measure.robustness import robustness
 from foleyflow.cli.measure.training import adaptation, scales, training
@@ -49,6 +49,7 @@ def _measurement(function: Callable[..., Report]) -> Callable[..., Result]:
 for function in (
     aligner,
     codec,
+    ceiling,
     encoders,
     evaluation,
     events,

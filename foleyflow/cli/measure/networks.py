@@ -15,6 +15,7 @@ from foleyflow.cli.options import (
     EMBEDDED,
     SIMULATED,
     ClipCount,
+    Device,
     Guidance,
     JudgeFolder,
     Judges,
@@ -68,6 +69,42 @@ def codec(
         clips=clips,
         judge=None if judge is None else load_material_judge(judge),
     )
+
+
+def ceiling(
+    data: Annotated[Path, Argument(metavar="DATA", help="Data set of simulated or real clips.")],
+    model: Model = EMBEDDED,
+    split: Annotated[str, Option(help="Split of the data set.")] = "test",
+    clips: ClipCount = 320,
+    judges: Judges = None,
+    device: Device = "auto",
+    threads: Threads = 0,
+    out: Out = None,
+) -> Report:
+    """Measure the reconstruction ceiling of a codec: the truth of a split, decoded."""
+    import torch
+
+    from foleyflow.experiments.judged_sounds import load_column_judges
+    from foleyflow.experiments.measure_ceiling import measure_ceiling
+    from foleyflow.parallel.threads import torch_threads
+    from foleyflow.pretrained import model_folder
+    from foleyflow.system.device import pick_device
+
+    with torch_threads(threads or torch.get_num_threads()):
+        return measure_ceiling(
+            model_folder(model),
+            data,
+            split=split,
+            clips=clips,
+            judges=load_column_judges(judges),
+            device=pick_device(device),
+            progress=_print_every_20th,
+        )
+
+
+def _print_every_20th(done: int, total: int) -> None:
+    if done % 20 == 0 or done == total:
+        print_status(f"{done} of {total} clips")
 
 
 def encoders(

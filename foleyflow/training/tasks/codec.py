@@ -8,10 +8,17 @@ from typing import cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from foleyflow.codec.autoencoder import Codec
-from foleyflow.codec.losses import SpectralLosses, envelope_loss, kl_to_unit
+from foleyflow.codec.losses import (
+    FINE_RESOLUTIONS,
+    RESOLUTIONS,
+    SpectralLosses,
+    envelope_loss,
+    kl_to_unit,
+)
+from foleyflow.codec.mel_network import MelDecoder, MelEncoder
 from foleyflow.parallel.batch_sharding import all_gather_with_grad, normal_like
 from foleyflow.signals import INT16_FULL_SCALE
 from foleyflow.training.task import Batch, Exported, Figures, Modules, Task, weighted_sum
@@ -29,6 +36,8 @@ class CodecLossConfig:
         latent_noise: standard deviation of the noise that is added to the standardised latents
             before decoding, so that the decoder tolerates errors of a generator.
         audible_nepers: see `SpectralLosses`; 0 weights all bins of a spectrogram equally.
+        fine_spectra: compares spectra under the seven windows of the Descript Audio Codec, from 32
+            to 2048 samples; None or False for three windows from 480 to 1920 samples.
     """
 
     crop_s: float = 1.0
@@ -38,15 +47,17 @@ class CodecLossConfig:
     kl: float = 1e-2
     latent_noise: float = 0.05
     audible_nepers: float = 7.0
+    fine_spectra: bool | None = None
 
 
 class CodecTask(Task):
     """The codec as a `Task` of one phase.
 
     `decoder_only` keeps the encoder and the latents, so that models of these latents stay valid.
+    With a `bank` of other sounds, `bank_fraction` of the training sounds come from it.
     """
 
-    phases = ("codec",)
+    phases: tuple[str, ...] = ("codec",)
 
     def __init__(
         self,
@@ -56,18 +67,26 @@ class CodecTask(Task):
         sounds: NDArray[np.int16],
         validation_sounds: NDArray[np.int16],
         decoder_only: bool = False,
+        bank: NDArray[np.int16] | None = None,
+        bank_fraction: float = 0.0,
     ) -> None:
         self.losses = losses
         self._decoder_only = decoder_only
         codec.encoder.requires_grad_(not decoder_only)
-        self.modules = {"codec": codec}
+        self.modules: dict[str, nn.Module] = {"codec": codec}
         self._sounds = sounds
-        self._crop = round(losses.crop_s * codec.config.rate_hz)
+        self._bank, self._bank_fraction = bank, bank_fraction
+        hop = codec.config.hop_samples
+        self._crop = round(losses.crop_s * codec.config.rate_hz / hop) * hop
         middle = (validation_sounds.shape[1] - self._crop) // 2
         crops = validation_sounds[:96, middle : middle + self._crop]
         self._validation = torch.from_numpy(crops.astype(np.float32) / INT16_FULL_SCALE)
-        self._spectra = SpectralLosses(codec.config.rate_hz, audible_nepers=losses.audible_nepers)
-        if codec.config.mel_pca_bands and not decoder_only:
+        self._spectra = SpectralLosses(
+            codec.config.rate_hz,
+            audible_nepers=losses.audible_nepers,
+            resolutions=FINE_RESOLUTIONS if losses.fine_spectra else RESOLUTIONS,
+        )
+        if codec.has_linear_part and not decoder_only:
             rng = np.random.default_rng(0)
             codec.fit_mel_pca_(self.sample_batch(rng, PCA_CLIPS)["sound"])
 
@@ -82,6 +101,12 @@ class CodecTask(Task):
         crops = np.stack(
             [self._sounds[c, s : s + self._crop] for c, s in zip(chosen, starts, strict=True)]
         ).astype(np.float32)
+        if self._bank is not None:
+            for item in (rng.random(clips) < self._bank_fraction).nonzero()[0]:
+                row = rng.integers(len(self._bank))
+                start = rng.integers(self._bank.shape[1] - self._crop + 1)
+                crops[item] = self._bank[row, start : start + self._crop]
+                chosen[item] = row
         crops *= gains[:, None].astype(np.float32) / INT16_FULL_SCALE
         return {
             "sound": torch.from_numpy(np.clip(crops, -1.0, 1.0)),
@@ -90,16 +115,32 @@ class CodecTask(Task):
 
     def loss(self, phase: str, batch: Batch, step: int) -> tuple[Tensor, Figures]:
         """Reconstruction losses through sampled, noisy latents, and the KL term."""
+        _, terms = self.reconstruct(batch["sound"])
+        return weighted_sum(terms, self.losses)
+
+    def sample_latents(self, sound: Tensor) -> tuple[Tensor, Tensor]:
+        """Sampled, noisy latents (B, T, C) of sounds (B, N), and their KL term."""
         codec = codec_of(self.modules)
-        sound = batch["sound"]
         mean, log_variance = codec.encoder(sound)
         deviation = (0.5 * log_variance).exp()
         spread = all_gather_with_grad(mean.detach()).std(dim=(0, 1)).clamp_min(1e-3)
         extra = self.losses.latent_noise * spread
         noise = normal_like(mean) * (deviation.square() + extra.square()).sqrt()
-        terms = self._reconstruction(codec.decoder(mean + noise), sound)
-        terms["kl"] = kl_to_unit(mean, log_variance)
-        return weighted_sum(terms, self.losses)
+        return mean + noise, kl_to_unit(mean, log_variance)
+
+    def reconstruct(self, sound: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Sounds (B, N) decoded from sampled, noisy latents, and all loss terms.
+
+        The mel term of a codec on mel spectra also compares the spectra before the vocoder.
+        """
+        codec = codec_of(self.modules)
+        latents, kl = self.sample_latents(sound)
+        decoded = codec.decoder(latents)
+        terms = {**self._reconstruction(decoded, sound), "kl": kl}
+        if isinstance(codec.encoder, MelEncoder) and isinstance(codec.decoder, MelDecoder):
+            error = codec.decoder.levels(latents) - codec.encoder.levels(sound)
+            terms["mel"] = terms["mel"] + error.abs().mean()
+        return decoded, terms
 
     def validate(self, modules: Modules) -> Figures:
         """Losses of noiseless reconstructions of validation sounds."""
