@@ -10,6 +10,9 @@ from torch import nn
 
 from foleyflow.alignment.model import Alignment, AlignmentConfig
 from foleyflow.codec.autoencoder import Codec, CodecConfig
+from foleyflow.codec.feature_codec import FeatureCodec, FeatureCodecConfig
+from foleyflow.codec.interface import SoundCodec
+from foleyflow.codec.vocoder import GriffinLim, NeuralVocoder, Vocoder, VocoderConfig
 from foleyflow.encoders import catalogue
 from foleyflow.encoders.frame_adapter import AdaptedVideo, FrameAdapter, FrameAdapterConfig
 from foleyflow.encoders.motion_encoder import MotionEncoder, MotionEncoderConfig
@@ -38,14 +41,30 @@ def model_folder(source: str | Path | None) -> Path:
     return folder
 
 
-def load_codec_config(folder: Path) -> CodecConfig:
+def load_codec_config(folder: Path) -> CodecConfig | FeatureCodecConfig:
     """The configuration of a model folder's codec."""
-    return config_from_json(CodecConfig, folder, "codec", read_record(folder, "codec").config)
+    stored = read_record(folder, "codec").config
+    if "mel_decoder" in stored:
+        return config_from_json(FeatureCodecConfig, folder, "codec", stored["mel_decoder"])
+    return config_from_json(CodecConfig, folder, "codec", stored)
 
 
-def load_codec(folder: Path) -> Codec:
-    """The codec of a model folder."""
-    return load_into(Codec(load_codec_config(folder)), folder, "codec")
+def load_codec(folder: Path) -> SoundCodec:
+    """The codec of a model folder: a waveform codec, or a decoder of published features."""
+    config = load_codec_config(folder)
+    if isinstance(config, CodecConfig):
+        return load_into(Codec(config), folder, "codec")
+    vocoder: Vocoder = GriffinLim()
+    if shape := read_record(folder, "codec").config.get("vocoder"):
+        vocoder = NeuralVocoder(config_from_json(VocoderConfig, folder, "codec", shape))
+    return load_into(FeatureCodec(config, vocoder), folder, "codec")
+
+
+def load_vocoder(folder: Path) -> NeuralVocoder:
+    """The vocoder of a model folder, as `foleyflow train vocoder` exports it."""
+    stored = read_record(folder, "vocoder").config
+    shape = config_from_json(VocoderConfig, folder, "vocoder", stored)
+    return load_into(NeuralVocoder(shape), folder, "vocoder")
 
 
 def published_encoder(folder: Path) -> str | None:
@@ -93,7 +112,9 @@ def load_flow(folder: Path) -> FlowTransformer:
     return load_into(FlowTransformer(config), folder, "flow")
 
 
-def check_compatible(codec: Codec, aligner: Alignment, flow: FlowTransformer, name: str) -> None:
+def check_compatible(
+    codec: SoundCodec, aligner: Alignment, flow: FlowTransformer, name: str
+) -> None:
     """Raise a ConfigError if the latents, rates or widths of the model `name` differ."""
     rates = {
         "codec": codec.config.latent_rate_hz,

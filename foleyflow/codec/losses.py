@@ -5,6 +5,8 @@ There is no discriminator.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -26,27 +28,34 @@ class SpectralLosses(nn.Module):
         resolutions).
     """
 
-    def __init__(self, rate_hz: int, *, audible_nepers: float = 0.0) -> None:
-        """Build the mel filters for a sample rate; the windows are meant for 48 kHz.
+    def __init__(
+        self,
+        rate_hz: int,
+        *,
+        audible_nepers: float = 0.0,
+        resolutions: Sequence[tuple[int, int, int]] = RESOLUTIONS,
+    ) -> None:
+        """Build the mel filters for a sample rate; the default windows are meant for 48 kHz.
 
         The weight of an error falls to a tenth at `audible_nepers` below the loudest bin of a
         spectrogram; 0 weights all bins equally.
         """
         super().__init__()
         self.audible_nepers = audible_nepers
-        for index, (window_samples, _, bands) in enumerate(RESOLUTIONS):
+        self.resolutions = tuple(resolutions)
+        for index, (window_samples, _, bands) in enumerate(self.resolutions):
             filters = mel_filters(bands=bands, window_samples=window_samples, rate_hz=rate_hz)
             self.register_buffer(f"filters_{index}", filters, persistent=False)
 
     def forward(self, decoded: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """Compare two sounds, (B, N) each, with N a multiple of 480.
+        """Compare two sounds, (B, N) each, with N a multiple of all hops.
 
-        Returns two means over `RESOLUTIONS`: "mel", the L1 of log-mel spectra in nepers, and
+        Returns two means over the resolutions: "mel", the L1 of log-mel spectra in nepers, and
         "spectral", the L1 of log magnitudes plus the spectral convergence of single bins.
         """
         mel = decoded.new_zeros(())
         spectral = decoded.new_zeros(())
-        for index, (window_samples, hop_samples, _) in enumerate(RESOLUTIONS):
+        for index, (window_samples, hop_samples, _) in enumerate(self.resolutions):
             one, other = (
                 magnitude(stft(sound, window_samples=window_samples, hop_samples=hop_samples))
                 for sound in (decoded, target)
@@ -56,7 +65,7 @@ class SpectralLosses(nn.Module):
             difference = (one - other).flatten(1).norm(dim=1)
             convergence = (difference / (other.flatten(1).norm(dim=1) + 1.0)).mean()
             spectral = spectral + log_l1(one, other, self.audible_nepers) + convergence
-        return {"mel": mel / len(RESOLUTIONS), "spectral": spectral / len(RESOLUTIONS)}
+        return {"mel": mel / len(self.resolutions), "spectral": spectral / len(self.resolutions)}
 
 
 def log_l1(decoded: Tensor, target: Tensor, audible_nepers: float = 0.0) -> Tensor:
@@ -75,11 +84,12 @@ def log_l1(decoded: Tensor, target: Tensor, audible_nepers: float = 0.0) -> Tens
     return (error * weight).mean() / weight.mean()
 
 
-def envelope_loss(decoded: Tensor, target: Tensor) -> Tensor:
-    """L1 of the logarithm of 1 ms energies, which preserves the time of attacks."""
+def envelope_loss(decoded: Tensor, target: Tensor, *, step_samples: int = 48) -> Tensor:
+    """L1 of the logarithm of 1 ms energies (at 48 kHz), which preserves the time of attacks."""
 
     def log_energy(sound: Tensor) -> Tensor:
-        return torch.log(functional.avg_pool1d(sound.square()[:, None], 48, 48) + 1e-7)
+        energies = functional.avg_pool1d(sound.square()[:, None], step_samples, step_samples)
+        return torch.log(energies + 1e-7)
 
     return functional.l1_loss(log_energy(decoded), log_energy(target))
 

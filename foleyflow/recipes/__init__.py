@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from foleyflow.errors import ConfigError
-from foleyflow.recipes import align, codec, flow, judge, published, scales
+from foleyflow.recipes import align, codec, flow, judge, literal, published, scales, vocoder
 from foleyflow.training.task import Recipe
 
 # Task -> name -> recipe; `foleyflow train TASK --recipe NAME`.
@@ -16,6 +16,7 @@ RECIPES: dict[str, dict[str, Callable[[], Recipe]]] = {
         "tiny": codec.tiny,
         "polish": codec.polish,
         "clips": codec.clips,
+        "literal": literal.literal_codec,
         "smoke": codec.smoke,
     },
     "align": {
@@ -47,9 +48,11 @@ RECIPES: dict[str, dict[str, Callable[[], Recipe]]] = {
         "diffusion": flow.diffusion,
         "base": scales.flow_base,
         "large": scales.flow_large,
+        "literal": literal.literal_flow,
         "published": published.published_flow,
         "smoke": flow.smoke,
     },
+    "vocoder": {"tiny": vocoder.tiny, "base": vocoder.base, "smoke": vocoder.smoke},
     "judge": {
         "tagger": judge.tagger,
         "sync": judge.sync,
