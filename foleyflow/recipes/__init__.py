@@ -26,6 +26,7 @@ RECIPES: dict[str, dict[str, Callable[[], Recipe]]] = {
         "vama-small": align.vama_small,
         "latents-only": align.latents_only,
         "literal": published.literal,
+        "literal-audiomae": published.literal_audiomae,
         "published": published.published,
         "onset": align.onset,
         "cavp": align.cavp,

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from support.cli_model import run_cli, settings_flags
-from support.media_files import make_video
+from support.media_files import Sound, make_video
 from support.small_encoders import PAIRS
-from support.small_vggsound import FRAME_RATE
+from support.small_vggsound import FRAME_RATE, hum
 
 from foleyflow.codec.feature_codec import FeatureCodec
 from foleyflow.codec.vocoder import GriffinLim, NeuralVocoder
+from foleyflow.encoders import catalogue
 from foleyflow.inference.pipeline import FoleyFlow
 from foleyflow.media import probe, read_waveform
-from foleyflow.pretrained import load_codec
+from foleyflow.pretrained import load_aligner, load_codec
 from foleyflow.recipes import recipe_named
 
 SHORT = (
@@ -66,9 +69,21 @@ def test_parts_of_literal_fit_together():
     assert codec.model.channels == align.model.latent_channels == 768
     assert align.model.width == flow.model.condition_width
     assert flow.windows == align.windows
+    initialised = recipe_named("align", "literal-audiomae")
+    assert dataclasses.replace(initialised, student="own", trains_trunk=False) == align
     assert codec.model.hop_samples * 8 * 64 == 10 * codec.model.rate_hz  # 64 segments are 10 s
     assert flow.train.steps == align.train.steps
     assert (flow.train.learning_rate, flow.train.batch_clips) == (1e-4, 128)
+
+
+def check_trained_student(align, sound, weights):
+    """The student's trunk is near the published one, and not equal to it."""
+    student = load_aligner(align).student
+    published = catalogue.load_encoder(catalogue.sound_encoder(sound), weights).trunk.state_dict()
+    trained = student.trunk.state_dict()["blocks.0.attn.qkv.weight"]
+    difference = (trained - published["blocks.0.attn.qkv.weight"]).abs().max()
+    assert 1e-5 < difference < 0.01
+    assert student.config.frames_per_segment == 2
 
 
 @pytest.mark.parametrize("small_encoders", PAIRS[1:2], indirect=True, ids="+".join)
@@ -78,9 +93,9 @@ def test_literal_ends_with_sound(small_encoders, vggsound_folder, tmp_path):
     folder = f"weights_dir={weights}"
     vocoder = train("vocoder", "smoke", vggsound_folder, tmp_path / "vocoder")
     encoders = (f"video={video}", f"sound={sound}", folder)
-    align = train(
-        "align", "literal", vggsound_folder, tmp_path / "align", *SHORT, *SMALL_ALIGNER, *encoders
-    )
+    settings = (*SHORT, *SMALL_ALIGNER, *encoders)
+    align = train("align", "literal-audiomae", vggsound_folder, tmp_path / "align", *settings)
+    check_trained_student(align, sound, weights)
     settings = (*SHORT, *SMALL_CODEC, folder)
     codecs = {
         name: train("codec", "literal", vggsound_folder, tmp_path / name, *settings, vocoder_set)
@@ -93,7 +108,14 @@ def test_literal_ends_with_sound(small_encoders, vggsound_folder, tmp_path):
     # The features are those that the aligner's training has stored
     assert len(list(vggsound_folder.glob(f".sound_features-train-{sound}-*"))) == 1
 
-    clip = make_video(tmp_path / "clip.mp4", rate=FRAME_RATE, n_frames=90, width=320, height=180)
+    clip = make_video(
+        tmp_path / "clip.mp4",
+        rate=FRAME_RATE,
+        n_frames=90,
+        width=320,
+        height=180,
+        sound=Sound(samples=hum(1, 7.5)[:, ::2], rate_hz=8000),  # its own sound, at 8 kHz
+    )
     generated = {}
     for name, codec in codecs.items():
         parts = (f"codec={codec}", f"align={align}", folder)
@@ -112,6 +134,12 @@ def test_literal_ends_with_sound(small_encoders, vggsound_folder, tmp_path):
         assert found.duration_s == pytest.approx(probe(clip).duration_s, abs=0.1)
         assert np.isfinite(found.samples).all() and np.abs(found.samples).max() > 0
     assert not np.array_equal(generated["neural"], generated["griffin-lim"])
+
+    # Mixed with the clip's own sound at 8 kHz
+    command = ["generate", clip, "-o", tmp_path / "mixed.mp4", "--model", model, "--mix", "mix"]
+    outcome = run_cli(*command, "--weights-dir", weights)
+    assert outcome.status == 0, outcome.stderr
+    assert read_waveform(tmp_path / "mixed.mp4").duration_s == pytest.approx(7.5, abs=0.1)
 
     # Other outputs: a sound file, and a stretch with another seed
     model = FoleyFlow.from_pretrained(model, weights_dir=weights, device="cpu")

@@ -25,6 +25,7 @@ from foleyflow.cli.measure.networks import aligner, codec, encoders, flow, mixtu
 from foleyflow.cli.measure.report import Report, report_lines
 from foleyflow.cli.measure.robustness import robustness
 from foleyflow.cli.measure.training import adaptation, scales, training
+from foleyflow.cli.measure.vocoder import vocoder
 from foleyflow.cli.shared_options import Result, printing
 
 app = typer.Typer(
@@ -49,6 +50,7 @@ def _measurement(function: Callable[..., Report]) -> Callable[..., Result]:
 for function in (
     aligner,
     codec,
+    vocoder,
     encoders,
     evaluation,
     events,
