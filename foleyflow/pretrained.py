@@ -10,7 +10,10 @@ from torch import nn
 
 from foleyflow.alignment.model import Alignment, AlignmentConfig
 from foleyflow.codec.autoencoder import AnyCodecConfig, Codec, CodecConfig
+from foleyflow.codec.feature_codec import FeatureCodec, FeatureCodecConfig
+from foleyflow.codec.interface import SoundCodec
 from foleyflow.codec.mel_network import MelCodecConfig
+from foleyflow.codec.vocoder import GriffinLim, NeuralVocoder, Vocoder, VocoderConfig
 from foleyflow.codec.waveform_network import WaveformCodecConfig
 from foleyflow.encoders import catalogue
 from foleyflow.encoders.frame_adapter import AdaptedVideo, FrameAdapter, FrameAdapterConfig
@@ -48,13 +51,15 @@ CODEC_CONFIGS: dict[str, type[AnyCodecConfig]] = {
 }
 
 
-def load_codec_config(folder: Path) -> AnyCodecConfig:
+def load_codec_config(folder: Path) -> AnyCodecConfig | FeatureCodecConfig:
     """The configuration of a model folder's codec.
 
     Raises:
         CheckpointError: its fields are not those of its architecture, or that is not known.
     """
     stored = read_record(folder, "codec").config
+    if "mel_decoder" in stored:
+        return config_from_json(FeatureCodecConfig, folder, "codec", stored["mel_decoder"])
     name = stored.get("architecture", "spectral")
     if name not in CODEC_CONFIGS:
         raise CheckpointError(
@@ -65,9 +70,22 @@ def load_codec_config(folder: Path) -> AnyCodecConfig:
     return config_from_json(CODEC_CONFIGS[name], folder, "codec", stored)
 
 
-def load_codec(folder: Path) -> Codec:
-    """The codec of a model folder."""
-    return load_into(Codec(load_codec_config(folder)), folder, "codec")
+def load_codec(folder: Path) -> SoundCodec:
+    """The codec of a model folder: a waveform codec, or a decoder of published features."""
+    config = load_codec_config(folder)
+    if not isinstance(config, FeatureCodecConfig):
+        return load_into(Codec(config), folder, "codec")
+    vocoder: Vocoder = GriffinLim()
+    if shape := read_record(folder, "codec").config.get("vocoder"):
+        vocoder = NeuralVocoder(config_from_json(VocoderConfig, folder, "codec", shape))
+    return load_into(FeatureCodec(config, vocoder), folder, "codec")
+
+
+def load_vocoder(folder: Path) -> NeuralVocoder:
+    """The vocoder of a model folder, as `foleyflow train vocoder` exports it."""
+    stored = read_record(folder, "vocoder").config
+    shape = config_from_json(VocoderConfig, folder, "vocoder", stored)
+    return load_into(NeuralVocoder(shape), folder, "vocoder")
 
 
 def published_encoder(folder: Path) -> str | None:
@@ -115,7 +133,9 @@ def load_flow(folder: Path) -> FlowTransformer:
     return load_into(FlowTransformer(config), folder, "flow")
 
 
-def check_compatible(codec: Codec, aligner: Alignment, flow: FlowTransformer, name: str) -> None:
+def check_compatible(
+    codec: SoundCodec, aligner: Alignment, flow: FlowTransformer, name: str
+) -> None:
     """Raise a ConfigError if the latents, rates or widths of the model `name` differ."""
     rates = {
         "codec": codec.config.latent_rate_hz,

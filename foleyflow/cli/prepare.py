@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @printing
 def prepare(
-    task: Annotated[str, Argument(metavar="TASK", help="align or flow.")],
+    task: Annotated[str, Argument(metavar="TASK", help="codec, align, flow or vocoder.")],
     recipe: Recipe = "tiny",
     data: Annotated[Path, Option(help="Folder of the data set.")] = SIMULATED,
     set_: Settings = None,

@@ -23,7 +23,7 @@ from foleyflow.system.printable import json_text
 
 @printing
 def train(
-    task: Annotated[str, Argument(metavar="TASK", help="codec, align, flow or judge.")],
+    task: Annotated[str, Argument(metavar="TASK", help="codec, align, flow, vocoder or judge.")],
     recipe: Recipe = "tiny",
     data: Annotated[
         Path,

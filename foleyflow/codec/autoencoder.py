@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from foleyflow.codec.convnext import ConvNextBlock
+from foleyflow.codec.interface import SoundCodec
 from foleyflow.codec.mel_network import MelCodecConfig, MelDecoder, MelEncoder
 from foleyflow.codec.mel_pca import MelPca
 from foleyflow.codec.phase_propagation import PhasePropagation
@@ -230,13 +231,14 @@ def interpolate_steps(values: Tensor, step_samples: int) -> Tensor:
     return torch.cat([first, second], -1).flatten(1)
 
 
-class Codec(nn.Module):
+class Codec(SoundCodec):
     """Audio to standardised latents and back; see docs/method.md, section 4.
 
     `latent_mean` and `latent_deviation` are measured on training sounds and stored with the
     weights; a new codec has 0 and 1.
     """
 
+    config: CodecConfig
     latent_mean: Tensor
     latent_deviation: Tensor
 

@@ -97,11 +97,12 @@ def log_l1(decoded: Tensor, target: Tensor, audible_nepers: float = 0.0) -> Tens
     return (error * weight).mean() / weight.mean()
 
 
-def envelope_loss(decoded: Tensor, target: Tensor) -> Tensor:
-    """L1 of the logarithm of 1 ms energies, which preserves the time of attacks."""
+def envelope_loss(decoded: Tensor, target: Tensor, *, step_samples: int = 48) -> Tensor:
+    """L1 of the logarithm of 1 ms energies (at 48 kHz), which preserves the time of attacks."""
 
     def log_energy(sound: Tensor) -> Tensor:
-        return torch.log(functional.avg_pool1d(sound.square()[:, None], 48, 48) + 1e-7)
+        energies = functional.avg_pool1d(sound.square()[:, None], step_samples, step_samples)
+        return torch.log(energies + 1e-7)
 
     return functional.l1_loss(log_energy(decoded), log_energy(target))
 

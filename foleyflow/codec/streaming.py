@@ -8,17 +8,22 @@ import torch
 from torch import Tensor
 
 from foleyflow.codec.autoencoder import Codec
+from foleyflow.codec.interface import SoundCodec
 from foleyflow.codec.mel_pca import FRAMES
 
 SPECTRA_AHEAD = 2  # spectra after a piece whose windows reach back into it
 
 
-def decode_stream(codec: Codec, pieces: Iterable[Tensor]) -> Iterator[Tensor]:
+def decode_stream(codec: SoundCodec, pieces: Iterable[Tensor]) -> Iterator[Tensor]:
     """Decode (1, T, C) standardised latents that arrive in pieces to pieces of (1, n) audio.
 
     Each piece is decoded with the codec's receptive field of latents on both sides, and phases are
-    propagated across pieces, so that the audio is that of `Codec.decode` for all latents.
+    propagated across pieces, so that the audio is that of `Codec.decode` for all latents. Codecs
+    of other kinds have a `decode_pieces` of their own.
     """
+    if not isinstance(codec, Codec):
+        yield from codec.decode_pieces(pieces)
+        return
     hop, context = codec.config.hop_samples, codec.context_frames
     held = torch.zeros(1, 0, codec.config.channels)
     done = 0  # frames at the start of `held` that are decoded already

@@ -28,6 +28,16 @@ class VisibleAudioMaeConfig:
     dim: int  # D
     bottleneck: int = 64  # width inside the adapters
     adapted: int = 6  # blocks at the end of the trunk with an adapter
+    # Spectrogram frames per segment. 16 are those of the pre-training. Fewer ones, of any front end
+    # whose windows are centred on their frames, are repeated.
+    frames_per_segment: int = FRAMES
+    trains_trunk: bool = False  # the published weights are only the start
+
+    def __post_init__(self) -> None:
+        if self.frames_per_segment < 1 or FRAMES % self.frames_per_segment:
+            raise ConfigError(
+                f"frames_per_segment={self.frames_per_segment}: expected a divisor of {FRAMES}"
+            )
 
 
 class Adapter(nn.Module):
@@ -46,16 +56,16 @@ class Adapter(nn.Module):
 
 
 class VisibleAudioMae(nn.Module):
-    """A frozen timm vision transformer over spectrogram patches, with trained adapters.
+    """A timm vision transformer over spectrogram patches, with trained adapters.
 
     Reference: Huang et al. 2022 (AudioMAE), for the patches.
     """
 
     def __init__(self, trunk: nn.Module, config: VisibleAudioMaeConfig) -> None:
-        """Wrap a trunk, whose weights stay frozen."""
+        """Wrap a trunk, whose weights stay frozen unless `config.trains_trunk`."""
         super().__init__()
         self.config = config
-        self.trunk = trunk.requires_grad_(False)
+        self.trunk = trunk.requires_grad_(config.trains_trunk)
         network = cast(Any, trunk)
         width, self.depth = int(network.embed_dim), len(network.blocks)
         self.columns, self.rows = network.patch_embed.grid_size
@@ -67,8 +77,8 @@ class VisibleAudioMae(nn.Module):
     def forward(self, levels: Tensor, visible: Tensor) -> Tensor:
         """Features (B, S, D) of visible segments (B, S) bool; zeros for masked segments.
 
-        `levels` are (B, 16 S, 128) normalised log-mel levels, from `FbankLevels`. More segments
-        than the trunk has positions for raise a ConfigError.
+        `levels` are (B, F, 128) normalised log-mel levels, by default with 16 frames per segment,
+        from `FbankLevels`. More segments than the trunk has positions for raise a ConfigError.
         """
         if visible.shape[1] > self.columns:
             raise ConfigError(
@@ -103,9 +113,15 @@ class VisibleAudioMae(nn.Module):
 
     def _patches(self, levels: Tensor, visible: Tensor) -> Tensor:
         """(B, S, R, W) tokens; frames whose windows reach into masked segments are zero."""
-        frames = visible.repeat_interleave(FRAMES, 1)
-        ahead = torch.cat([frames[:, GUARD_FRAMES:], frames[:, -1:].expand(-1, GUARD_FRAMES)], 1)
-        guarded = levels * (frames & ahead)[..., None]
+        per_segment = self.config.frames_per_segment
+        frames = visible.repeat_interleave(per_segment, 1)
+        if per_segment == FRAMES:
+            later = frames[:, -1:].expand(-1, GUARD_FRAMES)
+            frames = frames & torch.cat([frames[:, GUARD_FRAMES:], later], 1)
+        else:  # centred windows reach one frame to either side
+            before = torch.cat([frames[:, :1], frames[:, :-1]], 1)
+            frames = frames & before & torch.cat([frames[:, 1:], frames[:, -1:]], 1)
+        guarded = (levels * frames[..., None]).repeat_interleave(FRAMES // per_segment, 1)
         trunk = cast(Any, self.trunk)
         maps = trunk.patch_embed.proj(guarded[:, None])  # (B, W, S, R)
         positions = trunk.pos_embed[0, 1:].unflatten(0, (self.columns, self.rows))

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from foleyflow.codec.autoencoder import Codec
+from foleyflow.codec.interface import SoundCodec
 from foleyflow.data.clips import SimulatedClips
 from foleyflow.evaluation.metrics.spectral import log_spectral_distance, paper_griffin_lim
 from foleyflow.evaluation.metrics.synchrony import detect_onsets, onset_f1
@@ -82,7 +82,7 @@ def measure_codec(
 
 
 @torch.inference_mode()
-def tone_energy_change_db(codec: Codec, frequency_hz: float) -> float:
+def tone_energy_change_db(codec: SoundCodec, frequency_hz: float) -> float:
     """Energy within 30 Hz of a tone that decays by 60 dB in 1.4 s, decoded relative to true."""
     rate_hz, begin = codec.config.rate_hz, codec.config.rate_hz // 2
     true = torch.from_numpy(_decaying_tone(frequency_hz, rate_hz, begin=begin))
@@ -97,7 +97,7 @@ def tone_energy_change_db(codec: Codec, frequency_hz: float) -> float:
 
 
 @torch.inference_mode()
-def pre_echo_db(codec: Codec, frequency_hz: float) -> float:
+def pre_echo_db(codec: SoundCodec, frequency_hz: float) -> float:
     """Highest energy that decoding puts before a tone that starts suddenly, in dB.
 
     Relative to the energy of as long a time after its start, over four starts in a latent frame.

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from foleyflow.alignment.model import Alignment, FlowCondition
 from foleyflow.clock import count_covering
-from foleyflow.codec.autoencoder import Codec
+from foleyflow.codec.interface import SoundCodec
 from foleyflow.cues.arrays import arrays_of
 from foleyflow.cues.tracks import TrackLayout, condition_tracks
 from foleyflow.data.windows import WindowConfig, WindowSource
@@ -284,7 +284,7 @@ def _samplings_of(flow: FlowTransformer) -> tuple[tuple[Sampling, ...], ...]:
 
 def measure_flow(
     flow: FlowTransformer,
-    codec: Codec,
+    codec: SoundCodec,
     windows: HeldOutWindows,
     samplings: Sequence[Sampling],
     *,
@@ -419,7 +419,7 @@ def sample_latents(
 
 
 @torch.no_grad()
-def decode_latents(codec: Codec, latents: Tensor) -> NDArray[np.float32]:
+def decode_latents(codec: SoundCodec, latents: Tensor) -> NDArray[np.float32]:
     """The sounds of latents, (B, N) float32."""
     sounds = [codec.decode(latents[items]) for items in _batches(len(latents))]
     return np.asarray(torch.cat(sounds).numpy(), np.float32)

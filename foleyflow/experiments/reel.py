@@ -18,7 +18,7 @@ import torch
 
 from foleyflow.alignment.model import Alignment
 from foleyflow.clock import count_at
-from foleyflow.codec.autoencoder import Codec
+from foleyflow.codec.interface import SoundCodec
 from foleyflow.codec.streaming import decode_stream
 from foleyflow.cues.arrays import arrays_of
 from foleyflow.data.clips import SimulatedClips
@@ -165,7 +165,7 @@ def _baseline(text: str) -> System:
 
 
 @functools.cache
-def _networks(folder: Path) -> tuple[Codec, Alignment, FlowTransformer]:
+def _networks(folder: Path) -> tuple[SoundCodec, Alignment, FlowTransformer]:
     """The networks of a flow's folder, loaded once."""
     return (
         load_codec(component_folder(folder, "codec")),

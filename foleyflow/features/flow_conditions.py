@@ -18,12 +18,15 @@ import torch
 from numpy.typing import NDArray
 
 from foleyflow.alignment.model import Alignment, FlowCondition
+from foleyflow.codec.feature_codec import FeatureCodecConfig
+from foleyflow.codec.paper_mel import RATE_HZ as PAPER_RATE_HZ
 from foleyflow.data.augmentation import sample_shots
 from foleyflow.data.clips import open_split
 from foleyflow.data.windows import WindowConfig, WindowSource
 from foleyflow.encoders import catalogue
+from foleyflow.errors import ConfigError
 from foleyflow.features.codec_latents import codec_latents, window_source
-from foleyflow.features.encoder_features import Weights, feature_arrays
+from foleyflow.features.encoder_features import Weights, feature_arrays, segment_features
 from foleyflow.features.frames import Split
 from foleyflow.features.store import Arrays, open_store
 from foleyflow.parallel.precision import fast_autocast
@@ -88,6 +91,8 @@ class FlowConditions:
         ]
         if (video := self._published_weights()) is not None:
             parts.append(video.sha256)
+        if (codec := self._feature_codec()) is not None:
+            parts.append(self._sound_weights(codec).sha256)
         return hashlib.sha256(" ".join(map(str, parts)).encode()).hexdigest()[:16]
 
     def open_windows(
@@ -122,6 +127,8 @@ class FlowConditions:
     def source(self, split: str, *, parallel_map: ParallelMap | None = None) -> WindowSource:
         """The aligner's input for a split, with the codec's latents."""
         video, codec_folder = self._published_weights(), Path(self.codec)
+        if (feature_codec := self._feature_codec()) is not None:
+            return self._feature_source(split, video, feature_codec, parallel_map)
         if video is None:
             return window_source(
                 self.data,
@@ -135,6 +142,42 @@ class FlowConditions:
         arrays = feature_arrays(clips, video, rate_hz=rate_hz, parallel_map=parallel_map)
         latents = codec_latents(clips, codec_folder, resampled=True, parallel_map=parallel_map)
         return WindowSource(arrays, latents, self.windows)
+
+    def _feature_source(
+        self,
+        split: str,
+        video: Weights | None,
+        codec: FeatureCodecConfig,
+        parallel_map: ParallelMap | None,
+    ) -> WindowSource:
+        """Windows whose latents are the features of a published sound encoder.
+
+        The aligner's training has stored both already, if it has the same encoders.
+        """
+        if video is None:
+            raise ConfigError(
+                f"align={self.align}: an aligner with its own video encoder: expected one over "
+                f"published encoders for the codec {self.codec}",
+                hint="train it by --recipe literal",
+            )
+        clips = Split.at(self.data, split)
+        arrays = feature_arrays(clips, video, rate_hz=PAPER_RATE_HZ, parallel_map=parallel_map)
+        latents = segment_features(
+            clips,
+            self._sound_weights(codec),
+            segment_s=codec.segment_s,
+            bands=codec.bands,
+            parallel_map=parallel_map,
+        )
+        return WindowSource(arrays, latents, self.windows)
+
+    def _feature_codec(self) -> FeatureCodecConfig | None:
+        """The configuration of a codec that decodes published features; None for another one."""
+        config = load_codec_config(Path(self.codec))
+        return config if isinstance(config, FeatureCodecConfig) else None
+
+    def _sound_weights(self, codec: FeatureCodecConfig) -> Weights:
+        return Weights.of(catalogue.sound_encoder(codec.published), self.weights_dir)
 
     def _published_weights(self) -> Weights | None:
         """Weights of the aligner's frozen video encoder; None if it has its own encoder."""

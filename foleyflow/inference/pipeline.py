@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike
 
 from foleyflow import pretrained
 from foleyflow.alignment.model import Alignment
-from foleyflow.codec.autoencoder import Codec
+from foleyflow.codec.interface import SoundCodec
 from foleyflow.cues.sheet import CueSheet
 from foleyflow.encoders.motion_encoder import MotionEncoder
 from foleyflow.flow.transformer import FlowTransformer
@@ -50,7 +50,7 @@ class FoleyFlow:
 
     def __init__(
         self,
-        codec: Codec,
+        codec: SoundCodec,
         aligner: Alignment,
         flow: FlowTransformer,
         *,

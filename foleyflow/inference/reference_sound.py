@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from foleyflow.codec.autoencoder import Codec
+from foleyflow.codec.interface import SoundCodec
 from foleyflow.cues.arrays import arrays_of
 from foleyflow.cues.cue import NOMINAL_PEAK, Cue
 from foleyflow.cues.tracks import TrackLayout, condition_tracks
@@ -72,7 +72,7 @@ class ReferenceSound:
 
 
 def read_reference(
-    path: str | Path, codec: Codec, flow: FlowTransformer, *, material: str | None = None
+    path: str | Path, codec: SoundCodec, flow: FlowTransformer, *, material: str | None = None
 ) -> ReferenceSound:
     """The first hit of a sound file as known context.
 
@@ -99,7 +99,7 @@ def read_reference(
 def reference_of_hit(
     sound: Waveform,
     onset_s: float,
-    codec: Codec,
+    codec: SoundCodec,
     flow: FlowTransformer,
     *,
     material: str | None = None,

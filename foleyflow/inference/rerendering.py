@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from foleyflow.codec.autoencoder import Codec
+from foleyflow.codec.interface import SoundCodec
 from foleyflow.cues.arrays import arrays_of
 from foleyflow.cues.sheet import CueSheet
 from foleyflow.cues.tracks import EARLIER_S
@@ -31,7 +31,7 @@ FADE_S = 0.01  # between the old and the new sound at both ends of a stretch
 
 
 def edit_take(
-    codec: Codec,
+    codec: SoundCodec,
     flow: FlowTransformer,
     take: Take,
     old: CueSheet,
@@ -60,7 +60,7 @@ def edit_take(
 
 
 def regenerate_range(
-    codec: Codec,
+    codec: SoundCodec,
     flow: FlowTransformer,
     take: Take,
     cues: CueSheet,
@@ -100,7 +100,7 @@ def regenerate_range(
 
 @torch.inference_mode()
 def rerender_stretch(
-    codec: Codec,
+    codec: SoundCodec,
     flow: FlowTransformer,
     take: Take,
     cues: CueSheet,
@@ -118,6 +118,9 @@ def rerender_stretch(
     total = len(take.latents)
     first = min(math.floor(stretch.start_s * codec.config.latent_rate_hz), total - 1)
     last = min(math.ceil(stretch.end_s * codec.config.latent_rate_hz), total)
+    # Complete groups of frames that are decoded together; `total` is one of their ends
+    group = codec.frames_per_group
+    first, last = first // group * group, -(-last // group) * group
     if stretch.end_s >= take.analysis.duration_s:
         last = total  # the last frame reaches beyond the clip
 

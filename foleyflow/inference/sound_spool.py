@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from foleyflow.codec.autoencoder import Codec
+from foleyflow.codec.interface import SoundCodec
 from foleyflow.codec.streaming import decode_stream
 from foleyflow.inference.temporary_bytes import ArrayBytes, StoredBytes, TemporaryBytes
 from foleyflow.media import LoudnessMeter, loudness_gain, peak_gain
@@ -163,7 +163,7 @@ def added_blocks(
 
 @torch.inference_mode()
 def decode_latents(
-    codec: Codec,
+    codec: SoundCodec,
     latents: Iterable[Tensor],
     process: Callable[[Iterable[NDArray[np.float32]]], Iterable[NDArray[np.float32]]],
     stopwatch: Stopwatch,

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from foleyflow.codec.autoencoder import Codec
+from foleyflow.codec.interface import SoundCodec
 from foleyflow.cues.arrays import arrays_of
 from foleyflow.cues.cue import Cue
 from foleyflow.cues.sheet import CueSheet
@@ -33,7 +33,7 @@ LONGEST_PIECE_S = 20.0  # of a reference; a longer stretch is generated in sever
 
 
 def stem_plans(
-    codec: Codec,
+    codec: SoundCodec,
     flow: FlowTransformer,
     take: Take,
     cues: CueSheet,
@@ -85,7 +85,7 @@ def stem_plans(
 
 
 def reference_of(
-    codec: Codec,
+    codec: SoundCodec,
     flow: FlowTransformer,
     take: Take,
     cues: CueSheet,
@@ -141,7 +141,7 @@ class _CuesAlone:
 
     def __init__(
         self,
-        codec: Codec,
+        codec: SoundCodec,
         flow: FlowTransformer,
         take: Take,
         cues: CueSheet,

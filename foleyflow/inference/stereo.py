@@ -15,7 +15,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from foleyflow.codec.autoencoder import Codec
+from foleyflow.codec.interface import SoundCodec
 from foleyflow.cues.sheet import CueSheet
 from foleyflow.flow.transformer import FlowTransformer
 from foleyflow.inference.panning import nearest_position, panned_blocks
@@ -54,7 +54,7 @@ class Passage:
 
 
 def pan_take(
-    codec: Codec,
+    codec: SoundCodec,
     flow: FlowTransformer,
     take: Take,
     cues: CueSheet,
@@ -83,7 +83,7 @@ def pan_take(
 
 
 def pan_edited_take(
-    codec: Codec,
+    codec: SoundCodec,
     flow: FlowTransformer,
     old: Take,
     new: Take,
@@ -167,7 +167,7 @@ def passages_of(cues: CueSheet, take: Take, rate_hz: int) -> list[Passage]:
 
 
 def _parts(
-    codec: Codec,
+    codec: SoundCodec,
     flow: FlowTransformer,
     take: Take,
     cues: CueSheet,

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from foleyflow.codec.autoencoder import AnyCodecConfig
+from foleyflow.codec.interface import CodecShape
 from foleyflow.errors import DataError
 from foleyflow.inference.analysis import Analysis
 from foleyflow.inference.cue_levels import HitGain
@@ -40,7 +40,7 @@ LATENTS_TOGETHER = 4096  # frames that are in memory while they are copied
 Entry = dict[str, Any]  # of JSON values
 
 
-def write_take(folder: Path, take: Take, config: AnyCodecConfig) -> tuple[Entry, Take]:
+def write_take(folder: Path, take: Take, config: CodecShape) -> tuple[Entry, Take]:
     """Writes the sound of a clip before its first edit.
 
     Returns:
@@ -95,7 +95,7 @@ def read_take(
     folder: Path,
     record: Entry,
     *,
-    config: AnyCodecConfig,
+    config: CodecShape,
     analysis: Analysis,
     path: str,
     placed: PlacedSounds | None,
@@ -220,7 +220,7 @@ def _write(path: Path, parts: Iterable[NDArray[np.generic]]) -> None:
         os.fsync(file.fileno())
 
 
-def _spools(folder: Path, record: Entry, config: AnyCodecConfig) -> dict[str, Any]:
+def _spools(folder: Path, record: Entry, config: CodecShape) -> dict[str, Any]:
     """The parts of a take that read from its files."""
     sound = SoundSpool.stored(
         folder / "sound.f32",

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from foleyflow.codec.autoencoder import Codec
+from foleyflow.codec.interface import SoundCodec
 from foleyflow.cues.arrays import arrays_of
 from foleyflow.cues.sheet import CueSheet
 from foleyflow.flow.transformer import FlowTransformer
@@ -107,7 +107,7 @@ def _shifted(patches: Sequence[SoundPatch], start: int) -> list[SoundPatch]:
 
 
 def generate_take(
-    codec: Codec,
+    codec: SoundCodec,
     flow: FlowTransformer,
     analysis: Analysis,
     cues: CueSheet,

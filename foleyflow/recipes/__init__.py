@@ -7,7 +7,17 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from foleyflow.errors import ConfigError
-from foleyflow.recipes import align, codec, flow, general_codec, judge, published, scales
+from foleyflow.recipes import (
+    align,
+    codec,
+    flow,
+    general_codec,
+    judge,
+    literal,
+    published,
+    scales,
+    vocoder,
+)
 from foleyflow.recipes.one_step import one_step_recipes
 from foleyflow.training.task import Recipe
 
@@ -20,6 +30,7 @@ RECIPES: dict[str, dict[str, Callable[[], Recipe]]] = {
         "clips": codec.clips,
         "general": general_codec.general,
         "general-mel": general_codec.general_mel,
+        "literal": literal.literal_codec,
         "smoke": codec.smoke,
         "smoke-general": general_codec.smoke_general,
         "smoke-mel": general_codec.smoke_mel,
@@ -31,6 +42,7 @@ RECIPES: dict[str, dict[str, Callable[[], Recipe]]] = {
         "vama-small": align.vama_small,
         "latents-only": align.latents_only,
         "literal": published.literal,
+        "literal-audiomae": published.literal_audiomae,
         "published": published.published,
         "onset": align.onset,
         "cavp": align.cavp,
@@ -53,12 +65,14 @@ RECIPES: dict[str, dict[str, Callable[[], Recipe]]] = {
         "diffusion": flow.diffusion,
         "base": scales.flow_base,
         "large": scales.flow_large,
+        "literal": literal.literal_flow,
         "published": published.published_flow,
         **one_step_recipes("base", scales.flow_base),
         **one_step_recipes("large", scales.flow_large),
         **one_step_recipes("published", published.published_flow),
         "smoke": flow.smoke,
     },
+    "vocoder": {"tiny": vocoder.tiny, "base": vocoder.base, "smoke": vocoder.smoke},
     "judge": {
         "tagger": judge.tagger,
         "sync": judge.sync,

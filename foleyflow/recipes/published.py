@@ -55,6 +55,8 @@ class PublishedRecipe(Recipe):
         student: encoder of the visible segments: the model's "own" small network, or "audiomae".
         sound_rate_hz: sample rate of the sound for the log-mel patches.
         bottleneck: width of the adapters.
+        trains_trunk: whether AudioMAE as the student is trained as a complete network, from the
+            published weights.
     """
 
     task: ClassVar[str] = "align"
@@ -69,6 +71,7 @@ class PublishedRecipe(Recipe):
     student: Literal["own", "audiomae"] = "own"
     sound_rate_hz: int = 48_000
     bottleneck: int = 64
+    trains_trunk: bool = False
 
     def build(
         self, data: Path, *, held_out: str = "validation", aligner: Alignment | None = None
@@ -131,22 +134,31 @@ class PublishedRecipe(Recipe):
     def _random_student(self) -> VisibleAudioMae | None:
         if self.student == "own":
             return None
-        shape = (self.model.segment_s, self.model.mel_frames_per_segment, self.model.mel_bands)
-        if shape != (0.16, FRAMES, 128) or self.sound_rate_hz != RATE_HZ:
+        frames, bands = self.model.mel_frames_per_segment, self.model.mel_bands
+        shape = (self.model.segment_s, frames, bands)
+        stretched = frames < FRAMES and FRAMES % frames == 0 and bands == 128
+        if not stretched and (shape != (0.16, FRAMES, 128) or self.sound_rate_hz != RATE_HZ):
             raise ConfigError(
                 f"student={self.student}: segments of {shape[0]} s with {shape[1]} frames of "
                 f"{shape[2]} bands at {self.sound_rate_hz} Hz: expected 0.16 s, {FRAMES}, 128 and "
-                f"{RATE_HZ} Hz, as in its training",
+                f"{RATE_HZ} Hz, as in its training, or 2, 4 or 8 frames of 128 bands",
                 hint="set student=own, or change model.* and sound_rate_hz accordingly",
             )
         config = VisibleAudioMaeConfig(
-            published=self.student, dim=self.model.width, bottleneck=self.bottleneck
+            published=self.student,
+            dim=self.model.width,
+            bottleneck=self.bottleneck,
+            frames_per_segment=frames,
+            trains_trunk=self.trains_trunk,
         )
         return VisibleAudioMae(catalogue.sound_encoder(self.student).trunk(), config)
 
     def _patches(self) -> MelPatches | None:
-        """Spectra of AudioMAE's front end, as the student's input and as the target."""
-        if self.student == "own":
+        """Spectra of AudioMAE's front end, as the student's input and as the target.
+
+        None for those of `SegmentLogMel`, which fewer frames per segment have as well.
+        """
+        if self.student == "own" or self.model.mel_frames_per_segment < FRAMES:
             return None
         rule = catalogue.AUDIOMAE_SOUND
         # Logarithms of powers are twice those of magnitudes, and the scales differ.
@@ -203,6 +215,19 @@ def literal() -> PublishedRecipe:
         ),
         sound_rate_hz=8000,
     )
+
+
+def literal_audiomae() -> PublishedRecipe:
+    """`literal` with AudioMAE as the initial student, as the paper has it.
+
+    The 128 x 128 spectrogram, each frame repeated eight times, has the size of AudioMAE's input,
+    and a column of its patches is a segment. All weights are trained, since scale and times differ
+    from those of its training.
+
+    Command: foleyflow train align --recipe literal-audiomae --data data/vggsound10
+        --out runs/literal
+    """
+    return replace(literal(), student="audiomae", trains_trunk=True)
 
 
 def published() -> PublishedRecipe:

@@ -103,3 +103,47 @@ def test_only_adapters_and_projection_are_trained(student):
 def test_more_segments_than_positions_are_refused(student):
     with pytest.raises(ConfigError, match="windows of 65 segments: audiomae takes at most 64"):
         student(LEVELS(noise(65)), torch.ones(1, 65, dtype=torch.bool))
+
+
+@pytest.fixture
+def initialised(timm):
+    """A student of two centred frames per segment, as in `literal-audiomae`."""
+    torch.manual_seed(0)
+    config = VisibleAudioMaeConfig(
+        published="audiomae",
+        dim=WIDTH,
+        bottleneck=4,
+        adapted=1,
+        frames_per_segment=2,
+        trains_trunk=True,
+    )
+    return VisibleAudioMae(small("audiomae").trunk(), config)
+
+
+@torch.no_grad()
+def test_two_frames_per_segment_are_those_of_the_pre_training_repeated(student, initialised):
+    """With everything visible, where no frame is hidden."""
+    initialised.load_state_dict(student.state_dict())
+    levels, visible = torch.randn(2, 2 * 64, 128), torch.ones(2, 64, dtype=torch.bool)
+    repeated = levels.repeat_interleave(8, 1)
+    torch.testing.assert_close(initialised.eval()(levels, visible), student(repeated, visible))
+
+
+def test_frames_at_both_ends_of_a_block_are_hidden(initialised):
+    visible = torch.zeros(1, 10, dtype=torch.bool)
+    visible[0, [3, 4, 5, 9]] = True
+    levels = torch.randn(1, 20, 128, requires_grad=True)
+    initialised(levels, visible).square().sum().backward()
+    used = (levels.grad[0].abs().amax(-1) > 0).nonzero()[:, 0].tolist()
+    assert used == [7, 8, 9, 10, 19]  # 18 is the guard of the block at the end of the window
+
+
+def test_an_initialised_trunk_is_trained(initialised):
+    visible = torch.ones(1, 4, dtype=torch.bool)
+    initialised(torch.randn(1, 8, 128), visible).square().sum().backward()
+    assert initialised.trunk.blocks[0].attn.qkv.weight.grad.abs().max() > 0
+
+
+def test_frames_must_divide_a_patch():
+    with pytest.raises(ConfigError, match="frames_per_segment=3: expected a divisor of 16"):
+        VisibleAudioMaeConfig(published="audiomae", dim=WIDTH, frames_per_segment=3)

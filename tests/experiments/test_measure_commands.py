@@ -19,7 +19,8 @@ from foleyflow.pretrained import EMBEDDED, aligner_segments, load_aligner
 
 COMMANDS = (
     "adaptation aligner calibration ceiling codec cues delivery encoders evaluation events flow "
-    "judges materials mixture places real-cues real-events reference scales spectrograms training"
+    "judges materials mixture places real-cues real-events reference scales spectrograms training "
+    "vocoder"
 ).split()
 
 

@@ -12,6 +12,7 @@ from foleyflow.encoders.catalogue import SOUND_ENCODERS, VIDEO_ENCODERS, Encoder
 from foleyflow.encoders.imagebind import ImageBindAudio, ImageBindVision, TrunkShape
 from foleyflow.encoders.timm_trunks import timm_trunk
 
+PAIRS = [("imagebind-video", "imagebind-sound"), ("mae", "audiomae"), ("eva-clip-g", "audiomae")]
 WIDTH = 16
 SHAPE = TrunkShape(width=WIDTH, depth=2, heads=2, joint=8)
 NARROW = {"embed_dim": WIDTH, "depth": 2, "num_heads": 2}

@@ -25,6 +25,7 @@ from foleyflow.cli.measure.networks import aligner, ceiling, codec, encoders, fl
 from foleyflow.cli.measure.report import Report, report_lines
 from foleyflow.cli.measure.robustness import robustness
 from foleyflow.cli.measure.training import adaptation, scales, training
+from foleyflow.cli.measure.vocoder import vocoder
 from foleyflow.cli.shared_options import Result, printing
 
 app = typer.Typer(
@@ -50,6 +51,7 @@ for function in (
     aligner,
     codec,
     ceiling,
+    vocoder,
     encoders,
     evaluation,
     events,
