@@ -233,6 +233,9 @@ class WindowSource:
         times = self.clips.times_s[begin:end] - start_s
         window_s = self.config.segments * self.config.segment_s
         inside = np.flatnonzero((times >= -1e-6) & (times < window_s - 1e-6))
+        if not len(inside):  # a clip that ends before the window: its last frame stays visible
+            inside = np.array([max(int(np.searchsorted(times, 0.0, side="right")) - 1, 0)])
+            times = np.zeros_like(times)
         around = self.config.neighbours
         indices = np.arange(inside[0] - around, inside[-1] + around + 1)
         indices = begin + np.clip(indices, 0, end - begin - 1)
