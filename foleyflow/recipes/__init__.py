@@ -26,6 +26,7 @@ RECIPES: dict[str, dict[str, Callable[[], Recipe]]] = {
         "latents-only": align.latents_only,
         "literal": published.literal,
         "published": published.published,
+        "published-audioset": published.published_audioset,
         "onset": align.onset,
         "cavp": align.cavp,
         "cavp-onset": align.cavp_onset,
@@ -48,6 +49,7 @@ RECIPES: dict[str, dict[str, Callable[[], Recipe]]] = {
         "base": scales.flow_base,
         "large": scales.flow_large,
         "published": published.published_flow,
+        "published-audioset": published.published_audioset_flow,
         "smoke": flow.smoke,
     },
     "judge": {

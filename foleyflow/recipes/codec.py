@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import ClassVar
 
 from foleyflow.codec.autoencoder import Codec, CodecConfig
+from foleyflow.data.joining import join_shortened
+from foleyflow.data.mixture import DataMixture, clip_sampling
+from foleyflow.errors import ConfigError
 from foleyflow.features.frames import Split, mono_sounds
 from foleyflow.features.sound_bank import SoundBankConfig, open_sound_bank
 from foleyflow.recipes.sizes import SMOKE_TRAIN
@@ -21,6 +24,8 @@ class CodecRecipe(Recipe):
     Attributes:
         decoder_only: with --init, the encoder and the latents are kept.
         from_clips: trains on the sounds of a data set's clips instead of a sound bank.
+        label_balance: with `from_clips`, see `data.mixture.clip_sampling`; 0 or None samples all
+            clips equally often.
     """
 
     task: ClassVar[str] = "codec"
@@ -31,24 +36,53 @@ class CodecRecipe(Recipe):
     train: TrainConfig
     decoder_only: bool = False
     from_clips: bool = False
+    label_balance: float | None = None
+
+    def build_joined(self, mixture: DataMixture) -> CodecTask:
+        """The task on the sounds of several data sets, validated on the first one.
+
+        Raises:
+            ConfigError: the recipe trains on a sound bank.
+        """
+        if not self.from_clips:
+            raise ConfigError(
+                f"{len(mixture.folders)} data sets: expected one folder for the sound bank",
+                hint="--set from_clips=true trains on the sounds of clips",
+            )
+        return self._task_on_clips(mixture)
 
     def build(self, data: Path) -> CodecTask:
         """The task on the sounds of the clips in `data`, or on a bank that is stored there."""
         if self.from_clips:
-            rate_hz = self.model.rate_hz
-            train, validation = (
-                mono_sounds(Split.at(data, split), rate_hz) for split in ("train", "validation")
+            return self._task_on_clips(DataMixture.of(data))
+        if self.label_balance:
+            raise ConfigError(
+                f"label_balance={self.label_balance}: a sound bank has no labels",
+                hint="--set from_clips=true trains on the sounds of clips",
             )
-        else:
-            train = open_sound_bank(data, self.bank)
-            validation = open_sound_bank(data, replace(self.bank, split="validation", items=100))
+        validation = replace(self.bank, split="validation", items=100)
         return CodecTask(
             Codec(self.model),
             self.losses,
-            sounds=train,
-            validation_sounds=validation,
+            sounds=open_sound_bank(data, self.bank),
+            validation_sounds=open_sound_bank(data, validation),
             decoder_only=self.decoder_only,
         )
+
+    def _task_on_clips(self, mixture: DataMixture) -> CodecTask:
+        sampling = clip_sampling(mixture, label_balance=self.label_balance)
+        rate_hz = self.model.rate_hz
+        sounds = [mono_sounds(Split.at(data, "train"), rate_hz) for data in mixture.folders]
+        task = CodecTask(
+            Codec(self.model),
+            self.losses,
+            sounds=join_shortened(sounds, what="sounds"),
+            validation_sounds=mono_sounds(Split.at(mixture.folders[0], "validation"), rate_hz),
+            decoder_only=self.decoder_only,
+            probabilities=sampling.probabilities,
+        )
+        task.shares = sampling.shares
+        return task
 
 
 def tiny() -> CodecRecipe:

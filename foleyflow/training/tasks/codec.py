@@ -12,6 +12,7 @@ from torch import Tensor
 
 from foleyflow.codec.autoencoder import Codec
 from foleyflow.codec.losses import SpectralLosses, envelope_loss, kl_to_unit
+from foleyflow.data.mixture import WeightedIndices
 from foleyflow.parallel.batch_sharding import all_gather_with_grad, normal_like
 from foleyflow.signals import INT16_FULL_SCALE
 from foleyflow.training.task import Batch, Exported, Figures, Modules, Task, weighted_sum
@@ -44,6 +45,7 @@ class CodecTask(Task):
     """The codec as a `Task` of one phase.
 
     `decoder_only` keeps the encoder and the latents, so that models of these latents stay valid.
+    Training sounds are sampled with `probabilities`, or equally often.
     """
 
     phases = ("codec",)
@@ -56,12 +58,14 @@ class CodecTask(Task):
         sounds: NDArray[np.int16],
         validation_sounds: NDArray[np.int16],
         decoder_only: bool = False,
+        probabilities: NDArray[np.float64] | None = None,
     ) -> None:
         self.losses = losses
         self._decoder_only = decoder_only
         codec.encoder.requires_grad_(not decoder_only)
         self.modules = {"codec": codec}
         self._sounds = sounds
+        self._weighted = None if probabilities is None else WeightedIndices(probabilities)
         self._crop = round(losses.crop_s * codec.config.rate_hz)
         middle = (validation_sounds.shape[1] - self._crop) // 2
         crops = validation_sounds[:96, middle : middle + self._crop]
@@ -76,7 +80,10 @@ class CodecTask(Task):
 
         "clip" (clips,) int64 contains the indices of the sounds.
         """
-        chosen = rng.integers(len(self._sounds), size=clips)
+        if self._weighted is None:
+            chosen = rng.integers(len(self._sounds), size=clips)
+        else:
+            chosen = rng.permutation(self._weighted.sample(rng, clips))
         starts = rng.integers(self._sounds.shape[1] - self._crop + 1, size=clips)
         gains = 10 ** (rng.uniform(-15, 3, size=clips) / 20) * rng.choice([-1, 1], size=clips)
         crops = np.stack(
