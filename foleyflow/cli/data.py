@@ -1,55 +1,26 @@
-"""`foleyflow data`: create, check and select data sets."""
+"""`foleyflow data`: create, check, select and export data sets."""
 
 from __future__ import annotations
 
 import dataclasses
-import functools
 import importlib.util
-from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import Annotated
 
 import typer
 from typer import Argument, Option
 
 from foleyflow.cli.console import progress_on_stderr
-from foleyflow.cli.options import Ray
+from foleyflow.cli.data_building import audioset, folder, vggsound
+from foleyflow.cli.options import ClipSeconds, DataOut, DataSet, Ray, Workers
 from foleyflow.cli.prepare import prepare
-from foleyflow.cli.shared_options import REQUIRED, Result, printing
+from foleyflow.cli.shared_options import Result, printing
 from foleyflow.errors import ConfigError, MissingExtra
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from foleyflow.judges.adapters import AudioJudge
-
-app = typer.Typer(help="Create, check and select data sets.", no_args_is_help=True)
+app = typer.Typer(help="Create, check, select and export data sets.", no_args_is_help=True)
 
 EXAMPLES = {"chopping": ("strikes", 3), "drums": ("drums", 5), "falling": ("drops", 11)}
-
-DataSet = Annotated[Path, Argument(metavar="DATA", help="Folder of the data set.")]
-DataOut = Annotated[Path, Option(help="Folder of the data set to write.")]
-Listing = Annotated[Path, Argument(metavar="CSV", help="List of the training segments.")]
-Downloads = Annotated[Path, Argument(metavar="VIDEOS", help="Folder of the downloaded videos.")]
-ClipSeconds = Annotated[float, Option(metavar="SECONDS", help="Length of each clip.")]
-Cuts = Annotated[
-    str,
-    Option(metavar="avoid|keep", help="Whether clips with a cut are rejected or allowed."),
-]
-Validation = Annotated[
-    float,
-    Option(metavar="FRACTION", help="Fraction of the training videos for the validation split."),
-]
-Tagger = Annotated[
-    str, Option(metavar="panns", help="Reject clips in which this tagger finds only music.")
-]
-Judges = Annotated[
-    Path | None,
-    Option(help="Folder of the tagger's weights. Default: ~/.cache/foleyflow/judges."),
-]
-Workers = Annotated[int, Option(min=0, help="Number of threads; 0 uses one per core.")]
 
 
 @app.command()
@@ -176,87 +147,55 @@ def list_clips(
 
 app.command()(prepare)
 
-Rows = Sequence[Any]  # of `ListedClip`; heavy modules are imported only when a command runs
-RowReader = Callable[..., Rows]
-BUILD_OPTIONS = {
-    "out": (DataOut, REQUIRED),
-    "duration": (ClipSeconds, 8.0),
-    "cuts": (Cuts, "avoid"),
-    "validation": (Validation, 0.01),
-    "tagger": (Tagger, ""),
-    "judges": (Judges, None),
-    "workers": (Workers, 0),
-    "ray": (Ray, None),
-}
 
+@app.command()
+@printing
+def export(
+    data: DataSet,
+    out: Annotated[Path, Option(help="Folder of the files to write.")],
+    split: Annotated[
+        str, Option(metavar="train|validation|test", help="Split to export.")
+    ] = "test",
+    with_sound: Annotated[
+        bool, Option("--with-sound", help="Also write the videos with their true sound.")
+    ] = False,
+    workers: Workers = 0,
+    ray: Ray = None,
+) -> Result:
+    """Write the videos and true sounds of a split as files. Rerun to resume.
 
-def _build_command(*, validation: float = 0.01) -> Callable[[RowReader], RowReader]:
-    """Registers a command that builds a data set of shards from the rows that a function reads.
-
-    The function has its own options, and `duration` and `validation` as keyword-only parameters.
+    The videos without sound are for `foleyflow generate` and other systems, the folder reference is
+    for `foleyflow evaluate`. The exit status is 1 if a clip could not be exported.
     """
+    from foleyflow.data.export import REFERENCE, VIDEOS, export_split
+    from foleyflow.parallel.ray_cluster import RayCluster
 
-    def register(read_rows: RowReader) -> RowReader:
-        @functools.wraps(read_rows)
-        def build(**options: Any) -> Result:
-            shared = {name: options.pop(name) for name in BUILD_OPTIONS}
-            return _build(functools.partial(read_rows, **options), options["clips"], **shared)
-
-        app.command()(printing(build, BUILD_OPTIONS | {"validation": (Validation, validation)}))
-        return read_rows
-
-    return register
-
-
-@_build_command()
-def vggsound(
-    listing: Listing,
-    clips: Downloads,
-    segment: Annotated[
-        float, Option(metavar="SECONDS", help="Length of the listed segments.")
-    ] = 10.0,
-    *,
-    duration: float,
-    validation: float,
-) -> Rows:
-    """Check the videos of VGGSound and pack clips into shards. Rerun to resume."""
-    from foleyflow.data.build.listing import read_vggsound
-
-    return read_vggsound(listing, validation=validation, segment_s=segment)
+    with (
+        RayCluster(ray) if ray is not None else nullcontext() as cluster,
+        progress_on_stderr(f"exporting {split}") as show,
+    ):
+        summary = export_split(
+            data,
+            split,
+            out,
+            with_sound=with_sound,
+            workers=workers or None,
+            parallel_map=cluster.parallel_map if cluster else None,
+            progress=show,
+        )
+    lines = [
+        f"{out}: {summary.clips} clips of {split} ({summary.existed} existed), "
+        f"{summary.not_in_data} listed clips are not in the data set"
+    ]
+    lines += [f"         {key}: {problem}" for key, problem in summary.problems.items()]
+    if (out / VIDEOS).is_dir():
+        lines.append(f"generate: foleyflow generate {out / VIDEOS}/*.mp4 -o results/")
+    lines.append(f"evaluate: foleyflow evaluate results/ {out / REFERENCE}")
+    return dataclasses.asdict(summary), "\n".join(lines), int(bool(summary.problems))
 
 
-@_build_command()
-def audioset(
-    listing: Listing,
-    clips: Downloads,
-    test: Annotated[
-        Path | None, Option(metavar="CSV", help="List of the evaluation segments.")
-    ] = None,
-    *,
-    duration: float,
-    validation: float,
-) -> Rows:
-    """Check the videos of AudioSet and pack clips into shards. Rerun to resume."""
-    from foleyflow.data.build.listing import read_audioset
-
-    rows = read_audioset(listing, validation=validation)
-    return rows if test is None else rows + read_audioset(test, split="test")
-
-
-@_build_command(validation=0.05)
-def folder(
-    clips: Annotated[
-        Path,
-        Argument(metavar="VIDEOS", help="Folder of videos; names of subfolders are labels."),
-    ],
-    *,
-    duration: float,
-    validation: float,
-) -> Rows:
-    """Check a folder of videos and pack clips into shards. Rerun to resume."""
-    from foleyflow.data.build.listing import read_folder
-
-    return read_folder(clips, duration_s=duration, validation=validation)
+for _command in (vggsound, audioset, folder):
+    app.command()(_command)
 
 
 @app.command()
@@ -287,80 +226,3 @@ def doctor(
 def _require_mujoco() -> None:
     if importlib.util.find_spec("mujoco") is None:
         raise MissingExtra("mujoco", "physics")
-
-
-def _build(
-    read_rows: RowReader,
-    clips: Path,
-    *,
-    out: Path,
-    duration: float,
-    cuts: str,
-    validation: float,
-    tagger: str,
-    judges: Path | None,
-    workers: int,
-    ray: str | None,
-) -> Result:
-    """Builds a data set of shards; returns a summary."""
-    if cuts not in ("avoid", "keep"):
-        raise ConfigError(f"--cuts {cuts}: expected avoid or keep")
-    if not (duration > 0 and 0 <= validation < 1):
-        raise ConfigError(
-            f"--duration {duration}, --validation {validation}: expected more than 0 s and a "
-            "fraction of 0..1"
-        )
-    if tagger not in ("", "panns"):
-        raise ConfigError(f"--tagger {tagger}: expected panns")
-    from foleyflow.data.build.builder import BuildSettings, build
-    from foleyflow.data.build.examination import ExamineSettings
-    from foleyflow.parallel.ray_cluster import RayCluster
-
-    rows = read_rows(duration=duration, validation=validation)
-    music = None
-    if tagger:
-        from foleyflow.judges.weights import default_folder
-
-        judges = judges or default_folder()
-        music = functools.partial(_music_probability, judges)
-        _panns(judges)  # reports a problem with its file before the work
-    settings = BuildSettings(
-        examine=ExamineSettings(duration_s=duration, avoid_cuts=cuts == "avoid"), tagger=tagger
-    )
-    with (
-        RayCluster(ray) if ray is not None else nullcontext() as cluster,
-        progress_on_stderr("examining") as examining,
-        progress_on_stderr("packing") as packing,
-    ):
-        summary = build(
-            rows,
-            clips,
-            out,
-            settings,
-            music=music,
-            workers=workers or None,
-            parallel_map=cluster.parallel_map if cluster else None,
-            examining=examining,
-            packing=packing,
-        )
-    kept = ", ".join(f"{count} {split}" for split, count in summary.splits.items())
-    lines = [f"{out}: {kept} in {summary.shards} shards; reasons in manifest.csv"]
-    lines += [f"{count:8d} rejected: {reason}" for reason, count in summary.rejected.items()]
-    return dataclasses.asdict(summary), "\n".join(lines)
-
-
-@functools.lru_cache(maxsize=1)
-def _panns(folder: Path) -> AudioJudge:
-    """The tagger, loaded once in each process."""
-    from foleyflow.judges.adapters import load_judge
-
-    return cast("AudioJudge", load_judge("panns", folder))
-
-
-def _music_probability(folder: Path, sound: NDArray[np.float32]) -> float:
-    """A `MusicTagger` that can be imported in any process."""
-    import numpy as np
-
-    from foleyflow.data.build.examination import music_alone
-
-    return music_alone(1 / (1 + np.exp(-_panns(folder).logits(sound))))

@@ -48,6 +48,10 @@ Ray = Annotated[
     ),
 ]
 SimulatedData = Annotated[Path, Argument(metavar="DATA", help="Data set of simulated clips.")]
+DataSet = Annotated[Path, Argument(metavar="DATA", help="Folder of the data set.")]
+DataOut = Annotated[Path, Option(help="Folder of the data set to write.")]
+ClipSeconds = Annotated[float, Option(metavar="SECONDS", help="Length of each clip.")]
+Workers = Annotated[int, Option(min=0, help="Number of threads; 0 uses one per core.")]
 ClipCount = Annotated[int, Option(min=1, help="Maximum number of clips.")]
 Recordings = Annotated[
     list[Path],

@@ -26,9 +26,14 @@ def train(
     task: Annotated[str, Argument(metavar="TASK", help="codec, align, flow, vocoder or judge.")],
     recipe: Recipe = "tiny",
     data: Annotated[
-        Path,
-        Option(help="Data set. The codec stores its sounds there, unless it uses the clips."),
-    ] = SIMULATED,
+        list[Path],
+        Option(
+            metavar="FOLDER[=WEIGHT]",
+            help="Data set; repeatable. Each gets a fraction of the training clips in proportion "
+            "to its weight (default: 1), and validation uses the first. The codec stores its "
+            "sounds there, unless it uses the clips.",
+        ),
+    ] = [SIMULATED],  # noqa: B006  # read only
     out: Annotated[Path | None, Option(help="Run folder. Default: runs/TASK.")] = None,
     init: Annotated[
         Path | None,
@@ -50,19 +55,23 @@ def train(
 
     The run folder receives checkpoints, a journal of the losses and the trained model.
     """
+    from foleyflow.data.mixture import DataMixture
     from foleyflow.recipes import recipe_named
     from foleyflow.recipes.overrides import override
     from foleyflow.training import run
 
     settings = override(recipe_named(task, recipe), set_ or [])
+    mixture = DataMixture.parse(data)
     if dry_run:
-        config = run.run_config(settings, recipe_name=recipe, data=data, init=init, lora_rank=lora)
+        config = run.run_config(
+            settings, recipe_name=recipe, data=mixture, init=init, lora_rank=lora
+        )
         return config, json_text(config)
     with training_progress(task, settings.train.steps) as progress:
         summary = run.train(
             settings,
             recipe_name=recipe,
-            data=data,
+            data=mixture,
             out=out or Path("runs") / task,
             init=init,
             lora_rank=lora,

@@ -109,6 +109,12 @@ class ShardClips(Clips):
     def __len__(self) -> int:
         return len(self._members)
 
+    @property
+    def duration_s(self) -> float:
+        """Length of every clip. Those of a test split as published may be shorter."""
+        durations_s = self.manifest.get("split_durations_s", {})
+        return float(durations_s.get(self.split, super().duration_s))
+
     @cached_property
     def fingerprint(self) -> str:
         """Hash of the settings and of all clips' keys, shards and sizes, 16 hex digits."""

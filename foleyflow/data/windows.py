@@ -18,6 +18,7 @@ from foleyflow.clock import count_at
 from foleyflow.cues.arrays import CueArrays
 from foleyflow.cues.targets import cue_targets
 from foleyflow.data.augmentation import apply_shots, sample_shots
+from foleyflow.data.mixture import WeightedIndices
 from foleyflow.errors import DataError
 from foleyflow.event_peaks import event_track
 from foleyflow.signals import INT16_FULL_SCALE
@@ -88,12 +89,22 @@ class WindowSource:
     """
 
     def __init__(
-        self, clips: ClipArrays, latents: NDArray[np.float16], config: WindowConfig
+        self,
+        clips: ClipArrays,
+        latents: NDArray[np.float16],
+        config: WindowConfig,
+        *,
+        probabilities: NDArray[np.float64] | None = None,
     ) -> None:
         """Takes a split and its codec latents (N, L, C).
 
+        Args:
+            clips, latents: of the split.
+            config: of the windows.
+            probabilities: (N,) of the clips; None samples all equally often.
+
         Raises:
-            DataError: no clips, or clips shorter than a window.
+            DataError: no clips, clips shorter than a window, or another number of probabilities.
         """
         self.clips = clips
         self.latents = latents
@@ -114,7 +125,13 @@ class WindowSource:
                 hint="simulate more or longer clips, or set windows.segments lower",
             )
         self.spare = latents.shape[1] // config.latents_per_segment - config.segments
+        if probabilities is not None and len(probabilities) != len(clips):
+            raise DataError(f"{len(probabilities)} probabilities for {len(clips)} clips")
+        self._probabilities = probabilities
         self._by_rate = np.argsort(np.diff(clips.offsets), kind="stable")
+        self._places = None
+        if probabilities is not None:
+            self._places = WeightedIndices(probabilities[self._by_rate])
 
     def draw(
         self,
@@ -149,16 +166,22 @@ class WindowSource:
         )
 
     def _sample_similar(self, rng: np.random.Generator, clips: int) -> NDArray[np.int64]:
-        """Clips of similar frame rates; every clip of the split has the same probability.
+        """Clips of similar frame rates; every clip is sampled with its probability.
 
         The order of frame rates is cut into blocks from a random position, and a block is sampled
-        in proportion to its size.
+        in proportion to its size, or to the sum of its probabilities.
         """
         count, span = len(self._by_rate), 4 * clips
         shift = int(rng.integers(span)) if count > span else 0
-        block = (int(rng.integers(count)) + shift) // span
+        weighted = self._places
+        place = int(rng.integers(count) if weighted is None else weighted.sample(rng, 1)[0])
+        block = (place + shift) // span
         members = self._by_rate[max(0, block * span - shift) : (block + 1) * span - shift]
-        return rng.choice(members, clips, replace=len(members) < clips)
+        if self._probabilities is None:
+            return rng.choice(members, clips, replace=len(members) < clips)
+        members = np.sort(members)  # by data set, each of which gets its share of the batch
+        chosen = WeightedIndices(self._probabilities[members]).sample(rng, clips)
+        return rng.permutation(members[chosen])
 
     def cut(
         self,
@@ -233,6 +256,9 @@ class WindowSource:
         times = self.clips.times_s[begin:end] - start_s
         window_s = self.config.segments * self.config.segment_s
         inside = np.flatnonzero((times >= -1e-6) & (times < window_s - 1e-6))
+        if not len(inside):  # a clip that ends before the window: its last frame stays visible
+            inside = np.array([max(int(np.searchsorted(times, 0.0, side="right")) - 1, 0)])
+            times = np.zeros_like(times)
         around = self.config.neighbours
         indices = np.arange(inside[0] - around, inside[-1] + around + 1)
         indices = begin + np.clip(indices, 0, end - begin - 1)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import functools
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from foleyflow.codec.feature_codec import FeatureCodecConfig
 from foleyflow.codec.paper_mel import RATE_HZ as PAPER_RATE_HZ
 from foleyflow.data.augmentation import sample_shots
 from foleyflow.data.clips import open_split
+from foleyflow.data.joining import join_rows
 from foleyflow.data.windows import WindowConfig, WindowSource
 from foleyflow.encoders import catalogue
 from foleyflow.errors import ConfigError
@@ -56,6 +57,30 @@ class ConditionWindows:
     latents: NDArray[np.float16]
     clip: NDArray[np.int64]
     start_s: NDArray[np.float64]
+
+
+def join_condition_windows(
+    parts: Sequence[ConditionWindows], clip_counts: Sequence[int]
+) -> ConditionWindows:
+    """Windows of several data sets as those of one, whose clips follow each other.
+
+    Args:
+        parts: the windows of each data set.
+        clip_counts: number of clips of each data set.
+
+    Raises:
+        DataError: the windows have different lengths or features.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    begins = np.cumsum([0, *clip_counts])
+    return ConditionWindows(
+        video=join_rows([part.video for part in parts], what="video features"),
+        states=join_rows([part.states for part in parts], what="decoder states"),
+        latents=join_rows([part.latents for part in parts], what="latents"),
+        clip=np.concatenate([x.clip + begin for x, begin in zip(parts, begins, strict=False)]),
+        start_s=np.concatenate([part.start_s for part in parts]),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

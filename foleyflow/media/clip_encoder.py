@@ -49,14 +49,15 @@ def encode_clip(
     *,
     start_s: float,
     duration_s: float,
-    short_side: int,
+    short_side: int | None,
     lag_s: float = 0.0,
 ) -> None:
     """Write a part of a video as h264 and aac in mp4.
 
     Frames keep their time stamps, counted from the start of the part; the sound is exactly as long
-    as the part. Frames with a longer short side than `short_side` pixels are scaled down to it. An
-    existing target is replaced. Sound that is late by `lag_s` is moved to its picture.
+    as the part. Frames with a longer short side than `short_side` pixels are scaled down to it;
+    None keeps their size. An existing target is replaced. Sound that is late by `lag_s` is moved to
+    its picture.
 
     Raises:
         MediaError: the part contains no frame, or the file can't be decoded.

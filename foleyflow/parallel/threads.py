@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Generator, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import torch
@@ -47,6 +48,16 @@ def choose_threads(wanted: int | None, networks: Iterable[nn.Module]) -> int:
         )
     parameters = (p.numel() for network in networks for p in network.parameters())
     return wanted or default_threads(sum(parameters))
+
+
+@contextmanager
+def worker_threads(count: int) -> Iterator[ThreadPoolExecutor]:
+    """Threads that start no new work once the caller has stopped."""
+    pool = ThreadPoolExecutor(count)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 @contextmanager

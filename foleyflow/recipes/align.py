@@ -24,6 +24,8 @@ from foleyflow.alignment.targets import (
     TeacherFeatures,
 )
 from foleyflow.data.clips import is_of_real_clips
+from foleyflow.data.joining import join_windows
+from foleyflow.data.mixture import DataMixture, clip_sampling
 from foleyflow.data.windows import WindowConfig, WindowSource
 from foleyflow.encoders.motion_encoder import MotionEncoder, MotionEncoderConfig
 from foleyflow.errors import ConfigError
@@ -50,6 +52,7 @@ class AlignRecipe(Recipe):
             new (at first the identity), because the initial model has none.
         reinitialise_attributes: with --init, the network of the attributes of cues starts from
             random weights, because the initial model has none.
+        label_balance: see `data.mixture.clip_sampling`; 0 or None samples all clips equally often.
     """
 
     task: ClassVar[str] = "align"
@@ -65,6 +68,11 @@ class AlignRecipe(Recipe):
     reinitialise_latents: bool = False
     reinitialise_attributes: bool = False
     reinitialise_middle: bool = False
+    label_balance: float | None = None
+
+    def build_joined(self, mixture: DataMixture) -> AlignTask:
+        """The task on several data sets, see `build`; validated on the first one."""
+        return self._task(mixture)
 
     def build(
         self, data: Path, *, held_out: str = "validation", aligner: Alignment | None = None
@@ -76,12 +84,24 @@ class AlignRecipe(Recipe):
         Raises:
             ConfigError: the recipe needs labels, which real clips do not have.
         """
-        if self.losses.onset_from == "labels" and is_of_real_clips(data):
+        return self._task(DataMixture.of(data), held_out=held_out, aligner=aligner)
+
+    def _task(
+        self,
+        mixture: DataMixture,
+        *,
+        held_out: str = "validation",
+        aligner: Alignment | None = None,
+    ) -> AlignTask:
+        real = [data for data in mixture.folders if is_of_real_clips(data)]
+        if self.losses.onset_from == "labels" and real:
             raise ConfigError(
-                f"{data}: real clips have no labels of events",
+                f"{real[0]}: real clips have no labels of events",
                 hint="--recipe vama, or --set losses.onset_from=sound --set losses.material=0",
             )
-        windows = self.source(data, "train")
+        sampling = clip_sampling(mixture, label_balance=self.label_balance)
+        sources = [self.source(data, "train") for data in mixture.folders]
+        windows = join_windows(sources, sampling.probabilities)
         shape = self.model
         if self.target == "latents":
             channels = load_codec_config(Path(self.codec)).channels
@@ -91,9 +111,10 @@ class AlignRecipe(Recipe):
             model,
             self.losses,
             windows=windows,
-            held_out_windows=self.source(data, held_out),
+            held_out_windows=self.source(mixture.folders[0], held_out),
             target=self._target(model, windows),
         )
+        task.shares = sampling.shares
         task.reinitialised_prefixes = (
             *(LATENT_TENSORS if self.reinitialise_latents else ()),
             *(ATTRIBUTE_TENSORS if self.reinitialise_attributes else ()),

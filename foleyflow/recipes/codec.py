@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 
 from foleyflow.codec.autoencoder import AnyCodecConfig, Codec, CodecConfig
 from foleyflow.codec.discriminators import DiscriminatorConfig
+from foleyflow.data.joining import join_shortened
+from foleyflow.data.mixture import DataMixture, clip_sampling
+from foleyflow.errors import ConfigError
 from foleyflow.features.frames import Split, mono_sounds
 from foleyflow.features.sound_bank import SoundBankConfig, open_sound_bank
 from foleyflow.features.sound_folder import folder_sounds, is_plain_folder
@@ -39,6 +42,8 @@ class CodecRecipe(Recipe):
         bank_fraction: with `from_clips`, the fraction of the training sounds that come from a sound
             bank, which is stored in the data set; None for none.
         adversarial: discriminators; None trains by reconstruction losses alone.
+        label_balance: with `from_clips`, see `data.mixture.clip_sampling`; 0 or None samples all
+            clips equally often.
     """
 
     task: ClassVar[str] = "codec"
@@ -51,6 +56,20 @@ class CodecRecipe(Recipe):
     from_clips: bool = False
     bank_fraction: float | None = None
     adversarial: AdversarialConfig | None = None
+    label_balance: float | None = None
+
+    def build_joined(self, mixture: DataMixture) -> CodecTask:
+        """The task on the sounds of several data sets, validated on the first one.
+
+        Raises:
+            ConfigError: the recipe trains on a sound bank.
+        """
+        if not self.from_clips or self.bank_fraction:
+            raise ConfigError(
+                f"{len(mixture.folders)} data sets: expected one folder for the sound bank",
+                hint="--set from_clips=true trains on the sounds of clips",
+            )
+        return self._task_on_clips(mixture)
 
     def build(self, data: Path) -> CodecTask:
         """The task on the sounds of the clips in `data`, or on a bank that is stored there.
@@ -59,10 +78,26 @@ class CodecRecipe(Recipe):
         """
         bank = open_sound_bank(data, self.bank) if self.bank_fraction else None
         if self.from_clips:
+            if not is_plain_folder(data):
+                return self._task_on_clips(DataMixture.of(data), bank)
             train, validation = (self._clip_sounds(data, split) for split in SPLITS)
         else:
             train = open_sound_bank(data, self.bank)
             validation = open_sound_bank(data, replace(self.bank, split="validation", items=100))
+        if self.label_balance:
+            raise ConfigError(
+                f"label_balance={self.label_balance}: these sounds have no labels",
+                hint="--set from_clips=true trains on the sounds of clips",
+            )
+        return self._task(train, validation, bank)
+
+    def _task(
+        self,
+        train: NDArray[np.int16],
+        validation: NDArray[np.int16],
+        bank: NDArray[np.int16] | None,
+        probabilities: NDArray[np.float64] | None = None,
+    ) -> CodecTask:
         make: Callable[..., CodecTask] = CodecTask
         if self.adversarial is not None:
             make = partial(AdversarialCodecTask, self.adversarial)
@@ -71,10 +106,22 @@ class CodecRecipe(Recipe):
             losses=self.losses,
             sounds=train,
             validation_sounds=validation,
+            probabilities=probabilities,
             decoder_only=self.decoder_only,
             bank=bank,
             bank_fraction=self.bank_fraction or 0.0,
         )
+
+    def _task_on_clips(
+        self, mixture: DataMixture, bank: NDArray[np.int16] | None = None
+    ) -> CodecTask:
+        sampling = clip_sampling(mixture, label_balance=self.label_balance)
+        sounds = [self._clip_sounds(data, "train") for data in mixture.folders]
+        validation = self._clip_sounds(mixture.folders[0], "validation")
+        joined = join_shortened(sounds, what="sounds")
+        task = self._task(joined, validation, bank, sampling.probabilities)
+        task.shares = sampling.shares
+        return task
 
     def prepare(self, data: Path, split: str, parallel_map: ParallelMap | None) -> int:
         """Decodes the sounds of a split; see `Recipe.prepare`."""

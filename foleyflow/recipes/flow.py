@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from foleyflow.cues.arrays import CueArrays
 from foleyflow.cues.variation import CueVariation
 from foleyflow.data.clips import is_of_real_clips
+from foleyflow.data.mixture import DataMixture, clip_sampling
 from foleyflow.data.windows import WindowConfig
 from foleyflow.errors import ConfigError
 from foleyflow.features.cue_labels import cues_of_labels
-from foleyflow.features.flow_conditions import FlowConditions
+from foleyflow.features.flow_conditions import FlowConditions, join_condition_windows
 from foleyflow.features.frames import Split
 from foleyflow.features.sound_windows import open_sounds
 from foleyflow.features.store import store_folder
@@ -50,6 +55,7 @@ class FlowRecipe(Recipe):
             before distillation; "" for the flow as it is at the start of the polish.
         reinitialise_latents: with --init, tensors that depend on the codec's latents start from
             random weights, because the initial model was trained with another codec.
+        label_balance: see `data.mixture.clip_sampling`; 0 or None samples all clips equally often.
     """
 
     task: ClassVar[str] = "flow"
@@ -69,6 +75,7 @@ class FlowRecipe(Recipe):
     fine_power: float = 0.25
     real: str = ""
     reinitialise_latents: bool = False
+    label_balance: float | None = None
 
     def build(self, data: Path) -> FlowTask:
         """The task on a data set; the aligner's features are computed first if missing.
@@ -77,9 +84,14 @@ class FlowRecipe(Recipe):
             ConfigError: the network's prior belongs to another path than the training's, or the
                 recipe needs cues, which real clips do not have, or sounds that it has not.
         """
-        if self.model.cue_materials and is_of_real_clips(data):
+        return self.build_joined(DataMixture.of(data))
+
+    def build_joined(self, mixture: DataMixture) -> FlowTask:
+        """The task on several data sets, see `build`; validated on the first one."""
+        real = [data for data in mixture.folders if is_of_real_clips(data)]
+        if self.model.cue_materials and real:
             raise ConfigError(
-                f"{data}: real clips have no labels of cues", hint="--set model.cue_materials="
+                f"{real[0]}: real clips have no labels of cues", hint="--set model.cue_materials="
             )
         if self.stages.sound_fraction and not self.sounds:
             raise ConfigError(
@@ -97,18 +109,20 @@ class FlowRecipe(Recipe):
             )
         codec = load_codec(Path(self.codec))
         effects = codec.level_deviations()
+        sampling = clip_sampling(mixture, label_balance=self.label_balance)
         task = FlowTask(
             FlowTransformer(replace(self.model, channels=codec.config.channels)),
             self.objective,
             self.stages,
             steps=self.train.steps,
-            data=self._data(data, "train"),
-            validation_data=self._data(data, "validation"),
+            data=self._data(mixture.folders, "train", sampling.probabilities),
+            validation_data=self._data(mixture.folders[:1], "validation"),
             context=self.context,
             variation=self.cues,
             scale=(effects / effects.max()) ** self.fine_power,
             real=load_flow(Path(self.real)).eval() if self.real else None,
         )
+        task.shares = sampling.shares
         if self.reinitialise_latents:
             task.reinitialised_prefixes = LATENT_TENSORS
         return task
@@ -125,17 +139,27 @@ class FlowRecipe(Recipe):
         windows = self.conditions(data).open_windows(split, views, parallel_map=parallel_map)
         return len(windows.clip)
 
-    def _data(self, data: Path, split: str) -> FlowData:
-        """Windows, cues and sounds of one split; validation uses no sounds."""
+    def _data(
+        self,
+        folders: Sequence[Path],
+        split: str,
+        probabilities: NDArray[np.float64] | None = None,
+    ) -> FlowData:
+        """Windows, cues and sounds of one split of some data sets; validation uses no sounds."""
         training = split == "train"
+        views = self.views if training else 1
         cues: tuple[CueArrays, ...] = ()
         if self.model.cue_materials:
-            cues = tuple(cues_of_labels(labels) for labels in Split.at(data, split).labels())
+            labels = [each for data in folders for each in Split.at(data, split).labels()]
+            cues = tuple(cues_of_labels(each) for each in labels)
         sounds = None
         if self.sounds and training:
             sounds = open_sounds(Path(self.sounds), split, codec_folder=Path(self.codec))
-        windows = self.conditions(data).open_windows(split, self.views if training else 1)
-        return FlowData(windows=windows, cues=cues, sounds=sounds)
+        parts = [self.conditions(data).open_windows(split, views) for data in folders]
+        windows = join_condition_windows(parts, [len(part.clip) // views for part in parts])
+        if probabilities is not None:
+            probabilities = probabilities[windows.clip] / views
+        return FlowData(windows=windows, cues=cues, sounds=sounds, probabilities=probabilities)
 
     def conditions(self, data: Path) -> FlowConditions:
         """Sources of the windows."""

@@ -18,6 +18,8 @@ import torch
 
 from foleyflow.alignment.model import Alignment, AlignmentConfig
 from foleyflow.alignment.targets import CLEAR_RISE, LOG_MEL_DEVIATION, MelPatches, StoredTeacher
+from foleyflow.data.joining import join_windows
+from foleyflow.data.mixture import DataMixture, clip_sampling
 from foleyflow.data.windows import WindowConfig, WindowSource
 from foleyflow.encoders import catalogue
 from foleyflow.encoders.frame_adapter import FrameAdapter, FrameAdapterConfig
@@ -57,6 +59,7 @@ class PublishedRecipe(Recipe):
         bottleneck: width of the adapters.
         trains_trunk: whether AudioMAE as the student is trained as a complete network, from the
             published weights.
+        label_balance: see `data.mixture.clip_sampling`; 0 or None samples all clips equally often.
     """
 
     task: ClassVar[str] = "align"
@@ -72,26 +75,44 @@ class PublishedRecipe(Recipe):
     sound_rate_hz: int = 48_000
     bottleneck: int = 64
     trains_trunk: bool = False
+    label_balance: float | None = None
+
+    def build_joined(self, mixture: DataMixture) -> AlignTask:
+        """The task on several data sets, validated on the first one."""
+        return self._task(mixture)
 
     def build(
         self, data: Path, *, held_out: str = "validation", aligner: Alignment | None = None
     ) -> AlignTask:
         """The task on a data set, see `AlignRecipe.build`; computes features that are missing."""
+        return self._task(DataMixture.of(data), held_out=held_out, aligner=aligner)
+
+    def _task(
+        self,
+        mixture: DataMixture,
+        *,
+        held_out: str = "validation",
+        aligner: Alignment | None = None,
+    ) -> AlignTask:
         model = aligner or self.random_aligner()
         if aligner is None and isinstance(model.student, VisibleAudioMae):
             encoder = catalogue.sound_encoder(self.student)
             path = catalogue.weights_path(encoder, weights_folder(self.weights_dir))
             catalogue.fill_trunk(encoder, model.student.trunk, path)
-        windows = self.source(data, "train")
+        sampling = clip_sampling(mixture, label_balance=self.label_balance)
+        sources = [self.source(data, "train") for data in mixture.folders]
+        windows = join_windows(sources, sampling.probabilities)
         latents = windows.latents[: min(TEACHER_CLIPS, len(windows.clips))]
-        return AlignTask(
+        task = AlignTask(
             model,
             self.losses,
             windows=windows,
-            held_out_windows=self.source(data, held_out),
+            held_out_windows=self.source(mixture.folders[0], held_out),
             target=StoredTeacher(torch.from_numpy(np.asarray(latents, np.float32))),
             patches=self._patches(),
         )
+        task.shares = sampling.shares
+        return task
 
     def prepare(self, data: Path, split: str, parallel_map: ParallelMap | None) -> int:
         """Computes the encoders' features of a split; see `Recipe.prepare`."""
@@ -257,6 +278,20 @@ def published() -> PublishedRecipe:
     )
 
 
+def published_audioset() -> PublishedRecipe:
+    """`published` on VGGSound and AudioSet: a third of the clips are AudioSet's, and clips with
+    rare labels are sampled more often.
+
+    The weights of clips are the square roots of those of balanced labels: music and speech are in
+    most clips of AudioSet, and some labels in fewer than a hundred.
+
+    Command: foleyflow train align --recipe published-audioset --data data/vggsound
+        --data data/audioset=0.5 --out runs/published-audioset
+    """
+    recipe = published()
+    return replace(recipe, label_balance=0.5, train=replace(recipe.train, steps=120_000))
+
+
 def published_flow() -> FlowRecipe:
     """GVAF of base size over the aligner of `published`.
 
@@ -275,4 +310,17 @@ def published_flow() -> FlowRecipe:
         windows=aligner.windows,
         codec="runs/codec-clips/model",
         align="runs/published/model",
+    )
+
+
+def published_audioset_flow() -> FlowRecipe:
+    """`published_flow` over the aligner of `published_audioset`, on the same clips.
+
+    Command: foleyflow train flow --recipe published-audioset --data data/vggsound
+        --data data/audioset=0.5 --out runs/published-audioset-flow
+    """
+    return replace(
+        published_flow(),
+        align="runs/published-audioset/model",
+        label_balance=published_audioset().label_balance,
     )

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import json
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from foleyflow import __version__
+from foleyflow.data.mixture import DataMixture, DataShare
 from foleyflow.errors import ConfigError
 from foleyflow.parallel.precision import precision_on
 from foleyflow.parallel.ray_cluster import ParallelMap
@@ -55,7 +56,7 @@ class TrainSummary:
 def train(
     recipe: Recipe,
     *,
-    data: Path,
+    data: Path | DataMixture,
     out: Path,
     recipe_name: str = "",
     init: Path | None = None,
@@ -68,7 +69,7 @@ def train(
 
     Args:
         recipe: of any task.
-        data: folder of the data set.
+        data: folder of the data set, or several with their weights.
         out: folder of the run.
         recipe_name: recorded in the run and in the model.
         init: model folder with the initial weights; None starts from random weights.
@@ -82,10 +83,12 @@ def train(
         The result in the first process, None in the others.
 
     Raises:
-        ConfigError: `out` contains a run with other settings, or `lora_rank` comes without `init`.
+        ConfigError: `out` contains a run with other settings, `lora_rank` comes without `init`, or
+            the recipe can't join several data sets.
         TrainingError: a number is not finite; the last good state is kept.
     """
     config = run_config(recipe, recipe_name=recipe_name, data=data, init=init, lora_rank=lora_rank)
+    mixture = DataMixture.of(data)
     thread_count = torch_threads(threads) if threads else contextlib.nullcontext()
     with join_processes(pick_device(str(device))) as (processes, own_device), thread_count:
         if own_device.type == "cpu":
@@ -95,7 +98,8 @@ def train(
         # Task with its initial weights
         torch.manual_seed(recipe.train.seed)
         with processes.leader_first():
-            task = recipe.build(data)
+            joins = mixture.is_joined
+            task = recipe.build_joined(mixture) if joins else recipe.build(mixture.folders[0])
         if init is not None:
             load_into(
                 task.modules[recipe.component],
@@ -109,7 +113,7 @@ def train(
         # Training
         if processes.is_leader:
             precision = precision_on(own_device) if recipe.train.bf16 else "fp32"
-            _record_run(out, config, processes, precision)
+            _record_run(out, config, processes, precision, task.shares)
         averages = loop.train(
             task,
             recipe.train,
@@ -143,7 +147,7 @@ def run_config(
     recipe: Recipe,
     *,
     recipe_name: str = "",
-    data: Path,
+    data: Path | DataMixture,
     init: Path | None = None,
     lora_rank: int | None = None,
 ) -> dict[str, Any]:
@@ -162,7 +166,7 @@ def run_config(
     config = {
         "task": recipe.task,
         "recipe": recipe_name,
-        "data": str(data),
+        "data": DataMixture.of(data).record,
         # By content, since a folder may be moved
         "init": None if init is None else {component: read_record(init, component).sha256},
         "lora": lora_rank,
@@ -192,6 +196,7 @@ def _export(
             config=module_config,
             provenance={
                 **config,
+                **_sampling(task.shares),
                 "foleyflow": __version__,
                 "training_hours": round(hours, 3),
                 "validation": validation,
@@ -247,7 +252,18 @@ def _with_new_names(config: dict[str, Any]) -> dict[str, Any]:
     return config
 
 
-def _record_run(out: Path, config: dict[str, Any], processes: Processes, precision: str) -> None:
+def _sampling(shares: Sequence[DataShare]) -> dict[str, Any]:
+    """How clips are sampled from each data set, for records; empty if all are equally probable."""
+    return {"sampling": [dataclasses.asdict(share) for share in shares]} if shares else {}
+
+
+def _record_run(
+    out: Path,
+    config: dict[str, Any],
+    processes: Processes,
+    precision: str,
+    shares: Sequence[DataShare],
+) -> None:
     """Writes config.json and environment.json before the first step."""
     out.mkdir(parents=True, exist_ok=True)
     write_atomically(out / "config.json", json.dumps(config, indent=1) + "\n")
@@ -261,6 +277,7 @@ def _record_run(out: Path, config: dict[str, Any], processes: Processes, precisi
         "cpu_features": feature_text(processor_features()),
         "precision": precision,
         "processes": processes.count,
+        **_sampling(shares),
     }
     write_atomically(out / "environment.json", json.dumps(environment, indent=1) + "\n")
 

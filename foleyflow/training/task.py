@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from foleyflow.data.mixture import DataMixture, DataShare
 from foleyflow.errors import ConfigError
 from foleyflow.parallel.ray_cluster import ParallelMap
 
@@ -111,11 +112,14 @@ class Task(Protocol):
             before a generator. A name that occurs twice is updated twice.
         modules: the module of each phase. Further modules are only kept in the checkpoint.
         reinitialised_prefixes: prefixes of tensor names that are not loaded from an initial model.
+        shares: how clips are sampled from each data set, for the record of the run; empty if all
+            clips of one data set are equally probable.
     """
 
     phases: tuple[str, ...]
     modules: Modules
     reinitialised_prefixes: tuple[str, ...] = ()
+    shares: tuple[DataShare, ...] = ()
 
     def sample_batch(self, rng: np.random.Generator, clips: int) -> Batch:
         """A batch of training clips; called in a background thread, one step ahead.
@@ -175,6 +179,18 @@ class Recipe(ABC):
     @abstractmethod
     def build(self, data: Path) -> Task:
         """The task on a data set; computes cached features that are missing."""
+
+    def build_joined(self, mixture: DataMixture) -> Task:
+        """The task on several data sets, see `data.mixture`.
+
+        Raises:
+            ConfigError: this recipe trains on one data set.
+        """
+        raise ConfigError(
+            f"{type(self).__name__}: got {len(mixture.folders)} data sets, expected one",
+            hint="align and flow recipes can join data sets, except distil, and so can codecs that "
+            "train on clips",
+        )
 
     def prepare(self, data: Path, split: str, parallel_map: ParallelMap | None) -> int:
         """Computes the cached features of a split and returns the number of windows.

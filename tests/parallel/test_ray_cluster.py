@@ -17,13 +17,14 @@ import numpy as np
 import pytest
 from support.cli_model import make_model, run_cli, settings_flags
 from support.local_ray import local_cluster
-from support.media_files import make_video
+from support.media_files import contents_of, make_video
 from support.ray_work import current_precision, recorded_square, square_or_fail
 from support.small_vggsound import CLIP_S, SEGMENT_S, make_small_vggsound
 
 pytest.importorskip("ray", reason="work on many machines needs the extra 'cluster' (ray)")
 
 from foleyflow.data.clips import SimulatedClips
+from foleyflow.data.export import export_split
 from foleyflow.errors import ConfigError, FoleyflowError, MediaError, MissingExtra
 from foleyflow.features.frames import Split, mono_sounds
 from foleyflow.parallel import ray_cluster
@@ -256,6 +257,15 @@ def test_shards_of_real_clips_equal_those_of_local_threads(local_ray, tmp_path):
         found.append((json.loads(outcome.stdout), (out / "manifest.csv").read_bytes(), shards))
     assert found[0] == found[1]
     assert found[0][0]["rejected"] == {"no sound": 1, "duplicate": 1} and found[0][2]
+
+
+def test_exported_clips_equal_those_of_local_threads(local_ray, simulated_data, tmp_path):
+    for name, parallel_map in (("serial", None), ("on a cluster", local_ray.parallel_map)):
+        summary = export_split(
+            simulated_data, "test", tmp_path / name, workers=1, parallel_map=parallel_map
+        )
+        assert (summary.clips, summary.problems) == (4, {})
+    assert contents_of(tmp_path / "on a cluster") == contents_of(tmp_path / "serial")
 
 
 def test_prepared_features_equal_those_computed_locally(local_ray, fresh_data, smoke_runs):

@@ -19,7 +19,9 @@ from foleyflow.data.build.examination import ExamineSettings
 from foleyflow.data.build.listing import ListedClip, read_vggsound
 
 SETTINGS = BuildSettings(
-    examine=ExamineSettings(duration_s=CLIP_S), shard_clips=8, tagger="sounds_like_a_chord"
+    examine=ExamineSettings(duration_s=CLIP_S, filter_test=True),
+    shard_clips=8,
+    tagger="sounds_like_a_chord",
 )
 
 

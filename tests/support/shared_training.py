@@ -19,6 +19,7 @@ import torch
 from foleyflow.alignment.model import Alignment, AlignmentConfig
 from foleyflow.codec.autoencoder import Codec
 from foleyflow.codec.waveform_network import WaveformCodecConfig
+from foleyflow.data.joining import join_windows
 from foleyflow.data.windows import ClipArrays, WindowConfig, WindowSource
 from foleyflow.encoders.motion_encoder import MotionEncoder, MotionEncoderConfig
 from foleyflow.errors import ConfigError, TrainingError
@@ -82,7 +83,17 @@ def align_task(*, contrasts: bool = True, **losses: object) -> AlignTask:
     return AlignTask(model, settings, windows=source, held_out_windows=source)
 
 
-def flow_task(*, broken: bool = False, **stages: int) -> FlowTask:
+def joined_align_task() -> AlignTask:
+    """The clips of `align_task` twice, with different probabilities."""
+    task = align_task(contrasts=False)
+    probabilities = np.concatenate([np.full(10, 0.07), np.arange(10) / 150])
+    task.windows = join_windows([task.windows, task.windows], probabilities)
+    return task
+
+
+def flow_task(
+    *, broken: bool = False, probabilities: np.ndarray | None = None, **stages: int
+) -> FlowTask:
     """Windows of noise with flow matching, the one-step map and, if wanted, the polish."""
     rng = np.random.default_rng(0)
     rows, frames = 12, 40
@@ -105,7 +116,7 @@ def flow_task(*, broken: bool = False, **stages: int) -> FlowTask:
         ObjectiveConfig(interval_share=0.9),
         FlowStageConfig(**{"dcf_steps": 3, **stages}),
         steps=CONFIG.steps,
-        data=FlowData(windows=windows),
+        data=FlowData(windows=windows, probabilities=probabilities),
         validation_data=FlowData(windows=windows),
         context=ContextConfig(shortest_context=4, longest_context=12),
     )
@@ -128,8 +139,10 @@ def adversarial_codec_task() -> AdversarialCodecTask:
 # name -> task and settings of its training
 RUNS: dict[str, tuple[Callable[[], Task], TrainConfig]] = {
     "align": (align_task, CONFIG),
+    "align, joined": (joined_align_task, CONFIG),
     "align, uneven masks": (lambda: align_task(contrasts=False, masks_per_clip=1), CONFIG),
     "flow": (flow_task, CONFIG),
+    "flow, weighted": (lambda: flow_task(probabilities=np.arange(12) / 66), CONFIG),
     "flow in parts": (flow_task, replace(CONFIG, accumulate=2)),
     "codec": (adversarial_codec_task, CONFIG),
     "codec in parts": (adversarial_codec_task, replace(CONFIG, accumulate=2)),

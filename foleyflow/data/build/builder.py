@@ -8,17 +8,12 @@ same shards, byte by byte.
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import functools
 import hashlib
-import io
 import json
 import tempfile
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,33 +21,27 @@ from typing import Any
 from foleyflow.data.build.duplicates import duplicates
 from foleyflow.data.build.examination import ClipReport, ExamineSettings, MusicTagger, examine_clip
 from foleyflow.data.build.listing import ClipFile, ListedClip, find_files
-from foleyflow.data.clip_types import SHARDS_FORMAT, read_manifest
+from foleyflow.data.build.records import (
+    BUILDER_VERSION,
+    BuildSettings,
+    is_test,
+    kinds_of,
+    list_key,
+    recorded_settings,
+    refuse_other_data,
+    write_list,
+)
+from foleyflow.data.clip_types import SHARDS_FORMAT
 from foleyflow.data.shards import is_finished, write_shard
 from foleyflow.errors import DataError
 from foleyflow.media.clip_encoder import can_be_copied, encode_clip
 from foleyflow.media.probe import probe
 from foleyflow.parallel.ray_cluster import ParallelMap
-from foleyflow.parallel.threads import available_cores
+from foleyflow.parallel.threads import available_cores, worker_threads
 from foleyflow.system.generic_types import Progress
 from foleyflow.weights import write_atomically
 
-BUILDER_VERSION = 1  # raised whenever the same files would give other shards
 BLOCK_CLIPS = 64  # examined between two writes
-
-
-@dataclass(frozen=True, kw_only=True)
-class BuildSettings:
-    """Settings that determine the shards, in addition to the list and the files.
-
-    Attributes:
-        short_side: of frames that are re-encoded, pixels.
-        tagger: name of the music tagger, "" for none.
-    """
-
-    examine: ExamineSettings = dataclasses.field(default_factory=ExamineSettings)
-    short_side: int = 256
-    shard_clips: int = 128
-    tagger: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,11 +51,15 @@ class BuildSummary:
     Attributes:
         splits: number of clips of each split.
         rejected: number of clips for each kind of reason (the part before its colon).
+        test_listed: number of clips in the list's test split.
+        test_left_out: reason for each of them that was left out, by key.
     """
 
     splits: dict[str, int]
     rejected: dict[str, int]
     shards: int
+    test_listed: int
+    test_left_out: dict[str, str]
 
 
 def build(
@@ -99,35 +92,46 @@ def build(
     Raises:
         DataError: `out` holds another data set, or no clip was kept.
     """
-    _refuse_other_data(out, rows, settings)
+    refuse_other_data(out, rows, settings)
     files = find_files(folder, rows)
-    work = out / f".examined-{_key(rows, settings)}"
+    work = out / f".examined-{list_key(rows, settings)}"
     work.mkdir(parents=True, exist_ok=True)
-    with _threads(workers or available_cores()) as pool:
+    with worker_threads(workers or available_cores()) as pool:
         parallel_map = parallel_map or pool.map
         reports = _examine_all(rows, files, settings.examine, work, parallel_map, music, examining)
         reasons = [report.reason for report in reports]
-        for index, reason in duplicates(rows, reports).items():
+        keep_test = not settings.examine.filter_test
+        for index, reason in duplicates(rows, reports, keep_test=keep_test).items():
             reasons[index] = reason
         clips = [
             _Clip(row, file, report, (lags_s or {}).get(row.video_id, 0.0))
             for row, file, report in zip(rows, files, reports, strict=True)
         ]
         splits = _pack_all(clips, reasons, settings, out, parallel_map, packing)
-    _write_list(out / "manifest.csv", rows, reports, reasons)
+    write_list(out / "manifest.csv", rows, reports, reasons)
     manifest = {
         "format": SHARDS_FORMAT,
         "builder_version": BUILDER_VERSION,
         "duration_s": settings.examine.duration_s,
-        "settings": dataclasses.asdict(settings),
+        "settings": recorded_settings(rows, settings),
         "splits": splits,
     }
+    test = {row.key: reason for row, reason in zip(rows, reasons, strict=True) if is_test(row)}
+    if test and not settings.examine.filter_test:
+        longest_s = max(row.end_s - row.start_s for row in rows if is_test(row))
+        manifest["split_durations_s"] = {"test": round(longest_s, 6)}
     write_atomically(out / "manifest.json", json.dumps(manifest, indent=1) + "\n")
     if not sum(splits.values()):
-        text = "; ".join(f"{count} {reason}" for reason, count in _kinds(reasons).items())
+        text = "; ".join(f"{count} {reason}" for reason, count in kinds_of(reasons).items())
         raise DataError(f"no clip was kept: {text}", hint=f"see {out / 'manifest.csv'}")
     shards = len(list(out.glob("*/shard-*.tar")))
-    return BuildSummary(splits=splits, rejected=_kinds(reasons), shards=shards)
+    return BuildSummary(
+        splits=splits,
+        rejected=kinds_of(reasons),
+        shards=shards,
+        test_listed=sum(map(is_test, rows)),
+        test_left_out={key: reason for key, reason in test.items() if reason},
+    )
 
 
 def _examine_all(
@@ -167,16 +171,6 @@ def _examine(
     """The report of one clip, in any process."""
     row, file = clip
     return examine_clip(row, file, settings, music=music)
-
-
-@contextmanager
-def _threads(workers: int) -> Iterator[ThreadPoolExecutor]:
-    """Threads that start no new work once the caller has stopped."""
-    pool = ThreadPoolExecutor(workers)
-    try:
-        yield pool
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def _read_block(path: Path, identities: Sequence[str]) -> list[ClipReport | None]:
@@ -234,6 +228,11 @@ class _Clip:
     report: ClipReport
     lag_s: float
 
+    @property
+    def is_published(self) -> bool:
+        """Whether this is a clip of a test split as published, which has its own length."""
+        return self.report.duration_s is not None
+
 
 @dataclass(frozen=True)
 class _Packing:
@@ -254,6 +253,7 @@ def _pack(settings: BuildSettings, job: _Packing) -> None:
                 [
                     [clip.row.key, clip.row.label, clip.report.start_s, _identity(clip.file)]
                     + ([clip.lag_s] if clip.lag_s else [])
+                    + ([{"duration_s": clip.report.duration_s}] if clip.is_published else [])
                     for clip in job.clips
                 ],
             ]
@@ -269,7 +269,7 @@ def _packed(clip: _Clip, settings: BuildSettings) -> tuple[str, bytes, dict[str,
     row, file, report = clip.row, clip.file, clip.report
     if file is None:
         raise DataError(f"{row.key}: kept without a file", hint="build into a new folder")
-    duration_s = settings.examine.duration_s
+    duration_s = report.duration_s or settings.examine.duration_s
     info = probe(file.path)
     copied = not clip.lag_s and can_be_copied(info, start_s=report.start_s, duration_s=duration_s)
     if copied:
@@ -282,7 +282,7 @@ def _packed(clip: _Clip, settings: BuildSettings) -> tuple[str, bytes, dict[str,
                 target,
                 start_s=report.start_s,
                 duration_s=duration_s,
-                short_side=settings.short_side,
+                short_side=None if clip.is_published else settings.short_side,
                 lag_s=clip.lag_s,
             )
             content = target.read_bytes()
@@ -303,61 +303,8 @@ def _packed(clip: _Clip, settings: BuildSettings) -> tuple[str, bytes, dict[str,
     return row.key, content, labels
 
 
-def _write_list(
-    path: Path,
-    rows: Sequence[ListedClip],
-    reports: Sequence[ClipReport],
-    reasons: Sequence[str],
-) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["key", "video_id", "start_s", "split", "label", "status", "reason"])
-    for row, report, reason in zip(rows, reports, reasons, strict=True):
-        status = "rejected" if reason else "kept"
-        start_s = row.start_s if reason else report.start_s
-        writer.writerow(
-            [row.key, row.video_id, f"{start_s:g}", row.split, row.label, status, reason]
-        )
-    write_atomically(path, text.getvalue())
-
-
-def _kinds(reasons: Sequence[str]) -> dict[str, int]:
-    """The number of clips for each kind of reason, in descending order."""
-    return dict(Counter(_kind(reason) for reason in reasons if reason).most_common())
-
-
-def _kind(reason: str) -> str:
-    for start in ("duplicate", "scene cuts"):
-        if reason.startswith(start):
-            return start
-    return reason.partition(":")[0]
-
-
-def _key(rows: Sequence[ListedClip], settings: BuildSettings) -> str:
-    """Identifies the reports of a list with the settings that they depend on."""
-    parts = [[dataclasses.astuple(row) for row in rows], dataclasses.asdict(settings.examine)]
-    text = json.dumps([BUILDER_VERSION, settings.tagger, *parts])
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
 def _identity(file: ClipFile | None) -> str:
     """Identifies an examined file, in any folder."""
     if file is None:
         return ""
     return f"{file.path.name} {file.path.stat().st_size}"
-
-
-def _refuse_other_data(out: Path, rows: Sequence[ListedClip], settings: BuildSettings) -> None:
-    """Raise DataError if `out` was begun with another list or settings: shards would be lost."""
-    path = out / "manifest.json"
-    if path.is_file() and read_manifest(out).get("format") != SHARDS_FORMAT:
-        raise DataError(f"{out} holds simulated clips", hint="choose another --out")
-    built_from = json.dumps([_key(rows, settings), dataclasses.asdict(settings)], sort_keys=True)
-    note = out / ".built-from"
-    if note.is_file() and note.read_text(encoding="utf-8") != built_from:
-        raise DataError(
-            f"{out} was begun with another list, or other settings",
-            hint="rerun the same command to resume, or give another --out",
-        )
-    out.mkdir(parents=True, exist_ok=True)
-    write_atomically(note, built_from)

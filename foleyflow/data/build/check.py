@@ -80,10 +80,12 @@ def check_data(root: Path, *, decode: int = 32) -> list[SplitCheck]:
 
 def _problem(clips: Clips, index: int) -> str:
     """A description of a clip's first problem; empty if it has none."""
+    duration_s = clips.duration_s
     try:
         if clips.has_frames:
             clip = clips.load(index)
             waveform, times_s = clip.waveform, clip.frames.times_s
+            duration_s = clip.labels.duration_s
         else:
             clips.labels(index)
             waveform, times_s = clips.load_sound(index), None
@@ -92,8 +94,8 @@ def _problem(clips: Clips, index: int) -> str:
     if times_s is not None:
         step_s = float(np.median(np.diff(times_s))) if len(times_s) > 1 else 0.0
         video_s = float(times_s[-1]) + step_s
-        if abs(video_s - clips.duration_s) > 0.1 + step_s:
-            return f"frames for {video_s:.2f} s of {clips.duration_s:g} s"
+        if abs(video_s - duration_s) > 0.1 + step_s:
+            return f"frames for {video_s:.2f} s of {duration_s:g} s"
     expected = count_at(clips.duration_s, clips.rate_hz)
     if waveform.samples.shape[1] != expected:
         return f"{waveform.samples.shape[1]} samples of {expected}"

@@ -20,15 +20,24 @@ LOUDNESS_DB = 1.5  # mean difference of loudness over the clip
 LARGEST_GROUP = 256  # clips that share a hash: a more common picture is no evidence
 
 
-def duplicates(rows: Sequence[ListedClip], reports: Sequence[ClipReport]) -> dict[int, str]:
+def duplicates(
+    rows: Sequence[ListedClip], reports: Sequence[ClipReport], *, keep_test: bool = False
+) -> dict[int, str]:
     """Find clips that repeat another one: index -> reason, "duplicate of KEY".
 
     Test and validation clips take precedence over training clips, whatever their place in the
     list, so that the training clip is rejected. Rows whose report has a reason are ignored.
+
+    Args:
+        rows, reports: of the same clips.
+        keep_test: test clips are kept even if they repeat each other, unless the list has the same
+            segment twice, and they take precedence over validation clips.
     """
+    test, validation, train = (0, 1, 2) if keep_test else (0, 0, 1)
+    rank = {"test": test, "validation": validation, "train": train}
     order = sorted(
         (index for index, report in enumerate(reports) if not report.reason),
-        key=lambda index: (rows[index].split == "train", index),
+        key=lambda index: (rank[rows[index].split], index),
     )
     by_hash: dict[tuple[int, str], list[int]] = defaultdict(list)
     by_key: dict[str, int] = {}
@@ -38,7 +47,7 @@ def duplicates(rows: Sequence[ListedClip], reports: Sequence[ClipReport]) -> dic
         words = [(place, word) for place, word in enumerate(report.fingerprint) if word]
         candidates = {other for word in words for other in by_hash[word]}
         same = by_key.get(rows[index].key)
-        if same is None:
+        if same is None and not (keep_test and rows[index].split == "test"):
             same = next((k for k in sorted(candidates) if _is_alike(report, reports[k])), None)
         if same is not None:
             found[index] = f"duplicate of {rows[same].key}"

@@ -1,17 +1,19 @@
 """Examine one clip and decide whether it is fit for training, with a reason if it is not.
 
 One pass over small grey frames and one over the sound; nothing is written. The report contains
-plain numbers, so that decisions that need all clips (duplicates) can be made afterwards.
+plain numbers, so that decisions that need all clips (duplicates) can be made afterwards. Clips of a
+published test split need only be readable.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from foleyflow.clock import count_at
 from foleyflow.data.build.listing import ClipFile, ListedClip
 from foleyflow.errors import MediaError
 from foleyflow.media.probe import MediaInfo, probe
@@ -48,11 +50,14 @@ class ExamineSettings:
     Attributes:
         avoid_cuts: a clip must lie within one scene.
         music_limit: smallest probability of music alone at which a clip is rejected.
+        filter_test: these requirements hold for test clips too. Otherwise a test clip is its
+            complete segment, and only what can't be read is rejected.
     """
 
     duration_s: float = 8.0
     avoid_cuts: bool = True
     music_limit: float = 0.5
+    filter_test: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +71,7 @@ class ClipReport:
         lag_s: delay of the sound, where movement and loudness clearly agree.
         fingerprint: hashes of frames, 64 bits each in hexadecimal; "" for a frame without detail.
         loudness: of the sound in eighths, dBFS.
+        duration_s: length of a clip of a published test split; None for that of the settings.
     """
 
     reason: str
@@ -74,6 +80,7 @@ class ClipReport:
     lag_s: float | None = None
     fingerprint: tuple[str, ...] = ()
     loudness: tuple[float, ...] = ()
+    duration_s: float | None = None
 
 
 def examine_clip(
@@ -93,6 +100,8 @@ def examine_clip(
         return ClipReport(reason="no file: not downloaded")
     try:
         info = probe(file.path)
+        if row.split == "test" and not settings.filter_test:
+            return _examine_published(row, file, info, settings)
         return _examine_file(row, file, info, settings, music)
     except MediaError as error:
         return ClipReport(reason=f"unreadable: {_without_path(str(error), file)}")
@@ -148,16 +157,65 @@ def _examine_file(
         if probability >= settings.music_limit:
             return ClipReport(reason=f"music only: {probability:.2f}", cuts_s=cuts_s)
     # Fingerprint for the search for duplicates
-    within = np.flatnonzero((times_s >= start_s) & (times_s < stop_s))
-    picked = within[np.linspace(0, len(within) - 1, HASHED_FRAMES).round().astype(int)]
     return ClipReport(
         reason="",
         start_s=round(start_s, 6),
         cuts_s=cuts_s,
         lag_s=lag_s,
-        fingerprint=tuple(frame_hash(greys[index]) for index in picked),
-        loudness=tuple(round(float(x.mean()), 2) for x in np.array_split(levels, 8)),
+        fingerprint=_frame_hashes(times_s, greys, start_s, stop_s),
+        loudness=_loudness(levels),
     )
+
+
+def _examine_published(
+    row: ListedClip, file: ClipFile, info: MediaInfo, settings: ExamineSettings
+) -> ClipReport:
+    """The report of a clip of a published test split, which is kept if it can be decoded."""
+    # Length: the segment's, or less if the file ends earlier
+    if not info.has_audio:
+        return ClipReport(reason="no sound")
+    available_s = info.duration_s - file.start_s
+    if available_s <= 0:
+        return ClipReport(reason=f"too short: the file ends {-available_s:.1f} s before the clip")
+    length_s = round(min(row.end_s - row.start_s, available_s), 6)
+    end_s = file.start_s + length_s
+    # Decode everything once
+    times_s, greys = _small_frames(file, info, end_s)
+    if not len(greys):
+        return ClipReport(reason="no pictures in the segment")
+    sound = read_waveform(info.path, rate_hz=RATE_HZ, start_s=file.start_s, end_s=end_s).mono()
+    kept = ClipReport(reason="", start_s=file.start_s, duration_s=length_s)
+    # Fingerprint of the stretch that the same video would have as a training clip
+    if length_s < settings.duration_s - MISSING_S or len(greys) < 2:
+        return kept
+    change = np.abs(np.diff(greys, axis=0)).mean((1, 2))
+    cuts_s = tuple(float(t) for t in times_s[1:][_scene_scores(change) >= CUT])
+    start_s = file.start_s
+    if settings.avoid_cuts:
+        chosen = scene_safe_start(cuts_s, start_s, end_s, settings.duration_s, slack_s=MISSING_S)
+        start_s = start_s if chosen is None else chosen
+    stop_s = start_s + settings.duration_s
+    first, last = (count_at(t - file.start_s, RATE_HZ) for t in (start_s, stop_s))
+    return replace(
+        kept,
+        cuts_s=cuts_s,
+        fingerprint=_frame_hashes(times_s, greys, start_s, stop_s),
+        loudness=_loudness(_levels_dbfs(sound[first:last])),
+    )
+
+
+def _frame_hashes(
+    times_s: NDArray[np.float64], greys: NDArray[np.float64], start_s: float, stop_s: float
+) -> tuple[str, ...]:
+    """Hashes of frames, evenly spread from `start_s` to `stop_s`."""
+    within = np.flatnonzero((times_s >= start_s) & (times_s < stop_s))
+    picked = within[np.linspace(0, len(within) - 1, HASHED_FRAMES).round().astype(int)]
+    return tuple(frame_hash(greys[index]) for index in picked)
+
+
+def _loudness(levels: NDArray[np.float64]) -> tuple[float, ...]:
+    """Mean levels of the eighths of a clip."""
+    return tuple(round(float(x.mean()), 2) for x in np.array_split(levels, 8))
 
 
 def _container_problem(file: ClipFile, info: MediaInfo, length_s: float, duration_s: float) -> str:

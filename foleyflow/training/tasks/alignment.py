@@ -50,6 +50,7 @@ from foleyflow.training.task import Batch, Exported, Figures, Modules, Task, wei
 from foleyflow.training.tasks.alignment_validation import validation_figures
 
 VALIDATION_BATCHES, VALIDATION_CLIPS = 6, 16
+STATISTICS_CLIPS = 20_000  # whose latents are standardised; of up to twice as many, all are
 SHIFTS_S = tuple(round(0.1 * k, 1) for k in range(-4, 5))  # of the video, in the journal
 
 
@@ -179,7 +180,9 @@ class AlignTask(Task):
         )
         if target is None:
             if not bool(model.target_mean.any()):  # a trained model keeps its statistics
-                latents = torch.from_numpy(windows.latents.astype(np.float32)).flatten(0, 1)
+                stride = max(1, len(windows.latents) // STATISTICS_CLIPS)
+                latents = torch.from_numpy(np.asarray(windows.latents[::stride], np.float32))
+                latents = latents.flatten(0, 1)
                 model.target_mean.copy_(latents.mean(0))
                 model.target_deviation.copy_(latents.std(0).clamp_min(1e-3))
             target = CodecLatents(model.target_mean.clone(), model.target_deviation.clone())

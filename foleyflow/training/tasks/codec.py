@@ -19,6 +19,7 @@ from foleyflow.codec.losses import (
     kl_to_unit,
 )
 from foleyflow.codec.mel_network import MelDecoder, MelEncoder
+from foleyflow.data.mixture import WeightedIndices
 from foleyflow.parallel.batch_sharding import all_gather_with_grad, normal_like
 from foleyflow.signals import INT16_FULL_SCALE
 from foleyflow.training.task import Batch, Exported, Figures, Modules, Task, weighted_sum
@@ -54,7 +55,8 @@ class CodecTask(Task):
     """The codec as a `Task` of one phase.
 
     `decoder_only` keeps the encoder and the latents, so that models of these latents stay valid.
-    With a `bank` of other sounds, `bank_fraction` of the training sounds come from it.
+    With a `bank` of other sounds, `bank_fraction` of the training sounds come from it. The others
+    are sampled with `probabilities`, or equally often.
     """
 
     phases: tuple[str, ...] = ("codec",)
@@ -69,12 +71,14 @@ class CodecTask(Task):
         decoder_only: bool = False,
         bank: NDArray[np.int16] | None = None,
         bank_fraction: float = 0.0,
+        probabilities: NDArray[np.float64] | None = None,
     ) -> None:
         self.losses = losses
         self._decoder_only = decoder_only
         codec.encoder.requires_grad_(not decoder_only)
         self.modules: dict[str, nn.Module] = {"codec": codec}
         self._sounds = sounds
+        self._weighted = None if probabilities is None else WeightedIndices(probabilities)
         self._bank, self._bank_fraction = bank, bank_fraction
         hop = codec.config.hop_samples
         self._crop = round(losses.crop_s * codec.config.rate_hz / hop) * hop
@@ -95,7 +99,10 @@ class CodecTask(Task):
 
         "clip" (clips,) int64 contains the indices of the sounds.
         """
-        chosen = rng.integers(len(self._sounds), size=clips)
+        if self._weighted is None:
+            chosen = rng.integers(len(self._sounds), size=clips)
+        else:
+            chosen = rng.permutation(self._weighted.sample(rng, clips))
         starts = rng.integers(self._sounds.shape[1] - self._crop + 1, size=clips)
         gains = 10 ** (rng.uniform(-15, 3, size=clips) / 20) * rng.choice([-1, 1], size=clips)
         crops = np.stack(

@@ -16,6 +16,7 @@ from torch import Tensor
 from foleyflow.cues.arrays import CueArrays
 from foleyflow.cues.tracks import TrackLayout, condition_tracks
 from foleyflow.cues.variation import CueVariation, vary_cues
+from foleyflow.data.mixture import WeightedIndices
 from foleyflow.errors import ConfigError
 from foleyflow.features.flow_conditions import ConditionWindows
 from foleyflow.features.sound_windows import SoundWindows
@@ -62,11 +63,13 @@ class FlowData:
         windows: of clips with video.
         cues: of the clips, by index; empty without cues.
         sounds: clips without video; None for none.
+        probabilities: (N,) of the windows; None samples all equally often.
     """
 
     windows: ConditionWindows
     cues: Sequence[CueArrays] = ()
     sounds: SoundWindows | None = None
+    probabilities: NDArray[np.float64] | None = None
 
 
 class FlowBatches:
@@ -85,6 +88,8 @@ class FlowBatches:
         """Takes the sources and the settings of `training.tasks.flow.FlowStageConfig`."""
         self.data, self.context, self.variation = data, context, variation
         self._layout = TrackLayout(materials=len(network.cue_materials))
+        weights = data.probabilities
+        self._weighted = None if weights is None else WeightedIndices(weights)
         self._uses_cues = bool(network.cue_materials)
         self._rate_hz = network.latent_rate_hz
         self._sound_fraction = sound_fraction if data.sounds is not None else 0.0
@@ -101,7 +106,10 @@ class FlowBatches:
         windows, context = self.data.windows, self.context
         frames = windows.latents.shape[1]
         # Random choices of the complete batch
-        chosen = np.sort(rng.integers(len(windows.clip), size=clips))
+        if self._weighted is None:
+            chosen = np.sort(rng.integers(len(windows.clip), size=clips))
+        else:
+            chosen = self._weighted.sample(rng, clips)
         seeds = rng.integers(2**63, size=clips)
         is_sound = rng.random(clips) < self._sound_fraction
         no_video = rng.random(clips) < self._no_video_fraction
