@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from foleyflow.judges.adapters import AudioJudge
+    from foleyflow.judges.audio_judges import AudioJudge
 
 app = typer.Typer(help="Create, check and select data sets.", no_args_is_help=True)
 
