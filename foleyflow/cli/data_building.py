@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from foleyflow.data.build.builder import BuildSummary
-    from foleyflow.judges.adapters import AudioJudge
+    from foleyflow.judges.audio_judges import AudioJudge
 
 NAMED_CLIPS = 10  # clips of the test split that were left out and are printed with their names
 

@@ -13,7 +13,7 @@ from foleyflow.cli.console import (
     progress_on_stderr,
     write_report,
 )
-from foleyflow.cli.options import Judges, Out
+from foleyflow.cli.options import Device, Judges, Out, Ray
 from foleyflow.cli.shared_options import Result, printing
 from foleyflow.errors import FoleyflowError, UsageError
 
@@ -64,6 +64,12 @@ def evaluate(
         Path | None,
         Option(help="Folder in which computed values are stored and found in later runs."),
     ] = None,
+    device: Device = "auto",
+    workers: Annotated[
+        int,
+        Option(min=0, help="Number of processes on this machine; 0 computes in this process."),
+    ] = 0,
+    ray: Ray = None,
     out: Out = None,
     html: Annotated[
         Path | None,
@@ -98,6 +104,9 @@ def evaluate(
             protocol=protocol,
             judge_folder=judges,
             cache_folder=cache,
+            device=device,
+            workers=workers,
+            ray=ray,
             progress=progress,
             on_missing_judge=_print_missing_judge,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,7 +12,9 @@ from typing import Any
 from foleyflow.evaluation import controls
 from foleyflow.evaluation.metrics.synchrony import STRICT_ONSETS, ClipOnsets
 from foleyflow.evaluation.scores import CONDITIONS
+from foleyflow.media.waveform import read_waveform
 from foleyflow.signals import Waveform
+from foleyflow.weights import file_sha256
 
 # (samples, rate) of silence -> name of an analysis -> its result
 Silences = dict[tuple[int, int], dict[str, Any]]
@@ -36,13 +39,20 @@ class Case:
 class Sound:
     """A sound that is read or generated when it is first needed, and analysed once per group.
 
-    `identity` is equal for equal content and part of cache keys.
+    `identity` is equal for equal content and part of cache keys. `pack` names the results about
+    the sound in a cache: those of controls belong to the true sound that they are made from.
     """
 
     def __init__(
-        self, identity: str, load: Callable[[], Waveform], analyses: Mapping[str, Any] | None = None
+        self,
+        identity: str,
+        load: Callable[[], Waveform],
+        analyses: Mapping[str, Any] | None = None,
+        *,
+        pack: str | None = None,
     ) -> None:
         self.identity = identity
+        self.pack = pack or identity
         self._load = load
         self._analyses = dict(analyses or {})
 
@@ -57,6 +67,52 @@ class Sound:
             self._analyses[name] = analyse(self.waveform)
         return self._analyses[name]
 
+    def add_analysis(self, name: str, result: Any) -> None:
+        """Keep the result of an analysis that is already known."""
+        self._analyses.setdefault(name, result)
+
+
+class SoundFiles:
+    """The sounds of files; the latest ones are kept, so that each file is read once."""
+
+    def __init__(self, kept: int) -> None:
+        """Takes the number of sounds that are kept in memory."""
+        self._kept = kept
+        self._sounds: OrderedDict[Path, Sound] = OrderedDict()
+        self._identities: dict[Path, str] = {}
+
+    def sound(self, path: Path) -> Sound:
+        """The sound of a file, with the hash of the file as identity."""
+        if path in self._sounds:
+            self._sounds.move_to_end(path)
+            return self._sounds[path]
+        self._sounds[path] = sound = Sound(self.identity(path), lambda: read_waveform(path))
+        if len(self._sounds) > self._kept:
+            self._sounds.popitem(last=False)
+        return sound
+
+    def identity(self, path: Path) -> str:
+        """The hash of a file, computed once."""
+        if path not in self._identities:
+            self._identities[path] = file_sha256(path)
+        return self._identities[path]
+
+    def generated_sound_of(self, case: Case) -> Sound:
+        """The generated sound of a clip, with its onsets if they are known."""
+        return self._with_onsets(case.generated, case)
+
+    def true_sound_of(self, case: Case | None) -> Sound | None:
+        """The true sound of a clip, if there is one."""
+        if case is None or case.true_sound is None:
+            return None
+        return self._with_onsets(case.true_sound, case)
+
+    def _with_onsets(self, path: Path, case: Case) -> Sound:
+        sound = self.sound(path)
+        if path in case.onsets:
+            sound.add_analysis(STRICT_ONSETS.name, case.onsets[path])
+        return sound
+
 
 class Silence(Sound):
     """Silence as long as a sound, which is read when the silence is first analysed.
@@ -65,7 +121,11 @@ class Silence(Sound):
     """
 
     def __init__(self, like: Sound, silences: Silences) -> None:
-        super().__init__(f"silence:{like.identity}", lambda: controls.silence_like(like.waveform))
+        super().__init__(
+            f"silence:{like.identity}",
+            lambda: controls.silence_like(like.waveform),
+            pack=like.pack,
+        )
         self._silences = silences
 
     def analysis(self, name: str, analyse: Callable[[Waveform], Any]) -> Any:
@@ -77,22 +137,8 @@ class Silence(Sound):
         return super().analysis(name, analyse)
 
 
-def sound_of_file(path: Path, onsets: Mapping[Path, ClipOnsets]) -> Sound:
-    """The sound of a file, with the hash of the file as identity; `onsets` as in `Case`."""
-    from foleyflow.media.waveform import read_waveform
-    from foleyflow.weights import file_sha256
-
-    known = {STRICT_ONSETS.name: onsets[path]} if path in onsets else {}
-    return Sound(file_sha256(path), lambda: read_waveform(path), known)
-
-
-def true_sound_of(case: Case) -> Sound | None:
-    """The true sound of a clip, if there is one."""
-    return None if case.true_sound is None else sound_of_file(case.true_sound, case.onsets)
-
-
 def sounds_by_condition(
-    case: Case,
+    generated: Sound,
     true: Sound | None,
     other: Sound | None,
     *,
@@ -102,18 +148,19 @@ def sounds_by_condition(
     """The generated sound and its available controls, in the order of `CONDITIONS`.
 
     Args:
-        true: the true sound of the clip.
+        generated, true: the sounds of the clip.
         other: another clip's true sound.
         silences: analyses of silence, shared by all clips.
         narrow_hz: rate of the band-limited true sound; None for no conditions with one.
     """
-    generated = sound_of_file(case.generated, case.onsets)
     sounds = {"generated": generated, "silence": Silence(true or generated, silences)}
     if true is not None:
         noise_seed = int(true.identity[:8], 16)
         sounds["true"] = true
         sounds["noise"] = Sound(
-            f"noise:{true.identity}", lambda: controls.noise_like(true.waveform, seed=noise_seed)
+            f"noise:{true.identity}",
+            lambda: controls.noise_like(true.waveform, seed=noise_seed),
+            pack=true.pack,
         )
         if other is not None:
             sounds["other"] = other
@@ -122,5 +169,6 @@ def sounds_by_condition(
             sounds["true_narrow"] = Sound(
                 f"narrow {narrow_hz}:{true.identity}",
                 lambda: controls.narrow_like(true.waveform, rate_hz=narrow_hz),
+                pack=true.pack,
             )
     return {condition: sounds[condition] for condition in CONDITIONS if condition in sounds}

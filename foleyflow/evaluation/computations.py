@@ -69,14 +69,17 @@ class AudioJudged:
             same order, -> values; raises ValueError where there are none.
         per_clip: `compute` returns one value per clip, not one for the complete set.
         uses_reference: False if only the sounds are evaluated; `compute` then gets no references.
+        summarise: reduces the outputs for all references to a statistic, a dictionary of plain
+            values and arrays, which `compute` then gets instead of them.
     """
 
     judge: str
     statistic: Literal["kl", "frechet", "inception"]
     output: Literal["logits", "embed"]
-    compute: Callable[[list[NDArray[np.float64]], list[NDArray[np.float64]]], JudgedValues]
+    compute: Callable[[Any, list[NDArray[np.float64]]], JudgedValues]
     per_clip: bool = False
     uses_reference: bool = True
+    summarise: Callable[[list[NDArray[np.float64]]], dict[str, Any]] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,6 +18,8 @@ import numpy as np
 
 from foleyflow.errors import DataError, MediaError
 from foleyflow.evaluation.cache import ResultCache, cached, code_sha256
+from foleyflow.evaluation.cases import SoundFiles
+from foleyflow.evaluation.metrics import levels
 from foleyflow.evaluation.metrics.synchrony import detection
 from foleyflow.evaluation.metrics.synchrony.detection import (
     ClipOnsets,
@@ -25,6 +27,7 @@ from foleyflow.evaluation.metrics.synchrony.detection import (
     is_silent,
     merge_near_onsets,
 )
+from foleyflow.media import waveform
 
 logger = logging.getLogger(__name__)
 
@@ -88,22 +91,22 @@ def check_folder(folder: Path) -> None:
         raise DataError(f"{folder}: no such folder", hint="give folders of sound or video files")
 
 
-def read_onsets(path: Path, cache: ResultCache | None) -> tuple[ClipOnsets, bool]:
+def read_onsets(
+    path: Path, cache: ResultCache | None, sounds: SoundFiles
+) -> tuple[ClipOnsets, bool]:
     """The onsets of a media file, and whether its sound is silent.
 
     Raises:
         MediaError: the file cannot be read.
         DataError: some of its samples are not finite.
     """
-    from foleyflow.media import waveform
-    from foleyflow.weights import file_sha256
+    sound = sounds.sound(path)
 
     def compute() -> dict[str, Any]:
-        sound = waveform.read_waveform(path)
-        samples = sound.mono()
+        samples = sound.waveform.mono()
         if not np.isfinite(samples).all():
             raise DataError(f"{path}: some samples are not finite", hint="write the sound again")
-        clip = clip_onsets(sound)
+        clip = clip_onsets(sound.waveform)
         return {
             "times_s": clip.times_s.tolist(),
             "duration_s": clip.duration_s,
@@ -111,18 +114,20 @@ def read_onsets(path: Path, cache: ResultCache | None) -> tuple[ClipOnsets, bool
         }
 
     def key() -> list[Any]:
-        return ["onsets", code_sha256(detection, waveform), file_sha256(path)]
+        return ["onsets", code_sha256(detection, levels, waveform), sound.identity]
 
-    found = cached(cache, key, compute)
+    found = cached(cache, key, compute, sound.pack)
     times_s = np.asarray(found["times_s"], dtype=np.float64)
     return ClipOnsets(times_s=times_s, duration_s=found["duration_s"]), found["silent"]
 
 
-def read_reference(path: Path, *, duration_s: float, cache: ResultCache | None) -> ClipOnsets:
+def read_reference(
+    path: Path, *, duration_s: float, cache: ResultCache | None, sounds: SoundFiles
+) -> ClipOnsets:
     """`read_events` of an event file, or `read_onsets` of a media file."""
     if is_event_file(path):
         return read_events(path, duration_s=duration_s)
-    return read_onsets(path, cache)[0]
+    return read_onsets(path, cache, sounds)[0]
 
 
 def is_event_file(path: Path) -> bool:

@@ -25,33 +25,26 @@ Unusual inputs, generated or reference:
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from foleyflow.errors import CheckpointError, ConfigError, DataError, FoleyflowError
+from foleyflow.errors import CheckpointError, ConfigError, DataError
+from foleyflow.evaluation.blocks import BlockRunner, Workers, compute_in_workers
 from foleyflow.evaluation.cache import ResultCache
-from foleyflow.evaluation.cases import Case
-from foleyflow.evaluation.files import (
-    CASE_PATTERN,
-    EVENT_SUFFIXES,
-    MEDIA_SUFFIXES,
-    check_folder,
-    find_files,
-    find_videos,
-    is_event_file,
-    is_silent_video,
-    read_onsets,
-    read_reference,
-)
+from foleyflow.evaluation.cases import SoundFiles
+from foleyflow.evaluation.equal_loudness import compare_loudness
+from foleyflow.evaluation.examination import ExaminedClip, examine_clip, find_clips
+from foleyflow.evaluation.files import CASE_PATTERN, MEDIA_SUFFIXES, check_folder
 from foleyflow.evaluation.metrics import METRICS, synchrony
 from foleyflow.evaluation.metrics.synchrony import ClipOnsets
 from foleyflow.evaluation.metrics.synchrony.comparison import Synchrony
 from foleyflow.evaluation.metrics.synchrony.matching import matched_lags_s, median_lag
 from foleyflow.evaluation.protocols import Protocol
 from foleyflow.evaluation.report import ClipScore, Report
-from foleyflow.evaluation.scoring import check_metrics, score_cases
+from foleyflow.evaluation.scoring import KEPT_SOUNDS, check_metrics, score_cases
 from foleyflow.judges.interface import AnyJudge
 from foleyflow.system.generic_types import Progress
 
@@ -72,6 +65,7 @@ def evaluate_folder(
     judges: Mapping[str, AnyJudge] | None = None,
     cache: ResultCache | None = None,
     protocol: Protocol | None = None,
+    workers: Workers | None = None,
     progress: Progress | None = None,
 ) -> Report:
     """Score every clip of a folder against its reference.
@@ -87,6 +81,8 @@ def evaluate_folder(
         cache: where onsets and values are stored and looked up.
         protocol: metrics and preprocessing, instead of `metrics`. Its metrics whose judge is not
             in `judges` are listed as not measured.
+        workers: processes that compute the clips, with judges of their own; None for this process.
+            Results are shared through the folder of the cache, or a temporary one.
         progress: called with (done, total); a clip counts once when its onsets are detected, and
             once more when its metrics are computed.
 
@@ -96,88 +92,99 @@ def evaluate_folder(
         CheckpointError: a metric whose judge is not loaded, or a protocol without any judge.
         MissingExtra: librosa or mir_eval is not installed.
     """
-    report_progress = progress or (lambda done, total: None)
     metrics, not_measured = _computable_metrics(metrics, judges or {}, protocol)
     check_metrics(metrics, judges or {})
+    found = find_clips(
+        generated,
+        reference,
+        generated_pattern=generated_pattern,
+        reference_pattern=reference_pattern,
+        needs_video=any(METRICS[name].needs_video for name in metrics),
+    )
+    files = SoundFiles(KEPT_SOUNDS)
+    with _open_cache(cache, workers) as results:
+        # Compute block by block
+        if workers is not None and results.folder is not None:
+            compute_in_workers(
+                found.clips,
+                workers,
+                cache_folder=results.folder,
+                progress=progress,
+                metrics=metrics,
+                protocol=protocol,
+                skip_without_onsets=skip_without_onsets,
+            )
+        elif metrics:
+            runner = BlockRunner(
+                metrics,
+                judges=judges or {},
+                cache=results,
+                protocol=protocol,
+                skip_without_onsets=skip_without_onsets,
+                files=files,
+            )
+            previous = found.clips[-1] if len(found.clips) > 1 else None
+            runner.run(found.clips, previous, progress)
 
-    # Find the files of each clip
-    generated_files = find_files(generated, generated_pattern, MEDIA_SUFFIXES)
-    references = find_files(reference, reference_pattern, EVENT_SUFFIXES + MEDIA_SUFFIXES)
-    true_sounds = find_files(reference, reference_pattern, MEDIA_SUFFIXES)
-    videos: dict[str, Path] = {}
-    if any(METRICS[name].needs_video for name in metrics):
-        videos = find_videos(generated, generated_pattern)
-        videos |= find_videos(reference, reference_pattern)
+        # Gather onsets
+        examined: dict[str, ExaminedClip] = {}
+        for done, clip in enumerate(found.clips, start=1):
+            examined[clip.name] = examine_clip(
+                clip, cache=results, files=files, skip_without_onsets=skip_without_onsets
+            )
+            if examined[clip.name].unreadable is not None:
+                logger.warning("%s: %s", clip.name, examined[clip.name].unreadable)
+            if progress is not None and not metrics and workers is None:
+                progress(done, len(found.clips))
+        cases = [each.case for each in examined.values() if each.case is not None]
 
-    # Detect onsets
-    names = sorted(generated_files.keys() & references.keys())
-    cases: list[Case] = []
-    onsets: list[tuple[ClipOnsets, ClipOnsets]] = []
-    unreadable: dict[str, str] = {}
-    silent, short, long, skipped = [], [], [], []
-    for done, name in enumerate(names, start=1):
-        report_progress(done, len(names) * (2 if metrics else 1))
-        try:
-            estimated, is_silent = read_onsets(generated_files[name], cache)
-            true = read_reference(references[name], duration_s=estimated.duration_s, cache=cache)
-        except FoleyflowError as error:
-            logger.warning("%s: %s", name, error)
-            unreadable[name] = str(error)
-            continue
-        if skip_without_onsets and not len(true.times_s):
-            skipped.append(name)
-            continue
-        if is_silent:
-            silent.append(name)
-        if estimated.duration_s <= true.duration_s - UNEQUAL_LENGTH_S:
-            short.append(name)
-        if estimated.duration_s >= true.duration_s + UNEQUAL_LENGTH_S:
-            long.append(name)
-        onsets.append((true, estimated))
-        case = Case(
-            name=name,
-            generated=generated_files[name],
-            true_sound=references[name],
-            onsets={generated_files[name]: estimated, references[name]: true},
-            video=videos.get(name),
-        )
-        if is_event_file(references[name]):
-            sound = true_sounds.get(name)
-            has_sound = sound is not None and not is_silent_video(sound)
-            case = replace(case, true_sound=sound if has_sound else None, events=true)
-        cases.append(case)
-
-    # Score synchrony, then the other metrics
-    result = None
-    if onsets:
-        result = synchrony.compare(*zip(*onsets, strict=True))
-    scores = {}
-    if metrics and cases:
-        scores = score_cases(
-            cases,
-            metrics,
-            judges=judges,
-            cache=cache,
-            protocol=protocol,
-            # Clips that were left out count as done
-            progress=lambda done, total: report_progress(
-                2 * len(names) - (total - done), 2 * len(names)
-            ),
-        )
+        # Score synchrony, then the other metrics
+        onsets = [(e.true, e.estimated) for e in examined.values() if e.case is not None]
+        pairs = [(true, made) for true, made in onsets if true is not None and made is not None]
+        result = synchrony.compare(*zip(*pairs, strict=True)) if pairs else None
+        scores = {}
+        if metrics and cases:
+            scores = score_cases(
+                cases, metrics, judges=judges, cache=results, protocol=protocol, files=files
+            )
+        loudness = compare_loudness(cases, cache=results, files=files)
     return Report(
         synchrony=result,
-        clips=() if result is None else _clip_scores([c.name for c in cases], onsets, result),
-        only_generated=tuple(sorted(generated_files.keys() - references.keys())),
-        only_reference=tuple(sorted(references.keys() - generated_files.keys())),
-        unreadable=unreadable,
-        silent=tuple(silent),
-        short=tuple(short),
-        long=tuple(long),
-        skipped=tuple(skipped),
+        clips=() if result is None else _clip_scores([c.name for c in cases], pairs, result),
+        only_generated=found.only_generated,
+        only_reference=found.only_reference,
+        unreadable={name: e.unreadable for name, e in examined.items() if e.unreadable is not None},
+        silent=_names(examined, lambda e, true, made: e.is_silent),
+        short=_names(examined, lambda e, true, made: made <= true - UNEQUAL_LENGTH_S),
+        long=_names(examined, lambda e, true, made: made >= true + UNEQUAL_LENGTH_S),
+        skipped=tuple(n for n, e in examined.items() if e.case is None and e.unreadable is None),
         scores=scores,
         files={case.name: (case.generated, case.true_sound) for case in cases},
         protocol=protocol,
         not_measured=not_measured,
+        equal_loudness=loudness,
+    )
+
+
+@contextmanager
+def _open_cache(cache: ResultCache | None, workers: Workers | None) -> Iterator[ResultCache]:
+    """The cache of an evaluation: the given one, or one for its duration."""
+    with ExitStack() as stack:
+        if cache is None and workers is not None:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="foleyflow-results-"))
+            cache = ResultCache(Path(folder))
+        yield stack.enter_context(ResultCache() if cache is None else cache)
+
+
+def _names(
+    examined: Mapping[str, ExaminedClip], wanted: Callable[[ExaminedClip, float, float], bool]
+) -> tuple[str, ...]:
+    """Scored clips for which `wanted` is true, given both durations in seconds, true one first."""
+    return tuple(
+        name
+        for name, clip in examined.items()
+        if clip.case is not None and clip.true is not None and clip.estimated is not None
+        if wanted(clip, clip.true.duration_s, clip.estimated.duration_s)
     )
 
 

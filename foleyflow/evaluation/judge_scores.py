@@ -6,7 +6,10 @@ keeps a sound.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,11 +20,11 @@ from numpy.typing import NDArray
 
 from foleyflow.errors import MediaError
 from foleyflow.evaluation import controls
-from foleyflow.evaluation.cache import ResultCache, cached, code_sha256
+from foleyflow.evaluation.cache import ResultCache, cached, code_sha256, compact
 from foleyflow.evaluation.cases import Case, Sound
 from foleyflow.evaluation.computations import AudioJudged, FileBased, VideoJudged
 from foleyflow.evaluation.metric import Metric
-from foleyflow.evaluation.metrics import audiovisual
+from foleyflow.evaluation.metrics import audiovisual, distribution
 from foleyflow.evaluation.metrics.audiovisual import control_shift_s, shifted_pair
 from foleyflow.evaluation.pairwise_scores import NO_TRUE_SOUND
 from foleyflow.evaluation.scores import (
@@ -35,6 +38,7 @@ from foleyflow.evaluation.scores import (
 from foleyflow.judges import interface, preprocessing
 from foleyflow.judges.interface import (
     LONGEST_PAIR_S,
+    BatchJudge,
     Judge,
     PairJudge,
     PairPadding,
@@ -79,8 +83,32 @@ class AudioJudgeScores:
         self._judge_json = judge_json(judge, audio_preprocessing)
         self._audio_preprocessing = audio_preprocessing
         self._cache = cache
-        self._outputs: dict[str, dict[str, NDArray[np.float64]]] = {}
+        self._sets = ResultCache() if cache is None else cache
+        self._outputs: dict[str, dict[str, NDArray[Any]]] = {}
+        self._identities: dict[str, dict[str, str]] = {}
         self._left_out: dict[str, str] = {}
+
+    def prepare(self, sounds: Iterable[Sound]) -> None:
+        """Compute the missing outputs of several sounds together and put them into the cache.
+
+        Nothing is done without a cache, or for a judge that takes one sound at a time. Sounds that
+        cannot be read or are refused are left to `add`, which lists them.
+        """
+        if self._cache is None or not isinstance(self._judge, BatchJudge):
+            return
+        missing: dict[str, tuple[Sound, NDArray[np.float32]]] = {}
+        for sound in sounds:
+            method = self._computation.output
+            if sound.identity in missing or self._cache.has(self._key(method, sound), sound.pack):
+                continue
+            with contextlib.suppress(ValueError, MediaError):
+                samples = preprocess_audio(self._judge, sound.waveform, self._audio_preprocessing)
+                missing[sound.identity] = sound, samples
+        results = self._judge.outputs([samples for _, samples in missing.values()])
+        for (sound, _), result in zip(missing.values(), results, strict=True):
+            for method, output in result.items():
+                if np.isfinite(output).all():
+                    self._cache.put(self._key(method, sound), {"output": output}, sound.pack)
 
     def add(self, case: Case, sounds: Mapping[str, Sound]) -> None:
         """Compute the judge's outputs for the sounds of a clip."""
@@ -94,6 +122,7 @@ class AudioJudgeScores:
                 self._left_out[case.label(condition)] = str(error)
             else:
                 self._outputs.setdefault(condition, {})[case.name] = output
+                self._identities.setdefault(condition, {})[case.name] = sound.identity
 
     def score(self, metric: Metric) -> MetricScore:
         """The figures; with references, only over clips whose true sound has an output."""
@@ -101,12 +130,12 @@ class AudioJudgeScores:
         clips: dict[str, float] = {}
         remarks: list[str] = []
         for condition, label in CONDITIONS.items():
-            names, references = self._compared(condition)
+            names, against = self._compared(condition)
             if not names:
                 continue
             outputs = [self._outputs[condition][name] for name in names]
             try:
-                result = self._computation.compute(references, outputs)
+                result = self._computation.compute(self._reference(against, names), outputs)
             except ValueError as error:
                 remarks.append(f"{label}: {error}")
                 continue
@@ -127,21 +156,41 @@ class AudioJudgeScores:
             judge=self._judge_json,
         )
 
-    def _compared(self, condition: str) -> tuple[list[str], list[NDArray[np.float64]]]:
-        """The clips of a condition that can be compared, and their references' outputs."""
+    def _compared(self, condition: str) -> tuple[list[str], str | None]:
+        """The clips of a condition that can be compared, and the condition of their references."""
         names = list(self._outputs.get(condition, {}))
         # The set of all other clips' true sounds is the set of true sounds: no control
         if condition == "other" and not self._computation.per_clip:
-            return [], []
+            return [], None
         if not self._computation.uses_reference:
-            return ([] if condition == "generated_narrow" else names), []
+            return ([] if condition == "generated_narrow" else names), None
         true = self._outputs.get("true", {})
-        narrow = condition == "generated_narrow"
-        against = self._outputs.get("true_narrow", {}) if narrow else true
-        names = [name for name in names if name in true and name in against]
-        return names, [against[name] for name in names]
+        against = "true_narrow" if condition == "generated_narrow" else "true"
+        references = self._outputs.get(against, {})
+        return [name for name in names if name in true and name in references], against
 
-    def _output(self, sound: Sound) -> NDArray[np.float64]:
+    def _reference(self, condition: str | None, names: Sequence[str]) -> Any:
+        """What `AudioJudged.compute` compares with: outputs of the references, or their statistic.
+
+        The statistic of a set of references is computed once and kept in the cache, because all
+        systems and conditions are compared with the same one.
+        """
+        if condition is None:
+            return []
+        outputs = [self._outputs[condition][name] for name in names]
+        summarise = self._computation.summarise
+        if summarise is None:
+            return outputs
+        identities = [self._identities[condition][name] for name in names]
+        set_sha256 = hashlib.sha256(json.dumps(identities).encode()).hexdigest()
+        key = ["set", self._computation.statistic, self._computation.output, self._judge_json]
+        key += [code_sha256(*MODULES, distribution), set_sha256]
+        return cached(self._sets, lambda: key, lambda: summarise(outputs), f"set:{set_sha256}")
+
+    def _key(self, method: str, sound: Sound) -> list[Any]:
+        return [method, self._judge_json, code_sha256(*MODULES), sound.identity]
+
+    def _output(self, sound: Sound) -> NDArray[Any]:
         judge, method = self._judge, self._computation.output
 
         def run(waveform: Waveform) -> NDArray[np.float64]:
@@ -152,11 +201,10 @@ class AudioJudgeScores:
             output = np.asarray(sound.analysis(f"{method} by {judge.name}", run), np.float64)
             if not np.isfinite(output).all():
                 raise ValueError(f"the judge {judge.name!r} returned numbers that are not finite")
-            return {"output": output.tolist()}
+            return {"output": output}
 
-        key = [method, self._judge_json, code_sha256(*MODULES), sound.identity]
-        found = cached(self._cache, lambda: key, compute)
-        return np.asarray(found["output"], dtype=np.float64)
+        found = cached(self._cache, lambda: self._key(method, sound), compute, sound.pack)
+        return compact(np.asarray(found["output"]))
 
 
 class VideoJudgeScores:
@@ -193,7 +241,8 @@ class VideoJudgeScores:
             pairs["shifted"] = (sounds["true"], True)
         for condition, (sound, shifted) in pairs.items():
             try:
-                output, padding = self._output(video, sound, shifted=shifted)
+                pack = sounds["true"].pack if condition == "other" else sound.pack
+                output, padding = self._output(video, sound, pack, shifted=shifted)
             except (ValueError, MediaError) as error:
                 self._left_out[case.label(condition)] = str(error)
             else:
@@ -219,7 +268,7 @@ class VideoJudgeScores:
         return replace(score, remarks=tuple(remarks))
 
     def _output(
-        self, video: JudgeVideo, sound: Sound, *, shifted: bool
+        self, video: JudgeVideo, sound: Sound, pack: str, *, shifted: bool
     ) -> tuple[float, PairPadding]:
         """The judge's output for a pair, and the padding of its input."""
         judge = self._judge
@@ -239,7 +288,7 @@ class VideoJudgeScores:
             return {"output": output, "padding": asdict(judge.padding(frames, samples))}
 
         key = ["video", self._judge_json, code_sha256(*MODULES), sound.identity, shifted]
-        found = cached(self._cache, lambda: [*key, video.identity], compute)
+        found = cached(self._cache, lambda: [*key, video.identity], compute, pack)
         return float(found["output"]), PairPadding(**found["padding"])
 
 

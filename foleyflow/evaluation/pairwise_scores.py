@@ -47,7 +47,9 @@ class GroupScores:
             return
         for condition, sound in sounds.items():
             try:
-                result = self._result(reference, sound)
+                # The comparison with another clip belongs to this one
+                pack = sounds["true"].pack if condition == "other" else sound.pack
+                result = self._result(reference, sound, pack)
             except MediaError as error:
                 result = {"why": str(error)}
             if "why" in result:
@@ -70,7 +72,7 @@ class GroupScores:
         analyses = {self._group.name: self._group.analyse_events(case.events)}
         return Sound(f"events:{digest}", _no_waveform, analyses)
 
-    def _result(self, reference: Sound, sound: Sound) -> dict[str, Any]:
+    def _result(self, reference: Sound, sound: Sound, pack: str) -> dict[str, Any]:
         """{"values": one per metric} or {"why": reason that there are none}."""
         name, code = self._group.name, code_sha256(*MODULES, *self._group.modules)
 
@@ -85,7 +87,7 @@ class GroupScores:
                 return {"why": str(error)}
 
         key = ["pair", name, code, reference.identity, sound.identity]
-        return cached(self._cache, lambda: key, compute)
+        return cached(self._cache, lambda: key, compute, pack)
 
     def _analyse(self, sound: Sound) -> Any:
         analyse, basis = self._group.analyse, self._group.basis

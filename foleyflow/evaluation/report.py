@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from foleyflow.evaluation.equal_loudness import EqualLoudness
 from foleyflow.evaluation.metrics import METRICS
 from foleyflow.evaluation.metrics.synchrony.comparison import (
     LARGEST_LAG_S,
@@ -61,6 +62,7 @@ class Report:
     files: Mapping[str, tuple[Path, Path | None]] = field(default_factory=dict)
     protocol: Protocol | None = None  # of the scores
     not_measured: Mapping[str, str] = field(default_factory=dict)  # metric -> reason
+    equal_loudness: EqualLoudness | None = None  # the generated sounds were normalised
 
     def to_json(self) -> dict[str, Any]:
         """The report as plain values for `json.dumps`; `scores` only if there are any."""
@@ -86,6 +88,8 @@ class Report:
         if self.protocol is not None:
             content["protocol"] = self.protocol.to_json()
             content["not_measured"] = dict(self.not_measured)
+        if self.equal_loudness is not None:
+            content["equal_loudness"] = asdict(self.equal_loudness)
         return content
 
     def to_text(self) -> str:
@@ -97,6 +101,8 @@ class Report:
                 lines += [self.protocol.to_text(), ""]
             if self.scores:
                 lines += [scores_text({"generated": self.scores}), ""]
+        if self.equal_loudness is not None:
+            lines += [self.equal_loudness.to_text(), ""]
         for label, names in self.remarks().items():
             lines.append(f"{label}: {len(names)}")
             lines.extend(f"  {name}" for name in names[:LISTED_CLIPS])
@@ -137,6 +143,8 @@ def systems_text(reports: Mapping[str, Report]) -> str:
     for name, report in reports.items():
         counts = [f"{len(clips)} {label}" for label, clips in report.remarks().items()]
         lines += [f"{name}: " + ", ".join(counts)] if counts else []
+        if report.equal_loudness is not None:
+            lines.append(f"{name}: {report.equal_loudness.to_text()}")
     return "\n".join(lines).rstrip() + "\n"
 
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from foleyflow.errors import FoleyflowError, UsageError
+from foleyflow.evaluation.blocks import Workers, worker_processes
 from foleyflow.evaluation.cache import ResultCache
 from foleyflow.evaluation.files import CASE_PATTERN, check_folder
 from foleyflow.evaluation.folder import evaluate_folder, evaluate_systems
-from foleyflow.evaluation.metrics import METRICS
 from foleyflow.evaluation.protocols import Protocol, protocol_named
 from foleyflow.evaluation.report import Report
+from foleyflow.evaluation.scoring import judges_of
 from foleyflow.judges.interface import AnyJudge
+from foleyflow.system.allocator import keep_freed_memory
 from foleyflow.system.generic_types import Progress
 
 
@@ -28,6 +32,9 @@ def evaluate(
     protocol: str | None = None,
     judge_folder: Path | None = None,
     cache_folder: Path | None = None,
+    device: str = "auto",
+    workers: int = 0,
+    ray: str | None = None,
     progress: Progress | None = None,
     on_missing_judge: Callable[[FoleyflowError], None] | None = None,
 ) -> dict[str, Report]:
@@ -41,17 +48,24 @@ def evaluate(
         skip_without_onsets, metrics, progress: as in `evaluate_folder`.
         protocol: name of a protocol, instead of `metrics`.
         judge_folder: where the judges' weights are; None for the default folder.
-        cache_folder: where values are stored and looked up; None for no cache.
+        cache_folder: where values are stored and looked up; None for no cache. A run that was
+            killed continues with the values that it stored.
+        device: that the judges run on; "auto" uses a GPU if there is one.
+        workers: number of processes on this machine; 0 for this process alone.
+        ray: address of a Ray cluster to use instead, as in `RayCluster`; all machines must see the
+            folders. Each worker has a GPU of its own if there are GPUs.
         on_missing_judge: called with the error of each judge that a protocol lacks.
 
     Returns:
         system -> report; "generated" is the only system if there is a `reference`.
 
     Raises:
-        UsageError: patterns without a reference folder.
+        UsageError: patterns without a reference folder, or both `workers` and `ray`.
+        ConfigError: there is no such device or cluster.
         FoleyflowError: a judge of `metrics` is missing, or all judges of the protocol; otherwise
             as `evaluate_folder` and `evaluate_systems`.
     """
+    keep_freed_memory()
     known_protocol = None if protocol is None else protocol_named(protocol)
     cache = None if cache_folder is None else ResultCache(cache_folder)
     if reference is None and {generated_pattern, reference_pattern} != {CASE_PATTERN}:
@@ -61,44 +75,70 @@ def evaluate(
         )
     for folder in filter(None, (generated, reference)):
         check_folder(folder)
+    if workers and ray is not None:
+        raise UsageError("--workers and --ray: expected one of them", hint="leave one out")
+    names = metrics if known_protocol is None else known_protocol.metrics
+    judges = _load_judges(names, known_protocol, judge_folder, device, on_missing_judge)
     options: dict[str, Any] = {
         "skip_without_onsets": skip_without_onsets,
         "metrics": metrics,
-        "judges": _load_judges(metrics, known_protocol, judge_folder, on_missing_judge),
+        "judges": judges,
         "protocol": known_protocol,
         "cache": cache,
         "progress": progress,
     }
-    if reference is None:
-        return evaluate_systems(generated, **options)
-    report = evaluate_folder(
-        generated,
-        reference,
-        generated_pattern=generated_pattern,
-        reference_pattern=reference_pattern,
-        **options,
-    )
+    with _workers(workers, ray, judge_folder, device, bool(judges)) as options["workers"]:
+        if reference is None:
+            return evaluate_systems(generated, **options)
+        report = evaluate_folder(
+            generated,
+            reference,
+            generated_pattern=generated_pattern,
+            reference_pattern=reference_pattern,
+            **options,
+        )
     return {"generated": report}
 
 
+@contextmanager
+def _workers(
+    count: int, ray: str | None, judge_folder: Path | None, device: str, has_judges: bool
+) -> Iterator[Workers | None]:
+    """The processes of an evaluation; None for this process alone."""
+    if not count and ray is None:
+        yield None
+        return
+    folder = (judge_folder or _default_folder()).absolute()
+    if ray is None:
+        with worker_processes(count) as parallel_map:
+            yield Workers(parallel_map=parallel_map, judge_folder=folder, device=device)
+        return
+    from foleyflow.parallel.ray_cluster import RayCluster
+
+    with RayCluster(ray) as cluster:
+        gpus = 1.0 if has_judges and device != "cpu" and cluster.has_gpus else 0.0
+        distribute = functools.partial(cluster.parallel_map, gpus=gpus)
+        yield Workers(parallel_map=distribute, judge_folder=folder, device=device)
+
+
 def _load_judges(
-    metrics: Sequence[str],
+    names: Sequence[str],
     protocol: Protocol | None,
     folder: Path | None,
+    device: str,
     on_missing_judge: Callable[[FoleyflowError], None] | None,
 ) -> dict[str, AnyJudge]:
     """The judges that the metrics need; a protocol may lack some of its judges."""
-    names = metrics if protocol is None else protocol.metrics
-    needed = [METRICS[name].judge for name in names if name in METRICS]
-    if not any(needed):
-        return {}
-    from foleyflow.judges.adapters import load_judges
-    from foleyflow.judges.weights import default_folder
-
-    judges, missing = load_judges(filter(None, needed), folder or default_folder())
+    judges, missing = judges_of(names, folder or _default_folder(), device)
     if missing and (protocol is None or not judges):
         raise next(iter(missing.values()))
     for error in missing.values():
         if on_missing_judge is not None:
             on_missing_judge(error)
     return judges
+
+
+def _default_folder() -> Path:
+    from foleyflow.judges.weights import default_folder
+
+    return default_folder()

@@ -3,20 +3,29 @@
 The controls are the true sound, silence, white noise as loud as the true sound, and the true
 sound of another clip (of the previous one in the list; of the last one for the first). A clip
 whose reference has only annotated events has no true sound, so its only control is silence of the
-generated sound's length. Two clips are in memory at a time. A clip for which a metric has no
-value is listed under that metric with the reason.
+generated sound's length. `BLOCK_CLIPS` clips are in memory at a time, so that a judge may take
+their sounds together. A clip for which a metric has no value is listed under that metric with the
+reason.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import cast
 
-from foleyflow.errors import CheckpointError, ConfigError
+from foleyflow.errors import CheckpointError, ConfigError, FoleyflowError
 from foleyflow.evaluation.cache import ResultCache
-from foleyflow.evaluation.cases import Case, Silences, sounds_by_condition, true_sound_of
+from foleyflow.evaluation.cases import (
+    Case,
+    Silence,
+    Silences,
+    Sound,
+    SoundFiles,
+    sounds_by_condition,
+)
 from foleyflow.evaluation.computations import AudioJudged, FileBased, Pairwise, VideoJudged
 from foleyflow.evaluation.judge_scores import AudioJudgeScores, FileScores, VideoJudgeScores
 from foleyflow.evaluation.metric import Metric
@@ -29,6 +38,9 @@ from foleyflow.system.generic_types import Progress
 
 # Metrics that are part of every synchrony report, since they compare all clips with all others
 ALWAYS_REPORTED = tuple(name for name, metric in METRICS.items() if metric.computation is None)
+
+BLOCK_CLIPS = 8
+KEPT_SOUNDS = 2 * BLOCK_CLIPS + 2  # the sounds of a block, and two true ones before it
 
 ClipScores = GroupScores | AudioJudgeScores | VideoJudgeScores | FileScores
 
@@ -82,12 +94,14 @@ def score_cases(
     judges: Mapping[str, AnyJudge] | None = None,
     cache: ResultCache | None = None,
     protocol: Protocol | None = None,
+    files: SoundFiles | None = None,
     progress: Progress | None = None,
 ) -> dict[str, MetricScore]:
     """Metric -> score of the clips, in the order of `names`, each once.
 
     The other arguments are those of `evaluate_folder`; only the preprocessing of the protocol is
-    used, and `progress` is called with (clips done, clips in total).
+    used, `files` has sounds that were already read, and `progress` is called with (clips done,
+    clips in total).
 
     Raises:
         ConfigError: an unknown metric.
@@ -99,23 +113,106 @@ def score_cases(
     check_metrics(names, judges)
     metrics = [METRICS[name] for name in dict.fromkeys(names)]
     collected = _collectors(metrics, judges, cache, protocol)
-    narrow_hz = None if protocol is None else protocol.narrow_hz
-    silences: Silences = {}
     # The true sound of the previous clip is the control "other" of the next one
     with_sound = [case for case in cases if case.true_sound is not None]
-    previous = true_sound_of(with_sound[-1]) if len(with_sound) > 1 else None
-    for done, case in enumerate(cases, start=1):
-        true = true_sound_of(case)
-        sounds = sounds_by_condition(case, true, previous, silences=silences, narrow_hz=narrow_hz)
-        for clip_scores in dict.fromkeys(collected.values()):
-            clip_scores.add(case, sounds)
-        previous = true if true is not None and len(with_sound) > 1 else previous
-        if progress is not None:
-            progress(done, len(cases))
+    previous = with_sound[-1] if len(with_sound) > 1 else None
+    scorer = _scorer_of(collected, protocol, SoundFiles(KEPT_SOUNDS) if files is None else files)
+    for start in range(0, len(cases), BLOCK_CLIPS):
+        block = cases[start : start + BLOCK_CLIPS]
+        scorer.add(block, previous, start, len(cases), progress)
+        if len(with_sound) > 1:
+            previous = next((c for c in reversed(block) if c.true_sound is not None), previous)
     scores = {metric.name: collected[metric.name].score(metric) for metric in metrics}
     if protocol is None:
         return scores
     return {name: _with_protocol(score, protocol) for name, score in scores.items()}
+
+
+class BlockScorer:
+    """Passes the sounds of clips and of their controls to objects that collect values."""
+
+    def __init__(
+        self, collected: Sequence[ClipScores], *, files: SoundFiles, narrow_hz: int | None
+    ) -> None:
+        self._collected = collected
+        self._files = files
+        self._narrow_hz = narrow_hz
+        self._silences: Silences = {}
+
+    def add(
+        self,
+        cases: Sequence[Case],
+        previous: Case | None,
+        done: int,
+        total: int,
+        progress: Progress | None,
+    ) -> None:
+        """Score a block of clips.
+
+        Args:
+            cases: of the block.
+            previous: clip whose true sound is the control "other" of the first one.
+            done, total: number of clips before the block, and of all clips, for `progress`.
+        """
+        # The sounds of all clips, none of them read yet
+        pending: list[tuple[Case, dict[str, Sound]]] = []
+        for case in cases:
+            true, other = (self._files.true_sound_of(each) for each in (case, previous))
+            generated = self._files.generated_sound_of(case)
+            sounds = sounds_by_condition(
+                generated, true, other, silences=self._silences, narrow_hz=self._narrow_hz
+            )
+            pending.append((case, sounds))
+            previous = case if true is not None and previous is not None else previous
+        # Judges that take many sounds at a time; silences share their outputs anyway, and "other"
+        # is the true sound of another clip
+        for clip_scores in self._collected:
+            if isinstance(clip_scores, AudioJudgeScores):
+                clip_scores.prepare(
+                    sound
+                    for _, sounds in pending
+                    for condition, sound in sounds.items()
+                    if condition != "other" and not isinstance(sound, Silence)
+                )
+        # Clip by clip
+        for number, (case, sounds) in enumerate(pending, start=done + 1):
+            for clip_scores in self._collected:
+                clip_scores.add(case, sounds)
+            pending[number - done - 1] = case, {}  # the controls are needed no more
+            if progress is not None:
+                progress(number, total)
+
+
+def block_scorer(
+    names: Sequence[str],
+    judges: Mapping[str, AnyJudge],
+    cache: ResultCache,
+    protocol: Protocol | None,
+    files: SoundFiles,
+) -> BlockScorer:
+    """A scorer that puts all values of some metrics into a cache; errors as `score_cases`."""
+    check_metrics(names, judges)
+    metrics = [METRICS[name] for name in dict.fromkeys(names)]
+    return _scorer_of(_collectors(metrics, judges, cache, protocol), protocol, files)
+
+
+def judges_of(
+    names: Iterable[str], folder: Path, device: str
+) -> tuple[dict[str, AnyJudge], dict[str, FoleyflowError]]:
+    """The judges that metrics need, and the errors of those that cannot be loaded."""
+    needed = [METRICS[name].judge for name in names if name in METRICS]
+    if not any(needed):
+        return {}, {}
+    from foleyflow.judges.adapters import load_judges
+
+    return load_judges(filter(None, needed), folder, device)
+
+
+def _scorer_of(
+    collected: Mapping[str, ClipScores], protocol: Protocol | None, files: SoundFiles
+) -> BlockScorer:
+    narrow_hz = None if protocol is None else protocol.narrow_hz
+    return BlockScorer(tuple(dict.fromkeys(collected.values())), files=files, narrow_hz=narrow_hz)
 
 
 def _collectors(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from foleyflow.errors import CheckpointError, FoleyflowError
+from foleyflow.judges.audio_judges import (
+    AudioJudge,
+    TaggerJudge,
+    as_tensor,
+    classify,
+    device_of,
+    embed_each,
+    embed_patches,
+)
 from foleyflow.judges.interface import (
     LONGEST_PAIR_S,
     AnyJudge,
@@ -39,7 +47,6 @@ from foleyflow.judges.networks.imagebind import ImageBind
 from foleyflow.judges.networks.log_mel import JudgeLogMel, normalise_to_peak
 from foleyflow.judges.networks.sync import Sync, sync_probability
 from foleyflow.judges.networks.synchformer import COMPARED_SEGMENTS, Synchformer
-from foleyflow.judges.networks.tagger import Tagger, joint_logits
 from foleyflow.judges.networks.trained import load_sync, load_tagger
 from foleyflow.judges.weights import (
     FILES,
@@ -49,79 +56,10 @@ from foleyflow.judges.weights import (
     verify_file,
 )
 from foleyflow.signals import Frames
+from foleyflow.system.device import pick_device
 from foleyflow.weights import read_record
 
 SIMULATED_FRAME_PX = 112  # side of the frames of simulated clips; the judge resizes them itself
-ANY_LENGTH = ClipRule()
-
-
-@dataclass
-class AudioJudge:
-    """A published network for sounds; see `interface.Judge`.
-
-    `embedder` and `classifier` apply the network to a (N,) sound and return (E, D) and (C,).
-    """
-
-    name: str
-    network: nn.Module
-    weights_sha256: str
-    _: KW_ONLY
-    rate_hz: int
-    embedder: Callable[[Any, Tensor], Tensor]
-    classifier: Callable[[Any, Tensor], Tensor] | None = None
-    clip: ClipRule = ANY_LENGTH
-
-    @torch.no_grad()
-    def embed(self, samples: NDArray[np.float32]) -> NDArray[np.float64]:
-        """(E, D) embeddings of a (N,) sound."""
-        return self.embedder(self.network, _tensor(samples)).double().numpy()
-
-    @torch.no_grad()
-    def logits(self, samples: NDArray[np.float32]) -> NDArray[np.float64]:
-        """(C,) logits of a (N,) sound; a ValueError if the network has no classes."""
-        if self.classifier is None:
-            raise ValueError(f"the judge {self.name!r} has no classes")
-        return self.classifier(self.network, _tensor(samples)).double().numpy()
-
-
-class TaggerJudge:
-    """The tagger as a judge; see `interface.MaterialJudge`.
-
-    There is one logit per pair of a material and a kind of scene, and one embedding per second.
-    """
-
-    name = "tagger-sim"
-    rate_hz = log_mel.RATE_HZ
-    clip = ClipRule(longest_s=LONGEST_PAIR_S)
-
-    def __init__(self, network: Tagger, weights_sha256: str) -> None:
-        self.weights_sha256 = weights_sha256
-        self._network = network
-        self._front_end = JudgeLogMel()
-
-    def embed(self, samples: NDArray[np.float32]) -> NDArray[np.float64]:
-        """(E, D) embeddings of a (N,) sound."""
-        frames = self._run(samples)[2][0]
-        count = max(1, len(frames) // round(self._network.frame_rate_hz))
-        means = [segment.mean(0) for segment in frames.tensor_split(count)]
-        return torch.stack(means).double().numpy()
-
-    def logits(self, samples: NDArray[np.float32]) -> NDArray[np.float64]:
-        """(C,) logits of a (N,) sound."""
-        return joint_logits(*self._run(samples)[:2])[0].double().numpy()
-
-    def material(self, samples: NDArray[np.float32]) -> str:
-        """The most likely material of a (N,) sound, "nothing" for a silent one."""
-        return self._network.config.materials[int(self._run(samples)[0][0].argmax())]
-
-    @torch.no_grad()
-    def _run(self, samples: NDArray[np.float32]) -> tuple[Tensor, Tensor, Tensor]:
-        if len(samples) < self.rate_hz // 10:
-            raise ValueError(f"{len(samples)} samples at {self.rate_hz} Hz, expected 0.1 s")
-        outputs: tuple[Tensor, Tensor, Tensor] = self._network(
-            normalise_to_peak(self._front_end(_tensor(samples)[None]))
-        )
-        return outputs
 
 
 class _PairJudge(PairJudge):
@@ -172,8 +110,10 @@ class SyncJudge(_PairJudge):
         # Features of both
         end_s = steps / config.grid_rate_hz
         video = self._video_features(frames, steps, lambda: self._encode_video(frames, steps))
-        used = _tensor(samples[: round(end_s * self.rate_hz)])[None]
-        sound = self._network.encode_audio(normalise_to_peak(self._front_end(used)))[0]
+        device = device_of(self._network)
+        used = as_tensor(samples[: round(end_s * self.rate_hz)])[None].to(device)
+        front_end = self._front_end.to(device)
+        sound = self._network.encode_audio(normalise_to_peak(front_end(used)))[0]
 
         # Windows, the last one ending with the pair
         last = steps - config.steps
@@ -191,9 +131,10 @@ class SyncJudge(_PairJudge):
         end_s = steps / self._network.config.grid_rate_hz
         count = max(1, int(np.searchsorted(frames.times_s, end_s)))
         indices = np.clip(np.arange(-neighbours, count + neighbours), 0, count - 1)
+        device = device_of(self._network)
         pixels = torch.from_numpy(frames.pixels[indices]).permute(0, 3, 1, 2)[None]
         times_s = torch.from_numpy(frames.times_s[:count].astype(np.float32))[None]
-        return self._network.encode_video(pixels, times_s, steps)[0]
+        return self._network.encode_video(pixels.to(device), times_s.to(device), steps)[0]
 
 
 class SynchformerJudge(_PairJudge):
@@ -231,14 +172,20 @@ class SynchformerJudge(_PairJudge):
             frames,
             count,
             lambda: _first_and_last(
-                network.encode_video, _channels_first(frames), synchformer.SEGMENT_FRAMES, count
+                network.encode_video,
+                _channels_first(frames).to(device_of(network)),
+                synchformer.SEGMENT_FRAMES,
+                count,
             ),
         )
         sound = _first_and_last(
-            network.encode_audio, _tensor(samples), synchformer.SEGMENT_SAMPLES, count
+            network.encode_audio,
+            as_tensor(samples).to(device_of(network)),
+            synchformer.SEGMENT_SAMPLES,
+            count,
         )
         offsets_s = [
-            network.offsets_s[network.compare(*pair).argmax()].abs()
+            network.offsets_s[int(network.compare(*pair).argmax())].abs()
             for pair in zip(video, sound, strict=True)
         ]
         return float(torch.stack(offsets_s).mean())
@@ -275,15 +222,16 @@ class DiffFoleyJudge(_PairJudge):
         video_s, sound_s = len(frames) / cavp.FRAME_RATE_HZ, len(samples) / self.rate_hz
         if min(video_s, sound_s) < self.shortest_s:
             raise self._too_short(video_s, sound_s)
-        levels = diff_foley.mel_levels(_tensor(samples))
+        device = device_of(self._classifier)
+        levels = diff_foley.mel_levels(as_tensor(samples).to(device))
         features = self._video_features(
             frames,
             diff_foley.VIDEO_FEATURES,
             lambda: diff_foley.repeat_features(
-                self._video_encoder(_channels_first(frames)[: cavp.MOST_FRAMES])
+                self._video_encoder(_channels_first(frames)[: cavp.MOST_FRAMES].to(device))
             ),
         )
-        latents = self._classifier.latents(levels, _seeded_normal)
+        latents = self._classifier.latents(levels, lambda shape: _seeded_normal(shape).to(device))
         return float(self._classifier(latents, features))
 
     def padding(self, frames: Frames, samples: NDArray[np.float32]) -> PairPadding:
@@ -321,10 +269,14 @@ class ImageBindJudge(_PairJudge):
 
         Reference: av-benchmark, extract_video.py and evaluate.py.
         """
+        device = device_of(self._network)
         video = self._video_features(
-            frames, len(frames), lambda: self._network.encode_video(_channels_first(frames))
+            frames,
+            len(frames),
+            lambda: self._network.encode_video(_channels_first(frames).to(device)),
         )
-        return self._network.compare(video, self._network.encode_audio(_tensor(samples)))
+        sound = self._network.encode_audio(as_tensor(samples).to(device))
+        return self._network.compare(video, sound)
 
 
 # Key of `FILES` -> its network with random weights
@@ -338,32 +290,29 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "cavp": Cavp,
     "imagebind": ImageBind,
 }
-# A judge whose network returns the logits and the embeddings of a batch
-_classifier_judge = partial(
-    AudioJudge,
-    embedder=lambda network, sound: network(sound[None])[1],
-    classifier=lambda network, sound: network(sound[None])[0][0],
-)
+
+
 # Name -> the judge, from the networks of its files and their hash
 PUBLISHED: dict[str, Callable[..., AnyJudge]] = {
     "vggish": partial(  # one embedding per 0.96 s
         AudioJudge,
         "vggish",
         rate_hz=vggish.RATE_HZ,
-        embedder=lambda network, sound: network(network.patches(sound)),
+        apply=embed_patches,
     ),
-    "panns": partial(_classifier_judge, "panns", rate_hz=panns.RATE_HZ),
+    "panns": partial(AudioJudge, "panns", rate_hz=panns.RATE_HZ, apply=classify),
     "passt": partial(
-        _classifier_judge,
+        AudioJudge,
         "passt",
         rate_hz=passt.RATE_HZ,
+        apply=classify,
         clip=ClipRule(longest_s=passt.LONGEST_S, filled=True),
     ),
     "clap": partial(
         AudioJudge,
         "clap",
         rate_hz=clap.RATE_HZ,
-        embedder=lambda network, sound: network(sound)[None],
+        apply=embed_each,
         clip=ClipRule(longest_s=clap.LONGEST_S),
     ),
     "synchformer": SynchformerJudge,
@@ -372,21 +321,24 @@ PUBLISHED: dict[str, Callable[..., AnyJudge]] = {
 }
 
 
-def load_judge(name: str, folder: Path) -> AnyJudge:
-    """Load a judge by its name in metrics.
+def load_judge(name: str, folder: Path, device: str = "cpu") -> AnyJudge:
+    """Load a judge by its name in metrics, on a device.
 
     The judges trained on simulated clips are loaded from `folder` if it contains them, else from
     foleyflow's assets.
 
     Raises:
+        ConfigError: there is no such device.
         CheckpointError: the name is unknown, or a file is missing, damaged or has another hash.
         MissingExtra: the library that provides the network is not installed.
     """
+    place = pick_device(device)
     if name in PUBLISHED:
         files = {key: file for key, file in FILES.items() if file.judge == name}
         verified = {key: verify_file(folder, file) for key, file in files.items()}
         networks = [
-            load_published(NETWORKS[key](), verified[key][0], file) for key, file in files.items()
+            load_published(NETWORKS[key](), verified[key][0], file).to(place)
+            for key, file in files.items()
         ]
         return PUBLISHED[name](*networks, " + ".join(sha256 for _, sha256 in verified.values()))
     if name in SHIPPED_JUDGES:
@@ -394,21 +346,26 @@ def load_judge(name: str, folder: Path) -> AnyJudge:
         found = shipped_folder(name, folder)
         sha256 = read_record(found, component).sha256
         if component == "tagger":
-            return TaggerJudge(load_tagger(found), sha256)
-        return SyncJudge(load_sync(found), sha256)
+            return TaggerJudge(load_tagger(found).to(place), sha256)
+        return SyncJudge(load_sync(found).to(place), sha256)
     known = ", ".join([*PUBLISHED, *SHIPPED_JUDGES])
     raise CheckpointError(f"unknown judge {name!r}", hint=f"expected one of {known}")
 
 
 def load_judges(
-    names: Iterable[str], folder: Path
+    names: Iterable[str], folder: Path, device: str = "cpu"
 ) -> tuple[dict[str, AnyJudge], dict[str, FoleyflowError]]:
-    """Name -> judge, and name -> error for those that `load_judge` cannot load."""
+    """Name -> judge, and name -> error for those that `load_judge` cannot load.
+
+    Raises:
+        ConfigError: there is no such device.
+    """
+    pick_device(device)
     judges: dict[str, AnyJudge] = {}
     errors: dict[str, FoleyflowError] = {}
     for name in dict.fromkeys(names):
         try:
-            judges[name] = load_judge(name, folder)
+            judges[name] = load_judge(name, folder, device)
         except FoleyflowError as error:
             errors[name] = error
     return judges, errors
@@ -441,7 +398,3 @@ def _seeded_normal(shape: torch.Size) -> Tensor:
 def _channels_first(frames: Frames) -> Tensor:
     """The pixels as (T, 3, H, W)."""
     return torch.from_numpy(np.ascontiguousarray(frames.pixels.transpose(0, 3, 1, 2)))
-
-
-def _tensor(samples: NDArray[np.float32]) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(samples, dtype=np.float32))

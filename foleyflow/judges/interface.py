@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,6 +103,18 @@ class Judge(_AnyJudge, Protocol):
 
     def logits(self, samples: NDArray[np.float32]) -> NDArray[np.float64]:
         """(C,) logits of a (N,) sound; a ValueError from a network without classes."""
+
+
+@runtime_checkable
+class BatchJudge(Protocol):
+    """A judge that takes several sounds together and returns all of its outputs for each."""
+
+    def outputs(self, sounds: Sequence[NDArray[np.float32]]) -> list[dict[str, NDArray[Any]]]:
+        """ "embed" and, from a network with classes, "logits" of each (N,) sound.
+
+        They equal those of `Judge.embed` and `Judge.logits` up to rounding. The dictionary of a
+        sound that these refuse is empty.
+        """
 
 
 class MaterialJudge(Judge, Protocol):

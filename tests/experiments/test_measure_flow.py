@@ -22,7 +22,7 @@ from foleyflow.flow.guided_model import velocity_field
 from foleyflow.flow.likelihood import encode
 from foleyflow.flow.transformer import Condition, FlowConfig, FlowTransformer
 from foleyflow.inference.windows import WindowPlan
-from foleyflow.judges.adapters import TaggerJudge
+from foleyflow.judges.audio_judges import TaggerJudge
 from foleyflow.judges.networks.tagger import NOTHING, Tagger, TaggerConfig
 from foleyflow.simulation.materials import MATERIAL_NAMES
 

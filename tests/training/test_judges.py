@@ -17,7 +17,8 @@ from foleyflow.errors import CheckpointError, ConfigError, DataError
 from foleyflow.evaluation.folder import evaluate_folder
 from foleyflow.features.frames import cache_frames
 from foleyflow.features.mel_levels import compute_levels
-from foleyflow.judges.adapters import SyncJudge, TaggerJudge, load_judge
+from foleyflow.judges.adapters import SyncJudge, load_judge
+from foleyflow.judges.audio_judges import TaggerJudge
 from foleyflow.judges.networks.log_mel import JudgeLogMel
 from foleyflow.judges.networks.sync import Sync, SyncConfig
 from foleyflow.judges.networks.tagger import Tagger, TaggerConfig

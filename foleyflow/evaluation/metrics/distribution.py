@@ -6,8 +6,10 @@ strongly on their number; `frechet_remark` warns of it.
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -26,6 +28,31 @@ class Gaussian:
     mean: NDArray[np.float64]
     covariance: NDArray[np.float64]
     count: int
+
+    @functools.cached_property
+    def root(self) -> NDArray[np.float64]:
+        """The symmetric root of the covariance.
+
+        Raises:
+            ValueError: as `frechet_distance`.
+        """
+        covariance, dimension = self.covariance, len(self.mean)
+        if covariance.shape != (dimension, dimension):
+            raise ValueError(
+                f"covariance: got {covariance.shape}, expected {(dimension, dimension)}"
+            )
+        if not (np.isfinite(covariance).all() and np.isfinite(self.mean).all()):
+            raise ValueError("mean or covariance: not finite, so there is no distance")
+        largest = np.abs(covariance).max()
+        if np.abs(covariance - covariance.T).max() > NEGATIVE_TOLERANCE * largest:
+            raise ValueError("covariance: not symmetric")
+        values, vectors = np.linalg.eigh(covariance)
+        if values[0] < -NEGATIVE_TOLERANCE * max(values[-1], 0.0):
+            raise ValueError(
+                f"covariance: lowest eigenvalue {values[0]:.3g}, expected none below 0"
+            )
+        root: NDArray[np.float64] = (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
+        return root
 
 
 def fit_gaussian(embeddings: ArrayLike) -> Gaussian:
@@ -62,7 +89,7 @@ def frechet_distance(first: Gaussian, second: Gaussian) -> float:
             "were both sets embedded by the same network?"
         )
     difference = first.mean - second.mean
-    overlap = np.linalg.svd(_root(first) @ _root(second), compute_uv=False).sum()
+    overlap = np.linalg.svd(first.root @ second.root, compute_uv=False).sum()
     traces = np.trace(first.covariance) + np.trace(second.covariance)
     return max(0.0, float(difference @ difference + traces - 2 * overlap))
 
@@ -78,28 +105,20 @@ def frechet_remark(first: Gaussian, second: Gaussian) -> str | None:
     )
 
 
-def _root(gaussian: Gaussian) -> NDArray[np.float64]:
-    """The symmetric root of a covariance."""
-    covariance = gaussian.covariance
-    dimension = len(gaussian.mean)
-    if covariance.shape != (dimension, dimension):
-        raise ValueError(f"covariance: got {covariance.shape}, expected {(dimension, dimension)}")
-    if not (np.isfinite(covariance).all() and np.isfinite(gaussian.mean).all()):
-        raise ValueError("mean or covariance: not finite, so there is no distance")
-    largest = np.abs(covariance).max()
-    if np.abs(covariance - covariance.T).max() > NEGATIVE_TOLERANCE * largest:
-        raise ValueError("covariance: not symmetric")
-    values, vectors = np.linalg.eigh(covariance)
-    if values[0] < -NEGATIVE_TOLERANCE * max(values[-1], 0.0):
-        raise ValueError(f"covariance: lowest eigenvalue {values[0]:.3g}, expected none below 0")
-    root: NDArray[np.float64] = (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
-    return root
+def _summarise_set(true: list[NDArray[np.float64]]) -> dict[str, Any]:
+    gaussian = fit_gaussian(np.concatenate(true))
+    return {
+        "mean": gaussian.mean,
+        "covariance": gaussian.covariance,
+        "root": gaussian.root,
+        "count": gaussian.count,
+    }
 
 
-def _compare_sets(
-    true: list[NDArray[np.float64]], generated: list[NDArray[np.float64]]
-) -> JudgedValues:
-    first, second = (fit_gaussian(np.concatenate(side)) for side in (true, generated))
+def _compare_sets(true: dict[str, Any], generated: list[NDArray[np.float64]]) -> JudgedValues:
+    first = Gaussian(mean=true["mean"], covariance=true["covariance"], count=true["count"])
+    first.__dict__["root"] = true["root"]  # as `cached_property` keeps it
+    second = fit_gaussian(np.concatenate(generated))
     remark = frechet_remark(first, second)
     no_interval = "no interval: resampling clips with replacement raises a Fréchet distance"
     return JudgedValues(
@@ -116,7 +135,11 @@ def frechet_metric(name: str, judge: str, reference: str) -> Metric:
         range=(0.0, math.inf),
         reference=reference,
         computation=AudioJudged(
-            judge=judge, statistic="frechet", output="embed", compute=_compare_sets
+            judge=judge,
+            statistic="frechet",
+            output="embed",
+            compute=_compare_sets,
+            summarise=_summarise_set,
         ),
     )
 

@@ -11,6 +11,7 @@ import math
 import sys
 
 import numpy as np
+import scipy.fft
 from numpy.typing import NDArray
 
 from foleyflow.evaluation.computations import Pairwise, PairwiseGroup
@@ -78,8 +79,14 @@ def level_db(samples: NDArray[np.float32]) -> NDArray[np.float64]:
     """
     count = max(1, -(-len(samples) // HOP_SAMPLES))
     frames = levels.frame(samples, window=WINDOW_SAMPLES, hop=HOP_SAMPLES, count=count)
-    magnitude = np.abs(np.fft.rfft(frames * levels.hann_window(WINDOW_SAMPLES), axis=1))
-    return np.asarray(20 * np.log10(magnitude + EPSILON))
+    hann = levels.hann_window(WINDOW_SAMPLES)
+    level = np.empty((count, WINDOW_SAMPLES // 2 + 1))
+    for start in range(0, count, levels.FRAMES_AT_A_TIME):
+        part = slice(start, start + levels.FRAMES_AT_A_TIME)
+        spectrum = scipy.fft.rfft(frames[part] * hann, axis=1)
+        magnitude = np.sqrt(np.square(spectrum.real) + np.square(spectrum.imag))
+        level[part] = 20 * np.log10(magnitude + EPSILON)
+    return level
 
 
 def paper_griffin_lim(samples: NDArray[np.float32], rate_hz: int) -> NDArray[np.float32]:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from foleyflow.evaluation.computations import PairwiseGroup
-from foleyflow.evaluation.metrics import script_onsets
+from foleyflow.evaluation.metrics import levels, script_onsets
 from foleyflow.evaluation.metrics.script_onsets import (
     CONFIDENCE_SAMPLES,
     DELTA,
@@ -99,7 +99,7 @@ _REFERENCE = (
 METRICS = windowed_metrics(
     PairwiseGroup(
         name="window_onsets",
-        modules=(sys.modules[__name__], script_onsets),
+        modules=(sys.modules[__name__], script_onsets, levels),
         basis=script_detector,
         analyse=strongest_onsets,
         analyse_events=lambda events: annotated_onsets(events.times_s),

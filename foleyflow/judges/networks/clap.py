@@ -73,9 +73,10 @@ class Clap(nn.Module):
                 f"{len(sound)} samples at {RATE_HZ} Hz, CLAP accepts 1 to {longest} samples"
             )
         inputs = self._front_end(
-            sound.numpy().astype(np.float64), sampling_rate=RATE_HZ, return_tensors="pt"
+            sound.cpu().numpy().astype(np.float64), sampling_rate=RATE_HZ, return_tensors="pt"
         )
         features = self._network(
-            input_features=inputs["input_features"].float(), is_longer=torch.zeros(1, 1).bool()
+            input_features=inputs["input_features"].float().to(sound.device),
+            is_longer=torch.zeros(1, 1, dtype=torch.bool, device=sound.device),
         ).audio_embeds
         return functional.normalize(features[0], dim=-1)

@@ -50,7 +50,7 @@ class ImageBind(nn.Module):
         if len(pixels) < 2:
             raise ValueError(f"{len(pixels)} frames at {FRAME_RATE_HZ} Hz, ImageBind needs 2")
         mean, deviation = (
-            torch.tensor(values)[:, None, None]
+            torch.tensor(values, device=pixels.device)[:, None, None]
             for values in (CLIP_PICTURES.mean, CLIP_PICTURES.deviation)
         )
         frames = (pixels / 255 - mean) / deviation
@@ -68,8 +68,8 @@ class ImageBind(nn.Module):
             raise ValueError(f"{len(sound)} samples at {RATE_HZ} Hz, ImageBind needs {count}")
         starts = torch.linspace(0, len(sound) - count, SOUND_CLIPS).long().tolist()
         excerpts = torch.stack([sound[start : start + count] for start in starts])
-        levels = self._front_end[0].levels(excerpts, frames=IMAGEBIND_SOUND.frames)
-        return self._halves[1].embed(levels.transpose(1, 2)).mean(0)
+        levels = self._front_end[0].levels(excerpts.cpu(), frames=IMAGEBIND_SOUND.frames)
+        return self._halves[1].embed(levels.transpose(1, 2).to(sound.device)).mean(0)
 
     def compare(self, video: Tensor, sound: Tensor) -> float:
         """Cosine similarity of the results of `encode_video` and `encode_audio`, -1..1."""

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from foleyflow.evaluation.computations import Pairwise, PairwiseGroup
 from foleyflow.evaluation.metric import Metric
+from foleyflow.evaluation.metrics import levels
 from foleyflow.evaluation.metrics.synchrony import comparison, detection, matching
 from foleyflow.evaluation.metrics.synchrony.comparison import WINDOWS_S, common_onsets, compare
 from foleyflow.evaluation.metrics.synchrony.detection import ClipOnsets, clip_onsets, detect_onsets
@@ -41,7 +42,7 @@ def _strict_f1(reference: ClipOnsets, sound: ClipOnsets) -> float:
 
 STRICT_ONSETS = PairwiseGroup(
     name="strict_onsets",
-    modules=(detection, matching, comparison),
+    modules=(detection, matching, comparison, levels),
     analyse=clip_onsets,
     analyse_events=lambda events: events,
     compare=_strict_f1,

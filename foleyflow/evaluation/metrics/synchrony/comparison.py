@@ -13,12 +13,12 @@ from foleyflow.evaluation.metric import Interval, bootstrap_mean
 from foleyflow.evaluation.metrics.synchrony.detection import ClipOnsets
 from foleyflow.evaluation.metrics.synchrony.matching import (
     LagHistogram,
-    f1_against_each,
     lag_histogram,
     matched_lags_s,
     median_lag,
     onset_f1,
 )
+from foleyflow.evaluation.metrics.synchrony.shuffled_pairs import ReferenceOnsets
 
 WINDOWS_S = (0.05, 0.10)
 LARGEST_LAG_S = 0.12
@@ -83,11 +83,10 @@ def shuffled_f1(
     _check_pairs(reference, generated)
     if len(reference) < 2:
         raise ValueError(f"shuffled pairs need two clips or more, got {len(reference)}")
-    references_s, durations_s = _pad_onsets(reference)
+    references = ReferenceOnsets(reference)
     means = np.zeros(len(generated))
     for i, clip in enumerate(generated):
-        ends_s = np.minimum(durations_s, clip.duration_s)
-        f1 = f1_against_each(references_s, clip.times_s, ends_s, window_s)
+        f1 = references.f1_at_lags(clip, np.zeros(1), window_s)[0]
         means[i] = np.delete(f1, i).mean()
     return means
 
@@ -97,16 +96,13 @@ def lag_free_score(
 ) -> LagFreeScore:
     """F1, shuffled F1 and gain with every pair at its best constant lag; else as `compare`."""
     _check_pairs(reference, generated)
-    references_s, durations_s = _pad_onsets(reference)
+    references = ReferenceOnsets(reference)
     steps = round(LARGEST_LAG_S / LAG_STEP_S)
     lags_s = np.array(sorted(range(-steps, steps + 1), key=abs)) * LAG_STEP_S  # smallest first
     count = len(generated)
     f1, shuffled, best_s = np.zeros(count), np.zeros(count), np.zeros(count)
     for i, clip in enumerate(generated):
-        ends_s = np.minimum(durations_s, clip.duration_s)
-        scores = np.stack(
-            [f1_against_each(references_s, clip.times_s - lag, ends_s, window_s) for lag in lags_s]
-        )
+        scores = references.f1_at_lags(clip, lags_s, window_s)
         best_s[i] = lags_s[scores[:, i].argmax()]
         highest = scores.max(0)
         f1[i] = highest[i]
@@ -159,15 +155,6 @@ def _intervals(f1: NDArray[np.float64], shuffled: NDArray[np.float64] | None) ->
         "gain": None if shuffled is None else bootstrap_mean(f1 - shuffled),
         "per_clip_f1": f1,
     }
-
-
-def _pad_onsets(clips: Sequence[ClipOnsets]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(N, K) times, padded with infinity, and (N,) durations, both in seconds."""
-    longest = max(len(clip.times_s) for clip in clips)
-    times_s = np.full((len(clips), longest), np.inf)
-    for padded, clip in zip(times_s, clips, strict=True):
-        padded[: len(clip.times_s)] = clip.times_s
-    return times_s, np.array([clip.duration_s for clip in clips])
 
 
 def _check_pairs(reference: Sequence[ClipOnsets], generated: Sequence[ClipOnsets]) -> None:

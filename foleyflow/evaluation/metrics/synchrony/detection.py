@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foleyflow.evaluation.metric import extra_package
-from foleyflow.evaluation.metrics.levels import DYNAMIC_RANGE_DB, resample
+from foleyflow.evaluation.metrics.levels import DYNAMIC_RANGE_DB, mel_power, resample
 from foleyflow.event_peaks import SHORTEST_GAP_S
 from foleyflow.signals import Waveform
 
@@ -122,8 +122,10 @@ def _flux_db(samples: NDArray[np.float32], rate_hz: int) -> NDArray[np.float32]:
     sound = resample(samples, rate_hz, DETECTION_RATE_HZ)
     # Mirrored ends, so that a cut is no onset
     sound = np.pad(sound, EDGE_HOPS * HOP_SAMPLES, mode="reflect")
+    mel = mel_power(
+        sound, DETECTION_RATE_HZ, window=WINDOW_SAMPLES, hop=HOP_SAMPLES, bands=BAND_COUNT
+    )
     stft = {"sr": DETECTION_RATE_HZ, "n_fft": WINDOW_SAMPLES, "hop_length": HOP_SAMPLES}
-    mel = librosa.feature.melspectrogram(y=sound, n_mels=BAND_COUNT, **stft)
     level_db = librosa.power_to_db(mel, ref=np.max, top_db=DYNAMIC_RANGE_DB)
     flux: NDArray[np.float32] = librosa.onset.onset_strength(S=level_db, **stft)
     return flux
