@@ -238,7 +238,7 @@ class Codec(SoundCodec):
     weights; a new codec has 0 and 1.
     """
 
-    config: CodecConfig
+    config: AnyCodecConfig
     latent_mean: Tensor
     latent_deviation: Tensor
 

@@ -144,9 +144,10 @@ class _JudgedPairs:
             try:
                 if not pairs:
                     raise ValueError(self._refused.get(column, "no clips"))
-                values = computation.compute(
-                    [true for true, _ in pairs], [decoded for _, decoded in pairs]
-                ).values
+                references: Any = [true for true, _ in pairs]
+                if computation.summarise is not None:
+                    references = computation.summarise(references)
+                values = computation.compute(references, [decoded for _, decoded in pairs]).values
             except ValueError as error:
                 missing[column] = str(error)
                 continue

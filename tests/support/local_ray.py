@@ -16,8 +16,10 @@ PYTHON_PATH = os.pathsep.join([str(TESTS.parent), str(TESTS)])
 
 
 @contextmanager
-def local_cluster(*, gpus: int = 0) -> Iterator[RayCluster]:
+def local_cluster(*, gpus: int = 0, setup: str | None = None) -> Iterator[RayCluster]:
     """A connection to a new cluster of two processors; `gpus` are only counted, not there.
+
+    `setup` names a function "MODULE.NAME" that each worker calls when it starts.
 
     This process uses one thread meanwhile, as Ray's workers do, so that sums are rounded equally.
     """
@@ -25,7 +27,8 @@ def local_cluster(*, gpus: int = 0) -> Iterator[RayCluster]:
 
     before = {name: os.environ.get(name) for name in ("PYTHONPATH", "RAY_USAGE_STATS_ENABLED")}
     os.environ.update(PYTHONPATH=PYTHON_PATH, RAY_USAGE_STATS_ENABLED="0")
-    ray.init(num_cpus=2, num_gpus=gpus, include_dashboard=False, log_to_driver=False)
+    settings = {} if setup is None else {"runtime_env": {"worker_process_setup_hook": setup}}
+    ray.init(num_cpus=2, num_gpus=gpus, include_dashboard=False, log_to_driver=False, **settings)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     with RayCluster("auto") as started:
