@@ -20,6 +20,7 @@ from foleyflow.experiments.machine import in_new_process, machine, peak_rss_mb
 from foleyflow.experiments.measure_flow import MAP, flow_seconds
 from foleyflow.experiments.training_cost import (
     align_task_on_noise,
+    codec_task_on_noise,
     flow_task_on_noise,
     matrix_flops_per_s,
     step_cost,
@@ -33,7 +34,12 @@ from foleyflow.system.allocator import keep_freed_memory
 from foleyflow.training.task import Task, TrainConfig
 
 PROFILED_STEPS, LISTED_OPERATIONS = 3, 12
-TASKS, RECIPES = ("align", "flow"), ("tiny", "base", "large")
+# Task -> recipes of its sizes
+SIZES = {
+    "align": ("tiny", "base", "large"),
+    "flow": ("tiny", "base", "large"),
+    "codec": ("tiny", "general", "general-mel"),
+}
 
 
 def measure_training(data: Path, *, task_name: str, recipe_name: str, threads: int) -> Any:
@@ -75,10 +81,12 @@ def measure_scales(
     """Measure training steps on noise at each size, each in a separate process.
 
     Everything is in float32, because many CPUs only emulate bfloat16. A flow has two results: for
-    flow matching and for the one-step map.
+    flow matching and for the one-step map. So has a codec with discriminators: their update and its
+    own, which includes what they find. A clip of a codec is a crop.
 
     Args:
-        recipe_names: of `RECIPES`, or other recipes of these tasks.
+        task_names: of `SIZES`.
+        recipe_names: of these tasks; none for those in `SIZES`.
         clips: number of clips of a step.
         threads: processor threads; 0 for torch's default.
 
@@ -90,7 +98,7 @@ def measure_scales(
     """
     results = []
     for task_name in task_names:
-        for recipe_name in recipe_names:
+        for recipe_name in recipe_names or SIZES[task_name]:
             for result in in_new_process(_scale, task_name, recipe_name, clips, threads):
                 results.append(result)
                 on_result(result)
@@ -104,20 +112,29 @@ def _scale(task_name: str, recipe_name: str, clips: int, threads: int) -> list[d
     keep_freed_memory()
     recipe = recipe_named(task_name, recipe_name)
     recipe = replace(recipe, train=replace(recipe.train, batch_clips=clips, bf16=False))
-    if task_name == "align":
+    # Stage -> its phase, and a step of the run in it
+    stages: dict[str, tuple[str, int]]
+    if task_name == "codec":
+        task = cast(Task, codec_task_on_noise(recipe))
+        stages = {phase: (phase, recipe.train.steps - 1) for phase in task.phases}
+        window_s = recipe.losses.crop_s
+        tokens = round(window_s * recipe.model.latent_rate_hz)
+    elif task_name == "align":
         task = cast(Task, align_task_on_noise(recipe))
-        steps, tokens = {"align": 0}, recipe.windows.segments
+        stages, tokens = {"align": (task.phases[0], 0)}, recipe.windows.segments
+        window_s = recipe.windows.segments * recipe.windows.segment_s
     else:
         task = cast(Task, flow_task_on_noise(recipe))
-        steps = {"flow matching": 0, "one-step map": recipe.train.steps - 1}
+        last = recipe.train.steps - 1
+        stages = {"flow matching": (task.phases[0], 0), "one-step map": (task.phases[0], last)}
         tokens = recipe.windows.segments * recipe.model.latents_per_segment
-    module = task.modules[task.phases[0]]
-    window_s = recipe.windows.segments * recipe.windows.segment_s
+        window_s = recipe.windows.segments * recipe.windows.segment_s
     results = []
-    for stage, step in steps.items():
-        kept_bytes = _kept_bytes(task, recipe.train, step)
+    for stage, (phase, step) in stages.items():
+        module = task.modules[phase]
+        kept_bytes = _kept_bytes(task, recipe.train, step, phase)
         operations, step_s = step_cost(
-            task, recipe.train, step=step, repeats=1, clock=time.process_time
+            task, recipe.train, step=step, repeats=1, clock=time.process_time, phase=phase
         )
         result = {
             "task": task_name,
@@ -133,7 +150,7 @@ def _scale(task_name: str, recipe_name: str, clips: int, threads: int) -> list[d
             "kept_mb_per_clip": round(kept_bytes / clips / 2**20, 1),
             "peak_rss_mb": round(peak_rss_mb()),
         }
-        if step:
+        if stage == "one-step map":
             flow = cast(FlowTransformer, module.eval())
             flow.record_training_(guidance=True)  # only the time of a jump is measured
             seconds = flow_seconds(
@@ -144,9 +161,8 @@ def _scale(task_name: str, recipe_name: str, clips: int, threads: int) -> list[d
     return results
 
 
-def _kept_bytes(task: Task, config: TrainConfig, step: int) -> int:
+def _kept_bytes(task: Task, config: TrainConfig, step: int, phase: str) -> int:
     """Bytes that autograd keeps of a forward pass: each storage once, without the weights."""
-    phase = task.phases[0]
     module = task.modules[phase].train()
     weights = {p.untyped_storage().data_ptr() for p in module.parameters()}
     kept: dict[int, int] = {}

@@ -21,10 +21,12 @@ from foleyflow.features.flow_conditions import ConditionWindows
 from foleyflow.flow.transformer import FlowTransformer
 from foleyflow.parallel.precision import fast_autocast
 from foleyflow.recipes.align import AlignRecipe
+from foleyflow.recipes.codec import CodecRecipe
 from foleyflow.recipes.flow import FlowRecipe
 from foleyflow.training.optimiser import make_optimiser
 from foleyflow.training.task import Task, TrainConfig
 from foleyflow.training.tasks.alignment import AlignTask
+from foleyflow.training.tasks.codec import CodecTask
 from foleyflow.training.tasks.flow import FlowTask
 from foleyflow.training.tasks.flow_batches import FlowData
 
@@ -53,8 +55,9 @@ def step_cost(
     step: int,
     repeats: int,
     clock: Callable[[], float] = time.perf_counter,
+    phase: str | None = None,
 ) -> tuple[int, float]:
-    """Measure an optimiser step of a task's first phase on the CPU.
+    """Measure an optimiser step of one phase of a task on the CPU, by default of the first.
 
     Args:
         step: its number in the run, which may select the stage.
@@ -64,7 +67,7 @@ def step_cost(
         Operations of matrix products, convolutions and attention, forward and backward (counted
         by torch's `FlopCounterMode`); and the median seconds of a step, measured by `clock`.
     """
-    phase = task.phases[0]
+    phase = phase or task.phases[0]
     module = task.modules[phase].train()
     optimiser = make_optimiser(module, config)
     batch = task.sample_batch(np.random.default_rng(0), config.batch_clips)
@@ -128,6 +131,14 @@ def align_task_on_noise(recipe: AlignRecipe) -> AlignTask:
     )
     source = WindowSource(clips, latents, windows)
     return AlignTask(model, recipe.losses, windows=source, held_out_windows=source)
+
+
+def codec_task_on_noise(recipe: CodecRecipe) -> CodecTask:
+    """The codec's training task on noise, and its discriminators' if the recipe has some."""
+    length = count_at(2 * recipe.losses.crop_s, recipe.model.rate_hz)
+    shape = (recipe.train.batch_clips, length)
+    sounds = np.random.default_rng(0).integers(-9000, 9000, size=shape, dtype=np.int16)
+    return recipe.task_on(sounds, sounds)
 
 
 def flow_task_on_noise(recipe: FlowRecipe) -> FlowTask:

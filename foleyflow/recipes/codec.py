@@ -16,6 +16,7 @@ from foleyflow.codec.discriminators import DiscriminatorConfig
 from foleyflow.features.frames import Split, mono_sounds
 from foleyflow.features.sound_bank import SoundBankConfig, open_sound_bank
 from foleyflow.features.sound_folder import folder_sounds, is_plain_folder
+from foleyflow.parallel.ray_cluster import ParallelMap
 from foleyflow.recipes.sizes import SMOKE_TRAIN
 from foleyflow.training.task import Recipe, TrainConfig
 from foleyflow.training.tasks.adversarial_codec import AdversarialCodecTask, AdversarialConfig
@@ -62,6 +63,16 @@ class CodecRecipe(Recipe):
         else:
             train = open_sound_bank(data, self.bank)
             validation = open_sound_bank(data, replace(self.bank, split="validation", items=100))
+        return self.task_on(train, validation, bank=bank)
+
+    def task_on(
+        self,
+        train: NDArray[np.int16],
+        validation: NDArray[np.int16],
+        *,
+        bank: NDArray[np.int16] | None = None,
+    ) -> CodecTask:
+        """The task on sounds, each (N, samples) int16, with random weights."""
         make: Callable[..., CodecTask] = CodecTask
         if self.adversarial is not None:
             make = partial(AdversarialCodecTask, self.adversarial)
@@ -75,14 +86,24 @@ class CodecRecipe(Recipe):
             bank_fraction=self.bank_fraction or 0.0,
         )
 
-    def _clip_sounds(self, data: Path, split: str) -> NDArray[np.int16]:
+    def prepare(self, data: Path, split: str, parallel_map: ParallelMap | None) -> int:
+        """Decodes the sounds of a split, see `Recipe.prepare`; returns the number of sounds."""
+        if not self.from_clips:
+            return super().prepare(data, split, parallel_map)
+        return len(self._clip_sounds(data, split, parallel_map))
+
+    def _clip_sounds(
+        self, data: Path, split: str, parallel_map: ParallelMap | None = None
+    ) -> NDArray[np.int16]:
         """The sounds of a split of a data set, or of a folder of sound files."""
         rate_hz = self.model.rate_hz
         if is_plain_folder(data):
             # Pieces of two crops, so that a crop may begin anywhere in a sound
             piece_s = 2 * self.losses.crop_s
-            return folder_sounds(data, split, rate_hz=rate_hz, piece_s=piece_s)
-        return mono_sounds(Split.at(data, split), rate_hz)
+            return folder_sounds(
+                data, split, rate_hz=rate_hz, piece_s=piece_s, parallel_map=parallel_map
+            )
+        return mono_sounds(Split.at(data, split), rate_hz, parallel_map=parallel_map)
 
 
 def tiny() -> CodecRecipe:
