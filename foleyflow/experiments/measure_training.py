@@ -21,6 +21,7 @@ from foleyflow.experiments.machine import in_new_process, machine, peak_rss_mb
 from foleyflow.experiments.measure_flow import MAP, flow_seconds
 from foleyflow.experiments.training_cost import (
     align_task_on_noise,
+    codec_task_on_noise,
     flow_task_on_noise,
     matrix_flops_per_s,
     step_cost,
@@ -35,7 +36,12 @@ from foleyflow.system.allocator import keep_freed_memory
 from foleyflow.training.task import Task, TrainConfig
 
 PROFILED_STEPS, LISTED_OPERATIONS = 3, 12
-TASKS, RECIPES = ("align", "flow"), ("tiny", "base", "large")
+# Task -> recipes of its sizes
+SIZES = {
+    "align": ("tiny", "base", "large"),
+    "flow": ("tiny", "base", "large"),
+    "codec": ("tiny", "general", "general-mel"),
+}
 
 
 def measure_training(data: Path, *, task_name: str, recipe_name: str, threads: int) -> Any:
@@ -78,10 +84,13 @@ def measure_scales(
 
     Everything is in float32, because many CPUs only emulate bfloat16. A flow has a result for each
     stage of its run: flow matching, the one-step map, distillation and polish. The model of real
-    data in the polish is the flow itself; another one that has no flow map is evaluated twice.
+    data in the polish is the flow itself; another one that has no flow map is evaluated twice. A
+    codec with discriminators has two results: their update and its own, which includes what they
+    find. A clip of a codec is a crop.
 
     Args:
-        recipe_names: of `RECIPES`, or other recipes of these tasks.
+        task_names: of `SIZES`.
+        recipe_names: of these tasks; none for those in `SIZES`.
         clips: number of clips of a step.
         threads: processor threads; 0 for torch's default.
 
@@ -93,7 +102,7 @@ def measure_scales(
     """
     results = []
     for task_name in task_names:
-        for recipe_name in recipe_names:
+        for recipe_name in recipe_names or SIZES[task_name]:
             for result in in_new_process(_scale, task_name, recipe_name, clips, threads):
                 results.append(result)
                 on_result(result)
@@ -107,22 +116,30 @@ def _scale(task_name: str, recipe_name: str, clips: int, threads: int) -> list[d
     keep_freed_memory()
     recipe = recipe_named(task_name, recipe_name)
     recipe = replace(recipe, train=replace(recipe.train, batch_clips=clips, bf16=False))
-    if task_name == "align":
+    # Stage -> its phases, and a step of the run in it
+    stages: dict[str, tuple[tuple[str, ...], int]]
+    if task_name == "codec":
+        task = cast(Task, codec_task_on_noise(recipe))
+        stages = {phase: ((phase,), recipe.train.steps - 1) for phase in task.phases}
+        window_s = recipe.losses.crop_s
+        tokens = round(window_s * recipe.model.latent_rate_hz)
+    elif task_name == "align":
         task = cast(Task, align_task_on_noise(recipe))
-        stages, tokens = {"align": 0}, recipe.windows.segments
+        stages, tokens = {"align": (task.phases, 0)}, recipe.windows.segments
+        window_s = recipe.windows.segments * recipe.windows.segment_s
     else:
         task = cast(Task, flow_task_on_noise(recipe))
-        stages = _stages(recipe)
+        stages = _stages(recipe, task)
         tokens = recipe.windows.segments * recipe.model.latents_per_segment
-    module = task.modules[task.phases[-1]]
-    window_s = recipe.windows.segments * recipe.windows.segment_s
+        window_s = recipe.windows.segments * recipe.windows.segment_s
     results = []
-    for stage, step in stages.items():
+    for stage, (phases, step) in stages.items():
+        module = task.modules[phases[-1]]
         if (stage == "distillation" and recipe.stages.merged_steps == 1) or stage == "polish":
             # These stages start from a flow map, which takes guidance as an input
             cast(FlowTransformer, module).record_training_(guidance=True)
-        phases = task.begin_step(step, {"flow": copy.deepcopy(module)})
-        kept_bytes = _kept_bytes(task, recipe.train, step)
+        task.begin_step(step, {phases[-1]: copy.deepcopy(module)})
+        kept_bytes = _kept_bytes(task, recipe.train, step, phases[-1])
         operations, step_s = step_cost(
             task, recipe.train, step=step, repeats=1, clock=time.process_time, phases=phases
         )
@@ -140,7 +157,7 @@ def _scale(task_name: str, recipe_name: str, clips: int, threads: int) -> list[d
             "kept_mb_per_clip": round(kept_bytes / clips / 2**20, 1),
             "peak_rss_mb": round(peak_rss_mb()),
         }
-        if stage not in ("align", "flow matching"):
+        if task_name == "flow" and stage != "flow matching":
             flow = cast(FlowTransformer, module.eval())
             flow.record_training_(guidance=True)  # only the time of a jump is measured
             seconds = flow_seconds(
@@ -151,8 +168,8 @@ def _scale(task_name: str, recipe_name: str, clips: int, threads: int) -> list[d
     return results
 
 
-def _stages(recipe: FlowRecipe) -> dict[str, int]:
-    """The stages of a flow's run, each with one of its steps."""
+def _stages(recipe: FlowRecipe, task: Task) -> dict[str, tuple[tuple[str, ...], int]]:
+    """The stages of a flow's run, each with its phases and one of its steps."""
     stages, steps = recipe.stages, recipe.train.steps
     polish_from = steps - stages.polish_steps
     merge_from = polish_from - stages.merge_steps
@@ -162,12 +179,15 @@ def _stages(recipe: FlowRecipe) -> dict[str, int]:
         "distillation": (merge_from, stages.merge_steps),
         "polish": (polish_from, stages.polish_steps),
     }
-    return {name: step for name, (step, count) in begins.items() if count}
+    return {
+        name: (task.phases if name == "polish" else task.phases[-1:], step)
+        for name, (step, count) in begins.items()
+        if count
+    }
 
 
-def _kept_bytes(task: Task, config: TrainConfig, step: int) -> int:
+def _kept_bytes(task: Task, config: TrainConfig, step: int, phase: str) -> int:
     """Bytes that autograd keeps of a forward pass: each storage once, without the weights."""
-    phase = task.phases[-1]
     module = task.modules[phase].train()
     weights = {p.untyped_storage().data_ptr() for p in module.parameters()}
     kept: dict[int, int] = {}

@@ -21,10 +21,12 @@ from foleyflow.features.flow_conditions import ConditionWindows
 from foleyflow.flow.transformer import FlowTransformer
 from foleyflow.parallel.precision import fast_autocast
 from foleyflow.recipes.align import AlignRecipe
+from foleyflow.recipes.codec import CodecRecipe
 from foleyflow.recipes.flow import FlowRecipe
 from foleyflow.training.optimiser import make_optimiser
 from foleyflow.training.task import Task, TrainConfig
 from foleyflow.training.tasks.alignment import AlignTask
+from foleyflow.training.tasks.codec import CodecTask
 from foleyflow.training.tasks.flow import FlowTask
 from foleyflow.training.tasks.flow_batches import FlowData
 
@@ -133,6 +135,14 @@ def align_task_on_noise(recipe: AlignRecipe) -> AlignTask:
     )
     source = WindowSource(clips, latents, windows)
     return AlignTask(model, recipe.losses, windows=source, held_out_windows=source)
+
+
+def codec_task_on_noise(recipe: CodecRecipe) -> CodecTask:
+    """The codec's training task on noise, and its discriminators' if the recipe has some."""
+    length = count_at(2 * recipe.losses.crop_s, recipe.model.rate_hz)
+    shape = (recipe.train.batch_clips, length)
+    sounds = np.random.default_rng(0).integers(-9000, 9000, size=shape, dtype=np.int16)
+    return recipe.task_on(sounds, sounds)
 
 
 def flow_task_on_noise(recipe: FlowRecipe) -> FlowTask:

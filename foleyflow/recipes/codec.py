@@ -89,15 +89,17 @@ class CodecRecipe(Recipe):
                 f"label_balance={self.label_balance}: these sounds have no labels",
                 hint="--set from_clips=true trains on the sounds of clips",
             )
-        return self._task(train, validation, bank)
+        return self.task_on(train, validation, bank=bank)
 
-    def _task(
+    def task_on(
         self,
         train: NDArray[np.int16],
         validation: NDArray[np.int16],
-        bank: NDArray[np.int16] | None,
+        *,
+        bank: NDArray[np.int16] | None = None,
         probabilities: NDArray[np.float64] | None = None,
     ) -> CodecTask:
+        """The task on sounds, each (N, samples) int16, with random weights."""
         make: Callable[..., CodecTask] = CodecTask
         if self.adversarial is not None:
             make = partial(AdversarialCodecTask, self.adversarial)
@@ -119,12 +121,12 @@ class CodecRecipe(Recipe):
         sounds = [self._clip_sounds(data, "train") for data in mixture.folders]
         validation = self._clip_sounds(mixture.folders[0], "validation")
         joined = join_shortened(sounds, what="sounds")
-        task = self._task(joined, validation, bank, sampling.probabilities)
+        task = self.task_on(joined, validation, bank=bank, probabilities=sampling.probabilities)
         task.shares = sampling.shares
         return task
 
     def prepare(self, data: Path, split: str, parallel_map: ParallelMap | None) -> int:
-        """Decodes the sounds of a split; see `Recipe.prepare`."""
+        """Decodes the sounds of a split, see `Recipe.prepare`; returns the number of sounds."""
         if not self.from_clips:
             return super().prepare(data, split, parallel_map)
         return len(self._clip_sounds(data, split, parallel_map))

@@ -31,21 +31,25 @@ from foleyflow.cli.options import (
 def scales(
     task: Annotated[
         list[str] | None,
-        Option(metavar="align|flow", help="Trained part; repeatable. Default: both."),
+        Option(metavar="align|flow|codec", help="Trained part; repeatable. Default: all."),
     ] = None,
     recipe: Annotated[
         list[str] | None,
-        Option(metavar="tiny|base|large", help="Size of the network; repeatable. Default: all."),
+        Option(
+            metavar="NAME",
+            help="Recipe of the size; repeatable. Default: tiny, base and large; of the codec "
+            "tiny, general and general-mel.",
+        ),
     ] = None,
     clips: Annotated[int, Option(min=1, help="Number of clips per training step.")] = 1,
     threads: Threads = 0,
 ) -> Report:
     """Measure operations, time and memory of a training step."""
-    from foleyflow.experiments.measure_training import RECIPES, TASKS, measure_scales
+    from foleyflow.experiments.measure_training import SIZES, measure_scales
 
     results = measure_scales(
-        task or TASKS,
-        recipe or RECIPES,
+        task or tuple(SIZES),
+        recipe or (),
         clips=clips,
         threads=threads,
         on_result=lambda result: print_status(
