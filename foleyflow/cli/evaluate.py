@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option
 
@@ -16,6 +16,11 @@ from foleyflow.cli.console import (
 from foleyflow.cli.options import Device, Judges, Out, Ray
 from foleyflow.cli.shared_options import Result, printing
 from foleyflow.errors import FoleyflowError, UsageError
+
+if TYPE_CHECKING:
+    from foleyflow.evaluation.hits import HitReport
+
+DETECTED_HITS = "detected"  # value of --hits
 
 
 @printing
@@ -55,8 +60,26 @@ def evaluate(
     protocol: Annotated[
         str | None,
         Option(
-            metavar="paper|av-benchmark",
-            help="Published set of metrics, lengths and rates, instead of --metrics.",
+            metavar="paper|av-benchmark|flatsounds",
+            help="Published set of metrics, lengths and rates, instead of --metrics. The sounds "
+            "should come from `generate --loudness off`. flatsounds needs --hits.",
+        ),
+    ] = None,
+    hits: Annotated[
+        str | None,
+        Option(
+            metavar="CSV|detected",
+            help="Hits for --protocol flatsounds: a csv file with the columns clip and time_s, or "
+            "the onsets that are detected in REFERENCE.",
+        ),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Change a constant of --protocol flatsounds, for example gap_fraction=0.3; "
+            "repeatable.",
         ),
     ] = None,
     judges: Judges = None,
@@ -77,6 +100,7 @@ def evaluate(
     ] = None,
 ) -> Result:
     """Score the sounds of any system against references: onset F1, lags and further metrics."""
+    from foleyflow.evaluation.protocols import HIT_PROTOCOL
     from foleyflow.evaluation.report import systems_text
     from foleyflow.evaluation.run import evaluate as run
     from foleyflow.weights import write_atomically
@@ -92,6 +116,19 @@ def evaluate(
             "--metrics and --protocol: a protocol names its own metrics",
             hint="compute other metrics in a separate run",
         )
+    if hits is not None or settings or protocol == HIT_PROTOCOL:
+        unused = {
+            "--skip-without-onsets": skip_without_onsets,
+            "--judges": judges is not None,
+            "--cache": cache is not None,
+            "--workers": workers > 0,
+            "--ray": ray is not None,
+            "--html": html is not None,
+        }
+        patterns = generated_pattern, reference_pattern
+        report = _hit_report(generated, reference, patterns, protocol, hits, settings or [], unused)
+        write_report(out, report.to_json())
+        return report.to_json(), report.to_text()
     # Score the sounds
     with progress_on_stderr("clips") as progress:
         reports = run(
@@ -123,6 +160,52 @@ def evaluate(
         title = f"{generated} against {reference or 'gt'}"
         write_atomically(html, page_text(reports, title=title))
     return content, text
+
+
+def _hit_report(
+    generated: Path,
+    reference: Path | None,
+    patterns: tuple[str, str],
+    protocol: str | None,
+    hits: str | None,
+    settings: list[str],
+    unused: dict[str, bool],
+) -> HitReport:
+    """The report of the protocol flatsounds; `unused` has options that it does not take."""
+    from foleyflow.evaluation.hits import HitSettings, evaluate_hits
+    from foleyflow.evaluation.protocols import HIT_PROTOCOL
+    from foleyflow.recipes.overrides import override
+
+    # Check the options
+    if protocol != HIT_PROTOCOL:
+        raise UsageError("--hits and --set: expected --protocol flatsounds with them")
+    if hits is None:
+        raise UsageError(
+            "--protocol flatsounds: expected --hits CSV",
+            hint="--hits detected takes the onsets of the sounds in REFERENCE",
+        )
+    given = [option for option, is_given in unused.items() if is_given]
+    if given:
+        raise UsageError(f"{given[0]} has no effect on --protocol flatsounds", hint="leave it out")
+    detects = hits == DETECTED_HITS
+    if detects != (reference is not None):
+        raise UsageError(
+            "--hits detected needs REFERENCE, the folder of true sounds"
+            if detects
+            else "REFERENCE has no effect on hits from a csv file",
+            hint=None if detects else "leave it out, or give --hits detected",
+        )
+    # Score the sounds
+    with progress_on_stderr("clips") as progress:
+        return evaluate_hits(
+            generated,
+            None if detects else Path(hits),
+            true_sounds=reference,
+            pattern=patterns[0],
+            true_pattern=patterns[1],
+            settings=override(HitSettings(), settings),
+            progress=progress,
+        )
 
 
 def _print_missing_judge(error: FoleyflowError) -> None:

@@ -56,6 +56,7 @@ class Protocol:
         return "\n".join([*lines, *(f"  {note}" for note in self.notes)])
 
 
+HIT_PROTOCOL = "flatsounds"  # has figures of its own, see `hits.py`
 PROTOCOLS: dict[str, Protocol] = {
     "paper": Protocol(
         name="paper",
@@ -106,9 +107,9 @@ PROTOCOLS: dict[str, Protocol] = {
 def protocol_named(name: str) -> Protocol:
     """The protocol of a name; a ConfigError if there is none."""
     if name not in PROTOCOLS:
-        near = difflib.get_close_matches(name, PROTOCOLS, n=1, cutoff=0.0)[0]
+        near = difflib.get_close_matches(name, (*PROTOCOLS, HIT_PROTOCOL), n=1, cutoff=0.0)[0]
         raise ConfigError(
-            f"no protocol {name!r}: expected one of {', '.join(PROTOCOLS)}",
+            f"no protocol {name!r}: expected one of {', '.join(PROTOCOLS)} or {HIT_PROTOCOL}",
             hint=f"did you mean {near}?",
         )
     return PROTOCOLS[name]

@@ -55,8 +55,8 @@ def mel_power(
 ) -> NDArray[np.float32]:
     """`librosa.feature.melspectrogram` of a (N,) sound with its defaults, (bands, 1 + N // hop).
 
-    The spectra are computed by SciPy, some frames at a time, which is twice as fast; values agree to
-    1e-6 of the largest one.
+    The spectra are computed by SciPy, some frames at a time, which is twice as fast; values agree
+    to 1e-6 of the largest one.
     """
     filters, hann = _mel_filters(rate_hz, window, bands)
     padded = np.zeros(len(samples) + window, np.float32)

@@ -1,7 +1,8 @@
 """F1 of one clip against the reference onsets of all clips, at several lags.
 
 N clips have N * N shuffled pairs, each matched at every lag. Large sets are matched by compiled
-code, which gives the same values as NumPy in a sixth of the time; compiling takes one to two seconds.
+code, which gives the same values as NumPy in a sixth of the time. Compiling takes one to two
+seconds.
 """
 
 from __future__ import annotations
