@@ -20,13 +20,17 @@ from support.cli_model import run_cli, settings_flags
 from support.local_ray import local_cluster
 from support.media_files import Sound, make_video
 from support.small_encoders import publish
-from support.small_networks import ENCODERS, use_small_encoders
+from support.small_judges import publish_judge
+from support.small_networks import ENCODERS, JUDGES, use_small_networks
 from support.small_vggsound import FRAME_RATE, RATE_HZ, hits, hum, painter
 
 pytest.importorskip("ray", reason="the page uses a cluster: it needs the extra 'cluster' (ray)")
 
 from foleyflow.encoders import catalogue
+from foleyflow.experiments.judged_sounds import PUBLISHED_COLUMNS, SIMULATION_COLUMNS
 from foleyflow.experiments.tables.systems import PRINTED
+from foleyflow.judges import adapters
+from foleyflow.judges.weights import FILES
 from foleyflow.pretrained import load_aligner, load_codec, load_flow
 from foleyflow.recipes import recipe_named
 
@@ -82,7 +86,7 @@ SIZES = {
 # First words of other commands -> what is appended
 ADDED = {
     "data vggsound": ["--duration", CLIP_S, "--segment", CLIP_S, "--validation", 0.2],
-    "evaluate": ["--workers", 1, "--device", "cpu"],
+    "evaluate": ["--device", "cpu"],
     "generate": ["--device", "cpu"],
     "measure ceiling": ["--device", "cpu"],
     "ablate": ["--device", "cpu"],
@@ -150,19 +154,20 @@ def lab(tmp_path_factory, timm):
     (folder / "vggsound.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
     for name in ENCODERS:
         publish(name, folder / "weights")
+    for name in JUDGES:
+        publish_judge(name, folder / "weights")
     return folder
 
 
 @pytest.fixture(scope="module")
 def small_networks():
-    """Small encoders in this process and in the workers of a cluster."""
-    before = dict(catalogue.VIDEO_ENCODERS), dict(catalogue.SOUND_ENCODERS)
-    use_small_encoders()
-    with local_cluster(setup="support.small_networks.use_small_encoders") as cluster:
+    """Small encoders and judges in this process and in the workers of a cluster."""
+    tables = (catalogue.VIDEO_ENCODERS, catalogue.SOUND_ENCODERS, FILES, adapters.NETWORKS)
+    before = [dict(known) for known in tables]
+    use_small_networks()
+    with local_cluster(setup="support.small_networks.use_small_networks") as cluster:
         yield cluster
-    for known, old in zip(
-        (catalogue.VIDEO_ENCODERS, catalogue.SOUND_ENCODERS), before, strict=True
-    ):
+    for known, old in zip(tables, before, strict=True):
         known.update(old)
 
 
@@ -211,7 +216,7 @@ def test_the_page_ends_with_rows_of_table_1(executed):
     assert set(table["rows"]) == {"published", "paper", "literal"}
     for row in table["rows"].values():
         assert row["clips"] == TEST_CLIPS
-        for column in ("KLD-sim", "FAD-sim", "Align Acc-sim", "onset F1"):
+        for column in (*PUBLISHED_COLUMNS, *SIMULATION_COLUMNS, "onset F1"):
             assert np.isfinite(row["columns"][column]["mean"]), column
     assert {"true sound", "silence"} <= set(table["controls"])
     assert set(table["printed"]["rows"]) == set(PRINTED)

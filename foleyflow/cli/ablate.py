@@ -14,6 +14,7 @@ from foleyflow.cli.options import (
     DryRun,
     Judges,
     ProbeClips,
+    Ray,
     RealClips,
     Threads,
 )
@@ -106,6 +107,11 @@ def ablate(
             help="table1: model whose sound is generated for all videos. Default: embedded.",
         ),
     ] = None,
+    workers: Annotated[
+        int | None,
+        Option(min=1, help="table1: number of processes that compute the metrics. Default: none."),
+    ] = None,
+    ray: Ray = None,
     threads: Threads = 1,
     device: Device = "auto",
     dry_run: DryRun = False,
@@ -113,8 +119,9 @@ def ablate(
     """Train and measure the cells of one of the paper's tables. Rerun to resume.
 
     table1 trains nothing: it scores folders of other systems' outputs together with our sound, by
-    --systems, --videos, --ours and --judges. --real and --probe-clips are for alignment tables
-    only. --clips, --judges and --aligners are for flow tables only.
+    --systems, --videos, --ours and --judges; --workers or --ray distribute the metrics. --real and
+    --probe-clips are for alignment tables only. --clips, --judges and --aligners are for flow
+    tables only.
     """
     # Table 1, which trains nothing
     training_only = {
@@ -130,9 +137,27 @@ def ablate(
     }
     if table == "table1":
         refuse_given(table, training_only)
-        return _score_systems(
-            systems, videos, ours, judges=judges, out=out, device=device, dry_run=dry_run
+        if videos is None:
+            raise ConfigError(
+                "table1: expected --videos, a folder of videos with true sound",
+                hint="foleyflow ablate table1 --systems DIR --videos DIR; see docs/baselines.md",
+            )
+        from foleyflow.experiments.tables.systems import SystemsRun, plan_systems, run_systems
+
+        systems_run = SystemsRun(
+            systems=systems,
+            videos=videos,
+            ours=None if ours == "none" else ours or SystemsRun.ours,
+            out=out,
+            judge_folder=judges,
+            device=device,
+            workers=workers or 0,
+            ray=ray,
         )
+        if dry_run:
+            plan = plan_systems(systems_run)
+            return plan, json_text(plan)
+        return run_systems(systems_run, print_status)
     from foleyflow.experiments.tables.cell_runs import TableRun
     from foleyflow.experiments.tables.definitions import part_of
     from foleyflow.experiments.tables.runner import plan_table, run_table
@@ -142,6 +167,7 @@ def ablate(
         old, (table, stage) = table, OLD_NAMES[table]
         print_status(f"foleyflow: table {old!r} is deprecated, use: ablate {table} --stage {stage}")
     refuse_given(table, {"--systems": systems, "--videos": videos, "--ours": ours})
+    refuse_given(table, {"--workers": workers, "--ray": ray})
     if part_of(table, stage)[0] == "flow":
         refuse_given(table, {"--real": real, "--probe-clips": probe_clips})
     else:
@@ -170,35 +196,3 @@ def ablate(
         plan = plan_table(run)
         return plan, json_text(plan)
     return run_table(run, print_status, training_progress)
-
-
-def _score_systems(
-    systems: Path | None,
-    videos: Path | None,
-    ours: str | None,
-    *,
-    judges: Path | None,
-    out: Path,
-    device: str,
-    dry_run: bool,
-) -> Result:
-    """Table 1."""
-    from foleyflow.experiments.tables.systems import SystemsRun, plan_systems, run_systems
-
-    if videos is None:
-        raise ConfigError(
-            "table1: expected --videos, a folder of videos with true sound",
-            hint="foleyflow ablate table1 --systems DIR --videos DIR; see docs/baselines.md",
-        )
-    run = SystemsRun(
-        systems=systems,
-        videos=videos,
-        ours=None if ours == "none" else ours or SystemsRun.ours,
-        out=out,
-        judge_folder=judges,
-        device=device,
-    )
-    if dry_run:
-        plan = plan_systems(run)
-        return plan, json_text(plan)
-    return run_systems(run, print_status)

@@ -75,8 +75,6 @@ def evaluate(
         )
     for folder in filter(None, (generated, reference)):
         check_folder(folder)
-    if workers and ray is not None:
-        raise UsageError("--workers and --ray: expected one of them", hint="leave one out")
     names = metrics if known_protocol is None else known_protocol.metrics
     judges = _load_judges(names, known_protocol, judge_folder, device, on_missing_judge)
     options: dict[str, Any] = {
@@ -87,7 +85,9 @@ def evaluate(
         "cache": cache,
         "progress": progress,
     }
-    with _workers(workers, ray, judge_folder, device, bool(judges)) as options["workers"]:
+    with evaluation_workers(
+        workers, ray, judge_folder=judge_folder, device=device, has_judges=bool(judges)
+    ) as options["workers"]:
         if reference is None:
             return evaluate_systems(generated, **options)
         report = evaluate_folder(
@@ -101,10 +101,23 @@ def evaluate(
 
 
 @contextmanager
-def _workers(
-    count: int, ray: str | None, judge_folder: Path | None, device: str, has_judges: bool
+def evaluation_workers(
+    count: int, ray: str | None, *, judge_folder: Path | None, device: str, has_judges: bool
 ) -> Iterator[Workers | None]:
-    """The processes of an evaluation; None for this process alone."""
+    """The processes of an evaluation; None for this process alone.
+
+    Args:
+        count: processes on this machine.
+        ray: address of a cluster.
+        judge_folder: as in `evaluate`.
+        device: that the judges run on.
+        has_judges: whether there are judges, which get a GPU where there are GPUs.
+
+    Raises:
+        UsageError: both `count` and `ray`.
+    """
+    if count and ray is not None:
+        raise UsageError("--workers and --ray: expected one of them", hint="leave one out")
     if not count and ray is None:
         yield None
         return

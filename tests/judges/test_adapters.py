@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from support.small_judges import SMALL_NETWORKS as NETWORKS
-from support.small_judges import randomised
+from support.small_judges import publish_judge, randomised
 
 from foleyflow.errors import CheckpointError, MissingExtra
 from foleyflow.evaluation.metrics import METRICS
@@ -26,24 +26,6 @@ from foleyflow.weights import file_sha256
 HASHES = {name: file.sha256 for name, file in FILES.items()}
 
 
-# Tensors in published files that evaluation does not need
-UNUSED = {
-    "vggish": ("pproc.pca_means",),
-    "synchformer": ("vfeat_extractor.patch_embed.proj.bias",),
-    "clap": ("text_model.pooler.dense.bias", "logit_scale_a"),
-    "cavp": ("logit_scale", "spec_encoder.fc1.bias"),
-    "diff-foley": ("first_stage_model.decoder.conv_in.bias", "scale_factor", "sqrt_alphas_cumprod"),
-}
-
-
-def published_content(name, file, tensors):
-    unused = {key: torch.zeros(1) for key in UNUSED.get(name, ())}
-    tensors = {file.prefix + key: value for key, value in {**tensors, **unused}.items()}
-    if file.key is None:
-        return tensors
-    return {file.key: tensors, "iteration": 1, "sampler": {"i": np.arange(3)}}
-
-
 @pytest.fixture
 def published(tmp_path, monkeypatch):
     """Files in the published layout with small random weights, and their hashes in `FILES`."""
@@ -51,9 +33,7 @@ def published(tmp_path, monkeypatch):
         if name == "clap" and find_spec("transformers") is None:
             continue
         file = FILES[name]
-        content = published_content(name, file, randomised(build()).state_dict())
-        torch.save(content, tmp_path / file.name)
-        sha256 = file_sha256(tmp_path / file.name)
+        sha256 = file_sha256(publish_judge(name, tmp_path))
         monkeypatch.setitem(FILES, name, replace(file, sha256=sha256))
         monkeypatch.setitem(adapters.NETWORKS, name, build)
     return tmp_path

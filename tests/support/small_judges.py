@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import torch
 from torch import nn
@@ -14,6 +16,7 @@ from foleyflow.judges.networks.panns import Cnn14
 from foleyflow.judges.networks.passt import Passt, PasstConfig
 from foleyflow.judges.networks.synchformer import Synchformer, SynchformerConfig
 from foleyflow.judges.networks.vggish import Vggish
+from foleyflow.judges.weights import FILES
 
 SMALL_PASST = PasstConfig(width=8, depth=2, heads=2, classes=5)
 SMALL_SYNCHFORMER = SynchformerConfig(
@@ -101,3 +104,31 @@ def triangle(points, edges):
     low, centre, high = edges
     rising, falling = (points - low) / (centre - low), (high - points) / (high - centre)
     return np.clip(np.minimum(rising, falling), 0, None)
+
+
+# Tensors in published files that evaluation does not need
+UNUSED = {
+    "vggish": ("pproc.pca_means",),
+    "synchformer": ("vfeat_extractor.patch_embed.proj.bias",),
+    "clap": ("text_model.pooler.dense.bias", "logit_scale_a"),
+    "cavp": ("logit_scale", "spec_encoder.fc1.bias"),
+    "diff-foley": ("first_stage_model.decoder.conv_in.bias", "scale_factor", "sqrt_alphas_cumprod"),
+}
+
+
+def published_content(name, file, tensors):
+    """The tensors in the layout of the published file."""
+    unused = {key: torch.zeros(1) for key in UNUSED.get(name, ())}
+    tensors = {file.prefix + key: value for key, value in {**tensors, **unused}.items()}
+    if file.key is None:
+        return tensors
+    return {file.key: tensors, "iteration": 1, "sampler": {"i": np.arange(3)}}
+
+
+def publish_judge(name: str, folder: Path) -> Path:
+    """Write small random weights in the layout and with the name of a published file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / FILES[name].name
+    tensors = randomised(SMALL_NETWORKS[name]()).state_dict()
+    torch.save(published_content(name, FILES[name], tensors), path)
+    return path

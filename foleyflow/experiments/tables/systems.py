@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from foleyflow.errors import DataError
+from foleyflow.evaluation.blocks import Workers
 from foleyflow.evaluation.cache import ResultCache
 from foleyflow.evaluation.files import (
     CASE_PATTERN,
@@ -28,6 +29,7 @@ from foleyflow.evaluation.folder import evaluate_folder
 from foleyflow.evaluation.metrics.synchrony import WINDOWS_S
 from foleyflow.evaluation.protocols import protocol_named
 from foleyflow.evaluation.report import Report
+from foleyflow.evaluation.run import evaluation_workers
 from foleyflow.evaluation.scores import CONDITIONS, MetricScore, flags
 from foleyflow.experiments.judged_sounds import (
     JUDGED_COLUMNS,
@@ -71,7 +73,9 @@ class SystemsRun:
         systems: folder of one folder per system, or None for ours alone.
         ours: model whose sound is generated, "embedded" or a folder; None for no such row.
         judge_folder: where the judges' weights are; None for the default folder.
-        device: that generates our sounds.
+        device: that generates our sounds, and that the judges of `workers` run on.
+        workers: processes that compute the metrics; 0 for this process.
+        ray: address of a cluster that computes the metrics, instead of `workers`.
     """
 
     videos: Path
@@ -80,6 +84,8 @@ class SystemsRun:
     ours: str | None = "embedded"
     judge_folder: Path | None = None
     device: str = "auto"
+    workers: int = 0
+    ray: str | None = None
 
 
 def plan_systems(run: SystemsRun) -> dict[str, Any]:
@@ -135,21 +141,28 @@ def run_systems(
     rows: dict[str, Any] = {}
     reports: dict[str, Any] = {}
     scores: dict[str, dict[str, MetricScore]] = {}
-    for name, folder in folders.items():
-        progress(f"system {name}")
-        scored = _score(folder, run.videos, judges, cache)
-        rows[name] = {
-            "clips": len(scored[0].clips),
-            "columns": _columns(scored, "generated") | _gain_column(scored[0]),
-        }
-        reports[name] = [report.to_json() for report in scored]
-        for report in scored:
-            for metric, score in report.scores.items():
-                scores.setdefault(metric, {})[name] = score
+    with evaluation_workers(
+        run.workers,
+        run.ray,
+        judge_folder=run.judge_folder,
+        device=run.device,
+        has_judges=bool(judges.judges),
+    ) as workers:
+        for name, folder in folders.items():
+            progress(f"system {name}")
+            scored = _score(folder, run.videos, judges, cache, workers)
+            rows[name] = {
+                "clips": len(scored[0].clips),
+                "columns": _columns(scored, "generated") | _gain_column(scored[0]),
+            }
+            reports[name] = [report.to_json() for report in scored]
+            for report in scored:
+                for metric, score in report.scores.items():
+                    scores.setdefault(metric, {})[name] = score
 
-    # Controls: those of the true sound cover all clips
-    progress("controls")
-    scored = _score(run.videos, run.videos, judges, cache)
+        # Controls: those of the true sound cover all clips
+        progress("controls")
+        scored = _score(run.videos, run.videos, judges, cache, workers)
     controls = {
         CONDITIONS[condition]: {"columns": columns}
         for condition in ("true", "silence", "noise", "other", "shifted")
@@ -233,7 +246,11 @@ def _generate_ours(run: SystemsRun, progress: Callable[[str], None]) -> Path:
 
 
 def _score(
-    folder: Path, videos: Path, judges: ColumnJudges, cache: ResultCache
+    folder: Path,
+    videos: Path,
+    judges: ColumnJudges,
+    cache: ResultCache,
+    workers: Workers | None,
 ) -> tuple[Report, ...]:
     """The report with our judges, and with the paper's protocol if one of its judges is present."""
     own = evaluate_folder(
@@ -242,11 +259,17 @@ def _score(
         metrics=(*SIMULATION_COLUMNS.values(), METRIC_OF["onset F1"]),
         judges=judges.judges,
         cache=cache,
+        workers=workers,
     )
     if not set(judges.columns) & set(PUBLISHED_COLUMNS):
         return (own,)
     paper = evaluate_folder(
-        folder, videos, protocol=protocol_named("paper"), judges=judges.judges, cache=cache
+        folder,
+        videos,
+        protocol=protocol_named("paper"),
+        judges=judges.judges,
+        cache=cache,
+        workers=workers,
     )
     return own, paper
 
