@@ -58,6 +58,8 @@ class Waveform:
 
     def mono(self) -> NDArray[np.float32]:
         """The mean of the channels, (N,) float32."""
+        if len(self.samples) == 1:
+            return self.samples[0].astype(np.float32)  # a copy, in a third of the time of a mean
         return self.samples.mean(axis=0, dtype=np.float32)
 
 

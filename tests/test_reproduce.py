@@ -39,7 +39,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 PAGE = Path(__file__).parents[1] / "docs" / "reproduce.md"
 PROCESSES = ["torchrun", "--nproc-per-node", "8", "-m", "foleyflow"]
-CLIP_S, TRAIN_CLIPS, TEST_CLIPS = 2.5, 6, 3
+CLIP_S, TRAIN_CLIPS, TEST_CLIPS = 3.0, 6, 3
 SHORT = ("train.steps=2", "train.batch_clips=2", "train.validate_every=2", "train.log_every=1")
 ALIGNER = (
     "model.heads=2",

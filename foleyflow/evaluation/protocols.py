@@ -57,6 +57,10 @@ class Protocol:
 
 
 HIT_PROTOCOL = "flatsounds"  # has figures of its own, see `hits.py`
+LEVELS = (
+    "levels: sounds as the systems generate them (`foleyflow generate --loudness off`), compared "
+    "without normalisation"
+)
 PROTOCOLS: dict[str, Protocol] = {
     "paper": Protocol(
         name="paper",
@@ -73,6 +77,7 @@ PROTOCOLS: dict[str, Protocol] = {
             "references and against references below 4 kHz, as two rows",
             "Align Acc: the first 8.192 s of sound and 8 s of video; the report states how much of "
             "shorter pairs was padding",
+            LEVELS,
             "no script of this protocol is public: it is reconstructed from the papers",
         ),
     ),
@@ -99,6 +104,7 @@ PROTOCOLS: dict[str, Protocol] = {
             "three at 25 Hz are missing, and shorter videos are refused and listed",
             "PaSST takes 10 s: 8 s and zeros; VGGish 8 patches of each sound",
             "Fréchet distances are over paired clips; the script takes all files of either side",
+            LEVELS,
         ),
     ),
 }

@@ -60,7 +60,8 @@ def evaluate(
         system -> report; "generated" is the only system if there is a `reference`.
 
     Raises:
-        UsageError: patterns without a reference folder, or both `workers` and `ray`.
+        UsageError: patterns without a reference folder, both `workers` and `ray`, or a cluster of
+            other machines without a cache folder.
         ConfigError: there is no such device or cluster.
         FoleyflowError: a judge of `metrics` is missing, or all judges of the protocol; otherwise
             as `evaluate_folder` and `evaluate_systems`.
@@ -75,6 +76,11 @@ def evaluate(
         )
     for folder in filter(None, (generated, reference)):
         check_folder(folder)
+    if ray not in (None, "local") and cache is None:
+        raise UsageError(
+            f"--ray {ray}: expected --cache FOLDER with it, for the results of its machines",
+            hint="name a folder that all machines see, or use --workers",
+        )
     names = metrics if known_protocol is None else known_protocol.metrics
     judges = _load_judges(names, known_protocol, judge_folder, device, on_missing_judge)
     options: dict[str, Any] = {

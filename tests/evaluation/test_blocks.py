@@ -125,5 +125,7 @@ def test_the_command_takes_workers_and_a_device(folders, expected):
 def test_options_that_do_not_fit_are_refused(folders):
     with pytest.raises(UsageError, match="--workers and --ray"):
         evaluate(*folders, workers=2, ray="local")
+    with pytest.raises(UsageError, match="--ray auto: expected --cache FOLDER"):
+        evaluate(*folders, ray="auto")
     with pytest.raises(ConfigError, match="expected auto, cpu, cuda"):
         evaluate(*folders, metrics=["KLD-sim"], device="tpu")

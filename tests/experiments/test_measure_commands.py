@@ -117,14 +117,30 @@ def test_evaluation_counts_each_group_of_metrics(tmp_path):
     found = report("evaluation", "--pairs", 2, "--folder", tmp_path)
     assert found["pairs"] == 2
     assert {"reading", "silence"} <= found["parts"].keys()
-    seconds = sum(part["seconds"] for part in found["parts"].values())
-    assert seconds + found["elsewhere_seconds"] == pytest.approx(found["seconds"], abs=0.02)
+    seconds = sum(part["core_seconds"] for part in found["parts"].values())
+    elsewhere = found["elsewhere_core_seconds"]
+    assert seconds + elsewhere == pytest.approx(found["core_seconds"], abs=0.02)
+    assert found["metrics"]["onset_f1"] > 0 and found["core_hours_for_15000_clips"] > 0
+    assert "judges" not in found
+
+
+def test_operations_of_judges_are_counted_without_weights(tmp_path):
+    found = report("evaluation", "--pairs", 2, "--folder", tmp_path, "--judges", "--tflops", 100)
+    gflop = found["judges"]["gflop_for_10_s"]
+    # 85 million weights for each of 1,190 patches, and attention among them
+    assert gflop["passt"]["sound"] == pytest.approx(2 * 0.085 * 1190 * 1.25, rel=0.05)
+    assert gflop["synchformer"]["video"] > 10 * gflop["passt"]["sound"]
+    for protocol in found["judges"]["protocols"].values():
+        operations = protocol["further_system_gflop_per_clip"]
+        assert operations < protocol["first_system_gflop_per_clip"]
+        rate = protocol["further_system_clips_per_s"]
+        assert rate == pytest.approx(100_000 / operations, rel=0.01)
 
 
 def test_a_nested_part_is_counted_once(monkeypatch):
     now = iter([0.0, 1.0, 3.0, 7.0, 15.0])
     monkeypatch.setattr(
-        "foleyflow.experiments.measure_evaluation.time.perf_counter", lambda: next(now)
+        "foleyflow.experiments.measure_evaluation.time.process_time", lambda: next(now)
     )
     stopwatch = ExclusiveStopwatch()
     inner = stopwatch.timed("inner", lambda: None)

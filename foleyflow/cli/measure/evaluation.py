@@ -21,12 +21,25 @@ def evaluation(
         Path | None,
         Option(help="Folder of the pairs. Default: foleyflow-pairs in the temporary folder."),
     ] = None,
+    judges: Annotated[
+        bool,
+        Option("--judges", help="Also count the operations of published judges, without weights."),
+    ] = False,
+    tflops: Annotated[
+        float,
+        Option(min=0.001, help="Reached TFLOP/s, to convert the operations of judges to rates."),
+    ] = 23.0,
 ) -> Report:
-    """Measure the time that each group of metrics takes."""
+    """Measure the core-seconds of each metric, and the operations of judges."""
     from foleyflow.experiments.measure_evaluation import measure_evaluation
 
     folder = folder or Path(tempfile.gettempdir()) / "foleyflow-pairs"
-    return measure_evaluation(folder, pairs=pairs)
+    report = measure_evaluation(folder, pairs=pairs)
+    if judges:
+        from foleyflow.experiments.judge_cost import judge_cost
+
+        report["judges"] = judge_cost(reached_tflops=tflops)
+    return report
 
 
 def judges(

@@ -38,7 +38,7 @@ from foleyflow.experiments.judged_sounds import (
     ColumnJudges,
     load_column_judges,
 )
-from foleyflow.inference.pipeline import DEFAULT_LUFS, FoleyFlow
+from foleyflow.inference.pipeline import FoleyFlow
 from foleyflow.pretrained import model_folder
 from foleyflow.weights import read_record, write_atomically
 
@@ -230,7 +230,7 @@ def _generate_ours(run: SystemsRun, progress: Callable[[str], None]) -> Path:
     settings: dict[str, Any] = {
         "seed": 0,
         "steps": 1,
-        "loudness_lufs": DEFAULT_LUFS,
+        "loudness_lufs": None,  # as generated, like the sounds of other systems
     }
     key = hashlib.sha256(json.dumps([hashes, settings]).encode()).hexdigest()[:12]
     target = run.out / f"{OURS}-{key}"

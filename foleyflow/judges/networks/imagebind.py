@@ -68,8 +68,9 @@ class ImageBind(nn.Module):
             raise ValueError(f"{len(sound)} samples at {RATE_HZ} Hz, ImageBind needs {count}")
         starts = torch.linspace(0, len(sound) - count, SOUND_CLIPS).long().tolist()
         excerpts = torch.stack([sound[start : start + count] for start in starts])
-        levels = self._front_end[0].levels(excerpts.cpu(), frames=IMAGEBIND_SOUND.frames)
-        return self._halves[1].embed(levels.transpose(1, 2).to(sound.device)).mean(0)
+        front_end = self._front_end[0].levels.to(sound.device)  # no part of the published file
+        levels = front_end(excerpts, frames=IMAGEBIND_SOUND.frames)
+        return self._halves[1].embed(levels.transpose(1, 2)).mean(0)
 
     def compare(self, video: Tensor, sound: Tensor) -> float:
         """Cosine similarity of the results of `encode_video` and `encode_audio`, -1..1."""
