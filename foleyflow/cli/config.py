@@ -64,16 +64,22 @@ def _settings(
             value, origin = found.value, found.origin
         elif option.required:
             value, origin = None, "required"
-        plain = value is None or isinstance(value, str | int | float | bool | list)
         settings.append(
             {
                 "command": " ".join(path),
                 "option": f"--{name}",
-                "value": value if plain else str(value),
+                "value": _plain(value),
                 "origin": origin,
             }
         )
     return settings
+
+
+def _plain(value: Any) -> Any:
+    """A value of an option as JSON can hold it."""
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    return value if value is None or isinstance(value, str | int | float | bool) else str(value)
 
 
 def _text(value: dict[str, Any]) -> str:

@@ -16,6 +16,7 @@ import csv
 import functools
 import io
 import json
+import logging
 import os
 import shutil
 import tempfile
@@ -29,7 +30,8 @@ import numpy as np
 from foleyflow.clock import count_at
 from foleyflow.data.clip_types import Clips
 from foleyflow.data.clips import open_split
-from foleyflow.errors import DataError, FoleyflowError
+from foleyflow.errors import DataError, FoleyflowError, MediaError
+from foleyflow.media.clip_encoder import encode_clip
 from foleyflow.media.probe import MediaInfo, probe
 from foleyflow.media.reader import read_frames
 from foleyflow.media.silent_copy import copy_without_sound
@@ -40,6 +42,8 @@ from foleyflow.parallel.ray_cluster import ParallelMap
 from foleyflow.parallel.threads import available_cores, worker_threads
 from foleyflow.system.generic_types import Progress
 from foleyflow.weights import write_atomically
+
+log = logging.getLogger(__name__)
 
 EXPORT_RATE_HZ = 48_000  # of the true sounds
 VIDEOS, REFERENCE = "videos", "reference"
@@ -184,7 +188,11 @@ def _write_files(clips: Clips, index: int, drafts: Mapping[str, Path], duration_
         if "silent" not in drafts:
             return
         info = probe(video)
-        copy_without_sound(info, drafts["silent"])
+        try:
+            copy_without_sound(info, drafts["silent"])
+        except MediaError as error:
+            log.warning("%s: encoded again: %s", key_of(clips, index), error)
+            _encode_without_sound(info, drafts["silent"], duration_s)
         if "with_sound" not in drafts:
             return
         if info.has_audio:
@@ -192,6 +200,13 @@ def _write_files(clips: Clips, index: int, drafts: Mapping[str, Path], duration_
         else:
             target, length = drafts["with_sound"], samples.shape[1]
             mux(video, target, [samples], rate_hz=EXPORT_RATE_HZ, n_samples=length, info=info)
+
+
+def _encode_without_sound(info: MediaInfo, target: Path, duration_s: float) -> None:
+    """The video of a file whose packets cannot be copied, such as one with unusual edit lists."""
+    encoded = target.with_name("encoded.mp4")
+    encode_clip(info, encoded, start_s=0.0, duration_s=duration_s, short_side=None)
+    copy_without_sound(probe(encoded), target)
 
 
 def _check_files(drafts: Mapping[str, Path], duration_s: float) -> None:

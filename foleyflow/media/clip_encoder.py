@@ -31,13 +31,18 @@ VIDEO_OPTIONS = {
 RATES_HZ = (44_100, 48_000)  # other sample rates are converted to the last
 
 
-def can_be_copied(info: MediaInfo, *, start_s: float, duration_s: float) -> bool:
-    """Return whether a file is the wanted clip already, and can be copied byte by byte."""
+def can_be_copied(
+    info: MediaInfo, *, start_s: float, duration_s: float, any_rate: bool = False
+) -> bool:
+    """Return whether a file is the wanted clip already, and can be copied byte by byte.
+
+    Its sound has one of `RATES_HZ`, unless `any_rate`.
+    """
     return (
         "mp4" in info.container.split(",")
         and info.video_codec == "h264"
         and info.pixel_format == "yuv420p"
-        and info.audio_rate_hz in RATES_HZ
+        and (any_rate or info.audio_rate_hz in RATES_HZ)
         and start_s <= EDGE_S
         and abs(info.duration_s - start_s - duration_s) <= EDGE_S
     )

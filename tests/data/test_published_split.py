@@ -11,13 +11,14 @@ import av
 import numpy as np
 import pytest
 from support.cli_model import make_model, run_cli
-from support.media_files import Sound, make_video, video_packet_bytes
+from support.media_files import Sound, make_video, set_edits, video_packet_bytes
 from support.published_split import ABSENT, COPY_OF_4, TEST, make_published_split
 from support.small_vggsound import CLIP_S, SEGMENT_S, hum, painter, video_id
 
 from foleyflow.data.build.check import check_data
 from foleyflow.data.clips import open_split
 from foleyflow.data.windows import WindowConfig, WindowSource
+from foleyflow.errors import MediaError
 from foleyflow.features.codec_latents import clip_arrays
 from foleyflow.features.frames import cache_frames
 from foleyflow.media.probe import probe
@@ -230,6 +231,43 @@ def test_a_copied_video_keeps_reordered_frames_and_hidden_starts(tmp_path):
         assert [picture for _, picture in before] == [picture for _, picture in after]
         gaps = [[t - frames[0][0] for t, _ in frames] for frames in (before, after)]
         assert gaps[0] == pytest.approx(gaps[1], abs=2e-3)
+
+
+def test_a_copied_video_keeps_a_hidden_end(tmp_path):
+    """Segments that were cut without encoding may hide their last frames by an edit list."""
+    times_s = np.arange(48) / 24
+    path = make_video(tmp_path / "clip.mp4", rate=24, n_frames=48, painter=painter(1, times_s))
+    source = set_edits(path, [(1.5, 0.0)])
+    assert probe(source).duration_s == pytest.approx(1.5, abs=1e-3)
+    copy_without_sound(probe(source), tmp_path / "silent.mp4")
+    assert probe(tmp_path / "silent.mp4").duration_s == pytest.approx(1.5, abs=1e-3)
+    assert decoded(tmp_path / "silent.mp4") == decoded(source)
+
+
+def test_a_video_that_cannot_be_copied_is_encoded_again(tmp_path, caplog):
+    """Its edit list leaves out frames between two stretches."""
+    times_s = np.arange(48) / 24
+    (tmp_path / "clips").mkdir()
+    path = make_video(
+        tmp_path / "clips" / "paused_000000.mp4",
+        rate=24,
+        n_frames=48,
+        painter=painter(1, times_s),
+        sound=Sound(samples=np.repeat(hum(1, 2.0), 3, axis=1), rate_hz=48_000),
+    )
+    set_edits(path, [(0.5, 0.0), (1.0, 1.0)])
+    with pytest.raises(MediaError, match="can't be copied into mp4"):
+        copy_without_sound(probe(path), tmp_path / "silent.mp4")
+    duration_s = probe(path).duration_s
+    (tmp_path / "list.csv").write_text("paused,0,thing,test\n")
+    command = ["data", "vggsound", tmp_path / "list.csv", tmp_path / "clips"]
+    command += ["--out", tmp_path / "data", "--segment", str(duration_s), "--duration", "1"]
+    assert run_cli(*command).status == 0
+    exported = run_cli("data", "export", tmp_path / "data", "--out", tmp_path / "out", "--json")
+    assert exported.status == 0 and exported.answer["clips"] == 1
+    video = tmp_path / "out" / "videos" / "paused_000000.mp4"
+    assert len(decoded(video)) == len(decoded(path))
+    assert "encoded again" in caplog.text
 
 
 def decoded(path: Path) -> list[tuple[float, bytes]]:

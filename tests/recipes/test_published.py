@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 
 import numpy as np
 import pytest
@@ -38,7 +39,7 @@ from foleyflow.pretrained import load_aligner, load_aligner_with_encoder
 from foleyflow.recipes import recipe_named
 from foleyflow.system.stopwatch import Stopwatch
 from foleyflow.training.journal import read_journal
-from foleyflow.weights import save_component
+from foleyflow.weights import read_record, save_component
 
 CLIP_S = 2.5  # of the fixture `vggsound_folder`
 TINY = (
@@ -291,3 +292,19 @@ def test_streamed_frames_have_the_stored_features(small_encoders, vggsound_folde
             found_values, times_s = stream.between(0.0, 10.0)
     assert torch.allclose(times_s[0].double(), times[0], atol=1e-6)
     assert torch.allclose(found_values, known, atol=2e-3)
+
+
+@pytest.mark.parametrize("small_encoders", PAIRS[:1], indirect=True, ids="+".join)
+def test_published_audioset_trains_on_two_data_sets(small_encoders, vggsound_folder, tmp_path):
+    """Stored features of both are joined, and the record of the model has the fractions."""
+    video, sound, weights = small_encoders
+    other = shutil.copytree(vggsound_folder, tmp_path / "other")
+    command = ["train", "align", "--recipe", "published-audioset", "--device", "cpu"]
+    command += ["--data", vggsound_folder, "--data", f"{other}=0.5", "--out", tmp_path / "run"]
+    settings = (f"video={video}", f"sound={sound}", f"weights_dir={weights}", "student=own")
+    outcome = run_cli(*command, *settings_flags(*TINY, *settings))
+    assert outcome.status == 0, outcome.stderr
+    shares = read_record(tmp_path / "run" / "model", "align").provenance["sampling"]
+    assert [share["fraction"] for share in shares] == pytest.approx([2 / 3, 1 / 3])
+    assert {share["label_balance"] for share in shares} == {0.5}
+    assert [share["excluded"] for share in shares] == [0, 0]

@@ -271,7 +271,9 @@ def _packed(clip: _Clip, settings: BuildSettings) -> tuple[str, bytes, dict[str,
         raise DataError(f"{row.key}: kept without a file", hint="build into a new folder")
     duration_s = report.duration_s or settings.examine.duration_s
     info = probe(file.path)
-    copied = not clip.lag_s and can_be_copied(info, start_s=report.start_s, duration_s=duration_s)
+    copied = not clip.lag_s and can_be_copied(
+        info, start_s=report.start_s, duration_s=duration_s, any_rate=clip.is_published
+    )
     if copied:
         content = file.path.read_bytes()
     else:
