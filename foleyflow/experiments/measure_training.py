@@ -112,7 +112,7 @@ def _scale(task_name: str, recipe_name: str, clips: int, threads: int) -> list[d
     keep_freed_memory()
     recipe = recipe_named(task_name, recipe_name)
     recipe = replace(recipe, train=replace(recipe.train, batch_clips=clips, bf16=False))
-    # Stage -> its phase, and a step of the run in it
+    # Task on noise; stage -> its phase, and a step of the run in it
     stages: dict[str, tuple[str, int]]
     if task_name == "codec":
         task = cast(Task, codec_task_on_noise(recipe))
@@ -129,6 +129,7 @@ def _scale(task_name: str, recipe_name: str, clips: int, threads: int) -> list[d
         stages = {"flow matching": (task.phases[0], 0), "one-step map": (task.phases[0], last)}
         tokens = recipe.windows.segments * recipe.model.latents_per_segment
         window_s = recipe.windows.segments * recipe.windows.segment_s
+    # Memory and operations of each stage
     results = []
     for stage, (phase, step) in stages.items():
         module = task.modules[phase]
@@ -163,8 +164,12 @@ def _scale(task_name: str, recipe_name: str, clips: int, threads: int) -> list[d
 
 def _kept_bytes(task: Task, config: TrainConfig, step: int, phase: str) -> int:
     """Bytes that autograd keeps of a forward pass: each storage once, without the weights."""
-    module = task.modules[phase].train()
-    weights = {p.untyped_storage().data_ptr() for p in module.parameters()}
+    task.modules[phase].train()
+    weights = {
+        parameter.untyped_storage().data_ptr()
+        for each in task.modules.values()
+        for parameter in each.parameters()
+    }
     kept: dict[int, int] = {}
 
     def record(tensor: torch.Tensor) -> torch.Tensor:
