@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from foleyflow.parallel.batch_sharding import all_gather_with_grad
 from foleyflow.spectrogram import LOG_FLOOR, magnitude, mel_filters, stft
 
 # (window in samples, hop in samples, mel bands) at 48 kHz
@@ -94,7 +95,8 @@ def log_l1(decoded: Tensor, target: Tensor, audible_nepers: float = 0.0) -> Tens
     louder = torch.maximum(decoded_level.detach(), target_level)
     peak = target_level.amax((1, 2), keepdim=True)
     weight = ((louder - peak) / audible_nepers + 1).clamp(MASKED_WEIGHT, 1.0)
-    return (error * weight).mean() / weight.mean()
+    # The mean weight is that of all processes, whose losses are averaged
+    return (error * weight).mean() / all_gather_with_grad(weight.mean()[None]).mean()
 
 
 def envelope_loss(decoded: Tensor, target: Tensor, *, step_samples: int = 48) -> Tensor:

@@ -116,7 +116,8 @@ class WaveformEncoder(nn.Module):
             raise ValueError(
                 f"{waveform.shape[1]} samples: expected a multiple of {self.hop_samples}"
             )
-        moments = self.layers(waveform[:, None]).transpose(1, 2).float()
+        # Contiguous, so that noise of the same shape has the same order for any number of items
+        moments = self.layers(waveform[:, None]).transpose(1, 2).contiguous().float()
         mean, log_variance = moments.chunk(2, -1)
         return mean, log_variance.clamp(LOWEST_LOG_VARIANCE, HIGHEST_LOG_VARIANCE)
 

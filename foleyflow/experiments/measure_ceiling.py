@@ -7,15 +7,17 @@ decoded and compared with itself, one at a time; only figures and outputs of jud
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from foleyflow.codec.autoencoder import Codec
+from foleyflow.errors import ConfigError
 from foleyflow.evaluation.computations import AudioJudged
 from foleyflow.evaluation.metric import bootstrap_mean
 from foleyflow.evaluation.metrics import METRICS
@@ -43,6 +45,7 @@ def measure_ceiling(
     clips: int,
     judges: ColumnJudges,
     device: torch.device,
+    baseline: Path | None = None,
     progress: Progress = lambda done, total: None,
 ) -> dict[str, Any]:
     """Decode the truth of a split and compare it with the truth.
@@ -54,27 +57,59 @@ def measure_ceiling(
         clips: largest number of clips.
         judges: of the columns; those of sounds are used.
         device: of the codec.
+        baseline: folder with another codec of the same sample rate, which decodes the same clips.
         progress: called with the number of clips done, and of all.
 
     Returns:
         "ceiling": the judged columns of sounds; "log_spectral_distance_db" of each window;
         "onset_f1" of the onsets detected in both sounds, over clips with onsets;
         "pre_echo_db" over clips of all their onsets, and of those after quiet. Means have bootstrap
-        intervals over clips. "not_measured": column -> reason.
+        intervals over clips. "not_measured": column -> reason. With a baseline, "baseline" has its
+        figures, and "difference" those of the model minus the baseline, clip by clip.
+
+    Raises:
+        ConfigError: the codecs have different sample rates.
     """
-    codec = load_codec(model).to(device)
-    rate_hz, hop = codec.config.rate_hz, codec.config.hop_samples
+    codecs = [load_codec(folder).to(device) for folder in (model, baseline) if folder is not None]
+    rates = {codec.config.rate_hz for codec in codecs}
+    if len(rates) > 1:
+        raise ConfigError(
+            f"{baseline}: a codec of {codecs[1].config.rate_hz} Hz, expected "
+            f"{codecs[0].config.rate_hz} Hz, as that of {model}",
+            hint="distances of spectra are comparable at one rate only; measure each alone",
+        )
     opened = Split.at(data, split)
     total = min(clips, len(opened.clips))
+    found = [
+        _decode_truth(codec, opened, range(total), judges, device, progress) for codec in codecs
+    ]
+    result = {"clips": total, "rate_hz": codecs[0].config.rate_hz, **found[0].report()}
+    if baseline is not None:
+        first, second = (each.scores for each in found)
+        difference = {name: np.subtract(first[name], second[name]) for name in first}
+        result |= {"baseline": found[1].report(), "difference": _means(difference)}
+    return result
+
+
+def _decode_truth(
+    codec: Codec,
+    split: Split,
+    clips: range,
+    judges: ColumnJudges,
+    device: torch.device,
+    progress: Progress,
+) -> _Reconstruction:
+    """Scores of one codec, clip by clip."""
+    rate_hz, hop = codec.config.rate_hz, codec.config.hop_samples
     scores: dict[str, list[float]] = defaultdict(list)
     judged = _JudgedPairs(judges)
-    for index in range(total):
-        # Decode the truth, cut to complete latent frames
-        true = read_mono(opened.clips, index, rate_hz)
-        true = true[: len(true) // hop * hop]
+    for index in clips:
+        # Decode the truth, filled with zeros to complete latent frames
+        true = read_mono(split.clips, index, rate_hz)
+        padded = np.pad(true, (0, -len(true) % hop))
         with torch.inference_mode():
-            sound = torch.from_numpy(true)[None].to(device)
-            decoded = codec.decode(codec.encode(sound))[0].float().cpu().numpy()
+            sound = torch.from_numpy(padded)[None].to(device)
+            decoded = codec.decode(codec.encode(sound))[0, : len(true)].float().cpu().numpy()
 
         # Spectra, onsets and pre-echo
         for window, distance_db in log_spectral_distances_db(true, decoded).items():
@@ -91,8 +126,24 @@ def measure_ceiling(
 
         # Judges
         judged.add(true, decoded, rate_hz)
-        progress(index + 1, total)
-    result: dict[str, Any] = {"clips": total, "rate_hz": rate_hz, **judged.figures()}
+        progress(index + 1, len(clips))
+    return _Reconstruction(scores=scores, judged=judged)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Reconstruction:
+    """Scores of one codec: "group part" -> one value per clip; and outputs of judges."""
+
+    scores: Mapping[str, list[float]]
+    judged: _JudgedPairs
+
+    def report(self) -> dict[str, Any]:
+        return {**self.judged.figures(), **_means(self.scores)}
+
+
+def _means(scores: Mapping[str, ArrayLike]) -> dict[str, Any]:
+    """Values of "group part" as group -> part -> mean with its bootstrap interval."""
+    result: dict[str, Any] = {}
     for name, values in scores.items():
         group, _, part = name.partition(" ")
         result.setdefault(group, {})[part] = asdict(bootstrap_mean(values))

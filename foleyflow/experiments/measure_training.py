@@ -116,7 +116,7 @@ def _scale(task_name: str, recipe_name: str, clips: int, threads: int) -> list[d
     keep_freed_memory()
     recipe = recipe_named(task_name, recipe_name)
     recipe = replace(recipe, train=replace(recipe.train, batch_clips=clips, bf16=False))
-    # Stage -> its phases, and a step of the run in it
+    # Task on noise; stage -> its phases, and a step of the run in it
     stages: dict[str, tuple[tuple[str, ...], int]]
     if task_name == "codec":
         task = cast(Task, codec_task_on_noise(recipe))
@@ -132,6 +132,7 @@ def _scale(task_name: str, recipe_name: str, clips: int, threads: int) -> list[d
         stages = _stages(recipe, task)
         tokens = recipe.windows.segments * recipe.model.latents_per_segment
         window_s = recipe.windows.segments * recipe.windows.segment_s
+    # Memory and operations of each stage
     results = []
     for stage, (phases, step) in stages.items():
         module = task.modules[phases[-1]]
@@ -188,8 +189,12 @@ def _stages(recipe: FlowRecipe, task: Task) -> dict[str, tuple[tuple[str, ...], 
 
 def _kept_bytes(task: Task, config: TrainConfig, step: int, phase: str) -> int:
     """Bytes that autograd keeps of a forward pass: each storage once, without the weights."""
-    module = task.modules[phase].train()
-    weights = {p.untyped_storage().data_ptr() for p in module.parameters()}
+    task.modules[phase].train()
+    weights = {
+        parameter.untyped_storage().data_ptr()
+        for each in task.modules.values()
+        for parameter in each.parameters()
+    }
     kept: dict[int, int] = {}
 
     def record(tensor: torch.Tensor) -> torch.Tensor:

@@ -91,6 +91,18 @@ def test_ceiling_of_simulated_clips(smoke_model, simulated_data, tmp_path):
     assert json.loads(out.read_text()) == found
 
 
+def test_ceiling_of_two_codecs_is_compared_clip_by_clip(smoke_model, simulated_data, tmp_path):
+    arguments = ("--model", smoke_model, "--split", "train", "--clips", 2, "--device", "cpu")
+    command = ("ceiling", simulated_data, *arguments, "--judges", tmp_path / "empty")
+    same = report(*command, "--baseline", smoke_model)
+    groups = {"log_spectral_distance_db", "onset_f1", "pre_echo_db"}
+    assert same["difference"].keys() == groups
+    for group in groups:
+        assert same[group] == same["baseline"][group]
+        for part in same["difference"][group].values():
+            assert part["mean"] == part["low"] == part["high"] == 0
+
+
 def test_encoders_of_video_and_sound(monkeypatch, tmp_path, timm):
     names = ["mae", "audiomae"]
     small_ones = {name: small(name) for name in names}
@@ -233,3 +245,11 @@ def test_a_missing_simulator_is_reported(tmp_path, monkeypatch):
     for command in (("examples",), ("simulate", "--clips", "1")):
         outcome = run_cli("data", *command, "--out", tmp_path / "out")
         assert outcome.status == 2 and "pip install 'foleyflow[physics]'" in outcome.stderr
+
+
+def test_scales_of_a_codec_count_both_phases():
+    found = report("scales", "--task", "codec", "--recipe", "smoke-general", "--threads", 1)
+    discriminators, codec = found["scales"]
+    assert (discriminators["stage"], codec["stage"]) == ("discriminators", "codec")
+    assert all(each["gflop_per_clip"] > 0 for each in found["scales"])
+    assert codec["parameters_m"] == 0.1 > discriminators["parameters_m"]

@@ -145,7 +145,6 @@ RUNS: dict[str, tuple[Callable[[], Task], TrainConfig]] = {
     "flow, weighted": (lambda: flow_task(probabilities=np.arange(12) / 66), CONFIG),
     "flow in parts": (flow_task, replace(CONFIG, accumulate=2)),
     "codec": (adversarial_codec_task, CONFIG),
-    "codec in parts": (adversarial_codec_task, replace(CONFIG, accumulate=2)),
     "polish": (lambda: flow_task(dcf_steps=1, polish_steps=2), CONFIG),
 }
 

@@ -77,6 +77,10 @@ def ceiling(
     split: Annotated[str, Option(help="Split of the data set.")] = "test",
     clips: ClipCount = 320,
     judges: Judges = None,
+    baseline: Annotated[
+        Path | None,
+        Option(help="Model folder of another codec, which is compared clip by clip."),
+    ] = None,
     device: Device = "auto",
     threads: Threads = 0,
     out: Out = None,
@@ -98,6 +102,7 @@ def ceiling(
             clips=clips,
             judges=load_column_judges(judges),
             device=pick_device(device),
+            baseline=baseline,
             progress=_print_every_20th,
         )
 
