@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from foleyflow.codec.autoencoder import Codec
+from foleyflow.codec.interface import SoundCodec
 from foleyflow.data.clips import ClipLabels
 from foleyflow.data.windows import ClipArrays, WindowConfig, WindowSource
 from foleyflow.errors import DataError
@@ -87,7 +87,7 @@ def codec_latents(
         _opened.cache_clear()
 
 
-def encode_sounds(codec: Codec, sounds: NDArray[np.int16]) -> NDArray[np.float16]:
+def encode_sounds(codec: SoundCodec, sounds: NDArray[np.int16]) -> NDArray[np.float16]:
     """Latents (N, L, C) float16 of (N, samples) int16 sounds."""
     hop = codec.config.hop_samples
     samples = sounds.shape[1] // hop * hop
@@ -134,7 +134,7 @@ def _encode_block(
 @functools.lru_cache(maxsize=1)
 def _opened(
     split: Split, codec_folder: Path, sha256: str, resampled_hz: int | None
-) -> tuple[Codec, NDArray[np.int16]]:
+) -> tuple[SoundCodec, NDArray[np.int16]]:
     """The codec and the sounds, which each process opens once; `sha256` is of the codec."""
     if resampled_hz is None:
         sounds = cache_frames(split.data, split.name).sounds
