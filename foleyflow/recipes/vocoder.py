@@ -46,7 +46,7 @@ def tiny() -> VocoderRecipe:
     """
     return VocoderRecipe(
         train=TrainConfig(
-            steps=3000,
+            steps=2000,
             batch_clips=8,
             learning_rate=1e-3,
             warmup_steps=100,
@@ -59,7 +59,7 @@ def tiny() -> VocoderRecipe:
 
 
 def base() -> VocoderRecipe:
-    """17 M parameters and a million sounds, for the recipe `literal` on VGGSound.
+    """19 M parameters, for the recipe `literal` on VGGSound.
 
     Command: foleyflow train vocoder --recipe base --data data/vggsound10 --out runs/vocoder
     """
@@ -82,6 +82,6 @@ def smoke() -> VocoderRecipe:
     """A test of all parts in seconds on a CPU."""
     return VocoderRecipe(
         model=VocoderConfig(width=16, blocks=1, fine_width=16, fine_blocks=1),
-        losses=VocoderLossConfig(crop_s=0.2),
+        losses=VocoderLossConfig(crop_s=0.25),
         train=SMOKE_TRAIN,
     )

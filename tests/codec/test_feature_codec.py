@@ -80,6 +80,22 @@ def test_blocks_of_the_network_leave_no_seams():
     torch.testing.assert_close(blocks, at_once, atol=1e-5, rtol=1e-4)
 
 
+def test_upsampling_keeps_times():
+    """Every fourth sample at 32 kHz is a sample at 8 kHz, up to what the filter takes away."""
+    codec = small_codec("neural")
+    torch.manual_seed(1)
+    latents = torch.randn(1, 70 * 8, 6)
+    with torch.inference_mode():
+        narrow = torch.cat([audio for audio, _, _ in codec._blocks([latents])], 1)[0]
+        wide = codec.decode(latents)[0, ::4]
+    similarities = {
+        lag: float(torch.cosine_similarity(narrow[8:-8], wide.roll(-lag)[8:-8], dim=0))
+        for lag in range(-2, 3)
+    }
+    assert max(similarities, key=similarities.get) == 0
+    assert similarities[0] > 0.95
+
+
 def test_a_part_that_is_decoded_with_its_context_is_that_of_the_sound():
     codec = small_codec("neural")
     torch.manual_seed(1)

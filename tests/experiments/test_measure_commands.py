@@ -103,6 +103,24 @@ def test_ceiling_of_two_codecs_is_compared_clip_by_clip(smoke_model, simulated_d
             assert part["mean"] == part["low"] == part["high"] == 0
 
 
+def test_vocoder(simulated_data, tmp_path):
+    """On any data set: Griffin-Lim is near its own levels, and an untrained network is not."""
+    outcome = run_cli(
+        *("train", "vocoder", "--recipe", "smoke", "--device", "cpu"),
+        *("--data", simulated_data, "--out", tmp_path / "run"),
+    )
+    assert outcome.status == 0, outcome.stderr
+    found = report("vocoder", simulated_data, "--model", tmp_path / "run/model", "--clips", 2)
+    assert (found["clips"], found["rate_hz"]) == (2, 8000)
+    differences = {
+        name: found[name]["mel_difference_db"]
+        for name in ("griffin_lim", "vocoder", "griffin_lim_128_columns")
+    }
+    assert differences["griffin_lim"] < 1.0 < min(differences["vocoder"], 5.0)
+    assert differences["griffin_lim"] < differences["griffin_lim_128_columns"]
+    assert set(report("vocoder", simulated_data, "--clips", 1)).isdisjoint({"vocoder"})
+
+
 def test_encoders_of_video_and_sound(monkeypatch, tmp_path, timm):
     names = ["mae", "audiomae"]
     small_ones = {name: small(name) for name in names}

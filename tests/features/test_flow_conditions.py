@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
+from foleyflow.codec.feature_codec import FeatureCodec, FeatureCodecConfig
+from foleyflow.codec.vocoder import GriffinLim
+from foleyflow.errors import ConfigError
 from foleyflow.features.flow_conditions import ConditionWindows, FlowConditions, window_blocks
 from foleyflow.recipes import recipe_named
+from foleyflow.weights import save_component
 
 VIEWS = 3
 
@@ -55,3 +61,15 @@ def test_other_views_and_splits_have_their_own_windows(conditions_in):
     conditions = conditions_in("data")
     keys = {conditions.key(split, views) for split in ("train", "validation") for views in (1, 2)}
     assert len(keys) == 4
+
+
+def test_features_as_latents_need_an_aligner_over_published_encoders(conditions_in, tmp_path):
+    shape = FeatureCodecConfig(
+        published="audiomae", channels=4, width=8, blocks=1, fine_width=8, fine_blocks=1
+    )
+    config = {"mel_decoder": dataclasses.asdict(shape), "vocoder": None}
+    codec = FeatureCodec(shape, GriffinLim())
+    save_component(tmp_path, "codec", module=codec, config=config, provenance={"test": True})
+    conditions = dataclasses.replace(conditions_in("data"), codec=str(tmp_path))
+    with pytest.raises(ConfigError, match="an aligner with its own video encoder"):
+        conditions.source("train")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 
 import numpy as np
 import pytest
@@ -140,6 +141,15 @@ def test_literal_ends_with_sound(small_encoders, vggsound_folder, tmp_path):
     outcome = run_cli(*command, "--weights-dir", weights)
     assert outcome.status == 0, outcome.stderr
     assert read_waveform(tmp_path / "mixed.mp4").duration_s == pytest.approx(7.5, abs=0.1)
+
+    # Scored against a true sound at 8 kHz
+    for name, path in (("generated", out), ("reference", clip)):
+        (tmp_path / name).mkdir()
+        shutil.copy(path, tmp_path / name / "clip.mp4")
+    folders = (tmp_path / "generated", tmp_path / "reference")
+    outcome = run_cli("evaluate", *folders, "--metrics", "log_spectral_distance", "--json")
+    assert outcome.status == 0, outcome.stderr
+    assert "log_spectral_distance" in outcome.stdout
 
     # Other outputs: a sound file, and a stretch with another seed
     model = FoleyFlow.from_pretrained(model, weights_dir=weights, device="cpu")

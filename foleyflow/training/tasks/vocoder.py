@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import cast
 
@@ -18,8 +19,9 @@ from foleyflow.parallel.batch_sharding import normal_like
 from foleyflow.signals import INT16_FULL_SCALE
 from foleyflow.training.task import Batch, Exported, Figures, Modules, Task, weighted_sum
 
-# (window in samples, hop in samples, mel bands) at 8 kHz
-RESOLUTIONS = ((400, 100, 64), (200, 50, 40), (80, 20, 20))
+# (window in samples, hop in samples, mel bands) at 8 kHz; the longest one keeps tones coherent
+RESOLUTIONS = ((1000, 250, 128), (400, 100, 64), (200, 50, 40), (80, 20, 20))
+CROP_SAMPLES = math.lcm(HOP_SAMPLES, *(hop for _, hop, _ in RESOLUTIONS))
 ENVELOPE_SAMPLES = 8  # 1 ms
 VALIDATION_SOUNDS = 96
 
@@ -29,7 +31,7 @@ class VocoderLossConfig:
     """Weights of the vocoder's losses.
 
     Attributes:
-        crop_s: length of each training sound, a multiple of 25 ms.
+        crop_s: length of each training sound, a multiple of 125 ms.
         mel, spectral, envelope: weights.
         level_noise: standard deviation of noise on the log-mel levels, in nepers, so that the
             vocoder tolerates errors of predicted levels.
@@ -68,7 +70,7 @@ class VocoderTask(Task):
         self._spectra = SpectralLosses(
             RATE_HZ, audible_nepers=losses.audible_nepers, resolutions=RESOLUTIONS
         )
-        self._crop = max(1, round(losses.crop_s * RATE_HZ / HOP_SAMPLES)) * HOP_SAMPLES
+        self._crop = max(1, round(losses.crop_s * RATE_HZ / CROP_SAMPLES)) * CROP_SAMPLES
         self._sounds = sounds
         shortest = min(sounds.shape[1], validation_sounds.shape[1])
         if shortest < self._crop:
