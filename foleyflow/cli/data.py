@@ -176,7 +176,7 @@ def list_clips(
 @app.command()
 @printing
 def prepare(
-    task: Annotated[str, Argument(metavar="TASK", help="align or flow.")],
+    task: Annotated[str, Argument(metavar="TASK", help="align, flow or codec.")],
     recipe: Recipe = "tiny",
     data: Annotated[Path, Option(help="Folder of the data set.")] = SIMULATED,
     set_: Settings = None,

@@ -186,5 +186,5 @@ class Recipe(ABC):
         """
         raise ConfigError(
             f"{type(self).__name__}: there is nothing to prepare for this recipe",
-            hint="align and flow recipes can be prepared, except distil",
+            hint="align and flow recipes can be prepared, except distil, and codecs from clips",
         )
