@@ -7,7 +7,7 @@ decoded and compared with itself, one at a time; only figures and outputs of jud
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -32,9 +32,9 @@ from foleyflow.features.frames import Split, read_mono
 from foleyflow.judges.interface import Judge, preprocess_audio
 from foleyflow.pretrained import load_codec
 from foleyflow.signals import Waveform
+from foleyflow.system.generic_types import Progress
 
 TOLERANCES_S = (0.05, 0.01)  # of onsets
-Progress = Callable[[int, int], None]
 
 
 def measure_ceiling(
