@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foleyflow.evaluation.metrics import levels
+from foleyflow.evaluation.metrics.spectral import EPSILON
 
 WINDOWS_SAMPLES = (2048, 1024, 512, 256, 128)  # the hop is a quarter
-SMALLEST_MAGNITUDE = 1e-5  # added to magnitudes: -100 dBFS, as in `log_spectral_distance`
 PRE_ECHO_BEGIN_S, PRE_ECHO_END_S = 0.020, 0.005  # before an onset
 ATTACK_S = 0.020  # after an onset
 ATTACK_FLOOR = 1e-6  # of the power of the attack: -60 dB
@@ -82,7 +82,7 @@ def _distance_db(true: Samples, decoded: Samples, window: int) -> float:
     count = max(1, -(-len(true) // (window // 4)))
     shape = levels.hann_window(window)
     one, other = (
-        20 * np.log10(np.abs(np.fft.rfft(frames * shape, axis=1)) + SMALLEST_MAGNITUDE)
+        20 * np.log10(np.abs(np.fft.rfft(frames * shape, axis=1)) + EPSILON)
         for frames in (
             levels.frame(sound, window=window, hop=window // 4, count=count)
             for sound in (true, decoded)

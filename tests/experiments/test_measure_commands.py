@@ -224,7 +224,7 @@ def test_materials(clip_file, tmp_path):
 def test_scales_have_a_result_for_each_stage():
     found = report("scales", "--recipe", "smoke", "--threads", 1)
     stages = [each["stage"] for each in found["scales"]]
-    assert stages == ["align", "flow matching", "one-step map"]
+    assert stages == ["align", "flow matching", "one-step map", "codec"]
     for each in found["scales"]:
         assert each["gflop_per_clip"] >= 0 and each["kept_mb_per_clip"] > 0
         assert ("sounded_10s_s" in each) == (each["stage"] == "one-step map")

@@ -115,6 +115,14 @@ def test_command_trains_codecs_for_general_sound(name, simulated_data, tmp_path)
     assert ["discriminators/loss" in entry for entry in steps] == [False, True, True, True]
 
 
+def test_sounds_of_clips_are_prepared_before_a_training(fresh_data):
+    data = fresh_data("data")
+    outcome = run_cli("data", "prepare", "codec", "--recipe", "smoke-general", "--data", data)
+    assert outcome.status == 0, outcome.stderr
+    stores = {path.name.rpartition("-")[0] for path in data.glob(".mono_sounds-*")}
+    assert stores == {".mono_sounds-train-48000", ".mono_sounds-validation-48000"}
+
+
 def test_a_fraction_of_the_sounds_comes_from_a_bank():
     made = shared_training.adversarial_codec_task()
     sounds, bank = np.full((3, 4800), 1000, np.int16), np.full((5, 4800), -1000, np.int16)
