@@ -98,8 +98,8 @@ class AudioJudgeScores:
             return
         missing: dict[str, tuple[Sound, NDArray[np.float32]]] = {}
         for sound in sounds:
-            method = self._computation.output
-            if sound.identity in missing or self._cache.has(self._key(method, sound), sound.pack):
+            key = self._key(self._computation.output, sound)
+            if sound.identity in missing or self._cache.has(key, sound.pack):
                 continue
             with contextlib.suppress(ValueError, MediaError):
                 samples = preprocess_audio(self._judge, sound.waveform, self._audio_preprocessing)

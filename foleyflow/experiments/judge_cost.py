@@ -6,6 +6,7 @@ multiplication with its addition counts as two. No weights are needed.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -28,6 +29,7 @@ NARROW = "true_narrow"
 FIRST_PAIRS, FIRST_VIDEOS = 6, 2
 
 
+@functools.cache
 def judge_operations(clip_s: float) -> dict[str, dict[str, float]]:
     """GFLOP of each published judge for clips of some seconds.
 
@@ -50,6 +52,10 @@ def judge_operations(clip_s: float) -> dict[str, dict[str, float]]:
     halves = [
         torch.zeros(COMPARED_SEGMENTS, count, sync.config.width, device="meta") for count in (8, 6)
     ]
+    # Synchformer encodes overlapping segments one by one, the first and last fourteen at most
+    sync_video = video(synchformer.FRAME_RATE_HZ, 224)[: synchformer.SEGMENT_FRAMES]
+    hop = synchformer.SEGMENT_FRAMES // 2
+    sync_segments = min(int(clip_s * synchformer.FRAME_RATE_HZ) // hop - 1, 2 * COMPARED_SEGMENTS)
     latents = classifier.latents(spectrogram, _zeros)
     return {
         "vggish": {"sound": _gflop(lambda: vggish(vggish.patches(sound(16_000))))},
@@ -63,7 +69,7 @@ def judge_operations(clip_s: float) -> dict[str, dict[str, float]]:
         },
         "synchformer": {
             "sound": _gflop(lambda: sync.encode_audio(sound(16_000))),
-            "video": _gflop(lambda: sync.encode_video(video(synchformer.FRAME_RATE_HZ, 224))),
+            "video": sync_segments * _gflop(lambda: sync.encode_video(sync_video)),
             "comparison": 2 * _gflop(lambda: sync.compare(*halves)),
         },
         "imagebind": {
