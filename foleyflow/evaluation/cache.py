@@ -2,7 +2,7 @@
 
 The key of a result contains everything that it depends on: hashes of the sounds' content, the
 settings, and the code and packages that computed it (`code_sha256`). All results about one sound
-are one file, a pack: an evaluation of 15,000 clips writes two files per clip and not hundreds. A
+are one file, a pack: an evaluation of 15,000 clips writes a few files per clip and not dozens. A
 damaged pack counts as missing. Processes may share a folder; if two of them write the same pack at
 the same time, the results of the later one remain and the others are computed again.
 """

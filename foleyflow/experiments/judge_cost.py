@@ -88,7 +88,8 @@ def judge_operations(clip_s: float) -> dict[str, dict[str, float]]:
 def protocol_cost(protocol: Protocol, *, reached_tflops: float) -> dict[str, float]:
     """GFLOP for each clip of a protocol, and clips per second at a reached rate of operations.
 
-    The first system needs the controls as well; further ones find them in the cache.
+    The first system needs the controls as well; further ones find them and the features of the
+    videos in the cache.
     """
     judges = {METRICS[name].judge for name in protocol.metrics} - {None}
     clip_s = protocol.audio_preprocessing.duration_s or 10.0
@@ -103,7 +104,7 @@ def protocol_cost(protocol: Protocol, *, reached_tflops: float) -> dict[str, flo
             continue
         pair = each["sound"] + each["comparison"]
         first += FIRST_PAIRS * pair + FIRST_VIDEOS * each["video"]
-        further += pair + each["video"]
+        further += pair
     per_second = 1000 * reached_tflops
     return {
         "first_system_gflop_per_clip": round(first, 1),

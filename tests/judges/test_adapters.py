@@ -351,3 +351,34 @@ def test_judges_on_a_gpu_agree_with_those_on_the_cpu(published, name):
     for on_cpu, on_gpu in zip(*(judge.outputs(sounds) for judge in judges), strict=True):
         for key, value in on_cpu.items():
             np.testing.assert_allclose(on_gpu[key], value, rtol=1e-2, atol=1e-2)
+
+
+class DictStore:
+    """Features of one video in memory; see `judges.video_features.FeatureStore`."""
+
+    def __init__(self):
+        self.kept = {}
+
+    def load(self, count):
+        return self.kept.get(count)
+
+    def save(self, count, features):
+        self.kept[count] = [np.array(feature) for feature in features]
+
+
+@pytest.mark.parametrize("name", ["synchformer", "diff-foley", "imagebind"])
+def test_stored_features_of_a_video_give_the_same_score(published, name):
+    judge, store = load_judge(name, published), DictStore()
+    side = judge.video_preprocessing.size_px
+    frames = film(8.0, judge.video_preprocessing.rate_hz, side)
+    samples = sound(8.0, judge.rate_hz).mono()
+    expected = judge.score(frames, samples)
+    judge = load_judge(name, published)
+    judge.keep_features(frames, store)
+    assert judge.score(frames, samples) == expected
+    assert len(store.kept) == 1
+    # Another process reads them, and a video that is all black gives the same score
+    other = load_judge(name, published)
+    black = Frames(pixels=np.zeros_like(frames.pixels), times_s=frames.times_s)
+    other.keep_features(black, store)
+    assert other.score(black, samples) == expected
