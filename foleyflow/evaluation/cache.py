@@ -2,7 +2,7 @@
 
 The key of a result contains everything that it depends on: hashes of the sounds' content, the
 settings, and the code and packages that computed it (`code_sha256`). All results about one sound
-are one file, a pack: an evaluation of 15,000 clips writes two files per clip and not hundreds. A
+are one file, a pack: an evaluation of 15,000 clips writes a few files per clip and not dozens. A
 damaged pack counts as missing. Processes may share a folder; if two of them write the same pack at
 the same time, the results of the later one remain and the others are computed again.
 """
@@ -104,7 +104,7 @@ class ResultCache:
         if pack in self._packs:
             self._packs.move_to_end(pack)
             return self._packs[pack]
-        entries = {} if self.folder is None else _read_pack(self._path(pack))
+        entries = {} if self.folder is None else _read_pack(_pack_path(self.folder, pack))
         self._packs[pack] = entries
         if self.folder is not None and len(self._packs) > OPEN_PACKS:
             oldest = next(iter(self._packs))
@@ -117,17 +117,12 @@ class ResultCache:
     def _write(self, pack: str) -> None:
         if self.folder is None:
             return
-        path = self._path(pack)
+        path = _pack_path(self.folder, pack)
         path.parent.mkdir(parents=True, exist_ok=True)
         content = {"pack": pack, "results": self._packs[pack]}
         text = json.dumps(content, allow_nan=False, default=_encode_array)
         with draft_of(path) as draft:
             draft.write_text(text, encoding="utf-8")
-
-    def _path(self, pack: str) -> Path:
-        assert self.folder is not None
-        digest = hashlib.sha256(pack.encode()).hexdigest()
-        return self.folder / digest[:2] / f"{digest[2:34]}.json"
 
 
 def cached(
@@ -160,6 +155,11 @@ def code_sha256(*modules: ModuleType) -> str:
 
 def _digest(key: list[Any]) -> str:
     return hashlib.sha256(json.dumps(key).encode()).hexdigest()[:40]
+
+
+def _pack_path(folder: Path, pack: str) -> Path:
+    digest = hashlib.sha256(pack.encode()).hexdigest()
+    return folder / digest[:2] / f"{digest[2:34]}.json"
 
 
 def _read_pack(path: Path) -> Entries:

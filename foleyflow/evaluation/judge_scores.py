@@ -11,18 +11,17 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
-from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from foleyflow.errors import MediaError
-from foleyflow.evaluation import controls
+from foleyflow.evaluation import controls, judge_video
 from foleyflow.evaluation.cache import ResultCache, cached, code_sha256, compact
 from foleyflow.evaluation.cases import Case, Sound
 from foleyflow.evaluation.computations import AudioJudged, FileBased, VideoJudged
+from foleyflow.evaluation.judge_video import JudgeVideo, StoredFeatures
 from foleyflow.evaluation.metric import Metric
 from foleyflow.evaluation.metrics import audiovisual, distribution
 from foleyflow.evaluation.metrics.audiovisual import control_shift_s, shifted_pair
@@ -37,21 +36,19 @@ from foleyflow.evaluation.scores import (
 )
 from foleyflow.judges import interface, preprocessing
 from foleyflow.judges.interface import (
-    LONGEST_PAIR_S,
     BatchJudge,
     Judge,
     PairJudge,
     PairPadding,
-    VideoPreprocessing,
     judge_json,
     pair_judge_json,
     preprocess_audio,
 )
 from foleyflow.judges.networks import time_shifts
 from foleyflow.judges.preprocessing import AudioPreprocessing
+from foleyflow.judges.video_features import KeepsVideoFeatures
 from foleyflow.media import loudness, reader, waveform
-from foleyflow.media.probe import probe
-from foleyflow.signals import Frames, Waveform
+from foleyflow.signals import Waveform
 
 # Modules whose code affects the inputs of all judges
 MODULES = (
@@ -59,13 +56,13 @@ MODULES = (
     controls,
     preprocessing,
     interface,
+    judge_video,
     loudness,
     reader,
     waveform,
     time_shifts,
 )
 NO_VIDEO = "there is no video of it, neither among the references nor among the results"
-MAX_FRAME_RATE_HZ = 32.0  # frames beyond this rate are left out, as in generation
 
 
 class AudioJudgeScores:
@@ -98,8 +95,8 @@ class AudioJudgeScores:
             return
         missing: dict[str, tuple[Sound, NDArray[np.float32]]] = {}
         for sound in sounds:
-            method = self._computation.output
-            if sound.identity in missing or self._cache.has(self._key(method, sound), sound.pack):
+            key = self._key(self._computation.output, sound)
+            if sound.identity in missing or self._cache.has(key, sound.pack):
                 continue
             with contextlib.suppress(ValueError, MediaError):
                 samples = preprocess_audio(self._judge, sound.waveform, self._audio_preprocessing)
@@ -218,6 +215,8 @@ class VideoJudgeScores:
         audio_preprocessing: AudioPreprocessing,
     ) -> None:
         self._threshold = computation.threshold
+        # Features take up to a megabyte a clip, so they are kept in folders only
+        self._keeps_features = cache is not None and cache.folder is not None
         self._judge = judge
         self._judge_json = pair_judge_json(judge, audio_preprocessing)
         self._audio_preprocessing = audio_preprocessing
@@ -280,6 +279,11 @@ class VideoJudgeScores:
                 longest_s = len(samples) / rate_hz - judge.shortest_s
                 shift_s = control_shift_s(int(sound.identity[:8], 16), longest_s)
                 frames, samples = shifted_pair(frames, samples, rate_hz, shift_s)
+            elif isinstance(judge, KeepsVideoFeatures) and self._keeps_features:
+                judge.keep_features(
+                    frames,
+                    StoredFeatures(self._cache, [self._judge_json, code_sha256(*MODULES)], video),
+                )
             if not np.isfinite(samples).all():
                 raise ValueError("some samples are not finite")
             output = judge.score(frames, samples)
@@ -290,83 +294,6 @@ class VideoJudgeScores:
         key = ["video", self._judge_json, code_sha256(*MODULES), sound.identity, shifted]
         found = cached(self._cache, lambda: [*key, video.identity], compute, pack)
         return float(found["output"]), PairPadding(**found["padding"])
-
-
-class JudgeVideo:
-    """The frames of a video, prepared for one judge and read when they are first needed."""
-
-    def __init__(
-        self,
-        path: Path,
-        video_preprocessing: VideoPreprocessing,
-        audio_preprocessing: AudioPreprocessing,
-    ) -> None:
-        self._path = path
-        self._preprocessing = video_preprocessing
-        self._duration_s = audio_preprocessing.duration_s  # that a protocol fixes
-        self._refuses_short = audio_preprocessing.short == "refused"
-
-    @cached_property
-    def identity(self) -> str:
-        """Hash of the file."""
-        from foleyflow.weights import file_sha256
-
-        return file_sha256(self._path)
-
-    @cached_property
-    def frames(self) -> Frames:
-        """The frames, with times in seconds from the start of the video."""
-        rate_hz = self._preprocessing.rate_hz
-        return self._all_frames() if rate_hz is None else self._frames_at_rate(rate_hz)
-
-    def _all_frames(self) -> Frames:
-        size_px = self._preprocessing.size_px
-        pairs = list(reader.read_frames(self._path, size=size_px, max_rate_hz=MAX_FRAME_RATE_HZ))
-        if not pairs:
-            raise MediaError(f"{self._path}: expected at least one frame, found none")
-        return Frames(
-            pixels=np.stack([pixels for _, pixels in pairs]),
-            times_s=np.array([time_s for time_s, _ in pairs]),
-        )
-
-    def _frames_at_rate(self, rate_hz: float) -> Frames:
-        settings, side = self._preprocessing, self._preprocessing.size_px
-        # Size before the crop
-        info = probe(self._path)
-        height = width = side
-        if settings.shape != "squashed":
-            aspect = info.width / info.height
-            width, height = round(side * max(aspect, 1)), round(side * max(1 / aspect, 1))
-        # Frames of a protocol's length, as many as the published script takes
-        longest_s = LONGEST_PAIR_S if self._duration_s is None else self._duration_s
-        most = int(longest_s * rate_hz + 1e-6)
-        frames = reader.read_frames_at_rate(
-            self._path,
-            rate_hz,
-            most=most,
-            height=height,
-            width=width,
-            origin=settings.origin,
-            info=info,
-        )
-        if not frames:
-            raise MediaError(
-                f"{self._path}: {info.duration_s:.2f} s of video give no frame at {rate_hz:g} Hz"
-            )
-        missing = most - len(frames)
-        if self._duration_s is not None and missing <= settings.end_copies:
-            frames += frames[-1:] * missing
-        elif missing > 0 and self._refuses_short:
-            raise MediaError(
-                f"{self._path}: {len(frames)} frames at {rate_hz:g} Hz, expected at least "
-                f"{most - settings.end_copies} for {longest_s:g} s"
-            )
-        # Crop
-        pixels = np.stack(frames)
-        if settings.shape == "middle":
-            top, left = (height - side) // 2, (width - side) // 2
-            pixels = pixels[:, top : top + side, left : left + side]
-        return Frames(pixels=pixels, times_s=np.arange(len(frames)) / rate_hz)
 
 
 class FileScores:

@@ -6,6 +6,7 @@ multiplication with its addition counts as two. No weights are needed.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -28,6 +29,7 @@ NARROW = "true_narrow"
 FIRST_PAIRS, FIRST_VIDEOS = 6, 2
 
 
+@functools.cache
 def judge_operations(clip_s: float) -> dict[str, dict[str, float]]:
     """GFLOP of each published judge for clips of some seconds.
 
@@ -50,6 +52,10 @@ def judge_operations(clip_s: float) -> dict[str, dict[str, float]]:
     halves = [
         torch.zeros(COMPARED_SEGMENTS, count, sync.config.width, device="meta") for count in (8, 6)
     ]
+    # Synchformer encodes overlapping segments one by one, the first and last fourteen at most
+    sync_video = video(synchformer.FRAME_RATE_HZ, 224)[: synchformer.SEGMENT_FRAMES]
+    hop = synchformer.SEGMENT_FRAMES // 2
+    sync_segments = min(int(clip_s * synchformer.FRAME_RATE_HZ) // hop - 1, 2 * COMPARED_SEGMENTS)
     latents = classifier.latents(spectrogram, _zeros)
     return {
         "vggish": {"sound": _gflop(lambda: vggish(vggish.patches(sound(16_000))))},
@@ -63,7 +69,7 @@ def judge_operations(clip_s: float) -> dict[str, dict[str, float]]:
         },
         "synchformer": {
             "sound": _gflop(lambda: sync.encode_audio(sound(16_000))),
-            "video": _gflop(lambda: sync.encode_video(video(synchformer.FRAME_RATE_HZ, 224))),
+            "video": sync_segments * _gflop(lambda: sync.encode_video(sync_video)),
             "comparison": 2 * _gflop(lambda: sync.compare(*halves)),
         },
         "imagebind": {
@@ -82,7 +88,8 @@ def judge_operations(clip_s: float) -> dict[str, dict[str, float]]:
 def protocol_cost(protocol: Protocol, *, reached_tflops: float) -> dict[str, float]:
     """GFLOP for each clip of a protocol, and clips per second at a reached rate of operations.
 
-    The first system needs the controls as well; further ones find them in the cache.
+    The first system needs the controls as well; further ones find them and the features of the
+    videos in the cache.
     """
     judges = {METRICS[name].judge for name in protocol.metrics} - {None}
     clip_s = protocol.audio_preprocessing.duration_s or 10.0
@@ -97,7 +104,7 @@ def protocol_cost(protocol: Protocol, *, reached_tflops: float) -> dict[str, flo
             continue
         pair = each["sound"] + each["comparison"]
         first += FIRST_PAIRS * pair + FIRST_VIDEOS * each["video"]
-        further += pair + each["video"]
+        further += pair
     per_second = 1000 * reached_tflops
     return {
         "first_system_gflop_per_clip": round(first, 1),

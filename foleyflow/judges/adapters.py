@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -26,7 +25,6 @@ from foleyflow.judges.interface import (
     LONGEST_PAIR_S,
     AnyJudge,
     ClipRule,
-    PairJudge,
     PairPadding,
     VideoPreprocessing,
 )
@@ -48,6 +46,7 @@ from foleyflow.judges.networks.log_mel import JudgeLogMel, normalise_to_peak
 from foleyflow.judges.networks.sync import Sync, sync_probability
 from foleyflow.judges.networks.synchformer import COMPARED_SEGMENTS, Synchformer
 from foleyflow.judges.networks.trained import load_sync, load_tagger
+from foleyflow.judges.video_features import VideoPairJudge
 from foleyflow.judges.weights import (
     FILES,
     SHIPPED_JUDGES,
@@ -62,28 +61,7 @@ from foleyflow.weights import read_record
 SIMULATED_FRAME_PX = 112  # side of the frames of simulated clips; the judge resizes them itself
 
 
-class _PairJudge(PairJudge):
-    """Keeps the features of the latest video, because a video is scored with several sounds."""
-
-    def __init__(self, weights_sha256: str) -> None:
-        self.weights_sha256 = weights_sha256
-        self._latest: tuple[Frames, int, Any] | None = None
-
-    def _video_features(self, frames: Frames, count: int, encode: Callable[[], Any]) -> Any:
-        """The kept features of a video and a number of units, else those that `encode` returns."""
-        latest = self._latest
-        if latest is None or latest[0] is not frames or latest[1] != count:
-            self._latest = latest = (frames, count, encode())
-        return latest[2]
-
-    def _too_short(self, video_s: float, sound_s: float) -> ValueError:
-        return ValueError(
-            f"{video_s:.2f} s of video with {sound_s:.2f} s of sound, the judge {self.name!r} "
-            f"needs {self.shortest_s:g} s of both"
-        )
-
-
-class SyncJudge(_PairJudge):
+class SyncJudge(VideoPairJudge):
     """The classifier of true, shifted and other clips' sounds; see `interface.PairJudge`."""
 
     name = "sync-sim"
@@ -109,7 +87,9 @@ class SyncJudge(_PairJudge):
 
         # Features of both
         end_s = steps / config.grid_rate_hz
-        video = self._video_features(frames, steps, lambda: self._encode_video(frames, steps))
+        video = self._video_features(
+            frames, steps, lambda: self._encode_video(frames, steps), device_of(self._network)
+        )
         device = device_of(self._network)
         used = as_tensor(samples[: round(end_s * self.rate_hz)])[None].to(device)
         front_end = self._front_end.to(device)
@@ -137,7 +117,7 @@ class SyncJudge(_PairJudge):
         return self._network.encode_video(pixels.to(device), times_s.to(device), steps)[0]
 
 
-class SynchformerJudge(_PairJudge):
+class SynchformerJudge(VideoPairJudge):
     """The offset between a sound and its video; see `interface.PairJudge`."""
 
     name = "synchformer"
@@ -177,6 +157,7 @@ class SynchformerJudge(_PairJudge):
                 synchformer.SEGMENT_FRAMES,
                 count,
             ),
+            device_of(network),
         )
         sound = _first_and_last(
             network.encode_audio,
@@ -191,7 +172,7 @@ class SynchformerJudge(_PairJudge):
         return float(torch.stack(offsets_s).mean())
 
 
-class DiffFoleyJudge(_PairJudge):
+class DiffFoleyJudge(VideoPairJudge):
     """Diff-Foley's classifier of CAVP features and spectrograms; see `interface.PairJudge`."""
 
     name = "diff-foley"
@@ -230,6 +211,7 @@ class DiffFoleyJudge(_PairJudge):
             lambda: diff_foley.repeat_features(
                 self._video_encoder(_channels_first(frames)[: cavp.MOST_FRAMES].to(device))
             ),
+            device,
         )
         latents = self._classifier.latents(levels, lambda shape: _seeded_normal(shape).to(device))
         return float(self._classifier(latents, features))
@@ -246,7 +228,7 @@ class DiffFoleyJudge(_PairJudge):
         )
 
 
-class ImageBindJudge(_PairJudge):
+class ImageBindJudge(VideoPairJudge):
     """The similarity of sound and video in ImageBind's space; see `interface.PairJudge`."""
 
     name = "imagebind"
@@ -274,6 +256,7 @@ class ImageBindJudge(_PairJudge):
             frames,
             len(frames),
             lambda: self._network.encode_video(_channels_first(frames).to(device)),
+            device,
         )
         sound = self._network.encode_audio(as_tensor(samples).to(device))
         return self._network.compare(video, sound)

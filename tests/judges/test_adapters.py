@@ -295,3 +295,70 @@ def test_clap_without_its_library_is_an_error_with_an_install_hint(published, mo
     with pytest.raises(MissingExtra, match="needs the package 'transformers'") as caught:
         load_judge("clap", published)
     assert caught.value.hint == "pip install 'foleyflow[judges]'"
+
+
+@pytest.mark.parametrize("name", ["vggish", "panns", "passt"])
+def test_outputs_of_several_sounds_are_those_of_each(published, name):
+    judge = load_judge(name, published)
+    lengths = [judge.rate_hz * 2, judge.rate_hz * 3, judge.rate_hz * 2]
+    rng = np.random.default_rng(0)
+    sounds = [rng.uniform(-1, 1, n).astype(np.float32) for n in lengths]
+    results = judge.outputs(sounds)
+    for sound, result in zip(sounds, results, strict=True):
+        np.testing.assert_array_equal(result["embed"], judge.embed(sound))
+        if name != "vggish":
+            np.testing.assert_array_equal(result["logits"], judge.logits(sound))
+    # A batch, as on a GPU
+    embeddings, logits = judge._run([sounds[0], sounds[2]])
+    for row, result in enumerate((results[0], results[2])):
+        np.testing.assert_allclose(embeddings[row], result["embed"], rtol=1e-4, atol=1e-5)
+        if logits is not None:
+            np.testing.assert_allclose(logits[row], result["logits"], rtol=1e-4, atol=1e-5)
+
+
+def test_a_sound_that_is_refused_has_no_outputs(published):
+    judge = load_judge("panns", published)
+    short, long = np.zeros(100, np.float32), np.zeros(16_000, np.float32)
+    assert [sorted(result) for result in judge.outputs([short, long])] == [[], ["embed", "logits"]]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("name", ["vggish", "panns", "passt"])
+def test_judges_on_a_gpu_agree_with_those_on_the_cpu(published, name):
+    judges = [load_judge(name, published, device) for device in ("cpu", "cuda")]
+    sounds = [preprocess_audio(judges[0], sound(4.0))] * 3
+    for on_cpu, on_gpu in zip(*(judge.outputs(sounds) for judge in judges), strict=True):
+        for key, value in on_cpu.items():
+            np.testing.assert_allclose(on_gpu[key], value, rtol=1e-2, atol=1e-2)
+
+
+class DictStore:
+    """Features of one video in memory; see `judges.video_features.FeatureStore`."""
+
+    def __init__(self):
+        self.kept = {}
+
+    def load(self, count):
+        return self.kept.get(count)
+
+    def save(self, count, features):
+        self.kept[count] = [np.array(feature) for feature in features]
+
+
+@pytest.mark.parametrize("name", ["synchformer", "diff-foley", "imagebind"])
+def test_stored_features_of_a_video_give_the_same_score(published, name):
+    judge, store = load_judge(name, published), DictStore()
+    side = judge.video_preprocessing.size_px
+    frames = film(8.0, judge.video_preprocessing.rate_hz, side)
+    samples = sound(8.0, judge.rate_hz).mono()
+    expected = judge.score(frames, samples)
+    judge = load_judge(name, published)
+    judge.keep_features(frames, store)
+    assert judge.score(frames, samples) == expected
+    assert len(store.kept) == 1
+    # Another process reads them, and a video that is all black gives the same score
+    other = load_judge(name, published)
+    black = Frames(pixels=np.zeros_like(frames.pixels), times_s=frames.times_s)
+    other.keep_features(black, store)
+    assert other.score(black, samples) == expected

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 
+import librosa
 import mir_eval
 import numpy as np
 import pytest
 
 from foleyflow.errors import MissingExtra
 from foleyflow.evaluation.metric import bootstrap_mean
+from foleyflow.evaluation.metrics.levels import mel_power
+from foleyflow.evaluation.metrics.synchrony import shuffled_pairs
 from foleyflow.evaluation.metrics.synchrony.comparison import compare, lag_free_score, shuffled_f1
 from foleyflow.evaluation.metrics.synchrony.detection import ClipOnsets, detect_onsets
 from foleyflow.evaluation.metrics.synchrony.matching import (
@@ -271,3 +274,30 @@ def test_a_missing_package_is_named_with_its_install_command(package, monkeypatc
         detect_onsets(strikes([1.0], "click"), RATE_HZ)
         onset_f1([1.0], [1.0], 0.05)
     assert caught.value.hint == "pip install 'foleyflow[eval]'"
+
+
+def test_compiled_matching_gives_the_same_values(monkeypatch):
+    rng = np.random.default_rng(0)
+
+    def clip():
+        duration_s = rng.uniform(1, 3)
+        times_s = np.sort(rng.uniform(0, duration_s, rng.integers(0, 9)))
+        return ClipOnsets(times_s=times_s, duration_s=duration_s)
+
+    reference, generated = ([clip() for _ in range(40)] for _ in range(2))
+    plain = compare(reference, generated)
+    monkeypatch.setattr(shuffled_pairs, "COMPILED_FROM", 1)
+    compiled = compare(reference, generated)
+    for first, second in zip(plain.table_rows, compiled.table_rows, strict=True):
+        assert first.intervals_json() == second.intervals_json()
+        np.testing.assert_array_equal(first.per_clip_f1, second.per_clip_f1)
+    np.testing.assert_array_equal(plain.lag_free.lags_s, compiled.lag_free.lags_s)
+
+
+def test_the_fast_spectrogram_is_that_of_librosa():
+    rng = np.random.default_rng(0)
+    sound = (rng.standard_normal(30_000) * np.linspace(0, 1, 30_000)).astype(np.float32)
+    settings = {"sr": 22050, "n_fft": 1024, "hop_length": 128}
+    expected = librosa.feature.melspectrogram(y=sound, n_mels=64, **settings)
+    found = mel_power(sound, 22050, window=1024, hop=128, bands=64)
+    np.testing.assert_allclose(found, expected, atol=1e-6 * expected.max())
