@@ -210,6 +210,7 @@ def test_commands_have_one_line_each():
     ]
 
 
+@pytest.mark.slow
 def test_the_page_ends_with_rows_of_table_1(executed):
     lab, outputs = executed
     table = json.loads((lab / "table" / "table1.json").read_text(encoding="utf-8"))
@@ -226,6 +227,7 @@ def test_the_page_ends_with_rows_of_table_1(executed):
     assert "clip-lost" in built  # the list of test clips without a file
 
 
+@pytest.mark.slow
 def test_models_of_the_page_are_those_of_its_recipes(executed):
     lab, _ = executed
     assert load_aligner(lab / "models/published").encoder.config.published == "eva-clip-l"
@@ -238,6 +240,7 @@ def test_models_of_the_page_are_those_of_its_recipes(executed):
     assert recipe_named("flow", "published-polish").align == "runs/published/model"
 
 
+@pytest.mark.slow
 def test_sizes_are_used(executed):
     """An entry that no command of the page needs would hide a command that is missing."""
     _, outputs = executed
