@@ -81,6 +81,12 @@ class AudioJudged:
     uses_reference: bool = True
     summarise: Callable[[list[NDArray[np.float64]]], dict[str, Any]] | None = None
 
+    def compare(
+        self, true: list[NDArray[np.float64]], generated: list[NDArray[np.float64]]
+    ) -> JudgedValues:
+        """The values of outputs for references, which are reduced first, and for sounds."""
+        return self.compute(true if self.summarise is None else self.summarise(true), generated)
+
 
 @dataclass(frozen=True, kw_only=True)
 class VideoJudged:

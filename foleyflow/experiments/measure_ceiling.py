@@ -195,10 +195,9 @@ class _JudgedPairs:
             try:
                 if not pairs:
                     raise ValueError(self._refused.get(column, "no clips"))
-                references: Any = [true for true, _ in pairs]
-                if computation.summarise is not None:
-                    references = computation.summarise(references)
-                values = computation.compute(references, [decoded for _, decoded in pairs]).values
+                values = computation.compare(
+                    [true for true, _ in pairs], [decoded for _, decoded in pairs]
+                ).values
             except ValueError as error:
                 missing[column] = str(error)
                 continue
