@@ -181,10 +181,11 @@ def test_evaluate_caches_values_in_a_given_folder(tmp_path):
     assert kept
     # Values are read from the cache: a value that is changed there is reported.
     for path in kept:
-        entry = json.loads(path.read_text())
-        if entry["key"][0] == "pair":
-            entry["value"] = {"values": [0.25]}
-            path.write_text(json.dumps(entry))
+        pack = json.loads(path.read_text())
+        for result in pack["results"].values():
+            if "values" in result:
+                result["values"] = [0.25]
+        path.write_text(json.dumps(pack))
     rows = run_cli("evaluate", *cached).answer["late"]["scores"]["onset_f1"]["rows"]
     assert {figure["value"] for figure in rows.values()} == {0.25}
     assert sorted((tmp_path / "kept").rglob("*.json")) == kept
