@@ -269,5 +269,5 @@ def test_scales_of_a_codec_count_both_phases():
     found = report("scales", "--task", "codec", "--recipe", "smoke-general", "--threads", 1)
     discriminators, codec = found["scales"]
     assert (discriminators["stage"], codec["stage"]) == ("discriminators", "codec")
-    assert all(each["gflop_per_clip"] > 0 for each in found["scales"])
+    assert all(each["kept_mb_per_clip"] > 0 for each in found["scales"])
     assert codec["parameters_m"] == 0.1 > discriminators["parameters_m"]

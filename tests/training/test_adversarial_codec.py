@@ -76,6 +76,8 @@ def test_discriminators_learn_to_recognise_a_codec_that_is_not_trained(task):
         optimiser.step()
         found.append(figures["discriminators_right"])
     assert np.mean(found[-5:]) > 0.9
+    with torch.no_grad():
+        assert task.validate(task.modules)["recognised"] > 0.9
     # The gradient of the codec's loss then points somewhere
     sound = task.sample_batch(rng, 2)["sound"].requires_grad_()
     sum(each.scores.mean() for each in judge_frozen(task._discriminators, sound)).backward()

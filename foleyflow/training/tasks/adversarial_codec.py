@@ -21,6 +21,7 @@ from foleyflow.errors import ConfigError
 from foleyflow.training.task import Batch, Figures, Modules, weighted_sum
 from foleyflow.training.tasks.codec import CodecTask, codec_of
 
+SILENT_POWER = 1e-6  # mean square of the samples: -60 dB
 DISCRIMINATORS, CODEC = "discriminators", "codec"  # phases
 
 
@@ -95,6 +96,28 @@ class AdversarialCodecTask(CodecTask):
         }
         added, more_figures = weighted_sum(against, settings)
         return loss + added, {**figures, **more_figures}
+
+    def validate(self, modules: Modules) -> Figures:
+        """Losses of reconstructions, and how many sounds the averaged discriminators recognise.
+
+        "recognised" is the mean over discriminators of the fraction of validation sounds, silence
+        left out, whose mean score is higher than that of the decoded sound; 0.5 is chance.
+        """
+        figures = super().validate(modules)
+        codec = codec_of(modules)
+        discriminators = cast(Discriminators, modules[DISCRIMINATORS])
+        device = next(codec.parameters()).device
+        right: list[Tensor] = []
+        for sound in self._validation.to(device).split(16):
+            sounding = sound[sound.square().mean(1) > SILENT_POWER]
+            if len(sounding):
+                true = discriminators(sounding)
+                decoded = discriminators(codec.decoder(codec.encoder(sounding)[0]))
+                right += [
+                    (one.scores.flatten(1).mean(1) > other.scores.flatten(1).mean(1)).float()
+                    for one, other in zip(true, decoded, strict=True)
+                ]
+        return figures | ({"recognised": float(torch.cat(right).mean())} if right else {})
 
     @property
     def _discriminators(self) -> Discriminators:
