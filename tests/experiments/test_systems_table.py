@@ -142,6 +142,18 @@ def test_a_rerun_keeps_our_sounds_and_computes_no_value_again(table, folders):
     assert f"ours: sound 1 of 1, {sounds[0].stem}" in result.stderr
 
 
+def test_metrics_are_computed_by_a_process_of_their_own(table, folders, tmp_path):
+    """The table is that of this process, and our sounds are found where they were."""
+    arguments, _, written = table
+    out = tmp_path / "out"
+    shutil.copytree(folders / "out", out, ignore=shutil.ignore_patterns("cache"))
+    result = ablate(*arguments[:5], out, *arguments[6:], "--workers", 1)
+    assert result.exit_code == 0, result.output
+    found = json.loads((out / "table1.json").read_text())
+    assert (found["rows"], found["controls"]) == (written["rows"], written["controls"])
+    assert list((out / "cache").iterdir())
+
+
 def test_sounds_alone_suffice_without_ours(folders, tmp_path):
     shutil.copytree(folders / "systems/copy", tmp_path / "true")
     arguments = ("--systems", folders / "systems", "--videos", tmp_path / "true")
@@ -168,6 +180,7 @@ def test_a_dry_run_counts_clips_and_writes_nothing(folders, tmp_path):
         (("--videos", "{videos}", "--ours", "none"), "nothing to score"),
         (("--videos", "{videos}", "--systems", "{videos}"), "no folders in it"),
         (("--videos", "{videos}", "--clips", 3), "--clips is for other tables or stages"),
+        (("--videos", "{videos}", "--workers", 1, "--ray", "local"), "expected one of them"),
         (("--videos", "{systems}/copy"), "no videos in it"),
     ],
 )

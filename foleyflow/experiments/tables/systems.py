@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from foleyflow.errors import DataError
+from foleyflow.errors import DataError, UsageError
 from foleyflow.evaluation.blocks import Workers
 from foleyflow.evaluation.cache import ResultCache
 from foleyflow.evaluation.files import (
@@ -86,6 +86,10 @@ class SystemsRun:
     device: str = "auto"
     workers: int = 0
     ray: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.workers and self.ray is not None:
+            raise UsageError("--workers and --ray: expected one of them", hint="leave one out")
 
 
 def plan_systems(run: SystemsRun) -> dict[str, Any]:
