@@ -1,8 +1,9 @@
 """A dry run of docs/reproduce.md: all commands of the page, in order, on a data set of seconds.
 
 The page's text is executed as it stands. What is appended to its commands makes networks, clips
-and trainings small (`ADDED`), and the published encoders are replaced by small ones with random
-weights. torchrun's eight processes become one; tests/training/test_processes.py has several.
+and trainings small (`SIZES`, `ADDED`), and the published networks are replaced by small ones with
+random weights. The codec is trained by torchrun with two processes; the other trainings have one,
+because processes that torchrun starts do not have the small networks.
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ import glob
 import json
 import re
 import shlex
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from support.cli_model import run_cli, settings_flags
+from support.cli_model import Outcome, process_environment, run_cli, settings_flags
 from support.local_ray import local_cluster
 from support.media_files import Sound, make_video
 from support.small_encoders import publish
@@ -171,6 +174,21 @@ def small_networks():
         known.update(old)
 
 
+def run(command: list[str]) -> Outcome:
+    """Runs a command of the page in this process, or by torchrun."""
+    arguments = miniature(command)
+    if arguments[:4] != ["train", "codec", "--recipe", "general"]:
+        return run_cli(*arguments)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    done = subprocess.run(
+        [*torchrun, "-m", "foleyflow", *arguments],
+        capture_output=True,
+        text=True,
+        env=process_environment(),
+    )
+    return Outcome(status=done.returncode, stdout=done.stdout, stderr=done.stderr)
+
+
 @pytest.fixture(scope="module")
 def executed(lab, small_networks):
     """Runs the page; returns the folder and the standard output of each command."""
@@ -179,7 +197,7 @@ def executed(lab, small_networks):
         patch.chdir(lab)
         for command in commands_of(PAGE.read_text(encoding="utf-8")):
             begun_s = time.monotonic()
-            outcome = run_cli(*miniature(command))
+            outcome = run(command)
             text = shlex.join(command)
             print(f"{time.monotonic() - begun_s:6.1f} s  {text}")
             assert outcome.status == 0, f"{text}\n{outcome.stderr}"
@@ -235,6 +253,8 @@ def test_models_of_the_page_are_those_of_its_recipes(executed):
     assert load_codec(lab / "models/published").config.rate_hz == 48_000
     for name in ("published", "paper", "literal"):
         assert int(load_flow(lab / "models" / name).trained_intervals) == 1  # one step
+    environment = json.loads((lab / "runs/codec/environment.json").read_text())
+    assert environment["processes"] == 2
     settings = json.loads((lab / "runs/flow-p2/config.json").read_text())["settings"]
     assert settings["real"] == "runs/flow/model"
     assert recipe_named("flow", "published-polish").align == "runs/published/model"

@@ -230,6 +230,18 @@ def test_scales_have_a_result_for_each_stage():
         assert ("sounded_10s_s" in each) == (each["stage"] == "one-step map")
 
 
+def test_scales_count_the_teacher_and_the_critic():
+    recipes = ("tiny", "merge", "quarters", "polish")
+    flags = [part for name in recipes for part in ("--recipe", name)]
+    found = report("scales", "--task", "flow", *flags, "--threads", 1)["scales"]
+    stages = ["flow matching", "distillation", "distillation", "polish"]
+    assert [each["stage"] for each in found] == stages
+    # Beyond flow matching: 4 evaluations of the teacher, and 12, each a third of a training pass
+    matching, merge, quarters, polish = (each["gflop_per_clip"] for each in found)
+    assert quarters - matching == pytest.approx(3 * (merge - matching), rel=0.05)
+    assert polish > 2 * matching  # three updates
+
+
 def test_training(smoke_runs, simulated_data, monkeypatch):
     monkeypatch.setattr("foleyflow.experiments.training_cost.MATRIX_SIDE", 64)
     found = report("training", simulated_data, "--task", "codec", "--recipe", "smoke")
