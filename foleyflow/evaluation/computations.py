@@ -81,6 +81,12 @@ class AudioJudged:
     uses_reference: bool = True
     summarise: Callable[[list[NDArray[np.float64]]], dict[str, Any]] | None = None
 
+    def compare(
+        self, true: list[NDArray[np.float64]], generated: list[NDArray[np.float64]]
+    ) -> JudgedValues:
+        """`compute` from the outputs for references, which are summarised first if need be."""
+        return self.compute(true if self.summarise is None else self.summarise(true), generated)
+
 
 @dataclass(frozen=True, kw_only=True)
 class VideoJudged:

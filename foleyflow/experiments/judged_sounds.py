@@ -167,7 +167,7 @@ class SoundScores:
         ]
         if not both:
             raise ValueError(f"the judge {judged.judge!r} has no output for any clip")
-        values = judged.compute([true for true, _ in both], [each for _, each in both]).values
+        values = judged.compare([true for true, _ in both], [each for _, each in both]).values
         if judged.per_clip:
             return asdict(bootstrap_mean(values))
         return {"mean": float(values[0]), "count": len(both)}
