@@ -84,7 +84,7 @@ class AudioJudged:
     def compare(
         self, true: list[NDArray[np.float64]], generated: list[NDArray[np.float64]]
     ) -> JudgedValues:
-        """The values of outputs for references, which are reduced first, and for sounds."""
+        """`compute` from the outputs for references, which are summarised first if need be."""
         return self.compute(true if self.summarise is None else self.summarise(true), generated)
 
 
