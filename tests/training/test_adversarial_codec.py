@@ -9,12 +9,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from support import shared_training
-from support.cli_model import losses, run_cli
+from support.cli_model import losses, run_cli, settings_flags
 
 from foleyflow.codec.adversarial_losses import judge_frozen
 from foleyflow.errors import ConfigError
 from foleyflow.pretrained import load_codec
 from foleyflow.recipes import recipe_named
+from foleyflow.recipes.overrides import override
 from foleyflow.training.checkpoint import STATE_NAME
 from foleyflow.training.tasks.adversarial_codec import (
     CODEC,
@@ -115,6 +116,17 @@ def test_command_trains_codecs_for_general_sound(name, simulated_data, tmp_path)
     assert bool(latents.isfinite().all()) and codec.decode(latents).shape == sound.shape
     steps = [entry for entry in losses(tmp_path) if "codec/loss" in entry]
     assert ["discriminators/loss" in entry for entry in steps] == [False, True, True, True]
+
+
+def test_the_recipe_also_trains_at_44_khz(simulated_data, tmp_path):
+    settings = ("model.rate_hz=44100", "model.strides=2,3,3,7,7", "train.steps=2")
+    full = override(recipe_named("codec", "general"), settings)
+    assert full.model.latent_rate_hz == 50.0
+    command = ["train", "codec", "--recipe", "smoke-general", "--device", "cpu"]
+    command += ["--data", simulated_data, "--out", tmp_path, *settings_flags(*settings)]
+    outcome = run_cli(*command)
+    assert outcome.status == 0, outcome.stderr
+    assert load_codec(tmp_path / "model").config.hop_samples == 882
 
 
 def test_sounds_of_clips_are_prepared_before_a_training(fresh_data):
