@@ -23,6 +23,7 @@ from foleyflow.cli.configuration import Configuration
 from foleyflow.cli.console import print_error, print_result, print_status
 from foleyflow.cli.doctor import doctor
 from foleyflow.cli.evaluate import evaluate
+from foleyflow.cli.gallery import gallery
 from foleyflow.cli.generate import generate
 from foleyflow.cli.reel import reel
 from foleyflow.cli.serve import serve
@@ -124,6 +125,7 @@ for command, summary in (
     (bundle, "Collect a codec, an aligner and a flow in one model folder."),
     (evaluate, "Score generated sounds against references."),
     (reel, "Write a page to compare generated sounds by ear."),
+    (gallery, "Draw reports of simulated clips before and after correcting their cues."),
     (ablate, "Train and measure the paper's ablation tables."),
     (bench, "Measure speed and memory on this machine."),
     (doctor, "Check the installation."),

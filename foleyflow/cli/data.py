@@ -54,7 +54,7 @@ def simulate(
     ray: Ray = None,
 ) -> Result:
     """Create clips of impacts by physics simulation. Rerun to resume."""
-    _require_mujoco()
+    require_mujoco()
     from foleyflow.simulation.dataset.simulate import simulate as run
 
     with progress_on_stderr(f"simulating {split}") as show:
@@ -90,7 +90,7 @@ def examples(
     ),
 ) -> Result:
     """Render the example clips that ship with foleyflow."""
-    _require_mujoco()
+    require_mujoco()
     from foleyflow.simulation.dataset.simulate import write_example
 
     out.mkdir(parents=True, exist_ok=True)
@@ -223,6 +223,7 @@ def doctor(
     return value, "\n".join(lines) or f"{root}: no clip", int(has_problem)
 
 
-def _require_mujoco() -> None:
+def require_mujoco() -> None:
+    """Raise MissingExtra if the simulator is not installed."""
     if importlib.util.find_spec("mujoco") is None:
         raise MissingExtra("mujoco", "physics")

@@ -14,14 +14,13 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
-from PIL import Image
 
 from foleyflow.cues.sheet import CueSheet
 from foleyflow.data.clip_types import ClipLabels
+from foleyflow.experiments.palette_images import drawing_palette, with_palette
 from foleyflow.inference.report_cues import COLOURS, INK, PALE, plot_cues, write_legend
 from foleyflow.inference.report_spectrogram import band_power, plot_band_power
 from foleyflow.signals import Waveform
@@ -31,7 +30,6 @@ from foleyflow.system.atomic_files import draft_of
 SCALE_DB = 80.0  # of the spectrograms
 COLOUR_STEPS = 40  # of 2 dB each, so that the files stay small
 MOST_COLUMNS = 480  # of a spectrogram, 8 ms each in a clip of 4 s
-TEXT_SHADES = 6  # of each colour of text and cues towards white, for smooth edges
 
 PICTURE_WIDTH_PX = 1400
 PIXELS_PER_INCH = 100
@@ -211,23 +209,7 @@ def _plot_scale(figure: Figure, height_px: int) -> None:
 
 def _save_with_palette(pixels: NDArray[np.uint8], path: Path) -> None:
     """Write (H, W, 3) pixels as a PNG of 8 bits per pixel, in the nearest colours of a palette."""
-    palette = _palette()
-    packed = pixels.astype(np.int64) @ (1 << 16, 1 << 8, 1)
-    colours, places = np.unique(packed, return_inverse=True)
-    parts = np.stack([colours >> 16, colours >> 8 & 255, colours & 255], axis=1)
-    nearest = np.square(parts[:, None] - palette).sum(axis=2).argmin(axis=1).astype(np.uint8)
-    image = Image.fromarray(nearest[places].reshape(packed.shape), mode="P")
-    image.putpalette(palette.astype(np.uint8).tobytes())
+    inks = (INK, PALE, RIGHT_INK, WRONG_INK, "black", *COLOURS.values())
+    image = with_palette(pixels, drawing_palette(inks, COLOUR_STEPS))
     with draft_of(path) as draft:
         image.save(draft, format="png", optimize=True)
-
-
-def _palette() -> NDArray[np.int64]:
-    """(at most 256, 3): the colours of the spectrograms, and shades of those of text and cues."""
-    spectrum = colormaps["magma"].resampled(COLOUR_STEPS)(np.arange(COLOUR_STEPS))[:, :3]
-    inks = np.array(
-        [to_rgb(ink) for ink in (INK, PALE, RIGHT_INK, WRONG_INK, "black", *COLOURS.values())]
-    )
-    shades = np.linspace(0, 1, TEXT_SHADES)[:, None, None]
-    mixed = (shades * inks + 1 - shades).reshape(-1, 3)
-    return np.round(255 * np.concatenate([spectrum, mixed])).astype(np.int64)

@@ -72,6 +72,7 @@ def draw_report(
     generated: Waveform,
     cues: Sequence[Cue],
     reference: Waveform | None = None,
+    reference_name: str = "original",
     title: str = "",
 ) -> Figure:
     """The figure of a report, 1600 x 1000 pixels.
@@ -82,6 +83,7 @@ def draw_report(
         generated: the generated sound; its length is the time axis.
         cues: plotted with material and level, the disabled ones faintly.
         reference: the original sound, if there is one.
+        reference_name: its name on the left, one short word.
         title: usually the name of the video.
     """
     # An empty figure with axes for the pictures and for each sound
@@ -91,7 +93,7 @@ def draw_report(
     FigureCanvasAgg(figure)
     sounds = [("generated", generated, ACCENT)]
     if reference is not None:
-        sounds.append(("original", reference, SECOND))
+        sounds.append((reference_name, reference, SECOND))
     strip_px = _strip_height_px(pictures, generated.duration_s)
     picture_axes, cue_axes, *sound_axes = _lay_out(figure, strip_px, len(sounds))
     duration_s = max(generated.duration_s, 0.001)
@@ -230,8 +232,8 @@ def plot_waveform(axes: Axes, sound: Waveform, *, name: str, colour: str) -> Non
     limit = max(peak, 1e-4) * 1.1
     axes.set_ylim(-limit, limit)
     axes.set_yticks([])
-    level = f"{20 * np.log10(peak):.1f} dBFS" if peak > 0 else "silent"
-    for text, height, size, ink in ((name, 0.54, 11, INK), (f"peak {level}", 0.24, 8, PALE)):
+    level = f"peak {20 * np.log10(peak):.1f} dBFS" if peak > 0 else "silent"
+    for text, height, size, ink in ((name, 0.54, 11, INK), (level, 0.24, 8, PALE)):
         axes.text(
             -0.006, height, text, transform=axes.transAxes, ha="right", fontsize=size, color=ink
         )
@@ -275,13 +277,15 @@ def png_of(figure: Figure) -> bytes:
     return stream.getvalue()
 
 
-def report_pictures(info: MediaInfo) -> list[tuple[float, NDArray[np.uint8]]]:
+def report_pictures(
+    info: MediaInfo, count: int = REPORT_PICTURES
+) -> list[tuple[float, NDArray[np.uint8]]]:
     """Frames of a video at equal steps, with their times, for `draw_report`.
 
     Raises:
         MediaError: the video can't be read.
     """
-    times_s = [info.duration_s * (k + 0.5) / REPORT_PICTURES for k in range(REPORT_PICTURES)]
+    times_s = [info.duration_s * (k + 0.5) / count for k in range(count)]
     pictures = read_frames_at(info.path, times_s, height=160, info=info)
     return list(zip(times_s, pictures, strict=True))
 

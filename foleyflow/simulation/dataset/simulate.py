@@ -27,6 +27,7 @@ from foleyflow.simulation.dataset.clip_files import (
 )
 from foleyflow.simulation.dataset.clip_simulation import (
     SceneSampler,
+    SimulatedClip,
     SimulatedVideo,
     VideoSettings,
     new_stopwatch,
@@ -171,10 +172,33 @@ def write_example(
 ) -> SimulatedVideo:
     """Write one silent mp4 of high quality; no data set contains the clip.
 
+    The arguments, and the errors, are those of `simulate_example`.
+    """
+    clip = simulate_example(
+        seed=seed, family=family, duration_s=duration_s, width=width, height=height, fps=fps
+    )
+    video = cast(SimulatedVideo, clip.video)  # None with audio_only alone
+    path.write_bytes(video.encode())
+    return video
+
+
+def simulate_example(
+    *,
+    seed: int,
+    family: str | None = None,
+    duration_s: float = 8.0,
+    width: int = 854,
+    height: int = 480,
+    fps: float = 30.0,
+    audio_only: bool = False,
+) -> SimulatedClip:
+    """Simulate one clip of high quality; no data set contains it.
+
     Args:
         family: a key of `families.FAMILIES`; None samples one.
         width, height: pixels, even.
         fps: frames per second.
+        audio_only: simulate motion and sound without a video; the sound is the same.
 
     Raises:
         ConfigError: the family is unknown or a size is odd.
@@ -195,15 +219,13 @@ def write_example(
         shadows=True,
         samples=3,
     )
-    clip = simulate_clip(
+    return simulate_clip(
         np.random.SeedSequence((len(SPLITS), seed)),
         sample_scene=sample_scene if family is None else FAMILIES[family].sample,
         duration_s=duration_s,
         settings=settings,
+        audio_only=audio_only,
     )
-    video = cast(SimulatedVideo, clip.video)  # None with audio_only alone
-    path.write_bytes(video.encode())
-    return video
 
 
 def _simulate_shard(
