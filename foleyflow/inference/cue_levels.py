@@ -80,12 +80,14 @@ class HitLevels:
         rate_hz: samples per second.
         first_sample: position of the first sample in the clip.
         gains: of the hits so far. One may be given for a hit before the first sample.
+        frictions: enabled frictions of the clip, which may sound before a hit.
     """
 
     hits: Sequence[Cue]
     rate_hz: int
     first_sample: int = 0
     gains: list[HitGain] = field(default_factory=list)
+    frictions: Sequence[Cue] = ()
 
     def correct(self, blocks: Iterable[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
         """Yield the corrected samples (n,) of blocks (n,); their sizes may differ."""
@@ -136,10 +138,13 @@ class HitLevels:
             return float(np.abs(piece).max(initial=0.0))
 
         highest = peak(first_s - EARLY_S, self._measured_from(pending))
-        # What still rings, after the attack of the last hit
+        # What still rings, after the attack of the last hit. If nothing does, sound before the hit
+        # is a part of its own attack.
         after_s = first_s - BEFORE_S if last is None else last.time_s + EARLY_S
         before_s = max(first_s - BEFORE_S, min(after_s, _ramp_start_s(group[0]) - RAMP_S))
-        before = peak(before_s, self._sample(_ramp_start_s(group[0])))
+        before = 0.0
+        if self._rings_between(before_s, first_s):
+            before = peak(before_s, self._sample(_ramp_start_s(group[0])))
         last_db = float(hit_curve_db(self.gains[-1:], np.array([first_s]))[0])
         levels_db = [hit.level_db for hit in group if hit.level_db is not None]
         gain_db = 0.0
@@ -161,6 +166,14 @@ class HitLevels:
             )
             for hit in group
         ]
+
+    def _rings_between(self, start_s: float, end_s: float) -> bool:
+        """Whether the last hit, with the release of its gain, or a friction sounds in a stretch."""
+        last_end_s = self.gains[-1].ring_end_s + RELEASE_S if self.gains else -np.inf
+        return last_end_s > start_s or any(
+            cue.end_s is not None and cue.time_s < end_s and cue.end_s > start_s
+            for cue in self.frictions
+        )
 
     def _apply(self, samples: NDArray[np.float32], start: int) -> NDArray[np.float32]:
         times_s = (start + np.arange(len(samples))) / self.rate_hz

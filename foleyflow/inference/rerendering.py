@@ -150,7 +150,13 @@ def rerender_stretch(
     # Levels of its cues, after the gain of the last hit before them
     later = cues_between(near.enabled.hits, stretch.start_s, stretch.end_s + AFFECTED_S)
     earlier = [gain for gain in take.hit_gains if gain.time_s < stretch.start_s]
-    levels = HitLevels(later, rate_hz, first_sample=begin * hop, gains=earlier.copy())
+    levels = HitLevels(
+        later,
+        rate_hz,
+        first_sample=begin * hop,
+        gains=earlier.copy(),
+        frictions=near.enabled.frictions,
+    )
     friction = correct_friction([decoded], arrays, rate_hz=rate_hz, first_sample=begin * hop)
     corrected = levels.correct(friction)
     if flow.config.cue_materials:

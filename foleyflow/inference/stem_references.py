@@ -224,6 +224,8 @@ class _CuesAlone:
         # Levels as in the complete sound
         piece = Stretch(start_s=first * hop / rate_hz, end_s=last * hop / rate_hz)
         hits = self._cues.hits.filter(lambda cue: piece.start_s <= cue.time_s < piece.end_s)
-        levels = HitLevels(hits, rate_hz, first_sample=first * hop)
+        levels = HitLevels(
+            hits, rate_hz, first_sample=first * hop, frictions=self._cues.enabled.frictions
+        )
         friction = correct_friction([decoded], arrays, rate_hz=rate_hz, first_sample=first * hop)
         return np.concatenate(list(levels.correct(friction)))

@@ -148,7 +148,7 @@ def generate_take(
     )
     if progress is not None:
         pieces = _reported(pieces, analysis.rate_hz, progress)
-    levels = HitLevels(cues.enabled.hits, rate_hz)
+    levels = HitLevels(cues.enabled.hits, rate_hz, frictions=cues.enabled.frictions)
 
     def finish(blocks: Iterable[NDArray[np.float32]]) -> Iterable[NDArray[np.float32]]:
         corrected = levels.correct(correct_friction(blocks, arrays, rate_hz=rate_hz))

@@ -91,6 +91,27 @@ def test_a_hit_below_what_still_rings_keeps_the_gain_of_the_last_one():
     assert [round(gain.gain_db, 2) for gain in levels.gains] == [-6.0, -6.0]
 
 
+def test_sound_before_an_attack_hides_a_hit_only_if_something_rings():
+    """Noise before the first attack of a changed stretch kept a hit 15 dB too loud."""
+    sound = ringing([(0.47, -2.0), (0.5, -5.0)])
+    friction = Cue(time_s=0.4, end_s=0.9, kind="scrape")
+    alone, after_hit, in_friction = (
+        HitLevels([hit(0.5, -20.0)], RATE_HZ, gains=gains, frictions=frictions)
+        for gains, frictions in (
+            ([], ()),
+            ([HitGain(time_s=0.45, ring_end_s=0.6, gain_db=-3.0)], ()),
+            ([], (friction,)),
+        )
+    )
+    for levels in (alone, after_hit, in_friction):
+        levels.first_sample = round(0.46 * RATE_HZ)
+        list(levels.correct([sound[levels.first_sample :]]))
+    found_db = 20 * np.log10(np.abs(sound[round(0.488 * RATE_HZ) :]).max() / NOMINAL_PEAK)
+    assert alone.gains[-1].gain_db == pytest.approx(-20 - found_db, abs=0.01)
+    assert after_hit.gains[-1].gain_db == pytest.approx(-3.0)
+    assert in_friction.gains[-1].gain_db == 0.0
+
+
 @pytest.mark.parametrize("gap_s", [0.004, 0.012, 0.028])
 @pytest.mark.parametrize(("levels_db", "raw_db"), [((-47.0, -6.0), -3.0), ((-6.0, -47.0), -12.0)])
 def test_near_hits_have_together_the_level_of_the_louder_one(gap_s, levels_db, raw_db):
