@@ -93,18 +93,22 @@ def published_encoder(folder: Path) -> str | None:
     return _aligner_record(folder)["encoder"].get("published")
 
 
+def video_encoder_config(folder: Path) -> MotionEncoderConfig | FrameAdapterConfig:
+    """The configuration of an aligner's video encoder, or of its adapter of a published one."""
+    stored = _aligner_record(folder)["encoder"]
+    if "published" in stored:
+        return config_from_json(FrameAdapterConfig, folder, "align", stored)
+    return config_from_json(MotionEncoderConfig, folder, "align", stored)
+
+
 def load_aligner(folder: Path) -> Alignment:
     """The aligner of a model folder, with its video encoder or the adapter of a published one."""
-    stored = _aligner_record(folder)
+    stored, shape_of_encoder = _aligner_record(folder), video_encoder_config(folder)
     encoder: nn.Module
-    if "published" in stored["encoder"]:
-        encoder = FrameAdapter(
-            config_from_json(FrameAdapterConfig, folder, "align", stored["encoder"])
-        )
+    if isinstance(shape_of_encoder, FrameAdapterConfig):
+        encoder = FrameAdapter(shape_of_encoder)
     else:
-        encoder = MotionEncoder(
-            config_from_json(MotionEncoderConfig, folder, "align", stored["encoder"])
-        )
+        encoder = MotionEncoder(shape_of_encoder)
     student = None
     if "student" in stored:
         shape = config_from_json(VisibleAudioMaeConfig, folder, "align", stored["student"])

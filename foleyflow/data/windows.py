@@ -70,7 +70,8 @@ class WindowConfig:
         segments: length in audio segments.
         segment_s: seconds of a segment.
         latents_per_segment: latent frames in a segment.
-        neighbours: frames on each side that the frame encoder takes as context.
+        neighbours: frames on each side that the frame encoder takes as context; recipes of aligners
+            and flows replace it by that of their encoder.
         augment: change colours, framing and side.
     """
 

@@ -10,7 +10,7 @@ import copy
 import functools
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +25,7 @@ from foleyflow.data.clips import open_split
 from foleyflow.data.joining import join_rows
 from foleyflow.data.windows import WindowConfig, WindowSource
 from foleyflow.encoders import catalogue
+from foleyflow.encoders.motion_encoder import MotionEncoderConfig
 from foleyflow.errors import ConfigError
 from foleyflow.features.codec_latents import codec_latents, window_source
 from foleyflow.features.encoder_features import Weights, feature_arrays, segment_features
@@ -32,7 +33,12 @@ from foleyflow.features.frames import Split
 from foleyflow.features.store import Arrays, open_store
 from foleyflow.parallel.precision import fast_autocast
 from foleyflow.parallel.ray_cluster import ParallelMap
-from foleyflow.pretrained import load_aligner, load_codec_config, published_encoder
+from foleyflow.pretrained import (
+    load_aligner,
+    load_codec_config,
+    published_encoder,
+    video_encoder_config,
+)
 from foleyflow.system.device import pick_device
 from foleyflow.weights import read_record
 
@@ -155,11 +161,13 @@ class FlowConditions:
         if (feature_codec := self._feature_codec()) is not None:
             return self._feature_source(split, video, feature_codec, parallel_map)
         if video is None:
+            encoder = video_encoder_config(Path(self.align))
+            around = encoder.window // 2 if isinstance(encoder, MotionEncoderConfig) else 0
             return window_source(
                 self.data,
                 split,
                 codec_folder=codec_folder,
-                config=self.windows,
+                config=replace(self.windows, neighbours=around),
                 parallel_map=parallel_map,
             )
         clips = Split.at(self.data, split)

@@ -6,12 +6,20 @@ import dataclasses
 
 import numpy as np
 import pytest
+import torch
 
+from foleyflow.alignment.model import Alignment
 from foleyflow.codec.feature_codec import FeatureCodec, FeatureCodecConfig
 from foleyflow.codec.vocoder import GriffinLim
+from foleyflow.data.clips import open_split
+from foleyflow.encoders.motion_encoder import MotionEncoder
 from foleyflow.errors import ConfigError
 from foleyflow.features.flow_conditions import ConditionWindows, FlowConditions, window_blocks
+from foleyflow.inference.feature_stream import FeatureStream
+from foleyflow.inference.feature_stream import window_conditions as stream_conditions
+from foleyflow.pretrained import load_aligner
 from foleyflow.recipes import recipe_named
+from foleyflow.system.stopwatch import Stopwatch
 from foleyflow.weights import save_component
 
 VIEWS = 3
@@ -73,3 +81,35 @@ def test_features_as_latents_need_an_aligner_over_published_encoders(conditions_
     conditions = dataclasses.replace(conditions_in("data"), codec=str(tmp_path))
     with pytest.raises(ConfigError, match="an aligner with its own video encoder"):
         conditions.source("train")
+
+
+def test_windows_have_the_frames_that_the_encoder_of_the_aligner_needs(
+    conditions_in, smoke_runs, tmp_path
+):
+    """A flow could not be trained over an encoder that reaches further than four frames."""
+    smoke = load_aligner(smoke_runs / "align/model")
+    shape = dataclasses.replace(smoke.encoder.config, middle_reach=1)
+    torch.manual_seed(0)
+    aligner = Alignment(smoke.config, encoder=MotionEncoder(shape)).eval()
+    assert shape.window // 2 > recipe_named("flow", "smoke").windows.neighbours
+    config = {"model": dataclasses.asdict(smoke.config), "encoder": dataclasses.asdict(shape)}
+    save_component(tmp_path, "align", module=aligner, config=config, provenance={"test": True})
+    conditions = dataclasses.replace(conditions_in("data"), align=str(tmp_path))
+    windows = conditions.open_windows("validation", 1)
+    # The same features as in inference, which encodes the complete clip
+    clips, segments = open_split(conditions.data, "validation"), conditions.windows.segments
+    for index in range(len(windows.clip)):
+        frames = clips.load(int(windows.clip[index])).frames
+        stream = FeatureStream(
+            load_aligner(tmp_path).eval(),
+            zip(frames.times_s.tolist(), frames.pixels, strict=True),
+            Stopwatch(),
+        )
+        start = round(windows.start_s[index] / smoke.config.segment_s)
+        cuts = [(start, segments, segments)]
+        ((_, _, _, found),) = stream_conditions(
+            aligner, stream, cuts, Stopwatch(), lambda end: None
+        )
+        np.testing.assert_allclose(
+            windows.video[index], found.video[0].detach().numpy(), atol=0.05, rtol=0.05
+        )
