@@ -90,7 +90,8 @@ def load_vocoder(folder: Path) -> NeuralVocoder:
 
 def published_encoder(folder: Path) -> str | None:
     """The published video encoder that an aligner was trained with; None if it has its own."""
-    return _aligner_record(folder)["encoder"].get("published")
+    encoder = video_encoder_config(folder)
+    return encoder.published if isinstance(encoder, FrameAdapterConfig) else None
 
 
 def video_encoder_config(folder: Path) -> MotionEncoderConfig | FrameAdapterConfig:

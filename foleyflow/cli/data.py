@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -168,10 +167,10 @@ def export(
     for `foleyflow evaluate`. The exit status is 1 if a clip could not be exported.
     """
     from foleyflow.data.export import REFERENCE, VIDEOS, export_split
-    from foleyflow.parallel.ray_cluster import RayCluster
+    from foleyflow.parallel.ray_cluster import optional_parallel_map
 
     with (
-        RayCluster(ray) if ray is not None else nullcontext() as cluster,
+        optional_parallel_map(ray) as parallel_map,
         progress_on_stderr(f"exporting {split}") as show,
     ):
         summary = export_split(
@@ -180,7 +179,7 @@ def export(
             out,
             with_sound=with_sound,
             workers=workers or None,
-            parallel_map=cluster.parallel_map if cluster else None,
+            parallel_map=parallel_map,
             progress=show,
         )
     lines = [

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -164,7 +163,7 @@ def _build(
         raise ConfigError(f"--tagger {tagger}: expected panns")
     from foleyflow.data.build.builder import BuildSettings, build
     from foleyflow.data.build.examination import ExamineSettings
-    from foleyflow.parallel.ray_cluster import RayCluster
+    from foleyflow.parallel.ray_cluster import optional_parallel_map
 
     # List, tagger and settings
     rows = read_rows(duration=duration, validation=validation)
@@ -183,7 +182,7 @@ def _build(
     )
     # Examine and pack
     with (
-        RayCluster(ray) if ray is not None else nullcontext() as cluster,
+        optional_parallel_map(ray) as parallel_map,
         progress_on_stderr("examining") as examining,
         progress_on_stderr("packing") as packing,
     ):
@@ -194,7 +193,7 @@ def _build(
             settings,
             music=music,
             workers=workers or None,
-            parallel_map=cluster.parallel_map if cluster else None,
+            parallel_map=parallel_map,
             examining=examining,
             packing=packing,
         )

@@ -15,7 +15,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, redirect_stdout
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from types import ModuleType
 from typing import Any, Protocol, TextIO, TypeVar, cast
 
@@ -155,6 +155,16 @@ class RayCluster:
                 f"a worker died {ATTEMPTS} times at the same work: {reason}",
                 hint="finished outputs are kept; check Ray's logs, then run the command again",
             ) from error
+
+
+@contextmanager
+def optional_parallel_map(address: str | None) -> Iterator[ParallelMap | None]:
+    """A context with the `parallel_map` of the cluster at an address; with None if it is None."""
+    if address is None:
+        yield None
+        return
+    with RayCluster(address) as cluster:
+        yield cluster.parallel_map
 
 
 class _OwnThreadOnly:
