@@ -28,6 +28,7 @@ LONGEST_GAP_S = 1.0  # longer gaps between frames count as this
 # Prefixes of the tensors that depend on the target features; reinitialised for other features.
 LATENT_TENSORS = ("latent_head.", "target_")
 MIDDLE_TENSORS = ("encoder.middle_neighbours.",)  # of an encoder with a `middle_reach`
+DEEPER_TENSORS = ("encoder.middle_pairs.", "encoder.rounds.")  # of one with more layers
 ATTRIBUTE_TENSORS = ("attribute_head.",)  # those of the network that predicts attributes of cues
 
 

@@ -34,19 +34,23 @@ class MotionEncoderConfig:
     changes: int = 4  # differences between neighbouring images around a frame, an even number
     reach: int = 2  # frames on each side whose coarse maps are mixed into a frame's
     middle_reach: int = 0  # the same for the maps at 1/8 of the side, where motion is finer
+    middle_pairs: int = 0  # further residual pairs on the maps at 1/8 of the side
+    rounds: int = 0  # further rounds of a mix of `reach` and a residual pair on the coarse maps
 
     def __post_init__(self) -> None:
-        if self.size % 16 or self.changes % 2 or min(self.reach, self.middle_reach) < 0:
+        depths = (self.reach, self.middle_reach, self.middle_pairs, self.rounds)
+        if self.size % 16 or self.changes % 2 or min(depths) < 0:
             raise ConfigError(
                 f"size={self.size}, changes={self.changes}, reach={self.reach}, "
-                f"middle_reach={self.middle_reach}: expected size as a multiple of 16, an even "
-                "number of changes, and reaches of 0 or more"
+                f"middle_reach={self.middle_reach}, middle_pairs={self.middle_pairs}, "
+                f"rounds={self.rounds}: expected size as a multiple of 16, an even number of "
+                "changes, and the others as 0 or more"
             )
 
     @property
     def window(self) -> int:
         """Number of neighbouring images that a feature depends on, half of them before it."""
-        return self.changes + 2 * (self.reach + self.middle_reach)
+        return self.changes + 2 * (self.middle_reach + self.reach * (1 + self.rounds))
 
 
 class ResidualPair(nn.Module):
@@ -79,6 +83,22 @@ class PlacewiseMix(nn.Module):
         return maps[:, self.reach : self.reach + count] + self.mix(torch.cat(around, -1))
 
 
+class MixRound(nn.Module):
+    """A mix of the maps of neighbouring frames and a residual pair, the identity at first."""
+
+    def __init__(self, width: int, reach: int) -> None:
+        super().__init__()
+        self.neighbours = PlacewiseMix(width, reach)
+        self.places = ResidualPair(width)
+        _start_as_identity(self.neighbours.mix)
+        _start_as_identity(self.places.second)
+
+    def forward(self, maps: Tensor, batch: int) -> Tensor:
+        """(B * (T + 2 reach), D, H, W) to (B * T, D, H, W)."""
+        mixed: Tensor = self.places(_mix(self.neighbours, maps, batch))
+        return mixed
+
+
 class MotionEncoder(nn.Module):
     """RGB frames, resized to squares, to per-frame features."""
 
@@ -95,11 +115,14 @@ class MotionEncoder(nn.Module):
         )
         if config.middle_reach:
             self.middle_neighbours = PlacewiseMix(middle, config.middle_reach)
-            # The identity at first, so that a model without it can be its start
-            nn.init.zeros_(self.middle_neighbours.mix.weight)
-            nn.init.zeros_(self.middle_neighbours.mix.bias)
+            _start_as_identity(self.middle_neighbours.mix)
+        pairs = [ResidualPair(middle) for _ in range(config.middle_pairs)]
+        for pair in pairs:
+            _start_as_identity(pair.second)
+        self.middle_pairs = nn.Sequential(*pairs)
         self.neighbours = PlacewiseMix(coarse, config.reach)
         self.places = ResidualPair(coarse)
+        self.rounds = nn.ModuleList(MixRound(coarse, config.reach) for _ in range(config.rounds))
         self.attend = nn.Conv2d(coarse, 4, 1)
         self.project = nn.Linear(coarse * 10, config.dim)
         self.window = config.window
@@ -118,7 +141,10 @@ class MotionEncoder(nn.Module):
         maps = self.stages[:3](maps)
         if self.config.middle_reach:
             maps = _mix(self.middle_neighbours, maps, batch)
+        maps = self.middle_pairs(maps)
         maps = self.places(_mix(self.neighbours, self.stages[3](maps), batch))
+        for mix_round in self.rounds:
+            maps = mix_round(maps, batch)
         # Pool over places: mean, maximum, quarters and four attention maps
         weights = self.attend(maps).flatten(2).softmax(-1)
         attended = torch.einsum("nkp,ncp->nkc", weights, maps.flatten(2)).flatten(1)
@@ -159,3 +185,10 @@ def _mix(neighbours: PlacewiseMix, maps: Tensor, batch: int) -> Tensor:
     """(B * T, D, H, W) maps to (B * (T - 2 reach), D, H, W)."""
     mixed = neighbours(maps.permute(0, 2, 3, 1).unflatten(0, (batch, -1)))
     return mixed.flatten(0, 1).permute(0, 3, 1, 2)
+
+
+def _start_as_identity(last: nn.Linear | nn.Conv2d) -> None:
+    """Zero the last layer of a residual branch: a model without the branch can be the start."""
+    nn.init.zeros_(last.weight)
+    if last.bias is not None:
+        nn.init.zeros_(last.bias)

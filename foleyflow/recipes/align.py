@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from foleyflow.alignment.model import (
     ATTRIBUTE_TENSORS,
+    DEEPER_TENSORS,
     LATENT_TENSORS,
     MIDDLE_TENSORS,
     Alignment,
@@ -50,6 +51,7 @@ class AlignRecipe(Recipe):
             random weights, because the initial model was trained with another codec.
         reinitialise_middle: with --init, the mix of neighbouring maps at an eighth of the side is
             new (at first the identity), because the initial model has none.
+        reinitialise_deeper: the same for `encoder.middle_pairs` and `encoder.rounds`.
         reinitialise_attributes: with --init, the network of the attributes of cues starts from
             random weights, because the initial model has none.
         label_balance: see `data.mixture.clip_sampling`; 0 or None samples all clips equally often.
@@ -68,6 +70,7 @@ class AlignRecipe(Recipe):
     reinitialise_latents: bool = False
     reinitialise_attributes: bool = False
     reinitialise_middle: bool = False
+    reinitialise_deeper: bool = False
     label_balance: float | None = None
 
     def build_joined(self, mixture: DataMixture) -> AlignTask:
@@ -119,6 +122,7 @@ class AlignRecipe(Recipe):
             *(LATENT_TENSORS if self.reinitialise_latents else ()),
             *(ATTRIBUTE_TENSORS if self.reinitialise_attributes else ()),
             *(MIDDLE_TENSORS if self.reinitialise_middle else ()),
+            *(DEEPER_TENSORS if self.reinitialise_deeper else ()),
         )
         return task
 

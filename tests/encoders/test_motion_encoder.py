@@ -15,6 +15,7 @@ from foleyflow.encoders.motion_encoder import (
 )
 from foleyflow.errors import ConfigError
 
+DEEPER = ("middle_pairs.", "rounds.")  # prefixes of the tensors of further layers
 CONFIG = MotionEncoderConfig(size=32, widths=(4, 4, 8), dim=8)
 HALF = CONFIG.window // 2
 
@@ -112,7 +113,12 @@ def test_maps_are_mixed_at_each_place_only():
 
 @pytest.mark.parametrize(
     ("settings", "message"),
-    [({"size": 30}, "size=30"), ({"changes": 3}, "changes=3"), ({"reach": -1}, "reach=-1")],
+    [
+        ({"size": 30}, "size=30"),
+        ({"changes": 3}, "changes=3"),
+        ({"reach": -1}, "reach=-1"),
+        ({"rounds": -1}, "rounds=-1"),
+    ],
 )
 def test_invalid_sizes_are_refused(settings, message):
     with pytest.raises(ConfigError, match=message):
@@ -136,3 +142,24 @@ def test_the_mix_of_middle_maps_is_the_identity_at_first_and_reaches_further():
     difference = (wide(changed) - wide(pictures)).abs().amax((0, 2))
     assert difference[0] > 0
     assert difference[1:].max() == 0
+
+
+@pytest.mark.parametrize("added", [{"middle_pairs": 2}, {"rounds": 1}, {"rounds": 2}])
+def test_further_layers_are_the_identity_at_first_and_learn(added):
+    torch.manual_seed(0)
+    deep = MotionEncoder(replace(CONFIG, **added))
+    shallow = MotionEncoder(CONFIG)
+    shared = {k: v for k, v in deep.state_dict().items() if not k.startswith(DEEPER)}
+    shallow.load_state_dict(shared)
+    wider = (deep.window - shallow.window) // 2
+    assert wider == CONFIG.reach * added.get("rounds", 0)
+    pictures = film(1, 3 + 2 * wider)
+    inner = pictures[:, wider : pictures.shape[1] - wider]
+    features = deep(pictures)
+    torch.testing.assert_close(features, shallow(inner))
+    # The zeroed layers receive gradients, so that the layers before them learn from then on
+    features.square().sum().backward()
+    named = [(name, p) for name, p in deep.named_parameters() if name.startswith(DEEPER)]
+    last = [p for name, p in named if name.endswith(("second.weight", "mix.weight"))]
+    assert last and not any(bool(p.any()) for p in last)
+    assert all(bool(p.grad.any()) for p in last)

@@ -308,6 +308,29 @@ def test_models_are_initialised_from_models_of_another_codec(smoke_runs, simulat
         )
 
 
+def test_an_encoder_with_more_layers_starts_from_one_without_them(
+    smoke_runs, simulated_data, tmp_path
+):
+    out = tmp_path / "align"
+    train(
+        *("align", "--recipe", "smoke", "--data", simulated_data, "--out", out),
+        *("--init", smoke_runs / "align/model"),
+        settings=[
+            f"codec={smoke_runs / 'codec/model'}",
+            "encoder.middle_pairs=1",
+            "encoder.rounds=1",
+            "reinitialise_deeper=true",
+            "train.learning_rate=1e-12",
+        ],
+    )
+    found, begun = (
+        load_file(folder / "model/align.safetensors") for folder in (out, smoke_runs / "align")
+    )
+    assert all(torch.equal(found[key], value) for key, value in begun.items())
+    added = {".".join(key.split(".")[:2]) for key in found.keys() - begun.keys()}
+    assert added == {"encoder.middle_pairs", "encoder.rounds"}
+
+
 def test_an_aligner_learns_attributes_from_one_without_them(smoke_runs, simulated_data, tmp_path):
     out = tmp_path / "align"
     settings = [
